@@ -1,0 +1,92 @@
+"""The one grammar of sizes and durations: command line, environment, configuration file and codec specs all use it."""
+
+import math
+import re
+from decimal import Decimal
+from typing import Final
+
+from .errors import ConfigurationError
+
+_SIZE_UNITS: Final = {
+    "gib": 1024**3,
+    "mib": 1024**2,
+    "kib": 1024,
+    "gb": 1000**3,
+    "mb": 1000**2,
+    "kb": 1000,
+    "b": 1,
+    "": 1,
+}
+# In the order in which format_size tries them: the first that divides evenly is written.
+_SIZE_NAMES: Final = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000))
+_DURATION_UNITS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+SIZE_GRAMMAR: Final = "a whole number of bytes, or one with kB, MB, GB, KiB, MiB or GiB: 512, 64KiB, 10MB"
+DURATION_GRAMMAR: Final = "a number with ms, s, m, h or d, or none: 250ms, 10s, 1.5h"
+
+# 18 digits: more than any machine holds, and int() stays linear whatever is typed.
+_SIZE: Final = re.compile(r"([0-9]{1,18})([a-z]*)", re.IGNORECASE | re.ASCII)
+_DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,30})?)(ms|s|m|h|d)", re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Read a size in bytes. Units are read in any case, for only bytes are meant; ``MB`` is 1000², ``MiB`` is 1024².
+
+    Raises:
+        ConfigurationError: ``text`` is not a size. The problem names the grammar.
+    """
+    match = _SIZE.fullmatch(text)
+    factor = _SIZE_UNITS.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ConfigurationError(f"{text[:40]!r} is not a size: write {SIZE_GRAMMAR}")
+    return int(match[1]) * factor
+
+
+def parse_duration(text: str) -> float | None:
+    """Read a duration in seconds; ``none`` is None: no limit. A number without a unit says too little and is refused.
+
+    Raises:
+        ConfigurationError: ``text`` is not a duration. The problem names the grammar.
+    """
+    if text == "none":
+        return None
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(f"{text[:40]!r} is not a duration: write {DURATION_GRAMMAR}")
+    number = float(match[1])
+    # Divided, not multiplied by 0.001, which is no binary fraction: 7ms is the float 0.007.
+    return number / 1000 if match[2] == "ms" else number * _DURATION_UNITS[match[2]]
+
+
+def format_size(size: int) -> str:
+    """Write ``size`` bytes in the largest unit that is exact, so that `parse_size` gives the same number back.
+
+    Raises:
+        ValueError: ``size`` is negative.
+    """
+    if size < 0:
+        raise ValueError(f"a size is not negative: {size}")
+    for name, factor in _SIZE_NAMES:
+        if size and size % factor == 0:
+            return f"{size // factor}{name}"
+    return str(size)
+
+
+def format_duration(seconds: float | None) -> str:
+    """Write ``seconds`` in the largest unit that is exact, so that `parse_duration` gives the same number back.
+
+    Raises:
+        ValueError: ``seconds`` is negative, infinite or not a number.
+    """
+    if seconds is None:
+        return "none"
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"a duration is finite and not negative: {seconds}")
+    for name, factor in _DURATION_UNITS.items():
+        if seconds and seconds % factor == 0:
+            return f"{int(seconds) // factor}{name}"
+    milliseconds = round(seconds * 1000)
+    if milliseconds and milliseconds / 1000 == seconds:
+        return f"{milliseconds}ms"
+    # repr is the shortest text that reads back as this float; Decimal only writes it without an exponent.
+    return f"{Decimal(repr(float(seconds))).normalize():f}s"
