@@ -14,7 +14,7 @@ from .suggest import did_you_mean
 
 # Above what any service waits for and below what the system's clocks overflow at (settimeout: 292 years).
 MAX_DURATION_S: Final = 3650 * 86400.0
-MAX_SIZE_BYTES: Final = 1024**4
+MAX_SIZE_BYTES: Final = 64 * 1024**3
 
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0")
@@ -290,15 +290,13 @@ class Text(Kind):
 
     Attributes:
         metavar: The placeholder ``--help`` shows.
+        allowed: What is allowed, as the end of a sentence.
         optional: Whether None is a value too: "not given".
     """
 
     metavar: str = "TEXT"
+    allowed: str = "text"
     optional: bool = False
-
-    @property
-    def allowed(self) -> str:
-        return "text"
 
     def check(self, value: object) -> None:
         if value is None and self.optional:

@@ -240,17 +240,17 @@ class ServerConfig:
     bind: tuple[str, ...] = _option(
         ("tcp://127.0.0.1:9000",),
         "bind",
-        Repeated(Text("ADDRESS")),
+        Repeated(Text("ADDRESS", "an address")),
         "Listening",
-        "Listen there; give it again for another address: tcp://host:port, udp://host:port, unix:///path",
+        "Listen there, at tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH and so on; again for one more address",
         short="-b",
     )
     codec: str | None = _option(
         None,
         "codec",
-        Text("CODEC", optional=True),
+        Text("CODEC", "a codec's name, with its options as name:key=value,key=value", optional=True),
         "Service",
-        "How messages are cut from the stream: a name of `penstock services`, or name:key=value,key=value",
+        "How messages are cut from the stream; `penstock services` lists the codecs",
         default_text="the service's own",
     )
     model: Model = _option(

@@ -1,0 +1,139 @@
+"""The configuration file: ``penstock.toml``, or the table ``[tool.penstock]`` of ``pyproject.toml``."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..errors import ConfigurationError
+from ..units import format_size
+from .kinds import quote
+
+FILE_NAME: Final = "penstock.toml"
+PROJECT_FILE_NAME: Final = "pyproject.toml"
+# A configuration is a page of text. What is larger was named by mistake, and is not read into memory to find that out.
+MAX_FILE_BYTES: Final = 1024 * 1024
+
+_HEADER: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
+_KEY: Final = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([A-Za-z0-9_-]+))\s*=""")
+_POSITION: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_END: Final = " (at end of document)"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file as it was read.
+
+    Attributes:
+        path: Its path as the user would write it.
+        table: The table that holds Penstock's keys.
+        lines: The line of each key, counted from 1, as far as it is known.
+    """
+
+    path: str
+    table: Mapping[str, object]
+    lines: Mapping[str, int]
+
+    def where(self, key: str) -> str:
+        """Return ``file:line`` of ``key``, or the file alone."""
+        return f"{self.path}:{self.lines[key]}" if key in self.lines else self.path
+
+
+def read(path: Path) -> Document:
+    """Read the file the user named.
+
+    Raises:
+        ConfigurationError: It cannot be read, is too large, is not TOML, or is a ``pyproject.toml`` without our table.
+    """
+    text = _read_text(path)
+    if path.name != PROJECT_FILE_NAME:
+        return Document(str(path), _parse(path, text), _key_lines(text, ""))
+    document = _project(path, text)
+    if document is None:
+        raise ConfigurationError("it has no table [tool.penstock]", str(path))
+    return document
+
+
+def find(directory: Path) -> Document | None:
+    """Read the file that stands in ``directory``: ``penstock.toml``, else a ``pyproject.toml`` that has our table.
+
+    Raises:
+        ConfigurationError: There is one and it cannot be used. A ``pyproject.toml`` that does not mention us is
+            none of ours, whatever state it is in.
+    """
+    # What is no regular file, or is not there, or is in a directory that may not be looked at: there is none.
+    path = Path(FILE_NAME)
+    if os.path.exists(directory / path):
+        text = _read_text(path, directory)
+        return Document(str(path), _parse(path, text), _key_lines(text, ""))
+    path = Path(PROJECT_FILE_NAME)
+    try:
+        text = _read_text(path, directory)
+    except ConfigurationError:
+        return None
+    return _project(path, text) if "tool.penstock" in text else None
+
+
+def _project(path: Path, text: str) -> Document | None:
+    tool = _parse(path, text).get("tool")
+    table = tool.get("penstock") if isinstance(tool, dict) else None
+    return Document(str(path), table, _key_lines(text, "tool.penstock")) if isinstance(table, dict) else None
+
+
+def _read_text(path: Path, directory: Path = Path()) -> str:
+    where = str(path)
+    try:
+        with open(directory / path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read it: {(error.strerror or str(error)).lower()}", where) from None
+    except ValueError:  # a NUL in the name
+        raise ConfigurationError("it is no file name", quote(where)) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"it is larger than {format_size(MAX_FILE_BYTES)}: that is no configuration", where)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigurationError("it is UTF-16 text: save it as UTF-8", where)
+    try:
+        return data.decode("utf-8-sig")  # some editors put a byte order mark in front, which TOML does not allow
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError("it is not UTF-8 text: save it as UTF-8", f"{where}:{line}") from None
+
+
+def _parse(path: Path, text: str) -> dict[str, object]:
+    import tomllib  # noqa: PLC0415  # 10 ms, and most commands have no file
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problem = str(error)
+        lines = text.splitlines() or [""]
+        if match := _POSITION.search(problem):
+            line, column = int(match[1]), int(match[2])
+            problem = problem[: match.start()]
+        else:
+            line, column = len(lines), len(lines[-1]) + 1
+            problem = problem.removesuffix(_END) + " before the end of the file"
+        # The line itself, with what could disturb a terminal escaped.
+        shown = lines[line - 1] if line <= len(lines) else ""
+        shown = "".join(char if char.isprintable() else " " for char in shown)[:200]
+        problem = f"{problem[:1].lower()}{problem[1:]}\n    {shown}"
+        raise ConfigurationError(problem, f"{path}:{line}:{column}") from None
+    except RecursionError:
+        raise ConfigurationError("it is nested too deep", str(path)) from None
+
+
+def _key_lines(text: str, table: str) -> dict[str, int]:
+    """Find the line of each key of ``table``. tomllib keeps none, and a message about a value has to name its line."""
+    lines: dict[str, int] = {}
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _HEADER.match(line):
+            current = match[1].replace(" ", "")
+            if current.count(".") == table.count(".") + bool(table) and (not table or current.startswith(table + ".")):
+                lines.setdefault(current.rpartition(".")[2], number)
+        elif current == table and (match := _KEY.match(line)):
+            lines.setdefault(match[1] or match[2] or match[3], number)
+    return lines

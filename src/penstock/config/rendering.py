@@ -1,0 +1,51 @@
+"""How a configuration is shown: ``--print-config``, and the table in the documentation."""
+
+from collections.abc import Iterable, Sequence
+
+from .kinds import Flag
+from .options import Option
+from .sources import ORDER, Settings
+
+
+def render_settings(settings: Settings) -> str:
+    """Write the settings as TOML, each with where it came from. An option that is not set stands in a comment."""
+    lines = []
+    for setting in settings:
+        option, value = setting.option, setting.value
+        if value is None and option.kind.format(None) == "":
+            text = f"# {option.name} is not set"
+        else:
+            text = f"{option.name} = {option.kind.toml(value)}"
+        lines.append((text, setting.origin))
+    width = min(max((len(text) for text, _ in lines), default=0), 60)
+    return "\n".join([f"# {ORDER}", *(f"{text:<{width}}  # {origin}" for text, origin in lines)]) + "\n"
+
+
+def render_table(options: Sequence[Option]) -> str:
+    """Write the options as the Markdown tables of the documentation, one for each section."""
+    sections: dict[str, list[Option]] = {}
+    for option in options:
+        sections.setdefault(option.section, []).append(option)
+    return "\n".join(f"### {section}\n\n{_table(members)}" for section, members in sections.items())
+
+
+def flags(option: Option) -> list[str]:
+    """Return the flags of an option as ``--help`` shows them, without the placeholder of its value."""
+    names = [option.flag, f"--no-{option.flag[2:]}"] if isinstance(option.kind, Flag) else [option.flag]
+    return [*([option.short] if option.short else []), *names, *option.shorthands]
+
+
+def _table(options: Iterable[Option]) -> str:
+    rows = [("option", "variable", "default", "values", "what it does"), ("---",) * 5]
+    for option in options:
+        default = option.default_shown
+        rows.append(
+            (
+                ", ".join(f"`{flag}`" for flag in flags(option)),
+                f"`{option.variable}`",
+                f"`{default}`" if default and option.default_text is None else default,
+                option.kind.allowed,
+                f"{option.help}.",
+            )
+        )
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)

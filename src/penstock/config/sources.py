@@ -1,0 +1,191 @@
+"""Where values come from: defaults, then the file, then the environment, then the command line. The last one wins.
+
+Every source is read to its end before anything is refused, so that all mistakes are reported at once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import ConfigurationError
+from .files import Document
+from .kinds import Repeated, quote
+from .options import ENV_PREFIX, Option, ServerConfig, build
+from .suggest import did_you_mean, nearest
+
+DEFAULT_ORIGIN: Final = "default"
+ORDER: Final = "defaults < penstock.toml (or [tool.penstock] in pyproject.toml) < environment < options"
+
+# What names the file, and what the shell's completion sets, are read elsewhere.
+FILE_VARIABLE: Final = ENV_PREFIX + "CONFIG"
+_OTHER_VARIABLES: Final = (FILE_VARIABLE,)
+
+
+class ConfigurationErrors(ConfigurationError):  # noqa: N818  # it is several
+    """Several things are wrong with the configuration. Nothing was started.
+
+    Attributes:
+        errors: Each of them.
+    """
+
+    def __init__(self, errors: Sequence[ConfigurationError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[type["ConfigurationErrors"], tuple[Sequence[ConfigurationError]]]:
+        return type(self), (self.errors,)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value from the command line.
+
+    Attributes:
+        flag: How it was written there, as ``--backlog``.
+        text: What was written; a tuple of texts for an option that was given several times; a bool for a flag.
+    """
+
+    flag: str
+    text: str | tuple[str, ...] | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The value of one option and where it came from: ``default``, ``file:line``, a variable or a flag."""
+
+    option: Option
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The value of every option.
+
+    Attributes:
+        by_name: Each `Setting` by its option's name, in the order of the options.
+        warnings: What is not wrong enough to stop for, one sentence each.
+    """
+
+    by_name: Mapping[str, Setting]
+    warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Setting]:
+        return iter(self.by_name.values())
+
+    @property
+    def chosen(self) -> dict[str, object]:
+        """The values that some source set, by option name."""
+        return {name: setting.value for name, setting in self.by_name.items() if setting.origin != DEFAULT_ORIGIN}
+
+    def server_config(self) -> ServerConfig:
+        """Make the server's configuration.
+
+        Raises:
+            ConfigurationError: Two values contradict each other; ``where`` names the origins of both.
+        """
+        try:
+            return build(self.chosen)
+        except ConfigurationError as error:
+            named = [setting for setting in self if setting.option.name in error.problem.split()]
+            origins = [setting.origin for setting in named if setting.origin != DEFAULT_ORIGIN]
+            raise ConfigurationError(error.problem, ", ".join(origins) or error.where) from None
+
+
+def load(
+    options: Sequence[Option],
+    *,
+    given: Mapping[str, Given] | None = None,
+    environ: Mapping[str, str] | None = None,
+    document: Document | None = None,
+    foreign: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read every source, check every value, and let the last source win.
+
+    Args:
+        options: What can be set.
+        given: The command line, by option name.
+        environ: The environment.
+        document: The configuration file.
+        foreign: Options that exist but do not belong here, with the sentence that says to what they belong. They are
+            refused on the command line and in the file; in the environment, which many programs share, they are not.
+
+    Raises:
+        ConfigurationErrors: Values or names are refused: all of them, from all sources.
+    """
+    reader = _Reader({option.name: option for option in options}, foreign or {})
+    if document is not None:
+        reader.read_document(document)
+    reader.read_environment(environ or {})
+    reader.read_command_line(given or {})
+    if reader.errors:
+        raise ConfigurationErrors(reader.errors)
+    return Settings(reader.settings, tuple(reader.warnings))
+
+
+class _Reader:
+    def __init__(self, options: Mapping[str, Option], foreign: Mapping[str, str]) -> None:
+        self.options = options
+        self.foreign = foreign
+        self.settings = {name: Setting(option, option.default, DEFAULT_ORIGIN) for name, option in options.items()}
+        self.errors: list[ConfigurationError] = []
+        self.warnings: list[str] = []
+
+    def read_document(self, document: Document) -> None:
+        for key, value in document.table.items():
+            where = document.where(key)
+            option = self.options.get(key)
+            if option is not None:
+                self._set(option, where, value, toml=True)
+            elif key in self.foreign:
+                self.errors.append(ConfigurationError(f"{key} {self.foreign[key]}", where))
+            else:
+                self.errors.append(ConfigurationError(self._unknown_key(key, value), where))
+
+    def _unknown_key(self, key: str, value: object) -> str:
+        if isinstance(value, dict):
+            flat = [name for inner in value if (name := nearest(f"{key}_{inner}", self.options)) is not None]
+            return f"there is no table {quote(key)}: every option has a line of its own" + (
+                f", as {flat[0]} = …" if flat else ""
+            )
+        return f"there is no option {quote(key)}{did_you_mean(key, self.options)}"
+
+    def read_environment(self, environ: Mapping[str, str]) -> None:
+        by_variable = {option.variable: option for option in self.options.values()}
+        foreign = {ENV_PREFIX + name.upper() for name in self.foreign}
+        for variable in sorted(environ):
+            if not variable.startswith(ENV_PREFIX) or variable in _OTHER_VARIABLES:
+                continue
+            option = by_variable.get(variable)
+            if option is not None:
+                # Set and empty is how shells and compose files write "not set".
+                if environ[variable]:
+                    self._set(option, variable, environ[variable])
+            elif variable not in foreign:
+                hint = did_you_mean(variable, by_variable)
+                self.warnings.append(f"{quote(variable)[1:-1]} is no variable of penstock and is ignored{hint}")
+
+    def read_command_line(self, given: Mapping[str, Given]) -> None:
+        for name, value in given.items():
+            if name in self.options:
+                self._set(self.options[name], value.flag, value.text)
+            else:
+                self.errors.append(ConfigurationError(self.foreign[name], value.flag))
+
+    def _set(self, option: Option, origin: str, raw: object, *, toml: bool = False) -> None:
+        try:
+            if toml:
+                value = option.kind.from_toml(raw)
+            elif isinstance(raw, str):
+                value = option.kind.parse(raw)
+            elif isinstance(raw, tuple):
+                assert isinstance(option.kind, Repeated)
+                value = option.kind.parse_each(raw)
+            else:
+                value = raw
+                option.kind.check(value)
+        except ConfigurationError as error:
+            where = f"{origin}: {option.name}" if toml else origin
+            self.errors.append(ConfigurationError(error.problem, where))
+        else:
+            self.settings[option.name] = Setting(option, value, origin)
