@@ -1,6 +1,6 @@
 """The configuration: frozen, checked dataclasses, and the one description from which every source of them is read."""
 
-from .kinds import Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
+from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
 from .options import (
     DEFAULT_THREADS,
     EngineName,
@@ -18,6 +18,7 @@ from .suggest import did_you_mean, nearest
 
 __all__ = [
     "DEFAULT_THREADS",
+    "Bind",
     "Choice",
     "Duration",
     "EngineName",

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
+from ..address import parse_address
 from ..errors import ConfigurationError
 from ..units import DURATION_GRAMMAR, SIZE_GRAMMAR, format_duration, format_size, parse_duration, parse_size
 from .suggest import did_you_mean
@@ -315,6 +316,19 @@ class Text(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Bind(Text):
+    """An address to listen on, kept as the user wrote it."""
+
+    metavar: str = "ADDRESS"
+    allowed: str = "an address: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, …"
+
+    def check(self, value: object) -> None:
+        Text.check(self, value)
+        assert isinstance(value, str)
+        parse_address(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Repeated(Kind):
     """One or more values of another kind. An option given again adds one; a variable separates them by spaces."""
 
@@ -326,7 +340,7 @@ class Repeated(Kind):
 
     @property
     def allowed(self) -> str:
-        return f"one or more values, each {self.kind.allowed}"
+        return f"one or more, each {self.kind.allowed}"
 
     def check(self, value: object) -> None:
         if not isinstance(value, tuple):

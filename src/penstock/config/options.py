@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
 
+from ..address import Address, parse_address
 from ..errors import ConfigurationError
 from ..units import format_size
-from .kinds import Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
+from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
 
 ENV_PREFIX: Final = "PENSTOCK_"
 
@@ -204,8 +205,8 @@ class Limits:
             small, large = getattr(self, lower), getattr(self, upper)
             if small > large:
                 raise ConfigurationError(
-                    f"{lower.removesuffix('_bytes')} ({format_size(small)}) is above "
-                    f"{upper.removesuffix('_bytes')} ({format_size(large)})",
+                    f"{lower.removesuffix('_bytes')} is {format_size(small)}, above "
+                    f"{upper.removesuffix('_bytes')} with {format_size(large)}",
                     f"Limits.{lower}",
                 )
 
@@ -240,9 +241,9 @@ class ServerConfig:
     bind: tuple[str, ...] = _option(
         ("tcp://127.0.0.1:9000",),
         "bind",
-        Repeated(Text("ADDRESS", "an address")),
+        Repeated(Bind()),
         "Listening",
-        "Listen there, at tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH and so on; again for one more address",
+        "Listen there: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, …; give it again for one more address",
         short="-b",
     )
     codec: str | None = _option(
@@ -307,9 +308,14 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         _check_fields(self)
-        if len(set(self.bind)) < len(self.bind):
-            twice = next(address for address in self.bind if self.bind.count(address) > 1)
-            raise ConfigurationError(f"{twice} is given twice", "ServerConfig.bind")
+        seen: dict[Address, str] = {}
+        for text in self.bind:
+            address = parse_address(text)
+            # Port 0 asks for any free port: twice are two.
+            if address in seen and address.port != 0:
+                twice = text if seen[address] == text else f"{seen[address]} and {text}"
+                raise ConfigurationError(f"bind has the same address twice: {twice}", "ServerConfig.bind")
+            seen[address] = text
 
 
 def options() -> tuple[Option, ...]:
