@@ -1,0 +1,168 @@
+"""What a codec is: a decoder and an encoder in one immutable object, with no I/O, no clock and no buffer of its own.
+
+One codec object serves every connection at once, in servers, clients, the command line and tests. What it must
+remember about a frame that has not wholly arrived lives in the connection's `Buffer`, never in the codec.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+
+from ..errors import RemoteProtocolError, TruncatedError
+
+M = TypeVar("M")
+
+# Lines and other delimiter-searched text. Every peer may hold one partial frame at once: 10 000 peers cost 655 MB.
+DEFAULT_MAX_LINE_BYTES: Final = 64 * 1024
+# Frames that announce their length. Nothing is allocated by an announced length, only as bytes arrive.
+DEFAULT_MAX_FRAME_BYTES: Final = 1024 * 1024
+
+
+class _NeedData(enum.Enum):
+    NEED_DATA = "need_data"
+
+    def __repr__(self) -> str:
+        return "NEED_DATA"
+
+
+# Not None: JSON's null, RESP's null and msgpack's nil are messages, and they decode to None.
+NEED_DATA: Final = _NeedData.NEED_DATA
+NeedData = Literal[_NeedData.NEED_DATA]
+
+
+class Buffer(bytearray):
+    """The received bytes of one connection that no message has taken yet.
+
+    Attributes:
+        resume: The codec's note to itself about the incomplete frame at the front: how far it has searched, a parse
+            stack. Engines never look inside. A codec that takes a frame off the front sets it back to None.
+    """
+
+    __slots__ = ("resume",)
+    resume: Any
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(data)
+        self.resume = None
+
+
+class Codec(ABC, Generic[M]):
+    """Cuts a byte stream into messages, and frames messages for the stream.
+
+    A user's codec is a subclass with `decode` and `encode`. The other methods have defaults in terms of those two;
+    the built-in codecs override them to be faster, never to behave otherwise.
+
+    The law every codec obeys: how the network cuts the bytes changes nothing. And for every message that `encode`
+    accepts, decoding what it returned gives an equal message.
+
+    Attributes:
+        name: The word users write for it: ``--codec NAME``.
+        max_frame_bytes: Upper bound of one frame's payload, in bytes, both ways.
+    """
+
+    name: ClassVar[str] = "custom"
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+
+    @abstractmethod
+    def decode(self, buffer: Buffer) -> M | NeedData:
+        """Take one message off the front of ``buffer``.
+
+        Deterministic: the same bytes give the same message. Work done on an incomplete frame is remembered in
+        ``buffer.resume``, so that a frame fed byte by byte costs O(n).
+
+        Returns:
+            The message, its bytes deleted from ``buffer``; or `NEED_DATA` when the frame is not complete, and then
+            the buffer's bytes are untouched. "Not yet" is never an error.
+
+        Raises:
+            RemoteProtocolError: What is there can never become a frame, however much follows. It is raised as early
+                as the bytes allow: from a header alone, from an unterminated frame at the limit. The buffer's bytes
+                are untouched; the stream is over.
+        """
+
+    @abstractmethod
+    def encode(self, message: M) -> bytes:
+        """Frame one message.
+
+        Raises:
+            LocalProtocolError: The other end's decoder would refuse it: too long, or it contains the delimiter.
+            TypeError: It is not a message of this codec.
+        """
+
+    def finish(self, buffer: Buffer) -> M | NeedData:
+        """Say what the bytes left over at EOF are. Called once, after `decode` said `NEED_DATA`.
+
+        Returns:
+            A last message, for formats whose final terminator may be missing; or `NEED_DATA`: nothing is owed.
+
+        Raises:
+            TruncatedError: The stream ended in the middle of a frame.
+        """
+        if buffer:
+            raise TruncatedError(len(buffer))
+        return NEED_DATA
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
+        """Take up to ``limit`` messages off the front of ``data``, which starts at the beginning of a frame.
+
+        Returns:
+            The messages, and how many bytes of ``data`` they took. An incomplete or bad frame after the first message
+            is left for the next call.
+
+        Raises:
+            RemoteProtocolError: The first frame is bad.
+        """
+        buffer = Buffer(data)
+        messages: list[M] = []
+        taken = 0
+        while len(messages) < limit:
+            try:
+                message = self.decode(buffer)
+            except RemoteProtocolError:
+                if not messages:
+                    raise
+                break
+            if message is NEED_DATA:
+                break
+            messages.append(message)
+            taken = len(data) - len(buffer)
+        return messages, taken
+
+    def encode_many(self, messages: Sequence[M]) -> bytes:
+        """Frame several messages, as `encode` would one after the other.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`, for one of them. Which one is found by encoding them singly.
+        """
+        return b"".join([self.encode(message) for message in messages])
+
+    def decode_datagram(self, data: bytes) -> M:
+        """Decode a whole datagram, or one record of a seqpacket connection.
+
+        A datagram delimits itself. By default it holds exactly one frame; codecs of plain bytes drop their framing
+        instead (as DNS does with its length prefix over UDP: RFC 1035 section 4.2), so that an empty datagram is a
+        message.
+
+        Raises:
+            RemoteProtocolError: It holds less than one message, or more than one.
+        """
+        buffer = Buffer(data)
+        message = self.decode(buffer)
+        if message is NEED_DATA:
+            message = self.finish(buffer)
+            if message is NEED_DATA:
+                raise TruncatedError(len(data))
+        elif buffer:
+            raise RemoteProtocolError(f"{len(buffer)} bytes follow the message in one datagram")
+        return message
+
+    def encode_datagram(self, message: M) -> bytes:
+        """Encode one message as one datagram.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`.
+        """
+        return self.encode(message)

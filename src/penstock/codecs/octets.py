@@ -1,0 +1,96 @@
+"""What the codecs of plain bytes share: the check of a message, the cap, and datagrams without framing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError
+from .base import DEFAULT_MAX_FRAME_BYTES, Codec
+
+
+def require_range(name: str, value: int, low: int, high: int | None = None) -> int:
+    """Return ``value``, or say which option is out of its range.
+
+    Raises:
+        ConfigurationError: It is not ``low`` to ``high`` (None: no upper end).
+    """
+    if value < low or (high is not None and value > high):
+        allowed = f"{low} or more" if high is None else f"{low} to {high}"
+        raise ConfigurationError(f"{name} must be {allowed}, not {value}")
+    return value
+
+
+def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Say which option has a value that is not one of ``choices``.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+
+
+class BytesCodec(Codec[bytes]):
+    """Base of the codecs whose messages are bytes.
+
+    A datagram is its own frame, so there the message stands alone, without delimiter or length. A message may be given
+    as any bytes-like object; what is decoded is always bytes.
+
+    Args:
+        max_frame_bytes: Largest message, in bytes, both ways; 1 or more.
+    """
+
+    def __init__(self, *, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+        self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
+
+    def _octets(self, message: bytes) -> bytes:
+        """Return ``message`` as bytes.
+
+        Raises:
+            TypeError: It is no bytes-like object; a str has to be encoded first.
+        """
+        if type(message) is bytes:
+            return message
+        try:
+            # Not bytes(message), which makes five zeros of 5: join takes exactly what the batch form takes.
+            return b"".join((message,))
+        except TypeError:
+            raise TypeError(f"a message of the codec {self.name} is bytes, not {type(message).__name__}") from None
+
+    def _payload(self, message: bytes) -> bytes:
+        """Return ``message`` as bytes of an allowed length.
+
+        Raises:
+            TypeError: It is no bytes-like object.
+            LocalProtocolError: It is longer than ``max_frame_bytes``.
+        """
+        message = self._octets(message)
+        if len(message) > self.max_frame_bytes:
+            raise LocalProtocolError(f"message of {len(message)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
+        return message
+
+    def _all_fit(self, messages: Sequence[bytes], total: int) -> bool:
+        """Whether each message is within ``max_frame_bytes``, given their ``total`` size in bytes."""
+        if total <= self.max_frame_bytes:
+            return True
+        # A memoryview's len is its items, not its bytes: then the sum is short, and encoding singly decides.
+        return max(map(len, messages)) <= self.max_frame_bytes and sum(map(len, messages)) == total
+
+    def decode_datagram(self, data: bytes) -> bytes:
+        """Return the whole datagram, which may be empty.
+
+        Raises:
+            FrameTooLongError: It is longer than ``max_frame_bytes``.
+        """
+        if len(data) > self.max_frame_bytes:
+            raise FrameTooLongError(len(data), self.max_frame_bytes)
+        return data
+
+    def encode_datagram(self, message: bytes) -> bytes:
+        """Return the message as it is.
+
+        Raises:
+            LocalProtocolError: It is longer than ``max_frame_bytes``.
+            TypeError: It is not bytes.
+        """
+        return self._payload(message)

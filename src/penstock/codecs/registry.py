@@ -1,0 +1,213 @@
+r"""Codecs by name, as the command line and the configuration write them: ``name`` or ``name:key=value,key=value``.
+
+The options of a codec are the keyword arguments of its class, and their annotations say how a value is read; nothing is
+written down twice. ``max_frame_bytes`` is written ``max``, and ``_`` is written ``-``.
+
+In a value ``\n``, ``\r``, ``\t``, ``\0``, ``\xNN``, ``\\`` and ``\,`` stand for one byte each.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from ..config.suggest import did_you_mean
+from ..errors import ConfigurationError
+from ..units import format_size, parse_size
+from .base import Codec
+from .lines import Lines
+from .raw import Raw
+
+_CODECS: Final[dict[str, type[Codec[Any]]]] = {codec.name: codec for codec in (Raw, Lines)}
+
+_OPTION: Final = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)
+_ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([nrt0\\,])|(.?))", re.DOTALL)
+_ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0", b"\\": b"\\", b",": b","}
+_YES_NO: Final = {"yes": True, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class CodecOption:
+    """One option of a codec, in the words of a codec spec.
+
+    Attributes:
+        name: Its key.
+        allowed: What a value may be: ``a size``, ``lf or crlf``.
+        default: Its default as it would be written, or None: it has to be given.
+    """
+
+    name: str
+    allowed: str
+    default: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodecInfo:
+    """One codec for the list of codecs.
+
+    Attributes:
+        name: The word for it in a codec spec.
+        summary: What it does, in one line.
+        options: Its options in the order of its class.
+    """
+
+    name: str
+    summary: str
+    options: tuple[CodecOption, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """A keyword argument of a codec class."""
+
+    name: str
+    kind: Any
+    default: object
+
+    @property
+    def key(self) -> str:
+        return "max" if self.name == "max_frame_bytes" else self.name.replace("_", "-")
+
+    @property
+    def allowed(self) -> str:
+        if get_origin(self.kind) is Literal:
+            *most, last = map(str, get_args(self.kind))
+            return f"{', '.join(most)} or {last}"
+        if self.kind is int:
+            return "a size" if self.name.endswith("bytes") else "a whole number"
+        return {bool: "yes or no", bytes: "bytes", str: "text"}[self.kind]
+
+    @property
+    def default_text(self) -> str | None:
+        match self.default:
+            case inspect.Parameter.empty:
+                return None
+            case bool(flag):
+                return "yes" if flag else "no"
+            case int(number) if self.name.endswith("bytes"):
+                return format_size(number)
+            case value:
+                return str(value)
+
+    def parse(self, text: bytes) -> object:
+        """Read a value whose escapes have been resolved.
+
+        Raises:
+            ConfigurationError: It is not what is allowed.
+        """
+        if self.kind is bytes:
+            return text
+        word = text.decode(errors="surrogateescape")
+        if get_origin(self.kind) is Literal:
+            choices = {str(choice): choice for choice in get_args(self.kind)}
+            if word in choices:
+                return choices[word]
+        elif self.kind is bool:
+            if word in _YES_NO:
+                return _YES_NO[word]
+        elif self.kind is int:
+            return -parse_size(word[1:]) if word.startswith("-") else parse_size(word)
+        else:
+            return word
+        raise ConfigurationError(f"{word[:40]!r} is not {self.allowed}")
+
+
+@cache
+def _parameters(codec: type[Codec[Any]]) -> dict[str, _Parameter]:
+    """Return a codec class's options by key, without the arguments no text can express (a Python type)."""
+    kinds = get_type_hints(codec.__init__)
+    parameters = [
+        _Parameter(name, kinds[name], parameter.default)
+        for name, parameter in inspect.signature(codec).parameters.items()
+        if get_origin(kinds[name]) is Literal or kinds[name] in (int, bool, bytes, str)
+    ]
+    return {parameter.key: parameter for parameter in parameters}
+
+
+def describe_codecs() -> list[CodecInfo]:
+    """Return every codec, in the order of the reference."""
+    return [
+        CodecInfo(
+            name,
+            (codec.__doc__ or "").partition("\n")[0],
+            tuple(CodecOption(p.key, p.allowed, p.default_text) for p in _parameters(codec).values()),
+        )
+        for name, codec in _CODECS.items()
+    ]
+
+
+def parse_codec(spec: str) -> Codec[Any]:
+    r"""Make the codec that ``spec`` names: ``lines``, ``lines:max=1KiB``, ``delimited:delimiter=\r\n\r\n``.
+
+    Raises:
+        ConfigurationError: No codec has that name (the nearest one is suggested), it has no such option, or a value is
+            not allowed.
+    """
+    name, colon, rest = spec.partition(":")
+    codec = _CODECS.get(name)
+    if codec is None:
+        raise ConfigurationError(
+            f"no codec is called {name[:40]!r}{did_you_mean(name, _CODECS)} (there are {', '.join(_CODECS)})"
+        )
+    parameters = _parameters(codec)
+    arguments: dict[str, object] = {}
+    for key, text in _split(spec, rest) if colon else ():
+        parameter = parameters.get(key)
+        if parameter is None:
+            meant = did_you_mean(key, parameters)
+            raise ConfigurationError(f"codec {name} has no option {key[:40]!r}{meant} (it has {', '.join(parameters)})")
+        if parameter.name in arguments:
+            raise ConfigurationError(f"codec {name}: {key} is given twice")
+        try:
+            arguments[parameter.name] = parameter.parse(_unescape(text))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"codec {name}: {key}: {error.problem}") from None
+    for key, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and parameter.name not in arguments:
+            raise ConfigurationError(f"codec {name} needs the option {key} ({parameter.allowed})")
+    try:
+        return codec(**arguments)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"codec {name}: {error.problem}") from None
+
+
+def _split(spec: str, rest: str) -> Sequence[tuple[str, str]]:
+    """Cut ``key=value,key=value`` at the commas that no backslash stands before."""
+    pairs = []
+    at = 0
+    while True:
+        match = _OPTION.match(rest, at)
+        assert match is not None  # the pattern matches the empty string
+        key, equals, value = match[0].partition("=")
+        if not equals:
+            raise ConfigurationError(f"{match[0][:40]!r} in codec {spec[:80]!r} is not of the form key=value")
+        pairs.append((key, value))
+        at = match.end()
+        if at == len(rest):
+            return pairs
+        if rest[at] != ",":
+            raise ConfigurationError(f"codec {spec[:80]!r} ends in a lone backslash: write \\\\ for one")
+        at += 1
+
+
+def _unescape(text: str) -> bytes:
+    """Resolve the escapes of a value.
+
+    Raises:
+        ConfigurationError: There is another escape than those of the grammar.
+    """
+
+    def byte(match: re.Match[bytes]) -> bytes:
+        if match[1]:
+            return bytes.fromhex(match[1].decode())
+        if match[2]:
+            return _ESCAPES[match[2]]
+        raise ConfigurationError(
+            f"{match[0].decode(errors='replace')!r} is no escape: \\n, \\r, \\t, \\0, \\xNN, \\\\ and \\, are"
+        )
+
+    return _ESCAPE.sub(byte, text.encode(errors="surrogateescape"))
