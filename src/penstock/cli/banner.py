@@ -1,0 +1,59 @@
+"""What ``serve`` says once it serves."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..address import ANY_HOST, Family, Scheme, parse_address
+from ..config import ServerConfig
+from ..core.service import Service
+
+
+class Ready(Protocol):
+    """A server that has begun to serve.
+
+    Attributes:
+        service: What it serves.
+    """
+
+    service: Service[Any]
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens, with the ports the system chose."""
+
+    @property
+    def engine_name(self) -> str:
+        """Which engine moves the bytes."""
+
+    @property
+    def engine_reason(self) -> str:
+        """Why that one."""
+
+
+def banner(server: Ready, config: ServerConfig) -> str:
+    """Write the banner: where, what, how, why, and what to try next."""
+    first, *others = server.addresses
+    lines = [f"penstock serves {server.service.name} on {first}"]
+    lines += [" " * (len(lines[0]) - len(first)) + address for address in others]
+    model = config.model if config.model != "threads" else f"threads, at most {config.threads}"
+    lines += [
+        f"  codec   {server.service.codec.name}",
+        f"  engine  {server.engine_name}: {server.engine_reason}",
+        f"  model   {model}",
+        f"  try:    {try_line(first, server.service.codec.name)}",
+        "(Press CTRL+C to quit)",
+    ]
+    return "\n".join(lines)
+
+
+def try_line(address: str, codec: str) -> str:
+    """Write a command that talks to the server at ``address``."""
+    parsed = parse_address(address)
+    reachable = address
+    if parsed.scheme is Scheme.FD:
+        return "connect to the socket you passed in"
+    if parsed.host in {ANY_HOST, "0.0.0.0", "::"}:  # every address of this machine, of which one is enough
+        host = "[::1]" if parsed.family is Family.IPV6 else "127.0.0.1"
+        reachable = f"{parsed.scheme}://{host}:{parsed.port}"
+    option = "" if codec == "raw" else f" --codec {codec}"
+    return f"penstock connect {reachable}{option}"

@@ -1,0 +1,94 @@
+"""What ``connect`` and ``send`` share: their options, their timeouts, and what their exit status says."""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from ..address import Address, parse_address
+from ..codecs import Codec, describe_codecs, parse_codec
+from ..config import Option, Text, Timeouts
+from ..config.sources import DEFAULT_ORIGIN, load
+from ..errors import (
+    BrokenError,
+    ConfigurationError,
+    ConnectError,
+    ConnectTimeoutError,
+    ProtocolError,
+)
+from .params import click_options, given_options
+from .report import fail
+
+# How long a client waits is its user's affair: the timeouts that protect a server do not apply.
+CLIENT_TIMEOUTS: Final = Timeouts(
+    first_message_s=None, idle_s=None, message_s=None, write_s=None, lifetime_s=None, linger_s=0.0
+)
+
+# The statuses of client commands (docs/cli.md). A server's 3 says something else.
+REFUSED: Final = 1
+TIMED_OUT: Final = 3
+PROTOCOL: Final = 5
+
+CODEC: Final = Option(
+    name="codec",
+    kind=Text("CODEC", "a codec's name, with its options as name:key=value,key=value"),
+    help="How messages are cut from the stream; `penstock services` lists the codecs",
+    default="raw",
+    section="Options",
+)
+
+
+def client_options(options: Sequence[Option]) -> list[click.Parameter]:
+    """Make the parameters of a client command: the URL, the codec, and ``options``."""
+    names = [codec.name for codec in describe_codecs()]
+    return [
+        click.Argument(["url"], metavar="URL"),
+        *click_options([CODEC, *options], {"codec": names}),
+    ]
+
+
+def client_values(ctx: click.Context, options: Sequence[Option]) -> tuple[Address, Codec[Any], dict[str, Any]]:
+    """Read the command line, and the variable PENSTOCK_CODEC, which a server in the same terminal shares.
+
+    Returns:
+        The address, the codec, and the value of each of ``options``.
+
+    Raises:
+        ConfigurationError: Something is refused.
+    """
+    environ: Mapping[str, str] = os.environ
+    shared = {CODEC.variable: environ[CODEC.variable]} if CODEC.variable in environ else {}
+    known = [CODEC, *options]
+    settings = load(known, given=given_options(ctx, known), environ=shared)
+    try:
+        address = parse_address(ctx.params["url"])
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problem, "URL") from None
+    codec = settings.by_name["codec"]
+    try:
+        made = parse_codec(str(codec.value))
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problem, None if codec.origin == DEFAULT_ORIGIN else codec.origin) from None
+    return address, made, {name: setting.value for name, setting in settings.by_name.items()}
+
+
+def run_client(main: Coroutine[Any, Any, int]) -> int:
+    """Run a client to its end.
+
+    Returns:
+        The exit status: 0, 1 when the connection could not be made or broke, 3 when time ran out, 5 when the peer, or
+        the message, broke the codec's rules.
+    """
+    try:
+        return asyncio.run(main)
+    except ConnectTimeoutError as error:
+        fail(str(error))
+        return TIMED_OUT
+    except (ConnectError, BrokenError) as error:
+        fail(str(error))
+        return REFUSED
+    except ProtocolError as error:
+        fail(f"{type(error).__name__}: {error}")
+        return PROTOCOL

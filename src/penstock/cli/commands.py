@@ -1,0 +1,129 @@
+"""What every command has in common: lazy loading, ``--help`` by section, ``--traceback``, "did you mean"."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, cast
+
+import click
+
+from ..config.suggest import did_you_mean
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass(slots=True)
+class Run:
+    """What is known about this run of the program.
+
+    Attributes:
+        traceback: Whether an error is shown with its traceback.
+        command: The command's full name, as ``penstock serve``.
+    """
+
+    traceback: bool = False
+    command: str = "penstock"
+
+
+def _set_traceback(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 RUF100  # click's call
+    run = ctx.find_object(Run)
+    if run is not None and value:
+        run.traceback = True
+
+
+class SectionOption(click.Option):
+    """An option that stands under a heading in ``--help``."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:  # Any: click's arguments
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class PenstockCommand(click.Command):
+    """A command whose options stand under headings, and that takes ``--traceback``."""
+
+    def __init__(
+        self, name: str, *, params: Sequence[click.Parameter], **kwargs: Any
+    ) -> None:  # Any: click's arguments
+        traceback = click.Option(
+            ["--traceback"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_set_traceback,
+            help="Show an error with its traceback.",
+        )
+        super().__init__(name, params=[*params, traceback], context_settings=CONTEXT, **kwargs)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Note which command runs before its arguments are looked at: a complaint about them names it."""
+        run = parent.find_object(Run) if parent is not None else None
+        if run is not None:
+            run.command = f"{run.command} {info_name}"
+            # Eager options are too late for a mistake in the arguments before them.
+            run.traceback = run.traceback or "--traceback" in args
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section, in the order in which sections first appear."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+class CommandGroup(click.Group):
+    """A group that knows the names and the summaries of its commands, and imports a command when it runs.
+
+    Args:
+        commands: For each name, ``module:function`` within ``package`` and the summary. The function makes the command.
+        package: Where the modules are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        commands: Mapping[str, tuple[str, str]],
+        package: str,
+        **kwargs: Any,  # Any: click's arguments
+    ) -> None:
+        super().__init__(name, context_settings=CONTEXT, **kwargs)
+        self._lazy = commands
+        self._package = package
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the help."""
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and make one command."""
+        if cmd_name not in self._lazy:
+            return None
+        module, _, attribute = self._lazy[cmd_name][0].partition(":")
+        make = cast("Callable[[], click.Command]", getattr(import_module(f".{module}", self._package), attribute))
+        return make()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names.
+
+        Raises:
+            click.UsageError: There is none of that name; the nearest is named.
+        """
+        if args[0] not in self._lazy and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], self._lazy)
+            ctx.fail(f"there is no command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from their summaries, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self._lazy.items()])

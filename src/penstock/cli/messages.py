@@ -1,0 +1,97 @@
+"""Messages as people and pipes write and read them.
+
+A codec of bytes takes a line as it is. A codec of objects takes a line of JSON, and its messages are shown as JSON.
+"""
+
+import json
+from typing import Any, Final
+
+from ..codecs import Codec, Raw
+from ..codecs.octets import BytesCodec
+from ..errors import ConfigurationError
+
+# The most that is kept of a line whose end has not come, beside what the codec can send anyway.
+MIN_LINE_BYTES: Final = 1024 * 1024
+
+
+def is_raw(codec: Codec[Any]) -> bool:
+    """Whether messages have no bounds: what goes in and out is a byte stream and nothing is added to it."""
+    return isinstance(codec, Raw)
+
+
+def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
+    """Read one message that a user wrote.
+
+    Raises:
+        ConfigurationError: The codec's messages are objects and ``text`` is not JSON.
+    """
+    if isinstance(codec, BytesCodec):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        problem = f"{codec.name} messages are written as JSON: {error}"
+        raise ConfigurationError(problem, where) from None
+
+
+def show_message(message: Any, codec: Codec[Any]) -> bytes:
+    """Write one message for a user, without a newline at its end."""
+    if isinstance(message, bytes) and isinstance(codec, BytesCodec):
+        return message
+    return json.dumps(_plain(message), ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _plain(value: Any) -> Any:
+    """Make of a message what JSON can say. Bytes are shown as text, what is not UTF-8 in them as its codes."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).decode("utf-8", "backslashreplace")
+        case dict():
+            return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _:
+            return str(value)
+
+
+class LineSplitter:
+    """Cuts input into lines, whatever pieces it comes in.
+
+    Args:
+        max_bytes: The most that is kept of a line whose end has not come.
+        keep_ends: Whether each line keeps its newline.
+    """
+
+    def __init__(self, max_bytes: int, *, keep_ends: bool = False) -> None:
+        self._max_bytes = max(max_bytes, MIN_LINE_BYTES)
+        self._keep_ends = keep_ends
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that end in ``data``.
+
+        Raises:
+            ConfigurationError: A line is too long.
+        """
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._rest, lines[0]])
+            self._rest.clear()
+            self._rest_bytes = 0
+        if rest:
+            self._rest.append(rest)
+            self._rest_bytes += len(rest)
+            if self._rest_bytes > self._max_bytes:
+                raise ConfigurationError(
+                    f"a line of input is longer than {self._max_bytes} bytes; --codec raw has no lines"
+                )
+        return [line + b"\n" for line in lines] if self._keep_ends else lines
+
+    def finish(self) -> list[bytes]:
+        """Return the last line, if it has no newline."""
+        last = b"".join(self._rest)
+        self._rest.clear()
+        return [last] if last else []

@@ -1,0 +1,106 @@
+"""The options of `penstock.config` as options of the command line."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from ..config import Choice, Flag, Kind, Option, Repeated
+from ..config.sources import Given
+from .commands import SectionOption
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # not generic before click 8.4
+
+
+class RawText(_ParamType):
+    """Text as it was typed: all sources of values are read, and refused, in one place.
+
+    Args:
+        kind: What will be made of it; completion and the placeholder come from there.
+        suggestions: Further words for completion.
+    """
+
+    def __init__(self, kind: Kind, suggestions: Sequence[str] = ()) -> None:
+        self.name = kind.metavar
+        self._words = (*(kind.words if isinstance(kind, Choice) else ()), *suggestions)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave it as it is."""
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the words that begin like what was typed."""
+        return [CompletionItem(word) for word in self._words if word.startswith(incomplete)]
+
+
+def click_options(
+    options: Iterable[Option], suggestions: dict[str, Sequence[str]] | None = None
+) -> list[click.Parameter]:
+    """Make the command line's options, shorthands included.
+
+    Args:
+        options: What can be set.
+        suggestions: Words for completion, by option name.
+    """
+    made: list[click.Parameter] = []
+    for option in options:
+        text = f"{option.help}."
+        shown = option.default_shown
+        names = [option.flag, *([option.short] if option.short else []), option.name]
+        if isinstance(option.kind, Flag):
+            names[0] = f"{option.flag}/--no-{option.flag[2:]}"
+            help_text = f"{text}  [default: {'on' if option.default else 'off'}]"
+            made.append(SectionOption(names, default=None, help=help_text, section=option.section))
+            continue
+        help_text = f"{text}  [default: {shown}]" if shown else text
+        made.append(
+            SectionOption(
+                names,
+                type=RawText(option.kind, (suggestions or {}).get(option.name, ())),
+                metavar=option.kind.metavar,
+                multiple=isinstance(option.kind, Repeated),
+                default=None,
+                help=help_text,
+                section=option.section,
+            )
+        )
+        made += [
+            SectionOption(
+                [flag, _shorthand_name(option, flag)],
+                is_flag=True,
+                default=False,
+                help=f"Short for {option.flag} {value}.",
+                section=option.section,
+            )
+            for flag, value in option.shorthands.items()
+        ]
+    return made
+
+
+def given_options(ctx: click.Context, options: Iterable[Option]) -> dict[str, Given]:
+    """Collect what the user wrote on the command line, by option name.
+
+    Raises:
+        click.UsageError: An option and its shorthand, or two shorthands, say different things.
+    """
+    given: dict[str, Given] = {}
+    for option in options:
+        if ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            given[option.name] = Given(option.flag, ctx.params[option.name])
+        for flag, value in option.shorthands.items():
+            if not ctx.params.get(_shorthand_name(option, flag)):
+                continue
+            before = given.get(option.name)
+            if before is not None and before.text != value:
+                raise click.UsageError(f"{before.flag} {before.text} and {flag} contradict each other: give one", ctx)
+            given[option.name] = Given(flag, value)
+    return given
+
+
+def _shorthand_name(option: Option, flag: str) -> str:
+    return f"{option.name}__{flag.strip('-').replace('-', '_')}"

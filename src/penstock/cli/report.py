@@ -1,0 +1,78 @@
+"""How an error reaches the user: what, where, what is allowed, what to do; on standard error, in one to three lines."""
+
+import sys
+import traceback
+
+import click
+
+from ..config.suggest import did_you_mean
+from ..errors import ExitStatus, PenstockError
+from .commands import Run
+
+# What other servers call what is called otherwise here.
+_ELSEWHERE = {
+    "--host": "--bind tcp://HOST:PORT",
+    "--port": "--bind tcp://HOST:PORT",
+    "-p": "--bind tcp://HOST:PORT",
+    "--uds": "--bind unix:PATH",
+    "--fd": "--bind fd://NUMBER",
+    "--graceful-timeout": "--timeout-drain",
+    "--framing": "--codec",
+}
+
+
+def warn(text: str) -> None:
+    """Tell the user something that stops nothing."""
+    click.echo(f"penstock: warning: {text}", err=True)
+
+
+def fail(text: str) -> None:
+    """Tell the user why nothing is done. A text of several lines is several errors, or an error with its details."""
+    first, *rest = text.split("\n")
+    lines = [f"penstock: error: {first}"]
+    lines += [line if line.startswith(" ") else f"penstock: error: {line}" for line in rest]
+    click.echo("\n".join(lines), err=True)
+
+
+def usage(error: click.ClickException, run: Run) -> int:
+    """Report a mistake in the arguments.
+
+    Returns:
+        The exit status.
+    """
+    if run.traceback:
+        traceback.print_exception(error)
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else run.command
+    text = _usage_text(error)
+    fail(f"{text}\n  {command} --help shows what is allowed")
+    return ExitStatus.USAGE
+
+
+def _usage_text(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption):
+        known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
+        if error.option_name in _ELSEWHERE and error.ctx is not None and "--bind" in known:
+            return f"there is no option {error.option_name}; write {_ELSEWHERE[error.option_name]}"
+        return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
+    text = error.format_message().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def report(error: Exception, run: Run) -> int:
+    """Report what a command ended with.
+
+    Returns:
+        The exit status.
+    """
+    known = isinstance(error, PenstockError)
+    if run.traceback:
+        traceback.print_exception(error)
+    if isinstance(error, PenstockError):
+        fail(str(error))
+        return error.exit_status
+    if not known and not run.traceback:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}:{frame.lineno}"
+        fail(f"unexpected {type(error).__name__}: {error}\n  at {where}; --traceback shows all of it")
+    sys.stderr.flush()
+    return ExitStatus.FAILED

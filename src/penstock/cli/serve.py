@@ -1,0 +1,98 @@
+"""``penstock serve``: run a service until it is told to stop."""
+
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from ..config.rendering import render_settings
+from ..telemetry import Log, configure
+from .banner import Ready, banner
+from .commands import PenstockCommand, SectionOption
+from .plan import Plan, make_plan, parameters, settle
+from .terminal import has_colour
+
+EPILOG = """\
+SERVICE is a classic service (`penstock services` lists them), or your own: module:object, module, file.py:object.
+
+Every option is also a variable, as PENSTOCK_TIMEOUT_IDLE, and a key of penstock.toml, as timeout_idle = "5m".
+Durations are written 250ms, 10s, 5m, 1h or none, sizes 512, 64KiB or 1MiB.
+"""
+
+
+def command() -> click.Command:
+    """Make the command."""
+    print_ready = SectionOption(
+        ["--print-ready"],
+        is_flag=True,
+        help="Once it serves, print a line of JSON with the addresses on standard output.",
+        section="Listening",
+    )
+    return PenstockCommand(
+        "serve",
+        params=[*parameters(), print_ready],
+        callback=_serve,
+        help="Serve a classic service, or your own, until CTRL+C or SIGTERM.",
+        epilog=EPILOG,
+    )
+
+
+def _serve(**_params: Any) -> int:
+    ctx = click.get_current_context()
+    settings, definition = settle(ctx, os.environ)
+    if ctx.params["print_config"]:
+        settings.server_config()
+        click.echo(render_settings(settings), nl=False)
+        return 0
+    plan = make_plan(ctx, settings, definition)
+    config = plan.config
+    with configure(
+        level=config.log_level,
+        format=config.log_format,
+        access_log=config.access_log,
+        colour=has_colour(sys.stderr),
+    ) as log:
+        return _run(plan, log, print_ready=ctx.params["print_ready"])
+
+
+def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
+    from ..server import run
+
+    logger = logging.getLogger("penstock")
+    for warning in plan.warnings:
+        if plan.config.log_format == "json":
+            logger.warning(warning, extra={"event": "warning"})
+        else:
+            log.writer.write(f"penstock: warning: {warning}")
+
+    def announce(server: Ready) -> None:
+        if plan.config.log_format == "json":
+            logger.info("ready", extra={"event": "ready", **_facts(server)})
+        else:
+            log.writer.write(banner(server, plan.config))
+        if print_ready:
+            _print_ready(server)
+
+    return run(plan.service, plan.config, on_ready=announce)
+
+
+def _print_ready(server: Ready) -> None:
+    line = json.dumps({"event": "ready", "pid": os.getpid(), **_facts(server)})
+    try:
+        os.write(1, line.encode() + b"\n")
+    except OSError:
+        # Whoever asked went away. That is no reason to leave the others.
+        logging.getLogger("penstock").debug("standard output is closed")
+
+
+def _facts(server: Ready) -> dict[str, object]:
+    return {
+        "service": server.service.name,
+        "addresses": list(server.addresses),
+        "codec": server.service.codec.name,
+        "engine": server.engine_name,
+        "engine_reason": server.engine_reason,
+    }

@@ -1,0 +1,70 @@
+"""``penstock services``: what can be served, and over which codecs."""
+
+import json
+
+import click
+
+from ..codecs import CodecOption, describe_codecs
+from ..config import Option
+from ..services import all as all_services
+from .commands import PenstockCommand
+
+
+def command() -> click.Command:
+    """Make the command."""
+    return PenstockCommand(
+        "services",
+        params=[click.Option(["--json", "as_json"], is_flag=True, help="Print JSON.")],
+        callback=_services,
+        help="List the classic services and the codecs.",
+    )
+
+
+def _services(*, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_as_data(), indent=2))
+        return
+    services = [(service.name, service.summary, _flags(service.options)) for service in all_services()]
+    codecs = [(codec.name, codec.summary, _keys(codec.options)) for codec in describe_codecs()]
+    formatter = click.HelpFormatter(max_width=100)
+    for title, rows in (("Services (penstock serve NAME)", services), ("Codecs (--codec NAME)", codecs)):
+        with formatter.section(title):
+            formatter.write_dl([(name, f"{summary} {more}".strip()) for name, summary, more in rows])
+    click.echo(formatter.getvalue().rstrip("\n"))
+
+
+def _flags(options: "tuple[Option, ...] | list[Option]") -> str:
+    return f"[{', '.join(option.flag for option in options)}]" if options else ""
+
+
+def _keys(options: tuple[CodecOption, ...]) -> str:
+    """Write a codec's options as they are written in a codec spec; those that have to be given stand bare."""
+    shown = [option.name if option.default is None else f"{option.name}={option.default}" for option in options]
+    return f"[:{','.join(shown)}]" if shown else ""
+
+
+def _as_data() -> dict[str, object]:
+    return {
+        "services": [
+            {
+                "name": service.name,
+                "summary": service.summary,
+                "options": [
+                    {"name": option.flag, "help": option.help, "allowed": option.kind.allowed}
+                    for option in service.options
+                ],
+            }
+            for service in all_services()
+        ],
+        "codecs": [
+            {
+                "name": codec.name,
+                "summary": codec.summary,
+                "options": [
+                    {"name": option.name, "allowed": option.allowed, "default": option.default}
+                    for option in codec.options
+                ],
+            }
+            for codec in describe_codecs()
+        ],
+    }
