@@ -1,10 +1,14 @@
 """How a configuration is shown: ``--print-config``, and the table in the documentation."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from .kinds import Flag
 from .options import Option
 from .sources import ORDER, Settings
+
+TABLE_START: Final = "<!-- options: made by `python -m penstock.config` -->\n"
+TABLE_END: Final = "<!-- end of options -->"
 
 
 def render_settings(settings: Settings) -> str:
@@ -27,6 +31,13 @@ def render_table(options: Sequence[Option]) -> str:
     for option in options:
         sections.setdefault(option.section, []).append(option)
     return "\n".join(f"### {section}\n\n{_table(members)}" for section, members in sections.items())
+
+
+def update_table(page: str, options: Sequence[Option]) -> str:
+    """Return a page of the documentation with the table between its two markers made anew."""
+    before, start, rest = page.partition(TABLE_START)
+    _, end, after = rest.partition(TABLE_END)
+    return f"{before}{start}\n{render_table(options)}\n{end}{after}"
 
 
 def flags(option: Option) -> list[str]:

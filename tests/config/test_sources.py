@@ -1,0 +1,134 @@
+"""Sources: the last one wins, every value knows its origin, all mistakes are reported at once."""
+
+import pickle
+
+import pytest
+
+from penstock.config import Option, Text, options
+from penstock.config.files import find
+from penstock.config.sources import ConfigurationErrors, Given, load
+from penstock.errors import ConfigurationError
+
+PREFIX = Option(name="prefix", kind=Text(), help="Put that before each message", default="")
+FOREIGN = {"prefix": "is an option of echo"}
+
+
+def origins(settings, *names):
+    """Return value and origin of each of the options."""
+    return [(settings.by_name[name].value, settings.by_name[name].origin) for name in names]
+
+
+def test_each_source_overrides_the_one_before(tmp_path):
+    """Defaults, file, environment, command line, in this order; each value says which it came from."""
+    (tmp_path / "penstock.toml").write_text("backlog = 1\nthreads = 1\nonce = true\n")
+    settings = load(
+        options(),
+        document=find(tmp_path),
+        environ={"PENSTOCK_BACKLOG": "2", "PENSTOCK_THREADS": "2", "HOME": "/"},
+        given={"backlog": Given("--backlog", "3"), "model": Given("--one-at-a-time", "one-at-a-time")},
+    )
+
+    assert [
+        (3, "--backlog"),
+        (2, "PENSTOCK_THREADS"),
+        (True, "penstock.toml:3"),
+        ("one-at-a-time", "--one-at-a-time"),
+        ("auto", "default"),
+    ] == origins(settings, "backlog", "threads", "once", "model", "engine")
+    assert (3, 2, True) == (
+        settings.server_config().backlog,
+        settings.server_config().threads,
+        settings.server_config().once,
+    )
+
+
+def test_options_are_read_as_they_were_written():
+    """Several addresses, a flag, a size."""
+    given = {
+        "bind": Given("--bind", ("tcp://127.0.0.1:1", "udp://127.0.0.1:1")),
+        "reuse_address": Given("--reuse-address", False),
+        "write_high": Given("--write-high", "128KiB"),
+    }
+    config = load(options(), given=given).server_config()
+
+    assert ("tcp://127.0.0.1:1", "udp://127.0.0.1:1") == config.bind
+    assert (False, 131072) == (config.reuse_address, config.limits.write_high_bytes)
+
+
+def test_an_empty_variable_is_not_set():
+    """That is how a compose file passes on what is not there."""
+
+    assert [(1024, "default")] == origins(load(options(), environ={"PENSTOCK_BACKLOG": ""}), "backlog")
+
+
+def test_all_mistakes_of_all_sources_are_reported_at_once(tmp_path):
+    """One line each, with file and line, variable, or option."""
+    (tmp_path / "penstock.toml").write_text(
+        'backlog = -1\ntimout_idle = "5m"\ntimeout_write = 30\nprefix = "x"\n[timeouts]\nidle = "5m"\n'
+    )
+    with pytest.raises(ConfigurationErrors) as caught:
+        load(
+            options(),
+            document=find(tmp_path),
+            environ={"PENSTOCK_LOG_LEVEL": "loud"},
+            given={"threads": Given("--threads", "0"), "prefix": Given("--prefix", "x")},
+            foreign=FOREIGN,
+        )
+
+    assert [
+        "penstock.toml:1: backlog: -1 is not a whole number from 1 to 65535",
+        "penstock.toml:2: there is no option 'timout_idle'; did you mean timeout_idle?",
+        'penstock.toml:3: timeout_write: expected a duration in quotes ("10s"), got 30',
+        "penstock.toml:4: prefix is an option of echo",
+        "penstock.toml:5: there is no table 'timeouts': every option has a line of its own, as timeout_idle = …",
+        "PENSTOCK_LOG_LEVEL: 'loud' is not one of debug, info, warning, error, critical",
+        "--threads: 0 is not a whole number from 1 to 1024",
+        "--prefix: is an option of echo",
+    ] == str(caught.value).split("\n")
+    assert 8 == len(caught.value.errors)
+    assert str(caught.value) == str(pickle.loads(pickle.dumps(caught.value)))
+
+
+def test_an_unknown_variable_is_a_warning():
+    """The environment is shared: what is not ours may be somebody's."""
+    settings = load(options(), environ={"PENSTOCK_BAKLOG": "1", "PENSTOCK_CONFIG": "x", "PENSTOCKX": "1"})
+
+    assert (
+        "PENSTOCK_BAKLOG is no variable of penstock and is ignored; did you mean PENSTOCK_BACKLOG?",
+    ) == settings.warnings
+
+
+def test_a_variable_of_another_service_is_silent():
+    """One terminal serves echo now and chat then."""
+
+    assert () == load(options(), environ={"PENSTOCK_PREFIX": "x"}, foreign=FOREIGN).warnings
+
+
+def test_options_of_a_service_are_options_like_all_others():
+    """The server's configuration does not mind them."""
+    settings = load([*options(), PREFIX], environ={"PENSTOCK_PREFIX": "Echo=>"})
+
+    assert [("Echo=>", "PENSTOCK_PREFIX")] == origins(settings, "prefix")
+    assert 1024 == settings.server_config().backlog
+
+
+def test_a_contradiction_names_both_origins(tmp_path):
+    """Each value alone is fine."""
+    (tmp_path / "penstock.toml").write_text('write_low = "1MiB"\n')
+    settings = load(options(), document=find(tmp_path), environ={"PENSTOCK_WRITE_HIGH": "32KiB"})
+    with pytest.raises(ConfigurationError) as caught:
+        settings.server_config()
+
+    assert ("write_low is 1MiB, above write_high with 32KiB", "PENSTOCK_WRITE_HIGH, penstock.toml:1") == (
+        caught.value.problem,
+        ", ".join(sorted(caught.value.where.split(", "))),
+    )
+
+
+def test_a_contradiction_with_a_default_names_the_one_that_was_set():
+    """A default has no place to point to."""
+    settings = load(options(), given={"bind": Given("--bind", ("unix:a", "unix:a"))})
+    with pytest.raises(ConfigurationError) as caught:
+        settings.server_config()
+
+    assert "--bind: bind has the same address twice: unix:a" == str(caught.value)
