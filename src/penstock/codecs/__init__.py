@@ -1,11 +1,26 @@
 """Framing: how a byte stream is cut into messages, and messages are framed for the stream. No I/O, no clock."""
 
-from .base import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, Codec, NeedData
-from .lines import Lines
-from .raw import Raw
-from .registry import CodecInfo, CodecOption, describe_codecs, parse_codec
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, Codec, NeedData
+
+if TYPE_CHECKING:
+    from .delimited import Delimited
+    from .fixed import Fixed
+    from .json_lines import JsonLines
+    from .length_prefixed import LengthPrefixed
+    from .lines import Lines
+    from .msgpack import Msgpack
+    from .netstring import Netstring
+    from .raw import Raw
+    from .registry import CodecInfo, CodecOption, describe_codecs, parse_codec
+    from .resp import Resp
+    from .structs import Struct
+    from .varint import Varint
 
 __all__ = [
+    "DEFAULT_MAX_DEPTH",
     "DEFAULT_MAX_FRAME_BYTES",
     "DEFAULT_MAX_LINE_BYTES",
     "NEED_DATA",
@@ -13,9 +28,46 @@ __all__ = [
     "Codec",
     "CodecInfo",
     "CodecOption",
+    "Delimited",
+    "Fixed",
+    "JsonLines",
+    "LengthPrefixed",
     "Lines",
+    "Msgpack",
     "NeedData",
+    "Netstring",
     "Raw",
+    "Resp",
+    "Struct",
+    "Varint",
     "describe_codecs",
     "parse_codec",
 ]
+
+# Imported on first use: an engine that needs the contract alone does not pay for eleven codecs.
+_MODULES = {
+    "CodecInfo": "registry",
+    "CodecOption": "registry",
+    "Delimited": "delimited",
+    "Fixed": "fixed",
+    "JsonLines": "json_lines",
+    "LengthPrefixed": "length_prefixed",
+    "Lines": "lines",
+    "Msgpack": "msgpack",
+    "Netstring": "netstring",
+    "Raw": "raw",
+    "Resp": "resp",
+    "Struct": "structs",
+    "Varint": "varint",
+    "describe_codecs": "registry",
+    "parse_codec": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value

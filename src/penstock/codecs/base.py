@@ -19,6 +19,10 @@ M = TypeVar("M")
 DEFAULT_MAX_LINE_BYTES: Final = 64 * 1024
 # Frames that announce their length. Nothing is allocated by an announced length, only as bytes arrive.
 DEFAULT_MAX_FRAME_BYTES: Final = 1024 * 1024
+# Containers one inside the other: far above what people nest, far under where an interpreter's own guard against
+# recursion may strike, which differs by version and by thread. The second number is the highest that may be asked for.
+DEFAULT_MAX_DEPTH: Final = 128
+HIGHEST_MAX_DEPTH: Final = 512
 
 
 class _NeedData(enum.Enum):

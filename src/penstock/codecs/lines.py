@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Literal
 
-from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError
-from .base import DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, NeedData
-from .octets import BytesCodec, require_choice
-
-Unterminated = Literal["refuse", "deliver"]
+from ..errors import ConfigurationError, LocalProtocolError
+from .base import DEFAULT_MAX_LINE_BYTES, Buffer, NeedData
+from .delimited import Delimited, Unterminated
+from .octets import require_choice
 
 _LF = 0x0A
 _CR = 0x0D
 
 
-class Lines(BytesCodec):
-    r"""A message for each line: LF or CRLF is accepted, LF is sent.
+class Lines(Delimited):
+    """A message for each line: LF or CRLF is accepted, LF is sent.
 
     A line never ends in CR: all that stand before the LF are dropped (text converted twice has two), and `encode`
     refuses a message that ends in one. So what was received can always be sent, and comes back as it was. CR elsewhere
@@ -43,14 +41,12 @@ class Lines(BytesCodec):
         unterminated: Unterminated = "refuse",
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
-        super().__init__(max_frame_bytes=max_frame_bytes)
+        super().__init__(b"\n", unterminated=unterminated, max_frame_bytes=max_frame_bytes)
         require_choice("newline", newline, ("lf", "crlf"))
-        require_choice("unterminated", unterminated, ("refuse", "deliver"))
         if keep_cr and newline == "crlf":
             raise ConfigurationError("keep_cr does not go with newline=crlf: use the codec delimited for CRLF alone")
-        self.keep_cr = keep_cr
         self.newline: Literal["lf", "crlf"] = newline
-        self.unterminated: Unterminated = unterminated
+        self.keep_cr = keep_cr
         self._end = b"\r\n" if newline == "crlf" else b"\n"
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
@@ -59,30 +55,15 @@ class Lines(BytesCodec):
         Raises:
             FrameTooLongError: It is longer than ``max_frame_bytes``, terminated or not.
         """
-        end = buffer.find(_LF, buffer.resume or 0)
-        size = end if end >= 0 else len(buffer)
-        if size > self.max_frame_bytes and self._is_too_long(buffer, size):
-            raise FrameTooLongError(None, self.max_frame_bytes)
-        if end < 0:
-            buffer.resume = size
-            return NEED_DATA
-        line = bytes(buffer[:end])
-        del buffer[: end + 1]
-        buffer.resume = None
-        return line if self.keep_cr else line.rstrip(b"\r")
+        return self._without_cr(super().decode(buffer))
 
     def finish(self, buffer: Buffer) -> bytes | NeedData:
-        """Deliver the unterminated rest, if there is one and it was asked for.
+        """Deliver the unterminated rest, if there is one and that was asked for.
 
         Raises:
-            TruncatedError: There is one and it was not asked for.
+            TruncatedError: There is one and that was not asked for.
         """
-        if not buffer or self.unterminated == "refuse":
-            return super().finish(buffer)
-        line = bytes(buffer)
-        buffer.clear()
-        buffer.resume = None
-        return line if self.keep_cr else line.rstrip(b"\r")
+        return self._without_cr(super().finish(buffer))
 
     def encode(self, message: bytes) -> bytes:
         """End the message with a newline.
@@ -102,19 +83,9 @@ class Lines(BytesCodec):
         """Take up to ``limit`` lines, at nearly the cost of ``bytes.split``.
 
         Raises:
-            FrameTooLongError: The first line is longer than ``max_frame_bytes``, terminated or not.
+            FrameTooLongError: The first one is longer than ``max_frame_bytes``, terminated or not.
         """
-        if limit < 1:
-            return [], 0
-        lines = data.split(b"\n", limit)
-        rest = lines.pop()
-        taken = len(data) - len(rest)
-        # One look at the whole chunk stands for a look at each line: most chunks are within the limit and without CR.
-        if len(data) > self.max_frame_bytes:
-            if not lines and self._is_too_long(data, len(data)):
-                raise FrameTooLongError(None, self.max_frame_bytes)
-            if lines and max(map(len, lines)) > self.max_frame_bytes:
-                lines, taken = self._before_too_long(lines)
+        lines, taken = super().decode_many(data, limit)
         if _CR in data and not self.keep_cr:
             lines = [line.rstrip(b"\r") for line in lines]
         return lines, taken
@@ -132,24 +103,18 @@ class Lines(BytesCodec):
         data = end.join(messages) + end
         if (
             data.count(_LF) == count
-            and (self.keep_cr or data.count(_CR) == (count if end == b"\r\n" else 0))
+            and (self.keep_cr or data.count(_CR) == (count if len(end) == 2 else 0))
             and self._all_fit(messages, len(data) - count * len(end))
         ):
             return data
-        return super().encode_many(messages)
+        # Something may be wrong with one of them, or a CR stands where it may: look at each.
+        return b"".join([self.encode(message) for message in messages])
 
-    def _is_too_long(self, data: bytes | Buffer, size: int) -> bool:
-        """Whether the line ``data[:size]`` is over the limit; one CR that may belong to its end does not count."""
+    def _without_cr(self, line: bytes | NeedData) -> bytes | NeedData:
+        return line.rstrip(b"\r") if isinstance(line, bytes) and not self.keep_cr else line
+
+    def _is_too_long(self, data: bytes | bytearray, size: int, *, terminated: bool) -> bool:
+        """Whether the line is over the limit; one CR at its end belongs, or may belong, to the newline."""
+        del terminated
         excess = size - self.max_frame_bytes
-        return excess > 1 or (excess == 1 and (self.keep_cr or data[size - 1] != _CR))
-
-    def _before_too_long(self, lines: list[bytes]) -> tuple[list[bytes], int]:
-        """Return the lines before the first that is over the limit, and the bytes they took with their LF.
-
-        Raises:
-            FrameTooLongError: The first one is.
-        """
-        good = list(itertools.takewhile(lambda line: not self._is_too_long(line, len(line)), lines))
-        if not good:
-            raise FrameTooLongError(None, self.max_frame_bytes)
-        return good, sum(map(len, good)) + len(good)
+        return excess > 1 or self.keep_cr or data[size - 1] != _CR

@@ -10,19 +10,40 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from ..config.suggest import did_you_mean
 from ..errors import ConfigurationError
 from ..units import format_size, parse_size
 from .base import Codec
+from .delimited import Delimited
+from .fixed import Fixed
+from .json_lines import JsonLines
+from .length_prefixed import LengthPrefixed
 from .lines import Lines
+from .msgpack import Msgpack
+from .netstring import Netstring
 from .raw import Raw
+from .resp import Resp
+from .structs import Struct
+from .varint import Varint
 
-_CODECS: Final[dict[str, type[Codec[Any]]]] = {codec.name: codec for codec in (Raw, Lines)}
+_CLASSES: Final[tuple[type[Codec[Any]], ...]] = (
+    Raw,
+    Lines,
+    Delimited,
+    LengthPrefixed,
+    Varint,
+    Netstring,
+    Fixed,
+    Struct,
+    JsonLines,
+    Msgpack,
+    Resp,
+)
+_CODECS: Final = {codec.name: codec for codec in _CLASSES}
 
 _OPTION: Final = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([nrt0\\,])|(.?))", re.DOTALL)
@@ -150,15 +171,14 @@ def parse_codec(spec: str) -> Codec[Any]:
     name, colon, rest = spec.partition(":")
     codec = _CODECS.get(name)
     if codec is None:
-        raise ConfigurationError(
-            f"no codec is called {name[:40]!r}{did_you_mean(name, _CODECS)} (there are {', '.join(_CODECS)})"
-        )
+        meant = _did_you_mean(name, _CODECS)
+        raise ConfigurationError(f"no codec is called {name[:40]!r}{meant} (there are {', '.join(_CODECS)})")
     parameters = _parameters(codec)
     arguments: dict[str, object] = {}
     for key, text in _split(spec, rest) if colon else ():
         parameter = parameters.get(key)
         if parameter is None:
-            meant = did_you_mean(key, parameters)
+            meant = _did_you_mean(key, parameters)
             raise ConfigurationError(f"codec {name} has no option {key[:40]!r}{meant} (it has {', '.join(parameters)})")
         if parameter.name in arguments:
             raise ConfigurationError(f"codec {name}: {key} is given twice")
@@ -173,6 +193,12 @@ def parse_codec(spec: str) -> Codec[Any]:
         return codec(**arguments)
     except ConfigurationError as error:
         raise ConfigurationError(f"codec {name}: {error.problem}") from None
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    from ..config.suggest import did_you_mean  # noqa: PLC0415  # the configuration takes longer to import than all codecs
+
+    return did_you_mean(word, known)
 
 
 def _split(spec: str, rest: str) -> Sequence[tuple[str, str]]:

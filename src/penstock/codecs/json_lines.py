@@ -1,0 +1,195 @@
+"""JSON Lines (also called NDJSON): a JSON value on each line."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+from ..errors import BadEncodingError, BadPayloadError, FrameTooLongError, LocalProtocolError
+from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, Buffer, Codec, NeedData
+from .delimited import Unterminated
+from .lines import Lines
+from .octets import require_range
+
+_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
+_OPENING: Final = b"[{"
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class JsonLines(Codec[Any]):
+    """A JSON value (RFC 8259, UTF-8) on each line.
+
+    Without ``type`` a message is None, bool, int, float, str, list or dict. NaN and infinity are no JSON: neither read
+    nor written. Of a key that stands twice in an object the last value counts. An empty line is refused.
+
+    Args:
+        type: What to decode into and check against, as msgspec does: a ``msgspec.Struct``, a dataclass, any annotation.
+        max_depth: How many arrays and objects may stand one inside the other, 1 to 512.
+        unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
+        max_frame_bytes: Longest line without its LF, in bytes; a longer one is refused as soon as it is.
+
+    Raises:
+        ConfigurationError: An option is out of its range.
+    """
+
+    name = "json-lines"
+
+    def __init__(
+        self,
+        *,
+        type: Any = Any,  # noqa: A002  # msgspec's word for it
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        unterminated: Unterminated = "refuse",
+        max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
+    ) -> None:
+        import msgspec  # noqa: PLC0415  # 37 ms that only this codec's users pay
+
+        # CR before the LF is white space to JSON.
+        self._lines = Lines(keep_cr=True, unterminated=unterminated, max_frame_bytes=max_frame_bytes)
+        self.max_frame_bytes = max_frame_bytes
+        self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
+        self.type = type
+        self._decode = msgspec.json.Decoder(type).decode
+        self._encode = msgspec.json.encode
+        self._to_builtins = msgspec.to_builtins
+
+    def decode(self, buffer: Buffer) -> Any | NeedData:
+        """Take one line and decode it.
+
+        Raises:
+            FrameTooLongError: The line is longer than ``max_frame_bytes``, terminated or not.
+            BadEncodingError: It is not UTF-8.
+            BadPayloadError: It is not one JSON value, not of ``type``, or nested deeper than ``max_depth``.
+        """
+        end = self._lines.find_end(buffer)
+        if end < 0:
+            return NEED_DATA
+        message = self._parse(bytes(buffer[:end]))
+        del buffer[: end + 1]
+        buffer.resume = None
+        return message
+
+    def finish(self, buffer: Buffer) -> Any | NeedData:
+        """Decode the unterminated rest, if there is one and that was asked for.
+
+        Raises:
+            TruncatedError: There is one and that was not asked for.
+            BadEncodingError, BadPayloadError: As `decode`.
+        """
+        line = self._lines.finish(buffer)
+        return NEED_DATA if line is NEED_DATA else self._parse(line)
+
+    def encode(self, message: Any) -> bytes:
+        """Write the message as one line of compact JSON.
+
+        What JSON has no form for is written as msgspec writes it: a tuple as an array, a datetime or bytes as a string.
+
+        Raises:
+            LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, or with
+                a line feed, NaN, an infinity or a lone surrogate in it.
+            TypeError: It holds something that msgspec cannot write.
+        """
+        return self.encode_datagram(message) + b"\n"
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
+        """Take up to ``limit`` lines and decode them.
+
+        Raises:
+            FrameTooLongError, BadEncodingError, BadPayloadError: As `decode`, for the first one.
+        """
+        lines, taken = self._lines.decode_many(data, limit)
+        messages = []
+        for index, line in enumerate(lines):
+            try:
+                messages.append(self._parse(line))
+            except (BadEncodingError, BadPayloadError):
+                if not messages:
+                    raise
+                taken = sum(map(len, lines[:index])) + index
+                break
+        return messages, taken
+
+    def decode_datagram(self, data: bytes) -> Any:
+        """Decode a datagram that is one JSON value; white space around and inside it, line feeds too, is allowed.
+
+        Raises:
+            FrameTooLongError: It is longer than ``max_frame_bytes``.
+            BadEncodingError, BadPayloadError: As `decode`.
+        """
+        if len(data) > self.max_frame_bytes:
+            raise FrameTooLongError(len(data), self.max_frame_bytes)
+        return self._parse(data)
+
+    def encode_datagram(self, message: Any) -> bytes:
+        """Write the message as compact JSON, without a line feed.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`.
+        """
+        try:
+            data = self._encode(message)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise LocalProtocolError(f"the message has no JSON form: {error}") from None
+        if len(data) > self.max_frame_bytes:
+            raise LocalProtocolError(f"JSON of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
+        if b"\n" in data:  # msgspec writes none, but passes a msgspec.Raw on as it is
+            raise LocalProtocolError("a line of JSON cannot hold LF")
+        if self._is_too_deep(data):
+            raise LocalProtocolError(f"the message is nested deeper than max_depth={self.max_depth}")
+        # msgspec writes a float that is no number as null: it would arrive as None.
+        if b"null" in data and _holds_non_finite(self._to_builtins(message, enc_hook=_leave_out)):
+            raise LocalProtocolError("NaN and infinity have no JSON form")
+        return data
+
+    def _parse(self, line: bytes) -> Any:
+        if self._is_too_deep(line):
+            raise BadPayloadError(f"JSON nested deeper than max_depth={self.max_depth}")
+        try:
+            # What a type does not ask for, msgspec skips without a look at its encoding.
+            if self.type is not Any and not line.isascii():
+                line.decode()
+            return self._decode(line)
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            problem = str(error)
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise BadEncodingError(f"JSON that is not UTF-8 ({error.reason})", error.start) from None
+        raise BadPayloadError(problem)
+
+    def _is_too_deep(self, line: bytes) -> bool:
+        """Whether a parser that reads ``line`` from the left would nest deeper than ``max_depth``.
+
+        Done before msgspec sees it: what its recursion costs in stack, and where the interpreter stops it, is not ours.
+        """
+        if len(line) <= self.max_depth or line.count(b"[") + line.count(b"{") <= self.max_depth:
+            return False
+        # Without escapes every second piece between quotation marks is outside of strings. Where the line is no JSON
+        # this may go wrong, but only after the byte at which a parser stops.
+        outside = b"".join(_ESCAPE.sub(b"", line).split(b'"')[::2])
+        depth = 0
+        for bracket in outside.translate(None, _NO_BRACKETS):
+            depth += 1 if bracket in _OPENING else -1
+            if depth > self.max_depth:
+                return True
+        return False
+
+
+def _leave_out(value: object) -> None:
+    """Stand in for what only the encoder knows, a msgspec.Raw: its JSON is already written."""
+
+
+def _holds_non_finite(value: Any) -> bool:
+    """Whether a NaN or an infinity is somewhere in what ``msgspec.to_builtins`` returned."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return True
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return False

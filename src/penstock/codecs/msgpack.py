@@ -1,0 +1,223 @@
+"""MessagePack objects, one after the other, as https://github.com/msgpack/msgpack/blob/master/spec.md defines them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..errors import (
+    BadEncodingError,
+    BadFrameError,
+    BadPayloadError,
+    FrameTooLongError,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, Buffer, Codec, NeedData
+from .octets import require_range
+
+# How far the end of one object was looked for: where the next element begins, how many elements are still to come, and
+# how many of them in each container that is open, the outermost first.
+_Progress = tuple[int, int, list[int]]
+
+
+def _sizes() -> bytes:
+    """Return for each first byte the size of the whole element in bytes, 0 where the first byte does not tell."""
+    sizes = bytearray([1] * 256)
+    sizes[0x80:0xA0] = bytes(32)  # fixmap, fixarray
+    sizes[0xA0:0xC0] = range(1, 33)  # fixstr
+    sizes[0xC1] = 0  # never used
+    sizes[0xC4:0xCA] = bytes(6)  # bin, ext
+    sizes[0xCA:0xD4] = (5, 9, 2, 3, 5, 9, 2, 3, 5, 9)  # float, uint, int
+    sizes[0xD4:0xD9] = (3, 4, 6, 10, 18)  # fixext
+    sizes[0xD9:0xE0] = bytes(7)  # str, array, map
+    return bytes(sizes)
+
+
+_SIZES: Final = _sizes()
+# First byte -> bytes of the length field, and bytes between it and what it measures (the type of an ext).
+_BLOBS: Final = {
+    0xC4: (1, 0),
+    0xC5: (2, 0),
+    0xC6: (4, 0),
+    0xC7: (1, 1),
+    0xC8: (2, 1),
+    0xC9: (4, 1),
+    0xD9: (1, 0),
+    0xDA: (2, 0),
+    0xDB: (4, 0),
+}
+# First byte -> bytes of the count, and elements for each of it.
+_CONTAINERS: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+_STRINGS: Final = frozenset([*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB])
+_NOT_CONTAINERS: Final = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(_CONTAINERS))
+
+
+class Msgpack(Codec[Any]):
+    """A stream of MessagePack objects.
+
+    The format has no frame around an object, so its end is found by reading its headers: each byte is looked at once,
+    however the bytes arrive, and nothing is built before the object is whole. Without ``type`` a message is None, bool,
+    int, float, str, bytes, list, dict, datetime (the timestamp extension) or ``msgspec.msgpack.Ext``. An array that is
+    a key becomes a tuple. Of a key that stands twice in a map the last value counts.
+
+    Args:
+        type: What to decode into and check against, as msgspec does: a ``msgspec.Struct``, a dataclass, any annotation.
+        max_depth: How many arrays and maps may stand one inside the other, 1 to 512.
+        max_frame_bytes: Largest object, in bytes. A length or a count above it is refused on its header.
+
+    Raises:
+        ConfigurationError: An option is out of its range.
+    """
+
+    name = "msgpack"
+
+    def __init__(
+        self,
+        *,
+        type: Any = Any,  # noqa: A002  # msgspec's word for it
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:
+        import msgspec  # noqa: PLC0415  # 37 ms that only this codec's users pay
+
+        self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
+        self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
+        self.type = type
+        self._decode = msgspec.msgpack.Decoder(type).decode
+        self._encode = msgspec.msgpack.encode
+
+    def decode(self, buffer: Buffer) -> Any | NeedData:
+        """Take one object.
+
+        Raises:
+            FrameTooLongError: It has to be longer than ``max_frame_bytes``, as its headers so far say.
+            BadFrameError: It holds the byte C1, which begins nothing.
+            BadEncodingError: A string in it is not UTF-8.
+            BadPayloadError: It is nested deeper than ``max_depth``, a map's key cannot be one in Python, a timestamp is
+                malformed, or it is not of ``type``.
+        """
+        end, progress = self._find_end(buffer, 0, buffer.resume)
+        if not end:
+            buffer.resume = progress
+            return NEED_DATA
+        message = self._parse(bytes(buffer[:end]))
+        del buffer[:end]
+        buffer.resume = None
+        return message
+
+    def encode(self, message: Any) -> bytes:
+        """Write one object, as msgspec does: a tuple as an array, a datetime with time zone as the timestamp extension.
+
+        Raises:
+            LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, an int
+                beyond 64 bits, a lone surrogate.
+            TypeError: It holds something that msgspec cannot write.
+        """
+        try:
+            data = self._encode(message)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise LocalProtocolError(f"the message has no MessagePack form: {error}") from None
+        if len(data) > self.max_frame_bytes:
+            raise LocalProtocolError(f"object of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
+        # What could begin a container may also stand inside a string: then count for certain.
+        if len(data) > self.max_depth < len(data.translate(None, _NOT_CONTAINERS)):
+            try:
+                self._find_end(data, 0, None)
+            except RemoteProtocolError as error:
+                raise LocalProtocolError(f"the message would be refused: {error}") from None
+        return data
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
+        """Take up to ``limit`` objects.
+
+        Raises:
+            RemoteProtocolError: As `decode`, for the first one.
+        """
+        messages: list[Any] = []
+        at = 0
+        while len(messages) < limit:
+            try:
+                end, _ = self._find_end(data, at, None)
+                if not end:
+                    break
+                messages.append(self._parse(data[at:end]))
+            except RemoteProtocolError:
+                if not messages:
+                    raise
+                break
+            at = end
+        return messages, at
+
+    def _find_end(self, data: bytes | bytearray, start: int, progress: _Progress | None) -> tuple[int, _Progress]:
+        """Return where the object at ``data[start:]`` ends, or 0 and how far the search came.
+
+        Raises:
+            FrameTooLongError, BadFrameError, BadPayloadError: As `decode`, on the first header that cannot be right.
+        """
+        at, owed, open_counts = progress or (start, 1, [])
+        size = len(data)
+        while owed and at < size:
+            first = data[at]
+            step = _SIZES[first]
+            count = -1
+            if not step:
+                if first < 0xA0:
+                    step, count = 1, (first & 0x0F) << (first < 0x90)
+                elif first in _BLOBS:
+                    width, between = _BLOBS[first]
+                    step = 1 + width
+                    if at + step > size:
+                        break
+                    step += between + int.from_bytes(data[at + 1 : at + step], "big")
+                elif first in _CONTAINERS:
+                    width, each = _CONTAINERS[first]
+                    step = 1 + width
+                    if at + step > size:
+                        break
+                    count = each * int.from_bytes(data[at + 1 : at + step], "big")
+                else:
+                    raise BadFrameError("the byte C1 begins no MessagePack element")
+                if count >= 0 and len(open_counts) >= self.max_depth:
+                    raise BadPayloadError(f"MessagePack nested deeper than max_depth={self.max_depth}")
+            at += step
+            owed -= 1
+            if count > 0:
+                owed += count
+                open_counts.append(count)
+            else:
+                while open_counts:
+                    open_counts[-1] -= 1
+                    if open_counts[-1]:
+                        break
+                    open_counts.pop()
+            # Each element to come has a byte at least: a count is refused like a length, on its header.
+            if at + owed - start > self.max_frame_bytes:
+                raise FrameTooLongError(at + owed - start, self.max_frame_bytes)
+        return 0 if owed or at > size else at, (at, owed, open_counts)
+
+    def _parse(self, frame: bytes) -> Any:
+        try:
+            return self._decode(frame)
+        except UnicodeDecodeError as error:
+            raise BadEncodingError(f"MessagePack string that is not UTF-8 ({error.reason})", _bad_utf8(frame)) from None
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            raise BadPayloadError(str(error)) from None
+
+
+def _bad_utf8(frame: bytes) -> int:
+    """Return where the first string of a whole object stops to be UTF-8."""
+    at = 0
+    while at < len(frame):
+        first = frame[at]
+        width, between = _BLOBS.get(first) or _CONTAINERS.get(first) or (0, 0)
+        start = at + 1 + width
+        if first in _BLOBS:
+            at = start + between + int.from_bytes(frame[at + 1 : start], "big")
+        else:
+            at += _SIZES[first] or 1 + width
+        if first in _STRINGS:
+            try:
+                frame[start:at].decode()
+            except UnicodeDecodeError as error:
+                return start + error.start
+    return 0

@@ -1,0 +1,154 @@
+"""The RESP codec."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Literal
+
+from ...errors import FrameTooLongError, LocalProtocolError, RemoteProtocolError
+from ..base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, Buffer, Codec, NeedData
+from ..octets import require_choice, require_range
+from .frames import KNOWN_TYPES, LF, find_end
+from .parse import parse_value, split_inline
+from .write import Writer
+
+# As Redis limits them (PROTO_INLINE_MAX_SIZE).
+MAX_INLINE_BYTES: Final = 64 * 1024
+
+_ARRAY: Final = re.compile(rb"\*(0|[1-9][0-9]{0,5})\r\n")
+_BULK: Final = re.compile(rb"\$(0|[1-9][0-9]{0,7})\r\n")
+
+
+class Resp(Codec[Any]):
+    r"""RESP2 and RESP3, the protocols of Redis: each message is one value.
+
+    A command arrives as a list of bytes. Bulk strings are bytes, arrays are lists, sets are frozensets, maps are dicts,
+    nulls None; integers, doubles, booleans and big numbers are Python's. For the rest there are `SimpleString`,
+    `ErrorReply`, `VerbatimString`, `Push` and `Attributed`. Both versions are read; ``protocol`` says which is written.
+    Of a key that stands twice in a map the last value counts.
+
+    Args:
+        protocol: 2: what RESP2 has no type for is refused by `encode`. 3: null is ``_``, and every type is written.
+        inline: Whether a line that begins with no type byte is a command in words: ``PING\r\n`` gives ``[b"PING"]``.
+            Off by default: with it the first line of an HTTP request is a command as well.
+        max_depth: How many arrays, sets, maps, pushes and attributes may stand one inside the other, 1 to 512.
+        max_frame_bytes: Largest value, in bytes of RESP; a length or count above it is refused on its header.
+
+    Raises:
+        ConfigurationError: An option is out of its range.
+    """
+
+    name = "resp"
+
+    def __init__(
+        self,
+        *,
+        protocol: Literal[2, 3] = 2,
+        inline: bool = False,
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:
+        require_choice("protocol", protocol, (2, 3))
+        self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
+        self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
+        self.protocol: Literal[2, 3] = protocol
+        self.inline = inline
+
+    def decode(self, buffer: Buffer) -> Any | NeedData:
+        """Take one value.
+
+        Raises:
+            FrameTooLongError: It has to be longer than ``max_frame_bytes``, as its headers so far say.
+            BadLengthError: A length or count is not in its canonical form.
+            BadFrameError: A type byte is unknown, a terminator is missing, or a push is inside another value.
+            BadPayloadError: It is nested deeper than ``max_depth``, or a number, boolean, verbatim string, map key, set
+                member or inline command is malformed.
+        """
+        progress: Any
+        if self.inline and buffer and buffer[0] not in KNOWN_TYPES:
+            end, progress = self._find_inline_end(buffer, 0, buffer.resume)
+        else:
+            end, progress = find_end(buffer, 0, buffer.resume, self.max_frame_bytes, self.max_depth)
+        if not end:
+            buffer.resume = progress
+            return NEED_DATA
+        message = self._parse(bytes(buffer[:end]))
+        del buffer[:end]
+        buffer.resume = None
+        return message
+
+    def encode(self, message: Any) -> bytes:
+        """Write one value.
+
+        Raises:
+            LocalProtocolError: It is longer than ``max_frame_bytes`` or deeper than ``max_depth``, ``protocol`` has no
+                type for it, a simple string holds CR or LF, a number has over 640 digits, or a push is not outermost.
+            TypeError: It holds a value of a type that RESP does not give back: a str or a tuple, say.
+        """
+        writer = Writer(resp3=self.protocol == 3, max_depth=self.max_depth)
+        writer.write(message)
+        data = b"".join(writer.parts)
+        if len(data) > self.max_frame_bytes:
+            raise LocalProtocolError(f"value of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
+        return data
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
+        """Take up to ``limit`` values, commands the fastest.
+
+        Raises:
+            RemoteProtocolError: As `decode`, for the first one.
+        """
+        messages: list[Any] = []
+        message: Any
+        at = 0
+        size = len(data)
+        while len(messages) < limit and at < size:
+            message, end = self._read_command(data, at)
+            if not end:
+                try:
+                    if self.inline and data[at] not in KNOWN_TYPES:
+                        end, _ = self._find_inline_end(data, at, None)
+                    else:
+                        end, _ = find_end(data, at, None, self.max_frame_bytes, self.max_depth)
+                    if not end:
+                        break
+                    message = self._parse(data[at:end])
+                except RemoteProtocolError:
+                    if not messages:
+                        raise
+                    break
+            messages.append(message)
+            at = end
+        return messages, at
+
+    def _parse(self, frame: bytes) -> Any:
+        if frame[0] in KNOWN_TYPES:
+            return parse_value(frame, 0)[0]
+        return split_inline(frame)
+
+    def _find_inline_end(self, data: bytes | bytearray, start: int, search: int | None) -> tuple[int, int]:
+        """Return where the line at ``data[start:]`` ends, its LF included, or 0 and where to go on searching."""
+        last = start + min(self.max_frame_bytes, MAX_INLINE_BYTES) - 1
+        line_end = data.find(LF, search or start, last + 1)
+        if line_end < 0 and len(data) > last:
+            raise FrameTooLongError(None, last + 1 - start)
+        return line_end + 1, len(data)
+
+    def _read_command(self, data: bytes, start: int) -> tuple[list[bytes] | None, int]:
+        """Read a whole array of bulk strings at ``data[start:]``; None and 0 for anything else, right or wrong."""
+        header = _ARRAY.match(data, start)
+        if header is None:
+            return None, 0
+        arguments = []
+        at = header.end()
+        for _ in range(int(header[1])):
+            bulk = _BULK.match(data, at)
+            if bulk is None:
+                return None, 0
+            begin = bulk.end()
+            end = begin + int(bulk[1])
+            if data[end : end + 2] != b"\r\n":
+                return None, 0
+            arguments.append(data[begin:end])
+            at = end + 2
+        return (arguments, at) if at - start <= self.max_frame_bytes else (None, 0)

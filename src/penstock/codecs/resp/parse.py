@@ -1,0 +1,131 @@
+"""From the bytes of one whole RESP value, whose frames are right, to Python."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+from ...errors import BadPayloadError
+from .frames import LF, MAX_BIG_NUMBER_DIGITS
+from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
+
+_INTEGER: Final = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
+_DOUBLE: Final = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf)|nan")
+_BOOLEANS: Final = {b"t": True, b"f": False}
+
+# One argument of an inline command, as Redis cuts them: bare bytes, then perhaps a quoted rest, then white space.
+_ARGUMENT: Final = re.compile(
+    rb"""([^\s"']*)(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\'|\\(?!'))*)')?(?:\s+|$)""",
+    re.DOTALL,
+)
+_ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+_ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+
+
+def parse_value(data: bytes, at: int) -> tuple[Any, int]:
+    """Return the value at ``data[at:]`` and where it ends.
+
+    Raises:
+        BadPayloadError: A number, boolean or verbatim string is malformed, or a map's key or a set's member is a value
+            that cannot be hashed.
+    """
+    first = data[at : at + 1]
+    line_end = data.index(LF, at)
+    line = data[at + 1 : line_end - 1]
+    at = line_end + 1
+    match first:
+        case b"$" | b"!" | b"=":
+            if line == b"-1":
+                return None, at
+            end = at + int(line)
+            blob = data[at:end]
+            return blob if first == b"$" else ErrorReply(blob) if first == b"!" else _verbatim(blob), end + 2
+        case b"*" | b"~" | b">":
+            if line == b"-1":
+                return None, at
+            items = []
+            for _ in range(int(line)):
+                item, at = parse_value(data, at)
+                items.append(item)
+            return items if first == b"*" else Push(items) if first == b">" else _set(items), at
+        case b"%" | b"|":
+            entries: dict[Any, Any] = {}
+            for _ in range(int(line)):
+                key, at = parse_value(data, at)
+                value, at = parse_value(data, at)
+                try:
+                    entries[key] = value
+                except TypeError:
+                    raise BadPayloadError("the key of a RESP map is itself a list, map or attribute") from None
+            if first == b"%":
+                return entries, at
+            value, at = parse_value(data, at)
+            return Attributed(value, entries), at
+        case b"+":
+            return SimpleString(line), at
+        case b"-":
+            return ErrorReply(line), at
+        case _:
+            return _scalar(first, line), at
+
+
+def _scalar(first: bytes, line: bytes) -> object:
+    """Read the line of a null, boolean or number."""
+    if first == b"_" and not line:
+        return None
+    if first == b"#" and line in _BOOLEANS:
+        return _BOOLEANS[line]
+    if first == b"," and _DOUBLE.fullmatch(line):
+        number = float(line)
+        if math.isfinite(number) or not line[-1:].isdigit():  # 1e999 is no double
+            return number
+    if first in b":(" and _INTEGER.fullmatch(line) and len(line.lstrip(b"+-")) <= MAX_BIG_NUMBER_DIGITS:
+        integer = int(line)
+        if first == b"(" or -(1 << 63) <= integer < 1 << 63:
+            return integer
+    raise BadPayloadError(f"{(first + line)[:80]!r} is no RESP value")
+
+
+def _verbatim(blob: bytes) -> VerbatimString:
+    if blob[3:4] != b":" or not blob[:3].isascii():
+        raise BadPayloadError("a RESP verbatim string does not begin with its format")
+    return VerbatimString(blob[4:], blob[:3].decode())
+
+
+def _set(items: list[Any]) -> frozenset[Any]:
+    try:
+        return frozenset(items)
+    except TypeError:
+        raise BadPayloadError("a member of a RESP set is a list, map or attribute") from None
+
+
+def split_inline(line: bytes) -> list[bytes]:
+    r"""Cut an inline command into its arguments, as Redis does.
+
+    White space separates. ``"…"`` may hold white space and ``\n \r \t \b \a \xHH \"``, ``'…'`` may hold white space and
+    ``\'``; a closing quote ends the argument.
+
+    Raises:
+        BadPayloadError: A quote is not closed, or something follows a closing one.
+    """
+    arguments = []
+    at = len(line) - len(line.lstrip())
+    while at < len(line):
+        match = _ARGUMENT.match(line, at)
+        if match is None:
+            raise BadPayloadError("unbalanced quotes in an inline command")
+        bare, double, single = match.groups()
+        if double is not None:
+            bare += _ESCAPE.sub(_unescape, double)
+        elif single is not None:
+            bare += single.replace(rb"\'", b"'")
+        arguments.append(bare)
+        at = match.end()
+    return arguments
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        return bytes.fromhex(match[1].decode())
+    return _ESCAPES.get(match[2], match[2])

@@ -1,0 +1,113 @@
+"""Frames that begin with their length as a Protocol Buffers varint: what ``writeDelimitedTo`` writes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import BadLengthError, FrameTooLongError
+from .base import NEED_DATA, Buffer, NeedData
+from .octets import BytesCodec
+
+# 64 bits in groups of seven. https://protobuf.dev/programming-guides/encoding/#varints
+MAX_VARINT_BYTES: Final = 10
+
+
+def read_varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    """Read the unsigned varint at ``data[at:]``, and where it ends; the end is 0 when it has not wholly arrived.
+
+    A value has one form only: what could be said in fewer bytes is refused, so that no two readers can disagree.
+
+    Raises:
+        BadLengthError: It takes more than 10 bytes or 64 bits, or more bytes than it needs.
+    """
+    value = 0
+    for index, byte in enumerate(data[at : at + MAX_VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            if byte == 0 and index:
+                raise BadLengthError(f"varint of {index + 1} bytes is not in its shortest form")
+            if value >= 1 << 64:
+                break
+            return value, at + index + 1
+    else:
+        if len(data) - at < MAX_VARINT_BYTES:
+            return 0, 0
+    raise BadLengthError("varint is longer than 64 bits")
+
+
+def write_varint(value: int) -> bytes:
+    """Write ``value``, 0 to 2**64 - 1, in its shortest form."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+class Varint(BytesCodec):
+    """A Protocol Buffers varint before each message: its length, 7 bits in each byte.
+
+    Args:
+        max_frame_bytes: Largest message, in bytes; a longer one is refused on its length.
+
+    Raises:
+        ConfigurationError: ``max_frame_bytes`` is below 1.
+    """
+
+    name = "varint"
+
+    def decode(self, buffer: Buffer) -> bytes | NeedData:
+        """Take one frame.
+
+        Raises:
+            BadLengthError: The varint is over 10 bytes or 64 bits, or not in its shortest form.
+            FrameTooLongError: The length is over ``max_frame_bytes``. The message is not waited for.
+        """
+        size, start = read_varint(buffer, 0)
+        if size > self.max_frame_bytes:
+            raise FrameTooLongError(size, self.max_frame_bytes)
+        end = start + size
+        if not start or len(buffer) < end:
+            return NEED_DATA
+        message = bytes(buffer[start:end])
+        del buffer[:end]
+        return message
+
+    def encode(self, message: bytes) -> bytes:
+        """Put the length before the message.
+
+        Raises:
+            LocalProtocolError: It is longer than ``max_frame_bytes``.
+            TypeError: It is not bytes.
+        """
+        message = self._payload(message)
+        return write_varint(len(message)) + message
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[bytes], int]:
+        """Take up to ``limit`` frames.
+
+        Raises:
+            BadLengthError, FrameTooLongError: As `decode`, for the first one.
+        """
+        messages: list[bytes] = []
+        available = len(data)
+        at = 0
+        while len(messages) < limit and at < available:
+            size = data[at]
+            start = at + 1
+            try:
+                if size > 0x7F:
+                    size, start = read_varint(data, at)
+                if size > self.max_frame_bytes:
+                    raise FrameTooLongError(size, self.max_frame_bytes)
+            except (BadLengthError, FrameTooLongError):
+                if not messages:
+                    raise
+                break
+            end = start + size
+            if not start or end > available:
+                break
+            messages.append(data[start:end])
+            at = end
+        return messages, at
