@@ -8,9 +8,9 @@ from typing import Any, Final
 import click
 
 from ..address import Address, parse_address
-from ..codecs import Codec, describe_codecs, parse_codec
-from ..config import Option, Text, Timeouts
-from ..config.sources import DEFAULT_ORIGIN, load
+from ..codecs import Codec, parse_codec
+from ..config import Option, Timeouts
+from ..config.sources import load
 from ..errors import (
     BrokenError,
     ConfigurationError,
@@ -18,7 +18,7 @@ from ..errors import (
     ConnectTimeoutError,
     ProtocolError,
 )
-from .params import click_options, given_options
+from .params import CodecSpec, click_options, codec_suggestions, given_options
 from .report import fail
 
 # How long a client waits is its user's affair: the timeouts that protect a server do not apply.
@@ -33,7 +33,7 @@ PROTOCOL: Final = 5
 
 CODEC: Final = Option(
     name="codec",
-    kind=Text("CODEC", "a codec's name, with its options as name:key=value,key=value"),
+    kind=CodecSpec(optional=False),
     help="How messages are cut from the stream; `penstock services` lists the codecs",
     default="raw",
     section="Options",
@@ -42,10 +42,9 @@ CODEC: Final = Option(
 
 def client_options(options: Sequence[Option]) -> list[click.Parameter]:
     """Make the parameters of a client command: the URL, the codec, and ``options``."""
-    names = [codec.name for codec in describe_codecs()]
     return [
         click.Argument(["url"], metavar="URL"),
-        *click_options([CODEC, *options], {"codec": names}),
+        *click_options([CODEC, *options], codec_suggestions()),
     ]
 
 
@@ -66,12 +65,8 @@ def client_values(ctx: click.Context, options: Sequence[Option]) -> tuple[Addres
         address = parse_address(ctx.params["url"])
     except ConfigurationError as error:
         raise ConfigurationError(error.problem, "URL") from None
-    codec = settings.by_name["codec"]
-    try:
-        made = parse_codec(str(codec.value))
-    except ConfigurationError as error:
-        raise ConfigurationError(error.problem, None if codec.origin == DEFAULT_ORIGIN else codec.origin) from None
-    return address, made, {name: setting.value for name, setting in settings.by_name.items()}
+    values: dict[str, Any] = {name: setting.value for name, setting in settings.by_name.items()}
+    return address, parse_codec(values["codec"]), values
 
 
 def run_client(main: Coroutine[Any, Any, int]) -> int:

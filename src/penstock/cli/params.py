@@ -1,13 +1,15 @@
 """The options of `penstock.config` as options of the command line."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from ..config import Choice, Flag, Kind, Option, Repeated
+from ..codecs import describe_codecs, parse_codec
+from ..config import Choice, Flag, Kind, Option, Repeated, Text
 from ..config.sources import Given
 from .commands import SectionOption
 
@@ -36,6 +38,32 @@ class RawText(_ParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the words that begin like what was typed."""
         return [CompletionItem(word) for word in self._words if word.startswith(incomplete)]
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSpec(Text):
+    """A codec that can be made. The configuration knows nothing of codecs; the command line does.
+
+    Attributes:
+        metavar: The placeholder ``--help`` shows.
+        allowed: What is allowed, as the end of a sentence.
+        optional: Whether None is a value too: the service's own.
+    """
+
+    metavar: str = "CODEC"
+    allowed: str = "a codec's name, with its options as name:key=value,key=value"
+    optional: bool = True
+
+    def check(self, value: object) -> None:
+        """Make the codec, so that what is wrong with it shows."""
+        Text.check(self, value)
+        if isinstance(value, str):
+            parse_codec(value)
+
+
+def codec_suggestions() -> dict[str, Sequence[str]]:
+    """Return the words that complete ``--codec``, for `click_options`."""
+    return {"codec": [codec.name for codec in describe_codecs()]}
 
 
 def click_options(

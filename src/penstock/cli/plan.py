@@ -1,14 +1,13 @@
 """From the arguments of ``serve`` to a service and a configuration, both checked, with nothing opened yet."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from ..address import Scheme, parse_address
-from ..codecs import describe_codecs
 from ..config import Option, ServerConfig, Text, did_you_mean, options
 from ..config.files import Document, find, read
 from ..config.sources import DEFAULT_ORIGIN, FILE_VARIABLE, Settings, load
@@ -17,7 +16,7 @@ from ..errors import ConfigurationError
 from ..services import Definition
 from ..services import all as all_services
 from .commands import SectionOption
-from .params import RawText, click_options, given_options
+from .params import CodecSpec, RawText, click_options, codec_suggestions, given_options
 from .target import is_target, load_service, module_exists
 
 SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
@@ -68,7 +67,6 @@ class Plan:
 def parameters() -> list[click.Parameter]:
     """Return the parameters that ``serve`` and ``check`` share: the target, and every option there is."""
     services = all_services()
-    suggestions: dict[str, Sequence[str]] = {"codec": _codec_names()}
     target = click.Argument(["target"], metavar="SERVICE", type=_TargetType([service.name for service in services]))
     config = SectionOption(
         ["--config", "-c"],
@@ -85,7 +83,7 @@ def parameters() -> list[click.Parameter]:
     )
     return [
         target,
-        *click_options(options(), suggestions),
+        *click_options(options(), codec_suggestions()),
         *click_options(_service_options(services)),
         config,
         print_config,
@@ -111,10 +109,10 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> tuple[Settings, De
             f"    services: {', '.join(names)}; your own: module:object"
         )
     own = tuple(definition.options) if definition is not None else ()
-    known = options()
+    known = _options()
     every = _service_options(services)
     foreign = {
-        option.name: "belongs to " + _owners(option, services)
+        option.name: f"is an option of {_owners(option, services)}, not of {target}"
         for option in every
         if option.name not in {own_option.name for own_option in own}
     }
@@ -132,7 +130,7 @@ def make_plan(ctx: click.Context, settings: Settings, definition: Definition | N
     """Load the service and put it over the codec that was asked for.
 
     Raises:
-        ConfigurationError: Values contradict each other, or there is no such codec.
+        ConfigurationError: Values contradict each other.
         ApplicationError: The user's own cannot be loaded.
     """
     config = settings.server_config()
@@ -141,10 +139,7 @@ def make_plan(ctx: click.Context, settings: Settings, definition: Definition | N
     else:
         service = definition.make(**{option.name: settings.by_name[option.name].value for option in definition.options})
     if config.codec is not None:
-        try:
-            service = service.with_codec(config.codec)
-        except ConfigurationError as error:
-            raise ConfigurationError(error.problem, settings.by_name["codec"].origin) from error
+        service = service.with_codec(config.codec)
     return Plan(service, config, settings)
 
 
@@ -170,8 +165,9 @@ def _service_options(services: Iterable[Definition]) -> list[Option]:
     return list({option.name: option for service in services for option in service.options}.values())
 
 
-def _codec_names() -> list[str]:
-    return [codec.name for codec in describe_codecs()]
+def _options() -> list[Option]:
+    """Return the server's options; the codec is looked up, so that a wrong one is refused with all other mistakes."""
+    return [replace(option, kind=CodecSpec()) if option.name == "codec" else option for option in options()]
 
 
 def _somaxconn() -> int | None:

@@ -5,7 +5,7 @@ import traceback
 
 import click
 
-from ..config.suggest import did_you_mean
+from ..config.suggest import nearest
 from ..errors import ExitStatus, PenstockError
 from .commands import Run
 
@@ -51,9 +51,12 @@ def usage(error: click.ClickException, run: Run) -> int:
 def _usage_text(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
-        if error.option_name in _ELSEWHERE and error.ctx is not None and "--bind" in known:
-            return f"there is no option {error.option_name}; write {_ELSEWHERE[error.option_name]}"
-        return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
+        elsewhere = _ELSEWHERE if "--bind" in known else {}
+        meant = nearest(error.option_name, [*known, *elsewhere])
+        hint = (
+            "" if meant is None else f"; write {elsewhere[meant]}" if meant in elsewhere else f"; did you mean {meant}?"
+        )
+        return f"there is no option {error.option_name}{hint}"
     text = error.format_message().rstrip(".")
     return text[:1].lower() + text[1:]
 
