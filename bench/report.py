@@ -1,0 +1,151 @@
+"""Raw data into ``latest.md`` and one SVG per scenario. Nothing is measured here: it can be made again at any time."""
+
+# ruff: noqa: RUF001 -- the multiplication sign is meant
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import contestants, rows, scenarios, svg
+from .stats import Results, Spread
+from .svg import number
+
+Table = list[list[str]]
+
+
+def newest(folder: Path) -> dict[str, Results]:
+    """Read the newest raw data of every scenario, in the order of the scenarios."""
+    found = {}
+    for name in scenarios.BY_NAME:
+        files = sorted(folder.glob(f"????-??-??-{name}.json"))
+        if files:
+            found[name] = Results(json.loads(files[-1].read_text()))
+    return found
+
+
+def _table(head: list[str], body: Table) -> str:
+    align = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, align, *body])
+
+
+def _spread(value: Spread | None) -> str:
+    if value is None:
+        return "—"
+    return f"{number(value.median)} ({number(value.least)} to {number(value.most)})"
+
+
+def _title(key: str) -> str:
+    return contestants.BY_KEY[key].title if key in contestants.BY_KEY else key
+
+
+def _cell(value: float | None, scale: float = 1.0) -> str:
+    return "—" if value is None else number(value * scale)
+
+
+def verdicts(results: Mapping[str, Results]) -> str:
+    """Return the table of the figures to hold."""
+    body = []
+    for row in rows.ROWS:
+        for limit in row.limits:
+            verdict = rows.judge(limit, results)
+            against = f"× {_title(limit.yardstick)}" if limit.yardstick else scenarios.BY_NAME[limit.scenario].unit
+            figure = "—" if verdict.figure is None else f"{number(verdict.figure)} ({verdict.spread})"
+            text = f"**{verdict.text}**" if verdict.met is False else verdict.text
+            body.append([row.work, limit.scenario, against, number(limit.at_most), figure, text])
+    return _table(["work", "scenario", "of what", "at most", "median (least to most)", "verdict"], body)
+
+
+def _figures(results: Results, scenario: scenarios.Scenario) -> str:
+    yardsticks = [key for key in scenario.yardsticks if key in results]
+    head = ["", f"{scenario.unit}, median (least to most)", *(f"× {_title(key)}" for key in yardsticks)]
+    timed = any(results.median(key, "messages_per_s") for key in results.contestants)
+    if timed:
+        head += ["per second", "p50 µs", "p99 µs", "p99.9 µs", "load's CPU share"]
+    if scenario.kind == "fairness":
+        head += ["p99 µs without the firehose", "firehose messages/s"]
+    body = []
+    for key in sorted(results.contestants, key=lambda key: results.values(key).median):
+        line = [_title(key), _spread(results.values(key))]
+        line += ["1" if key == other else _spread(results.ratio(key, other)) for other in yardsticks]
+        if timed:
+            line.append(_cell(results.median(key, "messages_per_s")))
+            line += [_cell(results.median(key, "latency_ns", p), 1e-3) for p in ("p50", "p99", "p99.9")]
+            line.append(_load_share(results, key))
+        if scenario.kind == "fairness":
+            line.append(_cell(results.median(key, "alone", "latency_ns", "p99"), 1e-3))
+            line.append(_cell(results.median(key, "firehose_messages_per_s")))
+        body.append(line)
+    return _table(head, body)
+
+
+def _load_share(results: Results, key: str) -> str:
+    share = results.median(key, "load_cpu_share")
+    if share is None:
+        return "—"
+    server = results.median(key, "server_cpu_share") or 0.0
+    # Where both cores are full, neither waits for the other.
+    bound = results.median(key, "load_saturated") and server < share
+    return f"{share:.2f}" + (" (bound by the load)" if bound else "")
+
+
+def _left_out(results: Results) -> Iterable[str]:
+    for group, word in (("failed", "**Failed**"), ("skipped", "Not measured")):
+        by_reason: dict[str, list[str]] = {}
+        for key, reason in results.saved[group].items():
+            by_reason.setdefault(reason, []).append(_title(key))
+        for reason, titles in by_reason.items():
+            yield f"- {word}: {', '.join(titles)}: {reason}."
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    lines = [
+        f"- {facts['cpus']} × {facts['cpu']}, {facts['memory_gib']} GiB, Linux {facts['kernel']}, {facts['libc']}",
+        f"- Penstock under {facts['implementation']} {facts['python']}; the Python competitors under "
+        f"{facts['competitors']}",
+        f"- server on core {facts['cores']['server']}, load on core {facts['cores']['load']}"
+        + (" (**which share hardware: the two disturb each other**)" if facts["cores_share_hardware"] else ""),
+        f"- RLIMIT_NOFILE raised to {facts['descriptor_limit']:,} for server and load each",
+    ]
+    return "\n".join(lines)
+
+
+def _chart(results: Results, scenario: scenarios.Scenario) -> str:
+    ordered = sorted(results.contestants, key=lambda key: results.values(key).median)
+    bars = [svg.Bar(_title(key), results.values(key), _is_ours(key)) for key in ordered]
+    return svg.bar_chart(scenario.title, scenario.unit, bars)
+
+
+def _is_ours(key: str) -> bool:
+    return key in contestants.BY_KEY and contestants.BY_KEY[key].ours
+
+
+def write(folder: Path) -> Path:
+    """Write the tables and plots of the newest raw data in ``folder``; return the path of the tables."""
+    results = newest(folder)
+    parts = [
+        "# Results",
+        "Made by `make bench`; how it measures and how to read it: [the bench](../README.md).",
+        "## The figures to hold",
+        verdicts(results),
+    ]
+    machines: dict[str, list[str]] = {}
+    for name, seen in results.items():
+        scenario = scenarios.BY_NAME[name]
+        machines.setdefault(_machine(seen.saved["machine"]), []).append(name)
+        parts += [f"## {scenario.title}", f"`{name}`, {seen.saved['date']}; rounds: {seen.saved['rounds']}."]
+        if seen.contestants:
+            chart = folder / f"{name}.svg"
+            chart.write_text(_chart(seen, scenario))
+            parts += [f"![{scenario.title}]({chart.name})", _figures(seen, scenario)]
+        left_out = "\n".join(_left_out(seen))
+        if left_out:
+            parts.append(left_out)
+    parts.append("## Machine")
+    for machine, names in machines.items():
+        parts += [machine if len(machines) == 1 else f"{', '.join(names)}:\n\n{machine}"]
+    path = folder / "latest.md"
+    path.write_text("\n\n".join(parts) + "\n")
+    return path

@@ -1,0 +1,125 @@
+"""The figures to hold, row by row, and the verdict on each."""
+
+# ruff: noqa: RUF001, RUF002 -- the multiplication sign is meant
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .stats import Results
+
+
+@dataclass(frozen=True)
+class Limit:
+    """``contestant``'s figure in ``scenario`` is at most ``at_most`` × ``yardstick``'s, or ``at_most`` of its unit."""
+
+    scenario: str
+    contestant: str
+    yardstick: str | None
+    at_most: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table of figures to hold."""
+
+    work: str
+    limits: tuple[Limit, ...]
+
+
+def _line_echo(depth: int, contestant: str, **at_most: float) -> tuple[Limit, ...]:
+    return tuple(
+        Limit(f"line-echo-{depth}", contestant, yardstick.replace("_", "-"), ratio)
+        for yardstick, ratio in at_most.items()
+    )
+
+
+ROWS = (
+    Row(
+        "line echo, 64 connections, 1 in flight, def handler",
+        _line_echo(1, "penstock-native", c_epoll_raw=1.10, tokio=1.0, uvloop_protocol=0.55),
+    ),
+    Row(
+        "the same, 32 in flight",
+        _line_echo(32, "penstock-native", c_epoll_raw=1.8, uvloop_protocol=0.5, asyncio_streams=0.05),
+    ),
+    Row(
+        "async def message handler, 1 and 32 in flight",
+        _line_echo(1, "penstock-native-async", uvloop_streams=0.5, uvloop_protocol=1.0)
+        + _line_echo(32, "penstock-native-async", uvloop_streams=0.1, uvloop_protocol=1.0),
+    ),
+    Row(
+        "connection handler, 1 and 32 in flight",
+        _line_echo(1, "penstock-native-connection", uvloop_streams=0.5)
+        + _line_echo(32, "penstock-native-connection", uvloop_streams=0.12),
+    ),
+    Row(
+        "raw echo 64 KiB × 4 in flight, 8 connections",
+        (Limit("raw-64k", "penstock-native", "c-epoll-raw", 1.05),),
+    ),
+    Row(
+        "connect, one line, close",
+        (
+            Limit("connect", "penstock-native", "c-epoll-raw", 1.3),
+            Limit("connect", "penstock-native", "uvloop-protocol", 0.7),
+        ),
+    ),
+    Row(
+        "idle connection, resident bytes added, on_message and on_connection",
+        (
+            Limit("idle", "penstock-native", None, 400),
+            Limit("idle", "penstock-native-connection", None, 2500),
+        ),
+    ),
+    Row(
+        "pure engine on asyncio, never over asyncio's own hand-written Protocol × 1.3",
+        tuple(
+            Limit(scenario, "penstock-pure", "asyncio-protocol", 1.3)
+            for scenario in ("line-echo-1", "line-echo-32", "raw-64k", "raw-1k", "length-prefixed-32", "connect")
+        ),
+    ),
+    Row(
+        "horizon: key-value service under redis-benchmark -P 16",
+        (Limit("redis-benchmark-16", "kv-native", "redis", 1.5),),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one limit.
+
+    Attributes:
+        figure: The median ratio, or the median figure where there is no yardstick; None if it was not measured.
+        spread: The least and the most of the rounds, as text.
+        met: None if it was not measured.
+        text: "met", "missed by 12 %", or why there is no figure.
+    """
+
+    limit: Limit
+    figure: float | None
+    spread: str
+    met: bool | None
+    text: str
+
+
+def judge(limit: Limit, results: Mapping[str, Results]) -> Verdict:
+    """Hold one limit against the results, by scenario name."""
+
+    def unmeasured(reason: str) -> Verdict:
+        return Verdict(limit, None, "", None, f"not measured: {reason}")
+
+    if limit.scenario not in results:
+        return unmeasured("not in this run")
+    seen = results[limit.scenario]
+    for contestant in filter(None, (limit.contestant, limit.yardstick)):
+        if contestant not in seen:
+            return unmeasured(f"{contestant}: {seen.why_missing(contestant)}")
+    found = seen.ratio(limit.contestant, limit.yardstick) if limit.yardstick else seen.values(limit.contestant)
+    if found is None:
+        return unmeasured("no round has both")
+    spread = f"{found.least:.3g} to {found.most:.3g}"
+    if found.median <= limit.at_most:
+        return Verdict(limit, found.median, spread, True, "met")
+    return Verdict(limit, found.median, spread, False, f"missed by {100 * (found.median / limit.at_most - 1):.0f} %")

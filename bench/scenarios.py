@@ -1,0 +1,97 @@
+"""What is measured: one entry per piece of work, with who does it and what it is compared with."""
+
+# ruff: noqa: RUF001 -- the multiplication sign is meant
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Kind = Literal["echo", "connect", "idle", "fairness", "redis-benchmark"]
+
+PYTHON = ("uvloop-protocol", "uvloop-streams", "asyncio-protocol", "asyncio-streams")
+OTHERS = ("threads", "gevent", "twisted", "trio", "anyio")
+FORMS = ("penstock-native", "penstock-native-async", "penstock-native-connection", "penstock-native-callbacks")
+PURE_FORMS = ("penstock-pure", "penstock-pure-async", "penstock-pure-connection")
+KEY_VALUE = ("redis", "kv-native", "kv-pure")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One piece of work.
+
+    Attributes:
+        name: Its name on the command line and in file names.
+        title: Its name in the report.
+        kind: How it is driven: see `bench.measure`.
+        contestants: Who does it, in the order in which they take turns.
+        yardsticks: Whom the others are divided by, round by round.
+        unit: Of the figure that is compared; less is better.
+        connections: Held open by the load (idle: the larger of two levels).
+        depth: Messages in flight on each.
+        size: Payload bytes of one message, framing excluded.
+        seconds: Length of the measured window; 0 where it is no question of time.
+        requests: redis-benchmark's ``-n``, for each of the two commands.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    contestants: tuple[str, ...]
+    yardsticks: tuple[str, ...]
+    unit: str = "µs CPU/message"
+    framing: str = "lines"
+    connections: int = 64
+    depth: int = 1
+    size: int = 31
+    seconds: float = 1.0
+    requests: int = 0
+
+    def tiny(self) -> Scenario:
+        """Return the same work at a size that shows that it runs, and nothing about how fast."""
+        return replace(
+            self,
+            connections=100 if self.kind == "idle" else min(self.connections, 4),
+            seconds=min(self.seconds, 0.02),
+            requests=min(self.requests, 400),
+        )
+
+
+LINE_ECHO = (
+    "c-epoll-raw", "c-epoll", "tokio", "go", *FORMS, *PURE_FORMS, "penstock-pure-uvloop",
+    "penstock-pure-default-malloc", "penstock-blocking", *PYTHON, "asyncio-protocol-default-malloc", *OTHERS,
+)  # fmt: skip
+# penstock-blocking has a thread per connection, from a pool that is never that large.
+HOLD_MANY = tuple(key for key in LINE_ECHO if key != "penstock-blocking")
+FRAMED = ("c-epoll", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
+BYTES = ("c-epoll-raw", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
+YARDSTICKS = ("c-epoll-raw", "tokio", "uvloop-protocol", "asyncio-protocol", "uvloop-streams", "asyncio-streams")
+
+SCENARIOS = (
+    Scenario("line-echo-1", "Line echo, 64 connections, 1 in flight", "echo", LINE_ECHO, YARDSTICKS),
+    Scenario("line-echo-32", "Line echo, 64 connections, 32 in flight", "echo", LINE_ECHO, YARDSTICKS, depth=32),
+    Scenario("raw-64k", "Raw echo, 64 KiB × 4 in flight, 8 connections", "echo", BYTES,
+             ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), framing="raw", connections=8, depth=4,
+             size=64 * 1024),
+    Scenario("raw-1k", "Raw echo, 1 KiB × 64 in flight, 8 connections", "echo", BYTES,
+             ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), framing="raw", connections=8, depth=64,
+             size=1024),
+    Scenario("one-connection", "Line echo, one connection, 1 in flight: its latency", "echo", LINE_ECHO,
+             ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), connections=1),
+    Scenario("length-prefixed-32", "Length-prefixed echo, 64 connections, 32 in flight", "echo", FRAMED,
+             ("c-epoll", "uvloop-protocol", "asyncio-protocol"), framing="length-prefixed", depth=32),
+    Scenario("resp-echo-32", "RESP ECHO, 64 connections, 32 in flight", "echo", KEY_VALUE, ("redis",),
+             framing="resp", depth=32),
+    Scenario("redis-benchmark-1", "redis-benchmark SET and GET, 50 connections, -P 1", "redis-benchmark", KEY_VALUE,
+             ("redis",), "µs CPU/request", framing="resp", connections=50, requests=100_000),
+    Scenario("redis-benchmark-16", "redis-benchmark SET and GET, 50 connections, -P 16", "redis-benchmark", KEY_VALUE,
+             ("redis",), "µs CPU/request", framing="resp", connections=50, depth=16, requests=500_000),
+    Scenario("connect", "Connect, one line, close", "connect", LINE_ECHO, ("c-epoll-raw", "uvloop-protocol",
+             "asyncio-protocol"), "µs CPU/connection"),
+    Scenario("idle", "10,000 idle connections", "idle", HOLD_MANY, ("asyncio-protocol", "asyncio-streams"),
+             "bytes resident/connection", connections=10_000, seconds=0),
+    Scenario("fairness", "50 connections at 1 in flight beside one that pipelines without pause", "fairness",
+             LINE_ECHO, ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), "µs p99 of the 50", connections=50),
+)  # fmt: skip
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

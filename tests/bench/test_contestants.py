@@ -1,0 +1,60 @@
+"""Every server of the bench is an echo: exact bytes, whatever way the network cuts them."""
+
+import socket
+
+import pytest
+
+from bench import contestants
+from bench.build import UnavailableError
+from bench.contestants import Interpreters
+from bench.process import Server
+
+MESSAGES = [b"one", b"", b"three", b"x" * 3000]
+
+WIRES = {
+    "lines": b"".join(message + b"\n" for message in MESSAGES),
+    "raw": b"".join(MESSAGES),
+    "length-prefixed": b"".join(len(message).to_bytes(4, "big") + message for message in MESSAGES),
+    "resp": b"".join(b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(message), message) for message in MESSAGES),
+}
+REPLIES = {**WIRES, "resp": b"".join(b"$%d\r\n%b\r\n" % (len(message), message) for message in MESSAGES)}
+
+CASES = [
+    (contestant, framing)
+    for contestant in contestants.CONTESTANTS
+    for framing in WIRES
+    if framing in contestant.framings or ("any" in contestant.framings and framing == "raw")
+]
+
+
+def exchange(port: int, wire: bytes, cut: int) -> bytes:
+    """Send ``wire`` in pieces of ``cut`` bytes, then EOF; return all that comes back until the server's EOF."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(wire), cut):
+            client.sendall(wire[start : start + cut])
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.mark.parametrize(("contestant", "framing"), CASES, ids=[f"{c.key}-{framing}" for c, framing in CASES])
+def test_it_sends_back_what_came(contestant, framing):
+    """At once, byte by byte and in odd pieces; and it answers EOF with EOF."""
+    try:
+        with Server(contestant.command(Interpreters(), framing), core=0, environment=contestant.environment) as server:
+            got = [exchange(server.port, WIRES[framing], cut) for cut in (1, 7, 10_000)]
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+
+    assert [REPLIES[framing]] * 3 == got
+
+
+def test_a_contestant_says_what_it_lacks():
+    """A framing it does not have, a distribution that is not installed: a reason, before anything is started."""
+    threads = contestants.BY_KEY["threads"]
+    with pytest.raises(UnavailableError, match="has no raw framing"):
+        threads.command(Interpreters(), "raw")
+    absent = contestants.Contestant("absent", "Absent", threads.argv, distribution="no-such-distribution")
+
+    with pytest.raises(UnavailableError, match="no-such-distribution is not installed"):
+        absent.command(Interpreters(), "lines")

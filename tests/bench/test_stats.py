@@ -1,0 +1,89 @@
+"""Rounds into figures: ratios are taken within a round, then their median."""
+
+import pytest
+
+from bench.rows import Limit, judge
+from bench.stats import Results, Spread
+
+
+def results(skipped=(), failed=(), **figures):
+    """Return results of one scenario: the figures of each contestant, round by round; None for a round without."""
+    records = [
+        {"contestant": key, "round": n, "value": value, "latency_ns": {"p99": value * 10}}
+        for key, values in figures.items()
+        for n, value in enumerate(values)
+        if value is not None
+    ]
+    return Results({"records": records, "skipped": dict(skipped), "failed": dict(failed)})
+
+
+def test_a_spread_is_the_median_and_the_two_ends():
+    """In whatever order the rounds came."""
+    assert Spread(3, 1, 9) == Spread.of([9, 1, 3])
+
+
+def test_a_ratio_is_taken_within_each_round():
+    """A round in which the whole machine was three times slower changes nothing."""
+    seen = results(ours=[2, 6, 2], yardstick=[4, 12, 4])
+
+    assert Spread(0.5, 0.5, 0.5) == seen.ratio("ours", "yardstick")
+
+
+def test_a_round_without_both_is_left_out():
+    """One that failed half-way keeps what it has."""
+    seen = results(ours=[2, None, 4], yardstick=[4, 4, None])
+
+    assert Spread(0.5, 0.5, 0.5) == seen.ratio("ours", "yardstick")
+    assert results(ours=[2, None], yardstick=[None, 4]).ratio("ours", "yardstick") is None
+
+
+def test_nothing_is_divided_by_a_yardstick_that_did_not_grow():
+    """Memory that did not grow at all is 0, or below: no ratio to that means anything."""
+    assert results(ours=[2.0], yardstick=[0.0]).ratio("ours", "yardstick") is None
+
+
+def test_a_field_beside_the_figure_has_a_median_too():
+    """Found by its path; None where no record has it."""
+    seen = results(ours=[1, 5, 2])
+
+    assert 20 == seen.median("ours", "latency_ns", "p99")
+    assert seen.median("ours", "latency_ns", "p50", "deeper") is None
+
+
+@pytest.mark.parametrize(
+    ("at_most", "met", "text"), [(0.5, True, "met"), (0.6, True, "met"), (0.4, False, "missed by 25 %")]
+)
+def test_a_limit_is_met_or_missed_by_so_much(at_most, met, text):
+    """At most means: up to and including."""
+    seen = {"work": results(ours=[2, 4], yardstick=[4, 8])}
+    verdict = judge(Limit("work", "ours", "yardstick", at_most), seen)
+
+    assert (met, text, 0.5) == (verdict.met, verdict.text, verdict.figure)
+
+
+def test_a_limit_without_a_yardstick_is_held_against_the_figure_itself():
+    """Bytes are bytes."""
+    verdict = judge(Limit("work", "ours", None, 400), {"work": results(ours=[500, 500, 100])})
+
+    assert (False, "missed by 25 %") == (verdict.met, verdict.text)
+
+
+def test_a_limit_that_was_not_measured_says_why():
+    """No run, no contestant, or no yardstick: never "met"."""
+    seen = results(ours=[1], skipped={"tokio": "cargo is not installed"}, failed={"bad": "wrong-byte"})
+    texts = [
+        judge(Limit(scenario, contestant, yardstick, 1), {"work": seen}).text
+        for scenario, contestant, yardstick in [
+            ("other", "ours", None),
+            ("work", "ours", "tokio"),
+            ("work", "bad", None),
+            ("work", "absent", None),
+        ]
+    ]
+
+    assert [
+        "not measured: not in this run",
+        "not measured: tokio: cargo is not installed",
+        "not measured: bad: wrong-byte",
+        "not measured: absent: not in this run",
+    ] == texts
