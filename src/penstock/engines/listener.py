@@ -1,0 +1,91 @@
+"""What an engine accepts from: an open socket and the address it has."""
+
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from ..address import Address, Kind, Peer
+
+# struct ucred is pid_t, uid_t, gid_t: see unix(7). Elsewhere the option is missing or has another shape.
+_UCRED_BYTES: Final = 12
+_HAS_PEERCRED: Final = sys.platform == "linux"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a Unix socket that this process made: what tells it from one that took its place.
+
+    Attributes:
+        path: Absolute, so that a later chdir does not matter.
+        device: ``st_dev``.
+        inode: ``st_ino``, which no other file gets while the socket is open.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listener:
+    """A socket that is bound, listening if it has connections to accept, non-blocking and not inheritable.
+
+    The server opened it and the server closes it. An engine that hands it to something that closes what it is given,
+    as asyncio's ``create_server`` does, hands over a duplicate (``sock.dup()``): while the socket is open, its file
+    is told from one that took its place, and nobody takes it for stale.
+
+    On Linux, connections accepted from a TCP listener have TCP_NODELAY already.
+
+    Attributes:
+        sock: The socket.
+        requested: The address that was asked for: a name, port 0, ``fd://3``.
+        address: The address that the socket has: ``tcp://127.0.0.1:43117``. Never a name, never ``fd://``.
+        backlog: What listen(2) was called with; asyncio calls it once more and is to be told the same. 0 for datagrams.
+        name: What the socket is called in LISTEN_FDNAMES; empty if it was not inherited by name.
+        file: The Unix socket's file, if this process made it; otherwise None.
+    """
+
+    sock: socket.socket
+    requested: Address
+    address: Address
+    backlog: int = 0
+    name: str = ""
+    file: SocketFile | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What the socket carries."""
+        kind = self.address.kind
+        assert kind is not None
+        return kind
+
+    @property
+    def is_datagram(self) -> bool:
+        """Whether it hears all peers, a whole datagram at a time, and has nothing to accept."""
+        return self.address.is_datagram
+
+
+class _Socket(Protocol):
+    """As much of a socket as is asked here; what asyncio and uvloop give as a transport's ``socket`` has it too."""
+
+    @property
+    def family(self) -> int: ...
+
+    def getsockopt(self, level: int, option: int, buflen: int, /) -> bytes: ...
+
+
+def peer_of(connection: _Socket, sockname: Any) -> Peer:
+    """Say who is at the other end of an accepted connection.
+
+    Args:
+        connection: The connection's socket, of which only a Unix one is asked, for SO_PEERCRED.
+        sockname: The peer's address, as accept(2) or a transport's ``peername`` gave it.
+
+    Raises:
+        OSError: The socket was closed already.
+    """
+    family = connection.family
+    if _HAS_PEERCRED and family == socket.AF_UNIX:
+        return Peer(sockname, family, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED_BYTES))
+    return Peer(sockname, family)

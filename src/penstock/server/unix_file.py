@@ -1,0 +1,167 @@
+"""The file of a Unix socket: made with its mode, replaced when it is stale and only then, removed when it is ours.
+
+How two servers that start at once are kept apart, and why so: docs/design/addresses.md.
+"""
+
+import errno
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from ..address import Address
+from ..engines.listener import SocketFile
+from ..errors import BindError
+from .diagnosis import unix_holder
+
+_LOCK_TRIES: Final = 100
+_LOCK_PAUSE_S: Final = 0.01
+
+
+def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | None:
+    """Bind a Unix socket that is not listening yet.
+
+    Args:
+        sock: The socket, of the kind that ``address`` asks for.
+        address: A path or an abstract name.
+        mode: Permissions of the file, exactly: the umask does not cut them. Nobody can connect with others before.
+
+    Returns:
+        The file, or None for an abstract name.
+
+    Raises:
+        BindError: The path is no socket, or a live one, or one of which that cannot be found out.
+        OSError: What else bind(2) says.
+    """
+    if address.is_abstract:
+        try:
+            sock.bind(address.unix_name)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise _in_use(address, address.path) from None
+            raise
+        return None
+    path = os.path.abspath(address.path)
+    # On Linux the file gets the mode that the socket has when it is bound, less the umask: there is no moment in which
+    # it has another. Elsewhere this fails, and the chmod below is early enough: nobody listens yet.
+    with suppress(OSError):
+        os.fchmod(sock.fileno(), mode)
+    try:
+        sock.bind(address.unix_name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        _replace(sock, address, path)
+    status = os.lstat(path)
+    file = SocketFile(path, status.st_dev, status.st_ino)
+    try:
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.chmod(path, mode)
+    except OSError:
+        remove_file(file)
+        raise
+    return file
+
+
+def remove_file(file: SocketFile) -> None:
+    """Remove the file if it is still the one that was made: not if it is gone, and not if another took its place.
+
+    To be called while the socket is open: then nobody takes the file for stale, and its inode's number is no other's.
+    """
+    with suppress(OSError):
+        status = os.lstat(file.path)
+        if (status.st_dev, status.st_ino) == (file.device, file.inode):
+            os.unlink(file.path)
+
+
+def describe_file(mode: int) -> str:
+    """Say what a file is, by its ``st_mode``: ``a regular file``, ``a directory``."""
+    for test, words in (
+        (stat.S_ISREG, "a regular file"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if test(mode):
+            return words
+    return "no file of a known kind"
+
+
+def _replace(sock: socket.socket, address: Address, path: str) -> None:
+    """Bind where a file is, if that is a socket that nobody has open."""
+    with _alone_in(os.path.dirname(path)):
+        with suppress(FileNotFoundError):
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISSOCK(mode):
+                problem = (
+                    f"{path} exists and is {describe_file(mode)}, not a socket: it is not removed; use another path"
+                )
+                raise BindError(str(address), problem, errno.EADDRINUSE)
+            _refuse_live(address, path)
+            os.unlink(path)
+        try:
+            sock.bind(address.unix_name)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:  # made since the unlink, so by someone who is there
+                raise _in_use(address, path) from None
+            raise
+
+
+def _refuse_live(address: Address, path: str) -> None:
+    """Return if nobody has the socket open.
+
+    A datagram socket asks, for connecting it sends nothing: a stream socket answers EPROTOTYPE, even before it listens,
+    and never sees a connection; a datagram socket lets it succeed, or answers EPERM if it is connected to another.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        probe.setblocking(False)
+        result = probe.connect_ex(address.unix_name)
+    if result in {errno.ECONNREFUSED, errno.ENOENT}:
+        return
+    if result == errno.EACCES:
+        problem = (
+            f"{path} is a socket of another user, and whether it is in use cannot be found out without its permission"
+        )
+        raise BindError(str(address), problem, errno.EADDRINUSE)
+    raise _in_use(address, path)
+
+
+def _in_use(address: Address, path: str) -> BindError:
+    holder = unix_holder(path) or "a live server"
+    problem = f"it is in use by {holder}; stop that or use another {'name' if address.is_abstract else 'path'}"
+    return BindError(str(address), problem, errno.EADDRINUSE)
+
+
+@contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """Keep other servers of this kind from looking for stale sockets in ``directory`` at the same time.
+
+    Only as far as can be: a lock that cannot be had, or not within a second, is gone without. Anyone who can read a
+    directory can lock it, and nobody is to keep a server from starting.
+    """
+    import fcntl  # noqa: PLC0415  # missing where there are no Unix sockets
+
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # it may be written to, but not read
+        yield
+        return
+    try:
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOCK_PAUSE_S)
+            except OSError:  # a file system without locks
+                break
+            else:
+                break
+        yield
+    finally:
+        os.close(descriptor)  # which unlocks it
