@@ -1,0 +1,173 @@
+"""Length-prefixed: a binary length before each message."""
+
+import pytest
+
+from penstock.codecs import NEED_DATA, Buffer
+from penstock.errors import BadLengthError, ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
+from penstock.testing import check_codec, decode_in_chunks
+
+WIRES = [
+    ({}, b"hi", b"\0\0\0\2hi"),
+    ({"size": 1}, b"hi", b"\2hi"),
+    ({"size": 2}, b"hi", b"\0\2hi"),
+    ({"size": 3}, b"hi", b"\0\0\2hi"),
+    ({"size": 4}, b"hi", b"\0\0\0\2hi"),
+    ({"size": 8}, b"hi", b"\0\0\0\0\0\0\0\2hi"),
+    ({"size": 1, "byteorder": "little"}, b"hi", b"\2hi"),
+    ({"size": 2, "byteorder": "little"}, b"hi", b"\2\0hi"),
+    ({"size": 3, "byteorder": "little"}, b"hi", b"\2\0\0hi"),
+    ({"size": 4, "byteorder": "little"}, b"hi", b"\2\0\0\0hi"),
+    ({"size": 8, "byteorder": "little"}, b"hi", b"\2\0\0\0\0\0\0\0hi"),
+    ({"size": 2, "adjustment": -2}, b"hi", b"\0\4hi"),  # the length counts itself
+    ({"size": 2, "adjustment": 3}, b"Thi!!", b"\0\2Thi!!"),  # three bytes more than the length counts
+    ({"size": 2, "offset": 1, "header": "keep"}, b"T\0\2hi", b"T\0\2hi"),
+    ({"size": 2, "offset": 1, "header": "keep", "adjustment": -3}, b"T\0\5hi", b"T\0\5hi"),
+    ({"size": 2, "header": "keep"}, b"\0\2hi", b"\0\2hi"),
+]
+
+
+@pytest.mark.parametrize(("options", "message", "wire"), WIRES)
+def test_the_bytes_are_those_of_the_format(codecs, options, message, wire):
+    """Both ways, alone and in batches."""
+    codec = codecs.LengthPrefixed(**options)
+
+    assert wire == codec.encode(message)
+    assert wire * 3 == codec.encode_many([message] * 3)
+    assert message == codec.decode(Buffer(wire))
+    assert ([message] * 3, 3 * len(wire)) == codec.decode_many(wire * 3 + wire[:-1], 9)
+
+
+@pytest.mark.parametrize(("options", "message", "wire"), WIRES)
+def test_the_laws_hold(codecs, options, message, wire):
+    """Cutting, batches, identity, refusals."""
+    codec = codecs.LengthPrefixed(max_frame_bytes=200, **options)
+    check_codec(codec, [message] * 3, [wire * 40, b"\xff" * 40, b"\0" * 40])
+
+
+def test_a_header_before_the_length_is_dropped_by_default(codecs):
+    """The message is what follows the length."""
+
+    assert [b"hi", b""] == decode_in_chunks(codecs.LengthPrefixed(size=1, offset=2), b"ab\2hicd\0", [1] * 8)
+
+
+def test_a_dropped_header_cannot_be_written(codecs):
+    """The codec does not know it: said when it is tried, not sent as zeros."""
+    with pytest.raises(LocalProtocolError, match="header=keep sends whole frames"):
+        codecs.LengthPrefixed(offset=2).encode(b"hi")
+    with pytest.raises(LocalProtocolError, match="header=keep sends whole frames"):
+        codecs.LengthPrefixed(offset=2).encode_many([b"hi", b"ho"])
+
+
+@pytest.mark.parametrize("frame", [b"", b"T\0", b"T\0\1hi", b"T\0\3hi"])
+def test_a_whole_frame_whose_length_is_wrong_is_not_sent(codecs, frame):
+    """The other end would cut the stream elsewhere."""
+    codec = codecs.LengthPrefixed(size=2, offset=1, header="keep")
+    with pytest.raises(LocalProtocolError, match="does not say so"):
+        codec.encode(frame)
+    with pytest.raises(LocalProtocolError, match="does not say so"):
+        codec.encode_many([frame])
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_a_header_that_is_cut_waits(codecs, size):
+    """Untouched."""
+    buffer = Buffer(b"\xff" * size)
+
+    assert NEED_DATA is codecs.LengthPrefixed().decode(buffer)
+    assert b"\xff" * size == bytes(buffer)
+
+
+def test_an_oversized_frame_is_refused_on_its_header(codecs):
+    """Four bytes are enough: the body is never waited for, and the top bit is not a sign."""
+    with pytest.raises(FrameTooLongError) as caught:
+        codecs.LengthPrefixed(max_frame_bytes=100).decode(Buffer(b"\xff\xff\xff\xff"))
+
+    assert (2**32 - 1, 100) == (caught.value.size, caught.value.limit)
+
+
+def test_the_limit_is_of_the_message(codecs):
+    """With the header kept the header counts."""
+    keep = codecs.LengthPrefixed(size=1, header="keep", max_frame_bytes=3)
+
+    assert [b"\2hi"] == decode_in_chunks(keep, b"\2hi", [])
+    with pytest.raises(FrameTooLongError) as caught:
+        keep.decode(Buffer(b"\3"))
+    assert (4, 3) == (caught.value.size, caught.value.limit)
+    with pytest.raises(LocalProtocolError, match="message of 4 bytes exceeds"):
+        keep.encode(b"\3hi!")
+
+
+def test_a_length_below_zero_is_refused(codecs):
+    """A length that should count itself and is too small for that; the message names the least."""
+    with pytest.raises(BadLengthError, match="length 1 is below the least, 2"):
+        codecs.LengthPrefixed(size=2, adjustment=-2).decode(Buffer(b"\0\1"))
+
+
+def test_what_the_field_cannot_say_is_not_sent(codecs):
+    """Neither above its range nor below zero."""
+    with pytest.raises(LocalProtocolError, match="a length field of 1 bytes cannot say 256"):
+        codecs.LengthPrefixed(size=1).encode(bytes(256))
+    with pytest.raises(LocalProtocolError, match="a length field of 1 bytes cannot say 256"):
+        codecs.LengthPrefixed(size=1).encode_many([b"", bytes(256)])
+    with pytest.raises(LocalProtocolError, match="cannot say -1"):
+        codecs.LengthPrefixed(size=1, adjustment=3).encode(b"hi")
+    with pytest.raises(LocalProtocolError, match="cannot say -1"):
+        codecs.LengthPrefixed(size=1, adjustment=3).encode_many([b"hi"])
+
+    assert b"\xff" + bytes(255) == codecs.LengthPrefixed(size=1).encode(bytes(255))
+
+
+def test_what_the_other_end_would_refuse_is_not_sent(codecs):
+    """The limit holds both ways."""
+    codec = codecs.LengthPrefixed(max_frame_bytes=5)
+    with pytest.raises(LocalProtocolError, match="message of 6 bytes exceeds max_frame_bytes=5"):
+        codec.encode(b"hello!")
+    with pytest.raises(LocalProtocolError, match="message of 6 bytes exceeds max_frame_bytes=5"):
+        codec.encode_many([b"hello", b"hello!"])
+
+    assert b"\0\0\0\5hello" * 2 == codec.encode_many([b"hello", b"hello"])
+
+
+def test_what_is_no_bytes_is_refused(codecs):
+    """Alone and among others; a memoryview is measured in bytes."""
+    codec = codecs.LengthPrefixed(size=1)
+    with pytest.raises(TypeError, match="the codec length-prefixed is bytes, not str"):
+        codec.encode("text")
+    with pytest.raises(TypeError):
+        codec.encode_many([b"a", "text"])
+
+    assert b"\4abcd\0" == codec.encode_many([memoryview(b"abcd").cast("I"), b""])
+    assert b"" == codec.encode_many([])
+
+
+def test_eof_within_a_frame_is_truncation(codecs):
+    """Header or body."""
+    with pytest.raises(TruncatedError):
+        codecs.LengthPrefixed().finish(Buffer(b"\0\0"))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"size": 5}, "size must be one of 1, 2, 3, 4, 8, not 5"),
+        ({"byteorder": "middle"}, "byteorder must be one of big, little, not 'middle'"),
+        ({"header": "maybe"}, "header must be one of drop, keep, not 'maybe'"),
+        ({"offset": -1}, "offset must be 0 to 1024, not -1"),
+        ({"offset": 1025}, "offset must be 0 to 1024, not 1025"),
+        ({"max_frame_bytes": 0}, "max_frame_bytes must be 1 or more, not 0"),
+        ({"header": "keep", "max_frame_bytes": 3}, "max_frame_bytes must be 4 or more, not 3"),
+    ],
+)
+def test_a_wrong_option_is_refused_when_the_codec_is_made(codecs, options, problem):
+    """With what is allowed."""
+    with pytest.raises(ConfigurationError) as caught:
+        codecs.LengthPrefixed(**options)
+
+    assert problem == caught.value.problem
+
+
+def test_a_datagram_needs_no_length(codecs):
+    """It has one of its own (RFC 1035 section 4.2 does the same)."""
+
+    assert b"hi" == codecs.LengthPrefixed().decode_datagram(b"hi")
+    assert b"hi" == codecs.LengthPrefixed().encode_datagram(b"hi")
