@@ -1,0 +1,241 @@
+"""Every error Penstock raises. The base class says whose fault it is; a program reads the fields.
+
+``ConfigurationError``, ``ApplicationError`` and ``BindError`` stop a start, each with its own exit status.
+``RemoteProtocolError`` and its kin are the peer's doing, ``LocalProtocolError`` is ours; ``ClosedError``,
+``BrokenError`` and ``EndOfStreamError`` say how a connection ended for the one who still uses it.
+"""
+
+import os
+from enum import IntEnum
+
+from .reasons import CloseReason
+
+
+class ExitStatus(IntEnum):
+    """What the process tells its parent."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    APPLICATION = 3
+    BIND = 4
+    TLS = 5
+    LIMITS = 6
+    DRAIN_TIMEOUT = 7
+    INTERRUPTED = 130
+
+
+class PenstockError(Exception):
+    """Base of every error of this package.
+
+    Attributes:
+        exit_status: What a command that ends with this error exits with.
+    """
+
+    exit_status: ExitStatus = ExitStatus.FAILED
+
+
+# -- at start: nothing has been served yet ----------------------------------------------------------------------------
+
+
+class ConfigurationError(PenstockError, ValueError):
+    """An option, a file or a variable is wrong. Nothing was started.
+
+    Attributes:
+        problem: What is wrong, what is allowed and what to do, in one sentence or two.
+        where: The option, ``file:line`` or variable it came from, or None when it was given in code.
+    """
+
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, problem: str, where: str | None = None) -> None:
+        super().__init__(problem, where)
+        self.problem = problem
+        self.where = where
+
+    def __str__(self) -> str:
+        return self.problem if self.where is None else f"{self.where}: {self.problem}"
+
+
+class ApplicationError(PenstockError):
+    """The user's module or handler cannot be loaded or has the wrong shape. Nothing was started."""
+
+    exit_status = ExitStatus.APPLICATION
+
+
+class BindError(PenstockError):
+    """An address cannot be listened on. Every listener opened before it was closed again.
+
+    Attributes:
+        address: The address as the user wrote it.
+        problem: Why, and what to do.
+        errno: The system's error number, or None.
+    """
+
+    exit_status = ExitStatus.BIND
+
+    def __init__(self, address: str, problem: str, errno: int | None = None) -> None:
+        super().__init__(address, problem, errno)
+        self.address = address
+        self.problem = problem
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.address}: {self.problem}"
+
+
+# -- protocol: who broke it -------------------------------------------------------------------------------------------
+
+
+class ProtocolError(PenstockError):
+    """The rules of the framing, or of the connection, were broken. One of the two subclasses says by whom."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked for something the protocol does not allow. Nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the codec refuses. The connection closes: the stream cannot be trusted again.
+
+    Attributes:
+        reason: What the connection is closed with.
+    """
+
+    reason: CloseReason = CloseReason.BAD_FRAME
+
+
+class FrameTooLongError(RemoteProtocolError):
+    """The peer sent, or announced, a frame above the limit.
+
+    Attributes:
+        size: Announced payload size in bytes, or None when all that is known is "over the limit".
+        limit: The ``max_frame_bytes`` in force, in bytes.
+    """
+
+    reason = CloseReason.FRAME_TOO_LARGE
+
+    def __init__(self, size: int | None, limit: int) -> None:
+        # The arguments go to super() as they came: the exception survives pickling on its way between processes.
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        what = "unterminated frame" if self.size is None else f"frame of {self.size} bytes"
+        return f"{what} exceeds max_frame_bytes={self.limit}"
+
+
+class BadLengthError(RemoteProtocolError):
+    """A length field is no length: negative, not a number, not in its one canonical form, or too long itself."""
+
+    reason = CloseReason.BAD_LENGTH
+
+
+class BadFrameError(RemoteProtocolError):
+    """A frame's own bytes are wrong: a terminator that is missing, a type byte nobody knows."""
+
+    reason = CloseReason.BAD_FRAME
+
+
+class BadEncodingError(RemoteProtocolError):
+    """Text was expected and the bytes are not text in the expected encoding.
+
+    Attributes:
+        offset: Index of the first bad byte within the payload.
+    """
+
+    reason = CloseReason.BAD_ENCODING
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message, offset)
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} at byte {self.offset}"
+
+
+class BadPayloadError(RemoteProtocolError):
+    """The frame is whole and its content cannot be decoded: malformed JSON or msgpack, nested too deep."""
+
+    reason = CloseReason.BAD_PAYLOAD
+
+
+class TruncatedError(RemoteProtocolError):
+    """The stream ended in the middle of a frame.
+
+    Attributes:
+        pending: How many bytes of the incomplete frame had arrived.
+    """
+
+    reason = CloseReason.TRUNCATED
+
+    def __init__(self, pending: int) -> None:
+        super().__init__(pending)
+        self.pending = pending
+
+    def __str__(self) -> str:
+        return f"the stream ended {self.pending} bytes into a frame"
+
+
+# -- a connection that is no longer what its user thinks --------------------------------------------------------------
+
+
+class ConnectionEndedError(PenstockError):
+    """The connection cannot do what was asked because it has ended, wholly or in this direction."""
+
+
+class ClosedError(ConnectionEndedError):
+    """This side already closed, aborted or sent EOF."""
+
+
+class EndOfStreamError(ConnectionEndedError):
+    """The peer sent EOF, or the server drains: no further message will come. What was received was delivered."""
+
+
+class BrokenError(ConnectionEndedError):
+    """The peer or the network ended the connection; ``__cause__`` is the OSError where there is one.
+
+    Attributes:
+        reason: What the connection was closed with.
+    """
+
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the connection is gone: {self.reason}"
+
+
+class SlowPeerError(BrokenError):
+    """The peer read too slowly: the write buffer stayed over a limit for too long, or reached its hard limit."""
+
+
+class ConnectError(PenstockError):
+    """No connection could be made.
+
+    Attributes:
+        address: What was connected to, as the user wrote it.
+        problem: Why, in words.
+        errno: The system's error number, or None (a name that does not resolve, a timeout).
+    """
+
+    def __init__(self, address: str, problem: str, errno: int | None = None) -> None:
+        super().__init__(address, problem, errno)
+        self.address = address
+        self.problem = problem
+        self.errno = errno
+
+    @classmethod
+    def from_os_error(cls, address: str, error: OSError) -> "ConnectError":
+        """Wrap what connect(2) said, in its own words."""
+        number = error.errno
+        return cls(address, os.strerror(number).lower() if number else str(error), number)
+
+    def __str__(self) -> str:
+        return f"cannot connect to {self.address}: {self.problem}"
+
+
+class ConnectTimeoutError(ConnectError, TimeoutError):
+    """The connection was not made in time. Nothing was left open."""

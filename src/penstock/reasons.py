@@ -1,0 +1,41 @@
+"""Why a connection ended: one fixed vocabulary, the same in the handler, the log and the metrics."""
+
+from enum import StrEnum
+
+
+class CloseReason(StrEnum):
+    """Why a connection ended. Exactly one is given to every connection, once.
+
+    The value is what logs, metrics and ``--log-format json`` show.
+    """
+
+    # Nobody's fault.
+    PEER_CLOSED = "peer_closed"  # the peer sent EOF and everything owed to it was sent
+    DONE = "done"  # the handler returned, or called close()
+    DRAINED = "drained"  # the server drained, and this connection had nothing left to do
+    DRAIN_TIMEOUT = "drain_timeout"  # it still had something to do at the drain deadline
+    STOPPED = "stopped"  # the server stopped at once
+    ABORTED = "aborted"  # the handler called abort()
+
+    # The network's, or the peer's way of leaving.
+    RESET = "reset"  # ECONNRESET, EPIPE and their like
+    NETWORK = "network"  # any other error of the transport: ETIMEDOUT, EHOSTUNREACH, …
+
+    # The peer broke the framing. The stream cannot be trusted again.
+    FRAME_TOO_LARGE = "frame_too_large"
+    BAD_LENGTH = "bad_length"
+    BAD_FRAME = "bad_frame"  # the frame's own bytes are wrong: a missing terminator, an unknown type byte
+    BAD_ENCODING = "bad_encoding"
+    BAD_PAYLOAD = "bad_payload"
+    TRUNCATED = "truncated"  # EOF in the middle of a frame
+
+    # The peer was too slow.
+    FIRST_MESSAGE_TIMEOUT = "first_message_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    MESSAGE_TIMEOUT = "message_timeout"
+    WRITE_TIMEOUT = "write_timeout"
+    LIFETIME = "lifetime"
+    SLOW_CONSUMER = "slow_consumer"  # owed more than the hard limit of its write buffer
+
+    # Our fault.
+    HANDLER_ERROR = "handler_error"
