@@ -1,0 +1,1 @@
+"""The laws every engine obeys, without I/O and without a clock."""

@@ -1,0 +1,94 @@
+"""When a connection's patience ends, and with whom. Pure arithmetic on instants the engine tells.
+
+A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to `Deadlines.next`.
+Traffic only moves instants in here; when the timer fires, `due` says whether anything really is due, and the engine sets
+the timer again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ..config import Timeouts
+from ..reasons import CloseReason
+
+
+class Deadline(Enum):
+    """Which patience ended. The value is the close reason."""
+
+    FIRST_MESSAGE = CloseReason.FIRST_MESSAGE_TIMEOUT  # nothing complete since the connection opened
+    IDLE = CloseReason.IDLE_TIMEOUT  # no byte in either direction
+    MESSAGE = CloseReason.MESSAGE_TIMEOUT  # a message began and did not end
+    WRITE = (
+        CloseReason.WRITE_TIMEOUT
+    )  # output over the high watermark, or owed at the close, and the peer does not read
+    LIFETIME = CloseReason.LIFETIME
+    LINGER = CloseReason.DONE  # everything was sent; the peer does not end its side
+
+
+class Deadlines:
+    """The instants one connection's deadlines are counted from.
+
+    All instants are seconds on the engine's clock. None means: not counting. A peer is blamed for silence only while
+    somebody waits for it.
+
+    Attributes:
+        timeouts: How long each patience lasts.
+        opened_at: When the connection was made.
+        first_since: Since when its first message has been waited for.
+        idle_since: Since when nothing has moved while a message was waited for; None while a handler works.
+        partial_since: When the first byte of the incomplete message at hand came.
+        stalled_since: Since when output has been over its high watermark, or is being flushed for the close.
+        lingering_since: When the last byte of output went out after the close.
+    """
+
+    __slots__ = (
+        "first_since",
+        "idle_since",
+        "lingering_since",
+        "opened_at",
+        "partial_since",
+        "stalled_since",
+        "timeouts",
+    )
+
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self.timeouts = timeouts
+        self.opened_at = now
+        self.first_since: float | None = None
+        self.idle_since: float | None = None
+        self.partial_since: float | None = None
+        self.stalled_since: float | None = None
+        self.lingering_since: float | None = None
+
+    def next(self) -> tuple[float, Deadline] | None:
+        """Return the earliest instant at which something would be due if nothing more happened, and what; or None."""
+        timeouts = self.timeouts
+        if self.lingering_since is not None:
+            return None if timeouts.linger_s is None else (self.lingering_since + timeouts.linger_s, Deadline.LINGER)
+        found: list[tuple[float, Deadline]] = []
+        for since, patience, which in (
+            (self.first_since, timeouts.first_message_s, Deadline.FIRST_MESSAGE),
+            (self.idle_since, timeouts.idle_s, Deadline.IDLE),
+            (self.partial_since, timeouts.message_s, Deadline.MESSAGE),
+            (self.stalled_since, timeouts.write_s, Deadline.WRITE),
+            (self.opened_at, timeouts.lifetime_s, Deadline.LIFETIME),
+        ):
+            if since is not None and patience is not None:
+                found.append((since + patience, which))
+        return min(found, key=lambda entry: entry[0], default=None)
+
+    def due(self, now: float) -> Deadline | None:
+        """Return which deadline has passed at ``now``, or None."""
+        entry = self.next()
+        return entry[1] if entry is not None and entry[0] <= now else None
+
+    def closing(self, now: float) -> None:
+        """The connection leaves: from here on only its flush is waited for, and then the peer's EOF."""
+        self.first_since = self.idle_since = self.partial_since = None
+        self.stalled_since = now
+
+    def lingering(self, now: float) -> None:
+        """All output went out: from here on only the peer's EOF is waited for."""
+        self.stalled_since = None
+        self.lingering_since = now

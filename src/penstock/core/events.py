@@ -1,0 +1,92 @@
+"""What happens, under names from one list: logs, counters, metrics and tests all read the same events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ..engines.base import ConnectionBase
+
+
+class EventName(StrEnum):
+    """Every kind of event there is."""
+
+    LISTENING = "listening"  # fields: address
+    ACCEPTED = "accepted"
+    ACCEPT_FAILED = "accept_failed"  # fields: error (an errno name), listener
+    READING_PAUSED = "reading_paused"  # output is over the high watermark
+    READING_RESUMED = "reading_resumed"
+    HANDLER_FAILED = "handler_failed"  # fields: error (the exception)
+    PROTOCOL_ERROR = "protocol_error"  # fields: error (the codec's exception)
+    CLOSED = "closed"  # fields: reason, bytes_in, bytes_out, duration_s
+    DATAGRAM = "datagram"  # one datagram was handled; fields: listener
+    DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener
+    SUSPENDED = "suspended"  # the server stopped accepting
+    RESUMED = "resumed"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        name: Which kind.
+        connection: To which connection, or None when it concerns the server.
+        fields: What the kind says it carries.
+    """
+
+    name: EventName
+    connection: ConnectionBase[object] | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Whoever wants to know. Called on the engine's thread(s): be quick, be thread-safe, do not raise."""
+
+    def observe(self, event: Event, /) -> None:
+        """Take note of one event."""
+
+
+class Stats:
+    """Counts of what happened: the server's own first observer.
+
+    Attributes:
+        accepted: Connections taken from the backlog.
+        closed: Connections that ended, by reason.
+        handler_errors: Handlers that raised.
+        datagrams: Datagrams handled.
+        datagrams_dropped: Datagrams that were not, by reason.
+        accept_errors: Failures of accept(2), by errno name.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.closed: Counter[str] = Counter()
+        self.handler_errors = 0
+        self.datagrams = 0
+        self.datagrams_dropped: Counter[str] = Counter()
+        self.accept_errors: Counter[str] = Counter()
+
+    def observe(self, event: Event, /) -> None:
+        """Count one event. Engines call it under their own lock where they have several threads."""
+        match event.name:
+            case EventName.ACCEPTED:
+                self.accepted += 1
+            case EventName.CLOSED:
+                self.closed[str(event.fields["reason"])] += 1
+            case EventName.HANDLER_FAILED:
+                self.handler_errors += 1
+            case EventName.DATAGRAM:
+                self.datagrams += 1
+            case EventName.DATAGRAM_DROPPED:
+                self.datagrams_dropped[str(event.fields["reason"])] += 1
+            case EventName.ACCEPT_FAILED:
+                self.accept_errors[str(event.fields["error"])] += 1
+            case _:
+                pass

@@ -1,0 +1,150 @@
+"""From received bytes to messages: one connection's input, for every engine written in Python."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
+
+M = TypeVar("M")
+
+
+class StreamInbound(Generic[M]):
+    """Cuts one connection's byte stream into messages, in batches, without losing a byte when the codec changes.
+
+    A read usually holds whole frames: those are cut by the codec's batch form straight from the bytes read. Only a frame
+    that straddles two reads is gathered in a buffer, so that a connection keeps bytes only while a frame is partial.
+    """
+
+    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "codec")
+
+    def __init__(self, codec: Codec[M]) -> None:
+        self.codec = codec
+        self._buffer = Buffer()  # the start of an incomplete frame
+        self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
+        self._batch = b""  # what the latest batch was cut from, for `switch`
+        self._batch_rest = 0  # how many bytes of it the batch did not take
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many received bytes no message has taken yet."""
+        return len(self._buffer) + len(self._chunk)
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes in the order they came."""
+        if self._buffer:
+            self._buffer += data
+        elif self._chunk:
+            self._chunk += data
+        else:
+            self._chunk = data
+
+    def take(self, limit: int) -> list[M]:
+        """Return up to ``limit`` complete messages; an empty list when the next frame is not complete.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad. Every message before it has been returned by earlier calls.
+        """
+        buffer = self._buffer
+        if buffer:
+            self._batch = b""
+            message = self.codec.decode(buffer)
+            if message is NEED_DATA:
+                return []
+            if buffer:  # a frame starts at its front now: back to the batch form
+                self._chunk = bytes(buffer)
+                buffer.clear()
+            buffer.resume = None
+            return [message]
+        chunk = self._chunk
+        if not chunk:
+            self._batch = b""
+            return []
+        messages, taken = self.codec.decode_many(chunk, limit)
+        self._batch = chunk
+        self._batch_rest = len(chunk) - taken
+        self._chunk = chunk[taken:]
+        if len(messages) < limit and self._chunk:
+            buffer += self._chunk
+            self._chunk = b""
+            if not messages:
+                # A batch that took nothing leaves it to decode() to refuse what can never become a frame.
+                return self.take(limit)
+        return messages
+
+    def finish(self) -> M | NeedData:
+        """Say what is left at EOF, once `take` returns nothing more.
+
+        Raises:
+            TruncatedError: The stream ended in the middle of a frame.
+        """
+        return self.codec.finish(self._buffer)
+
+    def switch(self, codec: Codec[M], handled: int, unhandled: int) -> None:
+        """Go on with another codec from the byte after the last message that was handled.
+
+        Args:
+            codec: What decodes from here on.
+            handled: How many messages of the latest batch were handled under the old codec.
+            unhandled: How many of it were cut and not handled. Their bytes are given back to the new codec.
+        """
+        data = bytes(self._buffer) + self._chunk
+        if unhandled:
+            # Decoding is deterministic: the old codec finds the same frame ends again.
+            rest = Buffer(self._batch)
+            for _ in range(handled):
+                self.codec.decode(rest)
+            data = bytes(rest) + data[self._batch_rest :]  # and what was fed since
+        self._buffer.clear()
+        self._buffer.resume = None
+        self._chunk = data
+        self._batch = b""
+        self.codec = codec
+
+    def clear(self) -> None:
+        """Forget everything: the connection is leaving."""
+        self._buffer.clear()
+        self._buffer.resume = None
+        self._chunk = self._batch = b""
+
+
+class RecordInbound(Generic[M]):
+    """Decodes one connection's records (seqpacket): each delimits itself and is one message."""
+
+    __slots__ = ("_records", "codec", "pending_bytes")
+
+    def __init__(self, codec: Codec[M]) -> None:
+        self.codec = codec
+        self.pending_bytes = 0
+        self._records: deque[bytes] = deque()
+
+    def feed(self, data: bytes) -> None:
+        """Add one record."""
+        self._records.append(data)
+        self.pending_bytes += len(data)
+
+    def take(self, limit: int) -> list[M]:
+        """Return the next message alone in a list; an empty list when no record is there.
+
+        Raises:
+            RemoteProtocolError: The next record is not exactly one message.
+        """
+        if not self._records:
+            return []
+        record = self._records.popleft()
+        self.pending_bytes -= len(record)
+        return [self.codec.decode_datagram(record)]
+
+    def finish(self) -> NeedData:
+        """Nothing is ever left over."""
+        return NEED_DATA
+
+    def switch(self, codec: Codec[M], handled: int, unhandled: int) -> None:
+        """Decode the records that follow with another codec."""
+        self.codec = codec
+
+    def clear(self) -> None:
+        """Forget everything: the connection is leaving."""
+        self._records.clear()
+        self.pending_bytes = 0
