@@ -1,0 +1,1 @@
+"""What moves bytes and tells time. One interface (`base`), one conformance suite, several engines."""

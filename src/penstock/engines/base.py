@@ -1,0 +1,293 @@
+"""The interface every engine implements, and the laws it obeys while doing so.
+
+An engine is handed open listeners and a plan; it accepts, reads, cuts, calls handlers, writes, keeps deadlines and closes.
+Everything above it (server, command line, client) and everything below it (codecs, core) is the same for all engines.
+``tests/conformance/`` holds every engine to these laws; the pure engine is the oracle.
+
+1.  Messages of one connection are handled in the order their frames were sent, whatever way the network cut them, and never
+    two at a time. Replies leave in the order of their messages; frames never interleave.
+2.  Every connection that was accepted gets exactly one ``closed`` event with exactly one reason, after its handler has
+    ended. The first cause is the reason.
+3.  After a bad frame the messages before it are still handled and their replies sent; nothing after it is looked at.
+4.  `close` flushes: what was posted before it arrives, even when the peer's unread input would have made the kernel answer with
+    a reset. `abort` does not flush, and the peer sees a reset where the transport has one.
+5.  EOF from the peer ends its direction only. A message handler answers what was received before it, then the connection closes.
+6.  An exception of a handler is reported once and ends that connection alone, gracefully.
+7.  Output over the high watermark stops reading until it is at or below the low one; over the hard limit it ends the connection.
+8.  A handler may close its own connection, another one, or stop the server, while a batch of messages is being handled; no
+    message is handled after its connection was closed.
+9.  A connection that sends without pause does not keep the others from their turn: at most ``limits.batch_messages`` of
+    its messages are handled before the engine looks at the others.
+10. Draining stops accepting and reading at once. What was received whole is handled and answered; then the connection closes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+
+from ..codecs.base import Codec
+from ..config import Limits, Timeouts
+from ..core.events import Event
+from ..core.service import Handler, Service
+from ..errors import ConnectionEndedError, EndOfStreamError
+from ..reasons import CloseReason
+
+if TYPE_CHECKING:
+    from ..address import Address, Peer
+    from .listener import Listener
+
+M = TypeVar("M")
+
+
+class TimerHandle(Protocol):
+    """A callback that will be called unless it is cancelled before."""
+
+    def cancel(self) -> None:
+        """Do not call it."""
+
+
+class Clock(Protocol):
+    """What an engine takes the time from. Every asyncio event loop is one."""
+
+    def time(self) -> float:
+        """Return seconds on a clock that never goes back."""
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> TimerHandle:
+        """Call ``callback`` when `time` reaches ``when``."""
+
+
+class ConnectionBase(ABC, Generic[M]):
+    """One peer, as a callback sees it on any engine: everything here returns at once.
+
+    On a datagram address it stands for one datagram: what is posted goes back to its sender.
+
+    Attributes:
+        id: A number unique in this process.
+        codec: What cuts its stream into messages.
+        peer: Who is at the other end.
+        local: The address at this end.
+        is_datagram: Whether it stands for one datagram.
+        state: Yours: whatever a handler wants to keep with the connection. None at first.
+        bytes_in: Bytes received, before framing was taken off.
+        bytes_out: Bytes handed to the transport.
+        close_reason: Why it ended or is ending; None while it lives.
+    """
+
+    __slots__ = ()
+
+    id: int
+    codec: Codec[M]
+    state: Any
+    bytes_in: int
+    bytes_out: int
+    close_reason: CloseReason | None
+
+    is_datagram: bool = False
+
+    @property
+    @abstractmethod
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+
+    @property
+    @abstractmethod
+    def local(self) -> Address:
+        """The address at this end."""
+
+    @abstractmethod
+    def post(self, message: M) -> None:
+        """Queue one message; never wait.
+
+        Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it is safe
+        from any of them; otherwise call it on the loop's thread.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+            SlowPeerError: The peer is owed more than ``limits.write_max_bytes``. The connection is aborted.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection. Further messages are not handled. May be repeated."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End the connection now. Queued output is lost and the peer sees a reset where there is one. May be repeated."""
+
+    @abstractmethod
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving (half-close: RFC 9293 section 3.6). May be repeated.
+
+        Raises:
+            LocalProtocolError: It stands for a datagram, which has no end.
+        """
+
+    @abstractmethod
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec: for what is sent from now on, and for what was received after the message at hand.
+
+        Not a byte is lost, whether it was already read or not.
+        """
+
+    @abstractmethod
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler. Its ``on_connect`` is not called.
+
+        Raises:
+            LocalProtocolError: The connection's handler is a function: it decides itself what to call.
+        """
+
+    @abstractmethod
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts, by the field names of `Timeouts`: ``set_timeouts(idle_s=None)``.
+
+        A timeout counts from where it always does: ``first_message_s`` from the beginning, not from this call.
+
+        Raises:
+            ConfigurationError: A name is unknown or a value is negative.
+        """
+
+
+class Connection(ConnectionBase[M]):
+    """One peer, as a coroutine sees it.
+
+    ``async for message in conn`` ends when the peer sends EOF or the server drains, and raises as `receive` does otherwise.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def send(self, message: M) -> None:
+        """Queue one message, once the write buffer is no longer over its high watermark.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+            SlowPeerError: The peer did not read for ``timeouts.write_s``. The connection is aborted.
+
+        Cancelling is safe: cancelled while it waits, nothing was queued. Several tasks may send at once; frames never
+        interleave. Returning says nothing about the peer: the bytes may still be in this process or in the kernel.
+        """
+
+    @abstractmethod
+    async def receive(self, timeout_s: float | None = None) -> M:
+        """Return the next message.
+
+        Args:
+            timeout_s: How long to wait for it, in seconds on the engine's clock; None to wait as long as the
+                connection's own timeouts allow.
+
+        Raises:
+            EndOfStreamError: The peer sent EOF, or the server drains.
+            RemoteProtocolError: The peer broke the framing. The connection is closing.
+            BrokenError: The peer, the network, or a timeout of the connection ended it.
+            ClosedError: This side already closed.
+            TimeoutError: ``timeout_s`` passed. The connection is as it was.
+            LocalProtocolError: Another task is already receiving.
+
+        Cancelling is safe: no message is lost.
+        """
+
+    @abstractmethod
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the transport is gone; return why. Does not close."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> M:
+        try:
+            return await self.receive()
+        except EndOfStreamError:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        """Close gracefully; abort when an exception other than the connection's own end leaves the block."""
+        if kind is None or issubclass(kind, ConnectionEndedError):
+            self.close()
+        else:
+            self.abort()
+        await self.wait_closed()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an engine is to do with its listeners.
+
+    Attributes:
+        service: What is done with a connection or a datagram.
+        timeouts: At first, for each connection.
+        limits: For each connection.
+        threads: Most threads that handlers may occupy.
+        blocking: Call ``def`` handlers in threads.
+        max_connections: Accept no further connection while that many are open: they wait in the backlog. None for no limit.
+        emit: Told of every event.
+        clock: Where time comes from; None for the engine's own.
+        on_stopped: Called once, when the engine was told to drain or stop and no connection is left.
+    """
+
+    service: Service[Any]
+    timeouts: Timeouts
+    limits: Limits
+    threads: int
+    emit: Callable[[Event], None]
+    on_stopped: Callable[[], None]
+    blocking: bool = False
+    max_connections: int | None = None
+    clock: Clock | None = None
+
+
+class EngineServer(ABC):
+    """One engine at work on one plan. All methods return at once and are called on the thread that started it."""
+
+    @property
+    @abstractmethod
+    def connections(self) -> Collection[ConnectionBase[Any]]:
+        """The connections that have not ended, handler included."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin to accept."""
+
+    @abstractmethod
+    def suspend(self) -> None:
+        """Stop accepting; connections stay. New ones wait in the backlog. May be repeated."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Accept again. May be repeated."""
+
+    @abstractmethod
+    def drain(self, timeout_s: float | None) -> None:
+        """Stop accepting, let what was received be answered, close; cut what is left after ``timeout_s`` seconds."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop accepting and abort every connection."""
+
+
+class Engine(ABC):
+    """A way to move bytes.
+
+    Attributes:
+        name: The word users write for it: ``--engine NAME``.
+    """
+
+    name: str
+
+    @abstractmethod
+    def refuses(self, plan: Plan) -> str | None:
+        """Return why this engine cannot do the plan, in words that say what to do instead; None when it can."""
+
+    @abstractmethod
+    def server(self, listeners: Sequence[Listener], plan: Plan) -> EngineServer:
+        """Prepare to serve. The listeners stay the caller's to close."""

@@ -1,0 +1,288 @@
+"""Datagram sockets: each datagram is a message, its reply goes back to its sender."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import Codec
+from ...core.events import Event, EventName
+from ...core.service import CallbackHandler, Handler, MessageHandler, settled
+from ...errors import ClosedError, LocalProtocolError, RemoteProtocolError
+from ...reasons import CloseReason
+from ..base import ConnectionBase
+from ..listener import Listener
+
+M = TypeVar("M")
+
+# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
+MAX_DATAGRAM_BYTES = 65536
+# Datagrams read before others get their turn.
+READS_PER_TURN = 32
+# Replies kept while the kernel's send buffer is full; more are dropped, as the network itself would.
+MAX_QUEUED_REPLIES = 256
+# Datagrams being handled by coroutines at once; above it the kernel's receive buffer holds them, or drops them.
+MAX_HANDLED_AT_ONCE = 256
+
+_ids = itertools.count(1)
+
+Emit = Callable[[Event], None]
+
+
+class DatagramEndpoint:
+    """One datagram listener at work. It has no connections: a datagram's handler is given a `DatagramConnection`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: Listener,
+        handler: MessageHandler | CallbackHandler,
+        codec: Codec[Any],
+        emit: Emit,
+        idle: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._socket = listener.sock
+        self._handler = handler
+        self._codec = codec
+        self._emit = emit
+        self._idle = idle
+        self._reading = False
+        self._running = False
+        self._replies: deque[tuple[bytes, Any]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a datagram is being handled or a reply waits for the kernel."""
+        return bool(self._tasks or self._replies)
+
+    def start(self) -> None:
+        """Read from now on."""
+        self._running = True
+        self._read_if_allowed()
+
+    def stop(self) -> None:
+        """Leave datagrams with the kernel from now on."""
+        self._running = False
+        self._read_if_allowed()
+
+    def cut(self) -> None:
+        """Forget what is being handled and what waits to be sent."""
+        for task in self._tasks:
+            task.cancel()
+        if self._replies:
+            self._replies.clear()
+            self._loop.remove_writer(self._socket)
+
+    def _read_if_allowed(self) -> None:
+        wanted = self._running and len(self._tasks) < MAX_HANDLED_AT_ONCE
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._loop.add_reader(self._socket, self._read)
+            else:
+                self._loop.remove_reader(self._socket)
+
+    def _read(self) -> None:
+        for _ in range(READS_PER_TURN):
+            if not self._reading:
+                return
+            try:
+                data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
+                self._drop(type(error).__name__)
+                continue
+            self._received(data, name)
+
+    def _received(self, data: bytes, name: Any) -> None:
+        try:
+            message = self._codec.decode_datagram(data)
+        except RemoteProtocolError as error:
+            self._drop(str(error.reason))
+            return
+        conn: DatagramConnection[Any] = DatagramConnection(self, name, self._listener, len(data))
+        if self._handler.is_async:
+            task = self._loop.create_task(self._handle_async(conn, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._task_done)
+            self._read_if_allowed()
+        else:
+            self._handle(conn, message)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._read_if_allowed()
+        if not self.busy:
+            self._idle()
+
+    def _handle(self, conn: DatagramConnection[Any], message: Any) -> None:
+        handler = self._handler
+        try:
+            if isinstance(handler, MessageHandler):
+                function = handler.function
+                conn.answer(function(conn, message) if handler.takes_connection else function(message))
+            else:
+                callbacks = handler.factory()
+                callbacks.on_connect(conn)
+                if conn.is_open:
+                    conn.answer(callbacks.on_message(conn, message))
+                conn.close()
+                callbacks.on_close(conn, CloseReason.DONE)
+        except Exception as error:
+            self._failed(conn, error)
+        self._emit(Event(EventName.DATAGRAM, conn, {"listener": self._listener}))
+
+    async def _handle_async(self, conn: DatagramConnection[Any], message: Any) -> None:
+        handler = self._handler
+        try:
+            if isinstance(handler, MessageHandler):
+                function = handler.function
+                conn.answer(await (function(conn, message) if handler.takes_connection else function(message)))
+            else:
+                callbacks = handler.factory()
+                await settled(callbacks.on_connect(conn))
+                if conn.is_open:
+                    conn.answer(await settled(callbacks.on_message(conn, message)))
+                conn.close()
+                await settled(callbacks.on_close(conn, CloseReason.DONE))
+        except Exception as error:
+            self._failed(conn, error)
+        self._emit(Event(EventName.DATAGRAM, conn, {"listener": self._listener}))
+
+    def _failed(self, conn: DatagramConnection[Any], error: Exception) -> None:
+        self._emit(Event(EventName.HANDLER_FAILED, conn, {"error": error}))
+
+    def send(self, data: bytes, name: Any) -> None:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
+        if not name:
+            self._drop("unnamed_peer")  # a Unix sender without an address of its own cannot be answered
+        elif self._replies:
+            self._queue(data, name)
+        else:
+            self._try(data, name)
+
+    def _try(self, data: bytes, name: Any) -> None:
+        try:
+            self._socket.sendto(data, name)
+        except (BlockingIOError, InterruptedError):
+            self._queue(data, name)
+        except (
+            OSError
+        ) as error:  # the peer's port is closed, its path is gone, or the datagram is too long for the network
+            self._drop(type(error).__name__)
+
+    def _queue(self, data: bytes, name: Any) -> None:
+        if len(self._replies) >= MAX_QUEUED_REPLIES:
+            self._drop("send_queue_full")
+            return
+        if not self._replies:
+            self._loop.add_writer(self._socket, self._send_queued)
+        self._replies.append((data, name))
+
+    def _send_queued(self) -> None:
+        while self._replies:
+            data, name = self._replies[0]
+            try:
+                self._socket.sendto(data, name)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._drop(type(error).__name__)
+            self._replies.popleft()
+        self._loop.remove_writer(self._socket)
+        if not self.busy:
+            self._idle()
+
+    def _drop(self, reason: str) -> None:
+        self._emit(Event(EventName.DATAGRAM_DROPPED, None, {"reason": reason, "listener": self._listener}))
+
+    @property
+    def codec(self) -> Codec[Any]:
+        """What decodes the datagrams."""
+        return self._codec
+
+
+class DatagramConnection(ConnectionBase[M]):
+    """One datagram and its sender, for as long as it is being handled."""
+
+    __slots__ = ("_endpoint", "_listener", "_name", "bytes_in", "bytes_out", "close_reason", "codec", "id", "state")
+
+    is_datagram = True
+
+    def __init__(self, endpoint: DatagramEndpoint, name: Any, listener: Listener, size: int) -> None:
+        self.id = next(_ids)
+        self.codec = endpoint.codec
+        self.state = None
+        self.bytes_in = size
+        self.bytes_out = 0
+        self.close_reason = None
+        self._endpoint = endpoint
+        self._name = name
+        self._listener = listener
+
+    def __repr__(self) -> str:
+        return f"<datagram {self.id} {self.peer}>"
+
+    @property
+    def peer(self) -> Peer:
+        """Who sent the datagram."""
+        return Peer(self._name, self._listener.sock.family)
+
+    @property
+    def local(self) -> Address:
+        """Where it arrived."""
+        return self._listener.address
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a reply may still be sent."""
+        return self.close_reason is None
+
+    def answer(self, reply: M | None) -> None:
+        """Send what the handler returned, if anything."""
+        if reply is not None:
+            self._send(reply)
+
+    def post(self, message: M) -> None:
+        """Send one datagram back to the sender."""
+        if not self.is_open:
+            raise ClosedError("the connection is closed")
+        self._send(message)
+
+    def _send(self, message: M) -> None:
+        data = self.codec.encode_datagram(message)
+        self.bytes_out += len(data)
+        self._endpoint.send(data, self._name)
+
+    def close(self) -> None:
+        """Send no more."""
+        self.close_reason = self.close_reason or CloseReason.DONE
+
+    def abort(self) -> None:
+        """Send no more."""
+        self.close_reason = self.close_reason or CloseReason.ABORTED
+
+    def send_eof(self) -> None:
+        """Refuse: a datagram has no end."""
+        raise LocalProtocolError("a datagram has no end to send")
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Encode further replies to this datagram with another codec."""
+        self.codec = codec
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Refuse: no message follows."""
+        raise LocalProtocolError("no message follows a datagram")
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Do nothing: a datagram waits for nobody."""

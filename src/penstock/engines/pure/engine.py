@@ -1,0 +1,203 @@
+"""The pure engine: listeners in, connections and datagrams handled on one asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ...address import Kind
+from ...core.events import Event, EventName
+from ...core.service import AnyHandler, ConnectionHandler
+from ...reasons import CloseReason
+from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
+from ..listener import Listener, peer_of
+from .acceptor import Acceptor
+from .datagrams import DatagramEndpoint
+from .pool import in_threads
+from .push import PushConnection
+from .records import RecordTransport
+from .stream import Host, StreamConnection
+from .tasks import TaskConnection
+
+
+class PureEngine(Engine):
+    """Asyncio protocols on the running loop."""
+
+    name = "pure"
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Refuse ``def`` connection handlers: they block."""
+        handler = plan.service.handler
+        if isinstance(handler, ConnectionHandler) and not handler.is_async:
+            return f"{plan.service.name} is a def connection handler, which blocks; use --engine blocking, or async def"
+        return None
+
+    def server(self, listeners: Sequence[Listener], plan: Plan) -> PureServer:
+        """Prepare to serve on the running loop."""
+        return PureServer(asyncio.get_running_loop(), listeners, plan)
+
+
+class PureServer(EngineServer):
+    """Everything that serves one plan on one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:
+        self._loop = loop
+        self._plan = plan
+        self._clock: Clock = plan.clock or loop
+        self._connections: dict[int, StreamConnection[Any]] = {}
+        self._attaching: set[asyncio.Task[None]] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._host = Host(loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released)
+        self._handler: AnyHandler = self._placed(plan.service.handler)
+        self._ending = False
+        self._stopped = False
+        self._deadline: TimerHandle | None = None
+        self._acceptors = [
+            Acceptor(
+                loop,
+                self._clock,
+                listener,
+                has_room=self._has_room,
+                accepted=self._accepted,
+                failed=self._accept_failed,
+            )
+            for listener in listeners
+            if listener.kind is not Kind.DATAGRAM
+        ]
+        self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
+
+    def _endpoint(self, listener: Listener) -> DatagramEndpoint:
+        service = self._plan.service
+        handler = service.datagram
+        assert handler is not None, "the server refuses datagram addresses for a service without connections"
+        placed = self._placed(handler)
+        assert not isinstance(placed, ConnectionHandler)
+        return DatagramEndpoint(self._loop, listener, placed, service.codec, self._plan.emit, self._check_stopped)
+
+    def _placed(self, handler: AnyHandler) -> AnyHandler:
+        """Put a handler that may block into the pool."""
+        if isinstance(handler, ConnectionHandler) or handler.is_async:
+            return handler
+        if not (handler.blocking or self._plan.blocking):
+            return handler
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                self._plan.threads, thread_name_prefix=f"penstock-{self._plan.service.name}"
+            )
+        return in_threads(handler, self._pool)
+
+    # -- EngineServer --------------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> Collection[ConnectionBase[Any]]:
+        """The connections that have not ended."""
+        return self._connections.values()
+
+    def start(self) -> None:
+        """Begin to accept and to read datagrams."""
+        self.resume()
+
+    def suspend(self) -> None:
+        """Leave new connections in the backlog and datagrams with the kernel."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        for endpoint in self._endpoints:
+            endpoint.stop()
+
+    def resume(self) -> None:
+        """Accept again."""
+        if not self._ending:
+            for acceptor in self._acceptors:
+                acceptor.start()
+            for endpoint in self._endpoints:
+                endpoint.start()
+
+    def drain(self, timeout_s: float | None) -> None:
+        """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
+        self.suspend()
+        self._ending = True
+        if timeout_s is not None and self._deadline is None:
+            self._deadline = self._clock.call_at(self._clock.time() + timeout_s, self._cut_drain)
+        for connection in list(self._connections.values()):
+            connection.drain()
+        self._check_stopped()
+
+    def _cut_drain(self) -> None:
+        self._cut(CloseReason.DRAIN_TIMEOUT)
+
+    def stop(self) -> None:
+        """Stop accepting and abort every connection."""
+        self.suspend()
+        self._ending = True
+        self._cut(CloseReason.STOPPED)
+        self._check_stopped()
+
+    def _cut(self, reason: CloseReason) -> None:
+        for connection in list(self._connections.values()):
+            connection.cut(reason)
+        for endpoint in self._endpoints:
+            endpoint.cut()
+
+    def _check_stopped(self) -> None:
+        idle = not self._connections and not self._attaching and not any(endpoint.busy for endpoint in self._endpoints)
+        if not self._ending or self._stopped or not idle:
+            return
+        self._stopped = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._pool is not None:
+            # A handler stuck in a thread cannot be ended from outside; its connection is gone, so nobody waits for it.
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._plan.on_stopped()
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def _has_room(self) -> bool:
+        limit = self._plan.max_connections
+        return limit is None or len(self._connections) < limit
+
+    def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
+        connection = self._connection(sock, name, listener)
+        self._connections[connection.id] = connection
+        self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
+        if listener.kind is Kind.SEQPACKET:
+            RecordTransport(self._loop, sock, connection)
+        else:
+            task = self._loop.create_task(self._attach(connection, sock))
+            self._attaching.add(task)
+            task.add_done_callback(self._attached)
+
+    def _connection(self, sock: socket.socket, name: object, listener: Listener) -> StreamConnection[Any]:
+        handler = self._handler
+        codec = self._plan.service.codec
+        peer = peer_of(sock, name)
+        records = listener.kind is Kind.SEQPACKET
+        if isinstance(handler, ConnectionHandler) or handler.is_async:
+            return TaskConnection(self._host, handler, codec, peer, listener.address, records=records)
+        return PushConnection(self._host, handler, codec, peer, listener.address, records=records)
+
+    async def _attach(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError as error:  # the peer left, or the loop is out of resources, between accept(2) and here
+            sock.close()
+            if connection.id in self._connections:
+                connection.connection_lost(error)
+
+    def _attached(self, task: asyncio.Task[None]) -> None:
+        self._attaching.discard(task)
+        self._check_stopped()
+
+    def _released(self, connection: StreamConnection[Any]) -> None:
+        del self._connections[connection.id]
+        for acceptor in self._acceptors:
+            acceptor.wake()
+        self._check_stopped()
+
+    def _accept_failed(self, error: OSError, listener: Listener) -> None:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        self._plan.emit(Event(EventName.ACCEPT_FAILED, None, {"error": name, "listener": listener}))

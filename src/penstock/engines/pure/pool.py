@@ -1,0 +1,182 @@
+"""Handlers that may block, made into coroutines that have them called in the threads of a bounded pool.
+
+The connection's one task waits for each call, so that the order of messages is kept and nothing is handled twice at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import Codec
+from ...core.deadlines import Deadline
+from ...core.service import CallbackHandler, Handler, MessageHandler
+from ...errors import BrokenError, ClosedError, PenstockError
+from ...reasons import CloseReason
+from ..base import ConnectionBase
+
+M = TypeVar("M")
+
+
+def in_threads(handler: MessageHandler | CallbackHandler, pool: Executor) -> MessageHandler | CallbackHandler:
+    """Return an asynchronous handler that has ``handler`` called in the pool."""
+    if isinstance(handler, CallbackHandler):
+        factory = handler.factory
+        return CallbackHandler(lambda: _ThreadedCallbacks(factory(), pool), is_async=True)
+    function = handler.function
+    if handler.takes_connection:
+        return CallbackHandler(lambda: _ThreadedCallbacks(_MessagesOnly(function), pool), is_async=True)
+
+    async def answer(message: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, function, message)
+
+    return MessageHandler(answer, takes_connection=False, is_async=True)
+
+
+class _MessagesOnly(Handler[M]):
+    """A function that takes the connection, as callbacks."""
+
+    def __init__(self, function: Callable[[ConnectionBase[M], M], Any]) -> None:
+        self._function = function
+
+    def on_message(self, conn: ConnectionBase[M], message: M) -> Any:
+        return self._function(conn, message)
+
+
+class _ThreadedCallbacks(Handler[M]):
+    """Has the callbacks of one connection called in threads, with a connection that threads may use."""
+
+    def __init__(self, callbacks: Handler[M], pool: Executor) -> None:
+        self._callbacks = callbacks
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._conn: ThreadSafeConnection[M] | None = None
+
+    def _facade(self, conn: ConnectionBase[M]) -> ThreadSafeConnection[M]:
+        if self._conn is None:
+            self._conn = ThreadSafeConnection(conn, self._loop, self)
+        return self._conn
+
+    async def _call(self, callback: Callable[..., Any], conn: ConnectionBase[M], *args: Any) -> Any:
+        return await self._loop.run_in_executor(self._pool, callback, self._facade(conn), *args)
+
+    async def on_connect(self, conn: ConnectionBase[M]) -> None:
+        await self._call(self._callbacks.on_connect, conn)
+
+    async def on_message(self, conn: ConnectionBase[M], message: M) -> M | None:
+        reply: M | None = await self._call(self._callbacks.on_message, conn, message)
+        return reply
+
+    async def on_timeout(self, conn: ConnectionBase[M], which: Deadline) -> None:
+        await self._call(self._callbacks.on_timeout, conn, which)
+
+    async def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> None:
+        await self._call(self._callbacks.on_close, conn, reason)
+        self._conn = None  # and with it the cycle through this object
+
+    def exchange(self, callbacks: Handler[M]) -> None:
+        """Call these from the next message on."""
+        self._callbacks = callbacks
+
+
+class ThreadSafeConnection(ConnectionBase[M]):
+    """What a handler in a thread is given: each call is handed to the loop, and calls keep their order."""
+
+    __slots__ = ("_callbacks", "_closing", "_conn", "_loop", "state")
+
+    def __init__(
+        self, conn: ConnectionBase[M], loop: asyncio.AbstractEventLoop, callbacks: _ThreadedCallbacks[M]
+    ) -> None:
+        self._conn = conn
+        self._loop = loop
+        self._callbacks = callbacks
+        self._closing = False
+        self.state = None
+
+    def __repr__(self) -> str:
+        return repr(self._conn)
+
+    @property
+    def id(self) -> int:  # type: ignore[override]
+        """A number unique in this process."""
+        return self._conn.id
+
+    @property
+    def codec(self) -> Codec[M]:  # type: ignore[override]
+        """What cuts its stream into messages."""
+        return self._conn.codec
+
+    @property
+    def bytes_in(self) -> int:  # type: ignore[override]
+        """Bytes received."""
+        return self._conn.bytes_in
+
+    @property
+    def bytes_out(self) -> int:  # type: ignore[override]
+        """Bytes handed to the transport."""
+        return self._conn.bytes_out
+
+    @property
+    def close_reason(self) -> CloseReason | None:  # type: ignore[override]
+        """Why it ended or is ending."""
+        return self._conn.close_reason
+
+    @property
+    def is_datagram(self) -> bool:  # type: ignore[override]
+        """Whether it stands for one datagram."""
+        return self._conn.is_datagram
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self._conn.peer
+
+    @property
+    def local(self) -> Address:
+        """The address at this end."""
+        return self._conn.local
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait. Wrong messages are refused here, in the caller's thread."""
+        if self._closing:
+            raise ClosedError("the connection is closing")
+        if (reason := self._conn.close_reason) is not None:
+            raise BrokenError(reason)
+        codec = self._conn.codec
+        (codec.encode_datagram if self._conn.is_datagram else codec.encode)(message)
+        self._loop.call_soon_threadsafe(self._post, message)
+
+    def _post(self, message: M) -> None:
+        try:
+            self._conn.post(message)
+        except PenstockError:
+            pass  # it ended between the call and now: the handler meets that at its next call, as with any late loss
+
+    def close(self) -> None:
+        """Flush what was queued, then end the connection."""
+        self._closing = True
+        self._loop.call_soon_threadsafe(self._conn.close)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._closing = True
+        self._loop.call_soon_threadsafe(self._conn.abort)
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued."""
+        self._loop.call_soon_threadsafe(self._conn.send_eof)
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec, from the message after the one at hand."""
+        self._loop.call_soon_threadsafe(self._conn.set_codec, codec)
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler."""
+        self._callbacks.exchange(handler)
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        self._loop.call_soon_threadsafe(lambda: self._conn.set_timeouts(**timeouts))

@@ -1,0 +1,298 @@
+"""Connections whose handler is called at once, on the loop: ``def`` message handlers and ``def`` callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import NEED_DATA, Codec
+from ...core.deadlines import Deadline
+from ...core.service import CallbackHandler, Handler, MessageHandler
+from ...core.states import LEAVING
+from ...errors import RemoteProtocolError
+from ...reasons import CloseReason
+from .stream import Host, StreamConnection
+
+M = TypeVar("M")
+
+
+class PushConnection(StreamConnection[M]):
+    """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
+
+    __slots__ = (
+        "_callbacks",
+        "_continuing",
+        "_ending",
+        "_interrupted",
+        "_next_codec",
+        "_on_message",
+        "_replies",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        handler: MessageHandler | CallbackHandler,
+        codec: Codec[M],
+        peer: Peer,
+        local: Address,
+        *,
+        records: bool = False,
+    ) -> None:
+        super().__init__(host, codec, peer, local, records=records)
+        self._callbacks: Handler[M] | None = None
+        self._on_message: Callable[[M], Any]
+        if isinstance(handler, MessageHandler):
+            function = handler.function
+            self._on_message = partial(function, self) if handler.takes_connection else function
+        else:
+            self._set_callbacks(handler.factory())
+        self._replies: list[M] = []  # of the batch at hand, not yet encoded
+        # What the handler asked for in the middle of a batch, done when it returns.
+        self._interrupted = False
+        self._next_codec: Codec[Any] | None = None
+        self._continuing = False  # the rest of the input waits for the loop's next turn
+        self._ending = False  # the peer's EOF waits for the input before it
+
+    def _set_callbacks(self, handler: Handler[Any]) -> None:
+        self._callbacks = handler
+        self._on_message = partial(handler.on_message, self)
+
+    def _begin(self) -> None:
+        now = self._clock.time()
+        deadlines = self._deadlines
+        deadlines.idle_since = now
+        callbacks = self._callbacks
+        # A handler without on_message waits for none: its peer is not blamed for sending none.
+        if callbacks is None or type(callbacks).on_message is not Handler.on_message:
+            deadlines.first_since = now
+        entry = deadlines.next()
+        if entry is not None:
+            self._arm(entry[0])
+        if callbacks is not None:
+            self._call(partial(callbacks.on_connect, self))
+
+    # -- calling the handler -------------------------------------------------------------------------------------------
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        """Call a callback that is not about a message."""
+        self._corking = self._handling = True
+        error: Exception | None = None
+        try:
+            callback()
+        except Exception as caught:
+            error = caught
+        self._called(error, 0, 0)
+
+    def _handle(self, messages: list[M]) -> None:
+        """Call the handler for each message and send the replies."""
+        self._corking = self._handling = True
+        self._interrupted = False
+        replies = self._replies
+        on_message = self._on_message
+        error: Exception | None = None
+        handled = 0
+        try:
+            for message in messages:
+                handled += 1
+                reply = on_message(message)
+                if reply is not None:
+                    replies.append(reply)
+                if self._interrupted:
+                    break
+        except Exception as caught:
+            error = caught
+        try:
+            self._encode_replies()
+        except Exception as caught:  # a reply is no message of the codec
+            error = error or caught
+        self._called(error, handled, len(messages) - handled)
+
+    def _called(self, error: Exception | None, handled: int, unhandled: int) -> None:
+        """The handler returned, or raised: send what it left, then do what it asked for."""
+        self._corking = self._handling = False
+        self._uncork()
+        if error is not None:
+            self._handler_failed(error)
+        elif self._leave_reason is not None:
+            self._leave(self._leave_reason)
+        elif self._next_codec is not None:
+            self._inbound.switch(self._next_codec, handled, unhandled)
+            self._next_codec = None
+
+    def _encode_replies(self) -> None:
+        """Move the replies of the batch to the output, in the order of their messages.
+
+        Raises:
+            LocalProtocolError, TypeError: One is no message of the codec. Those before it are in the output.
+        """
+        replies = self._replies
+        if not replies:
+            return
+        if self._state in LEAVING:
+            replies.clear()
+        elif self._records or len(replies) == 1:
+            self._encode_singly(replies)
+        else:
+            try:
+                data = self.codec.encode_many(replies)
+            except Exception:
+                self._encode_singly(replies)
+                raise
+            replies.clear()
+            self._put(data)
+
+    def _encode_singly(self, replies: list[M]) -> None:
+        waiting = replies[:]
+        replies.clear()
+        for reply in waiting:
+            self._put(self._encode(reply))
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def _received(self) -> None:
+        if not self._continuing and not self._write_paused:
+            self._process()
+
+    def _process(self) -> None:
+        """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
+        inbound = self._inbound
+        budget = self._host.limits.batch_messages
+        handled = False
+        while self._state not in LEAVING:
+            if self._write_paused:
+                return  # resume_writing goes on from here
+            try:
+                messages = inbound.take(budget)
+            except RemoteProtocolError as error:
+                self._break_off(error)
+                return
+            if not messages:
+                self._settle(handled)
+                return
+            handled = True
+            self._handle(messages)
+            budget -= len(messages)
+            if budget <= 0:
+                self._continue_later()
+                return
+
+    def _continue_later(self) -> None:
+        """Give others their turn; the transport is not read meanwhile."""
+        if self._state not in LEAVING:
+            self._continuing = True
+            self._pause_reading()
+            self._host.loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continuing = False
+        if self._state in LEAVING or self._write_paused:
+            return
+        self._process()
+        if not self._continuing and not self._write_paused and not self._draining:
+            self._resume_reading()
+
+    def _settle(self, handled: bool) -> None:
+        """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
+        deadlines = self._deadlines
+        if handled:
+            deadlines.first_since = None
+        if self._ending:
+            self._finish()
+        elif self._draining:
+            self._leave(CloseReason.DRAINED)
+        elif not self._inbound.pending_bytes:
+            deadlines.partial_since = None
+        elif handled or deadlines.partial_since is None:
+            deadlines.partial_since = now = self._clock.time()
+            if (message_s := deadlines.timeouts.message_s) is not None:
+                self._arm(now + message_s)
+
+    # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait."""
+        if self._replies:
+            self._encode_replies()
+        super().post(message)
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec, from the message after the one at hand."""
+        if self._replies:
+            self._encode_replies()
+        self.codec = codec
+        if self._handling:
+            self._next_codec = codec
+            self._interrupted = True
+        else:
+            self._inbound.switch(codec, 0, 0)
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler."""
+        if self._callbacks is None:
+            super().set_handler(handler)
+        self._set_callbacks(handler)
+        if self._handling:
+            # The messages not yet handled are given back, to be cut again.
+            self._next_codec = self._next_codec or self.codec
+            self._interrupted = True
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving."""
+        if self._replies:
+            self._encode_replies()
+        super().send_eof()
+
+    def _leave(self, reason: CloseReason) -> None:
+        self._interrupted = True
+        super()._leave(reason)
+
+    def _lose(self, reason: CloseReason) -> None:
+        self._interrupted = True
+        super()._lose(reason)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _input_ended(self) -> None:
+        self._ending = True
+        if not self._continuing and not self._write_paused:
+            self._process()
+
+    def _finish(self) -> None:
+        """Everything before the peer's EOF was handled."""
+        try:
+            last = self._inbound.finish()
+        except RemoteProtocolError as error:
+            self._break_off(error)
+            return
+        if last is not NEED_DATA:
+            self._inbound.clear()
+            self._handle([last])
+        self._leave(CloseReason.PEER_CLOSED)
+
+    def _output_resumed(self) -> None:
+        self._continue()
+
+    def drain(self) -> None:
+        """Handle what was received whole, then close."""
+        self._draining = True
+        if self._attached:
+            self._pause_reading()
+            if not self._continuing and not self._write_paused and not self._handling:
+                self._process()
+
+    def _timed_out(self, which: Deadline) -> bool:
+        callbacks = self._callbacks
+        if callbacks is not None:
+            self._call(partial(callbacks.on_timeout, self, which))
+        return False
+
+    def _ended(self) -> None:
+        callbacks = self._callbacks
+        if callbacks is not None:
+            self._call(partial(callbacks.on_close, self, self.close_reason))
+        del self._on_message  # and with it the cycle through this connection
+        self._callbacks = None
+        self._release()

@@ -1,0 +1,509 @@
+"""A connection on an asyncio transport: its states, its output, its deadlines. How its handler is called is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import struct
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import Codec
+from ...config import Limits, Timeouts
+from ...core.deadlines import Deadline, Deadlines
+from ...core.events import Event, EventName
+from ...core.inbound import RecordInbound, StreamInbound
+from ...core.service import Handler
+from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
+from ...errors import (
+    BrokenError,
+    ClosedError,
+    ConnectionEndedError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SlowPeerError,
+)
+from ...reasons import CloseReason
+from ..base import Clock, ConnectionBase, TimerHandle
+
+M = TypeVar("M")
+
+_ids = itertools.count(1)
+
+_LINGER_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class Host:
+    """What a connection needs of whoever made it: a server, or a client.
+
+    Attributes:
+        loop: Whose transports it uses.
+        clock: Where time comes from.
+        timeouts: At first.
+        limits: Of its buffers.
+        emit: Told of every event.
+        released: Called once, when the transport is gone and the handler has ended.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    timeouts: Timeouts
+    limits: Limits
+    emit: Callable[[Event], None]
+    released: Callable[[StreamConnection[Any]], None]
+
+
+class StreamConnection(ConnectionBase[M], asyncio.Protocol):
+    """The part every connection shares. Subclasses say what happens to messages, by the methods marked abstract."""
+
+    __slots__ = (
+        "_armed_at",
+        "_attached",
+        "_begun",
+        "_clock",
+        "_closed_waiters",
+        "_corked",
+        "_corked_bytes",
+        "_corking",
+        "_deadlines",
+        "_draining",
+        "_gone",
+        "_handling",
+        "_host",
+        "_inbound",
+        "_leave_reason",
+        "_local",
+        "_owed_bytes",
+        "_peer",
+        "_records",
+        "_send_waiters",
+        "_state",
+        "_timer",
+        "_transport",
+        "_write_paused",
+        "bytes_in",
+        "bytes_out",
+        "close_reason",
+        "codec",
+        "id",
+        "state",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, host: Host, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False) -> None:
+        self.id = next(_ids)
+        self.codec = codec
+        self.state = None
+        self.bytes_in = self.bytes_out = 0
+        self.close_reason: CloseReason | None = None
+        self._host = host
+        self._clock = host.clock
+        self._peer = peer
+        self._local = local
+        self._records = records
+        self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
+        self._state = State.OPEN
+        self._attached = False  # connection_made was called
+        self._begun = False  # the handler was told
+        self._gone = False  # connection_lost was called
+        self._draining = False
+        # While a callback or a message handler runs, closing waits for its return: its reply is still sent.
+        self._handling = False
+        self._leave_reason: CloseReason | None = None
+        # Output gathered while a batch of messages is handled, to leave in one write.
+        self._corking = False
+        self._corked: list[bytes] = []
+        self._corked_bytes = 0
+        self._write_paused = False
+        self._owed_bytes = 0
+        self._send_waiters: deque[asyncio.Future[None]] = deque()
+        self._closed_waiters: list[asyncio.Future[CloseReason]] = []
+        self._deadlines = Deadlines(host.timeouts, host.clock.time())
+        self._timer: TimerHandle | None = None
+        self._armed_at = inf
+
+    def __repr__(self) -> str:
+        return f"<connection {self.id} {self._peer} {self._state.value}>"
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self._peer
+
+    @property
+    def local(self) -> Address:
+        """The address at this end."""
+        return self._local
+
+    # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """The connection is ready."""
+
+    @abstractmethod
+    def _received(self) -> None:
+        """Bytes were added to the input."""
+
+    @abstractmethod
+    def _input_ended(self) -> None:
+        """The peer sent EOF."""
+
+    @abstractmethod
+    def _timed_out(self, which: Deadline) -> bool:
+        """A deadline passed. Return whether the connection will leave by itself; else it is closed right after this."""
+
+    @abstractmethod
+    def _ended(self) -> None:
+        """The transport is gone. Call `_release` once the handler has ended too."""
+
+    @abstractmethod
+    def _output_resumed(self) -> None:
+        """Output fell to the low watermark."""
+
+    @abstractmethod
+    def drain(self) -> None:
+        """Handle what was received whole, then close with ``drained``."""
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._attached = True
+        limits = self._host.limits
+        transport.set_write_buffer_limits(high=limits.write_high_bytes, low=limits.write_low_bytes)
+        if self._state is State.CLOSED:  # the server stopped between accept(2) and now
+            transport.abort()
+            return
+        if (lifetime_s := self._deadlines.timeouts.lifetime_s) is not None:
+            self._arm(self._deadlines.opened_at + lifetime_s)
+        self._begun = True
+        self._begin()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read; drop it when the connection is leaving."""
+        self.bytes_in += len(data)
+        if self._state in RECEIVABLE and not self._draining:
+            deadlines = self._deadlines
+            if deadlines.idle_since is not None:
+                deadlines.idle_since = self._clock.time()
+            self._inbound.feed(data)
+            self._received()
+
+    def eof_received(self) -> bool:
+        """Note the end of the peer's direction; ours stays open until the handler ends it."""
+        if self._state is not State.CLOSED:
+            self._happen(Happening.PEER_EOF)
+            if self._state in LEAVING:
+                self._transport.close()  # flushes what is left, if anything; connection_lost follows
+            else:
+                self._input_ended()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Note that the transport is gone, and why if nobody knew yet."""
+        if self.close_reason is None:
+            self.close_reason = _reason_of(exc)
+        self._state = State.CLOSED
+        self._gone = True
+        self._disarm()
+        self._corked.clear()
+        self._write_paused = False
+        for waiter in self._send_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._send_waiters.clear()
+        for closed in self._closed_waiters:
+            if not closed.done():
+                closed.set_result(self.close_reason)
+        self._closed_waiters.clear()
+        if self._begun:
+            self._ended()
+        else:
+            self._release()
+
+    def pause_writing(self) -> None:
+        """Output went over the high watermark, or some is left to flush at the close."""
+        self._write_paused = True
+        self._owed_bytes = self._transport.get_write_buffer_size()
+        if self._state in LEAVING:
+            return
+        self._host.emit(Event(EventName.READING_PAUSED, self))
+        self._stall_began()
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """Output fell to the low watermark; after a close, to nothing."""
+        self._write_paused = False
+        self._deadlines.stalled_since = None
+        if self._state in LEAVING:
+            self._flushed()
+            return
+        self._host.emit(Event(EventName.READING_RESUMED, self))
+        while self._send_waiters:
+            waiter = self._send_waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        self._output_resumed()
+
+    # -- output --------------------------------------------------------------------------------------------------------
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait."""
+        if self._state not in SENDABLE or self._leave_reason is not None:
+            raise self._why_not()
+        self._put(self._encode(message))
+
+    def _encode(self, message: M) -> bytes:
+        return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
+
+    def _put(self, data: bytes) -> None:
+        """Send one frame, or the frames of one batch, in the order of the calls."""
+        if self._write_paused:
+            self._charge(len(data))
+        if self._corking:
+            self._corked.append(data)
+            self._corked_bytes += len(data)
+            if self._corked_bytes > self._host.limits.write_high_bytes:
+                self._uncork()
+        else:
+            if self._corked:
+                self._uncork()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        deadlines = self._deadlines
+        if deadlines.idle_since is not None:
+            deadlines.idle_since = self._clock.time()
+        self._transport.write(data)
+
+    def _uncork(self) -> None:
+        corked = self._corked
+        if not corked:
+            return
+        self._corked = []
+        self._corked_bytes = 0
+        if self._state is State.CLOSED:
+            return
+        if self._records:
+            for record in corked:
+                self._write(record)
+        else:
+            self._write(corked[0] if len(corked) == 1 else b"".join(corked))
+
+    def _charge(self, size: int) -> None:
+        """Hold what a peer that does not read is owed to the hard limit."""
+        limit = self._host.limits.write_max_bytes
+        self._owed_bytes += size
+        if self._owed_bytes > limit:
+            # The sum forgets what the transport has sent since; asking the transport is O(its chunks), so only now.
+            self._owed_bytes = self._transport.get_write_buffer_size() + self._corked_bytes + size
+            if self._owed_bytes > limit:
+                self._lose(CloseReason.SLOW_CONSUMER)
+                raise SlowPeerError(CloseReason.SLOW_CONSUMER)
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving."""
+        if self._state in SENDABLE:
+            self._happen(Happening.SEND_EOF)
+            self._uncork()
+            self._transport.write_eof()
+
+    def _why_not(self) -> Exception:
+        """Return the error for whoever uses a connection that is no longer there."""
+        reason = self.close_reason
+        if self._state is State.CLOSED or reason not in (None, CloseReason.DONE, CloseReason.DRAINED):
+            if reason in (None, CloseReason.DONE, CloseReason.DRAINED, CloseReason.ABORTED):
+                return ClosedError("the connection is closed")
+            kind = SlowPeerError if reason in (CloseReason.SLOW_CONSUMER, CloseReason.WRITE_TIMEOUT) else BrokenError
+            assert reason is not None
+            return kind(reason)
+        if self._state in LEAVING or self._leave_reason is not None:
+            return ClosedError("the connection is closing")
+        return ClosedError("EOF was already sent")
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection."""
+        self._leave(CloseReason.DONE)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._lose(CloseReason.ABORTED)
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now, for a reason of the server's."""
+        self._lose(reason)
+
+    def _leave(self, reason: CloseReason) -> None:
+        """Close gracefully; the first reason given is the one that stays."""
+        if self._state in LEAVING:
+            return
+        if self._handling:
+            self._leave_reason = self._leave_reason or reason
+            return
+        if self._state in (State.PEER_EOF, State.BOTH_EOF) and reason is CloseReason.DONE:
+            reason = CloseReason.PEER_CLOSED
+        self.close_reason = self.close_reason or reason
+        self._uncork()
+        eof_sent = self._state in (State.LOCAL_EOF, State.BOTH_EOF)
+        self._happen(Happening.CLOSE)
+        self._inbound.clear()
+        transport = self._transport
+        self._deadlines.closing(self._clock.time())
+        # From here on the transport reports when nothing is left to flush, not when little is.
+        transport.set_write_buffer_limits(high=0)
+        if self._state is State.FLUSHING:
+            transport.close()  # flushes; connection_lost follows
+            self._stall_began()
+            return
+        if not eof_sent:
+            transport.write_eof()
+        self._resume_reading()
+        if transport.get_write_buffer_size():
+            self._stall_began()
+        else:
+            self._flushed()
+
+    def _flushed(self) -> None:
+        if self._state is State.CLOSING:
+            self._happen(Happening.FLUSHED)
+            now = self._clock.time()
+            self._deadlines.lingering(now)
+            linger_s = self._deadlines.timeouts.linger_s
+            if linger_s is not None:
+                self._arm(now + linger_s)
+
+    def _lose(self, reason: CloseReason) -> None:
+        """End now. The transport tells `connection_lost` a little later."""
+        if self._state is State.CLOSED:
+            return
+        self.close_reason = self.close_reason or reason
+        self._happen(Happening.LOST)
+        self._inbound.clear()
+        self._corked.clear()
+        self._disarm()
+        if self._attached:
+            self._reset_on_close()
+            self._transport.abort()
+
+    def _reset_on_close(self) -> None:
+        """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            except OSError:  # the peer was faster
+                pass
+
+    def _break_off(self, error: RemoteProtocolError) -> None:
+        """The peer broke the framing: what was answered before still goes out."""
+        self._host.emit(Event(EventName.PROTOCOL_ERROR, self, {"error": error}))
+        self._leave(error.reason)
+
+    def _handler_failed(self, error: BaseException) -> None:
+        """Report a handler's exception once, and end this connection alone."""
+        if isinstance(error, ConnectionEndedError | RemoteProtocolError) and self._state in LEAVING:
+            return  # it noticed that the connection has ended, and left it at that
+        self._host.emit(Event(EventName.HANDLER_FAILED, self, {"error": error}))
+        self._leave(CloseReason.HANDLER_ERROR)
+
+    def _release(self) -> None:
+        """Transport and handler are both gone."""
+        self._host.emit(
+            Event(
+                EventName.CLOSED,
+                self,
+                {
+                    "reason": self.close_reason,
+                    "bytes_in": self.bytes_in,
+                    "bytes_out": self.bytes_out,
+                    "duration_s": self._clock.time() - self._deadlines.opened_at,
+                },
+            )
+        )
+        self._host.released(self)
+
+    def _happen(self, happening: Happening) -> None:
+        self._state = after(self._state, happening)
+
+    # -- input flow ----------------------------------------------------------------------------------------------------
+
+    def _pause_reading(self) -> None:
+        if not self._transport.is_closing() and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._transport.is_closing() and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Refuse: only callbacks can be exchanged."""
+        raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
+
+    # -- deadlines -----------------------------------------------------------------------------------------------------
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        self._deadlines.timeouts = self._deadlines.timeouts.merged(**timeouts)
+        entry = self._deadlines.next()
+        if entry is not None and self._state is not State.CLOSED:
+            self._arm(entry[0])
+
+    def _stall_began(self) -> None:
+        now = self._clock.time()
+        self._deadlines.stalled_since = now
+        if (write_s := self._deadlines.timeouts.write_s) is not None:
+            self._arm(now + write_s)
+
+    def _arm(self, when: float) -> None:
+        """Have `_tick` called no later than ``when``. A timer that would come earlier is left alone: it sets the next one."""
+        if when < self._armed_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_at = when
+            self._timer = self._clock.call_at(when, self._tick)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed_at = inf
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._armed_at = inf
+        which = self._deadlines.due(self._clock.time())
+        if which is None:
+            entry = self._deadlines.next()
+            if entry is not None:
+                self._arm(entry[0])
+        elif which is Deadline.LINGER:
+            self._happen(Happening.LOST)
+            self._transport.abort()
+        elif which is Deadline.WRITE:
+            self._lose(which.value)
+        else:
+            self.close_reason = which.value
+            if not self._timed_out(which):
+                self._leave(which.value)
+
+
+def _reason_of(exc: BaseException | None) -> CloseReason:
+    if exc is None:
+        return CloseReason.ABORTED
+    if isinstance(exc, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return CloseReason.RESET
+    return CloseReason.NETWORK

@@ -1,0 +1,358 @@
+"""Connections whose handler is a coroutine: one task for each connection, from its first byte to its last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import NEED_DATA, Codec
+from ...core.deadlines import Deadline
+from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
+from ...core.states import LEAVING, SENDABLE, State
+from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...reasons import CloseReason
+from ..base import Connection
+from .stream import Host, StreamConnection
+
+M = TypeVar("M")
+
+# Messages cut from the input ahead of `receive`. More would save nothing and make a codec switch cut more of them again.
+PREFETCH = 64
+
+
+class TaskConnection(StreamConnection[M], Connection[M]):
+    """Messages wait until a coroutine receives them. Without a handler it is a client's connection."""
+
+    __slots__ = (
+        "_batch_size",
+        "_callbacks",
+        "_expired",
+        "_first_start",
+        "_flush_scheduled",
+        "_handler",
+        "_input_over",
+        "_partial_start",
+        "_ready",
+        "_streak",
+        "_task",
+        "_waiter",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        handler: AnyHandler | None,
+        codec: Codec[M],
+        peer: Peer,
+        local: Address,
+        *,
+        records: bool = False,
+    ) -> None:
+        super().__init__(host, codec, peer, local, records=records)
+        self._handler = handler
+        self._callbacks: Handler[M] | None = handler.factory() if isinstance(handler, CallbackHandler) else None
+        self._ready: deque[M] = deque()
+        self._batch_size = 0  # of the batch that `_ready` is the rest of
+        self._streak = 0  # messages received without letting the loop turn
+        self._input_over = False  # the peer's EOF came
+        self._expired: Deadline | None = None  # for on_timeout
+        # Where the clocks stood when nobody waited any more.
+        self._first_start: float | None = None
+        self._partial_start: float | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._flush_scheduled = False
+        self._task: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        if self._handler is not None:
+            self._task = self._host.loop.create_task(self._run(self._handler))
+
+    # -- the task ------------------------------------------------------------------------------------------------------
+
+    async def _run(self, handler: AnyHandler) -> None:
+        try:
+            if isinstance(handler, ConnectionHandler):
+                await handler.function(self)
+            elif isinstance(handler, MessageHandler):
+                await self._answer(handler)
+            else:
+                await self._converse()
+        except asyncio.CancelledError as cancelled:
+            # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
+            if self._state is not State.CLOSED:
+                self._handler_failed(cancelled)
+        except Exception as error:
+            self._handler_failed(error)
+        finally:
+            self._task = None
+            self._handling = False
+            if self._gone:
+                self._conclude()
+            elif self._leave_reason is not None:
+                self._leave(self._leave_reason)
+            else:
+                self._leave(CloseReason.DRAINED if self._draining else CloseReason.DONE)
+
+    async def _answer(self, handler: MessageHandler) -> None:
+        function = handler.function
+        async for message in self:
+            self._handling = True
+            reply = await (function(self, message) if handler.takes_connection else function(message))
+            await self._handled(reply)
+
+    async def _converse(self) -> None:
+        assert self._callbacks is not None
+        self._handling = True
+        await self._handled(await settled(self._callbacks.on_connect(self)))
+        while True:
+            try:
+                message = await self.receive()
+            except EndOfStreamError:
+                return
+            except _DeadlinePassed as passed:
+                self._handling = True
+                await self._handled(await settled(self._callbacks.on_timeout(self, passed.which)))
+                self._leave(passed.which.value)
+                return
+            self._handling = True
+            await self._handled(await settled(self._callbacks.on_message(self, message)))
+
+    async def _handled(self, reply: M | None) -> None:
+        """Send the reply of the message that was handled, then close if its handler asked to."""
+        reason, self._leave_reason = self._leave_reason, None
+        if reply is not None:
+            await self.send(reply)
+        self._handling = False
+        if reason is not None:
+            self._leave(reason)
+
+    def _ended(self) -> None:
+        self._wake()
+        if self._task is None:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """Transport and handler are both gone."""
+        if self._callbacks is None:
+            self._release()
+        else:
+            self._task = self._host.loop.create_task(self._conclude_callbacks(self._callbacks))
+
+    async def _conclude_callbacks(self, callbacks: Handler[M]) -> None:
+        assert self.close_reason is not None
+        try:
+            await settled(callbacks.on_close(self, self.close_reason))
+        except Exception as error:
+            self._handler_failed(error)
+        finally:
+            self._task = None
+            self._release()
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    async def receive(self, timeout_s: float | None = None) -> M:
+        """Return the next message."""
+        while True:
+            if self._expired is not None:
+                which, self._expired = self._expired, None
+                raise _DeadlinePassed(which)
+            if self._ready:
+                if self._streak >= self._host.limits.batch_messages:
+                    self._streak = 0
+                    await asyncio.sleep(0)  # the others' turn
+                    continue
+                self._streak += 1
+                return self._ready.popleft()
+            if self._state in LEAVING and self._state is not State.CLOSED:
+                raise self._why_not()
+            if self._corked:
+                self._uncork()
+            try:
+                messages = self._inbound.take(PREFETCH)
+            except RemoteProtocolError as error:
+                self._break_off(error)
+                raise
+            if messages:
+                self._ready.extend(messages)
+                self._batch_size = len(messages)
+                self._first_start = self._partial_start = None
+                continue
+            if self._input_over or self._draining or self._state is State.CLOSED:
+                return self._last()
+            self._streak = 0
+            await self._wait_readable(timeout_s)
+
+    def _last(self) -> M:
+        """Nothing more will come: return what `finish` makes of the rest, or raise why."""
+        if self._state is State.CLOSED and not self._input_over:
+            raise self._why_not()
+        if self._input_over:
+            try:
+                last = self._inbound.finish()
+            except RemoteProtocolError as error:
+                self._break_off(error)
+                raise
+            if last is not NEED_DATA:
+                self._inbound.clear()
+                return last
+        raise EndOfStreamError("the peer sent EOF" if self._input_over else "the server drains")
+
+    async def _wait_readable(self, timeout_s: float | None) -> None:
+        """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.
+
+        Raises:
+            TimeoutError: ``timeout_s`` passed.
+            LocalProtocolError: Somebody waits already.
+        """
+        if self._waiter is not None:
+            raise LocalProtocolError("another task is already receiving from this connection")
+        now = self._clock.time()
+        self._count_from(now)
+        waiter = self._waiter = self._host.loop.create_future()
+        timer = None
+        if timeout_s is not None:
+            timer = self._clock.call_at(now + timeout_s, lambda: _fail(waiter, timeout_s))
+        self._resume_reading_if_idle()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            deadlines = self._deadlines
+            deadlines.idle_since = None
+            self._first_start, deadlines.first_since = deadlines.first_since, None
+            self._partial_start, deadlines.partial_since = deadlines.partial_since, None
+            if timer is not None:
+                timer.cancel()
+
+    def _count_from(self, now: float) -> None:
+        """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
+        deadlines = self._deadlines
+        timeouts = deadlines.timeouts
+        deadlines.idle_since = now
+        if timeouts.idle_s is not None:
+            self._arm(now + timeouts.idle_s)
+        if self._batch_size == 0:
+            deadlines.first_since = now if self._first_start is None else self._first_start
+            if timeouts.first_message_s is not None:
+                self._arm(deadlines.first_since + timeouts.first_message_s)
+        if self._inbound.pending_bytes:
+            deadlines.partial_since = now if self._partial_start is None else self._partial_start
+            if timeouts.message_s is not None:
+                self._arm(deadlines.partial_since + timeouts.message_s)
+
+    def _resume_reading_if_idle(self) -> None:
+        if not self._write_paused:
+            self._resume_reading()
+
+    def _received(self) -> None:
+        if self._waiter is not None:
+            self._wake()
+        elif self._inbound.pending_bytes > self._host.limits.read_bytes:
+            self._pause_reading()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _input_ended(self) -> None:
+        self._input_over = True
+        self._wake()
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec, from the message after the one received last."""
+        self.codec = codec
+        unhandled = len(self._ready)
+        self._ready.clear()
+        self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler."""
+        if self._callbacks is None:
+            super().set_handler(handler)
+        self._callbacks = handler
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def send(self, message: M) -> None:
+        """Queue one message, once the write buffer is no longer over its high watermark."""
+        while self._write_paused:
+            waiter = self._host.loop.create_future()
+            self._send_waiters.append(waiter)
+            await waiter
+        if self._state not in SENDABLE or self._leave_reason is not None:
+            raise self._why_not()
+        self._put(self._encode(message))
+
+    def _put(self, data: bytes) -> None:
+        # While messages that were read together are being answered, the answers are gathered too. They leave when the
+        # next message is waited for, or at the loop's next turn if the handler awaits something else.
+        if self._ready and not self._corking:
+            self._corking = True
+            if not self._flush_scheduled:
+                self._flush_scheduled = True
+                self._host.loop.call_soon(self._flush_gathered)
+        super()._put(data)
+
+    def _uncork(self) -> None:
+        self._corking = False
+        super()._uncork()
+
+    def _flush_gathered(self) -> None:
+        self._flush_scheduled = False
+        self._uncork()
+
+    def _output_resumed(self) -> None:
+        wanted = self._waiter is not None or self._inbound.pending_bytes <= self._host.limits.read_bytes
+        if wanted and not self._draining:
+            self._resume_reading()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the transport is gone; return why."""
+        if self._gone:
+            assert self.close_reason is not None
+            return self.close_reason
+        waiter: asyncio.Future[CloseReason] = self._host.loop.create_future()
+        self._closed_waiters.append(waiter)
+        return await waiter
+
+    def drain(self) -> None:
+        """Let the handler receive what came whole; then it meets the end of the stream."""
+        self._draining = True
+        if self._attached:
+            self._pause_reading()
+            self._wake()
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now, and its handler with it."""
+        super().cut(reason)
+        if self._task is not None:
+            self._task.cancel()
+
+    def _leave(self, reason: CloseReason) -> None:
+        super()._leave(reason)
+        self._ready.clear()
+        self._wake()
+
+    def _timed_out(self, which: Deadline) -> bool:
+        if self._callbacks is None or self._waiter is None:
+            return False
+        self._expired = which  # the task calls on_timeout, so that its callbacks never overlap, and leaves
+        self._wake()
+        return True
+
+
+class _DeadlinePassed(Exception):  # noqa: N818 - it never leaves this module
+    """Raised by `receive` into the task that calls the callbacks."""
+
+    def __init__(self, which: Deadline) -> None:
+        self.which = which
+
+
+def _fail(waiter: asyncio.Future[None], timeout_s: float) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError(f"no message within {timeout_s:g} s"))
