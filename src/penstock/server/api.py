@@ -1,0 +1,75 @@
+"""`run` and `serve`: a server from a handler and keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ..codecs.base import Codec
+from ..config import ServerConfig
+from ..core.events import Observer
+from ..core.service import Handler, Service, as_service
+from ..engines.base import Clock
+from ..errors import ExitStatus
+from . import run as _run
+from .server import Server
+
+Target = Service[Any] | type[Handler[Any]] | Callable[..., Any]
+
+
+def serve(
+    target: Target,
+    *,
+    bind: str | Sequence[str] = "tcp://127.0.0.1:9000",
+    codec: Codec[Any] | str | None = None,
+    clock: Clock | None = None,
+    observers: Iterable[Observer] = (),
+    **options: Any,
+) -> Server:
+    """Make a server for the running loop, to be used as ``async with serve(handler, bind=…) as server``.
+
+    Args:
+        target: A `Service`, a `Handler` class, or a function.
+        bind: One address or several.
+        codec: In place of the service's own.
+        clock: Where time comes from; None for the loop's own.
+        observers: Told of every event.
+        options: The other fields of `ServerConfig`: ``model``, ``timeouts``, ``limits``, ``backlog``, …
+
+    Raises:
+        ApplicationError: The target is no handler.
+        ConfigurationError: An option is wrong.
+    """
+    return Server(as_service(target, codec=codec), _config(bind, options), clock=clock, observers=observers)
+
+
+def run(
+    target: Target,
+    *,
+    bind: str | Sequence[str] = "tcp://127.0.0.1:9000",
+    codec: Codec[Any] | str | None = None,
+    on_ready: Callable[[Server], None] | None = None,
+    **options: Any,
+) -> ExitStatus:
+    """Serve in a loop of its own until SIGTERM or Ctrl-C. Blocks.
+
+    Args:
+        target: A `Service`, a `Handler` class, or a function.
+        bind: One address or several.
+        codec: In place of the service's own.
+        on_ready: Called once it serves.
+        options: The other fields of `ServerConfig`.
+
+    Returns:
+        ``OK``, or ``DRAIN_TIMEOUT`` when connections had to be cut at the drain deadline.
+
+    Raises:
+        ApplicationError: The target is no handler.
+        ConfigurationError: An option is wrong.
+        BindError: An address cannot be listened on.
+    """
+    return _run.run(as_service(target, codec=codec), _config(bind, options), on_ready=on_ready)
+
+
+def _config(bind: str | Sequence[str], options: dict[str, Any]) -> ServerConfig:
+    return ServerConfig(bind=(bind,) if isinstance(bind, str) else tuple(bind), **options)

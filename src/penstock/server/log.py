@@ -1,0 +1,64 @@
+"""Events as log records, with their fields."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..core.events import Event, EventName
+from ..reasons import CloseReason
+
+logger = logging.getLogger("penstock")
+access_logger = logging.getLogger("penstock.access")
+
+# Reasons that are the peer's fault and worth a line at once. Resets are not: networks do that all day.
+_NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
+
+
+class LogObserver:
+    """Writes the log: handler errors as errors, broken framing as warnings, the rest below.
+
+    Args:
+        access: Whether each connection is logged when it ends, to ``penstock.access``.
+    """
+
+    def __init__(self, *, access: bool) -> None:
+        self._access = access
+
+    def observe(self, event: Event, /) -> None:
+        """Write one event's record, if it is worth one."""
+        match event.name:
+            case EventName.HANDLER_FAILED:
+                error = event.fields["error"]
+                assert isinstance(error, BaseException)
+                logger.error("handler failed: %s: %s", type(error).__name__, error, exc_info=error, extra=_extra(event))
+            case EventName.PROTOCOL_ERROR:
+                logger.warning("closing: %s", event.fields["error"], extra=_extra(event))
+            case EventName.ACCEPT_FAILED:
+                logger.error("cannot accept: %s; trying again", event.fields["error"], extra=_extra(event))
+            case EventName.CLOSED:
+                reason = event.fields["reason"]
+                if reason in _NOTEWORTHY:
+                    logger.warning("cut: %s", reason, extra=_extra(event))
+                if self._access:
+                    access_logger.info("closed: %s", reason, extra=_extra(event))
+            case EventName.DRAINING:
+                logger.info("draining %s connections", event.fields["connections"], extra=_extra(event))
+            case EventName.DATAGRAM_DROPPED:
+                logger.debug("datagram dropped: %s", event.fields["reason"], extra=_extra(event))
+            case _:
+                logger.debug("%s", event.name, extra=_extra(event))
+
+
+def _extra(event: Event) -> dict[str, Any]:
+    extra: dict[str, Any] = {"event": str(event.name)}
+    if event.connection is not None:
+        extra["conn_id"] = event.connection.id
+        extra["peer"] = str(event.connection.peer)
+        extra["listener"] = str(event.connection.local)
+    for key, value in event.fields.items():
+        if key == "listener":
+            extra["listener"] = str(getattr(value, "address", value))
+        elif key != "error":
+            extra[key] = value
+    return extra

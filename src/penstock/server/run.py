@@ -1,0 +1,85 @@
+"""Serving as the whole purpose of a process: a loop of our own, signals, an exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from ..config import ServerConfig
+from ..core.service import Service
+from ..errors import ExitStatus
+from .server import Server
+
+logger = logging.getLogger("penstock")
+
+
+def run(service: Service[Any], config: ServerConfig, *, on_ready: Callable[[Server], None] | None = None) -> ExitStatus:
+    """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
+
+    Args:
+        service: What to serve.
+        config: How.
+        on_ready: Called once it serves.
+
+    Returns:
+        ``OK``, or ``DRAIN_TIMEOUT`` when connections had to be cut at the drain deadline.
+
+    Raises:
+        ConfigurationError, BindError: As `Server.start`. Nothing was served.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+        return runner.run(_serve(service, config, on_ready))
+
+
+async def _serve(service: Service[Any], config: ServerConfig, on_ready: Callable[[Server], None] | None) -> ExitStatus:
+    server = Server(service, config)
+    loop = asyncio.get_running_loop()
+    signalled = 0
+
+    def on_signal() -> None:
+        nonlocal signalled
+        signalled += 1
+        if signalled == 1:
+            server.begin_drain()
+        else:
+            server.begin_stop()
+
+    await server.start()
+    restore = _handle_signals(loop, on_signal)
+    try:
+        if on_ready is not None:
+            on_ready(server)
+        await server.wait_stopped()
+    finally:
+        restore()
+    return ExitStatus.OK if server.drained_in_time else ExitStatus.DRAIN_TIMEOUT
+
+
+def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Callable[[], None]:
+    """Have the loop call back on SIGINT and SIGTERM; return what undoes it."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # Windows: signal handlers run on the main thread between two byte codes
+        before = {
+            number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback) and None) for number in numbers
+        }
+        return lambda: [signal.signal(number, handler) for number, handler in before.items()] and None
+    return lambda: [loop.remove_signal_handler(number) for number in numbers] and None
+
+
+def _loop_factory(config: ServerConfig) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return uvloop's where it is installed: the pure engine is faster on it."""
+    if config.engine != "blocking":
+        try:
+            import uvloop  # noqa: PLC0415 - an extra
+        except ImportError:
+            pass
+        else:
+            return uvloop.new_event_loop
+    # Not the platform's default: Windows' proactor loop has no add_reader.
+    return asyncio.SelectorEventLoop

@@ -1,0 +1,249 @@
+"""A service on addresses: opened, served, drained, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from ..address import Kind, parse_address
+from ..config import ServerConfig
+from ..core.events import Event, EventName, Observer, Stats
+from ..core.service import Service
+from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
+from ..engines.listener import Listener
+from ..errors import ConfigurationError
+from .choice import choose, once, place
+from .log import LogObserver
+from .sockets import close_listeners, inherited_listeners, open_listeners
+
+if TYPE_CHECKING:
+    from ..engines.base import Engine
+
+logger = logging.getLogger("penstock")
+
+
+class Server:
+    """One service on its addresses, in the running event loop.
+
+    Used as ``async with serve(…) as server:``; leaving the block drains it. All methods belong to the loop's thread.
+
+    Args:
+        service: What to serve.
+        config: How.
+        clock: Where time comes from; None for the loop's own.
+        observers: Told of every event, beside the log and `stats`.
+
+    Attributes:
+        service: What is served, with the codec that was asked for.
+        config: How.
+        stats: Counts of what happened so far.
+    """
+
+    def __init__(
+        self,
+        service: Service[Any],
+        config: ServerConfig,
+        *,
+        clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        if config.codec is not None:
+            service = service.with_codec(config.codec)
+        self.service = service
+        self.config = config
+        self.stats = Stats()
+        self._clock = clock
+        self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
+        self._listeners: list[Listener] = []
+        self._engine: Engine | None = None
+        self._reason = ""
+        self._at_work: EngineServer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Future[None] | None = None
+        self._changed: list[asyncio.Future[None]] = []
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens, with the ports the system chose; empty before the start."""
+        return [str(listener.address) for listener in self._listeners]
+
+    @property
+    def engine_name(self) -> str:
+        """Which engine moves the bytes."""
+        assert self._engine is not None, "the server was not started"
+        return self._engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """Why that one."""
+        return self._reason
+
+    @property
+    def connections(self) -> Collection[ConnectionBase[Any]]:
+        """The connections that have not ended, handler included."""
+        return () if self._at_work is None else self._at_work.connections
+
+    @property
+    def drained_in_time(self) -> bool:
+        """Whether no connection had to be cut at the drain deadline."""
+        return not self.stats.closed["drain_timeout"]
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open every address and begin to serve.
+
+        Raises:
+            ConfigurationError: The service, the addresses and the model do not go together. Nothing was opened.
+            BindError: An address cannot be listened on. Those opened before it were closed again.
+        """
+        config = self.config
+        service = place(once(self.service) if config.once else self.service, config)
+        engine, reason = choose(service, config)
+        addresses = [parse_address(text) for text in config.bind]
+        self._loop = asyncio.get_running_loop()
+        plan = Plan(
+            service=service,
+            timeouts=config.timeouts,
+            limits=config.limits,
+            threads=config.threads,
+            emit=self._emit,
+            on_stopped=self._on_stopped,
+            blocking=config.model == "threads",
+            max_connections=1 if config.once or config.model == "one-at-a-time" else None,
+            clock=self._clock,
+        )
+        refusal = engine.refuses(plan)
+        if refusal is not None:
+            raise ConfigurationError(refusal)
+        listeners = open_listeners(
+            addresses,
+            backlog=config.backlog,
+            reuse_address=config.reuse_address,
+            uds_mode=config.uds_mode,
+            inherited=inherited_listeners(os.environ, os.getpid()),
+        )
+        self._listeners = listeners
+        try:
+            self._check_kinds(listeners)
+            self._engine, self._reason = engine, reason
+            self._stopped = self._loop.create_future()
+            self._at_work = engine.server(listeners, plan)
+            self._at_work.start()
+        except BaseException:
+            self._close_listeners()
+            raise
+        for listener in listeners:
+            self._emit(Event(EventName.LISTENING, None, {"listener": listener}))
+
+    def _check_kinds(self, listeners: Iterable[Listener]) -> None:
+        """Refuse what makes no sense together.
+
+        Raises:
+            ConfigurationError: A conversation on a datagram address; a kind of socket that is not served.
+        """
+        for listener in listeners:
+            if listener.kind is Kind.RAW:
+                raise ConfigurationError(f"{listener.requested}: raw sockets can be connected, not served")
+            if listener.kind is Kind.DATAGRAM and self.service.datagram is None:
+                raise ConfigurationError(
+                    f"{self.service.name} needs connections, and {listener.requested} has none: "
+                    "use tcp://, unix: or unix+seqpacket:"
+                )
+
+    def suspend(self) -> None:
+        """Stop accepting; connections stay and new ones wait in the backlog. May be repeated."""
+        if self._at_work is not None:
+            self._at_work.suspend()
+            self._emit(Event(EventName.SUSPENDED))
+
+    def resume(self) -> None:
+        """Accept again. May be repeated."""
+        if self._at_work is not None:
+            self._at_work.resume()
+            self._emit(Event(EventName.RESUMED))
+
+    def begin_drain(self) -> None:
+        """Stop accepting and let every connection finish what it received. May be repeated; `wait_stopped` waits."""
+        if self._at_work is not None and self._stopped is not None and not self._stopped.done():
+            self._emit(Event(EventName.DRAINING, None, {"connections": len(self.connections)}))
+            self._at_work.drain(self.config.timeouts.drain_s)
+
+    async def drain(self) -> None:
+        """Stop accepting, answer what was received, close; cut what is left after ``timeouts.drain_s`` seconds."""
+        self.begin_drain()
+        await self.wait_stopped()
+
+    def begin_stop(self) -> None:
+        """Stop accepting and abort every connection. May be repeated."""
+        if self._at_work is not None:
+            self._at_work.stop()
+
+    async def stop(self) -> None:
+        """Stop accepting and abort every connection; return when the last handler has ended."""
+        self.begin_stop()
+        await self.wait_stopped()
+
+    async def wait_stopped(self) -> None:
+        """Wait until a drain or a stop is over. Does not begin one."""
+        if self._stopped is not None:
+            await asyncio.shield(self._stopped)
+
+    async def wait_until(self, fact: Callable[[Self], bool]) -> None:
+        """Wait until ``fact(server)`` is true; it is asked again after every event."""
+        assert self._loop is not None, "the server was not started"
+        while True:
+            # Before the fact is looked at: an engine's thread may make it true right after.
+            change = self._loop.create_future()
+            self._changed.append(change)
+            if fact(self):
+                return
+            await change
+
+    async def wait_connections(self, count: int) -> None:
+        """Wait until exactly ``count`` connections are open."""
+        await self.wait_until(lambda server: len(server.connections) == count)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        if kind is None:
+            await self.drain()
+        else:
+            await self.stop()
+
+    # -- what the engine reports ---------------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        for observer in self._observers:
+            observer.observe(event)
+        if self.config.once and event.name in (EventName.CLOSED, EventName.DATAGRAM):
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self.begin_drain)
+        if self._changed:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, []
+        for future in changed:
+            if not future.done():
+                future.set_result(None)
+
+    def _on_stopped(self) -> None:
+        self._close_listeners()
+        self._emit(Event(EventName.STOPPED))
+        assert self._stopped is not None
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _close_listeners(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        close_listeners(listeners)
