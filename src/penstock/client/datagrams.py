@@ -1,0 +1,149 @@
+"""A connected datagram socket as a connection: one datagram out, one datagram in."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from typing import Any, TypeVar
+
+from ..address import Address, Peer
+from ..codecs.base import Codec
+from ..core.service import Handler
+from ..engines.base import Connection
+from ..engines.listener import peer_of
+from ..engines.pure.stream import Host
+from ..errors import BrokenError, ClosedError, LocalProtocolError
+from ..reasons import CloseReason
+
+M = TypeVar("M")
+
+_MAX_DATAGRAM_BYTES = 65536
+_ids = itertools.count(1)
+
+
+class DatagramClient(Connection[M]):
+    """A socket that hears one peer only. The network may lose, repeat and reorder what is sent; there is no EOF.
+
+    `receive` raises `BrokenError` when the peer's system said that nothing listens there (ECONNREFUSED); the connection
+    stays usable, for the next datagram may find somebody.
+    """
+
+    __slots__ = (
+        "_address",
+        "_closed",
+        "_loop",
+        "_receiving",
+        "_sock",
+        "bytes_in",
+        "bytes_out",
+        "close_reason",
+        "codec",
+        "id",
+        "state",
+    )
+
+    is_datagram = True
+
+    def __init__(self, host: Host, sock: socket.socket, codec: Codec[M], address: Address) -> None:
+        self.id = next(_ids)
+        self.codec = codec
+        self.state = None
+        self.bytes_in = self.bytes_out = 0
+        self.close_reason = None
+        self._loop = host.loop
+        self._sock = sock
+        self._address = address
+        self._receiving = False
+        self._closed: asyncio.Future[CloseReason] = host.loop.create_future()
+
+    def __repr__(self) -> str:
+        return f"<datagram connection {self.id} to {self._address}>"
+
+    @property
+    def peer(self) -> Peer:
+        """Who it sends to."""
+        return peer_of(self._sock, self._sock.getpeername())
+
+    @property
+    def local(self) -> Address:
+        """What was connected to."""
+        return self._address
+
+    def post(self, message: M) -> None:
+        """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
+        data = self._encoded(message)
+        try:
+            self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
+            self._sock.send(data)
+        self.bytes_out += len(data)
+
+    async def send(self, message: M) -> None:
+        """Send one datagram, once the kernel takes it."""
+        data = self._encoded(message)
+        try:
+            await self._loop.sock_sendall(self._sock, data)
+        except OSError as error:
+            raise BrokenError(CloseReason.NETWORK) from error
+        self.bytes_out += len(data)
+
+    def _encoded(self, message: M) -> bytes:
+        if self.close_reason is not None:
+            raise ClosedError("the connection is closed")
+        return self.codec.encode_datagram(message)
+
+    async def receive(self, timeout_s: float | None = None) -> M:
+        """Return the next datagram's message."""
+        if self.close_reason is not None:
+            raise ClosedError("the connection is closed")
+        if self._receiving:
+            raise LocalProtocolError("another task is already receiving from this connection")
+        self._receiving = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                data = await self._loop.sock_recv(self._sock, _MAX_DATAGRAM_BYTES)
+        except TimeoutError:
+            raise TimeoutError(f"no message within {timeout_s:g} s") from None
+        except OSError as error:
+            raise BrokenError(CloseReason.NETWORK) from error
+        finally:
+            self._receiving = False
+        self.bytes_in += len(data)
+        return self.codec.decode_datagram(data)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._end(CloseReason.DONE)
+
+    def abort(self) -> None:
+        """Close the socket."""
+        self._end(CloseReason.ABORTED)
+
+    def _end(self, reason: CloseReason) -> None:
+        if self.close_reason is None:
+            self.close_reason = reason
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+            self._closed.set_result(reason)
+
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the socket is closed; return why."""
+        return await asyncio.shield(self._closed)
+
+    def send_eof(self) -> None:
+        """Refuse: datagrams have no end."""
+        raise LocalProtocolError("datagrams have no end to send")
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec from now on."""
+        self.codec = codec
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Refuse: a client has no handler."""
+        raise LocalProtocolError("a client's connection has no handler")
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Do nothing: a datagram socket waits for nobody."""
