@@ -11,7 +11,7 @@ from ..core.events import Observer
 from ..core.service import Handler, Service, as_service
 from ..engines.base import Clock
 from ..errors import ExitStatus
-from . import run as _run
+from .run import run as _run
 from .server import Server
 
 Target = Service[Any] | type[Handler[Any]] | Callable[..., Any]
@@ -68,7 +68,7 @@ def run(
         ConfigurationError: An option is wrong.
         BindError: An address cannot be listened on.
     """
-    return _run.run(as_service(target, codec=codec), _config(bind, options), on_ready=on_ready)
+    return _run(as_service(target, codec=codec), _config(bind, options), on_ready=on_ready)
 
 
 def _config(bind: str | Sequence[str], options: dict[str, Any]) -> ServerConfig:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
@@ -177,8 +177,8 @@ class StreamConnection(ConnectionBase[M], asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not isinstance: uvloop's transports are no subclasses of asyncio's.
+        self._transport = transport = cast("asyncio.Transport", transport)
         self._attached = True
         limits = self._host.limits
         transport.set_write_buffer_limits(high=limits.write_high_bytes, low=limits.write_low_bytes)
