@@ -65,9 +65,43 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604 - strings, all of them
+__all__ = [
+    "NEED_DATA",
+    "ApplicationError",
+    "BindError",
+    "BlockingConnection",
+    "BrokenError",
+    "Buffer",
+    "CloseReason",
+    "ClosedError",
+    "Codec",
+    "ConfigurationError",
+    "ConnectError",
+    "Connection",
+    "ConnectionBase",
+    "ConnectionEndedError",
+    "EndOfStreamError",
+    "Event",
+    "EventName",
+    "Handler",
+    "Limits",
+    "LocalProtocolError",
+    "Observer",
+    "PenstockError",
+    "RemoteProtocolError",
+    "Server",
+    "ServerConfig",
+    "Service",
+    "SlowPeerError",
+    "Stats",
+    "Timeouts",
     "__version__",
-    *sorted(_HOME_OF),
+    "as_service",
+    "connect",
+    "on_connection",
+    "on_message",
+    "run",
+    "serve",
 ]
 
 

@@ -1,8 +1,8 @@
 """When a connection's patience ends, and with whom. Pure arithmetic on instants the engine tells.
 
-A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to `Deadlines.next`.
-Traffic only moves instants in here; when the timer fires, `due` says whether anything really is due, and the engine sets
-the timer again.
+A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to
+`Deadlines.next`. Traffic only moves instants in here; when the timer fires, `due` says whether anything really is due,
+and the engine sets the timer again.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..engines.base import ConnectionBase
@@ -42,7 +42,7 @@ class Event:
     """
 
     name: EventName
-    connection: ConnectionBase[object] | None = None
+    connection: ConnectionBase[Any] | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
 
 

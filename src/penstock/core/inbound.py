@@ -13,8 +13,8 @@ M = TypeVar("M")
 class StreamInbound(Generic[M]):
     """Cuts one connection's byte stream into messages, in batches, without losing a byte when the codec changes.
 
-    A read usually holds whole frames: those are cut by the codec's batch form straight from the bytes read. Only a frame
-    that straddles two reads is gathered in a buffer, so that a connection keeps bytes only while a frame is partial.
+    A read usually holds whole frames: those are cut by the codec's batch form straight from the bytes read. Only a
+    frame that straddles two reads is gathered in a buffer, so that a connection keeps bytes only while one is partial.
     """
 
     __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "codec")

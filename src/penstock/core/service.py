@@ -22,8 +22,8 @@ M = TypeVar("M")
 class Handler(Generic[M]):
     """Callbacks for one connection; a new instance is made for each, so ``self`` is where its state lives.
 
-    Override what you need; each may be ``def`` or ``async def``. Calls for one connection never overlap and keep the order
-    of what happened. An exception ends this connection with ``handler_error``; `on_close` is still called.
+    Override what you need; each may be ``def`` or ``async def``. Calls for one connection never overlap and keep the
+    order of what happened. An exception ends this connection with ``handler_error``; `on_close` is still called.
 
     On a datagram address each datagram is a conversation of one message: `on_connect`, `on_message`, `on_close`.
     """
@@ -88,8 +88,8 @@ AnyHandler = MessageHandler | ConnectionHandler | CallbackHandler
 class Service(Generic[M]):
     """A protocol, wherever it listens: a handler, the codec it speaks, a name.
 
-    Made by `on_message`, `on_connection` or `as_service`. Calling it calls the function it was made from, so that a test of
-    a handler needs no connection.
+    Made by `on_message`, `on_connection` or `as_service`. Calling it calls the function it was made from, so that a
+    test of a handler needs no connection.
 
     Attributes:
         name: What logs and the banner call it.
@@ -141,8 +141,8 @@ def on_message(
 ) -> Service[Any] | Decorated:
     """Make a service of a function called once for each message.
 
-    The function takes ``(message)`` or ``(conn, message)`` and returns the reply, or None for none. ``def`` functions run on
-    the loop: that is the fast path. It serves streams and datagrams alike.
+    The function takes ``(message)`` or ``(conn, message)`` and returns the reply, or None for none. ``def`` functions
+    run on the loop: that is the fast path. It serves streams and datagrams alike.
 
     Args:
         function: The function, when used without parentheses.
@@ -183,8 +183,8 @@ def on_connection(
 ) -> Service[Any] | Decorated:
     """Make a service of a function called once for each connection, with the connection.
 
-    ``async def`` gets a `Connection` in one task; ``def`` gets a `BlockingConnection` in a thread of its own from a bounded
-    pool. Returning closes the connection gracefully: what was sent arrives.
+    ``async def`` gets a `Connection` in one task; ``def`` gets a `BlockingConnection` in a thread of its own from a
+    bounded pool. Returning closes the connection gracefully: what was sent arrives.
 
     Args:
         function: The function, when used without parentheses.

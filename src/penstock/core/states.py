@@ -35,8 +35,8 @@ class Happening(Enum):
 S, H = State, Happening
 
 # After close() the socket is not closed at once: closing one with unread input makes the kernel answer with a reset,
-# which can destroy the last reply on its way (RFC 9293 section 3.6.1; RFC 2525 section 2.17). So: flush, send EOF, read and
-# discard until the peer's EOF or the linger timeout.
+# which can destroy the last reply on its way (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17). So: flush, send EOF,
+# read and discard until the peer's EOF or the linger timeout.
 TRANSITIONS: dict[State, dict[Happening, State]] = {
     S.OPEN: {
         H.PEER_EOF: S.PEER_EOF,

@@ -1,24 +1,28 @@
 """The interface every engine implements, and the laws it obeys while doing so.
 
-An engine is handed open listeners and a plan; it accepts, reads, cuts, calls handlers, writes, keeps deadlines and closes.
-Everything above it (server, command line, client) and everything below it (codecs, core) is the same for all engines.
-``tests/conformance/`` holds every engine to these laws; the pure engine is the oracle.
+An engine is handed open listeners and a plan; it accepts, reads, cuts, calls handlers, writes, keeps deadlines and
+closes. Everything above it (server, command line, client) and everything below it (codecs, core) is the same for all
+engines. ``tests/conformance/`` holds every engine to these laws; the pure engine is the oracle.
 
-1.  Messages of one connection are handled in the order their frames were sent, whatever way the network cut them, and never
-    two at a time. Replies leave in the order of their messages; frames never interleave.
+1.  Messages of one connection are handled in the order their frames were sent, whatever way the network cut them, and
+    never two at a time. Replies leave in the order of their messages; frames never interleave.
 2.  Every connection that was accepted gets exactly one ``closed`` event with exactly one reason, after its handler has
     ended. The first cause is the reason.
 3.  After a bad frame the messages before it are still handled and their replies sent; nothing after it is looked at.
-4.  `close` flushes: what was posted before it arrives, even when the peer's unread input would have made the kernel answer with
-    a reset. `abort` does not flush, and the peer sees a reset where the transport has one.
-5.  EOF from the peer ends its direction only. A message handler answers what was received before it, then the connection closes.
+4.  `close` flushes: what was posted before it arrives, even when the peer's unread input would have made the kernel
+    answer with a reset. Called in a callback or a message handler it takes effect when that returns, so that the reply
+    it returns is still sent. `abort` does not flush, and the peer sees a reset where the transport has one.
+5.  EOF from the peer ends its direction only. A message handler answers what was received before it, then the
+    connection closes.
 6.  An exception of a handler is reported once and ends that connection alone, gracefully.
-7.  Output over the high watermark stops reading until it is at or below the low one; over the hard limit it ends the connection.
-8.  A handler may close its own connection, another one, or stop the server, while a batch of messages is being handled; no
-    message is handled after its connection was closed.
-9.  A connection that sends without pause does not keep the others from their turn: at most ``limits.batch_messages`` of
-    its messages are handled before the engine looks at the others.
-10. Draining stops accepting and reading at once. What was received whole is handled and answered; then the connection closes.
+7.  Output over the high watermark stops reading until it is at or below the low one; over the hard limit it ends the
+    connection.
+8.  A handler may close its own connection, another one, or stop the server, while a batch of messages is being
+    handled; no message is handled after its connection was closed.
+9.  A connection that sends without pause does not keep the others from their turn: at most ``limits.batch_messages``
+    of its messages are handled before the engine looks at the others.
+10. Draining stops accepting and reading at once. What was received whole is handled and answered; then the connection
+    closes.
 """
 
 from __future__ import annotations
@@ -101,8 +105,8 @@ class ConnectionBase(ABC, Generic[M]):
     def post(self, message: M) -> None:
         """Queue one message; never wait.
 
-        Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it is safe
-        from any of them; otherwise call it on the loop's thread.
+        Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it
+        is safe from any of them; otherwise call it on the loop's thread.
 
         Raises:
             LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
@@ -113,11 +117,11 @@ class ConnectionBase(ABC, Generic[M]):
 
     @abstractmethod
     def close(self) -> None:
-        """Flush what was queued, send EOF, then end the connection. Further messages are not handled. May be repeated."""
+        """Flush what was queued, send EOF, then end the connection; handle no further message. May be repeated."""
 
     @abstractmethod
     def abort(self) -> None:
-        """End the connection now. Queued output is lost and the peer sees a reset where there is one. May be repeated."""
+        """End the connection now; queued output is lost, the peer sees a reset where there is one. May be repeated."""
 
     @abstractmethod
     def send_eof(self) -> None:
@@ -156,7 +160,7 @@ class ConnectionBase(ABC, Generic[M]):
 class Connection(ConnectionBase[M]):
     """One peer, as a coroutine sees it.
 
-    ``async for message in conn`` ends when the peer sends EOF or the server drains, and raises as `receive` does otherwise.
+    ``async for message in conn`` ends when the peer sends EOF or the server drains; else it raises as `receive` does.
     """
 
     __slots__ = ()
@@ -229,7 +233,7 @@ class Plan:
         limits: For each connection.
         threads: Most threads that handlers may occupy.
         blocking: Call ``def`` handlers in threads.
-        max_connections: Accept no further connection while that many are open: they wait in the backlog. None for no limit.
+        max_connections: Accept none while that many are open: the others wait in the backlog. None for no limit.
         emit: Told of every event.
         clock: Where time comes from; None for the engine's own.
         on_stopped: Called once, when the engine was told to drain or stop and no connection is left.

@@ -1,6 +1,6 @@
 """A service on addresses: sockets, engine choice, life cycle, signals."""
 
-from .run import run
+from .process import run
 from .server import Server
 
 __all__ = ["Server", "run"]

@@ -11,7 +11,7 @@ from ..core.events import Observer
 from ..core.service import Handler, Service, as_service
 from ..engines.base import Clock
 from ..errors import ExitStatus
-from .run import run as _run
+from .process import run as _run
 from .server import Server
 
 Target = Service[Any] | type[Handler[Any]] | Callable[..., Any]

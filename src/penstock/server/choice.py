@@ -109,7 +109,7 @@ def _once_callbacks(handler: CallbackHandler) -> CallbackHandler:
             conn.close()
             return reply
 
-        callbacks.on_message = first_async if handler.is_async else first
+        callbacks.on_message = first_async if handler.is_async else first  # type: ignore[method-assign]
         return callbacks
 
     return replace(handler, factory=factory)

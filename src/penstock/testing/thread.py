@@ -41,7 +41,7 @@ class ServerThread:
         **options: Any,
     ) -> None:
         self._make = lambda: serve(target, bind=bind, **options)
-        self._loop_factory = loop_factory or asyncio.SelectorEventLoop
+        self._loop_factory: Callable[[], asyncio.AbstractEventLoop] = loop_factory or asyncio.SelectorEventLoop
         self._thread = threading.Thread(target=self._run, name="penstock-server")
         self._ready: Future[None] = Future()
         self._finish: asyncio.Event | None = None

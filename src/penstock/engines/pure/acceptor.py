@@ -13,8 +13,8 @@ from ..listener import Listener
 # Connections taken before the established ones get their turn.
 ACCEPTS_PER_TURN = 16
 
-# EMFILE: nothing can be accepted until some connection ends, yet the listener stays readable, so a level-triggered loop would
-# spin. Stop polling it for a moment; Ranch, trio and Thousand Island all wait 100 ms. See accept(2).
+# EMFILE: nothing can be accepted until some connection ends, yet the listener stays readable, so a level-triggered
+# loop would spin. Stop polling it for a moment; Ranch, trio and Thousand Island all wait 100 ms. See accept(2).
 ACCEPT_BACKOFF_S = 0.1
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

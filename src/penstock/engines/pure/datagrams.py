@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -43,6 +42,7 @@ class DatagramEndpoint:
         listener: Listener,
         handler: MessageHandler | CallbackHandler,
         codec: Codec[Any],
+        *,
         emit: Emit,
         idle: Callable[[], None],
     ) -> None:

@@ -76,7 +76,9 @@ class PureServer(EngineServer):
         assert handler is not None, "the server refuses datagram addresses for a service without connections"
         placed = self._placed(handler)
         assert not isinstance(placed, ConnectionHandler)
-        return DatagramEndpoint(self._loop, listener, placed, service.codec, self._plan.emit, self._check_stopped)
+        return DatagramEndpoint(
+            self._loop, listener, placed, service.codec, emit=self._plan.emit, idle=self._check_stopped
+        )
 
     def _placed(self, handler: AnyHandler) -> AnyHandler:
         """Put a handler that may block into the pool."""

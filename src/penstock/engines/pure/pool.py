@@ -1,11 +1,12 @@
 """Handlers that may block, made into coroutines that have them called in the threads of a bounded pool.
 
-The connection's one task waits for each call, so that the order of messages is kept and nothing is handled twice at once.
+The connection's one task waits for each call, so that the order of messages is kept and no two are handled at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -150,10 +151,9 @@ class ThreadSafeConnection(ConnectionBase[M]):
         self._loop.call_soon_threadsafe(self._post, message)
 
     def _post(self, message: M) -> None:
-        try:
+        # It may have ended between the call and now: the handler meets that at its next call, as with any late loss.
+        with contextlib.suppress(PenstockError):
             self._conn.post(message)
-        except PenstockError:
-            pass  # it ended between the call and now: the handler meets that at its next call, as with any late loss
 
     def close(self) -> None:
         """Flush what was queued, then end the connection."""

@@ -235,8 +235,7 @@ class PushConnection(StreamConnection[M]):
             super().set_handler(handler)
         self._set_callbacks(handler)
         if self._handling:
-            # The messages not yet handled are given back, to be cut again.
-            self._next_codec = self._next_codec or self.codec
+            self._next_codec = self.codec  # the messages not yet handled are given back, to be cut again
             self._interrupted = True
 
     def send_eof(self) -> None:
@@ -291,8 +290,9 @@ class PushConnection(StreamConnection[M]):
 
     def _ended(self) -> None:
         callbacks = self._callbacks
-        if callbacks is not None:
-            self._call(partial(callbacks.on_close, self, self.close_reason))
+        reason = self.close_reason
+        if callbacks is not None and reason is not None:
+            self._call(partial(callbacks.on_close, self, reason))
         del self._on_message  # and with it the cycle through this connection
         self._callbacks = None
         self._release()

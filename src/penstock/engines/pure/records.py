@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import deque
 from typing import Any
@@ -16,7 +17,7 @@ READS_PER_TURN = 16
 class RecordTransport(asyncio.Transport):
     """A connected seqpacket socket as a transport: each ``data_received`` is one record, each ``write`` sends one.
 
-    A record of no bytes cannot be told from EOF by recv(2), so none is ever sent, and one that is received ends the input.
+    A record of no bytes cannot be told from EOF by recv(2): none is ever sent, and one that is received ends the input.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol) -> None:
@@ -151,10 +152,8 @@ class RecordTransport(asyncio.Transport):
                 self._shut_down()
 
     def _shut_down(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the peer was faster; reading finds out
             self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the peer was faster; reading finds out
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""A connection on an asyncio transport: its states, its output, its deadlines. How its handler is called is elsewhere."""
+"""A connection on an asyncio transport: states, output, deadlines. How its handler is called stands elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import struct
@@ -400,13 +401,11 @@ class StreamConnection(ConnectionBase[M], asyncio.Protocol):
             self._transport.abort()
 
     def _reset_on_close(self) -> None:
-        """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""
+        """Make the kernel forget unsent output and send a reset, so that a cut is never taken for an end."""
         sock = self._transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            try:
+            with contextlib.suppress(OSError):  # the peer was faster
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-            except OSError:  # the peer was faster
-                pass
 
     def _break_off(self, error: RemoteProtocolError) -> None:
         """The peer broke the framing: what was answered before still goes out."""
@@ -469,7 +468,7 @@ class StreamConnection(ConnectionBase[M], asyncio.Protocol):
             self._arm(now + write_s)
 
     def _arm(self, when: float) -> None:
-        """Have `_tick` called no later than ``when``. A timer that would come earlier is left alone: it sets the next one."""
+        """Have `_tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
         if when < self._armed_at:
             if self._timer is not None:
                 self._timer.cancel()

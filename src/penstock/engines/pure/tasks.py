@@ -18,7 +18,7 @@ from .stream import Host, StreamConnection
 
 M = TypeVar("M")
 
-# Messages cut from the input ahead of `receive`. More would save nothing and make a codec switch cut more of them again.
+# Messages cut from the input ahead of `receive`. More would save little, and a codec switch cuts them all again.
 PREFETCH = 64
 
 

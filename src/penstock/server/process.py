@@ -65,11 +65,21 @@ def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None
         for number in numbers:
             loop.add_signal_handler(number, callback)
     except NotImplementedError:  # Windows: signal handlers run on the main thread between two byte codes
-        before = {
-            number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback) and None) for number in numbers
-        }
-        return lambda: [signal.signal(number, handler) for number, handler in before.items()] and None
-    return lambda: [loop.remove_signal_handler(number) for number in numbers] and None
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number in numbers:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        return restore
+
+    def remove() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    return remove
 
 
 def _loop_factory(config: ServerConfig) -> Callable[[], asyncio.AbstractEventLoop]:
