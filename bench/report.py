@@ -14,6 +14,7 @@ from .stats import Results, Spread
 from .svg import number
 
 Table = list[list[str]]
+C_EPOLL = ("c-epoll-raw", "c-epoll")
 
 
 def newest(folder: Path) -> dict[str, Results]:
@@ -45,6 +46,15 @@ def _cell(value: float | None, scale: float = 1.0) -> str:
     return "—" if value is None else number(value * scale)
 
 
+def _floor(limit: rows.Limit, results: Mapping[str, Results]) -> str:
+    """Return what the C echo itself comes to by the same yardstick: what no server with a handler can be under."""
+    seen = results.get(limit.scenario)
+    if seen is None or limit.yardstick is None or limit.yardstick in C_EPOLL:
+        return "—"
+    ratios = [seen.ratio(key, limit.yardstick) for key in C_EPOLL if key in seen]
+    return _spread(ratios[0]) if ratios else "—"
+
+
 def verdicts(results: Mapping[str, Results]) -> str:
     """Return the table of the figures to hold."""
     body = []
@@ -54,8 +64,10 @@ def verdicts(results: Mapping[str, Results]) -> str:
             against = f"× {_title(limit.yardstick)}" if limit.yardstick else scenarios.BY_NAME[limit.scenario].unit
             figure = "—" if verdict.figure is None else f"{number(verdict.figure)} ({verdict.spread})"
             text = f"**{verdict.text}**" if verdict.met is False else verdict.text
-            body.append([row.work, limit.scenario, against, number(limit.at_most), figure, text])
-    return _table(["work", "scenario", "of what", "at most", "median (least to most)", "verdict"], body)
+            floor = _floor(limit, results)
+            body.append([row.work, limit.scenario, against, number(limit.at_most), figure, floor, text])
+    head = ["work", "scenario", "of what", "at most", "median (least to most)", "C epoll itself", "verdict"]
+    return _table(head, body)
 
 
 def _figures(results: Results, scenario: scenarios.Scenario) -> str:

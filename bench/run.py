@@ -114,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     folder = options.results or (Path(tempfile.mkdtemp(prefix="bench-quick-")) if options.quick else RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
-    failures = 0 if options.report else _measure_all(options, chosen, folder)
+    try:
+        failures = 0 if options.report else _measure_all(options, chosen, folder)
+    except UnavailableError as error:  # the load generator cannot be built: nothing can be measured
+        _say(str(error))
+        return 1
     _say(f"report: {report.write(folder)}")
     return 1 if failures else 0
 

@@ -100,7 +100,7 @@ def start(service: Service, *, engine: str, loop: str, port: int) -> None:
         if loop == "own":
             penstock.run(service, on_ready=_ready, **options)
             return
-        factory = asyncio.SelectorEventLoop
+        factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
         if loop == "uvloop":
             import uvloop
 

@@ -37,14 +37,22 @@ class Outcome:
 Load = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="session")
+def load_program() -> Path:
+    """The load generator, built; the tests of it are skipped where there is no compiler."""
+    try:
+        return build.load()
+    except build.UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.fixture
-def load() -> Load:
+def load(load_program: Path) -> Load:
     """Run the load generator to its end: ``load(port, "--depth", 4, ...)``; a path in place of the port is a socket."""
-    program = build.load()
 
     def run(where: int | Path, *options: object) -> Outcome:
         target = ("--port", where) if isinstance(where, int) else ("--unix", where)
-        argv = [str(part) for part in (program, *target, *options)]
+        argv = [str(part) for part in (load_program, *target, *options)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
         return Outcome(done.returncode, json.loads(done.stdout.splitlines()[-1]))
 

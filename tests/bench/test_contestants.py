@@ -4,11 +4,12 @@ import socket
 
 import pytest
 
-from bench import contestants
+from bench import contestants, machine
 from bench.build import UnavailableError
 from bench.contestants import Interpreters
 from bench.process import Server
 
+CORE = machine.choose_cores().server
 MESSAGES = [b"one", b"", b"three", b"x" * 3000]
 
 WIRES = {
@@ -27,22 +28,26 @@ CASES = [
 ]
 
 
-def exchange(port: int, wire: bytes, cut: int) -> bytes:
-    """Send ``wire`` in pieces of ``cut`` bytes, then EOF; return all that comes back until the server's EOF."""
+def exchange(port: int, wire: bytes, reply_bytes: int, cut: int) -> bytes:
+    """Send ``wire`` in pieces of ``cut`` bytes, await the replies, send EOF; return all that comes until EOF."""
+    got = b""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(wire), cut):
             client.sendall(wire[start : start + cut])
+        # Not every server answers what is pending when EOF comes (Twisted's does not), and no load asks that of one.
+        while len(got) < reply_bytes and (data := client.recv(65536)):
+            got += data
         client.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: client.recv(65536), b""))
+        return got + b"".join(iter(lambda: client.recv(65536), b""))
 
 
 @pytest.mark.parametrize(("contestant", "framing"), CASES, ids=[f"{c.key}-{framing}" for c, framing in CASES])
 def test_it_sends_back_what_came(contestant, framing):
     """At once, byte by byte and in odd pieces; and it answers EOF with EOF."""
     try:
-        with Server(contestant.command(Interpreters(), framing), core=0, environment=contestant.environment) as server:
-            got = [exchange(server.port, WIRES[framing], cut) for cut in (1, 7, 10_000)]
+        with Server(contestant.command(Interpreters(), framing), CORE, contestant.environment) as server:
+            got = [exchange(server.port, WIRES[framing], len(REPLIES[framing]), cut) for cut in (1, 7, 10_000)]
     except UnavailableError as reason:
         pytest.skip(str(reason))
 

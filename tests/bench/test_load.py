@@ -8,8 +8,6 @@ import threading
 
 import pytest
 
-from bench import build
-
 STALL = ("--stall-s", "0.3")
 
 
@@ -237,7 +235,7 @@ def test_the_firehose_is_counted_apart(load, threaded):
     assert outcome.result["bytes"] == 32 * (50 + outcome.result["firehose_messages"])
 
 
-def test_idle_connections_are_opened_held_and_closed_at_a_word(threaded):
+def test_idle_connections_are_opened_held_and_closed_at_a_word(load_program, threaded):
     """Each has exchanged one line before it counts as held."""
     seen = []
 
@@ -247,14 +245,14 @@ def test_idle_connections_are_opened_held_and_closed_at_a_word(threaded):
                 seen.append(number)
                 connection.sendall(line)
 
-    argv = [str(build.load()), "--mode", "idle", "--connections", "9", "--port", str(threaded(serve).port)]
+    argv = [str(load_program), "--mode", "idle", "--connections", "9", "--port", str(threaded(serve).port)]
     done = subprocess.run(argv, input="open 4\nopen 9\nclose\n", capture_output=True, text=True, timeout=20)
 
     assert [{"held": 4}, {"held": 9}, {"held": 0}] == [json.loads(line) for line in done.stdout.splitlines()]
     assert list(range(9)) == sorted(seen)
 
 
-def test_the_window_begins_and_ends_at_a_word(threaded):
+def test_the_window_begins_and_ends_at_a_word(load_program, threaded):
     """Between 'window' and 'end' lies all that is counted; nothing is in flight at either."""
     seen = []
 
@@ -264,7 +262,7 @@ def test_the_window_begins_and_ends_at_a_word(threaded):
                 seen.append(line)
                 connection.sendall(line)
 
-    argv = [str(build.load()), "--sync", "--connections", "2", "--messages", "10", "--warmup-messages", "7"]
+    argv = [str(load_program), "--sync", "--connections", "2", "--messages", "10", "--warmup-messages", "7"]
     argv += ["--port", str(threaded(count).port)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         marks = []
@@ -278,11 +276,11 @@ def test_the_window_begins_and_ends_at_a_word(threaded):
     assert 10 == result["messages"]
 
 
-def test_percentiles_are_right_to_three_digits():
+def test_percentiles_are_right_to_three_digits(load_program):
     """At most one part in a thousand over the exact one, never under it, from ns to hours."""
     chance = random.Random(1)
     values = sorted(int(10 ** chance.uniform(0, 13)) for _ in range(20_000))
-    argv = [str(build.load()), "--mode", "histogram"]
+    argv = [str(load_program), "--mode", "histogram"]
     text = "\n".join(map(str, values))
     told = json.loads(subprocess.run(argv, input=text, capture_output=True, text=True, timeout=20).stdout)
 
@@ -309,9 +307,9 @@ def test_percentiles_are_right_to_three_digits():
         ["--port", "1", "more"],
     ],
 )
-def test_a_wrong_option_is_refused(arguments):
+def test_a_wrong_option_is_refused(load_program, arguments):
     """Status 2 and a usage text, before anything is connected."""
-    done = subprocess.run([str(build.load()), *arguments], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([str(load_program), *arguments], capture_output=True, text=True, timeout=20)
 
     assert 2 == done.returncode
     assert "usage: load" in done.stderr

@@ -13,6 +13,7 @@ from bench.contestants import BY_KEY, Contestant, Interpreters
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 50
+CORE = machine.choose_cores().server
 # One of each sort: the limit, the yardstick, ourselves, and the outside program where it is installed.
 TAKING_PART = ("c-epoll*", "asyncio-protocol", "penstock-pure", "penstock-pure-connection", "redis", "kv-pure")
 
@@ -29,6 +30,8 @@ def frame_bytes(scenario):
     return scenario["size"] + around[scenario["framing"]]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("load_program")
 @pytest.mark.parametrize("name", scenarios.BY_NAME)
 def test_a_scenario_runs_from_end_to_end(name, tmp_path):
     """Every contestant that can run is measured in every round; every byte is accounted for; a report is written."""
@@ -68,6 +71,7 @@ def check_facts(scenario, record):
         assert (kind == "fairness") == (record["firehose_messages"] > 0)
 
 
+@pytest.mark.usefixtures("load_program")
 def test_a_wrong_byte_fails_the_run(tmp_path, monkeypatch):
     """A contestant that misbehaves has no figure but a reason, and is not asked again."""
     liar = tmp_path / "liar.py"
@@ -80,7 +84,7 @@ def test_a_wrong_byte_fails_the_run(tmp_path, monkeypatch):
         "        connection.sendall(connection.recv(100).upper() + b'!')\n"
     )
     monkeypatch.setitem(BY_KEY, "liar", Contestant("liar", "Liar", lambda *_: [sys.executable, str(liar)]))
-    seen = run.run_scenario(scenarios.BY_NAME["line-echo-1"].tiny(), ["liar"], 3, Interpreters(), core=0)
+    seen = run.run_scenario(scenarios.BY_NAME["line-echo-1"].tiny(), ["liar"], 3, Interpreters(), CORE)
 
     assert [] == seen["records"]
     assert {"liar"} == seen["failed"].keys()
