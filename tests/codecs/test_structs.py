@@ -10,7 +10,7 @@ from penstock.testing import check_codec, decode_in_chunks
 
 
 @pytest.mark.parametrize(
-    ("format", "message", "wire"),
+    ("layout", "message", "wire"),
     [
         (">H", (258,), b"\1\2"),
         ("<H", (258,), b"\2\1"),
@@ -21,9 +21,9 @@ from penstock.testing import check_codec, decode_in_chunks
         (">q", (-(2**63),), b"\x80" + bytes(7)),
     ],
 )
-def test_the_bytes_are_those_of_the_format(codecs, format, message, wire):
+def test_the_bytes_are_those_of_the_format(codecs, layout, message, wire):
     """As the struct module packs them, without this machine's padding."""
-    codec = codecs.Struct(format)
+    codec = codecs.Struct(layout)
 
     assert wire == codec.encode(message)
     assert [message, message] == decode_in_chunks(codec, wire * 2, [1])
@@ -38,7 +38,7 @@ def test_an_incomplete_record_waits(codecs):
 
 
 @pytest.mark.parametrize(
-    ("format", "message"),
+    ("layout", "message"),
     [
         (">B", (256,)),
         (">B", (-1,)),
@@ -50,10 +50,10 @@ def test_an_incomplete_record_waits(codecs):
         (">q", (2**63,)),
     ],
 )
-def test_a_value_that_would_not_arrive_is_not_sent(codecs, format, message):
+def test_a_value_that_would_not_arrive_is_not_sent(codecs, layout, message):
     """Nothing is cut, padded or made a bool on the way."""
     with pytest.raises(LocalProtocolError):
-        codecs.Struct(format).encode(message)
+        codecs.Struct(layout).encode(message)
 
 
 def test_floats_are_rounded_to_their_field(codecs):
@@ -73,7 +73,7 @@ def test_a_message_is_a_tuple_with_a_value_for_each_field(codecs, message):
 
 
 @pytest.mark.parametrize(
-    ("format", "problem"),
+    ("layout", "problem"),
     [
         ("H", "names no byte order"),
         ("@H", "names no byte order"),
@@ -87,10 +87,10 @@ def test_a_message_is_a_tuple_with_a_value_for_each_field(codecs, message):
         (">1048577s", "must be 1 to 1048576, not 1048577"),
     ],
 )
-def test_a_wrong_format_is_refused_when_the_codec_is_made(codecs, format, problem):
+def test_a_wrong_format_is_refused_when_the_codec_is_made(codecs, layout, problem):
     """With what is wrong with it."""
     with pytest.raises(ConfigurationError) as caught:
-        codecs.Struct(format)
+        codecs.Struct(layout)
 
     assert problem in caught.value.problem
 

@@ -10,7 +10,7 @@ from ..base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH
 from ..octets import require_choice, require_range
 from .frames import KNOWN_TYPES, LF, find_end
 from .parse import parse_value, split_inline
-from .write import Writer
+from .write import write_value
 
 # As Redis limits them (PROTO_INLINE_MAX_SIZE).
 MAX_INLINE_BYTES: Final = 64 * 1024
@@ -85,9 +85,7 @@ class Resp(Codec[Any]):
                 type for it, a simple string holds CR or LF, a number has over 640 digits, or a push is not outermost.
             TypeError: It holds a value of a type that RESP does not give back: a str or a tuple, say.
         """
-        writer = Writer(resp3=self.protocol == 3, max_depth=self.max_depth)
-        writer.write(message)
-        data = b"".join(writer.parts)
+        data = write_value(message, resp3=self.protocol == 3, max_depth=self.max_depth)
         if len(data) > self.max_frame_bytes:
             raise LocalProtocolError(f"value of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
         return data

@@ -11,136 +11,139 @@ from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 
 _BIG_NUMBER_END: Final = 10**MAX_BIG_NUMBER_DIGITS
 
+# The bytes of a value; for a container those of its header, and the values that follow it.
+_Written = tuple[bytes, Iterable[Any] | None]
 
-class Writer:
-    """Writes one value.
 
-    Args:
-        resp3: Whether the types of RESP3 are allowed.
-        max_depth: How many containers may stand one inside the other.
+def write_value(value: Any, *, resp3: bool, max_depth: int) -> bytes:
+    """Return ``value`` as RESP3, or as RESP2.
 
-    Attributes:
-        parts: The bytes written so far.
+    Raises:
+        LocalProtocolError: The protocol has no form for it, or more than ``max_depth`` containers are nested.
+        TypeError: A value in it is of a type that would not come back as itself.
     """
-
-    __slots__ = ("_depth", "_max_depth", "_resp3", "parts")
-
-    def __init__(self, *, resp3: bool, max_depth: int) -> None:
-        self._resp3 = resp3
-        self._max_depth = max_depth
-        self._depth = 0
-        self.parts: list[bytes] = []
-
-    def write(self, value: Any) -> None:
-        """Append ``value`` to ``parts``.
-
-        Raises:
-            LocalProtocolError: The protocol has no form for it, or it is nested too deep.
-            TypeError: It is of a type that would not come back as itself.
-        """
-        write = _WRITERS.get(type(value))
-        if write is None:
-            # An IntEnum or a defaultdict is written as what it derives from.
-            write = next((write for kind, write in _WRITERS.items() if isinstance(value, kind)), None)
-            if write is None:
-                raise TypeError(f"RESP has no {type(value).__name__}: its strings are bytes and its arrays are lists")
-        write(self, value)
-
-    def write_blob(self, value: bytes | bytearray | memoryview) -> None:  # noqa: D102  # write() is the contract
-        value = bytes(value)
-        self.parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
-
-    def write_list(self, value: list[Any]) -> None:  # noqa: D102
-        self._write_items(b"*", len(value), value)
-
-    def write_integer(self, value: int) -> None:  # noqa: D102
-        if -(1 << 63) <= value < 1 << 63:
-            self.parts.append(b":%d\r\n" % value)
-        elif not -_BIG_NUMBER_END < value < _BIG_NUMBER_END:
-            raise LocalProtocolError(f"a RESP number has {MAX_BIG_NUMBER_DIGITS} digits at most")
+    parts: list[bytes] = []
+    waiting = [iter((value,))]  # without recursion: how deep is the message's doing
+    while waiting:
+        for item in waiting[-1]:
+            data, inside = _writer(item)(item, resp3)
+            if parts and data.startswith(b">"):
+                raise LocalProtocolError("a RESP push inside another value")
+            parts.append(data)
+            if inside is not None:
+                if len(waiting) > max_depth:
+                    raise LocalProtocolError(f"the message is nested deeper than max_depth={max_depth}")
+                waiting.append(iter(inside))
+                break
         else:
-            self._need_resp3("integers beyond 64 bits")
-            self.parts.append(b"(%d\r\n" % value)
+            waiting.pop()
+    return b"".join(parts)
 
-    def write_null(self, value: None) -> None:  # noqa: D102
-        del value
-        self.parts.append(b"_\r\n" if self._resp3 else b"$-1\r\n")
 
-    def write_simple(self, value: SimpleString) -> None:  # noqa: D102
-        if CR in value or LF in value:
-            raise LocalProtocolError("a simple string of RESP cannot hold CR or LF")
-        self.parts.append(b"+%b\r\n" % value)
+def _writer(value: Any) -> Callable[[Any, bool], _Written]:
+    writer = _WRITERS.get(type(value))
+    if writer is None:
+        # An IntEnum or a defaultdict is written as what it derives from.
+        writer = next((writer for kind, writer in _WRITERS.items() if isinstance(value, kind)), None)
+        if writer is None:
+            raise TypeError(f"RESP has no {type(value).__name__}: its strings are bytes and its arrays are lists")
+    return writer
 
-    def write_error(self, value: ErrorReply) -> None:  # noqa: D102
-        if CR in value or LF in value:
-            self._need_resp3("errors that hold CR or LF")
-            self.parts.append(b"!%d\r\n%b\r\n" % (len(value), value))
-        else:
-            self.parts.append(b"-%b\r\n" % value)
 
-    def write_boolean(self, value: bool) -> None:  # noqa: D102
-        self._need_resp3("booleans")
-        self.parts.append(b"#t\r\n" if value else b"#f\r\n")
+def _need_resp3(resp3: bool, what: str) -> None:
+    if not resp3:
+        raise LocalProtocolError(f"RESP2 has no {what}: protocol=3 has")
 
-    def write_double(self, value: float) -> None:  # noqa: D102
-        self._need_resp3("doubles")
-        self.parts.append(b",%b\r\n" % repr(value).encode())
 
-    def write_verbatim(self, value: VerbatimString) -> None:  # noqa: D102
-        self._need_resp3("verbatim strings")
-        if len(value.format) != 3 or not value.format.isascii():
-            raise LocalProtocolError(f"the format of a verbatim string is three ASCII characters, not {value.format!r}")
-        self.parts.append(b"=%d\r\n%b:%b\r\n" % (4 + len(value.text), value.format.encode(), value.text))
+def _blob(value: bytes | bytearray | memoryview, _: bool) -> _Written:
+    value = bytes(value)
+    return b"$%d\r\n%b\r\n" % (len(value), value), None
 
-    def write_push(self, value: Push) -> None:  # noqa: D102
-        self._need_resp3("pushes")
-        if self.parts:
-            raise LocalProtocolError("a RESP push inside another value")
-        self._write_items(b">", len(value), value)
 
-    def write_set(self, value: set[Any] | frozenset[Any]) -> None:  # noqa: D102
-        self._need_resp3("sets")
-        self._write_items(b"~", len(value), value)
+def _list(value: list[Any], _: bool) -> _Written:
+    return b"*%d\r\n" % len(value), value
 
-    def write_map(self, value: dict[Any, Any]) -> None:  # noqa: D102
-        self._need_resp3("maps")
-        self._write_items(b"%", len(value), (part for entry in value.items() for part in entry))
 
-    def write_attributed(self, value: Attributed) -> None:  # noqa: D102
-        self._need_resp3("attributes")
-        entries = (part for entry in value.attributes.items() for part in entry)
-        self._write_items(b"|", len(value.attributes), (*entries, value.value))
+def _null(_: None, resp3: bool) -> _Written:
+    return b"_\r\n" if resp3 else b"$-1\r\n", None
 
-    def _write_items(self, first: bytes, count: int, items: Iterable[Any]) -> None:
-        if self._depth == self._max_depth:
-            raise LocalProtocolError(f"the message is nested deeper than max_depth={self._max_depth}")
-        self._depth += 1
-        self.parts.append(b"%b%d\r\n" % (first, count))
-        for item in items:
-            self.write(item)
-        self._depth -= 1
 
-    def _need_resp3(self, what: str) -> None:
-        if not self._resp3:
-            raise LocalProtocolError(f"RESP2 has no {what}: protocol=3 has")
+def _simple(value: SimpleString, _: bool) -> _Written:
+    if CR in value or LF in value:
+        raise LocalProtocolError("a simple string of RESP cannot hold CR or LF")
+    return b"+%b\r\n" % value, None
+
+
+def _error(value: ErrorReply, resp3: bool) -> _Written:
+    if CR not in value and LF not in value:
+        return b"-%b\r\n" % value, None
+    _need_resp3(resp3, "errors that hold CR or LF")
+    return b"!%d\r\n%b\r\n" % (len(value), value), None
+
+
+def _integer(value: int, resp3: bool) -> _Written:
+    if -(1 << 63) <= value < 1 << 63:
+        return b":%d\r\n" % value, None
+    if not -_BIG_NUMBER_END < value < _BIG_NUMBER_END:
+        raise LocalProtocolError(f"a RESP number has {MAX_BIG_NUMBER_DIGITS} digits at most")
+    _need_resp3(resp3, "integers beyond 64 bits")
+    return b"(%d\r\n" % value, None
+
+
+def _boolean(value: bool, resp3: bool) -> _Written:
+    _need_resp3(resp3, "booleans")
+    return b"#t\r\n" if value else b"#f\r\n", None
+
+
+def _double(value: float, resp3: bool) -> _Written:
+    _need_resp3(resp3, "doubles")
+    return b",%b\r\n" % float.__repr__(value).encode(), None
+
+
+def _verbatim(value: VerbatimString, resp3: bool) -> _Written:
+    _need_resp3(resp3, "verbatim strings")
+    if len(value.format) != 3 or not value.format.isascii():
+        raise LocalProtocolError(f"the format of a verbatim string is three ASCII characters, not {value.format!r}")
+    return b"=%d\r\n%b:%b\r\n" % (4 + len(value.text), value.format.encode(), value.text), None
+
+
+def _push(value: Push, resp3: bool) -> _Written:
+    _need_resp3(resp3, "pushes")
+    return b">%d\r\n" % len(value), value
+
+
+def _set(value: set[Any] | frozenset[Any], resp3: bool) -> _Written:
+    _need_resp3(resp3, "sets")
+    return b"~%d\r\n" % len(value), value
+
+
+def _map(value: dict[Any, Any], resp3: bool) -> _Written:
+    _need_resp3(resp3, "maps")
+    return b"%%%d\r\n" % len(value), (part for entry in value.items() for part in entry)
+
+
+def _attributed(value: Attributed, resp3: bool) -> _Written:
+    _need_resp3(resp3, "attributes")
+    entries = [part for entry in value.attributes.items() for part in entry]
+    return b"|%d\r\n" % len(value.attributes), [*entries, value.value]
 
 
 # What derives from another of these stands before it: bool before int, SimpleString before bytes, Push before list.
-_WRITERS: Final[dict[type, Callable[[Writer, Any], None]]] = {
-    SimpleString: Writer.write_simple,
-    ErrorReply: Writer.write_error,
-    Push: Writer.write_push,
-    VerbatimString: Writer.write_verbatim,
-    Attributed: Writer.write_attributed,
-    type(None): Writer.write_null,
-    bool: Writer.write_boolean,
-    int: Writer.write_integer,
-    float: Writer.write_double,
-    bytes: Writer.write_blob,
-    bytearray: Writer.write_blob,
-    memoryview: Writer.write_blob,
-    list: Writer.write_list,
-    dict: Writer.write_map,
-    set: Writer.write_set,
-    frozenset: Writer.write_set,
+_WRITERS: Final[dict[type, Callable[[Any, bool], _Written]]] = {
+    SimpleString: _simple,
+    ErrorReply: _error,
+    Push: _push,
+    VerbatimString: _verbatim,
+    Attributed: _attributed,
+    type(None): _null,
+    bool: _boolean,
+    int: _integer,
+    float: _double,
+    bytes: _blob,
+    bytearray: _blob,
+    memoryview: _blob,
+    list: _list,
+    dict: _map,
+    set: _set,
+    frozenset: _set,
 }

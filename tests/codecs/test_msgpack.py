@@ -1,0 +1,288 @@
+"""MessagePack: objects one after the other, without a frame around them."""
+
+import datetime as dt
+
+import msgspec
+import pytest
+
+from penstock.codecs import NEED_DATA, Buffer
+from penstock.errors import (
+    BadEncodingError,
+    BadFrameError,
+    BadPayloadError,
+    ConfigurationError,
+    FrameTooLongError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TruncatedError,
+)
+from penstock.testing import check_codec, decode_chunks, decode_in_chunks
+
+UTC = dt.UTC
+
+# The example on https://msgpack.org, and each format of the specification at its smallest and largest.
+VECTORS = [
+    (bytes.fromhex("82a7636f6d70616374c3a6736368656d6100"), {"compact": True, "schema": 0}),
+    (b"\x00", 0),
+    (b"\x7f", 127),
+    (b"\x80", {}),
+    (b"\x8f" + b"".join(bytes((n, n)) for n in range(15)), {n: n for n in range(15)}),
+    (b"\x90", []),
+    (b"\x9f" + b"\xc0" * 15, [None] * 15),
+    (b"\xa0", ""),
+    (b"\xbf" + b"a" * 31, "a" * 31),
+    (b"\xc0", None),
+    (b"\xc2", False),
+    (b"\xc3", True),
+    (b"\xc4\x02\x00\xff", b"\x00\xff"),
+    (b"\xc5\x01\x00" + bytes(256), bytes(256)),
+    (b"\xc6\x00\x01\x00\x00" + bytes(65536), bytes(65536)),
+    (b"\xca\x3f\x00\x00\x00", 0.5),
+    (b"\xcb\x3f\xe0\x00\x00\x00\x00\x00\x00", 0.5),
+    (b"\xcc\xff", 255),
+    (b"\xcd\xff\xff", 65535),
+    (b"\xce\xff\xff\xff\xff", 2**32 - 1),
+    (b"\xcf" + b"\xff" * 8, 2**64 - 1),
+    (b"\xd0\x80", -128),
+    (b"\xd1\x80\x00", -32768),
+    (b"\xd2\x80\x00\x00\x00", -(2**31)),
+    (b"\xd3\x80" + bytes(7), -(2**63)),
+    (b"\xd6\xff\x00\x00\x00\x01", dt.datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
+    (b"\xd9\x20" + b"a" * 32, "a" * 32),
+    (b"\xda\x01\x00" + b"a" * 256, "a" * 256),
+    (b"\xdb\x00\x01\x00\x00" + b"a" * 65536, "a" * 65536),
+    (b"\xdc\x00\x10" + b"\x01" * 16, [1] * 16),
+    (b"\xdd\x00\x00\x00\x01\x90", [[]]),
+    (b"\xde\x00\x01\xa1a\x81\xa1b\xc0", {"a": {"b": None}}),
+    (b"\xdf\x00\x00\x00\x01\x92\x01\x02\xc3", {(1, 2): True}),
+    (b"\xe0", -32),
+    (b"\xff", -1),
+]
+EXTENSIONS = [
+    (b"\xd4\x05a", 1),
+    (b"\xd5\x05ab", 2),
+    (b"\xd6\x05abcd", 4),
+    (b"\xd7\x05abcdefgh", 8),
+    (b"\xd8\x05" + b"x" * 16, 16),
+    (b"\xc7\x03\x05abc", 3),
+    (b"\xc7\x00\x05", 0),
+    (b"\xc8\x01\x00\x05" + b"x" * 256, 256),
+    (b"\xc9\x00\x01\x00\x00\x05" + b"x" * 65536, 65536),
+]
+
+
+class Point(msgspec.Struct):
+    """A type to decode into."""
+
+    x: int
+
+
+class TestDecoding:
+    """From a stream to objects."""
+
+    @pytest.mark.parametrize(("wire", "message"), VECTORS)
+    def test_an_object_ends_where_its_headers_say(self, codecs, wire, message):
+        """Every format of the specification, followed by the start of another object."""
+        buffer = Buffer(wire + b"\x93\x01")
+
+        assert message == codecs.Msgpack().decode(buffer)
+        assert (b"\x93\x01", None) == (bytes(buffer), buffer.resume)
+        assert ([message] * 2, 2 * len(wire)) == codecs.Msgpack().decode_many(wire * 2 + b"\x93\x01", 9)
+
+    @pytest.mark.parametrize(("wire", "size"), EXTENSIONS)
+    def test_an_extension_is_handed_over_as_it_is(self, codecs, wire, size):
+        """Its type is one byte more than its length says."""
+        message = codecs.Msgpack().decode(Buffer(wire))
+
+        assert (5, size) == (message.code, len(message.data))
+
+    @pytest.mark.parametrize("wire", [wire for wire, _ in VECTORS + EXTENSIONS if len(wire) < 300])
+    def test_every_shorter_piece_waits(self, codecs, wire):
+        """Nothing is given away before the last byte is there, however it came."""
+        pieces = [bytes((byte,)) for byte in wire]
+
+        assert 1 == len(decode_chunks(codecs.Msgpack(), pieces).messages)
+        for size in range(len(wire)):
+            assert NEED_DATA is codecs.Msgpack().decode(Buffer(wire[:size]))
+
+    @pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1a", b"\xdc\x00\x01", b"\xdf\x00\x00\x00\x01\x01"])
+    def test_a_bomb_is_refused(self, codecs, opening):
+        """100,000 levels are a bad payload like any other, not a crash or a RecursionError."""
+        codec = codecs.Msgpack(max_frame_bytes=2**21)
+
+        assert "bad_payload" == decode_chunks(codec, [opening * 100_000]).reason
+
+    @pytest.mark.parametrize("opening", [b"\x91", b"\x81\x01"])
+    def test_exactly_max_depth_is_allowed(self, codecs, opening):
+        """An empty container has a depth like any other."""
+        codec = codecs.Msgpack(max_depth=3)
+
+        assert NEED_DATA is not codec.decode(Buffer(opening * 2 + b"\x90"))
+        assert NEED_DATA is not codec.decode(Buffer(opening * 3 + b"\xc0"))
+        with pytest.raises(BadPayloadError, match="nested deeper than max_depth=3"):
+            codec.decode(Buffer(opening * 3 + b"\x90"))
+
+    @pytest.mark.parametrize(
+        ("wire", "size"),
+        [
+            (b"\xdb\xff\xff\xff\xff", 5 + 2**32 - 1),
+            (b"\xc6\x7f\xff\xff\xff", 5 + 2**31 - 1),
+            (b"\xc9\x80\x00\x00\x00", 6 + 2**31),
+            (b"\xdd\xff\xff\xff\xff", 5 + 2**32 - 1),
+            (b"\xdf\xff\xff\xff\xff", 5 + 2**33 - 2),
+            (b"\xc4\x63", 101),
+            (b"\x92\xc4\x61", 101),
+            (b"\xdc\x00\x62", 101),
+            (b"\xde\x00\x31", 101),
+        ],
+    )
+    def test_what_has_to_be_too_long_is_refused_on_its_header(self, codecs, wire, size):
+        """Each element to come has a byte at least, so that a count is as good as a length."""
+        with pytest.raises(FrameTooLongError) as caught:
+            codecs.Msgpack(max_frame_bytes=100).decode(Buffer(wire))
+
+        assert (size, 100) == (caught.value.size, caught.value.limit)
+
+    @pytest.mark.parametrize(
+        "wire", [b"\xc4\x62" + bytes(98), b"\xdc\x00\x61" + bytes(97), b"\xdc\x00\x60" + b"\x90" * 95 + b"\xcc\xff"]
+    )
+    def test_what_is_exactly_as_long_as_allowed_is_taken(self, codecs, wire):
+        """The limit is of the whole object."""
+
+        assert 1 == len(decode_chunks(codecs.Msgpack(max_frame_bytes=100), [wire]).messages)
+
+    @pytest.mark.parametrize("wire", [b"\xc1", b"\x92\x01\xc1"])
+    def test_the_byte_that_is_never_used_is_refused(self, codecs, wire):
+        """C1 begins nothing."""
+        with pytest.raises(BadFrameError, match="C1"):
+            codecs.Msgpack().decode(Buffer(wire))
+
+    @pytest.mark.parametrize(
+        ("wire", "offset"),
+        [
+            (b"\xa1\xff", 1),
+            (b"\x93\xa1a\xd9\x02b\xff\xc0", 6),
+            (b"\x94\xc7\x01\x05\xff\xca\xff\xff\xff\xff\xdc\x00\x00\xda\x00\x01\x80", 16),
+            (b"\x81\xa1\xff\xc0", 2),
+            (b"\x92\xdb\x00\x00\x00\x01\xff\xc0", 6),
+        ],
+    )
+    def test_a_string_that_is_no_utf8_is_refused_where_it_stands(self, codecs, wire, offset):
+        """The offset is that of the first bad byte in the object; other bytes are data."""
+        with pytest.raises(BadEncodingError) as caught:
+            codecs.Msgpack().decode(Buffer(wire))
+
+        assert offset == caught.value.offset
+
+    def test_bytes_need_not_be_utf8(self, codecs):
+        """Only strings do."""
+
+        assert [b"\xff", "é"] == codecs.Msgpack().decode(Buffer(b"\x92\xc4\x01\xff\xa2\xc3\xa9"))
+
+    @pytest.mark.parametrize("wire", [b"\x81\x80\x01", b"\xd7\xff" + b"\xff" * 8, b"\xd4\xff\x00"])
+    def test_what_python_cannot_hold_is_refused(self, codecs, wire):
+        """A map as a key, a timestamp out of range or of no known form."""
+        with pytest.raises(BadPayloadError):
+            codecs.Msgpack().decode(Buffer(wire))
+
+    def test_a_bad_object_after_good_ones_is_left_for_the_next_call(self, codecs):
+        """The good ones are not lost with it."""
+
+        assert ([1, "a"], 3) == codecs.Msgpack().decode_many(b"\x01\xa1a\xc1\x02", 9)
+        assert ([1], 1) == codecs.Msgpack().decode_many(b"\x01\xa1\xff\x02", 9)
+
+
+class TestEncoding:
+    """From objects to the stream."""
+
+    @pytest.mark.parametrize("message", [message for _, message in VECTORS])
+    def test_objects_come_back(self, codecs, message):
+        """In the shortest form."""
+
+        assert [message] == decode_in_chunks(codecs.Msgpack(), codecs.Msgpack().encode(message), [])
+
+    def test_what_the_format_has_no_form_for_is_written_as_msgspec_writes_it(self, codecs):
+        """A tuple as an array, a datetime with time zone as a timestamp."""
+        wire = codecs.Msgpack().encode((1, dt.datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)))
+
+        assert b"\x92\x01\xd6\xff\x00\x00\x00\x01" == wire
+
+    @pytest.mark.parametrize("message", [2**64, -(2**63) - 1, "\ud800", [[[[1]]]], {"a": [{"b": {}}]}])
+    def test_what_the_other_end_would_refuse_is_not_sent(self, codecs, message):
+        """Too large for the format, no UTF-8, too deep."""
+        with pytest.raises(LocalProtocolError):
+            codecs.Msgpack(max_depth=3).encode(message)
+
+    def test_what_only_looks_deep_is_sent(self, codecs):
+        """Bytes of a string are no containers."""
+
+        assert b"\x91\xc4\x05" + b"\x91" * 5 == codecs.Msgpack(max_depth=3).encode([b"\x91" * 5])
+
+    def test_the_limit_holds_both_ways(self, codecs):
+        """In bytes of the whole object."""
+        codec = codecs.Msgpack(max_frame_bytes=6)
+        with pytest.raises(LocalProtocolError, match="object of 7 bytes exceeds max_frame_bytes=6"):
+            codec.encode("hello!")
+
+        assert b"\xa5hello" == codec.encode("hello")
+
+    def test_a_message_that_holds_itself_is_not_sent(self, codecs):
+        """It has no end."""
+        message = []
+        message.append(message)
+        with pytest.raises(LocalProtocolError):
+            codecs.Msgpack().encode(message)
+
+    def test_an_unknown_type_is_refused(self, codecs):
+        """As msgspec says it."""
+        with pytest.raises(TypeError):
+            codecs.Msgpack().encode(object())
+
+
+def test_a_message_can_be_of_a_type(codecs):
+    """What is not of it is refused."""
+    codec = codecs.Msgpack(type=Point)
+    check_codec(codec, [Point(1), Point(-5)], [b"\x81\xa1x\xa1y", b"\x80"])
+    with pytest.raises(BadPayloadError, match=r"Expected `int`, got `str` - at `\$.x`"):
+        codec.decode(Buffer(b"\x81\xa1x\xa1y"))
+
+
+def test_eof_within_an_object_is_truncation(codecs):
+    """Objects that are whole were delivered."""
+    decoded = decode_chunks(codecs.Msgpack(), [b"\x01\x92\x01"])
+
+    assert ([1], TruncatedError) == (decoded.messages, type(decoded.error))
+
+
+def test_a_datagram_is_one_object(codecs):
+    """Neither less nor more."""
+    with pytest.raises(TruncatedError):
+        codecs.Msgpack().decode_datagram(b"\x92\x01")
+    with pytest.raises(RemoteProtocolError, match="1 bytes follow"):
+        codecs.Msgpack().decode_datagram(b"\x01\x02")
+
+    assert [1, 2] == codecs.Msgpack().decode_datagram(b"\x92\x01\x02")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_depth": 0}, "max_depth must be 1 to 512, not 0"),
+        ({"max_depth": 513}, "max_depth must be 1 to 512, not 513"),
+        ({"max_frame_bytes": 0}, "max_frame_bytes must be 1 or more, not 0"),
+    ],
+)
+def test_a_wrong_option_is_refused_when_the_codec_is_made(codecs, options, problem):
+    """With what is allowed."""
+    with pytest.raises(ConfigurationError) as caught:
+        codecs.Msgpack(**options)
+
+    assert problem == caught.value.problem
+
+
+@pytest.mark.parametrize("options", [{}, {"max_frame_bytes": 40, "max_depth": 2}])
+def test_the_laws_hold(codecs, options):
+    """Cutting, batches, identity, refusals."""
+    messages = [None, True, 0, -1.5, "é\n", b"\xc1", [], {"a": [1, "b"]}, ["x" * 35]]
+    wires = [b"\x91\x91\x91\x01", b"\xc1", b"\xa1\xff", b"\x01\xd9\xff", b"\x81\x80\x01", b"\xdd\xff\xff\xff\xff"]
+    check_codec(codecs.Msgpack(**options), messages, wires)
