@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -10,7 +11,6 @@ from ...address import Address, Peer
 from ...codecs.base import NEED_DATA, Codec
 from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
-from ...core.states import LEAVING
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
 from .stream import Host, StreamConnection
@@ -93,22 +93,30 @@ class PushConnection(StreamConnection[M]):
         replies = self._replies
         on_message = self._on_message
         error: Exception | None = None
-        handled = 0
+        remaining = iter(messages)
         try:
-            for message in messages:
-                handled += 1
+            for message in remaining:
                 reply = on_message(message)
                 if reply is not None:
                     replies.append(reply)
                 if self._interrupted:
                     break
+            if replies:
+                self._encode_replies()
         except Exception as caught:
             error = caught
-        try:
-            self._encode_replies()
-        except Exception as caught:  # a reply is no message of the codec
-            error = error or caught
-        self._called(error, handled, len(messages) - handled)
+            with contextlib.suppress(Exception):  # the first failure is the one that is reported
+                self._encode_replies()  # of the messages before the one that failed
+        if error is None and not self._interrupted and len(self._corked) == 1 and not self._records:
+            # By far the most frequent: all there is to do is to send the replies.
+            self._corking = self._handling = False
+            data = self._corked.pop()
+            self._corked_bytes = 0
+            self.bytes_out += len(data)
+            self._transport.write(data)
+        else:
+            unhandled = remaining.__length_hint__()
+            self._called(error, len(messages) - unhandled, unhandled)
 
     def _called(self, error: Exception | None, handled: int, unhandled: int) -> None:
         """The handler returned, or raised: send what it left, then do what it asked for."""
@@ -131,7 +139,7 @@ class PushConnection(StreamConnection[M]):
         replies = self._replies
         if not replies:
             return
-        if self._state in LEAVING:
+        if self._leaving:
             replies.clear()
         elif self._records or len(replies) == 1:
             self._encode_singly(replies)
@@ -152,16 +160,21 @@ class PushConnection(StreamConnection[M]):
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
-    def _received(self) -> None:
-        if not self._continuing and not self._write_paused:
-            self._process()
+    def data_received(self, data: bytes) -> None:
+        """Take what was read and handle it."""
+        self.bytes_in += len(data)
+        if self._can_receive and not self._draining:
+            self._deadlines.idle_since = self._clock.time()
+            self._inbound.feed(data)
+            if not self._continuing and not self._write_paused:
+                self._process()
 
     def _process(self) -> None:
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         inbound = self._inbound
         budget = self._host.limits.batch_messages
         handled = False
-        while self._state not in LEAVING:
+        while not self._leaving:
             if self._write_paused:
                 return  # resume_writing goes on from here
             try:
@@ -175,20 +188,23 @@ class PushConnection(StreamConnection[M]):
             handled = True
             self._handle(messages)
             budget -= len(messages)
+            if not inbound.pending_bytes and not self._leaving:
+                self._settle(handled)
+                return
             if budget <= 0:
                 self._continue_later()
                 return
 
     def _continue_later(self) -> None:
         """Give others their turn; the transport is not read meanwhile."""
-        if self._state not in LEAVING:
+        if not self._leaving:
             self._continuing = True
             self._pause_reading()
             self._host.loop.call_soon(self._continue)
 
     def _continue(self) -> None:
         self._continuing = False
-        if self._state in LEAVING or self._write_paused:
+        if self._leaving or self._write_paused:
             return
         self._process()
         if not self._continuing and not self._write_paused and not self._draining:

@@ -10,7 +10,7 @@ from ...address import Address, Peer
 from ...codecs.base import NEED_DATA, Codec
 from ...core.deadlines import Deadline
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
-from ...core.states import LEAVING, SENDABLE, State
+from ...core.states import State
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..base import Connection
@@ -165,7 +165,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                     continue
                 self._streak += 1
                 return self._ready.popleft()
-            if self._state in LEAVING and self._state is not State.CLOSED:
+            if self._leaving and self._state is not State.CLOSED:
                 raise self._why_not()
             if self._corked:
                 self._uncork()
@@ -246,8 +246,14 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if not self._write_paused:
             self._resume_reading()
 
-    def _received(self) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Take what was read, and wake whoever waits for it."""
+        self.bytes_in += len(data)
+        if not self._can_receive or self._draining:
+            return
+        self._inbound.feed(data)
         if self._waiter is not None:
+            self._deadlines.idle_since = self._clock.time()
             self._wake()
         elif self._inbound.pending_bytes > self._host.limits.read_bytes:
             self._pause_reading()
@@ -282,7 +288,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             waiter = self._host.loop.create_future()
             self._send_waiters.append(waiter)
             await waiter
-        if self._state not in SENDABLE or self._leave_reason is not None:
+        if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
         self._put(self._encode(message))
 
