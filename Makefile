@@ -1,0 +1,58 @@
+# Everything a contributor runs. `make serve` and `make test` need CPython 3.11 or newer and nothing else.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BIND ?= tcp://127.0.0.1:9000
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-all lint types check bench bench-smoke docs-tables apt clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
+
+serve: $(READY)  ## serve echo on $(BIND)
+	$(BIN)/penstock serve echo --bind $(BIND)
+
+test: $(READY) apt  ## every test, on this Python
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-all:  ## every test, on every CPython 3.11 and newer on this machine
+	PYTHON="$(PYTHON)" tools/test_all.sh
+
+lint: $(READY)  ## style, and the shape of the tree
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test  ## what a change has to pass
+
+bench: $(READY)  ## measure beside the others; writes bench/results
+	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+bench-smoke: $(READY)  ## every scenario at tiny size: that they run, not how fast
+	$(BIN)/python -m bench.run --quick
+
+docs-tables: $(READY)  ## regenerate the tables in docs/ that come from the source
+	$(BIN)/python tools/docs_tables.py
+
+apt:  # outside clients for the tests; without them those tests say that they were skipped
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		! { command -v ncat && command -v socat && command -v telnet; } >/dev/null 2>&1; then \
+		(apt-get update -qq && apt-get install -y -qq ncat socat telnet) >/dev/null 2>&1 || true; fi
+
+$(READY): pyproject.toml $(wildcard setup.py)
+	@test -n "$(PYTHON)" || { echo "penstock needs CPython 3.11 or newer; none was found" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install -q --group test --group lint -e .
+	@touch $@
+
+clean:  ## forget the environment and everything built
+	rm -rf $(VENV) .venvs build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
