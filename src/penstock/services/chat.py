@@ -1,0 +1,72 @@
+"""Chat: what one peer says, every other one in the room hears.
+
+Wire format: one message per LF, both ways; a line may end in CR LF, and the last one need not end at all. Nothing is
+said back to the speaker, nor to anybody about who comes and goes. There is one room. Needs connections.
+
+A member that does not read is owed at most ``--write-max`` bytes; then it is cut, and nobody else notices.
+"""
+
+import threading
+from contextlib import suppress
+from dataclasses import replace
+
+from ..core.service import Handler, Service, callbacks
+from ..engines.base import ConnectionBase
+from ..errors import ConnectionEndedError
+from ..reasons import CloseReason
+from .definition import Definition
+
+
+class Room:
+    """Who is there. Safe from any thread, for handlers may run in several."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._members: dict[int, ConnectionBase[bytes]] = {}
+
+    def join(self, conn: ConnectionBase[bytes]) -> None:
+        """Hear what is said from now on."""
+        with self._lock:
+            self._members[conn.id] = conn
+
+    def leave(self, conn: ConnectionBase[bytes]) -> None:
+        """Hear no more. One who is not there may leave, too."""
+        with self._lock:
+            self._members.pop(conn.id, None)
+
+    def say(self, speaker: ConnectionBase[bytes], message: bytes) -> None:
+        """Have everybody but the speaker hear it, all in the same order."""
+        # Held while posting, which never waits, so that two speakers are heard in one order by all.
+        with self._lock:
+            for member in self._members.values():
+                if member.id != speaker.id:
+                    # One that is leaving, or was cut just now for being too slow, is taken out by its own on_close.
+                    with suppress(ConnectionEndedError):
+                        member.post(message)
+
+
+def make() -> Service[bytes]:
+    """Make the service, with a room of its own."""
+    room = Room()
+
+    class Member(Handler[bytes]):
+        """One peer in the room."""
+
+        def on_connect(self, conn: ConnectionBase[bytes]) -> None:
+            """Come in. Who only listens is no worse a member."""
+            conn.set_timeouts(first_message_s=None)
+            room.join(conn)
+
+        def on_message(self, conn: ConnectionBase[bytes], message: bytes) -> None:
+            """Say it."""
+            room.say(conn, message)
+
+        def on_close(self, conn: ConnectionBase[bytes], reason: CloseReason) -> None:
+            """Go out."""
+            room.leave(conn)
+
+    service = callbacks(Member, name="chat", codec="lines:unterminated=deliver")
+    return replace(service, datagram=None)  # a room has to know who is in it
+
+
+DEFINITION = Definition("chat", "Pass on what one peer says to every other one.", make)

@@ -1,0 +1,19 @@
+"""Discard (RFC 863): what came is thrown away.
+
+Wire format: a byte stream, or datagrams, of which nothing is answered. The peer's EOF ends the connection.
+"""
+
+from ..core.service import Service, on_message
+from .definition import Definition
+
+
+def make() -> Service[bytes]:
+    """Make the service."""
+    return on_message(codec="raw", name="discard")(discard)
+
+
+def discard(_message: bytes) -> None:
+    """Throw it away."""
+
+
+DEFINITION = Definition("discard", "Throw away what came (RFC 863).", make)
