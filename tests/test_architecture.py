@@ -140,7 +140,9 @@ def test_every_public_name_can_be_imported_from_the_package():
 
 def test_importing_the_package_imports_nothing_heavy():
     """`import penstock` costs next to nothing: what a program does not use it does not wait for."""
-    script = "import sys, penstock; print(sorted({'asyncio', 'click', 'msgspec', 'socket', 'logging'} & set(sys.modules)))"
+    script = (
+        "import sys, penstock; print(sorted({'asyncio', 'click', 'msgspec', 'socket', 'logging'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert "[]\n" == done.stdout
