@@ -21,9 +21,10 @@ from ..errors import (
 from .params import CodecSpec, click_options, codec_suggestions, given_options
 from .report import fail
 
-# How long a client waits is its user's affair: the timeouts that protect a server do not apply.
+# How long a client waits is its user's affair: the timeouts that protect a server do not apply. A peer that goes on
+# sending after our end is listened to for a moment, so that it meets no reset, and then no longer.
 CLIENT_TIMEOUTS: Final = Timeouts(
-    first_message_s=None, idle_s=None, message_s=None, write_s=None, lifetime_s=None, linger_s=0.0
+    first_message_s=None, idle_s=None, message_s=None, write_s=None, lifetime_s=None, linger_s=0.5
 )
 
 # The statuses of client commands (docs/cli.md). A server's 3 says something else.
@@ -69,8 +70,8 @@ def client_values(ctx: click.Context, options: Sequence[Option]) -> tuple[Addres
     return address, parse_codec(values["codec"]), values
 
 
-def run_client(main: Coroutine[Any, Any, int]) -> int:
-    """Run a client to its end.
+def run_client(main: Coroutine[Any, Any, int], address: Address) -> int:
+    """Run a client of ``address`` to its end.
 
     Returns:
         The exit status: 0, 1 when the connection could not be made or broke, 3 when time ran out, 5 when the peer, or
@@ -81,9 +82,14 @@ def run_client(main: Coroutine[Any, Any, int]) -> int:
     except ConnectTimeoutError as error:
         fail(str(error))
         return TIMED_OUT
-    except (ConnectError, BrokenError) as error:
+    except ConnectError as error:
         fail(str(error))
         return REFUSED
+    except BrokenError as error:
+        cause = error.__cause__
+        words = cause.strerror.lower() if isinstance(cause, OSError) and cause.strerror else str(error)
+        fail(f"{address}: {words}")
+        return REFUSED
     except ProtocolError as error:
-        fail(f"{type(error).__name__}: {error}")
+        fail(f"{address}: {error}")
         return PROTOCOL

@@ -9,6 +9,9 @@ import click
 
 from ..config.suggest import did_you_mean
 
+# What the completion scripts of click set.
+COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
+
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from ..config import Choice
-from .commands import PenstockCommand
+from .commands import COMPLETION_VARIABLE, PenstockCommand
 from .params import RawText
 
 SHELLS = {
@@ -31,5 +31,5 @@ def _completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # click has these three
     # Not kind(...).source(): that runs bash to learn its version, and the script itself works on all that are in use.
-    script = kind(ctx.find_root().command, {}, "penstock", "_PENSTOCK_COMPLETE")
+    script = kind(ctx.find_root().command, {}, "penstock", COMPLETION_VARIABLE)
     click.echo(script.source_template % script.source_vars())

@@ -51,7 +51,7 @@ def command() -> click.Command:
 
 def _connect(**_params: Any) -> int:
     address, codec, values = client_values(click.get_current_context(), OPTIONS)
-    return run_client(_converse(address, codec, values))
+    return run_client(_converse(address, codec, values), address)
 
 
 async def _converse(address: Address, codec: Codec[Any], values: dict[str, Any]) -> int:
@@ -59,7 +59,9 @@ async def _converse(address: Address, codec: Codec[Any], values: dict[str, Any])
 
     interactive = os.isatty(0)
     output = make_output(prompt=interactive)
-    conn = await connect(str(address), codec=codec, timeouts=CLIENT_TIMEOUTS, timeout_s=values["connect_timeout"])
+    conn = await connect(
+        str(address), codec=codec, timeouts=CLIENT_TIMEOUTS, connect_timeout_s=values["connect_timeout"]
+    )
     async with conn:
         if interactive:
             click.echo(f"connected to {conn.peer}; CTRL+D ends", err=True)
@@ -134,6 +136,8 @@ class Conversation:
             if not self._conn.is_datagram:
                 self._conn.send_eof()
         except ConnectionEndedError:
+            if self._conn.is_datagram:
+                raise
             # Why it ended is what receiving ends with, after the last messages.
             await self._conn.wait_closed()
 

@@ -6,12 +6,12 @@ What goes wrong becomes one to three lines on standard error and a status of `Ex
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TextIO
 
 import click
 
 from ..errors import ExitStatus
-from .commands import CommandGroup, Run
+from .commands import COMPLETION_VARIABLE, CommandGroup, Run
 from .report import report, usage
 
 # What a shell reports for a process that SIGPIPE ended, which is what a filter whose reader went away did.
@@ -67,24 +67,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_descriptors()
     run = Run()
     try:
-        result = _make().main(
-            args=None if argv is None else list(argv), prog_name="penstock", standalone_mode=False, obj=run
-        )
-        _flush()
-    except click.Abort:  # what click makes of KeyboardInterrupt and of EOF at a prompt
-        return ExitStatus.INTERRUPTED
-    except KeyboardInterrupt:
-        return ExitStatus.INTERRUPTED
+        status = _run(sys.argv[1:] if argv is None else list(argv), run)
+        sys.stdout.flush()  # while a broken pipe can still be told from success
+    except (KeyboardInterrupt, click.Abort):  # Abort is what click makes of EOF at a prompt
+        status = ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        _silence()
-        return BROKEN_PIPE
+        status = BROKEN_PIPE
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help(), err=True)
-        return ExitStatus.USAGE
+        status = ExitStatus.USAGE
     except click.ClickException as error:
-        return usage(error, run)
+        status = usage(error, run)
     except Exception as error:  # noqa: BLE001 RUF100  # nothing ends in a traceback unless it is asked for
-        return report(error, run)
+        status = report(error, run)
+    _settle(sys.stdout, 1)
+    _settle(sys.stderr, 2)
+    return status
+
+
+def _run(arguments: list[str], run: Run) -> int:
+    group = _make()
+    instruction = os.environ.get(COMPLETION_VARIABLE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(group, {"obj": run}, "penstock", COMPLETION_VARIABLE, instruction)
+    # Not group.main(): that has its own ideas of a broken pipe.
+    try:
+        with group.make_context("penstock", arguments, obj=run) as ctx:
+            result = group.invoke(ctx)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
     return result if isinstance(result, int) else ExitStatus.OK
 
 
@@ -107,11 +120,9 @@ def _open_standard_descriptors() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _flush() -> None:
-    """Write what is still in Python's buffer while a broken pipe can still be reported properly."""
-    sys.stdout.flush()
-
-
-def _silence() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush does not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _settle(stream: TextIO, fd: int) -> None:
+    """Write what is in a stream's buffer. What cannot be written must not change the exit status at the very end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), fd)

@@ -1,6 +1,6 @@
 """How an error reaches the user: what, where, what is allowed, what to do; on standard error, in one to three lines."""
 
-import sys
+import contextlib
 import traceback
 
 import click
@@ -23,7 +23,7 @@ _ELSEWHERE = {
 
 def warn(text: str) -> None:
     """Tell the user something that stops nothing."""
-    click.echo(f"penstock: warning: {text}", err=True)
+    _say(f"penstock: warning: {text}")
 
 
 def fail(text: str) -> None:
@@ -31,7 +31,13 @@ def fail(text: str) -> None:
     first, *rest = text.split("\n")
     lines = [f"penstock: error: {first}"]
     lines += [line if line.startswith(" ") else f"penstock: error: {line}" for line in rest]
-    click.echo("\n".join(lines), err=True)
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    # A full disk, or nobody there to read it: the exit status is told all the same.
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def usage(error: click.ClickException, run: Run) -> int:
@@ -77,5 +83,4 @@ def report(error: Exception, run: Run) -> int:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{frame.filename}:{frame.lineno}"
         fail(f"unexpected {type(error).__name__}: {error}\n  at {where}; --traceback shows all of it")
-    sys.stderr.flush()
     return ExitStatus.FAILED

@@ -70,7 +70,7 @@ def _send(**_params: Any) -> int:
         except (LocalProtocolError, TypeError) as error:
             raise ConfigurationError(str(error), f"message {number}") from error
         messages.append(message)
-    return run_client(_exchange(address, codec, messages, values))
+    return run_client(_exchange(address, codec, messages, values), address)
 
 
 async def _exchange(address: Address, codec: Codec[Any], messages: list[Any], values: dict[str, Any]) -> int:
@@ -80,7 +80,9 @@ async def _exchange(address: Address, codec: Codec[Any], messages: list[Any], va
     exchange = Exchange(messages, output)
     try:
         async with asyncio.timeout(values["timeout"]):
-            async with await connect(str(address), codec=codec, timeouts=CLIENT_TIMEOUTS, timeout_s=None) as conn:
+            async with await connect(
+                str(address), codec=codec, timeouts=CLIENT_TIMEOUTS, connect_timeout_s=None
+            ) as conn:
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))
     except EndOfStreamError:
         fail(f"{address} closed after {exchange.replies} of {len(messages)} replies")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ..config import did_you_mean
 from ..core.service import Handler, Service, as_service
-from ..errors import ApplicationError, ConfigurationError
+from ..errors import ApplicationError, ConfigurationError, PenstockError
 
 # How much of the user's own stack is shown: where it failed and how it was reached.
 MAX_FRAMES: Final = 8
@@ -181,6 +181,8 @@ def _explain(error: BaseException, source: str) -> ApplicationError:
         return ApplicationError(_explain_syntax(error))
     if isinstance(error, SystemExit):
         what = f"it exits while it is imported (SystemExit: {error.code})"
+    elif isinstance(error, PenstockError):  # a decorator of ours said no
+        what = str(error)
     else:
         what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
     frames = list(_user_frames(error.__traceback__))

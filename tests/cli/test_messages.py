@@ -1,0 +1,83 @@
+"""Messages as people and pipes write and read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.cli.messages import MIN_LINE_BYTES, LineSplitter, parse_message, show_message
+from penstock.codecs import parse_codec
+from penstock.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("codec", ["raw", "lines", "netstring", "length-prefixed"])
+def test_a_line_is_a_message_of_a_codec_of_bytes(codec):
+    """Nothing is added, nothing is taken away, whatever the bytes."""
+    codec = parse_codec(codec)
+
+    assert b"caf\xe9 \\x41" == parse_message(b"caf\xe9 \\x41", codec, "line 1")
+    assert b"caf\xe9 \\x41" == show_message(b"caf\xe9 \\x41", codec)
+
+
+@pytest.mark.parametrize("codec", ["json-lines", "msgpack"])
+def test_a_line_is_json_for_a_codec_of_objects(codec):
+    """And what comes back is shown as JSON."""
+    codec = parse_codec(codec)
+
+    assert {"a": [1, None, "é"]} == parse_message('{"a": [1, null, "é"]}'.encode(), codec, "line 1")
+    assert '{"a": [1, null, "é"]}'.encode() == show_message({"a": [1, None, "é"]}, codec)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"hello", b"\xff", b"[" * 100_000])
+def test_what_is_not_json_is_refused_with_its_line(text):
+    """The user's mistake, in the user's terms."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_message(text, parse_codec("json-lines"), "line 7 of the input")
+
+    assert str(caught.value).startswith("line 7 of the input: json-lines messages are written as JSON: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (b"caf\xc3\xa9 \xff", '"café \\\\xff"'),
+        ({1: b"a", b"k": (1, 2)}, '{"1": "a", "k": [1, 2]}'),
+        ({1}, "[1]"),
+        (float("inf"), "Infinity"),
+        (ValueError("no JSON at all"), '"no JSON at all"'),
+    ],
+)
+def test_what_json_cannot_say_is_shown_as_near_as_it_can(message, shown):
+    """msgpack has bytes and keys of any type, RESP has errors and sets."""
+
+    assert shown == show_message(message, parse_codec("msgpack")).decode()
+
+
+@given(st.lists(st.binary(max_size=20)), st.booleans())
+def test_where_reads_cut_the_input_does_not_matter(pieces, keep_ends):
+    """The same bytes give the same lines."""
+    splitter = LineSplitter(100, keep_ends=keep_ends)
+    lines = [line for piece in pieces for line in splitter.feed(piece)] + splitter.finish()
+    whole = LineSplitter(100, keep_ends=keep_ends)
+
+    assert whole.feed(b"".join(pieces)) + whole.finish() == lines
+    assert b"".join(pieces).rstrip(b"\n") == (b"" if keep_ends else b"\n").join(lines).rstrip(b"\n")
+
+
+def test_the_last_line_needs_no_newline():
+    """And an empty rest is no line."""
+    splitter = LineSplitter(100)
+
+    assert [b"a", b""] == splitter.feed(b"a\n\nb")
+    assert [b"b"] == splitter.finish()
+    assert [] == splitter.finish()
+
+
+def test_a_line_without_end_is_refused():
+    """Memory is bounded, whatever is piped in."""
+    splitter = LineSplitter(100)
+    with pytest.raises(ConfigurationError) as caught:
+        for _ in range(MIN_LINE_BYTES // 65536 + 1):
+            splitter.feed(b"x" * 65536)
+
+    assert "a line of input is longer than 1048576 bytes; --codec raw has no lines" == str(caught.value)
