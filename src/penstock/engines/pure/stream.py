@@ -343,6 +343,11 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         if self._can_send:
             self._happen(Happening.SEND_EOF)
             self._uncork()
+            self._write_eof()
+
+    def _write_eof(self) -> None:
+        # ENOTCONN: the peer's reset has arrived and was not read yet. Reading it ends the connection.
+        with contextlib.suppress(OSError):
             self._transport.write_eof()
 
     def _why_not(self) -> Exception:
@@ -395,7 +400,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             self._stall_began()
             return
         if not eof_sent:
-            transport.write_eof()
+            self._write_eof()
         self._resume_reading()
         if transport.get_write_buffer_size():
             self._stall_began()
