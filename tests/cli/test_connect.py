@@ -216,7 +216,7 @@ def test_datagrams_to_nobody_are_refused(penstock):
     """The kernel of the other end says so."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
-        address = "udp://127.0.0.1:{}".format(free.getsockname()[1])
+        address = f"udp://127.0.0.1:{free.getsockname()[1]}"
     done = penstock("connect", address, data="x\n")
 
     assert (1, "", f"penstock: error: {address}: connection refused\n") == lines_of(done)
@@ -303,9 +303,7 @@ def test_on_a_terminal_there_is_a_prompt_and_replies_come_above_it(serve, enviro
 def test_a_dumb_terminal_is_not_sent_escape_codes(serve, environ, directory):
     """Rows 34: TERM=dumb."""
     served = serve("app:shout")
-    terminal = Terminal(
-        ["connect", served.address, "--codec", "lines"], env=environ | {"TERM": "dumb"}, cwd=directory
-    )
+    terminal = Terminal(["connect", served.address, "--codec", "lines"], env=environ | {"TERM": "dumb"}, cwd=directory)
     shown = terminal.wait_for("> ")
     terminal.type("abc\n")
     shown += terminal.wait_for("ABC\r\n> ")

@@ -95,6 +95,7 @@ def test_json_has_the_fields_as_they_are():
             conn_id=7,
             peer="127.0.0.1:4",
             data=b"\xff",
+            addresses=["tcp://127.0.0.1:1", b"\0"],
             duration_s=0.25,
             none=None,
         )
@@ -109,6 +110,7 @@ def test_json_has_the_fields_as_they_are():
         "conn_id": 7,
         "peer": "127.0.0.1:4",
         "data": "\\xff",
+        "addresses": ["tcp://127.0.0.1:1", "\\x00"],
         "duration_s": 0.25,
     } == json.loads(line)
     assert "message" not in json.loads(JsonFormatter().format(record("ready", event="ready")))

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ..config.rendering import render_settings
+from ..server.choice import choose, place
 from .commands import PenstockCommand
 from .plan import make_plan, parameters, settle
 from .report import warn
@@ -25,6 +26,8 @@ def _check(**_params: Any) -> int:
     ctx = click.get_current_context()
     settings, definition = settle(ctx, os.environ)
     plan = make_plan(ctx, settings, definition)
+    # What depends on the handler and on what is installed; `Server` refuses the same when it starts.
+    choose(place(plan.service, plan.config), plan.config)
     for warning in plan.warnings:
         warn(warning)
     if ctx.params["print_config"]:

@@ -70,12 +70,13 @@ class PenstockCommand(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, section by section, in the order in which sections first appear."""
+        """Write the options, section by section, in the order in which sections first appear, the common ones last."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        sections["Options"] = sections.pop("Options")
         for section, records in sections.items():
             with formatter.section(section):
                 formatter.write_dl(records)

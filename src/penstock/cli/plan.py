@@ -84,7 +84,7 @@ def parameters() -> list[click.Parameter]:
     return [
         target,
         *click_options(options(), codec_suggestions()),
-        *click_options(_service_options(services)),
+        *click_options(_labelled(option, services) for option in _service_options(services)),
         config,
         print_config,
     ]
@@ -163,6 +163,11 @@ def _owners(option: Option, services: Iterable[Definition]) -> str:
 def _service_options(services: Iterable[Definition]) -> list[Option]:
     """Return the options of all classic services, each once."""
     return list({option.name: option for service in services for option in service.options}.values())
+
+
+def _labelled(option: Option, services: Iterable[Definition]) -> Option:
+    """Return the option as ``--help`` shows it among those of all services."""
+    return replace(option, section="Single services", help=f"{_owners(option, services)}: {option.help}")
 
 
 def _options() -> list[Option]:

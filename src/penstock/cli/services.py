@@ -1,6 +1,7 @@
 """``penstock services``: what can be served, and over which codecs."""
 
 import json
+from collections.abc import Sequence
 
 import click
 
@@ -33,14 +34,14 @@ def _services(*, as_json: bool) -> None:
     click.echo(formatter.getvalue().rstrip("\n"))
 
 
-def _flags(options: "tuple[Option, ...] | list[Option]") -> str:
-    return f"[{', '.join(option.flag for option in options)}]" if options else ""
+def _flags(options: Sequence[Option]) -> str:
+    return f"Options: {', '.join(option.flag for option in options)}." if options else ""
 
 
-def _keys(options: tuple[CodecOption, ...]) -> str:
-    """Write a codec's options as they are written in a codec spec; those that have to be given stand bare."""
+def _keys(options: Sequence[CodecOption]) -> str:
+    """List a codec's options as a codec spec has them; those that have to be given stand without a value."""
     shown = [option.name if option.default is None else f"{option.name}={option.default}" for option in options]
-    return f"[:{','.join(shown)}]" if shown else ""
+    return f"Options: {', '.join(shown)}." if shown else ""
 
 
 def _as_data() -> dict[str, object]:

@@ -112,8 +112,10 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = trace
         return json.dumps(line, ensure_ascii=True, allow_nan=False)
 
-    @staticmethod
-    def _value(value: object) -> object:
+    @classmethod
+    def _value(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            return [cls._value(item) for item in value]
         if isinstance(value, int):
             return value
         if isinstance(value, float) and math.isfinite(value):  # JSON has no infinity

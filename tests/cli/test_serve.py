@@ -1,0 +1,441 @@
+"""``penstock serve`` as its user sees it: what it says, what it warns of, how it logs, how it ends."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+EPHEMERAL = re.compile(r"127\.0\.0\.1:\d+")
+
+
+def exchange(address, data):
+    """Send data to a TCP address and return the first bytes that come back."""
+    host, _, port = address.partition("//")[2].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as conn:
+        conn.sendall(data)
+        return conn.recv(65536)
+
+
+def wait_for(served, text):
+    """Wait until the log of a server holds ``text``, and return the log."""
+    while text not in (log := served.log()):
+        assert served.process.poll() is None, log
+    return log
+
+
+# -- what it says -----------------------------------------------------------------------------------------------------
+
+
+def test_the_banner_says_where_what_how_and_what_to_try(serve):
+    """Addresses with the ports the system chose, codec, engine and why, a line to try."""
+    served = serve("app:shout", "--bind", "unix:s")
+    log = wait_for(served, "quit)\n")
+    lines = log.splitlines()
+    address = next(address for address in served.addresses if address.startswith("tcp"))
+
+    assert {f"penstock serves shout on {served.addresses[0]}", " " * 25 + served.addresses[1]} == set(lines[:2])
+    assert "  codec   lines" == lines[2]
+    assert re.fullmatch(r"  engine  (pure|native): .+", lines[3])
+    assert "  model   loop" == lines[4]
+    assert f"  try:    penstock connect {served.addresses[0]} --codec lines" == lines[5]
+    assert "(Press CTRL+C to quit)" == lines[6]
+    assert b"HELLO\n" == exchange(address, b"hello\n")
+
+
+def test_the_line_to_try_works(serve, penstock):
+    """As it stands in the banner."""
+    served = serve("echo")
+    log = wait_for(served, "quit)\n")
+    command = next(line for line in log.splitlines() if line.startswith("  try:    penstock ")).split()[2:]
+
+    assert "hello\n" == penstock(*command, data="hello\n").stdout
+
+
+@pytest.mark.parametrize(
+    ("bind", "host"),
+    [("tcp://0.0.0.0:0", "127.0.0.1"), ("tcp://[::]:0?family=ipv6", "[::1]"), ("tcp://*:0", "127.0.0.1")],
+)
+def test_every_address_of_the_machine_is_tried_at_one(serve, penstock, bind, host):
+    """Nobody connects to 0.0.0.0."""
+    if ":" in host and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    log = wait_for(serve("echo", "--no-warn-public", bind=bind), "quit)\n")
+    command = next(line for line in log.splitlines() if line.startswith("  try:    penstock ")).split()[2:]
+
+    assert f"tcp://{host}:" in command[1]
+    assert "hello\n" == penstock(*command, data="hello\n").stdout
+
+
+def test_readiness_is_a_line_of_json_on_standard_output(serve):
+    """The only one: for scripts that chose port 0."""
+    served = serve("echo")
+    served.stop()
+
+    assert [EPHEMERAL.sub("*", address) for address in served.addresses] == ["tcp://*"]
+    assert b"" == served.process.stdout.read()
+
+
+def test_readiness_that_nobody_reads_stops_nobody(environ, directory):
+    """Row 33: the server serves on."""
+    path = directory / "s"
+    read, write = os.pipe()
+    os.close(read)
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "penstock", "serve", "echo", "--bind", f"unix:{path}", "--print-ready"],
+            env=environ,
+            cwd=directory,
+            stdout=write,
+            stderr=log,
+        )
+    os.close(write)
+    while "quit)" not in (directory / "log").read_text():
+        assert process.poll() is None
+    with socket.socket(socket.AF_UNIX) as conn:
+        conn.connect(str(path))
+        conn.sendall(b"x")
+        assert b"x" == conn.recv(10)
+    process.terminate()
+
+    assert 0 == process.wait(20)
+
+
+# -- what it warns of -------------------------------------------------------------------------------------------------
+
+
+def warnings_of(served):
+    """The warnings that a server began with."""
+    return [line for line in wait_for(served, "quit)\n").splitlines() if line.startswith("penstock: warning: ")]
+
+
+def test_a_public_address_is_warned_about(serve):
+    """Row 30: in one line, with the switch to silence it."""
+    (warning,) = warnings_of(serve("echo", bind="tcp://0.0.0.0:0"))
+
+    assert "tcp://0.0.0.0:0: whoever reaches this machine can connect" in warning
+    assert "--no-warn-public" in warning
+    assert [] == warnings_of(serve("echo", "--no-warn-public", bind="tcp://0.0.0.0:0"))
+    assert [] == warnings_of(serve("echo", bind="tcp://127.0.0.1:0"))
+    assert [] == warnings_of(serve("echo", bind="unix:s"))
+
+
+def test_protection_that_is_turned_off_in_public_is_warned_about(serve):
+    """``none`` is allowed, and said."""
+    warnings = warnings_of(serve("echo", "--timeout-idle", "none", "--no-warn-public", bind="tcp://0.0.0.0:0"))
+
+    assert ["timeout_idle: turned off on a public address"] == [
+        warning.removeprefix("penstock: warning: ").partition(",")[0] for warning in warnings
+    ]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/sys/net/core/somaxconn"), reason="the system does not tell its limit")
+def test_a_backlog_above_the_systems_is_warned_about(serve):
+    """Row 18: with both numbers."""
+    with open("/proc/sys/net/core/somaxconn") as file:
+        limit = int(file.read())
+    if limit >= 65535:
+        pytest.skip("no backlog is above this system's limit")
+    (warning,) = warnings_of(serve("echo", "--backlog", "65535"))
+
+    assert f"backlog 65535 is above the system's net.core.somaxconn, {limit}" in warning
+
+
+def test_an_unknown_variable_is_warned_about(serve):
+    """Row 48: with the nearest one."""
+    (warning,) = warnings_of(serve("echo", env={"PENSTOCK_BAKLOG": "1", "PENSTOCK_PREFIX": ">"}))
+
+    assert "PENSTOCK_BAKLOG is no variable of penstock and is ignored; did you mean PENSTOCK_BACKLOG?" in warning
+
+
+# -- where its values come from ---------------------------------------------------------------------------------------
+
+
+def test_file_environment_and_command_line(serve, directory):
+    """Each overrides the one before; a service's own option is an option like all others."""
+    (directory / "penstock.toml").write_text('prefix = "file>"\ncodec = "netstring"\n')
+    from_file = serve("echo")
+    from_environment = serve("echo", env={"PENSTOCK_PREFIX": "env>", "PENSTOCK_CODEC": "lines"})
+    from_option = serve("echo", "--prefix", "option>", "--codec", "raw", env={"PENSTOCK_PREFIX": "env>"})
+
+    assert b"7:file>ab," == exchange(from_file.address, b"2:ab,")
+    assert b"env>ab\n" == exchange(from_environment.address, b"ab\n")
+    assert b"option>ab" == exchange(from_option.address, b"ab")
+
+
+def test_the_configuration_is_printed_with_origins(penstock, directory):
+    """Row 40: and it is a configuration file itself."""
+    (directory / "penstock.toml").write_text("\ufeff[table]\r\n".replace("[table]", "backlog = 7"), encoding="utf-8")
+    done = penstock("serve", "echo", "--print-config", "--threads", "3", "--prefix", "x", env={"PENSTOCK_ONCE": "yes"})
+    origins = {
+        line.partition(" ")[0]: line.partition("  # ")[2].strip() for line in done.stdout.splitlines() if " = " in line
+    }
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ("penstock.toml:1", "--threads", "PENSTOCK_ONCE", "--prefix", "default") == tuple(
+        origins[name] for name in ("backlog", "threads", "once", "prefix", "bind")
+    )
+    assert (7, 3, True, "x") == tuple(
+        tomllib.loads(done.stdout)[name] for name in ("backlog", "threads", "once", "prefix")
+    )
+
+
+def test_the_configuration_may_be_in_the_projects_file(penstock, directory):
+    """And another one may be named, by option or variable."""
+    (directory / "pyproject.toml").write_text("[tool.penstock]\nbacklog = 5\n")
+    (directory / "other.toml").write_text("backlog = 6\n")
+
+    def backlog(*arguments, **env):
+        return tomllib.loads(penstock("check", "echo", "--print-config", *arguments, env=env).stdout)["backlog"]
+
+    assert 5 == backlog()
+    assert 6 == backlog("--config", "other.toml")
+    assert 6 == backlog(PENSTOCK_CONFIG="other.toml")
+
+
+def test_checking_serves_nothing(penstock, directory):
+    """Everything but the sockets."""
+    done = penstock("check", "app:shout", "--bind", "unix:s", "--bind", "udp://127.0.0.1:9")
+
+    assert (0, "ok: shout over lines on unix:s, udp://127.0.0.1:9\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert not (directory / "s").exists()
+
+
+def test_checking_finds_what_serving_would(penstock):
+    """A handler that the model cannot run, an engine that is not there."""
+    done = penstock("check", "app:twice", "--model", "threads")
+
+    assert 2 == done.returncode
+    assert done.stderr.startswith("penstock: error: twice is async")
+
+
+# -- what is in the way -----------------------------------------------------------------------------------------------
+
+
+def test_a_port_in_use_is_status_4_and_names_who_holds_it(serve, penstock):
+    """Row 7: at once."""
+    served = serve("echo")
+    done = penstock("serve", "echo", "--bind", served.address)
+
+    assert (4, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(f"penstock: error: cannot listen on {served.address}: ")
+    assert len(done.stderr.splitlines()) <= 3
+    if sys.platform == "linux":
+        assert f"{served.process.pid}" in done.stderr
+
+
+def test_a_unix_socket_is_replaced_when_it_is_stale_and_only_then(serve, penstock, directory):
+    """Rows 24 and 25: a live one is left alone, a dead one replaced, a file never touched."""
+    served = serve("echo", bind="unix:s")
+    held = penstock("serve", "echo", "--bind", "unix:s")
+    served.process.kill()
+    served.process.wait(20)
+    stale = serve("echo", bind="unix:s")
+    file = penstock("serve", "echo", "--bind", "unix:app.py")
+
+    assert (4, 4) == (held.returncode, file.returncode)
+    assert "unix:s" == stale.address
+    assert (directory / "app.py").read_text().startswith("import penstock")
+    assert 0 == stale.stop()
+    assert not (directory / "s").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the rule is Linux's")
+def test_a_privileged_port_names_the_right_that_is_missing(environ, directory):
+    """Row 11."""
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may bind every port, and there is no setpriv to give that up")
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:
+        if int(file.read()) <= 1:
+            pytest.skip("every port is open to everybody here")
+    command = [sys.executable, "-m", "penstock", "serve", "echo", "--bind", "tcp://127.0.0.1:1"]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service", "--", *command]
+        command[1:1] = []
+    done = subprocess.run(command, env=environ, cwd=directory, capture_output=True, text=True, timeout=30)
+
+    assert 4 == done.returncode, done.stderr
+    assert "CAP_NET_BIND_SERVICE" in done.stderr
+
+
+# -- how it logs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_that_raises_is_logged_once_with_its_traceback_and_peer(serve):
+    """And the server serves on."""
+    served = serve("app:fail")
+    assert b"" == exchange(served.address, b"x\n")
+    log = wait_for(served, "closed")
+
+    assert 1 == log.count("Traceback (most recent call last):")
+    assert 1 == log.count(" error ")
+    assert "    ValueError: the handler is broken\n" in log
+    assert re.search(r" error .*peer=127\.0\.0\.1:\d+", log)
+    assert re.search(r" info closed.* reason=handler_error", log)
+
+
+def test_the_log_as_json(serve):
+    """Every line of standard error is an object: the banner is one, warnings are, tracebacks are a field."""
+    served = serve("app:fail", "--log-format", "json", bind="tcp://0.0.0.0:0")
+    port = served.address.rpartition(":")[2]
+    exchange(f"tcp://127.0.0.1:{port}", b"x\n")
+    wait_for(served, '"closed"')
+    served.stop()
+    lines = [json.loads(line) for line in served.log().splitlines()]
+    by_event = {line["event"]: line for line in lines}
+
+    assert {"warning", "ready", "handler_failed", "closed"} <= by_event.keys()
+    assert served.addresses == by_event["ready"]["addresses"]
+    assert "ValueError: the handler is broken" in by_event["handler_failed"]["exception"]
+    closed = by_event["closed"]
+    assert ("info", "penstock.access", "handler_error", 2, 0) == (
+        closed["level"],
+        closed["logger"],
+        closed["reason"],
+        closed["bytes_in"],
+        closed["bytes_out"],
+    )
+    assert {"ts", "conn_id", "peer", "listener", "duration_s"} <= closed.keys()
+
+
+def test_what_is_logged_can_be_chosen(serve):
+    """By level, and the access log by itself."""
+    quiet = serve("echo", "--no-access-log")
+    silent = serve("echo", "--log-level", "critical")
+    for served in (quiet, silent):
+        exchange(served.address, b"x")
+        served.stop()
+
+    assert "closed" not in quiet.log()
+    assert "closed" not in silent.log()
+    assert "draining" not in silent.log()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_log_on_a_full_disk_stops_nobody(serve):
+    """T-75."""
+    with open("/dev/full", "wb") as full:
+        served = serve("echo", "--log-level", "debug", stderr=full)
+        for _ in range(20):
+            assert b"x" == exchange(served.address, b"x")
+
+    assert 0 == served.stop()
+
+
+def test_a_log_that_nobody_reads_stops_nobody(serve):
+    """T-76: with standard error a full pipe, every connection is served, and the end comes when it is told to."""
+    read, write = os.pipe()
+    served = serve("app:fail", "--log-level", "debug", stderr=write)
+    os.close(write)
+    # Each connection logs more than a kilobyte, of which the pipe takes 64.
+    for _ in range(150):
+        assert b"" == exchange(served.address, b"x\n")
+    status = served.stop()
+    os.close(read)
+
+    assert 0 == status
+
+
+def test_a_log_whose_reader_is_gone_stops_nobody(serve):
+    """As when the terminal is closed."""
+    read, write = os.pipe()
+    served = serve("echo", stderr=write)
+    os.close(write)
+    os.close(read)
+
+    assert b"x" == exchange(served.address, b"x")
+    assert 0 == served.stop()
+
+
+# -- how it ends ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_when_told_to(serve, number):
+    """Status 0, no traceback, no warning of Python's, the Unix socket gone."""
+    served = serve("echo", "--bind", "unix:s", env={"PYTHONWARNINGS": "always", "PYTHONDEVMODE": "1"})
+    assert b"x" == exchange(next(a for a in served.addresses if a.startswith("tcp")), b"x")
+
+    assert 0 == served.stop(number)
+    assert "Traceback" not in served.log()
+    assert "Warning" not in served.log()
+    assert not (served.stderr.parent / "s").exists()
+
+
+def test_once_serves_one_message_and_ends(serve):
+    """By itself, with status 0."""
+    served = serve("echo", "--once")
+
+    assert b"x" == exchange(served.address, b"x")
+    assert 0 == served.process.wait(20)
+
+
+def test_a_connection_that_is_cut_at_the_drain_deadline_is_status_7(serve, directory):
+    """Somebody lost something, and whoever started the server learns of it."""
+    (directory / "stuck.py").write_text(
+        "import asyncio, penstock\n@penstock.on_connection(codec='lines')\nasync def f(conn):\n"
+        "    await conn.send(b'in')\n    await asyncio.sleep(3600)\n"
+    )
+    served = serve("stuck", "--timeout-drain", "100ms")
+    host, _, port = served.address.partition("//")[2].rpartition(":")
+    with socket.create_connection((host, int(port))) as conn:
+        assert b"in\n" == conn.recv(10)
+        assert 7 == served.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("unshare") is None, reason="there is no unshare here")
+def test_as_the_first_process_of_a_container_it_obeys_sigterm(environ, directory):
+    """Row 56: the kernel gives process 1 no default signals."""
+    probe = subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True)
+    if probe.returncode != 0:
+        pytest.skip("this user may not make a namespace")
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                "unshare",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                sys.executable,
+                "-m",
+                "penstock",
+                "serve",
+                "echo",
+                "--bind",
+                "unix:s",
+                "--print-ready",
+            ],
+            env=environ,
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    ready = json.loads(process.stdout.readline())
+    process.stdout.close()
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        child = int(file.read().split()[0])
+    os.kill(child, signal.SIGTERM)
+
+    assert 1 == ready["pid"]
+    assert 0 == process.wait(20)
+
+
+def test_few_descriptors_are_enough_to_start(environ, directory):
+    """And nothing is inherited that was not meant to be."""
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock", "check", "echo"],
+        env=environ,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16)),
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
