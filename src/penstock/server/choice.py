@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..config import ServerConfig
-from ..core.service import CallbackHandler, ConnectionHandler, MessageHandler, Service, settled
+from ..core.service import ConnectionHandler, Service
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,23 +30,6 @@ def _blocking() -> Engine:
 ENGINES: dict[str, Callable[[], Engine]] = {"pure": _pure, "blocking": _blocking}
 
 
-def place(service: Service[Any], config: ServerConfig) -> Service[Any]:
-    """Return the service with the handler that suits the concurrency model.
-
-    Raises:
-        ConfigurationError: The model is ``threads`` and the handler is a coroutine, which needs a loop.
-    """
-    if config.model != "threads":
-        return service
-    if service.threaded is not None:
-        return replace(service, handler=service.threaded)
-    if service.handler.is_async:
-        raise ConfigurationError(
-            f"{service.name} is async: it runs on the loop, and --model threads is for def handlers; leave --model out"
-        )
-    return service
-
-
 def choose(service: Service[Any], config: ServerConfig) -> tuple[Engine, str]:
     """Return the engine for a service, and the reason in a few words.
 
@@ -63,53 +45,3 @@ def choose(service: Service[Any], config: ServerConfig) -> tuple[Engine, str]:
     if wanted not in ENGINES:
         raise ConfigurationError(f"the {wanted} engine is not part of this installation; use --engine auto")
     return ENGINES[wanted](), "asked for"
-
-
-def once(service: Service[Any]) -> Service[Any]:
-    """Return a service that closes a connection after its first message."""
-    handler = service.handler
-    if isinstance(handler, MessageHandler):
-        return replace(service, handler=_once_message(handler))
-    if isinstance(handler, CallbackHandler):
-        return replace(service, handler=_once_callbacks(handler))
-    return service  # a conversation is one
-
-
-def _once_message(handler: MessageHandler) -> MessageHandler:
-    function = handler.function
-
-    def call(conn: Any, message: Any) -> Any:
-        return function(conn, message) if handler.takes_connection else function(message)
-
-    def first(conn: Any, message: Any) -> Any:
-        reply = call(conn, message)
-        conn.close()
-        return reply
-
-    async def first_async(conn: Any, message: Any) -> Any:
-        reply = await call(conn, message)
-        conn.close()
-        return reply
-
-    return replace(handler, function=first_async if handler.is_async else first, takes_connection=True)
-
-
-def _once_callbacks(handler: CallbackHandler) -> CallbackHandler:
-    def factory() -> Any:
-        callbacks = handler.factory()
-        on_message = callbacks.on_message
-
-        def first(conn: Any, message: Any) -> Any:
-            reply = on_message(conn, message)
-            conn.close()
-            return reply
-
-        async def first_async(conn: Any, message: Any) -> Any:
-            reply = await settled(on_message(conn, message))
-            conn.close()
-            return reply
-
-        callbacks.on_message = first_async if handler.is_async else first  # type: ignore[method-assign]
-        return callbacks
-
-    return replace(handler, factory=factory)

@@ -43,7 +43,7 @@ class LogObserver:
                 if self._access:
                     access_logger.info("closed: %s", reason, extra=_extra(event))
             case EventName.DRAINING:
-                logger.info("draining %s connections", event.fields["connections"], extra=_extra(event))
+                logger.info("draining", extra=_extra(event))
             case EventName.DATAGRAM_DROPPED:
                 logger.debug("datagram dropped: %s", event.fields["reason"], extra=_extra(event))
             case _:

@@ -15,14 +15,17 @@ from ..core.service import Service
 from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
-from .choice import choose, once, place
+from .choice import choose
 from .log import LogObserver
+from .model import once, place
 from .sockets import close_listeners, inherited_listeners, open_listeners
 
 if TYPE_CHECKING:
     from ..engines.base import Engine
 
 logger = logging.getLogger("penstock")
+
+DEFAULT_BIND = ServerConfig().bind
 
 
 class Server:
@@ -105,7 +108,11 @@ class Server:
         config = self.config
         service = place(once(self.service) if config.once else self.service, config)
         engine, reason = choose(service, config)
-        addresses = [parse_address(text) for text in config.bind]
+        inherited = inherited_listeners(os.environ, os.getpid())
+        if inherited and config.bind == DEFAULT_BIND:
+            addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
+        else:
+            addresses = [parse_address(text) for text in config.bind]
         self._loop = asyncio.get_running_loop()
         plan = Plan(
             service=service,
@@ -126,7 +133,7 @@ class Server:
             backlog=config.backlog,
             reuse_address=config.reuse_address,
             uds_mode=config.uds_mode,
-            inherited=inherited_listeners(os.environ, os.getpid()),
+            inherited=inherited,
         )
         self._listeners = listeners
         try:
