@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 
+from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
 from ..base import Clock, TimerHandle
 from ..listener import Listener
-
-# Connections taken before the established ones get their turn.
-ACCEPTS_PER_TURN = 16
-
-# EMFILE: nothing can be accepted until some connection ends, yet the listener stays readable, so a level-triggered
-# loop would spin. Stop polling it for a moment; Ranch, trio and Thousand Island all wait 100 ms. See accept(2).
-ACCEPT_BACKOFF_S = 0.1
-OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-# Linux passes errors of the new connection, which is already gone, through accept(2): take the next one.
-GONE_ALREADY = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.ENETDOWN,
-        errno.EPROTO,
-        errno.ENOPROTOOPT,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EOPNOTSUPP,
-        errno.ENETUNREACH,
-        errno.EPERM,  # a firewall rule
-    }
-)
 
 
 class Acceptor:

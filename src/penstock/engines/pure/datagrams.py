@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.events import Event, EventName
-from ...core.service import CallbackHandler, Handler, MessageHandler, settled
-from ...errors import ClosedError, LocalProtocolError, RemoteProtocolError
+from ...core.service import CallbackHandler, MessageHandler, settled
+from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
-from ..base import ConnectionBase
+from ..datagram import MAX_DATAGRAM_BYTES, MAX_QUEUED_REPLIES, READS_PER_TURN, DatagramConnection, handle
 from ..listener import Listener
 
-M = TypeVar("M")
-
-# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
-MAX_DATAGRAM_BYTES = 65536
-# Datagrams read before others get their turn.
-READS_PER_TURN = 32
-# Replies kept while the kernel's send buffer is full; more are dropped, as the network itself would.
-MAX_QUEUED_REPLIES = 256
 # Datagrams being handled by coroutines at once; above it the kernel's receive buffer holds them, or drops them.
 MAX_HANDLED_AT_ONCE = 256
-
-_ids = itertools.count(1)
 
 Emit = Callable[[Event], None]
 
@@ -126,18 +114,8 @@ class DatagramEndpoint:
             self._idle()
 
     def _handle(self, conn: DatagramConnection[Any], message: Any) -> None:
-        handler = self._handler
         try:
-            if isinstance(handler, MessageHandler):
-                function = handler.function
-                conn.answer(function(conn, message) if handler.takes_connection else function(message))
-            else:
-                callbacks = handler.factory()
-                callbacks.on_connect(conn)
-                if conn.is_open:
-                    conn.answer(callbacks.on_message(conn, message))
-                conn.close()
-                callbacks.on_close(conn, CloseReason.DONE)
+            handle(self._handler, conn, message)
         except Exception as error:
             self._failed(conn, error)
         self._emit(Event(EventName.DATAGRAM, conn, {"listener": self._listener}))
@@ -210,79 +188,3 @@ class DatagramEndpoint:
     def codec(self) -> Codec[Any]:
         """What decodes the datagrams."""
         return self._codec
-
-
-class DatagramConnection(ConnectionBase[M]):
-    """One datagram and its sender, for as long as it is being handled."""
-
-    __slots__ = ("_endpoint", "_listener", "_name", "bytes_in", "bytes_out", "close_reason", "codec", "id", "state")
-
-    is_datagram = True
-
-    def __init__(self, endpoint: DatagramEndpoint, name: Any, listener: Listener, size: int) -> None:
-        self.id = next(_ids)
-        self.codec = endpoint.codec
-        self.state = None
-        self.bytes_in = size
-        self.bytes_out = 0
-        self.close_reason = None
-        self._endpoint = endpoint
-        self._name = name
-        self._listener = listener
-
-    def __repr__(self) -> str:
-        return f"<datagram {self.id} {self.peer}>"
-
-    @property
-    def peer(self) -> Peer:
-        """Who sent the datagram."""
-        return Peer(self._name, self._listener.sock.family)
-
-    @property
-    def local(self) -> Address:
-        """Where it arrived."""
-        return self._listener.address
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a reply may still be sent."""
-        return self.close_reason is None
-
-    def answer(self, reply: M | None) -> None:
-        """Send what the handler returned, if anything."""
-        if reply is not None:
-            self._send(reply)
-
-    def post(self, message: M) -> None:
-        """Send one datagram back to the sender."""
-        if not self.is_open:
-            raise ClosedError("the connection is closed")
-        self._send(message)
-
-    def _send(self, message: M) -> None:
-        data = self.codec.encode_datagram(message)
-        self.bytes_out += len(data)
-        self._endpoint.send(data, self._name)
-
-    def close(self) -> None:
-        """Send no more."""
-        self.close_reason = self.close_reason or CloseReason.DONE
-
-    def abort(self) -> None:
-        """Send no more."""
-        self.close_reason = self.close_reason or CloseReason.ABORTED
-
-    def send_eof(self) -> None:
-        """Refuse: a datagram has no end."""
-        raise LocalProtocolError("a datagram has no end to send")
-
-    def set_codec(self, codec: Codec[Any]) -> None:
-        """Encode further replies to this datagram with another codec."""
-        self.codec = codec
-
-    def set_handler(self, handler: Handler[Any]) -> None:
-        """Refuse: no message follows."""
-        raise LocalProtocolError("no message follows a datagram")
-
-    def set_timeouts(self, **timeouts: float | None) -> None:
-        """Do nothing: a datagram waits for nobody."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from ...address import Kind
 from ...core.events import Event, EventName
 from ...core.service import AnyHandler, ConnectionHandler
 from ...reasons import CloseReason
+from ..accepting import errno_name
 from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
 from ..listener import Listener, peer_of
 from .acceptor import Acceptor
@@ -201,5 +201,4 @@ class PureServer(EngineServer):
         self._check_stopped()
 
     def _accept_failed(self, error: OSError, listener: Listener) -> None:
-        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        self._plan.emit(Event(EventName.ACCEPT_FAILED, None, {"error": name, "listener": listener}))
+        self._plan.emit(Event(EventName.ACCEPT_FAILED, None, {"error": errno_name(error), "listener": listener}))

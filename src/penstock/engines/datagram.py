@@ -1,0 +1,126 @@
+"""What a datagram is to its handler, on every engine: a conversation of one message with its sender."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final, Protocol, TypeVar
+
+from ..address import Address, Peer
+from ..codecs.base import Codec
+from ..core.service import CallbackHandler, Handler, MessageHandler
+from ..errors import ClosedError, LocalProtocolError
+from ..reasons import CloseReason
+from .base import ConnectionBase
+from .listener import Listener
+
+M = TypeVar("M")
+
+# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
+MAX_DATAGRAM_BYTES: Final = 65536
+# Datagrams read before others get their turn.
+READS_PER_TURN: Final = 32
+# Replies kept while the kernel's send buffer is full; more are dropped, as the network itself would.
+MAX_QUEUED_REPLIES: Final = 256
+
+_next_id = itertools.count(1).__next__
+
+
+class Endpoint(Protocol):
+    """Whoever reads the datagrams of one listener."""
+
+    @property
+    def codec(self) -> Codec[Any]:
+        """What decodes them."""
+
+    def send(self, data: bytes, name: Any, /) -> None:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
+
+
+class DatagramConnection(ConnectionBase[M]):
+    """One datagram and its sender, for as long as it is being handled."""
+
+    __slots__ = ("_endpoint", "_listener", "_name", "bytes_in", "bytes_out", "close_reason", "codec", "id", "state")
+
+    is_datagram = True
+
+    def __init__(self, endpoint: Endpoint, name: Any, listener: Listener, size: int) -> None:
+        self.id = _next_id()
+        self.codec = endpoint.codec
+        self.state = None
+        self.bytes_in = size
+        self.bytes_out = 0
+        self.close_reason = None
+        self._endpoint = endpoint
+        self._name = name
+        self._listener = listener
+
+    def __repr__(self) -> str:
+        return f"<datagram {self.id} {self.peer}>"
+
+    @property
+    def peer(self) -> Peer:
+        """Who sent the datagram."""
+        return Peer(self._name, self._listener.sock.family)
+
+    @property
+    def local(self) -> Address:
+        """Where it arrived."""
+        return self._listener.address
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a reply may still be sent."""
+        return self.close_reason is None
+
+    def answer(self, reply: M | None) -> None:
+        """Send what the handler returned, if anything."""
+        if reply is not None:
+            self._send(reply)
+
+    def post(self, message: M) -> None:
+        """Send one datagram back to the sender."""
+        if not self.is_open:
+            raise ClosedError("the connection is closed")
+        self._send(message)
+
+    def _send(self, message: M) -> None:
+        data = self.codec.encode_datagram(message)
+        self.bytes_out += len(data)
+        self._endpoint.send(data, self._name)
+
+    def close(self) -> None:
+        """Send no more."""
+        self.close_reason = self.close_reason or CloseReason.DONE
+
+    def abort(self) -> None:
+        """Send no more."""
+        self.close_reason = self.close_reason or CloseReason.ABORTED
+
+    def send_eof(self) -> None:
+        """Refuse: a datagram has no end."""
+        raise LocalProtocolError("a datagram has no end to send")
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Encode further replies to this datagram with another codec."""
+        self.codec = codec
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Refuse: no message follows."""
+        raise LocalProtocolError("no message follows a datagram")
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Do nothing: a datagram waits for nobody."""
+
+
+def handle(handler: MessageHandler | CallbackHandler, conn: DatagramConnection[Any], message: Any) -> None:
+    """Call a ``def`` handler for one datagram and send what it returns. Raises what the handler raises."""
+    if isinstance(handler, MessageHandler):
+        function = handler.function
+        conn.answer(function(conn, message) if handler.takes_connection else function(message))
+        return
+    callbacks = handler.factory()
+    callbacks.on_connect(conn)
+    if conn.is_open:
+        conn.answer(callbacks.on_message(conn, message))
+    conn.close()
+    callbacks.on_close(conn, CloseReason.DONE)
