@@ -18,7 +18,7 @@ def codecs(request):
     return importlib.import_module(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figure(request):
     """A function that adds a line to the figures printed at the end of the run."""
     return request.config.stash.setdefault(FIGURES, []).append
