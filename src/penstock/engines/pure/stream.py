@@ -19,13 +19,12 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...config import Limits, Timeouts
 from ...core.deadlines import Deadline, Deadlines
+from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
 from ...core.service import Handler
 from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from ...errors import (
-    BrokenError,
-    ClosedError,
     ConnectionEndedError,
     LocalProtocolError,
     RemoteProtocolError,
@@ -238,7 +237,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def connection_lost(self, exc: BaseException | None) -> None:
         """Note that the transport is gone, and why if nobody knew yet."""
         if self.close_reason is None:
-            self.close_reason = _reason_of(exc)
+            self.close_reason = reason_of(exc)
         self._become(State.CLOSED)
         self._gone = True
         self._disarm()
@@ -352,16 +351,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def _why_not(self) -> Exception:
         """Return the error for whoever uses a connection that is no longer there."""
-        reason = self.close_reason
-        if self._state is State.CLOSED or reason not in (None, CloseReason.DONE, CloseReason.DRAINED):
-            if reason in (None, CloseReason.DONE, CloseReason.DRAINED, CloseReason.ABORTED):
-                return ClosedError("the connection is closed")
-            kind = SlowPeerError if reason in (CloseReason.SLOW_CONSUMER, CloseReason.WRITE_TIMEOUT) else BrokenError
-            assert reason is not None
-            return kind(reason)
-        if self._leaving or self._leave_reason is not None:
-            return ClosedError("the connection is closing")
-        return ClosedError("EOF was already sent")
+        return why_not(self._state, self.close_reason, leaving=self._leave_reason is not None)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -534,11 +524,3 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             self.close_reason = which.value
             if not self._timed_out(which):
                 self._leave(which.value)
-
-
-def _reason_of(exc: BaseException | None) -> CloseReason:
-    if exc is None:
-        return CloseReason.ABORTED
-    if isinstance(exc, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
-        return CloseReason.RESET
-    return CloseReason.NETWORK

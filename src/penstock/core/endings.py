@@ -1,0 +1,37 @@
+"""How a connection ended, for whoever still uses it."""
+
+from __future__ import annotations
+
+from ..errors import BrokenError, ClosedError, SlowPeerError
+from ..reasons import CloseReason
+from .states import LEAVING, State
+
+# Ends that are nobody's fault: the one who goes on using the connection has closed it himself, or was told.
+_GRACEFUL = frozenset({None, CloseReason.DONE, CloseReason.DRAINED})
+_TOO_SLOW = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.WRITE_TIMEOUT})
+
+
+def why_not(state: State, reason: CloseReason | None, *, leaving: bool) -> ClosedError | BrokenError:
+    """Return the error for whoever sends or receives on a connection that does not take part any more.
+
+    Args:
+        state: The connection's.
+        reason: Why it ended or is ending, if it is.
+        leaving: It will close as soon as its handler returns.
+    """
+    if reason not in _GRACEFUL or state is State.CLOSED:
+        if reason in _GRACEFUL or reason is None or reason is CloseReason.ABORTED:
+            return ClosedError("the connection is closed")
+        return (SlowPeerError if reason in _TOO_SLOW else BrokenError)(reason)
+    if leaving or state in LEAVING:
+        return ClosedError("the connection is closing")
+    return ClosedError("EOF was already sent")
+
+
+def reason_of(error: BaseException | None) -> CloseReason:
+    """Return the reason for what the transport reported; None is our own doing."""
+    if error is None:
+        return CloseReason.ABORTED
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return CloseReason.RESET
+    return CloseReason.NETWORK
