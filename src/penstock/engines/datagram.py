@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, Final, Protocol, TypeVar
 
 from ..address import Address, Peer
@@ -12,6 +11,7 @@ from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
 from .base import ConnectionBase
 from .listener import Listener
+from .wire import next_connection_id
 
 M = TypeVar("M")
 
@@ -21,8 +21,6 @@ MAX_DATAGRAM_BYTES: Final = 65536
 READS_PER_TURN: Final = 32
 # Replies kept while the kernel's send buffer is full; more are dropped, as the network itself would.
 MAX_QUEUED_REPLIES: Final = 256
-
-_next_id = itertools.count(1).__next__
 
 
 class Endpoint(Protocol):
@@ -44,7 +42,7 @@ class DatagramConnection(ConnectionBase[M]):
     is_datagram = True
 
     def __init__(self, endpoint: Endpoint, name: Any, listener: Listener, size: int) -> None:
-        self.id = _next_id()
+        self.id = next_connection_id()
         self.codec = endpoint.codec
         self.state = None
         self.bytes_in = size

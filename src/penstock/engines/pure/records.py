@@ -8,8 +8,8 @@ import socket
 from collections import deque
 from typing import Any
 
-# One more byte than this is asked for, to tell a record that fits from one that was cut (recvmsg(2), MSG_TRUNC).
-MAX_RECORD_BYTES = 256 * 1024
+from ..wire import receive_record
+
 # Records read before other connections get their turn.
 READS_PER_TURN = 16
 
@@ -66,14 +66,11 @@ class RecordTransport(asyncio.Transport):
             if not self._reading:
                 return
             try:
-                data, _, flags, _ = self._sock.recvmsg(MAX_RECORD_BYTES)
+                data = receive_record(self._sock)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 self._force_close(error)
-                return
-            if flags & socket.MSG_TRUNC:
-                self._force_close(OSError(f"a record of more than {MAX_RECORD_BYTES} bytes was cut by the kernel"))
                 return
             if not data:
                 self.pause_reading()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import socket
-import struct
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -32,12 +29,9 @@ from ...errors import (
 )
 from ...reasons import CloseReason
 from ..base import Clock, ConnectionBase, TimerHandle
+from ..wire import next_connection_id, reset_on_close
 
 M = TypeVar("M")
-
-_ids = itertools.count(1)
-
-_LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
@@ -125,7 +119,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     _transport: asyncio.Transport
 
     def __init__(self, host: Host, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False) -> None:
-        self.id = next(_ids)
+        self.id = next_connection_id()
         self.codec = codec
         self.state = None
         self.bytes_in = self.bytes_out = 0
@@ -420,11 +414,10 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             self._transport.abort()
 
     def _reset_on_close(self) -> None:
-        """Make the kernel forget unsent output and send a reset, so that a cut is never taken for an end."""
+        """Tell the peer with a reset."""
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError):  # the peer was faster
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        if sock is not None:
+            reset_on_close(sock)
 
     def _break_off(self, error: RemoteProtocolError) -> None:
         """The peer broke the framing: what was answered before still goes out."""

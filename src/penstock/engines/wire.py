@@ -1,0 +1,45 @@
+"""Facts about sockets that every engine written in Python obeys."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from contextlib import suppress
+from typing import Final, Protocol
+
+# One record of a seqpacket connection; a longer one ends the connection.
+MAX_RECORD_BYTES: Final = 256 * 1024
+
+_LINGER_RESET: Final = struct.pack("ii", 1, 0)
+
+# Numbers connections, of every engine, from 1.
+next_connection_id = itertools.count(1).__next__
+
+
+class _Socket(Protocol):
+    """As much of a socket as is asked here; what asyncio and uvloop give as a transport's ``socket`` has it too."""
+
+    @property
+    def family(self) -> int: ...
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+
+
+def reset_on_close(sock: _Socket) -> None:
+    """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # the peer was faster
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+
+
+def receive_record(sock: socket.socket) -> bytes:
+    """Return the next record; no bytes at the end, from which an empty record cannot be told.
+
+    Raises:
+        OSError: As recvmsg(2), and when the record is too long: the kernel threw its rest away.
+    """
+    data, _, flags, _ = sock.recvmsg(MAX_RECORD_BYTES)
+    if flags & socket.MSG_TRUNC:
+        raise OSError(f"a record of more than {MAX_RECORD_BYTES} bytes was cut by the kernel")
+    return data
