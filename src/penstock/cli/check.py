@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from ..config.rendering import render_settings
-from ..server.choice import choose, place
+from ..server.choice import choose
+from ..server.model import place
 from .commands import PenstockCommand
 from .plan import make_plan, parameters, settle
 from .report import warn

@@ -13,13 +13,13 @@ from ..config.files import Document, find, read
 from ..config.sources import DEFAULT_ORIGIN, FILE_VARIABLE, Settings, load
 from ..core.service import Service
 from ..errors import ConfigurationError
+from ..server.diagnosis import max_backlog
 from ..services import Definition
 from ..services import all as all_services
 from .commands import SectionOption
 from .params import CodecSpec, RawText, click_options, codec_suggestions, given_options
 from .target import is_target, load_service, module_exists
 
-SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
 # Those whose absence lets a peer that does nothing hold a connection for ever.
 _PROTECTING: Final = ("timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
 
@@ -56,7 +56,7 @@ class Plan:
         if public and off:
             found.append(f"{', '.join(off)}: turned off on a public address, so that idle peers stay for ever")
         backlog = self.settings.by_name["backlog"]
-        limit = _somaxconn()
+        limit = max_backlog()
         if limit is not None and self.config.backlog > limit and backlog.origin != DEFAULT_ORIGIN:
             found.append(
                 f"backlog {self.config.backlog} is above the system's net.core.somaxconn, {limit}, which holds"
@@ -173,13 +173,6 @@ def _labelled(option: Option, services: Iterable[Definition]) -> Option:
 def _options() -> list[Option]:
     """Return the server's options; the codec is looked up, so that a wrong one is refused with all other mistakes."""
     return [replace(option, kind=CodecSpec()) if option.name == "codec" else option for option in options()]
-
-
-def _somaxconn() -> int | None:
-    try:
-        return int(SOMAXCONN.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 class _TargetType(RawText):
