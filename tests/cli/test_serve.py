@@ -43,7 +43,7 @@ def test_the_banner_says_where_what_how_and_what_to_try(serve):
 
     assert {f"penstock serves shout on {served.addresses[0]}", " " * 25 + served.addresses[1]} == set(lines[:2])
     assert "  codec   lines" == lines[2]
-    assert re.fullmatch(r"  engine  (pure|native): .+", lines[3])
+    assert re.fullmatch(r"  engine  (pure on (uvloop|asyncio, uvloop not being installed)|native): .+", lines[3])
     assert "  model   loop" == lines[4]
     assert f"  try:    penstock connect {served.addresses[0]} --codec lines" == lines[5]
     assert "(Press CTRL+C to quit)" == lines[6]
@@ -106,6 +106,14 @@ def test_readiness_that_nobody_reads_stops_nobody(environ, directory):
     process.terminate()
 
     assert 0 == process.wait(20)
+
+
+def test_without_uvloop_the_banner_says_so(serve, directory):
+    """Row 52: which loop runs, and why."""
+    (directory / "uvloop.py").write_text("raise ImportError('it is broken')\n")
+    log = wait_for(serve("echo", "--engine", "pure", env={"PYTHONPATH": str(directory)}), "quit)\n")
+
+    assert "  engine  pure on asyncio, uvloop not being installed: asked for\n" in log
 
 
 # -- what it warns of -------------------------------------------------------------------------------------------------
@@ -388,6 +396,14 @@ def test_a_connection_that_is_cut_at_the_drain_deadline_is_status_7(serve, direc
     with socket.create_connection((host, int(port))) as conn:
         assert b"in\n" == conn.recv(10)
         assert 7 == served.stop()
+
+
+def test_an_interrupt_before_it_serves_is_status_130(penstock, directory):
+    """Nothing was started, nothing is told."""
+    (directory / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = penstock("serve", "slow:f")
+
+    assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("unshare") is None, reason="there is no unshare here")

@@ -30,15 +30,21 @@ class Ready(Protocol):
         """Why that one."""
 
 
-def banner(server: Ready, config: ServerConfig) -> str:
-    """Write the banner: where, what, how, why, and what to try next."""
+def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
+    """Write the banner: where, what, how, why, and what to try next.
+
+    Args:
+        server: The server.
+        config: Its configuration.
+        loop: What the engine runs on, as it follows the engine's name.
+    """
     first, *others = server.addresses
     lines = [f"penstock serves {server.service.name} on {first}"]
     lines += [" " * (len(lines[0]) - len(first)) + address for address in others]
     model = config.model if config.model != "threads" else f"threads, at most {config.threads}"
     lines += [
         f"  codec   {server.service.codec.name}",
-        f"  engine  {server.engine_name}: {server.engine_reason}",
+        f"  engine  {server.engine_name}{loop}: {server.engine_reason}",
         f"  model   {model}",
         f"  try:    {try_line(first, server.service.codec.name)}",
         "(Press CTRL+C to quit)",

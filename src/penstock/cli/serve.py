@@ -72,11 +72,21 @@ def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
         if plan.config.log_format == "json":
             logger.info("ready", extra={"event": "ready", **_facts(server)})
         else:
-            log.writer.write(banner(server, plan.config))
+            log.writer.write(banner(server, plan.config, _loop(server.engine_name)))
         if print_ready:
             _print_ready(server)
 
     return run(plan.service, plan.config, on_ready=announce)
+
+
+def _loop(engine: str) -> str:
+    """Say which event loop runs, where the engine leaves a choice."""
+    import asyncio
+
+    if engine != "pure":
+        return ""
+    uses_uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+    return " on uvloop" if uses_uvloop else " on asyncio, uvloop not being installed"
 
 
 def _print_ready(server: Ready) -> None:
