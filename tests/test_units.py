@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ConfigurationError
-from penstock.units import format_duration, format_size, parse_duration, parse_size
+from penstock.units import Rate, format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,22 @@ def test_no_size_is_negative():
     """A caller's mistake, not a user's."""
     with pytest.raises(ValueError, match="not negative"):
         format_size(-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("100/s", Rate(100)), ("10/m", Rate(10, 60)), ("1/h", Rate(1, 3600)), ("5/d", Rate(5, 86400)), ("none", None)],
+)
+def test_a_rate_is_a_number_per_unit_of_time(text, rate):
+    """Written, it reads back as the same."""
+
+    assert rate == parse_rate(text)
+    assert text == format_rate(rate)
+
+
+@pytest.mark.parametrize("text", ["", "100", "0/s", "-1/s", "1.5/s", "10/ms", "10/5s", "1/s ", "9999999999/s"])
+def test_what_is_no_rate_is_refused_with_the_grammar(text):
+    """The error says what can be written."""
+
+    with pytest.raises(ConfigurationError, match=r"is not a rate: write a whole number per s, m, h or d, or none"):
+        parse_rate(text)

@@ -1,7 +1,8 @@
-"""The one grammar of sizes and durations: command line, environment, configuration file and codec specs all use it."""
+"""The one grammar of sizes, durations and rates: command line, environment, file and codec specs all use it."""
 
 import math
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
@@ -23,10 +24,29 @@ _DURATION_UNITS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 SIZE_GRAMMAR: Final = "a whole number of bytes, or one with kB, MB, GB, KiB, MiB or GiB: 512, 64KiB, 10MB"
 DURATION_GRAMMAR: Final = "a number with ms, s, m, h or d, or none: 250ms, 10s, 1.5h"
+RATE_GRAMMAR: Final = "a whole number per s, m, h or d, or none: 100/s, 10/m"
 
 # 18 digits: more than any machine holds, and int() stays linear whatever is typed.
 _SIZE: Final = re.compile(r"([0-9]{1,18})([a-z]*)", re.IGNORECASE | re.ASCII)
 _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,30})?)(ms|s|m|h|d)", re.ASCII)
+_RATE: Final = re.compile(r"([1-9][0-9]{0,8})/(s|m|h|d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often something may happen: ``count`` times at once, and that many again in every ``period_s`` seconds.
+
+    Attributes:
+        count: 1 or more.
+        period_s: Above 0.
+    """
+
+    count: int
+    period_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.count >= 1 and self.period_s > 0):
+            raise ConfigurationError(f"a rate is at least one in some time, not {self.count} in {self.period_s} s")
 
 
 def parse_size(text: str) -> int:
@@ -90,3 +110,25 @@ def format_duration(seconds: float | None) -> str:
         return f"{milliseconds}ms"
     # repr is the shortest text that reads back as this float; Decimal only writes it without an exponent.
     return f"{Decimal(repr(float(seconds))).normalize():f}s"
+
+
+def parse_rate(text: str) -> Rate | None:
+    """Read a rate, ``100/s``; ``none`` is None: no limit.
+
+    Raises:
+        ConfigurationError: ``text`` is not a rate. The problem names the grammar.
+    """
+    if text == "none":
+        return None
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(f"{text[:40]!r} is not a rate: write {RATE_GRAMMAR}")
+    return Rate(int(match[1]), _DURATION_UNITS[match[2]])
+
+
+def format_rate(rate: Rate | None) -> str:
+    """Write a rate as `parse_rate` reads it, or, over another time than s, m, h or d, with that: ``5/2500ms``."""
+    if rate is None:
+        return "none"
+    unit = next((name for name, factor in _DURATION_UNITS.items() if factor == rate.period_s), None)
+    return f"{rate.count}/{unit or format_duration(rate.period_s)}"

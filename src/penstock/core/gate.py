@@ -1,0 +1,265 @@
+"""Admission: who is let in, who is refused and how, who waits. Decisions without I/O on instants the engine tells.
+
+An engine asks `Gate.opens_at` before accept(2), which knows nobody yet; `Gate.admit` after it, when the peer is known;
+and tells `Gate.leave` when a connection that was admitted has ended. Nothing else counts connections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+from typing import Any, Final
+
+from ..address import Peer
+from ..errors import ConfigurationError
+from ..units import Rate
+from .buckets import Bucket, Buckets
+from .networks import AccessList, parse_host
+
+
+class Refusal(StrEnum):
+    """Why a peer is refused. The value is what logs, counters and ``--on-refusal`` call it."""
+
+    DENIED = "denied"  # its network, user or group may not connect
+    MEMORY = "memory"  # the process is short of memory
+    LIMIT = "limit"  # as many connections are open as may be
+    PER_PEER = "per_peer"  # as many of its address are open as may be
+    RATE = "rate"  # connections come too fast
+    PEER_RATE = "peer_rate"  # those of its address do
+    HANDSHAKES = "handshakes"  # too many others have not finished their handshake
+    DESCRIPTORS = "descriptors"  # the process has no descriptor left
+
+
+class Action(StrEnum):
+    """What a peer that is refused sees."""
+
+    RESET = "reset"  # a reset, as a firewall's reject answers
+    CLOSE = "close"  # the refusal's text, if there is one, then EOF
+    WAIT = "wait"  # nothing: its connection stays in the backlog until there is room
+
+
+# What can be known before accept(2), so that the peer can be left in the backlog. The others stand in one queue with
+# peers that would be let in, and would hold those up.
+CAN_WAIT: Final = frozenset({Refusal.MEMORY, Refusal.LIMIT, Refusal.RATE, Refusal.HANDSHAKES, Refusal.DESCRIPTORS})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a gate goes by. None is no limit.
+
+    Attributes:
+        max_connections: Open at once.
+        max_per_peer: Open at once from one address, or one network of the prefixes below. Never of Unix peers.
+        loopback_counts: Whether ``max_per_peer`` holds for peers on this machine too.
+        ipv4_prefix: Bits by which IPv4 peers are one.
+        ipv6_prefix: Bits by which IPv6 peers are one: a subscriber has 64 of them to choose from.
+        accept_rate: How often a connection is admitted.
+        accept_rate_per_peer: How often one of the same address is. Never of Unix peers.
+        max_handshakes: Admitted and not yet through their handshake.
+        access: Who may connect at all.
+        actions: What a refused peer sees, by reason; a reset where a reason is missing.
+        text: What is sent before a close.
+    """
+
+    max_connections: int | None = None
+    max_per_peer: int | None = None
+    loopback_counts: bool = True
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 64
+    accept_rate: Rate | None = None
+    accept_rate_per_peer: Rate | None = None
+    max_handshakes: int | None = None
+    access: AccessList = field(default_factory=AccessList)
+    actions: Mapping[Refusal, Action] = field(default_factory=dict)
+    text: bytes = b""
+
+    def __post_init__(self) -> None:
+        for name in ("max_connections", "max_per_peer", "max_handshakes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}: at least 1, or None for no limit")
+        for reason, action in self.actions.items():
+            if action is Action.WAIT and reason not in CAN_WAIT:
+                raise ConfigurationError(
+                    f"a peer refused for {reason} cannot wait in the backlog, where others would wait behind it: "
+                    "reset or close"
+                )
+
+    def action(self, reason: Refusal) -> Action:
+        """Return what a peer sees that is refused for ``reason``."""
+        return self.actions.get(reason, Action.RESET)
+
+
+class Gate:
+    """Counts connections and decides on new ones.
+
+    It has no lock: an engine with several threads asks it under its own.
+
+    Attributes:
+        rules: What it goes by now.
+        open: Connections that were admitted and have not left.
+        handshakes: Those of them that have not finished their handshake.
+        refused: Refusals so far, by reason.
+        shedding: Whether everybody is refused for want of memory.
+    """
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.open = 0
+        self.handshakes = 0
+        self.refused: Counter[Refusal] = Counter()
+        self.shedding = False
+        self._of_peer: dict[Hashable, int] = {}
+        self._watchers: list[Callable[[], object]] = []
+        self._make_buckets()
+
+    def _make_buckets(self) -> None:
+        rules = self.rules
+        self._bucket = None if rules.accept_rate is None else Bucket(rules.accept_rate)
+        self._buckets = None if rules.accept_rate_per_peer is None else Buckets(rules.accept_rate_per_peer)
+
+    # -- deciding ------------------------------------------------------------------------------------------------------
+
+    def opens_at(self, now: float) -> float:
+        """Return from when on connections are to be taken from the backlog.
+
+        Returns:
+            An instant, which is ``now`` or earlier when they are to be taken at once; infinity until somebody leaves
+            or the rules change. Reasons whose action is not to wait are no reason here: `admit` refuses for those.
+        """
+        rules = self.rules
+        actions = rules.actions
+        if Action.WAIT not in actions.values():
+            return now
+        for reason, full in (
+            (Refusal.MEMORY, self.shedding),
+            (Refusal.LIMIT, rules.max_connections is not None and self.open >= rules.max_connections),
+            (Refusal.HANDSHAKES, rules.max_handshakes is not None and self.handshakes >= rules.max_handshakes),
+        ):
+            if full and actions.get(reason) is Action.WAIT:
+                return inf
+        if self._bucket is not None and actions.get(Refusal.RATE) is Action.WAIT:
+            return max(now, self._bucket.ready_at())
+        return now
+
+    def admit(self, peer: Peer, now: float) -> Refusal | None:
+        """Let a peer in and count it, or say why not and count that."""
+        refusal = self._why_not(peer, now)
+        if refusal is not None:
+            self.refused[refusal] += 1
+        return refusal
+
+    def _why_not(self, peer: Peer, now: float) -> Refusal | None:
+        rules = self.rules
+        host = peer.host
+        if not (rules.access.permits(host) if host else rules.access.permits_user(peer.uid, peer.gid)):
+            return Refusal.DENIED
+        if self.shedding:
+            return Refusal.MEMORY
+        if rules.max_connections is not None and self.open >= rules.max_connections:
+            return Refusal.LIMIT
+        if rules.max_handshakes is not None and self.handshakes >= rules.max_handshakes:
+            return Refusal.HANDSHAKES
+        key = self._key(host)
+        count = 0
+        if key is not None:
+            count = self._of_peer.get(key, 0)
+            limit = rules.max_per_peer
+            if limit is not None and count >= limit and (rules.loopback_counts or not _is_loopback(host)):
+                return Refusal.PER_PEER
+        # Both before either is taken from: what one refuses costs nothing of the other.
+        if self._buckets is not None and key is not None and self._buckets.ready_at(key) > now:
+            return Refusal.PEER_RATE
+        if self._bucket is not None:
+            if self._bucket.ready_at() > now:
+                return Refusal.RATE
+            self._bucket.take(now)
+        if key is not None:
+            if self._buckets is not None:
+                self._buckets.take(key, now)
+            self._of_peer[key] = count + 1
+        self.open += 1
+        return None
+
+    def refuse(self, reason: Refusal) -> None:
+        """Count a refusal that was decided elsewhere: a process without descriptors cannot ask who is there."""
+        self.refused[reason] += 1
+
+    def leave(self, peer: Peer) -> None:
+        """A connection that was admitted has ended."""
+        self.open -= 1
+        key = self._key(peer.host)
+        if key is not None:
+            count = self._of_peer[key] - 1
+            if count:
+                self._of_peer[key] = count
+            else:
+                del self._of_peer[key]
+
+    def begin_handshake(self) -> None:
+        """A connection that was admitted begins its handshake. `end_handshake` follows, however it ends."""
+        self.handshakes += 1
+
+    def end_handshake(self) -> None:
+        """It is through, or gone."""
+        self.handshakes -= 1
+
+    def open_of(self, peer: Peer) -> int:
+        """Return how many connections of the peer's address are open; 0 for Unix peers, who are not counted."""
+        return self._of_peer.get(self._key(peer.host), 0)
+
+    def _key(self, host: str) -> Hashable:
+        """Return what a peer is counted under; None for a Unix peer, of whom there is one kind only."""
+        if not host:
+            return None
+        rules = self.rules
+        if ":" not in host:
+            # As it stands it is one address: nothing to parse for each accept.
+            return host if rules.ipv4_prefix == 32 else (4, int(parse_host(host)) >> (32 - rules.ipv4_prefix))
+        return 6, int(parse_host(host)) >> (128 - rules.ipv6_prefix)
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def set(self, **changes: Any) -> None:
+        """Change rules while connections come and go, by the field names of `Rules`: ``set(max_per_peer=15)``.
+
+        Those who are in stay. Buckets whose rate changes are full again.
+
+        Raises:
+            ConfigurationError: A name is unknown, a value is refused, or a prefix is to change: the connections that
+                are open are counted by the old one. Nothing was changed.
+        """
+        known = [spec.name for spec in dataclasses.fields(Rules)]
+        for name, value in changes.items():
+            if name not in known:
+                raise ConfigurationError(f"there is no {name}; there are {', '.join(known)}", "Gate")
+            if name.endswith("_prefix") and value != getattr(self.rules, name):
+                raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")
+        before, self.rules = self.rules, dataclasses.replace(self.rules, **changes)
+        rates = ("accept_rate", "accept_rate_per_peer")
+        if any(getattr(before, name) != getattr(self.rules, name) for name in rates):
+            self._make_buckets()
+        self.changed()
+
+    def shed(self, shedding: bool) -> None:
+        """Refuse everybody for want of memory, or do so no longer."""
+        if shedding != self.shedding:
+            self.shedding = shedding
+            self.changed()
+
+    def watch(self, watcher: Callable[[], object]) -> None:
+        """Have ``watcher`` called whenever `opens_at` may say something else, except for a connection that left."""
+        self._watchers.append(watcher)
+
+    def changed(self) -> None:
+        """Tell the watchers."""
+        for watcher in self._watchers:
+            watcher()
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"

@@ -1,0 +1,262 @@
+"""Admission, as decisions on peers and instants that are told: exact counts, one reason each, nothing lost."""
+
+import socket
+import struct
+from collections import Counter
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from penstock.address import Peer
+from penstock.core.gate import CAN_WAIT, Action, Gate, Refusal, Rules
+from penstock.core.networks import AccessList
+from penstock.errors import ConfigurationError
+from penstock.units import Rate
+
+NOW = 1000.0
+
+
+def ipv4(host, port=1):
+    return Peer((host, port), socket.AF_INET)
+
+
+def ipv6(host, port=1):
+    return Peer((host, port, 0, 0), socket.AF_INET6)
+
+
+def unix(uid=0, gid=0):
+    return Peer("", socket.AF_UNIX, struct.pack("=iII", 1, uid, gid))
+
+
+def outcome(gate, *peers):
+    return [gate.admit(peer, NOW) for peer in peers]
+
+
+def test_a_gate_without_rules_lets_everybody_in():
+    """And counts them all the same."""
+    gate = Gate()
+
+    assert [None, None, None] == outcome(gate, ipv4("192.0.2.1"), ipv6("2001:db8::1"), unix())
+    assert 3 == gate.open
+    assert NOW == gate.opens_at(NOW)
+
+
+def test_exactly_so_many_get_in_and_the_next_one_when_one_has_left():
+    """The limit is a number, not a hint (T-25: overshoot 0)."""
+    gate = Gate(Rules(max_connections=3))
+
+    assert [None, None, None, Refusal.LIMIT, Refusal.LIMIT] == outcome(gate, *[ipv4("192.0.2.1")] * 5)
+    gate.leave(ipv4("192.0.2.1"))
+    assert [None, Refusal.LIMIT] == outcome(gate, *[ipv4("192.0.2.2")] * 2)
+    assert {Refusal.LIMIT: 3} == gate.refused
+
+
+@pytest.mark.parametrize(
+    ("same", "other"),
+    [
+        ([ipv4("192.0.2.1", 1), ipv4("192.0.2.1", 2)], ipv4("192.0.2.2")),
+        ([ipv4("192.0.2.1"), ipv6("::ffff:192.0.2.1")], ipv6("::ffff:192.0.2.2")),
+        ([ipv6("2001:db8::1"), ipv6("2001:db8::ffff:2")], ipv6("2001:db8:0:1::1")),
+        ([ipv6("fe80::1"), Peer(("fe80::2", 1, 0, 1), socket.AF_INET6)], ipv6("fe80:0:0:1::1")),
+    ],
+)
+def test_a_peer_is_its_ipv4_address_or_its_ipv6_network(same, other):
+    """One IPv4 address whatever it is dressed in; 64 bits of an IPv6 one (T-26)."""
+    gate = Gate(Rules(max_per_peer=1))
+
+    assert [None, Refusal.PER_PEER, None] == outcome(gate, *same, other)
+
+
+def test_prefixes_can_be_set():
+    """Wider networks count as one where the operator says so, narrower ones as many."""
+    gate = Gate(Rules(max_per_peer=1, ipv4_prefix=24, ipv6_prefix=128))
+
+    assert [None, Refusal.PER_PEER, None] == outcome(gate, ipv4("192.0.2.1"), ipv4("192.0.2.9"), ipv4("192.0.3.1"))
+    assert [None, None] == outcome(gate, ipv6("2001:db8::1"), ipv6("2001:db8::2"))
+
+
+def test_unix_peers_are_not_counted_by_address():
+    """They have none: a proxy on this machine is one of them, and stands for all of its clients."""
+    gate = Gate(Rules(max_per_peer=1, accept_rate_per_peer=Rate(1, 60.0)))
+
+    assert [None] * 5 == outcome(gate, *[unix()] * 5)
+
+
+def test_loopback_peers_are_spared_where_the_rule_says_so():
+    """The limit that nobody asked for must not stop a proxy or a test on this machine."""
+    gate = Gate(Rules(max_per_peer=1, loopback_counts=False))
+
+    assert [None] * 6 == outcome(gate, *[ipv4("127.0.0.1"), ipv6("::1"), ipv6("::ffff:127.0.0.5")] * 2)
+    assert [None, Refusal.PER_PEER] == outcome(gate, *[ipv4("192.0.2.1")] * 2)
+
+
+def test_who_may_not_connect_is_refused_before_anything_else_is_looked_at():
+    """A stranger learns nothing about how full the server is."""
+    gate = Gate(Rules(max_connections=1, access=AccessList(deny=["192.0.2.0/24", "uid:7"])))
+
+    assert [None] == outcome(gate, ipv4("198.51.100.1"))
+    assert [Refusal.DENIED, Refusal.DENIED] == outcome(gate, ipv4("192.0.2.1"), unix(uid=7))
+    assert [Refusal.LIMIT] == outcome(gate, unix(uid=8))
+
+
+def test_the_accept_rate_is_a_burst_and_then_an_even_flow():
+    """Two a second: two at once, one more after half a second."""
+    gate = Gate(Rules(accept_rate=Rate(2)))
+
+    assert [None, None, Refusal.RATE] == outcome(gate, *[ipv4("192.0.2.1")] * 3)
+    assert Refusal.RATE is gate.admit(ipv4("192.0.2.1"), NOW + 0.4)
+    assert gate.admit(ipv4("192.0.2.1"), NOW + 0.5) is None
+
+
+def test_a_peer_over_its_own_rate_uses_up_nothing_of_the_others():
+    """One flooding address does not empty the bucket of all."""
+    gate = Gate(Rules(accept_rate=Rate(3), accept_rate_per_peer=Rate(1)))
+
+    assert [None] + [Refusal.PEER_RATE] * 10 == outcome(gate, *[ipv4("192.0.2.1")] * 11)
+    assert [None, None, Refusal.RATE] == outcome(gate, *[ipv4(f"192.0.2.{host}") for host in (2, 3, 4)])
+
+
+def test_handshakes_that_are_not_over_are_limited():
+    """Whoever connects and says nothing takes none of the places of those who speak."""
+    gate = Gate(Rules(max_handshakes=1))
+    gate.admit(ipv4("192.0.2.1"), NOW)
+    gate.begin_handshake()
+
+    assert [Refusal.HANDSHAKES] == outcome(gate, ipv4("192.0.2.2"))
+    gate.end_handshake()
+    assert [None] == outcome(gate, ipv4("192.0.2.2"))
+
+
+def test_a_gate_that_sheds_lets_nobody_in_until_it_does_no_longer():
+    """Memory decides for all; the watchers hear of both changes, once each."""
+    gate, heard = Gate(), []
+    gate.watch(lambda: heard.append(gate.shedding))
+    gate.shed(True)
+    gate.shed(True)
+
+    assert [Refusal.MEMORY] == outcome(gate, ipv4("192.0.2.1"))
+    gate.shed(False)
+    assert [None] == outcome(gate, ipv4("192.0.2.1"))
+    assert [True, False] == heard
+
+
+@pytest.mark.parametrize(
+    ("reason", "rules", "fill"),
+    [
+        (Refusal.LIMIT, {"max_connections": 1}, lambda gate: gate.admit(ipv4("192.0.2.1"), NOW)),
+        (Refusal.HANDSHAKES, {"max_handshakes": 1}, Gate.begin_handshake),
+        (Refusal.MEMORY, {}, lambda gate: gate.shed(True)),
+    ],
+)
+def test_with_wait_the_gate_stays_shut_until_there_is_room(reason, rules, fill):
+    """And with any other action it is open, so that those who come can be refused."""
+    waiting = Gate(Rules(actions={reason: Action.WAIT}, **rules))
+    refusing = Gate(Rules(**rules))
+    for gate in (waiting, refusing):
+        assert NOW == gate.opens_at(NOW)
+        fill(gate)
+
+    assert float("inf") == waiting.opens_at(NOW)
+    assert NOW == refusing.opens_at(NOW)
+
+
+def test_with_wait_the_gate_says_when_the_rate_allows_the_next():
+    """So that an engine sets one timer and does not poll."""
+    gate = Gate(Rules(accept_rate=Rate(2, 10.0), actions={Refusal.RATE: Action.WAIT}))
+    outcome(gate, ipv4("192.0.2.1"), ipv4("192.0.2.1"))
+
+    assert pytest.approx(NOW + 5.0) == gate.opens_at(NOW)
+    assert NOW + 6.0 == gate.opens_at(NOW + 6.0)
+
+
+@pytest.mark.parametrize("reason", sorted(set(Refusal) - CAN_WAIT))
+def test_who_is_known_only_after_accept_cannot_wait(reason):
+    """The backlog is one queue: whoever waits in it holds up all behind."""
+    with pytest.raises(ConfigurationError, match="cannot wait in the backlog"):
+        Rules(actions={reason: Action.WAIT})
+
+
+@pytest.mark.parametrize("name", ["max_connections", "max_per_peer", "max_handshakes"])
+def test_a_limit_of_none_at_all_is_refused(name):
+    """Zero looks like "off" and would mean "nobody"."""
+    with pytest.raises(ConfigurationError, match=f"{name} is 0: at least 1, or None for no limit"):
+        Rules(**{name: 0})
+
+
+def test_rules_change_while_connections_are_open():
+    """Those who are in stay and count; the next one meets the new rule."""
+    gate, told = Gate(), []
+    gate.watch(lambda: told.append(gate.rules.max_per_peer))
+    outcome(gate, *[ipv4("192.0.2.1")] * 3)
+    gate.set(max_per_peer=3)
+
+    assert [Refusal.PER_PEER, None] == outcome(gate, ipv4("192.0.2.1"), ipv4("192.0.2.2"))
+    gate.set(max_per_peer=None)
+    assert [None] == outcome(gate, ipv4("192.0.2.1"))
+    assert [3, None] == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"max_conections": 1}, "there is no max_conections; there are max_connections, max_per_peer"),
+        ({"max_connections": 0}, "at least 1"),
+        ({"ipv4_prefix": 24}, "ipv4_prefix is set at the start"),
+    ],
+)
+def test_a_wrong_change_changes_nothing(changes, problem):
+    """All or nothing, and the error says why."""
+    gate = Gate(Rules(max_per_peer=5))
+    with pytest.raises(ConfigurationError, match=problem):
+        gate.set(max_per_peer=6, **changes)
+
+    assert 5 == gate.rules.max_per_peer
+
+
+HOSTS = st.sampled_from(["192.0.2.1", "192.0.2.2", "127.0.0.1", "2001:db8::1", "2001:db8::2", ""])
+
+
+class Crowd(RuleBasedStateMachine):
+    """People come, leave and are refused in any order; an independent count goes along."""
+
+    inside = Bundle("inside")
+
+    def __init__(self):
+        super().__init__()
+        self.gate = Gate(Rules(max_connections=6, max_per_peer=3))
+        self.counts = Counter()
+        self.refused = 0
+
+    @rule(target=inside, host=HOSTS)
+    def come(self, host):
+        peer = unix() if not host else ipv6(host) if ":" in host else ipv4(host)
+        key = "2001:db8::/64" if ":" in host else host
+        full = self.counts.total() >= 6 or (host and self.counts[key] >= 3)
+        refusal = self.gate.admit(peer, NOW)
+
+        assert bool(full) is (refusal is not None)
+        if refusal is not None:
+            self.refused += 1
+            return None
+        self.counts[key] += 1
+        return peer, key
+
+    @rule(entry=consumes(inside))
+    def go(self, entry):
+        if entry is not None:
+            peer, key = entry
+            self.gate.leave(peer)
+            self.counts[key] -= 1
+
+    @invariant()
+    def counts_agree(self):
+        assert self.counts.total() == self.gate.open
+        assert self.refused == self.gate.refused.total()
+        assert self.counts["192.0.2.1"] == self.gate.open_of(ipv4("192.0.2.1"))
+        assert self.counts["2001:db8::/64"] == self.gate.open_of(ipv6("2001:db8::9"))
+        # Nobody who has left is remembered.
+        assert len([key for key, count in self.counts.items() if count and key]) == len(self.gate._of_peer)
+
+
+test_counts_are_exact_whoever_comes_and_goes = Crowd.TestCase
