@@ -1,5 +1,6 @@
 """T-08: our decoders against others that share no line with them, on inputs that are right, nearly right and random."""
 
+import datetime as dt
 import io
 import json
 import os
@@ -36,8 +37,9 @@ def mutate(chance, wire):
 def ours(codec, wire):
     """The messages, and whether more is waited for or the rest is refused."""
     decoded = decode_chunks(codec, [wire], eof=False)
-    # The msgpack package waits for what is longer than its buffer may get, and refuses only then.
-    waits = decoded.error is None or (codec.name == "msgpack" and decoded.reason == CloseReason.FRAME_TOO_LARGE)
+    # The other two wait for a frame that cannot be within the limit, instead of refusing it on its header.
+    too_large = decoded.reason == CloseReason.FRAME_TOO_LARGE
+    waits = decoded.error is None or (too_large and codec.name in ("msgpack", "resp"))
     return decoded.messages, MORE if waits else REFUSED
 
 
@@ -156,7 +158,7 @@ def read_resp2(wire):
             raise LookupError(first)
         if first not in (b"$", b"*"):
             raise ValueError(first) if first else IncompleteError
-        size = int(line(file, rb"(-1|0|[1-9][0-9]{0,2})"))
+        size = int(line(file, rb"(-1|0|[1-9][0-9]{0,18})"))
         if size == -1:
             return None
         if first == b"*":
@@ -243,6 +245,9 @@ def same_form(value):
     match value:
         case msgspec.msgpack.Ext():
             return ("ext", value.code, bytes(value.data))
+        case dt.datetime():
+            # Of what is under a microsecond one cuts and the other rounds.
+            return value.replace(microsecond=0).isoformat()
         case list() | tuple():
             return [same_form(item) for item in value]
         case dict():
