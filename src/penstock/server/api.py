@@ -49,6 +49,7 @@ def run(
     bind: str | Sequence[str] = "tcp://127.0.0.1:9000",
     codec: Codec[Any] | str | None = None,
     on_ready: Callable[[Server], None] | None = None,
+    observers: Iterable[Observer] = (),
     **options: Any,
 ) -> ExitStatus:
     """Serve in a loop of its own until SIGTERM or Ctrl-C. Blocks.
@@ -58,17 +59,19 @@ def run(
         bind: One address or several.
         codec: In place of the service's own.
         on_ready: Called once it serves.
+        observers: Told of every event.
         options: The other fields of `ServerConfig`.
 
     Returns:
-        ``OK``, or ``DRAIN_TIMEOUT`` when connections had to be cut at the drain deadline.
+        ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
 
     Raises:
         ApplicationError: The target is no handler.
         ConfigurationError: An option is wrong.
         BindError: An address cannot be listened on.
     """
-    return _run(as_service(target, codec=codec), _config(bind, options), on_ready=on_ready)
+    service = as_service(target, codec=codec)
+    return _run(service, _config(bind, options), on_ready=on_ready, observers=observers)
 
 
 def _config(bind: str | Sequence[str], options: dict[str, Any]) -> ServerConfig:

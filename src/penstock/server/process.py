@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..config import ServerConfig
+from ..core.events import Observer
 from ..core.service import Service
 from ..errors import ExitStatus
 from .server import Server
@@ -16,26 +17,32 @@ from .server import Server
 logger = logging.getLogger("penstock")
 
 
-def run(service: Service[Any], config: ServerConfig, *, on_ready: Callable[[Server], None] | None = None) -> ExitStatus:
+def run(
+    service: Service[Any],
+    config: ServerConfig,
+    *,
+    on_ready: Callable[[Server], None] | None = None,
+    observers: Iterable[Observer] = (),
+) -> ExitStatus:
     """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
 
     Args:
         service: What to serve.
         config: How.
         on_ready: Called once it serves.
+        observers: Told of every event.
 
     Returns:
-        ``OK``, or ``DRAIN_TIMEOUT`` when connections had to be cut at the drain deadline.
+        ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
 
     Raises:
         ConfigurationError, BindError: As `Server.start`. Nothing was served.
     """
     with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
-        return runner.run(_serve(service, config, on_ready))
+        return runner.run(_serve(Server(service, config, observers=observers), on_ready))
 
 
-async def _serve(service: Service[Any], config: ServerConfig, on_ready: Callable[[Server], None] | None) -> ExitStatus:
-    server = Server(service, config)
+async def _serve(server: Server, on_ready: Callable[[Server], None] | None) -> ExitStatus:
     loop = asyncio.get_running_loop()
     signalled = 0
 
@@ -55,7 +62,7 @@ async def _serve(service: Service[Any], config: ServerConfig, on_ready: Callable
         await server.wait_stopped()
     finally:
         restore()
-    return ExitStatus.OK if server.drained_in_time else ExitStatus.DRAIN_TIMEOUT
+    return ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK
 
 
 def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from ..core.service import Service
 from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
+from ..reasons import CloseReason
 from .choice import choose
 from .log import LogObserver
 from .model import once, place
@@ -92,9 +93,9 @@ class Server:
         return () if self._at_work is None else self._at_work.connections
 
     @property
-    def drained_in_time(self) -> bool:
-        """Whether no connection had to be cut at the drain deadline."""
-        return not self.stats.closed["drain_timeout"]
+    def cut_off(self) -> int:
+        """How many connections were cut because the server ended: at the drain deadline, or by `stop`."""
+        return self.stats.closed[CloseReason.DRAIN_TIMEOUT] + self.stats.closed[CloseReason.STOPPED]
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,128 @@
+"""Serving as the whole purpose of a process: signals and exit status."""
+
+import os
+import signal
+import socket
+import threading
+
+import pytest
+
+import penstock
+from penstock.config import Timeouts
+from penstock.errors import ExitStatus
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of this kind are a thing of Unix")
+
+
+@penstock.on_message(codec="lines")
+def echo(message: bytes) -> bytes:
+    return message
+
+
+@pytest.fixture
+def handlers_untouched():
+    """The signal handlers after the test are those before it."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def in_a_thread(work):
+    """Run ``work(server)`` beside the server; a function for ``on_ready``."""
+    threads = []
+
+    def on_ready(server):
+        thread = threading.Thread(target=work, args=(list(server.addresses),))
+        threads.append(thread)
+        thread.start()
+
+    return on_ready, threads
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_and_the_status_is_ok(number, handlers_untouched):
+    """Ctrl-C and SIGTERM: what was received is answered, then everything is closed."""
+    received = []
+
+    def peer(addresses):
+        host, port = addresses[0].removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(b"hello\n")
+            received.append(sock.recv(100))
+            os.kill(os.getpid(), number)
+            received.append(sock.recv(100))
+
+    on_ready, threads = in_a_thread(peer)
+    status = penstock.run(echo, bind="tcp://127.0.0.1:0", on_ready=on_ready)
+    threads[0].join()
+
+    assert (ExitStatus.OK, [b"hello\n", b""]) == (status, received)
+
+
+def test_a_second_signal_stops_at_once(handlers_untouched):
+    """A handler that does not end is cut off by the second signal, however long the drain may take."""
+    entered = threading.Event()
+    seen = []
+
+    @penstock.on_connection
+    async def stuck(conn):
+        import asyncio
+
+        entered.set()
+        await asyncio.Event().wait()
+
+    def peer(addresses):
+        host, port = addresses[0].removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            entered.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                seen.append(sock.recv(100))
+            except ConnectionResetError:
+                seen.append("reset")
+
+    on_ready, threads = in_a_thread(peer)
+    status = penstock.run(
+        stuck,
+        bind="tcp://127.0.0.1:0",
+        on_ready=on_ready,
+        timeouts=Timeouts(drain_s=None),
+        observers=[SecondSignal()],
+    )
+    threads[0].join()
+
+    assert (ExitStatus.DRAIN_TIMEOUT, ["reset"]) == (status, seen)
+
+
+class SecondSignal:
+    """Sends it when the first has begun the drain: two that are sent together may arrive as one."""
+
+    def observe(self, event, /):
+        if event.name == "draining":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_cutting_somebody_at_the_drain_deadline_shows_in_the_status(handlers_untouched):
+    """Exit status 7: stopped, but connections were cut."""
+    entered = threading.Event()
+
+    @penstock.on_connection
+    async def stuck(conn):
+        import asyncio
+
+        entered.set()
+        await asyncio.Event().wait()
+
+    def peer(addresses):
+        host, port = addresses[0].removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            entered.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(ConnectionResetError):
+                sock.recv(100)
+
+    on_ready, threads = in_a_thread(peer)
+    status = penstock.run(stuck, bind="tcp://127.0.0.1:0", on_ready=on_ready, timeouts=Timeouts(drain_s=0.0))
+    threads[0].join()
+
+    assert ExitStatus.DRAIN_TIMEOUT == status

@@ -1,0 +1,185 @@
+"""A server's life: start, facts, suspend, drain, stop."""
+
+import asyncio
+import socket
+
+import pytest
+
+import penstock
+from penstock.core.events import EventName
+from penstock.errors import BindError, ConfigurationError
+
+
+@penstock.on_message(codec="lines")
+def echo(message: bytes) -> bytes:
+    return message
+
+
+class Record:
+    """An observer that keeps the names of events."""
+
+    def __init__(self):
+        self.names = []
+
+    def observe(self, event, /):
+        self.names.append(event.name)
+
+
+async def talk(address, *messages):
+    async with await penstock.connect(address, codec="lines") as conn:
+        for message in messages:
+            await conn.send(message)
+        return [await conn.receive() for _ in messages]
+
+
+async def test_a_server_serves_from_the_start_of_its_block_to_its_end():
+    """Port 0 becomes a port; after the block nothing listens there."""
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0", engine="pure") as server:
+        (address,) = server.addresses
+
+        assert [b"a", b"b"] == await talk(address, b"a", b"b")
+        assert "pure" == server.engine_name
+    with pytest.raises(penstock.ConnectError):
+        await penstock.connect(address)
+
+    assert [] == server.addresses
+
+
+async def test_several_addresses_serve_one_service(tmp_path):
+    """Streams, records and datagrams at once."""
+    binds = [
+        "tcp://127.0.0.1:0",
+        "udp://127.0.0.1:0",
+        f"unix:{tmp_path}/stream",
+        f"unix+dgram:{tmp_path}/dgram",
+        f"unix+seqpacket:{tmp_path}/records",
+    ]
+    async with penstock.serve(echo, bind=binds) as server:
+        replies = [await talk(address, b"hello") for address in server.addresses]
+
+    assert [[b"hello"]] * 5 == replies
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_an_address_that_cannot_be_had_leaves_nothing_open(tmp_path):
+    """All or none: what was opened before it is closed and removed again."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = penstock.serve(echo, bind=[f"unix:{tmp_path}/first", f"tcp://127.0.0.1:{port}"])
+        with pytest.raises(BindError):
+            await server.start()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_conversation_is_refused_on_an_address_without_connections():
+    """Said at the start, in one sentence that says what to use instead."""
+
+    @penstock.on_connection
+    async def conversation(conn):
+        """Never called."""
+
+    with pytest.raises(ConfigurationError) as caught:
+        await penstock.serve(conversation, bind="udp://127.0.0.1:0").start()
+
+    assert (
+        "conversation needs connections, and udp://127.0.0.1:0 has none: use tcp://, unix: or unix+seqpacket:"
+        == str(caught.value)
+    )
+
+
+async def test_counts_and_waits_are_facts():
+    """`wait_connections` returns when it is so; `stats` has counted it."""
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0") as server:
+        conns = [await penstock.connect(server.addresses[0]) for _ in range(3)]
+        await server.wait_connections(3)
+
+        assert 3 == server.stats.accepted
+
+        for conn in conns:
+            conn.close()
+            await conn.wait_closed()
+        await server.wait_connections(0)
+
+        assert {"peer_closed": 3} == dict(server.stats.closed)
+
+
+async def test_a_suspended_server_leaves_new_connections_in_the_backlog():
+    """The kernel completes the handshake; the server answers when it is resumed."""
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0") as server:
+        server.suspend()
+        server.suspend()
+        conn = await penstock.connect(server.addresses[0])
+        await conn.send(b"waiting")
+
+        assert 0 == server.stats.accepted
+
+        server.resume()
+
+        assert b"waiting" == await conn.receive()
+
+        conn.close()
+        await conn.wait_closed()
+
+
+async def test_events_come_in_the_order_of_a_life():
+    """From listening to stopped, each once."""
+    record = Record()
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0", observers=[record]) as server:
+        await talk(server.addresses[0], b"x")
+        await server.wait_until(lambda server: server.stats.closed.total() == 1)
+
+    assert [
+        EventName.LISTENING,
+        EventName.ACCEPTED,
+        EventName.CLOSED,
+        EventName.DRAINING,
+        EventName.STOPPED,
+    ] == record.names
+
+
+async def test_leaving_the_block_by_an_exception_stops_at_once():
+    """Nobody waits for a drain that an error has overtaken."""
+    entered = asyncio.Event()
+
+    @penstock.on_connection
+    async def stuck(conn):
+        entered.set()
+        await asyncio.Event().wait()
+
+    server = penstock.serve(stuck, bind="tcp://127.0.0.1:0")
+    with pytest.raises(ZeroDivisionError):
+        async with server:
+            conn = await penstock.connect(server.addresses[0])
+            await entered.wait()
+            raise ZeroDivisionError
+
+    assert {"stopped": 1} == dict(server.stats.closed)
+
+    conn.abort()
+    await conn.wait_closed()
+
+
+async def test_once_serves_one_message_and_stops():
+    """One-to-one: the reply is sent, the connection closed, the server stopped."""
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0", once=True) as server:
+        conn = await penstock.connect(server.addresses[0])
+        await conn.send(b"first")
+        await conn.send(b"second")
+
+        assert [b"first"] == [message async for message in conn]
+
+        conn.close()
+        await server.wait_stopped()
+
+    assert {"done": 1} == dict(server.stats.closed)
+
+
+async def test_a_wrong_option_is_refused_before_anything_is_opened():
+    """By name, with what is allowed."""
+    with pytest.raises(ConfigurationError):
+        penstock.serve(echo, bind="tcp://127.0.0.1:0", backlog=-1)
+    with pytest.raises(TypeError):
+        penstock.serve(echo, bind="tcp://127.0.0.1:0", backlogg=1)
