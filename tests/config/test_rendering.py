@@ -34,7 +34,7 @@ def test_what_is_shown_configures_the_same():
 
 
 def test_the_table_in_the_documentation_is_the_generated_one():
-    """``python -m penstock.config docs/configuration.md`` makes it."""
+    """``make docs-tables`` makes it."""
     page = DOCUMENT.read_text(encoding="utf-8")
 
     assert update_table(page, options()) == page

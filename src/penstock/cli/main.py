@@ -10,6 +10,7 @@ from typing import Final, TextIO
 
 import click
 
+from .. import __version__
 from ..errors import ExitStatus
 from .commands import COMPLETION_VARIABLE, CommandGroup, Run
 from .report import report, usage
@@ -29,9 +30,7 @@ _COMMANDS: Final = {
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 RUF100  # click's call
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"penstock {version('penstock')}")
+        click.echo(f"penstock {__version__}")
         ctx.exit()
 
 

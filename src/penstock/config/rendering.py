@@ -7,7 +7,7 @@ from .kinds import Flag
 from .options import Option
 from .sources import ORDER, Settings
 
-TABLE_START: Final = "<!-- options: made by `python -m penstock.config` -->\n"
+TABLE_START: Final = "<!-- options: made by `make docs-tables` -->\n"
 TABLE_END: Final = "<!-- end of options -->"
 
 
