@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from penstock_echo import parser, start
+from penstock_echo import parser, start  # type: ignore[import-not-found]  # beside this file, as a script finds it
 
 EXAMPLE = Path(__file__).parents[2] / "examples/kv.py"
 
