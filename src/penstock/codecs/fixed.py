@@ -57,7 +57,7 @@ class Fixed(BytesCodec):
         Raises:
             LocalProtocolError, TypeError: As `encode`, for one of them.
         """
-        if set(map(type, messages)) == {bytes} and set(map(len, messages)) == {self.size}:
+        if self._are_plain(messages) and set(map(len, messages)) == {self.size}:
             return b"".join(messages)
         return super().encode_many(messages)
 

@@ -135,19 +135,13 @@ class LengthPrefixed(BytesCodec):
         Raises:
             LocalProtocolError, TypeError: As `encode`, for one of them.
         """
-        # Only of plain bytes is len() surely the number of bytes; whatever is unusual is looked at one by one.
-        if self._message_at == self.size and set(map(type, messages)) == {bytes}:
-            lengths = [len(message) - self.adjustment for message in messages]
-            if min(lengths) >= 0 and max(lengths) <= min(
-                self.max_frame_bytes - self.adjustment, (1 << 8 * self.size) - 1
-            ):
-                size, byteorder = self.size, self.byteorder
-                return b"".join(
-                    [
-                        length.to_bytes(size, byteorder) + message
-                        for length, message in zip(lengths, messages, strict=True)
-                    ]
-                )
+        size, byteorder, adjustment = self.size, self.byteorder, self.adjustment
+        if self._message_at == size and self._are_plain(messages):
+            lengths = [len(message) - adjustment for message in messages]
+            if min(lengths) >= 0 and max(lengths) < 1 << 8 * size:
+                pairs = zip(lengths, messages, strict=True)
+                return b"".join([length.to_bytes(size, byteorder) + message for length, message in pairs])
+        # A header, or something unusual: look at each.
         return super().encode_many(messages)
 
     def _refuse(self, body: int) -> RemoteProtocolError:

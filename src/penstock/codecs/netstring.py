@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import BadFrameError, BadLengthError, FrameTooLongError, RemoteProtocolError
 from .base import DEFAULT_MAX_FRAME_BYTES, NEED_DATA, Buffer, NeedData
 from .octets import BytesCodec
@@ -80,6 +82,16 @@ class Netstring(BytesCodec):
             messages.append(data[start:end])
             at = end + 1
         return messages, at
+
+    def encode_many(self, messages: Sequence[bytes]) -> bytes:
+        """Put a length before each message and a comma after it.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`, for one of them.
+        """
+        if not self._are_plain(messages):
+            return super().encode_many(messages)
+        return b"".join([b"%d:%b," % (len(message), message) for message in messages])
 
     def _read_length(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
         """Read the length at ``data[at:]``, and where the message begins: 0 when the colon has not arrived.

@@ -69,6 +69,10 @@ class BytesCodec(Codec[bytes]):
             raise LocalProtocolError(f"message of {len(message)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
         return message
 
+    def _are_plain(self, messages: Sequence[bytes]) -> bool:
+        """Whether each message is bytes and within ``max_frame_bytes``, so that it needs no look of its own."""
+        return set(map(type, messages)) == {bytes} and max(map(len, messages)) <= self.max_frame_bytes
+
     def _all_fit(self, messages: Sequence[bytes], total: int) -> bool:
         """Whether each message is within ``max_frame_bytes``, given their ``total`` size in bytes."""
         if total <= self.max_frame_bytes:

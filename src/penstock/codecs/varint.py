@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ..errors import BadLengthError, FrameTooLongError
@@ -43,6 +44,9 @@ def write_varint(value: int) -> bytes:
         value >>= 7
     groups.append(value)
     return bytes(groups)
+
+
+_SHORT: Final = tuple(bytes((size,)) for size in range(128))
 
 
 class Varint(BytesCodec):
@@ -111,3 +115,18 @@ class Varint(BytesCodec):
             messages.append(data[start:end])
             at = end
         return messages, at
+
+    def encode_many(self, messages: Sequence[bytes]) -> bytes:
+        """Put a length before each message.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`, for one of them.
+        """
+        if not self._are_plain(messages):
+            return super().encode_many(messages)
+        return b"".join(
+            [
+                (_SHORT[len(message)] if len(message) < 128 else write_varint(len(message))) + message
+                for message in messages
+            ]
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, Literal
 
 from ...errors import FrameTooLongError, LocalProtocolError, RemoteProtocolError
@@ -15,8 +14,7 @@ from .write import write_value
 # As Redis limits them (PROTO_INLINE_MAX_SIZE).
 MAX_INLINE_BYTES: Final = 64 * 1024
 
-_ARRAY: Final = re.compile(rb"\*(0|[1-9][0-9]{0,5})\r\n")
-_BULK: Final = re.compile(rb"\$(0|[1-9][0-9]{0,7})\r\n")
+_COUNTS: Final = {b"*%d" % count: count for count in range(64)}
 
 
 class Resp(Codec[Any]):
@@ -96,26 +94,21 @@ class Resp(Codec[Any]):
         Raises:
             RemoteProtocolError: As `decode`, for the first one.
         """
-        messages: list[Any] = []
-        message: Any
-        at = 0
+        messages, at = self._read_commands(data, limit)
         size = len(data)
         while len(messages) < limit and at < size:
-            message, end = self._read_command(data, at)
-            if not end:
-                try:
-                    if self.inline and data[at] not in KNOWN_TYPES:
-                        end, _ = self._find_inline_end(data, at, None)
-                    else:
-                        end, _ = find_end(data, at, None, self.max_frame_bytes, self.max_depth)
-                    if not end:
-                        break
-                    message = self._parse(data[at:end])
-                except RemoteProtocolError:
-                    if not messages:
-                        raise
+            try:
+                if self.inline and data[at] not in KNOWN_TYPES:
+                    end, _ = self._find_inline_end(data, at, None)
+                else:
+                    end, _ = find_end(data, at, None, self.max_frame_bytes, self.max_depth)
+                if not end:
                     break
-            messages.append(message)
+                messages.append(self._parse(data[at:end]))
+            except RemoteProtocolError:
+                if not messages:
+                    raise
+                break
             at = end
         return messages, at
 
@@ -132,21 +125,30 @@ class Resp(Codec[Any]):
             raise FrameTooLongError(None, last + 1 - start)
         return line_end + 1, len(data)
 
-    def _read_command(self, data: bytes, start: int) -> tuple[list[bytes] | None, int]:
-        """Read a whole array of bulk strings at ``data[start:]``; None and 0 for anything else, right or wrong."""
-        header = _ARRAY.match(data, start)
-        if header is None:
-            return None, 0
-        arguments = []
-        at = header.end()
-        for _ in range(int(header[1])):
-            bulk = _BULK.match(data, at)
-            if bulk is None:
-                return None, 0
-            begin = bulk.end()
-            end = begin + int(bulk[1])
-            if data[end : end + 2] != b"\r\n":
-                return None, 0
-            arguments.append(data[begin:end])
-            at = end + 2
-        return (arguments, at) if at - start <= self.max_frame_bytes else (None, 0)
+    def _read_commands(self, data: bytes, limit: int) -> tuple[list[Any], int]:
+        """Read the commands, arrays of bulk strings, that ``data`` begins with, and how many bytes they took.
+
+        The quick way for what nearly all messages are: one split for all of them. It stops at the first that is
+        anything else, or incomplete, or holds CRLF: that one is read the other way.
+        """
+        commands: list[Any] = []
+        at = 0
+        # What is split and not used is split again by the next call, hence not without bound.
+        pieces = data.split(b"\r\n", 16 * max(0, limit))
+        last = len(pieces) - 1
+        first = 0
+        while len(commands) < limit and first < last:
+            count = _COUNTS.get(pieces[first])
+            if count is None:
+                break
+            after = first + 1 + 2 * count
+            arguments = pieces[first + 2 : after : 2]
+            if after > last or pieces[first + 1 : after : 2] != [b"$%d" % len(argument) for argument in arguments]:
+                break
+            size = sum(map(len, pieces[first:after])) + 2 * (after - first)
+            if size > self.max_frame_bytes:
+                break
+            commands.append(arguments)
+            at += size
+            first = after
+        return commands, at

@@ -22,6 +22,8 @@ def write_value(value: Any, *, resp3: bool, max_depth: int) -> bytes:
         LocalProtocolError: The protocol has no form for it, or more than ``max_depth`` containers are nested.
         TypeError: A value in it is of a type that would not come back as itself.
     """
+    if type(value) is list and set(map(type, value)) == {bytes}:  # a command
+        return b"*%d\r\n%b" % (len(value), b"".join([b"$%d\r\n%b\r\n" % (len(item), item) for item in value]))
     parts: list[bytes] = []
     waiting = [iter((value,))]  # without recursion: how deep is the message's doing
     while waiting:
