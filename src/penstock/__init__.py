@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .client import connect
-    from .codecs.base import NEED_DATA, Buffer, Codec
+    from .codecs.base import NEED_DATA, Buffer, Codec, NeedData
     from .config import Limits, ServerConfig, Timeouts
     from .core.events import Event, EventName, Observer, Stats
     from .core.service import Handler, Service, as_service, on_connection, on_message
@@ -39,7 +39,7 @@ __version__ = "0.1.0"
 # Where each public name lives. Imported when first used: `import penstock` costs next to nothing.
 _HOMES = {
     "client": ["connect"],
-    "codecs.base": ["NEED_DATA", "Buffer", "Codec"],
+    "codecs.base": ["NEED_DATA", "Buffer", "Codec", "NeedData"],
     "config": ["Limits", "ServerConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer", "Stats"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
@@ -86,6 +86,7 @@ __all__ = [
     "Handler",
     "Limits",
     "LocalProtocolError",
+    "NeedData",
     "Observer",
     "PenstockError",
     "RemoteProtocolError",
