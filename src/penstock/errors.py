@@ -6,7 +6,8 @@
 """
 
 import os
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from errno import ETIMEDOUT
 
 from .reasons import CloseReason
 
@@ -23,6 +24,17 @@ class ExitStatus(IntEnum):
     LIMITS = 6
     DRAIN_TIMEOUT = 7
     INTERRUPTED = 130
+
+
+class Phase(StrEnum):
+    """What a client was doing when something failed or time ran out."""
+
+    RESOLVE = "resolve"  # from a name to addresses
+    CONNECT = "connect"  # until the peer's system accepted
+    HANDSHAKE = "handshake"  # TLS, or whatever comes before the first message
+    READ = "read"  # waiting for a message
+    WRITE = "write"  # waiting for the peer to take what it was sent
+    TOTAL = "total"  # all of it together
 
 
 class PenstockError(Exception):
@@ -122,7 +134,7 @@ class FrameTooLongError(RemoteProtocolError):
         self.limit = limit
 
     def __str__(self) -> str:
-        what = "unterminated frame" if self.size is None else f"frame of {self.size} bytes"
+        what = "frame" if self.size is None else f"frame of {self.size} bytes"
         return f"{what} exceeds max_frame_bytes={self.limit}"
 
 
@@ -197,12 +209,22 @@ class BrokenError(ConnectionEndedError):
     """The peer or the network ended the connection; ``__cause__`` is the OSError where there is one.
 
     Attributes:
-        reason: What the connection was closed with.
+        reason: What the connection was closed with: ``reset``, ``write_timeout``, …
     """
 
     def __init__(self, reason: CloseReason) -> None:
         super().__init__(reason)
         self.reason = reason
+
+    @property
+    def errno(self) -> int | None:
+        """The system's error number, where the system gave one."""
+        return self.__cause__.errno if isinstance(self.__cause__, OSError) else None
+
+    @property
+    def phase(self) -> Phase | None:
+        """`Phase.WRITE` when the peer took too long to read; None when time is not what it is about."""
+        return Phase.WRITE if self.reason is CloseReason.WRITE_TIMEOUT else None
 
     def __str__(self) -> str:
         return f"the connection is gone: {self.reason}"
@@ -212,20 +234,43 @@ class SlowPeerError(BrokenError):
     """The peer read too slowly: the write buffer stayed over a limit for too long, or reached its hard limit."""
 
 
+class TimedOutError(PenstockError, TimeoutError):
+    """What was waited for did not come in time.
+
+    Attributes:
+        phase: What was waited for.
+        timeout_s: How long it was given, in seconds.
+        errno: ETIMEDOUT.
+    """
+
+    def __init__(self, phase: Phase, timeout_s: float) -> None:
+        super().__init__(phase, timeout_s)
+        self.errno = ETIMEDOUT
+        self.phase = phase
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        what = {Phase.READ: "no message", Phase.TOTAL: "not done"}.get(self.phase, f"{self.phase} not done")
+        return f"{what} within {self.timeout_s:g} s"
+
+
 class ConnectError(PenstockError):
     """No connection could be made.
 
     Attributes:
         address: What was connected to, as the user wrote it.
         problem: Why, in words.
-        errno: The system's error number, or None (a name that does not resolve, a timeout).
+        errno: The system's error number: ECONNREFUSED, ENETUNREACH, …; one of ``socket.EAI_…``, which are negative, for
+            a name that does not resolve; ETIMEDOUT when time ran out; None where there is none.
+        phase: How far it came.
     """
 
-    def __init__(self, address: str, problem: str, errno: int | None = None) -> None:
-        super().__init__(address, problem, errno)
+    def __init__(self, address: str, problem: str, errno: int | None = None, phase: Phase = Phase.CONNECT) -> None:
+        super().__init__(address, problem, errno, phase)
         self.address = address
         self.problem = problem
         self.errno = errno
+        self.phase = phase
 
     @classmethod
     def from_os_error(cls, address: str, error: OSError) -> "ConnectError":
@@ -239,3 +284,20 @@ class ConnectError(PenstockError):
 
 class ConnectTimeoutError(ConnectError, TimeoutError):
     """The connection was not made in time. Nothing was left open."""
+
+
+# -- a client that stays connected ------------------------------------------------------------------------------------
+
+
+class RequestLostError(BrokenError):
+    """The connection ended after a request was sent and before its reply came: nobody knows whether it was done.
+
+    It is not sent again, for it was not marked idempotent, or it was sent as often as it may be.
+    """
+
+    def __str__(self) -> str:
+        return f"the connection was lost before the reply came: {self.reason}"
+
+
+class QueueFullError(PenstockError):
+    """The client's queue is full. The message was not sent, and will not be."""
