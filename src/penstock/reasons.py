@@ -1,4 +1,4 @@
-"""Why a connection ended: one fixed vocabulary, the same in the handler, the log and the metrics."""
+"""Why a connection ended, or was never made: fixed vocabularies, the same in the handler, the log and the metrics."""
 
 from enum import StrEnum
 
@@ -39,3 +39,16 @@ class CloseReason(StrEnum):
 
     # Our fault.
     HANDLER_ERROR = "handler_error"
+
+
+class Refusal(StrEnum):
+    """Why the gate refused a peer. The value is also what ``--on-refusal`` calls it."""
+
+    DENIED = "denied"  # its network, user or group may not connect
+    MEMORY = "memory"  # the process is short of memory
+    LIMIT = "limit"  # as many connections are open as may be
+    PER_PEER = "per_peer"  # as many of its address are open as may be
+    RATE = "rate"  # connections come too fast
+    PEER_RATE = "peer_rate"  # those of its address do
+    HANDSHAKES = "handshakes"  # too many others have not finished their handshake
+    DESCRIPTORS = "descriptors"  # the process has no descriptor left

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config import Limits, Option, ServerConfig, Timeouts, build, options
+from penstock.config import (
+    GateConfig,
+    Limits,
+    Option,
+    OverloadConfig,
+    ServerConfig,
+    TcpConfig,
+    Timeouts,
+    build,
+    options,
+)
 from penstock.errors import ConfigurationError, ExitStatus
 
 
@@ -98,7 +108,8 @@ def test_the_defaults_are_those_of_the_documentation():
         (
             lambda: Timeouts().merged(idle=1),
             "Timeouts",
-            "there is no idle; there are first_message_s, idle_s, message_s, write_s, lifetime_s, drain_s, linger_s",
+            "there is no idle; there are first_message_s, idle_s, message_s, write_s, lifetime_s, drain_s, linger_s, "
+            "message_bytes_per_s",
         ),
     ],
 )
@@ -155,7 +166,7 @@ def test_a_configuration_survives_pickling():
 
 def test_every_field_has_an_option_and_every_name_is_its_own():
     """Flags, variables and keys come from one list without gaps or clashes."""
-    groups = (ServerConfig, Timeouts, Limits)
+    groups = (ServerConfig, GateConfig, Timeouts, Limits, OverloadConfig, TcpConfig)
     fields = [field for cls in groups for field in dataclasses.fields(cls) if "group" not in field.metadata]
     names = [option.name for option in options()]
 

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from penstock.address import Peer
-from penstock.core.gate import CAN_WAIT, Action, Gate, Refusal, Rules
-from penstock.core.networks import AccessList
+from penstock.address.networks import AccessList
+from penstock.config import CAN_WAIT, Action
+from penstock.core.gate import Gate, Rules
 from penstock.errors import ConfigurationError
+from penstock.reasons import Refusal
 from penstock.units import Rate
 
 NOW = 1000.0

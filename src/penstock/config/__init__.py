@@ -1,6 +1,8 @@
 """The configuration: frozen, checked dataclasses, and the one description from which every source of them is read."""
 
+from .gate import AUTO, CAN_WAIT, Action, GateConfig, refuse_waiting
 from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
+from .option import Option
 from .options import (
     DEFAULT_THREADS,
     EngineName,
@@ -8,21 +10,25 @@ from .options import (
     LogFormat,
     LogLevel,
     Model,
-    Option,
     ServerConfig,
     Timeouts,
     build,
     options,
 )
+from .overload import OverloadConfig, TcpConfig
 from .suggest import did_you_mean, nearest
 
 __all__ = [
+    "AUTO",
+    "CAN_WAIT",
     "DEFAULT_THREADS",
+    "Action",
     "Bind",
     "Choice",
     "Duration",
     "EngineName",
     "Flag",
+    "GateConfig",
     "Integer",
     "Kind",
     "Limits",
@@ -31,13 +37,16 @@ __all__ = [
     "Mode",
     "Model",
     "Option",
+    "OverloadConfig",
     "Repeated",
     "ServerConfig",
     "Size",
+    "TcpConfig",
     "Text",
     "Timeouts",
     "build",
     "did_you_mean",
     "nearest",
     "options",
+    "refuse_waiting",
 ]

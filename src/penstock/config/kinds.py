@@ -5,6 +5,7 @@
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Final
 
@@ -330,9 +331,15 @@ class Bind(Text):
 
 @dataclass(frozen=True, slots=True)
 class Repeated(Kind):
-    """One or more values of another kind. An option given again adds one; a variable separates them by spaces."""
+    """Values of another kind. An option given again adds one; a variable separates them by spaces.
+
+    Attributes:
+        kind: The other kind.
+        empty: Whether there may be none of them.
+    """
 
     kind: Kind
+    empty: bool = False
 
     @property
     def metavar(self) -> str:
@@ -340,13 +347,12 @@ class Repeated(Kind):
 
     @property
     def allowed(self) -> str:
-        return f"one or more, each {self.kind.allowed}"
+        return f"{'any number' if self.empty else 'one or more'}, each {self.kind.allowed}"
 
     def check(self, value: object) -> None:
         if not isinstance(value, tuple):
             raise ConfigurationError(f"expected a tuple, got {quote(value)}")
-        if not value:
-            raise ConfigurationError("at least one is needed")
+        self._refuse_none(value)
         for item in value:
             self.kind.check(item)
 
@@ -359,15 +365,17 @@ class Repeated(Kind):
         Raises:
             ConfigurationError: There is none, or one of them is not of the kind.
         """
-        if not texts:
-            raise ConfigurationError("at least one is needed")
+        self._refuse_none(texts)
         return tuple(map(self.kind.parse, texts))
 
     def from_toml(self, value: object) -> tuple[object, ...]:
         items = value if isinstance(value, list) else [value]
-        if not items:
-            raise ConfigurationError("at least one is needed")
+        self._refuse_none(items)
         return tuple(map(self.kind.from_toml, items))
+
+    def _refuse_none(self, items: Sized) -> None:
+        if not items and not self.empty:
+            raise ConfigurationError("at least one is needed")
 
     def format(self, value: object) -> str:
         assert isinstance(value, tuple)

@@ -4,98 +4,26 @@
 and ``timeout_idle = "5m"``. Every object is checked when it is made and never changes afterwards.
 """
 
-# ruff: noqa: RUF009  # _option makes a dataclass field, once
+# ruff: noqa: RUF009  # declare makes a dataclass field, once
 
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Final, Literal, cast
 
 from ..address import Address, parse_address
 from ..errors import ConfigurationError
 from ..units import format_size
-from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
-
-ENV_PREFIX: Final = "PENSTOCK_"
+from .gate import GateConfig, Unless
+from .kinds import Bind, Choice, Duration, Flag, Integer, Mode, Repeated, Size, Text
+from .option import Option, check_fields, declare
+from .overload import OverloadConfig, TcpConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One thing a user can set, under one name everywhere.
-
-    Attributes:
-        name: The TOML key; the flag and the variable are made from it.
-        kind: What it accepts.
-        help: One sentence without a full stop.
-        default: Its value when nothing sets it.
-        default_text: What the documentation says instead, where the default depends on the machine.
-        section: The heading it stands under in ``--help`` and in the documentation.
-        short: A one-letter flag, as ``-b``.
-        shorthands: Flags without a value that stand for one: ``{"--one-at-a-time": "one-at-a-time"}``.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    default: object = None
-    default_text: str | None = None
-    section: str = "Service"
-    short: str | None = None
-    shorthands: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def flag(self) -> str:
-        """Its name on the command line."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Its name in the environment."""
-        return ENV_PREFIX + self.name.upper()
-
-    @property
-    def default_shown(self) -> str:
-        """The default as documentation shows it; empty when there is none."""
-        return self.kind.format(self.default) if self.default_text is None else self.default_text
-
-
-class _Extra(TypedDict, total=False):
-    default_text: str
-    short: str
-    shorthands: Mapping[str, str]
-
-
-def _option(default: T, name: str, kind: Kind, section: str, help: str, **extra: Unpack[_Extra]) -> T:  # noqa: A002  # the word
-    """Make a dataclass field that carries its `Option`. Typed as its default, as `dataclasses.field` is."""
-    option = Option(name=name, kind=kind, help=help, default=default, section=section, **extra)
-    return field(default=default, metadata={"option": option})
-
-
-def _check_fields(config: Any) -> None:  # Any: any of the dataclasses below
-    """Check each field of ``config`` by its own kind.
-
-    Raises:
-        ConfigurationError: One is refused; ``where`` is the name of the class and of the field.
-    """
-    for spec in dataclasses.fields(config):
-        where = f"{type(config).__name__}.{spec.name}"
-        value = getattr(config, spec.name)
-        option = spec.metadata.get("option")
-        if isinstance(option, Option):
-            try:
-                option.kind.check(value)
-            except ConfigurationError as error:
-                raise ConfigurationError(error.problem, where) from None
-        elif not isinstance(value, group := spec.metadata["group"]):
-            raise ConfigurationError(f"expected {group.__name__}, got {type(value).__name__}", where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,48 +39,57 @@ class Timeouts:
         drain_s: From the order to stop to the moment when what is still open is cut.
         linger_s: After closing: how long what the peer still sends is read and dropped. A socket closed with unread
             input answers with a reset, and a reset destroys the last reply on its way (RFC 1122 section 4.2.2.13).
+        message_bytes_per_s: The slowest that a long message may come once ``message_s`` is over: each whole time that
+            many bytes of it have come, it is given another second. None: it has ``message_s``, however long it is.
     """
 
-    first_message_s: float | None = _option(
+    first_message_s: float | None = declare(
         10.0,
         "timeout_first_message",
         Duration(),
         "Timeouts",
         "Close a peer that has not sent one whole message by then",
     )
-    idle_s: float | None = _option(
+    idle_s: float | None = declare(
         300.0, "timeout_idle", Duration(), "Timeouts", "Close a connection on which nothing has moved for that long"
     )
-    message_s: float | None = _option(
+    message_s: float | None = declare(
         30.0,
         "timeout_message",
         Duration(),
         "Timeouts",
         "Close a peer that needs longer for one message, first byte to last",
     )
-    write_s: float | None = _option(
+    write_s: float | None = declare(
         30.0, "timeout_write", Duration(), "Timeouts", "Abort a peer that has not read anything of what it is owed"
     )
-    lifetime_s: float | None = _option(
+    lifetime_s: float | None = declare(
         None, "timeout_lifetime", Duration(), "Timeouts", "Close every connection at that age"
     )
-    drain_s: float | None = _option(
+    drain_s: float | None = declare(
         25.0,
         "timeout_drain",
         Duration(zero=True),
         "Timeouts",
         "When told to stop, give connections that long to finish",
     )
-    linger_s: float | None = _option(
+    linger_s: float | None = declare(
         2.0,
         "timeout_linger",
         Duration(zero=True),
         "Timeouts",
         "After closing, read and drop a peer's late input for that long, so that the last reply arrives",
     )
+    message_bytes_per_s: int | None = declare(
+        64 * 1024,
+        "min_message_rate",
+        Unless(Size()),
+        "Timeouts",
+        "Give a message another second for each time that many bytes of it have come",
+    )
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
 
     def merged(self, **overrides: float | None) -> "Timeouts":
         """Return a copy with some fields replaced, each named as here.
@@ -164,7 +101,7 @@ class Timeouts:
         for name in overrides:
             if name not in known:
                 raise ConfigurationError(f"there is no {name}; there are {', '.join(known)}", "Timeouts")
-        return dataclasses.replace(self, **overrides)
+        return dataclasses.replace(self, **cast("Any", overrides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +116,19 @@ class Limits:
         batch_messages: The most messages handled for one connection before others get their turn.
     """
 
-    write_high_bytes: int = _option(
+    write_high_bytes: int = declare(
         64 * 1024, "write_high", Size(), "Limits", "Stop reading a connection that is owed more than this"
     )
-    write_low_bytes: int = _option(
+    write_low_bytes: int = declare(
         16 * 1024, "write_low", Size(minimum=0), "Limits", "Read it again when it is owed no more than this"
     )
-    write_max_bytes: int = _option(
+    write_max_bytes: int = declare(
         1024 * 1024, "write_max", Size(), "Limits", "Abort a connection that is owed more than this"
     )
-    read_bytes: int = _option(
+    read_bytes: int = declare(
         256 * 1024, "read_size", Size(maximum=64 * 1024**2), "Limits", "Read at most this much from a socket at once"
     )
-    batch_messages: int = _option(
+    batch_messages: int = declare(
         256,
         "batch_messages",
         Integer(1, 1_000_000),
@@ -200,7 +137,7 @@ class Limits:
     )
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         for lower, upper in (("write_low_bytes", "write_high_bytes"), ("write_high_bytes", "write_max_bytes")):
             small, large = getattr(self, lower), getattr(self, upper)
             if small > large:
@@ -230,15 +167,18 @@ class ServerConfig:
         reuse_address: Whether an address in TIME_WAIT may be bound again.
         uds_mode: Permissions of a Unix socket's file.
         once: Serve one connection's first message, then end.
+        gate: Who is let in.
         timeouts: How long things may take.
         limits: How much a connection may hold.
+        overload: How much all of them may hold together.
+        tcp: How dead peers are found.
         log_level: The least severe events that are logged.
         log_format: How they are written.
         access_log: Whether each connection is logged when it ends.
         warn_public: Whether listening beyond this machine without TLS is warned about.
     """
 
-    bind: tuple[str, ...] = _option(
+    bind: tuple[str, ...] = declare(
         ("tcp://127.0.0.1:9000",),
         "bind",
         Repeated(Bind()),
@@ -246,7 +186,7 @@ class ServerConfig:
         "Listen there: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, …; give it again for one more address",
         short="-b",
     )
-    codec: str | None = _option(
+    codec: str | None = declare(
         None,
         "codec",
         Text("CODEC", "a codec's name, with its options as name:key=value,key=value", optional=True),
@@ -254,7 +194,7 @@ class ServerConfig:
         "How messages are cut from the stream; `penstock services` lists the codecs",
         default_text="the service's own",
     )
-    model: Model = _option(
+    model: Model = declare(
         "loop",
         "model",
         Choice(("loop", "threads", "one-at-a-time")),
@@ -262,7 +202,7 @@ class ServerConfig:
         "Run handlers on one loop, in a pool of threads, or serve one connection while others wait",
         shorthands={"--one-at-a-time": "one-at-a-time"},
     )
-    threads: int = _option(
+    threads: int = declare(
         DEFAULT_THREADS,
         "threads",
         Integer(1, 1024),
@@ -270,44 +210,47 @@ class ServerConfig:
         "Have at most that many threads in the pool",
         default_text="CPUs + 4, at most 32",
     )
-    engine: EngineName = _option(
+    engine: EngineName = declare(
         "auto", "engine", Choice(("auto", "native", "pure", "blocking")), "Concurrency", "What moves the bytes"
     )
-    backlog: int = _option(
+    backlog: int = declare(
         1024,
         "backlog",
         Integer(1, 65535),
         "Listening",
         "Let the kernel hold that many connections until they are accepted",
     )
-    reuse_address: bool = _option(
+    reuse_address: bool = declare(
         True, "reuse_address", Flag(), "Listening", "Bind an address that old connections still hold in TIME_WAIT"
     )
-    uds_mode: int = _option(0o600, "uds_mode", Mode(), "Listening", "Permissions of a Unix socket's file")
-    once: bool = _option(False, "once", Flag(), "Service", "Serve one client's first message, then exit")
+    uds_mode: int = declare(0o600, "uds_mode", Mode(), "Listening", "Permissions of a Unix socket's file")
+    once: bool = declare(False, "once", Flag(), "Service", "Serve one client's first message, then exit")
+    gate: GateConfig = field(default_factory=GateConfig, metadata={"group": GateConfig})
     timeouts: Timeouts = field(default_factory=Timeouts, metadata={"group": Timeouts})
     limits: Limits = field(default_factory=Limits, metadata={"group": Limits})
-    log_level: LogLevel = _option(
+    overload: OverloadConfig = field(default_factory=OverloadConfig, metadata={"group": OverloadConfig})
+    tcp: TcpConfig = field(default_factory=TcpConfig, metadata={"group": TcpConfig})
+    log_level: LogLevel = declare(
         "info",
         "log_level",
         Choice(("debug", "info", "warning", "error", "critical")),
         "Logging",
         "Log events of this severity and above",
     )
-    log_format: LogFormat = _option(
+    log_format: LogFormat = declare(
         "console",
         "log_format",
         Choice(("console", "json")),
         "Logging",
         "Write events for people or, as JSON, for programs",
     )
-    access_log: bool = _option(True, "access_log", Flag(), "Logging", "Log each connection when it ends")
-    warn_public: bool = _option(
+    access_log: bool = declare(True, "access_log", Flag(), "Logging", "Log each connection when it ends")
+    warn_public: bool = declare(
         True, "warn_public", Flag(), "Listening", "Warn when listening beyond this machine without TLS"
     )
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         seen: dict[Address, str] = {}
         for text in self.bind:
             address = parse_address(text)
@@ -321,7 +264,7 @@ class ServerConfig:
 def options() -> tuple[Option, ...]:
     """Return every option of a server, in the order of the documentation: by section, then by field."""
     found = [option for option, _ in _walk(ServerConfig)]
-    order = ("Listening", "Service", "Concurrency", "Timeouts", "Limits", "Logging")
+    order = ("Listening", "Service", "Concurrency", "Gate", "Timeouts", "Limits", "Overload", "TCP", "Logging")
     return tuple(sorted(found, key=lambda option: order.index(option.section)))
 
 

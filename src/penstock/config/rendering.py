@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from .kinds import Flag
-from .options import Option
+from .option import Option
 from .sources import ORDER, Settings
 
 TABLE_START: Final = "<!-- options: made by `make docs-tables` -->\n"

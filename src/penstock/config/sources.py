@@ -10,7 +10,8 @@ from typing import Final
 from ..errors import ConfigurationError
 from .files import Document
 from .kinds import Repeated, quote
-from .options import ENV_PREFIX, Option, ServerConfig, build
+from .option import ENV_PREFIX, Option
+from .options import ServerConfig, build
 from .suggest import did_you_mean, nearest
 
 DEFAULT_ORIGIN: Final = "default"

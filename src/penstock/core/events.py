@@ -17,7 +17,9 @@ class EventName(StrEnum):
 
     LISTENING = "listening"  # fields: address
     ACCEPTED = "accepted"
-    ACCEPT_FAILED = "accept_failed"  # fields: error (an errno name), listener
+    REFUSED = "refused"  # fields: reason (a Refusal), peer, listener
+    ACCEPT_FAILED = "accept_failed"  # fields: error (an errno name), listener, first (whether the trouble begins)
+    ACCEPT_RECOVERED = "accept_recovered"  # the trouble is over; fields: failures, duration_s
     READING_PAUSED = "reading_paused"  # output is over the high watermark
     READING_RESUMED = "reading_resumed"
     HANDLER_FAILED = "handler_failed"  # fields: error (the exception)
@@ -58,6 +60,7 @@ class Stats:
 
     Attributes:
         accepted: Connections taken from the backlog.
+        refused: Peers that were not let in, by reason.
         closed: Connections that ended, by reason.
         handler_errors: Handlers that raised.
         datagrams: Datagrams handled.
@@ -67,6 +70,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.accepted = 0
+        self.refused: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
         self.handler_errors = 0
         self.datagrams = 0
@@ -78,6 +82,8 @@ class Stats:
         match event.name:
             case EventName.ACCEPTED:
                 self.accepted += 1
+            case EventName.REFUSED:
+                self.refused[str(event.fields["reason"])] += 1
             case EventName.CLOSED:
                 self.closed[str(event.fields["reason"])] += 1
             case EventName.HANDLER_FAILED:

@@ -10,41 +10,16 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 from ..address import Peer
+from ..address.networks import AccessList, parse_host
+from ..config import Action, refuse_waiting
 from ..errors import ConfigurationError
+from ..reasons import Refusal
 from ..units import Rate
 from .buckets import Bucket, Buckets
-from .networks import AccessList, parse_host
-
-
-class Refusal(StrEnum):
-    """Why a peer is refused. The value is what logs, counters and ``--on-refusal`` call it."""
-
-    DENIED = "denied"  # its network, user or group may not connect
-    MEMORY = "memory"  # the process is short of memory
-    LIMIT = "limit"  # as many connections are open as may be
-    PER_PEER = "per_peer"  # as many of its address are open as may be
-    RATE = "rate"  # connections come too fast
-    PEER_RATE = "peer_rate"  # those of its address do
-    HANDSHAKES = "handshakes"  # too many others have not finished their handshake
-    DESCRIPTORS = "descriptors"  # the process has no descriptor left
-
-
-class Action(StrEnum):
-    """What a peer that is refused sees."""
-
-    RESET = "reset"  # a reset, as a firewall's reject answers
-    CLOSE = "close"  # the refusal's text, if there is one, then EOF
-    WAIT = "wait"  # nothing: its connection stays in the backlog until there is room
-
-
-# What can be known before accept(2), so that the peer can be left in the backlog. The others stand in one queue with
-# peers that would be let in, and would hold those up.
-CAN_WAIT: Final = frozenset({Refusal.MEMORY, Refusal.LIMIT, Refusal.RATE, Refusal.HANDSHAKES, Refusal.DESCRIPTORS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +57,7 @@ class Rules:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} is {value}: at least 1, or None for no limit")
-        for reason, action in self.actions.items():
-            if action is Action.WAIT and reason not in CAN_WAIT:
-                raise ConfigurationError(
-                    f"a peer refused for {reason} cannot wait in the backlog, where others would wait behind it: "
-                    "reset or close"
-                )
+        refuse_waiting(self.actions)
 
     def action(self, reason: Refusal) -> Action:
         """Return what a peer sees that is refused for ``reason``."""
@@ -115,6 +85,7 @@ class Gate:
         self.shedding = False
         self._of_peer: dict[Hashable, int] = {}
         self._watchers: list[Callable[[], object]] = []
+        self._waits = Action.WAIT in self.rules.actions.values()  # asked for each accept
         self._make_buckets()
 
     def _make_buckets(self) -> None:
@@ -131,10 +102,10 @@ class Gate:
             An instant, which is ``now`` or earlier when they are to be taken at once; infinity until somebody leaves
             or the rules change. Reasons whose action is not to wait are no reason here: `admit` refuses for those.
         """
+        if not self._waits:
+            return now
         rules = self.rules
         actions = rules.actions
-        if Action.WAIT not in actions.values():
-            return now
         for reason, full in (
             (Refusal.MEMORY, self.shedding),
             (Refusal.LIMIT, rules.max_connections is not None and self.open >= rules.max_connections),
@@ -243,6 +214,7 @@ class Gate:
         rates = ("accept_rate", "accept_rate_per_peer")
         if any(getattr(before, name) != getattr(self.rules, name) for name in rates):
             self._make_buckets()
+        self._waits = Action.WAIT in self.rules.actions.values()
         self.changed()
 
     def shed(self, shedding: bool) -> None:

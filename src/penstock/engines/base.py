@@ -29,12 +29,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from ..codecs.base import Codec
 from ..config import Limits, Timeouts
 from ..core.events import Event
+from ..core.gate import Gate
 from ..core.service import Handler, Service
 from ..errors import ConnectionEndedError, EndOfStreamError
 from ..reasons import CloseReason
@@ -233,7 +234,7 @@ class Plan:
         limits: For each connection.
         threads: Most threads that handlers may occupy.
         blocking: Call ``def`` handlers in threads.
-        max_connections: Accept none while that many are open: the others wait in the backlog. None for no limit.
+        gate: Decides who is let in.
         emit: Told of every event.
         clock: Where time comes from; None for the engine's own.
         on_stopped: Called once, when the engine was told to drain or stop and no connection is left.
@@ -246,8 +247,13 @@ class Plan:
     emit: Callable[[Event], None]
     on_stopped: Callable[[], None]
     blocking: bool = False
-    max_connections: int | None = None
+    gate: Gate = field(default_factory=Gate)
     clock: Clock | None = None
+
+    @property
+    def max_connections(self) -> int | None:
+        """The gate's limit, for an engine that does not ask the gate yet."""
+        return self.gate.rules.max_connections
 
 
 class EngineServer(ABC):

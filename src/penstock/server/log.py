@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from math import inf
 from typing import Any
 
 from ..core.events import Event, EventName
@@ -15,6 +17,10 @@ access_logger = logging.getLogger("penstock.access")
 _NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
 
 
+# Between two lines about refusals, in seconds.
+SAY_S = 1.0
+
+
 class LogObserver:
     """Writes the log: handler errors as errors, broken framing as warnings, the rest below.
 
@@ -24,6 +30,8 @@ class LogObserver:
 
     def __init__(self, *, access: bool) -> None:
         self._access = access
+        self._unsaid = 0  # refusals since the latest line about one
+        self._say_next = -inf
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
@@ -35,7 +43,17 @@ class LogObserver:
             case EventName.PROTOCOL_ERROR:
                 logger.warning("closing: %s", event.fields["error"], extra=_extra(event))
             case EventName.ACCEPT_FAILED:
-                logger.error("cannot accept: %s; trying again", event.fields["error"], extra=_extra(event))
+                if event.fields["first"]:  # the others are counted until it is over
+                    logger.error("cannot accept: %s; trying again", event.fields["error"], extra=_extra(event))
+            case EventName.ACCEPT_RECOVERED:
+                logger.warning(
+                    "accepting again after %s failures in %.1f s",
+                    event.fields["failures"],
+                    event.fields["duration_s"],
+                    extra=_extra(event),
+                )
+            case EventName.REFUSED:
+                self._refused(event)
             case EventName.CLOSED:
                 reason = event.fields["reason"]
                 if reason in _NOTEWORTHY:
@@ -48,6 +66,17 @@ class LogObserver:
                 logger.debug("datagram dropped: %s", event.fields["reason"], extra=_extra(event))
             case _:
                 logger.debug("%s", event.name, extra=_extra(event))
+
+    def _refused(self, event: Event) -> None:
+        """Say it once a second at most: whoever floods the gate must not flood the log."""
+        self._unsaid += 1
+        now = time.monotonic()
+        if now >= self._say_next:
+            more = f" and {self._unsaid - 1} more" if self._unsaid > 1 else ""
+            reason, peer = event.fields["reason"], event.fields["peer"]
+            logger.warning("refused %s%s: %s", peer, more, reason, extra=_extra(event) | {"peer": str(peer)})
+            self._unsaid = 0
+            self._say_next = now + SAY_S
 
 
 def _extra(event: Event) -> dict[str, Any]:

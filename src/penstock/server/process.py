@@ -12,6 +12,7 @@ from ..config import ServerConfig
 from ..core.events import Observer
 from ..core.service import Service
 from ..errors import ExitStatus
+from .admission import raise_descriptor_limit
 from .server import Server
 
 logger = logging.getLogger("penstock")
@@ -38,6 +39,7 @@ def run(
     Raises:
         ConfigurationError, BindError: As `Server.start`. Nothing was served.
     """
+    raise_descriptor_limit(config.gate)
     with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
         return runner.run(_serve(Server(service, config, observers=observers), on_ready))
 

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 from ..address import Kind, parse_address
 from ..config import ServerConfig
 from ..core.events import Event, EventName, Observer, Stats
+from ..core.gate import Gate
 from ..core.service import Service
 from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
 from ..reasons import CloseReason
+from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import choose
 from .log import LogObserver
 from .model import once, place
 from .sockets import close_listeners, inherited_listeners, open_listeners
+from .tcp_options import set_tcp_options
 
 if TYPE_CHECKING:
     from ..engines.base import Engine
@@ -44,6 +47,7 @@ class Server:
         service: What is served, with the codec that was asked for.
         config: How.
         stats: Counts of what happened so far.
+        gate: Decides who is let in, from the start on. ``server.gate.set(max_per_peer=15)`` changes its mind.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Server:
         self.service = service
         self.config = config
         self.stats = Stats()
+        self.gate = Gate()
         self._clock = clock
         self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
         self._listeners: list[Listener] = []
@@ -67,6 +72,7 @@ class Server:
         self._at_work: EngineServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Future[None] | None = None
+        self._helpers: list[asyncio.Task[None]] = []
         self._changed: list[asyncio.Future[None]] = []
 
     # -- facts ---------------------------------------------------------------------------------------------------------
@@ -115,6 +121,8 @@ class Server:
         else:
             addresses = [parse_address(text) for text in config.bind]
         self._loop = asyncio.get_running_loop()
+        access = AccessFiles(config.gate.allow, config.gate.deny)
+        self.gate = Gate(rules_of(config, access.load(), descriptor_limit()))
         plan = Plan(
             service=service,
             timeouts=config.timeouts,
@@ -123,7 +131,7 @@ class Server:
             emit=self._emit,
             on_stopped=self._on_stopped,
             blocking=config.model == "threads",
-            max_connections=1 if config.once or config.model == "one-at-a-time" else None,
+            gate=self.gate,
             clock=self._clock,
         )
         refusal = engine.refuses(plan)
@@ -139,6 +147,8 @@ class Server:
         self._listeners = listeners
         try:
             self._check_kinds(listeners)
+            for listener in listeners:
+                set_tcp_options(listener, config.tcp)
             self._engine, self._reason = engine, reason
             self._stopped = self._loop.create_future()
             self._at_work = engine.server(listeners, plan)
@@ -146,6 +156,8 @@ class Server:
         except BaseException:
             self._close_listeners()
             raise
+        if access.paths:
+            self._helpers.append(self._loop.create_task(access.follow(self.gate)))
         for listener in listeners:
             self._emit(Event(EventName.LISTENING, None, {"listener": listener}))
 
@@ -246,6 +258,8 @@ class Server:
                 future.set_result(None)
 
     def _on_stopped(self) -> None:
+        for helper in self._helpers:
+            helper.cancel()
         self._close_listeners()
         self._emit(Event(EventName.STOPPED))
         assert self._stopped is not None

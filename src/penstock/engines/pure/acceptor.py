@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from math import inf
 
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
 from ..base import Clock, TimerHandle
+from ..door import Door
 from ..listener import Listener
 
 
 class Acceptor:
-    """Accepts from one listener while it is running and there is room.
+    """Accepts from one listener while it is running and the door is open.
 
     Args:
         loop: Tells when the listener is readable.
         clock: Where time comes from.
         listener: Where connections come from.
-        has_room: Asked before each accept; when it says no, call `wake` when it would say yes.
+        door: Says when to accept; when it may open earlier than it said, call `wake`.
         accepted: Given each new socket, non-blocking, and the peer's name.
-        failed: Told of each failure of accept(2), except those of a peer that was gone already.
     """
 
     def __init__(
@@ -29,19 +30,18 @@ class Acceptor:
         clock: Clock,
         listener: Listener,
         *,
-        has_room: Callable[[], bool],
+        door: Door,
         accepted: Callable[[socket.socket, object, Listener], None],
-        failed: Callable[[OSError, Listener], None],
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._listener = listener
-        self._has_room = has_room
+        self._door = door
         self._accepted = accepted
-        self._failed = failed
         self._running = False
         self._polling = False
-        self._backoff: TimerHandle | None = None
+        self._failing = False
+        self._timer: TimerHandle | None = None
 
     def start(self) -> None:
         """Accept from now on."""
@@ -50,16 +50,22 @@ class Acceptor:
 
     def stop(self) -> None:
         """Leave connections in the backlog from now on."""
-        self._running = False
+        self._running = self._failing = False
         self._poll(False)
-        if self._backoff is not None:
-            self._backoff.cancel()
-            self._backoff = None
+        self._wait_until(inf)
 
     def wake(self) -> None:
-        """There may be room again."""
-        if self._running and self._backoff is None and self._has_room():
-            self._poll(True)
+        """The door may be open by now."""
+        if self._running and not self._failing:
+            self._open()
+
+    def _open(self) -> bool:
+        """Poll the listener while the door is open; else set a timer for when it will be."""
+        opens_at = self._door.opens_at()
+        is_open = opens_at <= self._clock.time()
+        self._poll(is_open)
+        self._wait_until(inf if is_open else opens_at)
+        return is_open
 
     def _poll(self, wanted: bool) -> None:
         if wanted != self._polling:
@@ -71,8 +77,7 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if not self._has_room():
-                self._poll(False)
+            if not self._open():
                 return
             try:
                 sock, name = self._listener.sock.accept()
@@ -81,7 +86,7 @@ class Acceptor:
             except OSError as error:
                 if error.errno in GONE_ALREADY:
                     continue
-                self._failed(error, self._listener)
+                self._door.failed(error, self._listener)
                 self._back_off()
                 return
             sock.setblocking(False)
@@ -89,10 +94,21 @@ class Acceptor:
             if not self._running:  # whoever was told stopped the server
                 return
 
-    def _back_off(self) -> None:
-        self._poll(False)
-        self._backoff = self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, self._backed_off)
+    def _wait_until(self, when: float) -> None:
+        """Call `_waited` then; infinity for never."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if when != inf:
+            self._timer = self._clock.call_at(when, self._waited)
 
-    def _backed_off(self) -> None:
-        self._backoff = None
+    def _back_off(self) -> None:
+        if self._running:
+            self._failing = True
+            self._poll(False)
+            self._wait_until(self._clock.time() + ACCEPT_BACKOFF_S)
+
+    def _waited(self) -> None:
+        self._timer = None
+        self._failing = False
         self.wake()

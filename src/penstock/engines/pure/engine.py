@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ...address import Kind
+from ...address import Kind, Peer
 from ...core.events import Event, EventName
 from ...core.service import AnyHandler, ConnectionHandler
 from ...reasons import CloseReason
-from ..accepting import errno_name
 from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
-from ..listener import Listener, peer_of
+from ..door import Door
+from ..listener import Listener
 from .acceptor import Acceptor
 from .datagrams import DatagramEndpoint
 from .pool import in_threads
@@ -56,15 +56,10 @@ class PureServer(EngineServer):
         self._ending = False
         self._stopped = False
         self._deadline: TimerHandle | None = None
+        self._door = Door(plan.gate, self._clock.time, plan.emit)
+        plan.gate.watch(self._wake_acceptors)
         self._acceptors = [
-            Acceptor(
-                loop,
-                self._clock,
-                listener,
-                has_room=self._has_room,
-                accepted=self._accepted,
-                failed=self._accept_failed,
-            )
+            Acceptor(loop, self._clock, listener, door=self._door, accepted=self._accepted)
             for listener in listeners
             if listener.kind is not Kind.DATAGRAM
         ]
@@ -154,16 +149,16 @@ class PureServer(EngineServer):
         if self._pool is not None:
             # A handler stuck in a thread cannot be ended from outside; its connection is gone, so nobody waits for it.
             self._pool.shutdown(wait=False, cancel_futures=True)
+        self._door.close()
         self._plan.on_stopped()
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
-    def _has_room(self) -> bool:
-        limit = self._plan.max_connections
-        return limit is None or len(self._connections) < limit
-
     def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
-        connection = self._connection(sock, name, listener)
+        peer = self._door.admit(sock, name, listener)
+        if peer is None:
+            return
+        connection = self._connection(peer, listener)
         self._connections[connection.id] = connection
         self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
         if listener.kind is Kind.SEQPACKET:
@@ -173,10 +168,9 @@ class PureServer(EngineServer):
             self._attaching.add(task)
             task.add_done_callback(self._attached)
 
-    def _connection(self, sock: socket.socket, name: object, listener: Listener) -> StreamConnection[Any]:
+    def _connection(self, peer: Peer, listener: Listener) -> StreamConnection[Any]:
         handler = self._handler
         codec = self._plan.service.codec
-        peer = peer_of(sock, name)
         records = listener.kind is Kind.SEQPACKET
         if isinstance(handler, ConnectionHandler) or handler.is_async:
             return TaskConnection(self._host, handler, codec, peer, listener.address, records=records)
@@ -196,9 +190,10 @@ class PureServer(EngineServer):
 
     def _released(self, connection: StreamConnection[Any]) -> None:
         del self._connections[connection.id]
-        for acceptor in self._acceptors:
-            acceptor.wake()
+        self._door.leave(connection.peer)
+        self._wake_acceptors()
         self._check_stopped()
 
-    def _accept_failed(self, error: OSError, listener: Listener) -> None:
-        self._plan.emit(Event(EventName.ACCEPT_FAILED, None, {"error": errno_name(error), "listener": listener}))
+    def _wake_acceptors(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.wake()

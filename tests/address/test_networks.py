@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.networks import AccessList, check_entry
+from penstock.address.networks import AccessList, check_entry
 from penstock.errors import ConfigurationError
 
 

@@ -1,0 +1,272 @@
+"""The options of the gate: who is let in, how many, how fast, and what the others see."""
+
+# ruff: noqa: D102, RUF009  # the contract of a method is written once, in Kind; declare makes a dataclass field, once
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from ..address.networks import check_entry
+from ..errors import ConfigurationError
+from ..reasons import Refusal
+from ..units import RATE_GRAMMAR, Rate, format_rate, parse_rate
+from .kinds import Integer, Kind, Repeated, Text, quote
+from .option import check_fields, declare
+from .suggest import did_you_mean
+
+Auto = Literal["auto"]
+AUTO: Final[Auto] = "auto"
+
+# More than any machine holds.
+MAX_COUNT: Final = 100_000_000
+
+
+class Action(StrEnum):
+    """What a peer that is refused sees."""
+
+    RESET = "reset"  # a reset, as a firewall's reject answers
+    CLOSE = "close"  # the refusal's text, if there is one, then EOF
+    WAIT = "wait"  # nothing: its connection stays in the backlog until there is room
+
+
+# What can be known before accept(2), so that the peer can be left in the backlog. The others stand in one queue with
+# peers that would be let in, and would hold those up.
+CAN_WAIT: Final = frozenset({Refusal.MEMORY, Refusal.LIMIT, Refusal.RATE, Refusal.HANDSHAKES, Refusal.DESCRIPTORS})
+
+
+def refuse_waiting(actions: Mapping[Refusal, Action]) -> None:
+    """Refuse actions that are impossible.
+
+    Raises:
+        ConfigurationError: A peer is to wait that is known only after accept(2).
+    """
+    for reason, action in actions.items():
+        if action is Action.WAIT and reason not in CAN_WAIT:
+            raise ConfigurationError(
+                f"a peer refused for {reason} cannot wait in the backlog, where others would wait behind it: "
+                "reset or close"
+            )
+
+
+def actions_of(words: tuple[str, ...]) -> dict[Refusal, Action]:
+    """Read what ``--on-refusal`` was given: ``wait`` for every reason that can wait, ``denied=close`` for one.
+
+    A word for one reason holds whatever is said for all; of two that say something about the same, the last.
+
+    Raises:
+        ConfigurationError: A word is no action, a reason does not exist, or cannot wait.
+    """
+    general: dict[Refusal, Action] = {}
+    special: dict[Refusal, Action] = {}
+    for word in words:
+        reason, _, action = word.rpartition("=")
+        found = _action(action)
+        if reason:
+            special[_reason(reason)] = found
+        else:
+            general = {each: found for each in Refusal if found is not Action.WAIT or each in CAN_WAIT}
+    refuse_waiting(special)
+    return general | special
+
+
+def _action(word: str) -> Action:
+    try:
+        return Action(word)
+    except ValueError:
+        raise ConfigurationError(
+            f"{quote(word)} is not one of {', '.join(Action)}{did_you_mean(word, Action)}"
+        ) from None
+
+
+def _reason(word: str) -> Refusal:
+    try:
+        return Refusal(word)
+    except ValueError:
+        hint = did_you_mean(word, Refusal)
+        raise ConfigurationError(f"{quote(word)} is no reason to refuse: {', '.join(Refusal)}{hint}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class OnRefusal(Text):
+    """One word of ``--on-refusal``."""
+
+    metavar: str = "[REASON=]ACTION"
+    allowed: str = "reset, close or wait, for one reason as denied=close"
+
+    def check(self, value: object) -> None:
+        Text.check(self, value)
+        assert isinstance(value, str)
+        actions_of((value,))
+
+
+@dataclass(frozen=True, slots=True)
+class Access(Text):
+    """Who is meant by ``--allow`` and ``--deny``: an entry, or a file of entries."""
+
+    metavar: str = "NETWORK"
+    allowed: str = "a network, an address, uid:NUMBER, gid:NUMBER, or @FILE with one of them per line"
+
+    def check(self, value: object) -> None:
+        Text.check(self, value)
+        assert isinstance(value, str)
+        if not value.startswith("@"):
+            check_entry(value)
+        elif value == "@":
+            raise ConfigurationError("'@' names no file")
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency(Kind):
+    """How often something may happen, or None for "as often as it likes"."""
+
+    @property
+    def metavar(self) -> str:
+        return "RATE"
+
+    @property
+    def allowed(self) -> str:
+        return "a rate (100/s, 10/m), or none"
+
+    def check(self, value: object) -> None:
+        if value is not None and not isinstance(value, Rate):
+            raise ConfigurationError(f"expected a Rate or None, got {quote(value)}")
+
+    def parse(self, text: str) -> Rate | None:
+        return parse_rate(text)
+
+    def from_toml(self, value: object) -> Rate | None:
+        if not isinstance(value, str):
+            raise ConfigurationError(f"expected {RATE_GRAMMAR}, in quotes; got {quote(value)}")
+        return self.parse(value)
+
+    def format(self, value: object) -> str:
+        assert value is None or isinstance(value, Rate)
+        return format_rate(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Unless(Kind):
+    """Values of another kind, or ``none`` for no limit, or ``auto`` where that is worked out at the start.
+
+    Attributes:
+        kind: The other kind.
+        auto: Whether ``auto`` is a value too.
+    """
+
+    kind: Kind
+    auto: bool = False
+
+    @property
+    def metavar(self) -> str:
+        return self.kind.metavar
+
+    @property
+    def allowed(self) -> str:
+        return self.kind.allowed + (", auto, or none" if self.auto else ", or none")
+
+    def check(self, value: object) -> None:
+        if value is not None and not (self.auto and value == AUTO):
+            self.kind.check(value)
+
+    def parse(self, text: str) -> object:
+        if text == "none":
+            return None
+        return AUTO if self.auto and text == AUTO else self.kind.parse(text)
+
+    def from_toml(self, value: object) -> object:
+        if value == "none" or (self.auto and value == AUTO):
+            return self.parse(str(value))
+        return self.kind.from_toml(value)
+
+    def format(self, value: object) -> str:
+        return "none" if value is None else AUTO if value == AUTO else self.kind.format(value)
+
+    def toml(self, value: object) -> str:
+        return f'"{self.format(value)}"' if value is None or value == AUTO else self.kind.toml(value)
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """Who is let in. Each default is safe on the open internet; ``none`` has to be typed.
+
+    Attributes:
+        max_connections: Open at once. ``auto``: 10,000, or what nine tenths of the descriptors allow.
+        max_per_peer: Open at once from one address. ``auto``: a quarter of ``max_connections``, and peers on this
+            machine, which may be a proxy that stands for many, are not counted; a number holds for them too.
+        peer_prefix_ipv4: Bits of an IPv4 address by which peers are one.
+        peer_prefix_ipv6: Bits of an IPv6 address by which peers are one. A subscriber has at least 64 to choose from.
+        accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a
+            restart is no protection, and one that protects refuses the rush.
+        accept_rate_per_peer: The same for each address.
+        allow: Who may connect; when anybody of the network is named, nobody else of it.
+        deny: Who may not. Of all networks that hold a peer the longest prefix decides.
+        on_refusal: What the refused see.
+        refusal_text: What they are sent before a close.
+    """
+
+    max_connections: int | Auto | None = declare(
+        AUTO,
+        "max_connections",
+        Unless(Integer(1, MAX_COUNT), auto=True),
+        "Gate",
+        "Have at most that many connections open",
+        default_text="10,000, or what 9/10 of the descriptor limit allow",
+    )
+    max_per_peer: int | Auto | None = declare(
+        AUTO,
+        "max_per_peer",
+        Unless(Integer(1, MAX_COUNT), auto=True),
+        "Gate",
+        "Have at most that many of them from one address",
+        default_text="a quarter of `--max-connections`; peers on this machine are not counted",
+    )
+    peer_prefix_ipv4: int = declare(
+        32,
+        "peer_prefix_ipv4",
+        Integer(1, 32),
+        "Gate",
+        "Take IPv4 peers for one that have so many leading bits in common",
+    )
+    peer_prefix_ipv6: int = declare(
+        64,
+        "peer_prefix_ipv6",
+        Integer(1, 128),
+        "Gate",
+        "Take IPv6 peers for one that have so many leading bits in common",
+    )
+    accept_rate: Rate | None = declare(
+        None, "accept_rate", Frequency(), "Gate", "Admit that many connections at once, and so many again in that time"
+    )
+    accept_rate_per_peer: Rate | None = declare(
+        None, "accept_rate_per_peer", Frequency(), "Gate", "Admit that many from one address at once, and in that time"
+    )
+    allow: tuple[str, ...] = declare(
+        (), "allow", Repeated(Access(), empty=True), "Gate", "Let nobody in but these; the longest prefix decides"
+    )
+    deny: tuple[str, ...] = declare(
+        (), "deny", Repeated(Access(), empty=True), "Gate", "Do not let these in; the longest prefix decides"
+    )
+    on_refusal: tuple[str, ...] = declare(
+        ("reset",),
+        "on_refusal",
+        Repeated(OnRefusal()),
+        "Gate",
+        "Answer the refused by a reset or a close, or leave them in the backlog; a reason can have its own",
+    )
+    refusal_text: str = declare(
+        "", "refusal_text", Text("TEXT", "text"), "Gate", "Send this line before a close of `--on-refusal close`"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.refusal_text and Action.CLOSE not in self.actions.values():
+            raise ConfigurationError(
+                "refusal_text is never sent, for no on_refusal is close: a reset would overtake the text",
+                "GateConfig.refusal_text",
+            )
+
+    @property
+    def actions(self) -> dict[Refusal, Action]:
+        """What the refused see, by reason."""
+        return actions_of(self.on_refusal)

@@ -1,0 +1,90 @@
+"""The options of a server under load: memory, output, datagrams, the loop, and the TCP peers that are no more."""
+
+# ruff: noqa: RUF009  # declare makes a dataclass field, once
+
+from dataclasses import dataclass
+
+from ..units import Rate
+from .gate import AUTO, Auto, Frequency, Unless
+from .kinds import Duration, Integer, Size
+from .option import check_fields, declare
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadConfig:
+    """What all connections together may cost.
+
+    Attributes:
+        memory_bytes: What the process may use; its thresholds are 80, 90 and 95 % of it. ``auto``: the limit of its
+            control group, and nothing where that has none.
+        write_total_bytes: What all peers together may be owed beyond their high watermarks. Above it a peer that is
+            over its own high watermark is ended by the next message for it: those who do not read pay, nobody else.
+            256 MiB is room for 256 peers at the hard limit of one.
+        stall_s: A handler that holds the loop for longer is named, with its stack. None: nobody looks.
+        datagram_rate_per_peer: Datagrams handled from one address at once and then in that time; more are dropped.
+        datagram_amplification: How many times as large as a datagram, headers included, the answers to it may be
+            together. A sender's address can be forged, and what is sent there hits somebody else: QUIC allows 3 times
+            (RFC 9000 section 8). Peers on this machine cannot be forged from outside and are not held to it.
+    """
+
+    memory_bytes: int | Auto | None = declare(
+        AUTO,
+        "memory_limit",
+        Unless(Size(minimum=16 * MIB, maximum=2**50), auto=True),
+        "Overload",
+        "From 80 % of it on stop reading, from 90 % refuse, from 95 % end the most expensive connections",
+        default_text="the control group's, if it has one",
+    )
+    write_total_bytes: int | None = declare(
+        256 * MIB,
+        "write_total",
+        Unless(Size(maximum=2**50)),
+        "Overload",
+        "When all peers together are owed more than this, end those that do not read",
+    )
+    stall_s: float | None = declare(
+        0.1, "stall_warning", Duration(), "Overload", "Name a handler that holds the loop for longer, with its stack"
+    )
+    datagram_rate_per_peer: Rate | None = declare(
+        None, "datagram_rate_per_peer", Frequency(), "Overload", "Drop what one address sends beyond this"
+    )
+    datagram_amplification: int | None = declare(
+        3,
+        "datagram_amplification",
+        Unless(Integer(1, 65535)),
+        "Overload",
+        "Never answer a datagram of another machine with more than that many times its bytes",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TcpConfig:
+    """How the kernel finds out that a TCP peer is no more. Without it, a peer whose power failed stays for ever.
+
+    Attributes:
+        keepalive_s: After so long without a byte the peer is asked whether it is there; None: never.
+        keepalive_interval_s: How long is waited between two questions.
+        keepalive_probes: So many without an answer end the connection.
+        user_timeout_s: The same for output that is not acknowledged, or that a closed window holds up (RFC 5482).
+    """
+
+    keepalive_s: float | None = declare(
+        60.0, "tcp_keepalive", Duration(), "TCP", "Ask a peer that has been silent for so long whether it is there"
+    )
+    keepalive_interval_s: float = declare(
+        15.0, "tcp_keepalive_interval", Duration(never=False), "TCP", "Ask again after that time"
+    )
+    keepalive_probes: int = declare(
+        4, "tcp_keepalive_probes", Integer(1, 127), "TCP", "Take a peer for dead that has not answered so many times"
+    )
+    user_timeout_s: float | None = declare(
+        30.0, "tcp_user_timeout", Duration(), "TCP", "Take a peer for dead that has not acknowledged output for so long"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -1,0 +1,156 @@
+"""The one place where an accepted socket is let in or turned away: the same on every engine, for every transport."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from ..address import Peer
+from ..config import Action
+from ..core.events import Event, EventName
+from ..core.gate import Gate
+from ..reasons import Refusal
+from .accepting import ACCEPTS_PER_TURN, errno_name
+from .listener import Listener, peer_of
+
+# After so long without a failure of accept(2) the trouble is over.
+EPISODE_S: Final = 1.0
+
+_LINGER_RESET: Final = struct.pack("ii", 1, 0)
+_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def turn_away(sock: socket.socket, action: Action, text: bytes = b"") -> None:
+    """Close a connection that nobody has spoken on, without waiting.
+
+    Args:
+        sock: The accepted socket, non-blocking.
+        action: A reset, or anything else for a close. Unix sockets know no reset: they are closed.
+        text: Sent before a close.
+    """
+    with contextlib.suppress(OSError):  # the peer was faster
+        if action is Action.RESET:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        elif text:
+            sock.send(text)
+            sock.shutdown(socket.SHUT_WR)
+            # What the peer has sent by now and nobody has read would make the kernel answer with a reset, which can
+            # destroy the text on its way. Who sends more than this meets that.
+            sock.recv(65536)
+    sock.close()
+
+
+class Door:
+    """Asks the gate, and does what it says to sockets.
+
+    It has no lock: an engine with several threads calls it under its own.
+
+    Args:
+        gate: Decides.
+        now: Tells seconds on the engine's clock.
+        emit: Told of refusals and of failures of accept(2).
+    """
+
+    def __init__(self, gate: Gate, now: Callable[[], float], emit: Callable[[Event], None]) -> None:
+        self.gate = gate
+        self._now = now
+        self._emit = emit
+        self._failures = 0
+        self._failing_since = self._failed_at = 0.0
+        # When no descriptor is left, a peer in the backlog would wait for nothing, and the kernel would take more of
+        # them: this one is given up for a moment, to accept it and tell it.
+        self._spare: int | None = _spare()
+
+    def opens_at(self) -> float:
+        """Return from when on to accept, on the engine's clock: in the past for now, infinity until somebody leaves."""
+        return self.gate.opens_at(self._now())
+
+    def admit(self, sock: socket.socket, name: object, listener: Listener) -> Peer | None:
+        """Let an accepted connection in, or turn it away.
+
+        Args:
+            sock: Non-blocking. It is closed when its peer is not let in.
+            name: The peer's address as accept(2) gave it.
+            listener: Where it was accepted.
+
+        Returns:
+            The peer, of whom `leave` is to be told; None when it was not let in.
+        """
+        now = self._now()
+        if self._failures and now - self._failed_at >= EPISODE_S:
+            self._recovered()
+        try:
+            peer = peer_of(sock, name)
+        except OSError:  # gone already
+            sock.close()
+            return None
+        refusal = self.gate.admit(peer, now)
+        if refusal is None:
+            return peer
+        rules = self.gate.rules
+        turn_away(sock, rules.action(refusal), rules.text)
+        self._emit(Event(EventName.REFUSED, None, {"reason": refusal, "peer": peer, "listener": listener}))
+        return None
+
+    def leave(self, peer: Peer) -> None:
+        """A connection that was let in has ended. Then ask `opens_at` again."""
+        self.gate.leave(peer)
+
+    def failed(self, error: OSError, listener: Listener) -> None:
+        """Take note of a failure of accept(2) that is not the peer's, and tell peers if it is want of descriptors.
+
+        The caller then leaves the listener alone for `accepting.ACCEPT_BACKOFF_S`.
+        """
+        now = self._now()
+        if not self._failures:
+            self._failing_since = now
+        self._failures += 1
+        self._failed_at = now
+        fields = {"error": errno_name(error), "listener": listener, "first": self._failures == 1}
+        self._emit(Event(EventName.ACCEPT_FAILED, None, fields))
+        if error.errno in _OUT_OF_DESCRIPTORS:
+            self._turn_away_unseen(listener)
+
+    def _turn_away_unseen(self, listener: Listener) -> None:
+        rules = self.gate.rules
+        action = rules.action(Refusal.DESCRIPTORS)
+        if action is Action.WAIT or self._spare is None:
+            self._spare = self._spare or _spare()
+            return
+        os.close(self._spare)
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, name = listener.sock.accept()
+            except OSError:  # nobody is left, or another thread took the descriptor
+                break
+            sock.setblocking(False)
+            turn_away(sock, action, rules.text)
+            self.gate.refuse(Refusal.DESCRIPTORS)
+            peer = Peer(name, listener.sock.family)
+            fields = {"reason": Refusal.DESCRIPTORS, "peer": peer, "listener": listener}
+            self._emit(Event(EventName.REFUSED, None, fields))
+        self._spare = _spare()
+
+    def _recovered(self) -> None:
+        failures, self._failures = self._failures, 0
+        fields = {"failures": failures, "duration_s": self._failed_at - self._failing_since}
+        self._emit(Event(EventName.ACCEPT_RECOVERED, None, fields))
+
+    def close(self) -> None:
+        """Give the spare descriptor back. May be repeated."""
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+
+def _spare() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -1,0 +1,207 @@
+"""From the gate's options to its rules: what the machine allows, and what the files of networks say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..address.networks import AccessList, check_entry
+from ..config import AUTO, Action, GateConfig, ServerConfig
+from ..core.gate import Gate, Rules
+from ..errors import ConfigurationError
+from ..reasons import Refusal
+
+logger = logging.getLogger("penstock")
+
+DEFAULT_MAX_CONNECTIONS: Final = 10_000
+# A quarter: no single address can take the whole server, and four together can still take all of it.
+DEFAULT_PEER_SHARE: Final = 4
+
+# Kept for what is no connection: listeners, the loop, logs, files the handlers open. Where there are few descriptors at
+# all, a quarter of them.
+RESERVED_DESCRIPTORS: Final = 64
+
+FOLLOW_S: Final = 1.0
+MAX_FILE_BYTES: Final = 16 * 1024**2
+
+
+def affordable(descriptors: int) -> int:
+    """Return how many connections a process may hold that may have so many descriptors: nine tenths of what is left."""
+    reserved = min(RESERVED_DESCRIPTORS, descriptors // 4)
+    return max(1, (descriptors - reserved) * 9 // 10)
+
+
+def descriptors_for(connections: int) -> int:
+    """Return how many descriptors are needed for so many connections; the inverse of `affordable`."""
+    return connections * 10 // 9 + 1 + RESERVED_DESCRIPTORS
+
+
+def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None) -> Rules:
+    """Work out what a server's gate goes by; log what was lowered.
+
+    Args:
+        config: The server's.
+        access: Who may connect at all.
+        descriptors: How many the process may have open; None for no limit.
+    """
+    gate = config.gate
+    limit = _max_connections(gate, descriptors)
+    actions = gate.actions
+    if config.once or config.model == "one-at-a-time":
+        limit = 1
+        actions[Refusal.LIMIT] = Action.WAIT
+    per_peer = gate.max_per_peer
+    if per_peer == AUTO:
+        per_peer = None if limit is None else max(1, limit // DEFAULT_PEER_SHARE)
+    text = gate.refusal_text
+    return Rules(
+        max_connections=limit,
+        max_per_peer=per_peer,
+        loopback_counts=gate.max_per_peer != AUTO,
+        ipv4_prefix=gate.peer_prefix_ipv4,
+        ipv6_prefix=gate.peer_prefix_ipv6,
+        accept_rate=gate.accept_rate,
+        accept_rate_per_peer=gate.accept_rate_per_peer,
+        access=access,
+        actions=actions,
+        text=f"{text}\n".encode() if text else b"",
+    )
+
+
+def _max_connections(config: GateConfig, descriptors: int | None) -> int | None:
+    wanted = config.max_connections
+    room = None if descriptors is None else affordable(descriptors)
+    if wanted == AUTO:
+        return DEFAULT_MAX_CONNECTIONS if room is None else min(DEFAULT_MAX_CONNECTIONS, room)
+    if wanted is not None and room is not None and wanted > room:
+        logger.warning(
+            "max_connections is lowered from %d to %d: the process may have %d descriptors open; "
+            "raise that with ulimit -n %d, or LimitNOFILE= of its systemd unit",
+            wanted,
+            room,
+            descriptors,
+            descriptors_for(wanted),
+        )
+        return room
+    return wanted
+
+
+def descriptor_limit() -> int | None:
+    """Return how many descriptors this process may have open; None where there is no limit."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_descriptor_limit(config: GateConfig) -> None:
+    """Raise the soft limit of descriptors as far as the configuration needs it and the hard limit lets it.
+
+    For a process that is a server and nothing else: a program that uses select(2) may count on descriptors under 1024.
+    """
+    limit = descriptor_limit()
+    if limit is None:
+        return
+    import resource  # noqa: PLC0415 - not on Windows
+
+    connections = config.max_connections
+    if connections is None or connections == AUTO:
+        connections = DEFAULT_MAX_CONNECTIONS
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = descriptors_for(connections)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if wanted > limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+# -- files of networks -------------------------------------------------------------------------------------------------
+
+_Signature = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessFiles:
+    """``--allow`` and ``--deny``, with the files they name: ``@deny.txt`` has an entry per line, ``#`` begins a remark.
+
+    Attributes:
+        allow: As configured.
+        deny: As configured.
+    """
+
+    allow: Sequence[str]
+    deny: Sequence[str]
+
+    @property
+    def paths(self) -> list[str]:
+        """The files, each as it is named."""
+        return [entry[1:] for entry in (*self.allow, *self.deny) if entry.startswith("@")]
+
+    def load(self) -> AccessList:
+        """Read every file.
+
+        Raises:
+            ConfigurationError: One cannot be read, or a line of it is no entry; ``where`` is ``file:line``.
+        """
+        return AccessList(_expanded(self.allow), _expanded(self.deny))
+
+    def signature(self) -> list[_Signature]:
+        """Return what changes when a file does."""
+        return [_signature(path) for path in self.paths]
+
+    async def follow(self, gate: Gate) -> None:
+        """Give the gate a new list whenever a file has changed. What cannot be read changes nothing, and is logged."""
+        before = self.signature()
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            now = self.signature()
+            if now == before:
+                continue
+            before = now
+            try:
+                access = await asyncio.to_thread(self.load)
+            except ConfigurationError as error:
+                logger.error("the networks are as before: %s", error)
+            else:
+                gate.set(access=access)
+                logger.info("networks were read again: %s", ", ".join(self.paths))
+
+
+def _expanded(entries: Sequence[str]) -> Iterator[str]:
+    for entry in entries:
+        if entry.startswith("@"):
+            yield from _entries(entry[1:])
+        else:
+            yield entry
+
+
+def _entries(path: str) -> Iterator[str]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", path) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"is longer than {MAX_FILE_BYTES} bytes", path)
+    for number, line in enumerate(data.decode("utf-8", "replace").removeprefix("\ufeff").splitlines(), 1):
+        entry = line.partition("#")[0].strip()
+        if entry:
+            try:
+                check_entry(entry)
+            except ConfigurationError as error:
+                raise ConfigurationError(error.problem, f"{path}:{number}") from None
+            yield entry
+
+
+def _signature(path: str) -> _Signature:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
