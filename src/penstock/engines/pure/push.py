@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from operator import length_hint
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -17,11 +18,16 @@ from .stream import Host, StreamConnection
 
 M = TypeVar("M")
 
+# Messages of a connection's first batch, as long as nobody knows how long its replies are: it may be a hundred bytes in
+# and a megabyte out. Doubled from batch to batch while they are short.
+FIRST_BATCH = 16
+
 
 class PushConnection(StreamConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
     __slots__ = (
+        "_batch_limit",
         "_callbacks",
         "_continuing",
         "_ending",
@@ -50,6 +56,7 @@ class PushConnection(StreamConnection[M]):
         else:
             self._set_callbacks(handler.factory())
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
+        self._batch_limit = FIRST_BATCH
         # What the handler asked for in the middle of a batch, done when it returns.
         self._interrupted = False
         self._next_codec: Codec[Any] | None = None
@@ -115,7 +122,7 @@ class PushConnection(StreamConnection[M]):
             self.bytes_out += len(data)
             self._transport.write(data)
         else:
-            unhandled = remaining.__length_hint__()
+            unhandled = length_hint(remaining)
             self._called(error, len(messages) - unhandled, unhandled)
 
     def _called(self, error: Exception | None, handled: int, unhandled: int) -> None:
@@ -166,34 +173,45 @@ class PushConnection(StreamConnection[M]):
         if self._can_receive and not self._draining:
             self._deadlines.idle_since = self._clock.time()
             self._inbound.feed(data)
-            if not self._continuing and not self._write_paused:
+            if not self._held_up():
                 self._process()
 
     def _process(self) -> None:
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         inbound = self._inbound
         budget = self._host.limits.batch_messages
-        handled = False
+        deadlines = self._deadlines
         while not self._leaving:
             if self._write_paused:
                 return  # resume_writing goes on from here
             try:
-                messages = inbound.take(budget)
+                messages = inbound.take(min(budget, self._batch_limit))
             except RemoteProtocolError as error:
                 self._break_off(error)
                 return
             if not messages:
-                self._settle(handled)
+                self._settle()
                 return
-            handled = True
+            # Whatever is missing after these messages, it is not one that began before them.
+            deadlines.first_since = deadlines.partial_since = None
+            bytes_before = self.bytes_out
             self._handle(messages)
             budget -= len(messages)
+            self._learn(len(messages), self.bytes_out - bytes_before)
             if not inbound.pending_bytes and not self._leaving:
-                self._settle(handled)
+                self._settle()
                 return
             if budget <= 0:
                 self._continue_later()
                 return
+
+    def _learn(self, messages: int, written_bytes: int) -> None:
+        """Take as many messages at once as will not fill the output far beyond its high watermark."""
+        high = self._host.limits.write_high_bytes
+        if written_bytes > high:
+            self._batch_limit = max(1, messages * high // written_bytes)
+        elif messages == self._batch_limit:
+            self._batch_limit *= 2
 
     def _continue_later(self) -> None:
         """Give others their turn; the transport is not read meanwhile."""
@@ -207,21 +225,23 @@ class PushConnection(StreamConnection[M]):
         if self._leaving or self._write_paused:
             return
         self._process()
-        if not self._continuing and not self._write_paused and not self._draining:
+        if not self._held_up() and not self._draining:
             self._resume_reading()
 
-    def _settle(self, handled: bool) -> None:
+    def _held_up(self) -> bool:
+        """Whether something else will go on with the input: the loop's next turn, or output that falls."""
+        return self._continuing or self._write_paused
+
+    def _settle(self) -> None:
         """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
         deadlines = self._deadlines
-        if handled:
-            deadlines.first_since = None
         if self._ending:
             self._finish()
         elif self._draining:
             self._leave(CloseReason.DRAINED)
         elif not self._inbound.pending_bytes:
             deadlines.partial_since = None
-        elif handled or deadlines.partial_since is None:
+        elif deadlines.partial_since is None:
             deadlines.partial_since = now = self._clock.time()
             if (message_s := deadlines.timeouts.message_s) is not None:
                 self._arm(now + message_s)
@@ -272,7 +292,7 @@ class PushConnection(StreamConnection[M]):
 
     def _input_ended(self) -> None:
         self._ending = True
-        if not self._continuing and not self._write_paused:
+        if not self._held_up():
             self._process()
 
     def _finish(self) -> None:
@@ -295,7 +315,7 @@ class PushConnection(StreamConnection[M]):
         self._draining = True
         if self._attached:
             self._pause_reading()
-            if not self._continuing and not self._write_paused and not self._handling:
+            if not self._held_up() and not self._handling:
                 self._process()
 
     def _timed_out(self, which: Deadline) -> bool:

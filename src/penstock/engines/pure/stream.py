@@ -34,6 +34,9 @@ from ..wire import next_connection_id, reset_on_close
 M = TypeVar("M")
 
 
+# States in which something more may come from the peer, be it to be discarded.
+_READABLE = RECEIVABLE | {State.CLOSING, State.LINGERING}
+
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
@@ -138,8 +141,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         # While a callback or a message handler runs, closing waits for its return: its reply is still sent.
         self._handling = False
         self._leave_reason: CloseReason | None = None
-        # Output gathered while a batch of messages is handled, to leave in one write.
-        self._corking = False
+        # Output gathered while a batch of messages is handled, to leave in one write; and before there is a transport.
+        self._corking = True
         self._corked: list[bytes] = []
         self._corked_bytes = 0
         self._write_paused = False
@@ -203,8 +206,15 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             return
         if (lifetime_s := self._deadlines.timeouts.lifetime_s) is not None:
             self._arm(self._deadlines.opened_at + lifetime_s)
+        self._corking = False
+        self._uncork()
+        if self._leave_reason is not None:  # closed before its handler was told of it
+            self._leave(self._leave_reason)
+            return
         self._begun = True
         self._begin()
+        if self._draining:  # since before there was a transport
+            self.drain()
 
     @abstractmethod
     def data_received(self, data: bytes) -> None:
@@ -237,10 +247,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._disarm()
         self._corked.clear()
         self._write_paused = False
-        for waiter in self._send_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._send_waiters.clear()
+        self._wake_senders()
         for closed in self._closed_waiters:
             if not closed.done():
                 closed.set_result(self.close_reason)
@@ -268,11 +275,14 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             self._flushed()
             return
         self._host.emit(Event(EventName.READING_RESUMED, self))
+        self._wake_senders()
+        self._output_resumed()
+
+    def _wake_senders(self) -> None:
         while self._send_waiters:
             waiter = self._send_waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-        self._output_resumed()
 
     # -- output --------------------------------------------------------------------------------------------------------
 
@@ -308,7 +318,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def _uncork(self) -> None:
         corked = self._corked
-        if not corked:
+        if not corked or not self._attached:
             return
         self._corked = []
         self._corked_bytes = 0
@@ -365,7 +375,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """Close gracefully; the first reason given is the one that stays."""
         if self._leaving:
             return
-        if self._handling:
+        if self._handling or not self._attached:
             self._leave_reason = self._leave_reason or reason
             return
         if self._state in (State.PEER_EOF, State.BOTH_EOF) and reason is CloseReason.DONE:
@@ -375,6 +385,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         eof_sent = self._state in (State.LOCAL_EOF, State.BOTH_EOF)
         self._happen(Happening.CLOSE)
         self._inbound.clear()
+        self._wake_senders()
         transport = self._transport
         self._deadlines.closing(self._clock.time())
         # From here on the transport reports when nothing is left to flush, not when little is.
@@ -426,9 +437,12 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def _handler_failed(self, error: BaseException) -> None:
         """Report a handler's exception once, and end this connection alone."""
-        if isinstance(error, ConnectionEndedError | RemoteProtocolError) and self._leaving:
+        ended = self._leaving or self.close_reason is not None
+        if ended and isinstance(error, ConnectionEndedError | RemoteProtocolError):
             return  # it noticed that the connection has ended, and left it at that
         self._host.emit(Event(EventName.HANDLER_FAILED, self, {"error": error}))
+        # A close that the handler asked for would have come after its return.
+        self._leave_reason = CloseReason.HANDLER_ERROR
         self._leave(CloseReason.HANDLER_ERROR)
 
     def _release(self) -> None:
@@ -464,7 +478,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if not self._transport.is_closing() and not self._transport.is_reading():
+        # After the peer's EOF a transport that reads again would report the same EOF once more.
+        if self._state in _READABLE and not self._transport.is_closing() and not self._transport.is_reading():
             self._transport.resume_reading()
 
     def set_handler(self, handler: Handler[Any]) -> None:

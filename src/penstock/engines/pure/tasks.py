@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -67,7 +68,12 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     def _begin(self) -> None:
         if self._handler is not None:
-            self._task = self._host.loop.create_task(self._run(self._handler))
+            self._start(self._run(self._handler), self._run_ended)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]) -> None:
+        # Not a ``finally`` in the coroutine: a task that is cancelled before its first step never enters it.
+        self._task = self._host.loop.create_task(coroutine)
+        self._task.add_done_callback(ended)
 
     # -- the task ------------------------------------------------------------------------------------------------------
 
@@ -85,15 +91,16 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 self._handler_failed(cancelled)
         except Exception as error:
             self._handler_failed(error)
-        finally:
-            self._task = None
-            self._handling = False
-            if self._gone:
-                self._conclude()
-            elif self._leave_reason is not None:
-                self._leave(self._leave_reason)
-            else:
-                self._leave(CloseReason.DRAINED if self._draining else CloseReason.DONE)
+
+    def _run_ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        self._handling = False
+        if self._gone:
+            self._conclude()
+        elif self._leave_reason is not None:
+            self._leave(self._leave_reason)
+        else:
+            self._leave(CloseReason.DRAINED if self._draining else CloseReason.DONE)
 
     async def _answer(self, handler: MessageHandler) -> None:
         function = handler.function
@@ -123,8 +130,12 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         """Send the reply of the message that was handled, then close if its handler asked to."""
         reason, self._leave_reason = self._leave_reason, None
         if reply is not None:
-            await self.send(reply)
+            await self._wait_writable()
+            if not self._can_send:
+                raise self._why_not()
+            self._put(self._encode(reply))
         self._handling = False
+        reason = reason or self._leave_reason  # which a deadline may have set while the reply waited
         if reason is not None:
             self._leave(reason)
 
@@ -138,7 +149,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if self._callbacks is None:
             self._release()
         else:
-            self._task = self._host.loop.create_task(self._conclude_callbacks(self._callbacks))
+            self._start(self._conclude_callbacks(self._callbacks), self._conclude_ended)
 
     async def _conclude_callbacks(self, callbacks: Handler[M]) -> None:
         assert self.close_reason is not None
@@ -146,9 +157,10 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             await settled(callbacks.on_close(self, self.close_reason))
         except Exception as error:
             self._handler_failed(error)
-        finally:
-            self._task = None
-            self._release()
+
+    def _conclude_ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        self._release()
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -284,13 +296,16 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     async def send(self, message: M) -> None:
         """Queue one message, once the write buffer is no longer over its high watermark."""
-        while self._write_paused:
-            waiter = self._host.loop.create_future()
-            self._send_waiters.append(waiter)
-            await waiter
+        await self._wait_writable()
         if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
         self._put(self._encode(message))
+
+    async def _wait_writable(self) -> None:
+        while self._write_paused and self._can_send:
+            waiter = self._host.loop.create_future()
+            self._send_waiters.append(waiter)
+            await waiter
 
     def _put(self, data: bytes) -> None:
         # While messages that were read together are being answered, the answers are gathered too. They leave when the
@@ -341,6 +356,11 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     def _leave(self, reason: CloseReason) -> None:
         super()._leave(reason)
+        self._ready.clear()
+        self._wake()
+
+    def _lose(self, reason: CloseReason) -> None:
+        super()._lose(reason)
         self._ready.clear()
         self._wake()
 
