@@ -21,7 +21,8 @@ class Room:
     """Who is there. Safe from any thread, for handlers may run in several."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # An engine may end a member, and so call its on_close, while it is being posted to.
+        self._lock = threading.RLock()
         self._members: dict[int, ConnectionBase[bytes]] = {}
 
     def join(self, conn: ConnectionBase[bytes]) -> None:
@@ -38,7 +39,7 @@ class Room:
         """Have everybody but the speaker hear it, all in the same order."""
         # Held while posting, which never waits, so that two speakers are heard in one order by all.
         with self._lock:
-            for member in self._members.values():
+            for member in tuple(self._members.values()):
                 if member.id != speaker.id:
                     # One that is leaving, or was cut just now for being too slow, is taken out by its own on_close.
                     with suppress(ConnectionEndedError):

@@ -42,7 +42,7 @@ class ServerThread:
     ) -> None:
         self._make = lambda: serve(target, bind=bind, **options)
         self._loop_factory: Callable[[], asyncio.AbstractEventLoop] = loop_factory or asyncio.SelectorEventLoop
-        self._thread = threading.Thread(target=self._run, name="penstock-server")
+        self._thread = threading.Thread(target=self._run, name="penstock-server", daemon=True)
         self._ready: Future[None] = Future()
         self._finish: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -1,0 +1,75 @@
+"""Peers made of plain blocking sockets, which know nothing of this package: what they see is what is on the wire."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final
+
+from ..address import Kind, parse_address
+
+# Far more than anything takes to arrive, so that a hang becomes a failure that says where.
+PATIENCE_S: Final = 20.0
+
+_READ_BYTES: Final = 65536
+_KINDS: Final = {
+    Kind.STREAM: socket.SOCK_STREAM,
+    Kind.DATAGRAM: socket.SOCK_DGRAM,
+    Kind.SEQPACKET: socket.SOCK_SEQPACKET,
+}
+
+
+def dial(address: str, *, receive_buffer_bytes: int | None = None) -> socket.socket:
+    """Connect to an address as a server shows it: ``tcp://127.0.0.1:43117``, ``unix+dgram:///tmp/x.sock``.
+
+    Args:
+        address: Of a TCP, UDP or Unix socket; a wildcard stands for the loopback address.
+        receive_buffer_bytes: SO_RCVBUF, for a peer that soon cannot take more; None for the system's own.
+
+    Returns:
+        A blocking socket that fails after `PATIENCE_S`. A Unix datagram socket has a name, so that it can be answered.
+    """
+    where = parse_address(address)
+    kind = _KINDS[where.kind or Kind.STREAM]
+    if where.is_unix:
+        sock = socket.socket(socket.AF_UNIX, kind)
+        if kind == socket.SOCK_DGRAM:
+            sock.bind("")  # an abstract name of the system's choice: unix(7), autobind
+        target: object = where.unix_name
+    else:
+        host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(where.host, where.host)
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+        target = (host, where.port)
+    if receive_buffer_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    if kind == socket.SOCK_STREAM and not where.is_unix:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    sock.settimeout(PATIENCE_S)
+    sock.connect(target)
+    return sock
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    """Read until EOF.
+
+    Raises:
+        OSError: The connection was reset, or nothing came for `PATIENCE_S`.
+    """
+    received = bytearray()
+    while data := sock.recv(_READ_BYTES):
+        received += data
+    return bytes(received)
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """Read ``size`` bytes, or fewer if EOF comes before."""
+    received = bytearray()
+    while len(received) < size and (data := sock.recv(size - len(received))):
+        received += data
+    return bytes(received)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset instead of EOF, where the transport has one (SO_LINGER with a time of 0: socket(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
