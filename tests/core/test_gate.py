@@ -216,6 +216,50 @@ def test_a_wrong_change_changes_nothing(changes, problem):
     assert 5 == gate.rules.max_per_peer
 
 
+def test_datagrams_are_judged_by_the_same_networks_and_by_a_rate_of_their_own():
+    """One list for all transports; what is refused is counted with the rest (T-85 to T-90)."""
+    gate = Gate(Rules(access=AccessList(deny=["192.0.2.9"]), datagram_rate_per_peer=Rate(2)))
+
+    assert gate.judges_datagrams
+    assert [None, None, Refusal.PEER_RATE] == [gate.admit_datagram(ipv4("192.0.2.1"), NOW) for _ in range(3)]
+    assert Refusal.DENIED is gate.admit_datagram(ipv4("192.0.2.9"), NOW)
+    assert gate.admit_datagram(unix(), NOW) is None
+    assert 0 == gate.open
+
+
+def test_without_such_rules_a_datagram_is_not_even_looked_at():
+    """The hot path asks one flag."""
+    assert not Gate(Rules(max_connections=1, accept_rate=Rate(1))).judges_datagrams
+
+
+@pytest.mark.parametrize(
+    ("question", "answers", "size", "amplifies"),
+    [(0, 1, 56, False), (0, 1, 57, True), (100, 1, 356, False), (100, 1, 357, True), (0, 3, 0, False), (0, 4, 0, True)],
+)
+def test_answers_are_held_to_a_multiple_of_the_question_headers_included(question, answers, size, amplifies):
+    """Three times 28 + n bytes on the wire, in however many datagrams (T-88)."""
+    gate = Gate(Rules(datagram_amplification=3))
+
+    assert amplifies is gate.amplifies(question, answers, size)
+    assert not Gate().amplifies(question, answers, size)
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        (ipv4("127.0.0.9"), True),
+        (ipv6("::1"), True),
+        (ipv6("::ffff:127.0.0.1"), True),
+        (unix(), True),
+        (ipv4("192.0.2.1"), False),
+        (ipv6("2001:db8::1"), False),
+    ],
+)
+def test_only_addresses_that_nobody_can_forge_from_outside_are_local(peer, local):
+    """The kernel drops what comes from outside and claims to be from here."""
+    assert local is Gate.is_local(peer)
+
+
 HOSTS = st.sampled_from(["192.0.2.1", "192.0.2.2", "127.0.0.1", "2001:db8::1", "2001:db8::2", ""])
 
 

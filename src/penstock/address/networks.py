@@ -48,6 +48,9 @@ class AccessList:
             for version in (4, 6)
         }
 
+    def __bool__(self) -> bool:
+        return bool(self._entries or self._users)
+
     def _add(self, entry: str, permitted: bool) -> None:
         user = _USER.fullmatch(entry)
         if user is not None:

@@ -26,7 +26,7 @@ class EventName(StrEnum):
     PROTOCOL_ERROR = "protocol_error"  # fields: error (the codec's exception)
     CLOSED = "closed"  # fields: reason, bytes_in, bytes_out, duration_s
     DATAGRAM = "datagram"  # one datagram was handled; fields: listener
-    DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener
+    DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener, count where it is more than one
     SUSPENDED = "suspended"  # the server stopped accepting
     RESUMED = "resumed"
     DRAINING = "draining"
@@ -91,7 +91,9 @@ class Stats:
             case EventName.DATAGRAM:
                 self.datagrams += 1
             case EventName.DATAGRAM_DROPPED:
-                self.datagrams_dropped[str(event.fields["reason"])] += 1
+                count = event.fields.get("count", 1)
+                assert isinstance(count, int)
+                self.datagrams_dropped[str(event.fields["reason"])] += count
             case EventName.ACCEPT_FAILED:
                 self.accept_errors[str(event.fields["error"])] += 1
             case _:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from ..address import Peer
 from ..address.networks import AccessList, parse_host
@@ -20,6 +20,9 @@ from ..errors import ConfigurationError
 from ..reasons import Refusal
 from ..units import Rate
 from .buckets import Bucket, Buckets
+
+# Of IPv4 and UDP, without which a datagram does not travel; those of IPv6 are longer, and so are the questions.
+HEADER_BYTES: Final = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class Rules:
         accept_rate: How often a connection is admitted.
         accept_rate_per_peer: How often one of the same address is. Never of Unix peers.
         max_handshakes: Admitted and not yet through their handshake.
+        datagram_rate_per_peer: How often a datagram of one address is handled. Never of Unix peers.
+        datagram_amplification: How many times the bytes of a datagram its answers may have together, headers included.
+            Never of peers on this machine, whose addresses cannot be forged from outside.
         access: Who may connect at all.
         actions: What a refused peer sees, by reason; a reset where a reason is missing.
         text: What is sent before a close.
@@ -48,12 +54,14 @@ class Rules:
     accept_rate: Rate | None = None
     accept_rate_per_peer: Rate | None = None
     max_handshakes: int | None = None
+    datagram_rate_per_peer: Rate | None = None
+    datagram_amplification: int | None = None
     access: AccessList = field(default_factory=AccessList)
     actions: Mapping[Refusal, Action] = field(default_factory=dict)
     text: bytes = b""
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "max_per_peer", "max_handshakes"):
+        for name in ("max_connections", "max_per_peer", "max_handshakes", "datagram_amplification"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} is {value}: at least 1, or None for no limit")
@@ -75,6 +83,7 @@ class Gate:
         handshakes: Those of them that have not finished their handshake.
         refused: Refusals so far, by reason.
         shedding: Whether everybody is refused for want of memory.
+        judges_datagrams: Whether `admit_datagram` could refuse anything.
     """
 
     def __init__(self, rules: Rules | None = None) -> None:
@@ -85,13 +94,20 @@ class Gate:
         self.shedding = False
         self._of_peer: dict[Hashable, int] = {}
         self._watchers: list[Callable[[], object]] = []
-        self._waits = Action.WAIT in self.rules.actions.values()  # asked for each accept
         self._make_buckets()
+        self._notice()
+
+    def _notice(self) -> None:
+        """Look at the rules once for what is asked for each accept and each datagram."""
+        rules = self.rules
+        self._waits = Action.WAIT in rules.actions.values()
+        self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
 
     def _make_buckets(self) -> None:
         rules = self.rules
         self._bucket = None if rules.accept_rate is None else Bucket(rules.accept_rate)
         self._buckets = None if rules.accept_rate_per_peer is None else Buckets(rules.accept_rate_per_peer)
+        self._datagrams = None if rules.datagram_rate_per_peer is None else Buckets(rules.datagram_rate_per_peer)
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -171,6 +187,46 @@ class Gate:
             else:
                 del self._of_peer[key]
 
+    # -- datagrams -----------------------------------------------------------------------------------------------------
+
+    def admit_datagram(self, peer: Peer, now: float) -> Refusal | None:
+        """Say whether a datagram of this sender is to be handled; count it if not."""
+        refusal = self._why_not_datagram(peer.host, now)
+        if refusal is not None:
+            self.refused[refusal] += 1
+        return refusal
+
+    def _why_not_datagram(self, host: str, now: float) -> Refusal | None:
+        if not host:
+            return None  # a Unix socket does not say who sends
+        if not self.rules.access.permits(host):
+            return Refusal.DENIED
+        if self._datagrams is not None:
+            key = self._key(host)
+            if self._datagrams.ready_at(key) > now:
+                return Refusal.PEER_RATE
+            self._datagrams.take(key, now)
+        return None
+
+    def amplifies(self, question_bytes: int, answers: int, answer_bytes: int) -> bool:
+        """Say whether the answers to one datagram would be a weapon against whoever it claims to be from.
+
+        Args:
+            question_bytes: Its payload.
+            answers: How many datagrams answer it, the next one included.
+            answer_bytes: Their payloads together.
+        """
+        limit = self.rules.datagram_amplification
+        return limit is not None and answers * HEADER_BYTES + answer_bytes > limit * (HEADER_BYTES + question_bytes)
+
+    @staticmethod
+    def is_local(peer: Peer) -> bool:
+        """Say whether a peer is on this machine: no other machine can claim to be."""
+        host = peer.host
+        return not host or _is_loopback(host)
+
+    # -- handshakes ----------------------------------------------------------------------------------------------------
+
     def begin_handshake(self) -> None:
         """A connection that was admitted begins its handshake. `end_handshake` follows, however it ends."""
         self.handshakes += 1
@@ -211,10 +267,10 @@ class Gate:
             if name.endswith("_prefix") and value != getattr(self.rules, name):
                 raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")
         before, self.rules = self.rules, dataclasses.replace(self.rules, **changes)
-        rates = ("accept_rate", "accept_rate_per_peer")
+        rates = ("accept_rate", "accept_rate_per_peer", "datagram_rate_per_peer")
         if any(getattr(before, name) != getattr(self.rules, name) for name in rates):
             self._make_buckets()
-        self._waits = Action.WAIT in self.rules.actions.values()
+        self._notice()
         self.changed()
 
     def shed(self, shedding: bool) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import sys
 from typing import Any, Final, Protocol, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..core.gate import Gate
 from ..core.service import CallbackHandler, Handler, MessageHandler
 from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
@@ -23,6 +27,23 @@ READS_PER_TURN: Final = 32
 MAX_QUEUED_REPLIES: Final = 256
 
 
+# From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
+# dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=9I")
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """Return how many datagrams the kernel has dropped for a socket; 0 where it does not say."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        drops: int = _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8]
+    except (OSError, struct.error):  # before Linux 4.12
+        return 0
+    return drops
+
+
 class Endpoint(Protocol):
     """Whoever reads the datagrams of one listener."""
 
@@ -33,22 +54,39 @@ class Endpoint(Protocol):
     def send(self, data: bytes, name: Any, /) -> None:
         """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
 
+    def refuse_answer(self) -> None:
+        """Count an answer that is too large for its question. Only called where the connection was given a gate."""
+
 
 class DatagramConnection(ConnectionBase[M]):
     """One datagram and its sender, for as long as it is being handled."""
 
-    __slots__ = ("_endpoint", "_listener", "_name", "bytes_in", "bytes_out", "close_reason", "codec", "id", "state")
+    __slots__ = (
+        "_answers",
+        "_endpoint",
+        "_gate",
+        "_listener",
+        "_name",
+        "bytes_in",
+        "bytes_out",
+        "close_reason",
+        "codec",
+        "id",
+        "state",
+    )
 
     is_datagram = True
 
-    def __init__(self, endpoint: Endpoint, name: Any, listener: Listener, size: int) -> None:
+    def __init__(self, endpoint: Endpoint, name: Any, listener: Listener, size: int, gate: Gate | None = None) -> None:
         self.id = next_connection_id()
         self.codec = endpoint.codec
         self.state = None
         self.bytes_in = size
         self.bytes_out = 0
         self.close_reason = None
+        self._answers = 0
         self._endpoint = endpoint
+        self._gate = gate
         self._name = name
         self._listener = listener
 
@@ -83,7 +121,14 @@ class DatagramConnection(ConnectionBase[M]):
 
     def _send(self, message: M) -> None:
         data = self.codec.encode_datagram(message)
-        self.bytes_out += len(data)
+        size = self.bytes_out + len(data)
+        gate = self._gate
+        answers = self._answers + 1
+        if gate is not None and gate.amplifies(self.bytes_in, answers, size) and not gate.is_local(self.peer):
+            self._endpoint.refuse_answer()
+            return
+        self._answers = answers
+        self.bytes_out = size
         self._endpoint.send(data, self._name)
 
     def close(self) -> None:

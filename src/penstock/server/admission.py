@@ -66,6 +66,8 @@ def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None) 
         ipv6_prefix=gate.peer_prefix_ipv6,
         accept_rate=gate.accept_rate,
         accept_rate_per_peer=gate.accept_rate_per_peer,
+        datagram_rate_per_peer=config.overload.datagram_rate_per_peer,
+        datagram_amplification=config.overload.datagram_amplification,
         access=access,
         actions=actions,
         text=f"{text}\n".encode() if text else b"",

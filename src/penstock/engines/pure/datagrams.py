@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ...address import Peer
 from ...codecs.base import Codec
 from ...core.events import Event, EventName
+from ...core.gate import Gate
 from ...core.service import CallbackHandler, MessageHandler, settled
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
-from ..datagram import MAX_DATAGRAM_BYTES, MAX_QUEUED_REPLIES, READS_PER_TURN, DatagramConnection, handle
+from ..base import Clock
+from ..datagram import MAX_DATAGRAM_BYTES, MAX_QUEUED_REPLIES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
 from ..listener import Listener
 
 # Datagrams being handled by coroutines at once; above it the kernel's receive buffer holds them, or drops them.
@@ -31,6 +34,8 @@ class DatagramEndpoint:
         handler: MessageHandler | CallbackHandler,
         codec: Codec[Any],
         *,
+        gate: Gate,
+        clock: Clock,
         emit: Emit,
         idle: Callable[[], None],
     ) -> None:
@@ -39,8 +44,11 @@ class DatagramEndpoint:
         self._socket = listener.sock
         self._handler = handler
         self._codec = codec
+        self._gate = gate
+        self._clock = clock
         self._emit = emit
         self._idle = idle
+        self._kernel_drops = kernel_drops(listener.sock)  # an inherited socket may have some
         self._reading = False
         self._running = False
         self._replies: deque[tuple[bytes, Any]] = deque()
@@ -79,26 +87,41 @@ class DatagramEndpoint:
                 self._loop.remove_reader(self._socket)
 
     def _read(self) -> None:
-        for _ in range(READS_PER_TURN):
+        for count in range(READS_PER_TURN):
             if not self._reading:
                 return
             try:
                 data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES)
             except (BlockingIOError, InterruptedError):
+                if count > 1:  # a queue that overflowed held more than one
+                    self._count_kernel_drops()
                 return
             except OSError as error:
                 # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
                 self._drop(type(error).__name__)
                 continue
             self._received(data, name)
+        self._count_kernel_drops()
+
+    def _count_kernel_drops(self) -> None:
+        drops = kernel_drops(self._socket)
+        if drops > self._kernel_drops:
+            self._drop("kernel_queue_full", drops - self._kernel_drops)
+        self._kernel_drops = drops
 
     def _received(self, data: bytes, name: Any) -> None:
+        gate = self._gate
+        if gate.judges_datagrams:
+            refusal = gate.admit_datagram(Peer(name, self._socket.family), self._clock.time())
+            if refusal is not None:
+                self._drop(refusal)
+                return
         try:
             message = self._codec.decode_datagram(data)
         except RemoteProtocolError as error:
             self._drop(str(error.reason))
             return
-        conn: DatagramConnection[Any] = DatagramConnection(self, name, self._listener, len(data))
+        conn: DatagramConnection[Any] = DatagramConnection(self, name, self._listener, len(data), gate)
         if self._handler.is_async:
             task = self._loop.create_task(self._handle_async(conn, message))
             self._tasks.add(task)
@@ -181,8 +204,13 @@ class DatagramEndpoint:
         if not self.busy:
             self._idle()
 
-    def _drop(self, reason: str) -> None:
-        self._emit(Event(EventName.DATAGRAM_DROPPED, None, {"reason": reason, "listener": self._listener}))
+    def refuse_answer(self) -> None:
+        """Count an answer that is too large for its question."""
+        self._drop("amplification")
+
+    def _drop(self, reason: str, count: int = 1) -> None:
+        fields = {"reason": reason, "count": count, "listener": self._listener}
+        self._emit(Event(EventName.DATAGRAM_DROPPED, None, fields))
 
     @property
     def codec(self) -> Codec[Any]:

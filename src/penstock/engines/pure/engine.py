@@ -72,7 +72,14 @@ class PureServer(EngineServer):
         placed = self._placed(handler)
         assert not isinstance(placed, ConnectionHandler)
         return DatagramEndpoint(
-            self._loop, listener, placed, service.codec, emit=self._plan.emit, idle=self._check_stopped
+            self._loop,
+            listener,
+            placed,
+            service.codec,
+            gate=self._plan.gate,
+            clock=self._clock,
+            emit=self._plan.emit,
+            idle=self._check_stopped,
         )
 
     def _placed(self, handler: AnyHandler) -> AnyHandler:
