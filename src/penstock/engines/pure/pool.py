@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
-from ...errors import BrokenError, ClosedError, PenstockError
+from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
 from ..base import ConnectionBase
+from .stream import StreamConnection
 
 M = TypeVar("M")
 
@@ -55,6 +56,7 @@ class _ThreadedCallbacks(Handler[M]):
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._conn: ThreadSafeConnection[M] | None = None
+        self._running: Future[Any] | None = None  # the latest call
 
     def _facade(self, conn: ConnectionBase[M]) -> ThreadSafeConnection[M]:
         if self._conn is None:
@@ -62,7 +64,8 @@ class _ThreadedCallbacks(Handler[M]):
         return self._conn
 
     async def _call(self, callback: Callable[..., Any], conn: ConnectionBase[M], *args: Any) -> Any:
-        return await self._loop.run_in_executor(self._pool, callback, self._facade(conn), *args)
+        self._running = self._pool.submit(callback, self._facade(conn), *args)
+        return await asyncio.wrap_future(self._running)
 
     async def on_connect(self, conn: ConnectionBase[M]) -> None:
         await self._call(self._callbacks.on_connect, conn)
@@ -75,7 +78,14 @@ class _ThreadedCallbacks(Handler[M]):
         await self._call(self._callbacks.on_timeout, conn, which)
 
     async def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> None:
-        await self._call(self._callbacks.on_close, conn, reason)
+        running, callback = self._running, self._callbacks.on_close
+        if running is None or running.done():
+            await self._call(callback, conn, reason)
+        else:
+            # The connection was cut while a thread is at work for it, which cannot be ended from outside. Calls for one
+            # connection never overlap: this one comes after that one, and nobody waits for either.
+            facade, pool = self._facade(conn), self._pool
+            running.add_done_callback(lambda _: _call_if_there_is_time(pool, callback, facade, reason))
         self._conn = None  # and with it the cycle through this object
 
     def exchange(self, callbacks: Handler[M]) -> None:
@@ -83,10 +93,15 @@ class _ThreadedCallbacks(Handler[M]):
         self._callbacks = callbacks
 
 
+def _call_if_there_is_time(pool: Executor, callback: Callable[..., Any], *args: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the pool was shut down with its server
+        pool.submit(callback, *args)
+
+
 class ThreadSafeConnection(ConnectionBase[M]):
     """What a handler in a thread is given: each call is handed to the loop, and calls keep their order."""
 
-    __slots__ = ("_callbacks", "_closing", "_conn", "_loop", "state")
+    __slots__ = ("_callbacks", "_codec", "_conn", "_loop", "_over", "state")
 
     def __init__(
         self, conn: ConnectionBase[M], loop: asyncio.AbstractEventLoop, callbacks: _ThreadedCallbacks[M]
@@ -94,7 +109,9 @@ class ThreadSafeConnection(ConnectionBase[M]):
         self._conn = conn
         self._loop = loop
         self._callbacks = callbacks
-        self._closing = False
+        # What was asked for and the loop has perhaps not done yet.
+        self._codec: Codec[M] | None = None
+        self._over = ""
         self.state = None
 
     def __repr__(self) -> str:
@@ -108,7 +125,7 @@ class ThreadSafeConnection(ConnectionBase[M]):
     @property
     def codec(self) -> Codec[M]:  # type: ignore[override]
         """What cuts its stream into messages."""
-        return self._conn.codec
+        return self._codec or self._conn.codec
 
     @property
     def bytes_in(self) -> int:  # type: ignore[override]
@@ -142,11 +159,12 @@ class ThreadSafeConnection(ConnectionBase[M]):
 
     def post(self, message: M) -> None:
         """Queue one message; never wait. Wrong messages are refused here, in the caller's thread."""
-        if self._closing:
-            raise ClosedError("the connection is closing")
-        if (reason := self._conn.close_reason) is not None:
-            raise BrokenError(reason)
-        codec = self._conn.codec
+        refusal = self._conn.refusal() if isinstance(self._conn, StreamConnection) else None
+        if refusal is not None:
+            raise refusal
+        if self._over:
+            raise ClosedError(self._over)
+        codec = self.codec
         (codec.encode_datagram if self._conn.is_datagram else codec.encode)(message)
         self._loop.call_soon_threadsafe(self._post, message)
 
@@ -157,20 +175,24 @@ class ThreadSafeConnection(ConnectionBase[M]):
 
     def close(self) -> None:
         """Flush what was queued, then end the connection."""
-        self._closing = True
+        self._over = "the connection is closing"
         self._loop.call_soon_threadsafe(self._conn.close)
 
     def abort(self) -> None:
         """End the connection now."""
-        self._closing = True
+        self._over = "the connection is closed"
         self._loop.call_soon_threadsafe(self._conn.abort)
 
     def send_eof(self) -> None:
         """End our direction after what was queued."""
+        if self.is_datagram:
+            raise LocalProtocolError("a datagram has no end to send")
+        self._over = self._over or "EOF was already sent"
         self._loop.call_soon_threadsafe(self._conn.send_eof)
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""
+        self._codec = codec
         self._loop.call_soon_threadsafe(self._conn.set_codec, codec)
 
     def set_handler(self, handler: Handler[Any]) -> None:

@@ -292,6 +292,10 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             raise self._why_not()
         self._put(self._encode(message))
 
+    def refusal(self) -> Exception | None:
+        """Return what `post` would raise whatever the message, or None."""
+        return None if self._can_send and self._leave_reason is None else self._why_not()
+
     def _encode(self, message: M) -> bytes:
         return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
 
