@@ -1,8 +1,10 @@
-"""One fixture for the engines and one for the forms of a handler: every law meets every engine in every form it serves.
+"""One fixture for the engines and one for the forms of a handler: every law meets every engine in every form it
+serves.
 
-A test describes what is done with a message as ``react(conn, message) -> reply or None`` and lets ``form`` make a service
-of it. ``serve`` serves it and watches: whatever else a test is about, each connection that was accepted has exactly one
-``closed`` event when the server has stopped, no handler failed unless the test says so, and no descriptor is left.
+A test describes what is done with a message as ``react(conn, message) -> reply or None`` and lets ``form`` make a
+service of it. ``serve`` serves it and watches: whatever else a test is about, each connection that was accepted has
+exactly one ``closed`` event when the server has stopped, no handler failed unless the test says so, and no descriptor
+is left.
 """
 
 import asyncio

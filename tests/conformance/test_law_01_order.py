@@ -1,4 +1,6 @@
-"""Law 1: messages in order, one at a time, replies in the order of their messages, however the network cuts the bytes."""
+"""Law 1: messages in order, one at a time; replies in the order of their messages; whatever way the bytes are cut."""
+bytes.
+"""
 
 import random
 import threading
