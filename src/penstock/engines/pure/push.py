@@ -218,7 +218,9 @@ class PushConnection(StreamConnection[M]):
         if not self._leaving:
             self._continuing = True
             self._pause_reading()
-            self._host.loop.call_soon(self._continue)
+            # What is called soon comes before what became readable meanwhile; what is called soon from there, after.
+            call_soon = self._host.loop.call_soon
+            call_soon(call_soon, self._continue)
 
     def _continue(self) -> None:
         self._continuing = False
