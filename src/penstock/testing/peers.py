@@ -45,7 +45,11 @@ def dial(address: str, *, receive_buffer_bytes: int | None = None) -> socket.soc
     if kind == socket.SOCK_STREAM and not where.is_unix:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     sock.settimeout(PATIENCE_S)
-    sock.connect(target)
+    try:
+        sock.connect(target)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

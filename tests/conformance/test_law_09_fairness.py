@@ -1,0 +1,33 @@
+"""Law 9: a connection that sends without pause does not keep the others from their turn (T-05)."""
+
+import pytest
+
+from penstock.config import Limits
+
+
+@pytest.mark.parametrize("budget", [1, 16, 256])
+@pytest.mark.engines("pure", "uvloop", "native")
+@pytest.mark.forms(lambda form: form.label in ("def-message", "def-message-conn", "def-callbacks", "async-connection"))
+def test_a_firehose_leaves_the_others_their_turn(serve, form, engine, budget, figure):
+    """Between a message of another connection and its handling are at most ``batch_messages`` of the firehose."""
+    order = []
+
+    def react(_conn, message):
+        if message == b"first":
+            other.sendall(b"other\n")  # from here on the other one waits
+            order.clear()
+        order.append(message)
+        return message if message == b"other" else None
+
+    with serve(react, limits=Limits(batch_messages=budget)) as server:
+        with server.dial() as firehose, server.dial() as other:
+            other.sendall(b"other\n")
+            assert b"other\n" == other.recv(100)
+            firehose.sendall(b"first\n" + b"x\n" * 5000)
+            assert b"other\n" == other.recv(100)
+
+    between = order.index(b"other")
+    if form.label == "def-message":
+        figure(f"T-05 messages of a firehose before another's turn, {engine.label}, budget {budget}: {between}")
+
+    assert budget >= between

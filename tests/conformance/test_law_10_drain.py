@@ -1,0 +1,155 @@
+"""Law 10: draining stops accepting and reading; what was received whole is answered; then the connection closes."""
+
+import asyncio
+import threading
+
+import pytest
+
+import penstock
+from penstock.config import Timeouts
+from penstock.core.events import EventName
+from penstock.testing.clock import ManualClock
+from penstock.testing.peers import read_to_end
+
+
+def test_idle_connections_are_closed_at_once(serve, form):
+    """A connection between two messages, one that never sent any, and one with half a message: all drained."""
+    with serve(lambda _conn, message: message) as server:
+        peers = [server.dial() for _ in range(3)]
+        peers[1].sendall(b"hello\n")
+        assert b"hello\n" == peers[1].recv(100)
+        peers[2].sendall(b"hello\nhal")
+        assert b"hello\n" == peers[2].recv(100)
+        server.wait_connections(3)
+        server.call(server.server.begin_drain)
+        for peer in peers:
+            assert b"" == read_to_end(peer)
+            peer.close()
+
+        assert ["drained"] * 3 == server.reasons(3)
+
+
+def test_a_drain_refuses_new_connections(serve, form):
+    """Once it is over nobody listens."""
+    with serve(lambda _conn, message: message) as server:
+        server.drain()
+
+        with pytest.raises(ConnectionRefusedError):
+            server.dial()
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+@pytest.mark.parametrize("kind", ["message", "connection"])
+def test_a_coroutine_finishes_what_it_received(serve, engine, kind):
+    """The message at hand and those received with it are answered; the reply leaves before the connection does."""
+    entered = threading.Event()
+    leave = asyncio.Event()
+
+    async def answer(message):
+        entered.set()
+        await leave.wait()
+        return message
+
+    @penstock.on_message
+    async def messages(message):
+        return await answer(message)
+
+    @penstock.on_connection
+    async def conversation(conn):
+        async for message in conn:
+            await conn.send(await answer(message))
+        await conn.send(b"bye")
+
+    with serve(messages if kind == "message" else conversation) as server, server.dial() as peer:
+        peer.sendall(b"1\n2\n3\npart")
+        assert entered.wait(20)
+        server.call(server.server.begin_drain)
+        server.call(leave.set)
+
+        assert b"1\n2\n3\n" + (b"bye\n" if kind == "connection" else b"") == read_to_end(peer)
+        peer.close()
+        assert ["drained"] == server.reasons(1)
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+@pytest.mark.parametrize("kind", ["message", "connection", "threads"])
+def test_what_is_not_done_at_the_deadline_is_cut(serve, engine, kind):
+    """Exactly at ``drain_s`` on the engine's clock, once, with its own reason; nobody waits for a stuck thread."""
+    clock = ManualClock()
+    entered = threading.Event()
+    never = asyncio.Event()
+    release = threading.Event()
+
+    @penstock.on_message
+    async def messages(message):
+        entered.set()
+        await never.wait()
+
+    @penstock.on_connection
+    async def conversation(conn):
+        await conn.receive()
+        entered.set()
+        await never.wait()
+
+    @penstock.on_message
+    def stuck(conn, message):
+        entered.set()
+        release.wait(20)
+
+    service = {"message": messages, "connection": conversation, "threads": stuck}[kind]
+    model = "threads" if kind == "threads" else "loop"
+    with serve(service, model=model, clock=clock, timeouts=Timeouts(drain_s=8.0)) as server, server.dial() as peer:
+        peer.sendall(b"1\n2\n")
+        assert entered.wait(20)
+        server.call(server.server.begin_drain)
+        server.call(lambda: clock.advance(7.75))
+        assert [] == server.record.of(EventName.CLOSED)
+        server.call(lambda: clock.advance(0.25))
+        server.wait(server.server.wait_stopped())
+        release.set()
+
+        with pytest.raises(ConnectionResetError):
+            read_to_end(peer)
+        assert ["drain_timeout"] == server.reasons(1)
+
+
+def test_suspended_connections_wait_in_the_backlog(serve, form):
+    """While suspended, nobody new is served and those that are there go on; on resume all are served."""
+    with serve(lambda _conn, message: message) as server, server.dial() as early:
+        early.sendall(b"1\n")
+        assert b"1\n" == early.recv(100)
+        server.call(server.server.suspend)
+        server.call(server.server.suspend)
+        late = [server.dial() for _ in range(3)]
+        for peer in late:
+            peer.sendall(b"late\n")
+        for number in range(20):
+            early.sendall(b"%d\n" % number)
+            assert b"%d\n" % number == early.recv(100)
+        assert 1 == server.server.stats.accepted
+
+        server.call(server.server.resume)
+        server.call(server.server.resume)
+
+        for peer in late:
+            assert b"late\n" == peer.recv(100)
+            peer.close()
+        early.close()
+        assert ["peer_closed"] * 4 == server.reasons(4)
+
+
+def test_one_at_a_time_serves_all_in_turn(serve, form):
+    """The others wait in the backlog, with what they said; each is served once, in the order of their connecting."""
+    if form.model != "loop":
+        pytest.skip("one model at a time")
+    with serve(lambda _conn, message: message, model="one-at-a-time") as server:
+        peers = [server.dial() for _ in range(4)]
+        for number, peer in enumerate(peers):
+            peer.sendall(b"hello %d\n" % number)
+        for number, peer in enumerate(peers):
+            assert b"hello %d\n" % number == peer.recv(100)
+            peer.sendall(b"again\n")
+            assert b"again\n" == peer.recv(100)
+            assert number + 1 == server.server.stats.accepted
+            peer.close()
+        assert ["peer_closed"] * 4 == server.reasons(4)
