@@ -38,6 +38,7 @@ class CloseReason(StrEnum):
     SLOW_CONSUMER = "slow_consumer"  # owed more than the hard limit of its write buffer
 
     # Our fault.
+    OVERLOAD = "overload"  # memory ran short, and it held the most
     HANDLER_ERROR = "handler_error"
 
 

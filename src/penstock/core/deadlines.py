@@ -38,6 +38,7 @@ class Deadlines:
         first_since: Since when its first message has been waited for.
         idle_since: Since when nothing has moved while a message was waited for; None while a handler works.
         partial_since: When the first byte of the incomplete message at hand came.
+        partial_bytes: How many bytes of it are there, as of the engine's latest look: it need not tell each read.
         stalled_since: Since when output has been over its high watermark, or is being flushed for the close.
         lingering_since: When the last byte of output went out after the close.
     """
@@ -47,6 +48,7 @@ class Deadlines:
         "idle_since",
         "lingering_since",
         "opened_at",
+        "partial_bytes",
         "partial_since",
         "stalled_since",
         "timeouts",
@@ -58,6 +60,7 @@ class Deadlines:
         self.first_since: float | None = None
         self.idle_since: float | None = None
         self.partial_since: float | None = None
+        self.partial_bytes = 0
         self.stalled_since: float | None = None
         self.lingering_since: float | None = None
 
@@ -70,13 +73,20 @@ class Deadlines:
         for since, patience, which in (
             (self.first_since, timeouts.first_message_s, Deadline.FIRST_MESSAGE),
             (self.idle_since, timeouts.idle_s, Deadline.IDLE),
-            (self.partial_since, timeouts.message_s, Deadline.MESSAGE),
+            (self.partial_since, self._message_s(), Deadline.MESSAGE),
             (self.stalled_since, timeouts.write_s, Deadline.WRITE),
             (self.opened_at, timeouts.lifetime_s, Deadline.LIFETIME),
         ):
             if since is not None and patience is not None:
                 found.append((since + patience, which))
         return min(found, key=lambda entry: entry[0], default=None)
+
+    def _message_s(self) -> float | None:
+        """Return how long the message at hand may take: a long one more, as long as it comes at the slowest rate."""
+        timeouts = self.timeouts
+        if timeouts.message_s is None or timeouts.message_bytes_per_s is None:
+            return timeouts.message_s
+        return timeouts.message_s + self.partial_bytes // timeouts.message_bytes_per_s
 
     def due(self, now: float) -> Deadline | None:
         """Return which deadline has passed at ``now``, or None."""

@@ -27,6 +27,8 @@ class EventName(StrEnum):
     CLOSED = "closed"  # fields: reason, bytes_in, bytes_out, duration_s
     DATAGRAM = "datagram"  # one datagram was handled; fields: listener
     DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener, count where it is more than one
+    STALLED = "stalled"  # a handler holds the loop; fields: frames (of whoever does, innermost first)
+    PRESSURE = "pressure"  # memory is shorter, or less short, than before; fields: pressure, used_bytes, limit_bytes
     SUSPENDED = "suspended"  # the server stopped accepting
     RESUMED = "resumed"
     DRAINING = "draining"
@@ -65,6 +67,7 @@ class Stats:
         handler_errors: Handlers that raised.
         datagrams: Datagrams handled.
         datagrams_dropped: Datagrams that were not, by reason.
+        stalls: How often a handler held the loop for too long.
         accept_errors: Failures of accept(2), by errno name.
     """
 
@@ -76,6 +79,7 @@ class Stats:
         self.datagrams = 0
         self.datagrams_dropped: Counter[str] = Counter()
         self.accept_errors: Counter[str] = Counter()
+        self.stalls = 0
 
     def observe(self, event: Event, /) -> None:
         """Count one event. Engines call it under their own lock where they have several threads."""
@@ -96,5 +100,7 @@ class Stats:
                 self.datagrams_dropped[str(event.fields["reason"])] += count
             case EventName.ACCEPT_FAILED:
                 self.accept_errors[str(event.fields["error"])] += 1
+            case EventName.STALLED:
+                self.stalls += 1
             case _:
                 pass

@@ -36,6 +36,7 @@ from ..codecs.base import Codec
 from ..config import Limits, Timeouts
 from ..core.events import Event
 from ..core.gate import Gate
+from ..core.memory import OutputBudget, Pressure
 from ..core.service import Handler, Service
 from ..errors import ConnectionEndedError, EndOfStreamError
 from ..reasons import CloseReason
@@ -235,6 +236,7 @@ class Plan:
         threads: Most threads that handlers may occupy.
         blocking: Call ``def`` handlers in threads.
         gate: Decides who is let in.
+        budget: What all peers together are owed beyond their high watermarks.
         emit: Told of every event.
         clock: Where time comes from; None for the engine's own.
         on_stopped: Called once, when the engine was told to drain or stop and no connection is left.
@@ -248,6 +250,7 @@ class Plan:
     on_stopped: Callable[[], None]
     blocking: bool = False
     gate: Gate = field(default_factory=Gate)
+    budget: OutputBudget = field(default_factory=OutputBudget)
     clock: Clock | None = None
 
     @property
@@ -283,6 +286,14 @@ class EngineServer(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
+
+    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:  # noqa: B027 - an engine may have nothing to give
+        """Do what the connections can do about memory. Called with each reading that is not calm, and with the next.
+
+        Args:
+            pressure: What is to be done. Refusing new connections is the gate's part.
+            excess_bytes: What has to come back by ending connections, at ``Pressure.SHED``.
+        """
 
 
 class Engine(ABC):

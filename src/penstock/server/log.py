@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 from ..core.events import Event, EventName
+from ..core.memory import Pressure
 from ..reasons import CloseReason
+from ..units import format_size
 
 logger = logging.getLogger("penstock")
 access_logger = logging.getLogger("penstock.access")
@@ -16,6 +19,13 @@ access_logger = logging.getLogger("penstock.access")
 # Reasons that are the peer's fault and worth a line at once. Resets are not: networks do that all day.
 _NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
 
+
+_MEASURES = {
+    Pressure.CALM: "all is as usual",
+    Pressure.PAUSE: "reading no further what holds bytes, letting the idle go",
+    Pressure.REFUSE: "and refusing new connections",
+    Pressure.SHED: "and ending the most expensive connections",
+}
 
 # Between two lines about refusals, in seconds.
 SAY_S = 1.0
@@ -50,6 +60,23 @@ class LogObserver:
                     "accepting again after %s failures in %.1f s",
                     event.fields["failures"],
                     event.fields["duration_s"],
+                    extra=_extra(event),
+                )
+            case EventName.STALLED:
+                frames = event.fields["frames"]
+                assert isinstance(frames, Sequence)
+                logger.warning("a handler holds the loop: %s", ", called by ".join(frames), extra=_extra(event))
+            case EventName.PRESSURE:
+                used, limit, pressure = (event.fields[name] for name in ("used_bytes", "limit_bytes", "pressure"))
+                assert isinstance(used, int)
+                assert isinstance(limit, int)
+                assert isinstance(pressure, Pressure)
+                measure = _MEASURES[pressure]
+                logger.warning(
+                    "memory: %d%% of %s is used: %s",
+                    100 * used // limit,
+                    format_size(limit),
+                    measure,
                     extra=_extra(event),
                 )
             case EventName.REFUSED:

@@ -12,6 +12,7 @@ from ..address import Kind, parse_address
 from ..config import ServerConfig
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
+from ..core.memory import OutputBudget
 from ..core.service import Service
 from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
 from ..engines.listener import Listener
@@ -20,9 +21,11 @@ from ..reasons import CloseReason
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import choose
 from .log import LogObserver
+from .memory import follow_memory, memory_of
 from .model import once, place
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ..engines.base import Engine
@@ -73,6 +76,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._helpers: list[asyncio.Task[None]] = []
+        self._watchdog: Watchdog | None = None
         self._changed: list[asyncio.Future[None]] = []
 
     # -- facts ---------------------------------------------------------------------------------------------------------
@@ -132,6 +136,7 @@ class Server:
             on_stopped=self._on_stopped,
             blocking=config.model == "threads",
             gate=self.gate,
+            budget=OutputBudget(config.overload.write_total_bytes),
             clock=self._clock,
         )
         refusal = engine.refuses(plan)
@@ -158,6 +163,13 @@ class Server:
             raise
         if access.paths:
             self._helpers.append(self._loop.create_task(access.follow(self.gate)))
+        memory = memory_of(config.overload)
+        if memory is not None:
+            follow = follow_memory(memory, self.gate, self._at_work, self._emit)
+            self._helpers.append(self._loop.create_task(follow))
+        if config.overload.stall_s is not None:
+            self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled)
+            self._watchdog.start()
         for listener in listeners:
             self._emit(Event(EventName.LISTENING, None, {"listener": listener}))
 
@@ -251,6 +263,9 @@ class Server:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._wake)
 
+    def _stalled(self, frames: Sequence[str]) -> None:
+        self._emit(Event(EventName.STALLED, None, {"frames": frames}))
+
     def _wake(self) -> None:
         changed, self._changed = self._changed, []
         for future in changed:
@@ -260,6 +275,8 @@ class Server:
     def _on_stopped(self) -> None:
         for helper in self._helpers:
             helper.cancel()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._close_listeners()
         self._emit(Event(EventName.STOPPED))
         assert self._stopped is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...address import Kind, Peer
 from ...core.events import Event, EventName
+from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import AnyHandler, ConnectionHandler
 from ...reasons import CloseReason
 from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
@@ -51,7 +52,7 @@ class PureServer(EngineServer):
         self._connections: dict[int, StreamConnection[Any]] = {}
         self._attaching: set[asyncio.Task[None]] = set()
         self._pool: ThreadPoolExecutor | None = None
-        self._host = Host(loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released)
+        self._host = Host(loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget)
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._ending = False
         self._stopped = False
@@ -132,6 +133,20 @@ class PureServer(EngineServer):
 
     def _cut_drain(self) -> None:
         self._cut(CloseReason.DRAIN_TIMEOUT)
+
+    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
+        """Read no further what holds bytes already, let the idle go, end the most expensive."""
+        connections = list(self._connections.values())
+        for connection in connections:
+            if pressure is Pressure.CALM:
+                connection.unhold()
+                continue
+            if connection.held_bytes:
+                connection.hold()
+            connection.let_go_if_idle(IDLE_SHARE)
+        if pressure is Pressure.SHED:
+            for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
+                connection.cut(CloseReason.OVERLOAD)
 
     def stop(self) -> None:
         """Stop accepting and abort every connection."""

@@ -19,6 +19,7 @@ from ...core.deadlines import Deadline, Deadlines
 from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
+from ...core.memory import OutputBudget
 from ...core.service import Handler
 from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from ...errors import (
@@ -59,6 +60,7 @@ class Host:
         limits: Of its buffers.
         emit: Told of every event.
         released: Called once, when the transport is gone and the handler has ended.
+        budget: What all peers together are owed beyond their high watermarks.
         buffer: What every read goes into, on loops that let it.
     """
 
@@ -68,6 +70,7 @@ class Host:
     limits: Limits
     emit: Callable[[Event], None]
     released: Callable[[StreamConnection[Any]], None]
+    budget: OutputBudget = field(default_factory=OutputBudget)
     buffer: memoryview = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +101,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         "_draining",
         "_gone",
         "_handling",
+        "_held",
         "_host",
         "_inbound",
         "_leave_reason",
@@ -146,7 +150,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._corked: list[bytes] = []
         self._corked_bytes = 0
         self._write_paused = False
-        self._owed_bytes = 0
+        self._held = False  # memory is short, and what is held here must not grow
+        self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
         self._send_waiters: deque[asyncio.Future[None]] = deque()
         self._closed_waiters: list[asyncio.Future[CloseReason]] = []
         self._deadlines = Deadlines(host.timeouts, host.clock.time())
@@ -247,6 +252,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._disarm()
         self._corked.clear()
         self._write_paused = False
+        self._owe(0)
         self._wake_senders()
         for closed in self._closed_waiters:
             if not closed.done():
@@ -260,7 +266,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def pause_writing(self) -> None:
         """Output went over the high watermark, or some is left to flush at the close."""
         self._write_paused = True
-        self._owed_bytes = self._transport.get_write_buffer_size()
+        self._owe(self._transport.get_write_buffer_size())
         if self._leaving:
             return
         self._host.emit(Event(EventName.READING_PAUSED, self))
@@ -270,6 +276,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def resume_writing(self) -> None:
         """Output fell to the low watermark; after a close, to nothing."""
         self._write_paused = False
+        self._owe(0)
         self._deadlines.stalled_since = None
         if self._leaving:
             self._flushed()
@@ -336,14 +343,19 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def _charge(self, size: int) -> None:
         """Hold what a peer that does not read is owed to the hard limit."""
-        limit = self._host.limits.write_max_bytes
-        self._owed_bytes += size
+        limits = self._host.limits
+        self._owe(self._owed_bytes + size)
+        limit = limits.write_high_bytes if self._host.budget.exceeded else limits.write_max_bytes
         if self._owed_bytes > limit:
             # The sum forgets what the transport has sent since; asking the transport is O(its chunks), so only now.
-            self._owed_bytes = self._transport.get_write_buffer_size() + self._corked_bytes + size
+            self._owe(self._transport.get_write_buffer_size() + self._corked_bytes + size)
             if self._owed_bytes > limit:
                 self._lose(CloseReason.SLOW_CONSUMER)
                 raise SlowPeerError(CloseReason.SLOW_CONSUMER)
+
+    def _owe(self, size: int) -> None:
+        self._host.budget.used_bytes += size - self._owed_bytes
+        self._owed_bytes = size
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
@@ -388,6 +400,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._uncork()
         eof_sent = self._state in (State.LOCAL_EOF, State.BOTH_EOF)
         self._happen(Happening.CLOSE)
+        self._held = False  # what still comes is dropped
         self._inbound.clear()
         self._wake_senders()
         transport = self._transport
@@ -481,9 +494,44 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         if not self._transport.is_closing() and self._transport.is_reading():
             self._transport.pause_reading()
 
+    # -- when memory is short ------------------------------------------------------------------------------------------
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
+        if not self._attached or self._gone:
+            return 0
+        return self._inbound.pending_bytes + self._corked_bytes + self._transport.get_write_buffer_size()
+
+    def hold(self) -> None:
+        """Read no further until `unhold`."""
+        if self._attached and not self._leaving:
+            self._held = True
+            self._pause_reading()
+
+    def unhold(self) -> None:
+        """Read again, unless something else keeps it from that."""
+        if self._held:
+            self._held = False
+            if not self._leaving and not self._write_paused:
+                self._output_resumed()
+
+    def let_go_if_idle(self, share: float) -> None:
+        """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
+        since, idle_s = self._deadlines.idle_since, self._deadlines.timeouts.idle_s
+        if since is None or idle_s is None or self._leaving:
+            return
+        if self._clock.time() - since >= idle_s * share:
+            self._expire(Deadline.IDLE)
+
     def _resume_reading(self) -> None:
         # After the peer's EOF a transport that reads again would report the same EOF once more.
-        if self._state in _READABLE and not self._transport.is_closing() and not self._transport.is_reading():
+        if (
+            not self._held
+            and self._state in _READABLE
+            and not self._transport.is_closing()
+            and not self._transport.is_reading()
+        ):
             self._transport.resume_reading()
 
     def set_handler(self, handler: Handler[Any]) -> None:
@@ -522,6 +570,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def _tick(self) -> None:
         self._timer = None
         self._armed_at = inf
+        self._deadlines.partial_bytes = self._inbound.pending_bytes
         which = self._deadlines.due(self._clock.time())
         if which is None:
             entry = self._deadlines.next()
@@ -533,6 +582,9 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         elif which is Deadline.WRITE:
             self._lose(which.value)
         else:
-            self.close_reason = which.value
-            if not self._timed_out(which):
-                self._leave(which.value)
+            self._expire(which)
+
+    def _expire(self, which: Deadline) -> None:
+        self.close_reason = which.value
+        if not self._timed_out(which):
+            self._leave(which.value)

@@ -1,0 +1,96 @@
+"""What is given up when memory runs short, and in which order. Readings are told; nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Final, TypeVar
+
+K = TypeVar("K")
+
+
+class Pressure(IntEnum):
+    """How short memory is. Each step does what those before it do, and more."""
+
+    CALM = 0
+    PAUSE = 1  # what holds bytes already is read no further, and the idle are let go sooner
+    REFUSE = 2  # nobody new is let in
+    SHED = 3  # the most expensive connections are ended
+
+
+# Of the limit. The kernel ends the process at 100 %: what is between the last step and that is for the step to work.
+THRESHOLDS: Final = {Pressure.PAUSE: 0.80, Pressure.REFUSE: 0.90, Pressure.SHED: 0.95}
+# A step is left only so far below where it began, so that one connection more or less does not switch it on and off.
+SLACK: Final = 0.05
+# Under pressure a connection may be idle for that part of its usual time.
+IDLE_SHARE: Final = 0.1
+
+
+class Ladder:
+    """Where on the ladder the process stands.
+
+    Args:
+        limit_bytes: What it may use.
+
+    Attributes:
+        pressure: As of the latest reading.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.pressure = Pressure.CALM
+
+    def read(self, used_bytes: int) -> Pressure:
+        """Take a reading; return the step it puts the process on."""
+        share = used_bytes / self._limit_bytes
+        self.pressure = max(
+            (
+                step
+                for step, begins in THRESHOLDS.items()
+                if share >= begins - (SLACK if step <= self.pressure else 0.0)
+            ),
+            default=Pressure.CALM,
+        )
+        return self.pressure
+
+    def excess_bytes(self, used_bytes: int) -> int:
+        """Return how much has to go so that nobody needs to be ended: what is above the last step but one."""
+        return max(0, used_bytes - int(self._limit_bytes * THRESHOLDS[Pressure.REFUSE]))
+
+
+def most_expensive(costs: Iterable[tuple[K, int]], excess_bytes: int) -> list[K]:
+    """Choose whom to end so that ``excess_bytes`` come back: the most expensive first, and no more than needed.
+
+    Args:
+        costs: Connections with the bytes each of them holds. Those that hold none are never chosen.
+        excess_bytes: What has to come back.
+    """
+    chosen: list[K] = []
+    for key, cost in sorted(costs, key=lambda entry: entry[1], reverse=True):
+        if excess_bytes <= 0 or cost <= 0:
+            break
+        chosen.append(key)
+        excess_bytes -= cost
+    return chosen
+
+
+class OutputBudget:
+    """What all peers together are owed beyond their high watermarks.
+
+    Args:
+        limit_bytes: None for no limit.
+
+    Attributes:
+        used_bytes: Added to and taken from by the connections.
+    """
+
+    __slots__ = ("_limit_bytes", "used_bytes")
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit_bytes = limit_bytes
+        self.used_bytes = 0
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether it is more than may be: then a peer that is over its own high watermark is ended."""
+        return self._limit_bytes is not None and self.used_bytes > self._limit_bytes

@@ -1,0 +1,132 @@
+"""How much memory there is and how much of it is used, as the kernel says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from ..config import AUTO, OverloadConfig
+from ..core.events import Event, EventName
+from ..core.gate import Gate
+from ..core.memory import Ladder, Pressure
+from ..engines.base import EngineServer
+
+# Between two readings. Of 1 GiB there are 200 MiB between the first step and the end: 250 ms at most for whoever fills
+# it with 800 MB/s.
+READ_S: Final = 0.25
+READ_UNDER_PRESSURE_S: Final = 0.1
+
+CGROUPS: Final = Path("/sys/fs/cgroup")
+# Version 1 writes "no limit" as the largest multiple of a page.
+_NO_LIMIT: Final = 2**60
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A limit, and what tells how much of it is used.
+
+    Attributes:
+        limit_bytes: The limit.
+        used_bytes: Returns what is used; None when the kernel does not say (any more).
+    """
+
+    limit_bytes: int
+    used_bytes: Callable[[], int | None]
+
+
+def memory_of(config: OverloadConfig, *, groups: Path = CGROUPS, membership: str | None = None) -> Memory | None:
+    """Return the limit a configuration means; None when it means none.
+
+    Args:
+        config: A number of bytes is held against what this process has resident; ``auto`` is the limit of its control
+            group, held against what that uses without the file cache that the kernel can drop.
+        groups: Where control groups are mounted.
+        membership: The text of ``/proc/self/cgroup``; None for that itself.
+    """
+    if config.memory_bytes is None:
+        return None
+    if config.memory_bytes != AUTO:
+        return Memory(config.memory_bytes, resident_bytes)
+    for directory, version in _directories(groups, membership):
+        limit_file, used_file, cache_key = _FILES[version]
+        limit = _number(directory / limit_file)
+        if limit is not None and limit < _NO_LIMIT:
+            return Memory(limit, partial(_used, directory, used_file, cache_key))
+    return None
+
+
+async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: Callable[[Event], None]) -> None:
+    """Read how much is used, again and again, and do what the ladder says."""
+    ladder = Ladder(memory.limit_bytes)
+    while True:
+        used = memory.used_bytes()
+        if used is None:
+            return
+        before = ladder.pressure
+        pressure = ladder.read(used)
+        if pressure is not before:
+            fields = {"pressure": pressure, "used_bytes": used, "limit_bytes": memory.limit_bytes}
+            emit(Event(EventName.PRESSURE, None, fields))
+            gate.shed(pressure >= Pressure.REFUSE)
+        if pressure is not before or pressure is not Pressure.CALM:
+            engine.relieve(pressure, ladder.excess_bytes(used))
+        await asyncio.sleep(READ_S if pressure is Pressure.CALM else READ_UNDER_PRESSURE_S)
+
+
+def resident_bytes() -> int | None:
+    """Return how much memory of this process is in use."""
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+_FILES: Final = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file"),
+    2: ("memory.max", "memory.current", b"inactive_file"),
+}
+
+
+def _directories(groups: Path, membership: str | None) -> list[tuple[Path, int]]:
+    """Return the directories of this process's group and of those around it, innermost first, with their versions."""
+    try:
+        text = Path("/proc/self/cgroup").read_text() if membership is None else membership
+    except OSError:
+        return []
+    found: list[tuple[Path, int]] = []
+    for line in text.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            root, version = groups, 2
+        elif "memory" in controllers.split(","):
+            root, version = groups / "memory", 1
+        else:
+            continue
+        own = root / path.lstrip("/")
+        found += [(each, version) for each in (own, *own.parents) if each.is_relative_to(root)]
+    return found
+
+
+def _used(directory: Path, used_file: str, cache_key: bytes) -> int | None:
+    used = _number(directory / used_file)
+    if used is None:
+        return None
+    try:
+        lines = (directory / "memory.stat").read_bytes().splitlines()
+    except OSError:
+        return used
+    cached = next((int(line.split()[1]) for line in lines if line.startswith(cache_key + b" ")), 0)
+    return max(0, used - cached)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_bytes())
+    except (OSError, ValueError):  # also "max"
+        return None

@@ -1,0 +1,99 @@
+"""Who holds the loop: a thread that looks at the loop's thread when that has not given a sign of life for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import penstock
+
+logger = logging.getLogger("penstock")
+
+# Frames of these are how a handler is called, not who holds the loop.
+_OURS = os.path.dirname(penstock.__file__) + os.sep
+_LOOPS = (os.path.dirname(asyncio.__file__) + os.sep, "selectors.py", "uvloop")
+
+
+class Watchdog:
+    """Names a callback that holds the loop for longer than ``stall_s``, once for each time.
+
+    The loop gives a sign of life by a timer of its own, so that no message costs anything. All methods are called on
+    the loop's thread.
+
+    Args:
+        loop: The running loop.
+        stall_s: How long it may be held, in seconds.
+        report: Called on the watchdog's thread with the frames of whoever holds it, innermost first, as
+            ``file:line in name``.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stall_s: float, report: Callable[[Sequence[str]], object]
+    ) -> None:
+        self._loop = loop
+        self._stall_s = stall_s
+        self._report = report
+        self._beat_at = 0.0
+        self._beat: asyncio.TimerHandle | None = None
+        self._thread_id = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="penstock-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._thread_id = threading.get_ident()
+        self._live()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer. Returns when the thread has ended, which is at once."""
+        if self._beat is not None:
+            self._beat.cancel()
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _live(self) -> None:
+        self._beat_at = time.monotonic()
+        self._beat = self._loop.call_later(self._stall_s / 2, self._live)
+
+    def _watch(self) -> None:
+        reported = 0.0  # the sign of life after which a stall was reported last
+        while not self._ended.wait(self._stall_s / 2):
+            beat_at = self._beat_at
+            # The timer was due after half of the time, and then the loop was held for all of it.
+            if beat_at == reported or time.monotonic() - beat_at < self._stall_s * 1.5:
+                continue
+            frames = holders(sys._current_frames().get(self._thread_id))  # noqa: SLF001 - documented, for debuggers
+            if frames:
+                reported = beat_at
+                self._report(frames)
+
+
+def holders(frame: FrameType | None) -> list[str]:
+    """Return who is at work in a thread that runs a loop, innermost first; empty if it is the loop itself.
+
+    Args:
+        frame: The innermost frame of the thread.
+    """
+    if frame is None or _is_loop(frame):
+        return []  # it waits for events, or for a processor
+    found: list[str] = []
+    while frame is not None:
+        if not _is_loop(frame) and not frame.f_code.co_filename.startswith(_OURS):
+            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
+        elif found:
+            break  # from here on it is how the handler was called
+        frame = frame.f_back
+    return found
+
+
+def _is_loop(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith(_LOOPS[0]) or name.endswith(_LOOPS[1:])
