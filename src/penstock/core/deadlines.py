@@ -35,6 +35,7 @@ class Deadlines:
     Attributes:
         timeouts: How long each patience lasts.
         opened_at: When the connection was made.
+        lifetime_since: The same, until it leaves: then its age is nothing to close it for.
         first_since: Since when its first message has been waited for.
         idle_since: Since when nothing has moved while a message was waited for; None while a handler works.
         partial_since: When the first byte of the incomplete message at hand came.
@@ -46,6 +47,7 @@ class Deadlines:
     __slots__ = (
         "first_since",
         "idle_since",
+        "lifetime_since",
         "lingering_since",
         "opened_at",
         "partial_bytes",
@@ -57,6 +59,7 @@ class Deadlines:
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts = timeouts
         self.opened_at = now
+        self.lifetime_since: float | None = now
         self.first_since: float | None = None
         self.idle_since: float | None = None
         self.partial_since: float | None = None
@@ -75,7 +78,7 @@ class Deadlines:
             (self.idle_since, timeouts.idle_s, Deadline.IDLE),
             (self.partial_since, self._message_s(), Deadline.MESSAGE),
             (self.stalled_since, timeouts.write_s, Deadline.WRITE),
-            (self.opened_at, timeouts.lifetime_s, Deadline.LIFETIME),
+            (self.lifetime_since, timeouts.lifetime_s, Deadline.LIFETIME),
         ):
             if since is not None and patience is not None:
                 found.append((since + patience, which))
@@ -95,7 +98,7 @@ class Deadlines:
 
     def closing(self, now: float) -> None:
         """The connection leaves: from here on only its flush is waited for, and then the peer's EOF."""
-        self.first_since = self.idle_since = self.partial_since = None
+        self.first_since = self.idle_since = self.partial_since = self.lifetime_since = None
         self.stalled_since = now
 
     def lingering(self, now: float) -> None:
