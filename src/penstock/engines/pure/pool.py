@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
+from ...config import Timeouts
 from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import ClosedError, LocalProtocolError, PenstockError
@@ -200,5 +201,6 @@ class ThreadSafeConnection(ConnectionBase[M]):
         self._callbacks.exchange(handler)
 
     def set_timeouts(self, **timeouts: float | None) -> None:
-        """Change this connection's timeouts."""
+        """Change this connection's timeouts. Wrong ones are refused here, in the caller's thread."""
+        Timeouts().merged(**timeouts)
         self._loop.call_soon_threadsafe(lambda: self._conn.set_timeouts(**timeouts))
