@@ -1,6 +1,4 @@
 """Law 1: messages in order, one at a time; replies in the order of their messages; whatever way the bytes are cut."""
-bytes.
-"""
 
 import random
 import threading

@@ -35,7 +35,7 @@ def dial(address: str, *, receive_buffer_bytes: int | None = None) -> socket.soc
         sock = socket.socket(socket.AF_UNIX, kind)
         if kind == socket.SOCK_DGRAM:
             sock.bind("")  # an abstract name of the system's choice: unix(7), autobind
-        target: object = where.unix_name
+        target: bytes | tuple[str, int | None] = where.unix_name
     else:
         host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(where.host, where.host)
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
