@@ -3,13 +3,13 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ..address import Address, parse_address
 from ..codecs import Codec, parse_codec
-from ..config import Option, Timeouts
+from ..config import Option
 from ..config.sources import load
 from ..errors import (
     BrokenError,
@@ -21,11 +21,8 @@ from ..errors import (
 from .params import CodecSpec, click_options, codec_suggestions, given_options
 from .report import fail
 
-# How long a client waits is its user's affair: the timeouts that protect a server do not apply. A peer that goes on
-# sending after our end is listened to for a moment, so that it meets no reset, and then no longer.
-CLIENT_TIMEOUTS: Final = Timeouts(
-    first_message_s=None, idle_s=None, message_s=None, write_s=None, lifetime_s=None, linger_s=0.5
-)
+if TYPE_CHECKING:
+    from ..client import ClientTimeouts
 
 # The statuses of client commands (docs/cli.md). A server's 3 says something else.
 REFUSED: Final = 1
@@ -68,6 +65,16 @@ def client_values(ctx: click.Context, options: Sequence[Option]) -> tuple[Addres
         raise ConfigurationError(error.problem, "URL") from None
     values: dict[str, Any] = {name: setting.value for name, setting in settings.by_name.items()}
     return address, parse_codec(values["codec"]), values
+
+
+def client_timeouts(connect_s: float | None) -> "ClientTimeouts":
+    """Wait to connect as long as the user says, and then as long as the user waits.
+
+    A peer that goes on sending after our end is listened to for a moment, so that it meets no reset.
+    """
+    from ..client import ClientTimeouts
+
+    return ClientTimeouts(connect_s=connect_s, write_s=None, linger_s=0.5)
 
 
 def run_client(main: Coroutine[Any, Any, int], address: Address) -> int:

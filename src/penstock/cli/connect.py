@@ -11,7 +11,7 @@ from ..codecs import Codec
 from ..config import Duration, Option
 from ..engines.base import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError
-from .client import CLIENT_TIMEOUTS, client_options, client_values, run_client
+from .client import client_options, client_timeouts, client_values, run_client
 from .commands import PenstockCommand
 from .messages import LineSplitter, is_raw, parse_message, show_message
 from .output import Output, PipeOutput, TerminalOutput
@@ -59,9 +59,7 @@ async def _converse(address: Address, codec: Codec[Any], values: dict[str, Any])
 
     interactive = os.isatty(0)
     output = make_output(prompt=interactive)
-    conn = await connect(
-        str(address), codec=codec, timeouts=CLIENT_TIMEOUTS, connect_timeout_s=values["connect_timeout"]
-    )
+    conn = await connect(str(address), codec=codec, timeouts=client_timeouts(values["connect_timeout"]))
     async with conn:
         if interactive:
             click.echo(f"connected to {conn.peer}; CTRL+D ends", err=True)

@@ -20,7 +20,7 @@ from ..errors import (
     LocalProtocolError,
 )
 from ..units import format_duration
-from .client import CLIENT_TIMEOUTS, REFUSED, TIMED_OUT, client_options, client_values, run_client
+from .client import REFUSED, TIMED_OUT, client_options, client_timeouts, client_values, run_client
 from .commands import PenstockCommand
 from .connect import make_output
 from .messages import is_raw, parse_message, show_message
@@ -80,9 +80,7 @@ async def _exchange(address: Address, codec: Codec[Any], messages: list[Any], va
     exchange = Exchange(messages, output)
     try:
         async with asyncio.timeout(values["timeout"]):
-            async with await connect(
-                str(address), codec=codec, timeouts=CLIENT_TIMEOUTS, connect_timeout_s=None
-            ) as conn:
+            async with await connect(str(address), codec=codec, timeouts=client_timeouts(None)) as conn:
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))
     except EndOfStreamError:
         fail(f"{address} closed after {exchange.replies} of {len(messages)} replies")

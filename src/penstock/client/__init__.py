@@ -1,5 +1,6 @@
 """The other end: the same codecs, connecting instead of accepting."""
 
-from .connect import connect
+from .connect import ConnectResult, connect, try_connect
+from .options import ClientTimeouts, SocketOptions
 
-__all__ = ["connect"]
+__all__ = ["ClientTimeouts", "ConnectResult", "SocketOptions", "connect", "try_connect"]

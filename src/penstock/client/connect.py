@@ -4,28 +4,75 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, TypeVar, overload
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, overload
 
-from ..address import Address, Family, Kind, Scheme, parse_address
+from ..address import Address, Kind, Scheme, parse_address
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
-from ..config import Limits, Timeouts
+from ..config import Limits
 from ..core.events import Event
 from ..engines.base import Clock, Connection
 from ..engines.listener import peer_of
 from ..engines.pure.records import RecordTransport
 from ..engines.pure.stream import Host, StreamConnection
-from ..engines.pure.tasks import TaskConnection
-from ..errors import ConfigurationError, ConnectError, ConnectTimeoutError
+from ..errors import ConfigurationError, ConnectError, Phase
+from .connection import Allowance, ClientConnection
 from .datagrams import DatagramClient
+from .eyeballs import NoneAnsweredError, interleave, race
+from .failures import connect_timed_out, errno_name, most_telling, none_answered, not_resolved
+from .icmp import IcmpClient, icmp_socket
+from .network import SYSTEM, Candidate, Network, kind_of, local_address, only_reachable
+from .options import ClientTimeouts, SocketOptions
+from .patience import Patience, earlier
 
 M = TypeVar("M")
 
-# A client waits as long as its user does: the server's patience is not its own.
-CLIENT_TIMEOUTS = Timeouts(first_message_s=None, idle_s=None, message_s=None)
-DEFAULT_CONNECT_TIMEOUT_S = 10.0
+DEFAULT_TIMEOUTS: Final = ClientTimeouts()
+DEFAULT_OPTIONS: Final = SocketOptions()
 
-_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt has come, and when: instants on its clock.
+
+    Attributes:
+        phase: What is being done.
+        began_at: When it began.
+        resolved_at: When the addresses were known; None before.
+        connected_at: When one of them had answered; None before.
+    """
+
+    began_at: float
+    phase: Phase = Phase.RESOLVE
+    resolved_at: float | None = None
+    connected_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectResult:
+    """What came of `try_connect`.
+
+    Attributes:
+        address: What was connected to.
+        connection: The connection, which is yours to close; None when there is none.
+        error: What `connect` would have raised; None when there is a connection.
+        phase: The phase it failed in; None when there is a connection.
+        errno: 0 when connected; the system's error number, negative for ``socket.EAI_…``; None where there is none.
+        errno_name: ``OK``, ``ECONNREFUSED``, ``EAI_NONAME``, …
+        resolve_s: Seconds until the addresses were known, or until that failed.
+        connect_s: Seconds from there until one had answered, or until that failed; None if it did not come so far.
+    """
+
+    address: str
+    connection: Connection[Any] | None
+    error: ConnectError | None
+    phase: Phase | None
+    errno: int | None
+    errno_name: str
+    resolve_s: float
+    connect_s: float | None
 
 
 @overload
@@ -33,20 +80,22 @@ async def connect(
     address: str | Address,
     *,
     codec: Codec[M],
-    timeouts: Timeouts = ...,
+    timeouts: ClientTimeouts = ...,
+    options: SocketOptions = ...,
     limits: Limits | None = ...,
-    connect_timeout_s: float | None = ...,
     clock: Clock | None = ...,
+    network: Network = ...,
 ) -> Connection[M]: ...
 @overload
 async def connect(
     address: str | Address,
     *,
     codec: str = ...,
-    timeouts: Timeouts = ...,
+    timeouts: ClientTimeouts = ...,
+    options: SocketOptions = ...,
     limits: Limits | None = ...,
-    connect_timeout_s: float | None = ...,
     clock: Clock | None = ...,
+    network: Network = ...,
 ) -> Connection[Any]: ...
 
 
@@ -54,112 +103,191 @@ async def connect(
     address: str | Address,
     *,
     codec: Codec[Any] | str = "lines",
-    timeouts: Timeouts = CLIENT_TIMEOUTS,
+    timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
+    options: SocketOptions = DEFAULT_OPTIONS,
     limits: Limits | None = None,
-    connect_timeout_s: float | None = DEFAULT_CONNECT_TIMEOUT_S,
     clock: Clock | None = None,
+    network: Network = SYSTEM,
 ) -> Connection[Any]:
     """Connect; return once the connection can be used.
 
     ``async with await connect("tcp://127.0.0.1:9000", codec="lines") as conn:`` closes it at the end of the block.
 
+    A name is resolved off the loop. Its addresses are tried as RFC 8305 says (happy eyeballs): families in turn, each
+    attempt 250 ms after the one before it or as soon as that has failed, and the first to answer wins.
+
     Args:
-        address: ``tcp://``, ``udp://``, ``unix:``, ``unix+dgram:`` or ``unix+seqpacket:``. A name with several
-            addresses is tried in the system's order.
+        address: ``tcp://``, ``udp://``, ``unix:``, ``unix+dgram:``, ``unix+seqpacket:`` or ``raw+icmp://``.
         codec: A codec, or its name and options.
-        timeouts: Of the connection once it is made; by default it waits as long as its user does.
+        timeouts: How long to wait, for what.
+        options: Of the socket.
         limits: Of its buffers.
-        connect_timeout_s: For resolving and connecting together, in seconds; None for ever.
         clock: Where time comes from; None for the loop's own.
+        network: Resolves and connects; the system's by default.
 
     Raises:
-        ConnectError: Refused, unreachable, not resolvable: ``errno`` says which.
-        ConnectTimeoutError: Not within ``connect_timeout_s``. Nothing is left open.
-        ConfigurationError: The address or the codec is wrong, or cannot be connected to.
+        ConnectError: Refused, unreachable, not resolvable: ``errno`` and ``phase`` say which.
+        ConnectTimeoutError: Not within ``timeouts.connect_s`` or ``timeouts.total_s``. Nothing is left open.
+        ConfigurationError: The address, the codec or an option is wrong, or cannot be connected to.
 
     Cancelling it leaves nothing open.
     """
-    target = parse_address(address) if isinstance(address, str) else address
-    chosen: Codec[Any] = parse_codec(codec) if isinstance(codec, str) else codec
-    loop = asyncio.get_running_loop()
-    host = Host(loop, clock or loop, timeouts, limits or Limits(), _ignore, _forget)
-    try:
-        async with asyncio.timeout(connect_timeout_s):
-            return await _connect(target, chosen, host)
-    except TimeoutError:
-        raise ConnectTimeoutError(str(target), f"no answer within {connect_timeout_s:g} s") from None
-    except socket.gaierror as error:
-        raise ConnectError(str(target), f"{target.host} cannot be resolved: {error.strerror}") from error
-    except OSError as error:
-        raise ConnectError.from_os_error(str(target), error) from error
+    target, chosen = read_target(address, codec)
+    clock = clock or asyncio.get_running_loop()
+    progress = Progress(clock.time())
+    return await _Attempt(target, chosen, timeouts, options, limits or Limits(), clock, network, progress).run()
 
 
-async def _connect(address: Address, codec: Codec[Any], host: Host) -> Connection[Any]:
-    if address.scheme is Scheme.TLS:
-        raise ConfigurationError(f"{address}: this version does not speak TLS")
-    if address.kind is Kind.DATAGRAM:
-        return DatagramClient(host, await _connected_socket(host.loop, address), codec, address)
-    if address.kind not in (Kind.STREAM, Kind.SEQPACKET):
-        raise ConfigurationError(f"{address}: only tcp://, udp:// and unix addresses can be connected to")
-    sock = await _connected_socket(host.loop, address)
-    connection: TaskConnection[Any] = TaskConnection(
-        host,
-        None,
-        codec,
-        peer_of(sock, sock.getpeername()),
-        address,
-        records=address.kind is Kind.SEQPACKET,
-    )
-    if address.kind is Kind.SEQPACKET:
-        made = host.loop.create_future()
-        RecordTransport(host.loop, sock, connection)
-        host.loop.call_soon(made.set_result, None)
-        await made
-    else:
-        try:
-            await host.loop.create_connection(lambda: connection, sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-    return connection
-
-
-async def _connected_socket(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
-    """Try the address's addresses in turn.
+async def try_connect(
+    address: str | Address,
+    *,
+    codec: Codec[Any] | str = "lines",
+    timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
+    options: SocketOptions = DEFAULT_OPTIONS,
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+    network: Network = SYSTEM,
+) -> ConnectResult:
+    """Connect as `connect` does, but return what went wrong, and how long things took.
 
     Raises:
-        OSError: What the last one said.
+        ConfigurationError: The address, the codec or an option is wrong, or cannot be connected to.
     """
-    kinds = {Kind.STREAM: socket.SOCK_STREAM, Kind.DATAGRAM: socket.SOCK_DGRAM, Kind.SEQPACKET: socket.SOCK_SEQPACKET}
-    assert address.kind is not None
-    kind = kinds[address.kind]
-    if address.is_unix:
-        return await _try(loop, socket.AF_UNIX, kind, address.unix_name)
-    family = _FAMILIES.get(address.family, socket.AF_UNSPEC)
-    infos = await loop.getaddrinfo(address.host, address.port, family=family, type=kind)
-    last: OSError | None = None
-    for found_family, _, _, _, name in infos:
-        try:
-            return await _try(loop, found_family, kind, name)
-        except OSError as error:
-            last = error
-    assert last is not None, "getaddrinfo returns an address or raises"
-    raise last
-
-
-async def _try(loop: asyncio.AbstractEventLoop, family: int, kind: int, name: Any) -> socket.socket:
-    sock = socket.socket(family, kind)
+    target, chosen = read_target(address, codec)
+    clock = clock or asyncio.get_running_loop()
+    progress = Progress(clock.time())
+    attempt = _Attempt(target, chosen, timeouts, options, limits or Limits(), clock, network, progress)
+    connection: Connection[Any] | None = None
+    failure: ConnectError | None = None
     try:
-        sock.setblocking(False)
-        if family == socket.AF_UNIX and kind == socket.SOCK_DGRAM:
-            sock.bind("")  # autobind (unix(7)): a datagram socket without a name gets no answer
-        await loop.sock_connect(sock, name)
-        if kind == socket.SOCK_STREAM and family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = await attempt.run()
+    except ConnectError as error:
+        failure = error
+    ended_at = clock.time()
+    resolved_at = progress.resolved_at
+    return ConnectResult(
+        str(target),
+        connection,
+        failure,
+        failure.phase if failure else None,
+        failure.errno if failure else 0,
+        errno_name(failure.errno) if failure else "OK",
+        (ended_at if resolved_at is None else resolved_at) - progress.began_at,
+        None if resolved_at is None else (progress.connected_at or ended_at) - resolved_at,
+    )
+
+
+def read_target(address: str | Address, codec: Codec[Any] | str) -> tuple[Address, Codec[Any]]:
+    """Read what to connect to and what to speak there.
+
+    Raises:
+        ConfigurationError: One of them is wrong, or nothing can connect to it.
+    """
+    target = parse_address(address) if isinstance(address, str) else address
+    if target.scheme is Scheme.TLS:
+        raise ConfigurationError(f"{target}: this version does not speak TLS")
+    if target.port == 0:
+        raise ConfigurationError(f"{target}: port 0 is for servers, which are given a free one; nobody listens on it")
+    return target, parse_codec(codec) if isinstance(codec, str) else codec
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt to connect, from the address to the connection."""
+
+    target: Address
+    codec: Codec[Any]
+    timeouts: ClientTimeouts
+    options: SocketOptions
+    limits: Limits
+    clock: Clock
+    network: Network
+    progress: Progress
+
+    async def run(self) -> Connection[Any]:
+        """Connect, in time.
+
+        Raises:
+            ConnectError: It failed; nothing is left open.
+        """
+        target, clock = self.target, self.clock
+        allowance = Allowance.starting_now(self.timeouts, clock)
+        connect_s = self.timeouts.connect_s
+        connect_at = None if connect_s is None else self.progress.began_at + connect_s
+        loop = asyncio.get_running_loop()
+        host = Host(loop, clock, self.timeouts.of_connection(), self.limits, _ignore, _forget)
+        try:
+            with Patience(clock, earlier(connect_at, allowance.total_at)):
+                candidates = await self._candidates()
+                if target.kind is Kind.RAW:
+                    return self._pinging(candidates[0], host, allowance)
+                sock = await self._first_connected(candidates)
+                return await _connection(target, self.codec, sock, host, allowance)
+        except TimeoutError as error:
+            raise connect_timed_out(target, self.timeouts, self.progress.phase) from error.__cause__
+        except NoneAnsweredError as error:
+            raise none_answered(target, error.failures) from most_telling(error.failures)
+        except socket.gaierror as error:
+            raise not_resolved(target, error) from error
+        except OSError as error:
+            raise ConnectError.from_os_error(str(target), error) from error
+
+    async def _candidates(self) -> list[Candidate]:
+        kind = kind_of(self.target)
+        if self.target.is_unix:
+            found: Sequence[Candidate] = [Candidate(socket.AF_UNIX, kind, self.target.unix_name)]
+        else:
+            found = await self.network.resolve(self.target, kind)
+        self.progress.resolved_at = self.clock.time()
+        self.progress.phase = Phase.CONNECT
+        return interleave(only_reachable(found, self.options), lambda candidate: candidate.family)
+
+    async def _first_connected(self, candidates: Sequence[Candidate]) -> socket.socket:
+        sock = await race(
+            candidates,
+            lambda candidate: self.network.dial(candidate, self.options),
+            discard=socket.socket.close,
+            clock=self.clock,
+        )
+        self._connected()
+        return sock
+
+    def _connected(self) -> None:
+        self.progress.connected_at = self.clock.time()
+        self.progress.phase = Phase.HANDSHAKE
+
+    def _pinging(self, candidate: Candidate, host: Host, allowance: Allowance) -> Connection[Any]:
+        sock, is_raw = icmp_socket(self.target, candidate, self.options)
+        self._connected()
+        ends = peer_of(sock, candidate.sockaddr), local_address(sock, self.target.scheme)
+        return IcmpClient(host, sock, self.codec, ends, allowance, is_raw=is_raw)
+
+
+async def _connection(
+    target: Address, codec: Codec[Any], sock: socket.socket, host: Host, allowance: Allowance
+) -> Connection[Any]:
+    """Make a connection of a connected socket; close the socket when that fails."""
+    try:
+        ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
+        if target.kind is Kind.DATAGRAM:
+            return DatagramClient(host, sock, codec, ends, allowance)
+        records = target.kind is Kind.SEQPACKET
+        connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
+        if records:
+            made: asyncio.Future[None] = host.loop.create_future()
+            transport = RecordTransport(host.loop, sock, connection)
+            host.loop.call_soon(made.set_result, None)
+            try:
+                await made
+            except BaseException:
+                transport.abort()
+                raise
+        else:
+            await host.loop.create_connection(lambda: connection, sock=sock)
     except BaseException:
         sock.close()
         raise
-    return sock
+    return connection
 
 
 def _ignore(event: Event) -> None:

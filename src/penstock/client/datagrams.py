@@ -1,24 +1,26 @@
-"""A connected datagram socket as a connection: one datagram out, one datagram in."""
+"""Datagram sockets as connections: one datagram out, one datagram in."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import socket
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.service import Handler
 from ..engines.base import Connection
-from ..engines.listener import peer_of
 from ..engines.pure.stream import Host
-from ..errors import BrokenError, ClosedError, LocalProtocolError
+from ..errors import BrokenError, ClosedError, LocalProtocolError, TimedOutError
 from ..reasons import CloseReason
+from .connection import Allowance
+from .datagram_socket import DatagramSocket
 
 M = TypeVar("M")
 
-_MAX_DATAGRAM_BYTES = 65536
+# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
+MAX_DATAGRAM_BYTES: Final = 65536
 _ids = itertools.count(1)
 
 
@@ -30,11 +32,11 @@ class DatagramClient(Connection[M]):
     """
 
     __slots__ = (
-        "_address",
         "_closed",
-        "_loop",
-        "_receiving",
+        "_local",
+        "_peer",
         "_sock",
+        "_socket",
         "bytes_in",
         "bytes_out",
         "close_reason",
@@ -45,47 +47,62 @@ class DatagramClient(Connection[M]):
 
     is_datagram = True
 
-    def __init__(self, host: Host, sock: socket.socket, codec: Codec[M], address: Address) -> None:
+    def __init__(
+        self, host: Host, sock: socket.socket, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance
+    ) -> None:
         self.id = next(_ids)
         self.codec = codec
         self.state = None
         self.bytes_in = self.bytes_out = 0
         self.close_reason = None
-        self._loop = host.loop
         self._sock = sock
-        self._address = address
-        self._receiving = False
+        self._socket = DatagramSocket(host.loop, host.clock, sock, allowance)
+        self._peer, self._local = ends
         self._closed: asyncio.Future[CloseReason] = host.loop.create_future()
 
     def __repr__(self) -> str:
-        return f"<datagram connection {self.id} to {self._address}>"
+        return f"<datagram connection {self.id} to {self._peer}>"
 
     @property
     def peer(self) -> Peer:
         """Who it sends to."""
-        return peer_of(self._sock, self._sock.getpeername())
+        return self._peer
 
     @property
     def local(self) -> Address:
-        """What was connected to."""
-        return self._address
+        """The address at this end."""
+        return self._local
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor; -1 once it is closed."""
+        return self._sock.fileno()
+
+    # What is on the wire between the socket and the codec: nothing, here.
+
+    def _write_now(self, data: bytes) -> None:
+        self._sock.send(data)
+
+    def _read_now(self) -> bytes:
+        return self._sock.recv(MAX_DATAGRAM_BYTES)
 
     def post(self, message: M) -> None:
         """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
         data = self._encoded(message)
         try:
-            self._sock.send(data)
+            self._write_now(data)
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
-            self._sock.send(data)
+            self._write_now(data)
         self.bytes_out += len(data)
 
     async def send(self, message: M) -> None:
         """Send one datagram, once the kernel takes it."""
         data = self._encoded(message)
         try:
-            await self._loop.sock_sendall(self._sock, data)
+            await self._socket.write(lambda: self._write_now(data))
+        except TimedOutError:  # an OSError too
+            raise
         except OSError as error:
             raise BrokenError(CloseReason.NETWORK) from error
         self.bytes_out += len(data)
@@ -99,18 +116,12 @@ class DatagramClient(Connection[M]):
         """Return the next datagram's message."""
         if self.close_reason is not None:
             raise ClosedError("the connection is closed")
-        if self._receiving:
-            raise LocalProtocolError("another task is already receiving from this connection")
-        self._receiving = True
         try:
-            async with asyncio.timeout(timeout_s):
-                data = await self._loop.sock_recv(self._sock, _MAX_DATAGRAM_BYTES)
-        except TimeoutError:
-            raise TimeoutError(f"no message within {timeout_s:g} s") from None
+            data = await self._socket.read(self._read_now, timeout_s)
+        except TimedOutError:  # an OSError too
+            raise
         except OSError as error:
             raise BrokenError(CloseReason.NETWORK) from error
-        finally:
-            self._receiving = False
         self.bytes_in += len(data)
         return self.codec.decode_datagram(data)
 
@@ -125,8 +136,7 @@ class DatagramClient(Connection[M]):
     def _end(self, reason: CloseReason) -> None:
         if self.close_reason is None:
             self.close_reason = reason
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
+            self._socket.close()
             self._closed.set_result(reason)
 
     async def wait_closed(self) -> CloseReason:

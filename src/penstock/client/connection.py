@@ -1,0 +1,145 @@
+"""A client's stream connection: the engine's own, with what only a client asks of it."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ..address import Address, Peer
+from ..codecs.base import Codec
+from ..core.deadlines import Deadline
+from ..core.states import State
+from ..engines.base import Clock
+from ..engines.pure.stream import Host
+from ..engines.pure.tasks import TaskConnection
+from ..errors import Phase, TimedOutError
+from ..reasons import CloseReason
+from .options import ClientTimeouts
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How long one connection's user waits.
+
+    Attributes:
+        read_s: For one message where the call does not say; None for ever.
+        total_s: For everything from the beginning of `connect`; None for ever.
+        total_at: When that ends, on the connection's clock.
+    """
+
+    read_s: float | None
+    total_s: float | None
+    total_at: float | None
+
+    @classmethod
+    def starting_now(cls, timeouts: ClientTimeouts, clock: Clock) -> Allowance:
+        """Begin to count."""
+        total_at = None if timeouts.total_s is None else clock.time() + timeouts.total_s
+        return cls(timeouts.read_s, timeouts.total_s, total_at)
+
+
+class ClientConnection(TaskConnection[M]):
+    """A stream or seqpacket connection that was made by `connect`. It has no handler and is in nobody's list.
+
+    Args:
+        host: As for every connection.
+        codec: What cuts its stream into messages.
+        ends: Who is at the other end, and where this end is.
+        allowance: How long its user waits.
+        records: Whether the transport keeps records apart.
+
+    Attributes:
+        on_change: Called with nothing whenever it may be written to again, the peer sent EOF, or it is gone. For those
+            who keep connections; it returns at once and raises nothing.
+    """
+
+    __slots__ = ("_allowance", "_lost_by", "on_change")
+
+    def __init__(
+        self, host: Host, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance, *, records: bool = False
+    ) -> None:
+        if allowance.total_at is not None:
+            left_s = max(0.001, allowance.total_at - host.clock.time())
+            host = replace(host, timeouts=host.timeouts.merged(lifetime_s=left_s))
+        super().__init__(host, None, codec, *ends, records=records)
+        self._allowance = allowance
+        self._lost_by: BaseException | None = None
+        self.on_change: Callable[[], object] | None = None
+
+    # -- waiting no longer than the user does --------------------------------------------------------------------------
+
+    async def _wait_readable(self, timeout_s: float | None) -> None:
+        await super()._wait_readable(self._allowance.read_s if timeout_s is None else timeout_s)
+
+    def _timed_out(self, which: Deadline) -> bool:
+        if which is not Deadline.LIFETIME:
+            return super()._timed_out(which)
+        self._lose(CloseReason.LIFETIME)  # nobody waits for a flush either
+        return True
+
+    def _why_not(self) -> Exception:
+        total_s = self._allowance.total_s
+        if self.close_reason is CloseReason.LIFETIME and total_s is not None:
+            return TimedOutError(Phase.TOTAL, total_s)
+        error = super()._why_not()
+        error.__cause__ = self._lost_by
+        return error
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Note that the transport is gone, and keep what the system said for those who still use the connection."""
+        if self.close_reason is None:
+            self._lost_by = exc
+        super().connection_lost(exc)
+        self._changed()
+
+    # -- for those who keep connections --------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may go both ways, as far as was heard."""
+        return self._state is State.OPEN
+
+    @property
+    def can_write(self) -> bool:
+        """Whether `put_frames` would not go over the high watermark further than it is."""
+        return self._can_send and not self._write_paused
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it is open and nothing at all came that nobody asked for: no message, no part of one, no EOF.
+
+        Asks the kernel too: what came since the loop last looked counts.
+        """
+        if self._state is not State.OPEN or self._ready or self._inbound.pending_bytes:
+            return False
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def put_frames(self, frames: Sequence[bytes]) -> None:
+        """Hand messages that were encoded to the transport, in one write. It must be open.
+
+        Raises:
+            SlowPeerError: The peer is owed more than ``limits.write_max_bytes``. The connection is aborted.
+        """
+        if self._records:
+            for frame in frames:
+                self._put(frame)
+        else:
+            self._put(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def _output_resumed(self) -> None:
+        super()._output_resumed()
+        self._changed()
+
+    def _input_ended(self) -> None:
+        super()._input_ended()
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()

@@ -1,0 +1,126 @@
+"""A datagram socket that coroutines read and write, on any loop that has ``add_reader``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..engines.base import Clock, TimerHandle
+from ..errors import ClosedError, LocalProtocolError, Phase, TimedOutError
+from .connection import Allowance
+
+T = TypeVar("T")
+
+
+class DatagramSocket:
+    """Waits until the kernel has a datagram, or room for one. It owns the socket.
+
+    What is waited for is readiness, never the datagram itself: one who is cancelled has taken nothing.
+    """
+
+    __slots__ = ("_allowance", "_clock", "_loop", "_reading", "_writing", "sock")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, sock: socket.socket, allowance: Allowance
+    ) -> None:
+        self.sock = sock
+        self._loop = loop
+        self._clock = clock
+        self._allowance = allowance
+        self._reading: asyncio.Future[None] | None = None
+        self._writing: list[asyncio.Future[None]] = []
+
+    async def read(self, attempt: Callable[[], T], timeout_s: float | None) -> T:
+        """Return what ``attempt`` does as soon as it is not told to wait (BlockingIOError).
+
+        Raises:
+            OSError: What the system said.
+            TimedOutError: ``timeout_s``, or the time for everything, passed.
+            ClosedError: The socket was closed meanwhile.
+            LocalProtocolError: Another task is already receiving.
+        """
+        if self._reading is not None:
+            raise LocalProtocolError("another task is already receiving from this connection")
+        if timeout_s is None:
+            timeout_s = self._allowance.read_s
+        until = None if timeout_s is None else self._clock.time() + timeout_s
+        while True:
+            self._check_total()
+            try:
+                return attempt()
+            except (BlockingIOError, InterruptedError):
+                pass
+            waiter = self._reading = self._loop.create_future()
+            self._loop.add_reader(self.sock, _settle, waiter)
+            try:
+                await self._wait(waiter, until, timeout_s)
+            finally:
+                self._reading = None
+                if self.sock.fileno() >= 0:
+                    self._loop.remove_reader(self.sock)
+
+    async def write(self, attempt: Callable[[], T]) -> T:
+        """Likewise, for room to send."""
+        while True:
+            self._check_total()
+            try:
+                return attempt()
+            except (BlockingIOError, InterruptedError):
+                pass
+            waiter = self._loop.create_future()
+            if not self._writing:
+                self._loop.add_writer(self.sock, self._wake_writers)
+            self._writing.append(waiter)
+            try:
+                await self._wait(waiter, None, None)
+            finally:
+                if waiter in self._writing:
+                    self._writing.remove(waiter)
+                    if not self._writing and self.sock.fileno() >= 0:
+                        self._loop.remove_writer(self.sock)
+
+    def _wake_writers(self) -> None:
+        self._loop.remove_writer(self.sock)
+        waiting, self._writing = self._writing, []
+        for waiter in waiting:
+            _settle(waiter)
+
+    async def _wait(self, waiter: asyncio.Future[None], until: float | None, timeout_s: float | None) -> None:
+        timers: list[TimerHandle] = []
+        if until is not None and timeout_s is not None:
+            timers.append(self._clock.call_at(until, lambda: _fail(waiter, TimedOutError(Phase.READ, timeout_s))))
+        total_at, total_s = self._allowance.total_at, self._allowance.total_s
+        if total_at is not None and total_s is not None:
+            timers.append(self._clock.call_at(total_at, lambda: _fail(waiter, TimedOutError(Phase.TOTAL, total_s))))
+        try:
+            await waiter
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _check_total(self) -> None:
+        total_at, total_s = self._allowance.total_at, self._allowance.total_s
+        if total_at is not None and total_s is not None and self._clock.time() >= total_at:
+            raise TimedOutError(Phase.TOTAL, total_s)
+
+    def close(self) -> None:
+        """Close the socket; whoever waits gets ClosedError."""
+        if self.sock.fileno() < 0:
+            return
+        self._loop.remove_reader(self.sock)
+        self._loop.remove_writer(self.sock)
+        self.sock.close()
+        for waiter in (*self._writing, *([] if self._reading is None else [self._reading])):
+            _fail(waiter, ClosedError("the connection was closed"))
+
+
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _fail(waiter: asyncio.Future[None], error: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)

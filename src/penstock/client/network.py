@@ -1,0 +1,229 @@
+"""The network as a client meets it: names, and sockets that connect. A parameter, so that tests can be the network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from ..address import Address, Family, Kind, Peer, Scheme, parse_address, path_of_unix_name
+from ..address.unix_name import unix_name_of_path
+from ..errors import ConfigurationError
+from .options import SocketOptions
+
+_FAMILIES: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+_KINDS: Final = {
+    Kind.STREAM: socket.SOCK_STREAM,
+    Kind.DATAGRAM: socket.SOCK_DGRAM,
+    Kind.SEQPACKET: socket.SOCK_SEQPACKET,
+    Kind.RAW: socket.SOCK_DGRAM,  # first choice: see icmp.py
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One address that may be connected to.
+
+    Attributes:
+        family: ``AF_INET``, ``AF_INET6`` or ``AF_UNIX``.
+        kind: ``SOCK_STREAM``, …
+        sockaddr: What connect(2) takes.
+    """
+
+    family: int
+    kind: int
+    sockaddr: Any
+
+    def __str__(self) -> str:
+        if self.family == socket.AF_UNIX:
+            return path_of_unix_name(self.sockaddr)
+        host, port = self.sockaddr[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Network(Protocol):
+    """What `connect` needs of the network."""
+
+    async def resolve(self, address: Address, kind: int) -> Sequence[Candidate]:
+        """Return the addresses of a TCP or UDP address, at least one, the system's first choice first.
+
+        Raises:
+            socket.gaierror: There is none.
+        """
+
+    async def dial(self, candidate: Candidate, options: SocketOptions) -> socket.socket:
+        """Return a non-blocking socket that is connected.
+
+        Raises:
+            OSError: What connect(2) said.
+
+        Cancelling it leaves nothing open.
+        """
+
+
+class SystemNetwork:
+    """The system's resolver and its sockets."""
+
+    async def resolve(self, address: Address, kind: int) -> Sequence[Candidate]:
+        """Ask getaddrinfo(3); a name is looked up in a thread, so that the loop goes on."""
+        lookup = lookup_of(address, kind)
+        try:
+            return lookup(socket.AI_NUMERICHOST)
+        except socket.gaierror as error:
+            if error.errno != socket.EAI_NONAME:
+                raise
+        return await _in_thread(functools.partial(lookup, 0))
+
+    async def dial(self, candidate: Candidate, options: SocketOptions) -> socket.socket:
+        """Connect a new socket."""
+        sock = open_socket(candidate, options)
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, candidate.sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+SYSTEM: Final = SystemNetwork()
+
+
+def kind_of(address: Address) -> int:
+    """Return the ``SOCK_…`` of an address that can be connected to.
+
+    Raises:
+        ConfigurationError: It cannot be.
+    """
+    if address.kind is None:
+        raise ConfigurationError(f"{address}: only tcp://, udp://, unix and raw+icmp addresses can be connected to")
+    return _KINDS[address.kind]
+
+
+def lookup_of(address: Address, kind: int) -> Callable[[int], list[Candidate]]:
+    """Return a function that asks getaddrinfo(3) with the flags it is given; it may wait for name servers.
+
+    ``*`` and its like, to which nothing can connect, stand for this machine.
+    """
+    host = {"*": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    family = _FAMILIES.get(address.family, socket.AF_UNSPEC)
+
+    def look_up(flags: int) -> list[Candidate]:
+        found = socket.getaddrinfo(host, address.port or 0, family, kind, flags=flags)
+        return list(dict.fromkeys(Candidate(each, kind, sockaddr) for each, _, _, _, sockaddr in found))
+
+    return look_up
+
+
+async def _in_thread(function: Callable[[], list[Candidate]]) -> list[Candidate]:
+    """Call a function that may hang in a thread that nobody waits for.
+
+    Not the loop's executor: it has few threads, which name servers that do not answer would occupy, and both the loop
+    and the interpreter wait for them at their end.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Candidate]] = loop.create_future()
+
+    def tell(result: list[Candidate] | None, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            assert result is not None
+            answer.set_result(result)
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = function()
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, result, failure)
+
+    threading.Thread(target=run, name="penstock-resolve", daemon=True).start()
+    return await answer
+
+
+def open_socket(candidate: Candidate, options: SocketOptions) -> socket.socket:
+    """Make a socket for a candidate, with its options set and bound to its source address.
+
+    Raises:
+        OSError: The system refuses; nothing is left open.
+        ConfigurationError: ``options.local`` is no address, or one of another family.
+    """
+    sock = socket.socket(candidate.family, candidate.kind)
+    try:
+        options.apply(sock)
+        name = local_name(candidate, options.local)
+        if name is not None:
+            sock.bind(name)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def local_name(candidate: Candidate, local: str | None) -> Any:
+    """Return what bind(2) takes for a source address; None when there is nothing to bind.
+
+    Raises:
+        ConfigurationError: It is no address, or one of another family.
+    """
+    if candidate.family == socket.AF_UNIX:
+        if local is not None:
+            return unix_name_of_path(local)
+        # Autobind (unix(7)): a datagram socket without a name gets no answer.
+        return "" if candidate.kind == socket.SOCK_DGRAM else None
+    if local is None:
+        return None
+    source = source_address(local)
+    if source.family is not (Family.IPV6 if candidate.family == socket.AF_INET6 else Family.IPV4):
+        raise ConfigurationError(f"local address {local} cannot reach {candidate}: it is of another family")
+    found = socket.getaddrinfo(source.host, source.port, type=candidate.kind, flags=socket.AI_NUMERICHOST)
+    return found[0][4]
+
+
+def source_address(local: str) -> Address:
+    """Read ``HOST`` or ``HOST:PORT``, the host being numeric.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    has_port = local.rpartition("]")[2].count(":") == 1
+    address = parse_address(local if has_port else f"{local}:0")
+    if address.family not in _FAMILIES:
+        raise ConfigurationError(f"local address {local!r} is not an IPv4 address, or an IPv6 address in brackets")
+    return address
+
+
+def only_reachable(candidates: Sequence[Candidate], options: SocketOptions) -> list[Candidate]:
+    """Leave out candidates of another family than the source address.
+
+    Raises:
+        ConfigurationError: None is left.
+    """
+    if options.local is None or candidates[0].family == socket.AF_UNIX:
+        return list(candidates)
+    wanted = _FAMILIES[source_address(options.local).family]
+    left = [candidate for candidate in candidates if candidate.family == wanted]
+    if not left:
+        raise ConfigurationError(f"local address {options.local} cannot reach {candidates[0]}: it is of another family")
+    return left
+
+
+def local_address(sock: socket.socket, scheme: Scheme) -> Address:
+    """Say where this end of a connected socket is."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return Address(scheme, path=path_of_unix_name(name), family=Family.UNIX)
+    peer = Peer(name, sock.family)
+    if scheme is Scheme.RAW_ICMP:
+        return parse_address(f"{scheme}://[{peer.host}]" if ":" in peer.host else f"{scheme}://{peer.host}")
+    return parse_address(f"{scheme}://{peer}")

@@ -1,0 +1,152 @@
+"""What a client may ask of a socket, and how long it waits."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, fields
+from typing import Final
+
+from ..config import Timeouts
+from ..errors import ConfigurationError
+
+# Unanswered keep-alive probes after which the system gives the peer up.
+_KEEPALIVE_PROBES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTimeouts:
+    """How long a client waits, each in seconds, None for ever. All can be told apart by the error's ``phase``.
+
+    Attributes:
+        connect_s: For resolving, connecting and the handshake together.
+        read_s: For one message: the ``timeout_s`` of `receive` and `request` where none is given.
+        write_s: Without the peer taking anything of what it was sent; then the connection is aborted.
+        total_s: For everything from the beginning of `connect` to the last message; then the connection is aborted.
+        linger_s: After closing: how long what the peer still sends is read and dropped, so that it meets no reset.
+
+    Raises:
+        ConfigurationError: One of them is negative, or no number.
+    """
+
+    connect_s: float | None = 10.0
+    read_s: float | None = None
+    write_s: float | None = 30.0
+    total_s: float | None = None
+    linger_s: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not value >= 0:
+                raise ConfigurationError(f"{field.name} must be a number of seconds, 0 or more, not {value!r}")
+
+    def of_connection(self) -> Timeouts:
+        """Return the timeouts of the connection itself: a client blames nobody for silence but by `read_s`."""
+        return Timeouts(first_message_s=None, idle_s=None, message_s=None, write_s=self.write_s, linger_s=self.linger_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketOptions:
+    """What is set on a client's socket before it connects. What a kind of socket does not have is not set.
+
+    Attributes:
+        local: Source address, ``HOST`` or ``HOST:PORT`` (``[IPV6]:PORT``), and only destinations of its family are then
+            tried; for a Unix socket its own path, whose file stays when it closes, or ``@name``. None: the system
+            chooses.
+        nodelay: TCP_NODELAY: send small writes at once.
+        keepalive_s: Seconds of silence after which the system asks whether the peer is still there; a dead one is given
+            up about as long after that. None: it never asks.
+        receive_buffer_bytes: SO_RCVBUF; None for the system's own, which grows as needed.
+        send_buffer_bytes: SO_SNDBUF, likewise.
+        broadcast: SO_BROADCAST: datagrams may be sent to broadcast addresses.
+        multicast_interface: Name or address of the interface multicast leaves through; None for the system's choice.
+        multicast_hops: How many routers multicast may pass, 0 to 255; 1 keeps it in the local network.
+        multicast_loop: Whether this machine hears its own multicast.
+    """
+
+    local: str | None = None
+    nodelay: bool = True
+    keepalive_s: int | None = None
+    receive_buffer_bytes: int | None = None
+    send_buffer_bytes: int | None = None
+    broadcast: bool = False
+    multicast_interface: str | None = None
+    multicast_hops: int = 1
+    multicast_loop: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("keepalive_s", 1, 32767),
+            ("receive_buffer_bytes", 1, 2**31 - 1),
+            ("send_buffer_bytes", 1, 2**31 - 1),
+            ("multicast_hops", 0, 255),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and low <= value <= high):
+                raise ConfigurationError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+
+    def apply(self, sock: socket.socket) -> None:
+        """Set them all on a new socket, but for `local`.
+
+        Raises:
+            OSError: The system refuses one.
+        """
+        if self.receive_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
+        if self.send_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer_bytes)
+        if sock.family == socket.AF_UNIX:
+            return
+        if sock.type == socket.SOCK_STREAM:
+            self._apply_tcp(sock)
+        elif sock.type == socket.SOCK_DGRAM:
+            if self.broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            self._apply_multicast(sock)
+
+    def _apply_tcp(self, sock: socket.socket) -> None:
+        if self.nodelay:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.keepalive_s is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            # Linux's names; macOS has another for the first. Where they are missing the system's own times hold.
+            interval_s = max(1, self.keepalive_s // _KEEPALIVE_PROBES)
+            for option, value in (
+                ("TCP_KEEPIDLE", self.keepalive_s),
+                ("TCP_KEEPINTVL", interval_s),
+                ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+            ):
+                if hasattr(socket, option):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+    def _apply_multicast(self, sock: socket.socket) -> None:
+        if sock.family == socket.AF_INET6:
+            level, hops, loop = socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, socket.IPV6_MULTICAST_LOOP
+        else:
+            level, hops, loop = socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, socket.IP_MULTICAST_LOOP
+        sock.setsockopt(level, hops, self.multicast_hops)
+        sock.setsockopt(level, loop, self.multicast_loop)
+        if self.multicast_interface is not None:
+            if sock.family == socket.AF_INET6:
+                index = socket.if_nametoindex(self.multicast_interface)
+                sock.setsockopt(level, socket.IPV6_MULTICAST_IF, index)
+            else:
+                sock.setsockopt(level, socket.IP_MULTICAST_IF, interface_of_ipv4(self.multicast_interface))
+
+
+def interface_of_ipv4(interface: str | None) -> bytes:
+    """Return what IP_MULTICAST_IF takes for the name or the address of an interface: ``struct in_addr`` or ``ip_mreqn``.
+
+    Raises:
+        OSError: There is no such interface.
+    """
+    if interface is None:
+        return bytes(4)
+    try:
+        return socket.inet_aton(interface)
+    except OSError:
+        # struct ip_mreqn: group, address, index. The group is not looked at here (ip(7)).
+        return bytes(8) + socket.if_nametoindex(interface).to_bytes(4, "little" if _LITTLE_ENDIAN else "big")
+
+
+_LITTLE_ENDIAN: Final = socket.htons(1) != 1

@@ -1,0 +1,58 @@
+"""A limit of time on the engine's clock, which may be one that a test tells."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from ..engines.base import Clock, TimerHandle
+
+
+class Patience:
+    """Ends its block when the clock reaches an instant: `asyncio.timeout_at` on a clock of choice.
+
+    ``with Patience(clock, when) as patience: await …`` raises nothing of its own: the block ends by the CancelledError
+    that is thrown into it, and `expired` says that this was the reason. Whoever catches TimeoutError gets it bare.
+
+    Args:
+        clock: Where time comes from.
+        when: The instant, in seconds on that clock; None for never.
+
+    Raises:
+        TimeoutError: The instant came before the block's end.
+    """
+
+    def __init__(self, clock: Clock, when: float | None) -> None:
+        self._clock = clock
+        self._when = when
+        self._timer: TimerHandle | None = None
+        self._expired = False
+
+    def __enter__(self) -> Self:
+        if self._when is not None:
+            task = asyncio.current_task()
+            assert task is not None, "only a task can be interrupted"
+            self._task = task
+            self._cancelling = task.cancelling()
+            self._timer = self._clock.call_at(self._when, self._expire)
+        return self
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
+def earlier(first: float | None, second: float | None) -> float | None:
+    """Return the earlier of two instants, where None is never."""
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
