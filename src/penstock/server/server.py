@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -133,7 +134,7 @@ class Server:
             limits=config.limits,
             threads=config.threads,
             emit=self._emit,
-            on_stopped=self._on_stopped,
+            on_stopped=self._engine_stopped,
             blocking=config.model == "threads",
             gate=self.gate,
             budget=OutputBudget(config.overload.write_total_bytes),
@@ -271,6 +272,12 @@ class Server:
         for future in changed:
             if not future.done():
                 future.set_result(None)
+
+    def _engine_stopped(self) -> None:
+        """Finish on the loop: an engine may say it on a thread of its own."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self._loop.call_soon_threadsafe(self._on_stopped)
 
     def _on_stopped(self) -> None:
         for helper in self._helpers:

@@ -1,0 +1,357 @@
+"""One peer, as a thread sees it: send and receive that wait, iteration, a file object."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Literal, Self, TypeVar, overload
+
+from ...address import Address, Peer
+from ...codecs.base import NEED_DATA, Codec
+from ...codecs.raw import Raw
+from ...core.deadlines import Deadline
+from ...core.states import LEAVING, State
+from ...errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...reasons import CloseReason
+from .file import ConnectionFile
+from .poller import Poller
+from .transport import Host, SocketConnection
+
+M = TypeVar("M")
+
+# Messages cut from the input ahead of `receive`. More would save nothing and make a codec switch cut them twice.
+PREFETCH = 64
+
+
+class BlockingConnection(SocketConnection[M]):
+    """One peer, whose messages wait until they are received.
+
+    ``for message in conn`` ends when the peer sends EOF or the server drains, and raises as `receive` does otherwise.
+    Every method may be called from any thread, and from several at once; one of them at a time may receive.
+
+    Deadlines are kept while a thread waits, and by the server's own thread meanwhile. Output that `post` left behind is
+    sent by whichever thread waits next: `send`, `receive` and `wait_closed` all do.
+    """
+
+    __slots__ = ("_batch_size", "_counts_first", "_expired", "_first_start", "_partial_start", "_prefetch", "_ready")
+
+    def __init__(
+        self,
+        host: Host,
+        sock: socket.socket,
+        poller: Poller,
+        codec: Codec[M],
+        *,
+        peer: Peer,
+        local: Address,
+        records: bool = False,
+    ) -> None:
+        super().__init__(host, sock, poller, codec, peer=peer, local=local, records=records)
+        self._ready: deque[M] = deque()
+        self._prefetch = PREFETCH
+        self._batch_size = 0  # of the batch that `_ready` is the rest of
+        self._expired: Deadline | None = None  # for on_timeout
+        self._counts_first = True  # a first message is waited for
+        # Where the clocks stood when nobody waited any more.
+        self._first_start: float | None = None
+        self._partial_start: float | None = None
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive(self, timeout_s: float | None = None) -> M:
+        """Return the next message.
+
+        Args:
+            timeout_s: How long to wait for it, in seconds on the engine's clock; None to wait as long as the
+                connection's own timeouts allow; 0 to take only what is there.
+
+        Raises:
+            EndOfStreamError: The peer sent EOF, or the server drains.
+            RemoteProtocolError: The peer broke the framing. The connection is closing.
+            BrokenError: The peer, the network, or a timeout of the connection ended it.
+            ClosedError: This side already closed.
+            TimeoutError: ``timeout_s`` passed. The connection is as it was.
+            LocalProtocolError: Another thread is already receiving.
+        """
+        with self._lock:
+            self._fill(timeout_s)
+            message = self._ready.popleft()
+        self._tell()
+        return message
+
+    def __iter__(self) -> Iterator[M]:
+        """Iterate over the messages until the end of the stream."""
+        return self
+
+    def __next__(self) -> M:
+        try:
+            return self.receive()
+        except EndOfStreamError:
+            raise StopIteration from None
+
+    def _fill(self, timeout_s: float | None = None) -> None:
+        """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
+        gives_up_at = None if timeout_s is None else self._clock.time() + timeout_s
+        while True:
+            if self._expired is not None:
+                which, self._expired = self._expired, None
+                raise DeadlinePassed(which)
+            if self._ready:
+                return
+            if self._state in LEAVING and self._state is not State.CLOSED:
+                raise self._why_not()
+            try:
+                messages = self._inbound.take(self._prefetch)
+            except RemoteProtocolError as error:
+                self._break_off(error)
+                raise
+            if messages:
+                self._ready.extend(messages)
+                self._batch_size = len(messages)
+                self._first_start = self._partial_start = None
+                return
+            if self._input_over or self._draining or self._state is State.CLOSED:
+                self._fill_last()
+                return
+            self._wait_readable(timeout_s, gives_up_at)
+
+    def _fill_last(self) -> None:
+        """Nothing more will come: have ready what `finish` makes of the rest, or raise why there is nothing."""
+        if self._state is State.CLOSED and not self._input_over:
+            raise self._why_not()
+        if self._input_over:
+            try:
+                last = self._inbound.finish()
+            except RemoteProtocolError as error:
+                self._break_off(error)
+                raise
+            if last is not NEED_DATA:
+                self._inbound.clear()
+                self._ready.append(last)
+                self._batch_size = 1
+                return
+        raise EndOfStreamError("the peer sent EOF" if self._input_over else "the server drains")
+
+    def _wait_readable(self, timeout_s: float | None, gives_up_at: float | None) -> None:
+        """Wait for bytes, EOF or the end, while the clocks count that blame the peer for silence."""
+        if self._receiving:
+            raise LocalProtocolError("another thread is already receiving from this connection")
+        self._receiving = True
+        self._news = False
+        try:
+            if timeout_s is not None and timeout_s <= 0:
+                if not self._driving and self._wants_input():
+                    self._read()
+                if not self._news:
+                    raise TimeoutError(f"no message within {timeout_s:g} s")
+                return
+            self._count_from(self._clock.time())
+            timer = None if gives_up_at is None else self._clock.call_at(gives_up_at, self._give_up)
+            self._wake()
+            try:
+                self._drive(lambda: self._news)
+            finally:
+                self._stop_counting()
+                if timer is not None:
+                    timer.cancel()
+            if gives_up_at is not None and self._clock.time() >= gives_up_at and not self._has_something():
+                raise TimeoutError(f"no message within {timeout_s:g} s")
+        finally:
+            self._receiving = False
+
+    def _has_something(self) -> bool:
+        """Whether waiting brought anything but the time."""
+        return bool(
+            self._ready
+            or self._inbound.pending_bytes
+            or self._input_over
+            or self._draining
+            or self._expired is not None
+            or self._state in LEAVING
+        )
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._news = True
+            self._wake()
+            self._changed.notify_all()
+
+    def _count_from(self, now: float) -> None:
+        """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
+        deadlines = self._deadlines
+        deadlines.idle_since = now
+        if self._counts_first and self._batch_size == 0:
+            deadlines.first_since = now if self._first_start is None else self._first_start
+        if self._inbound.pending_bytes:
+            deadlines.partial_since = now if self._partial_start is None else self._partial_start
+        self._arm_next()
+
+    def _stop_counting(self) -> None:
+        deadlines = self._deadlines
+        deadlines.idle_since = None
+        self._first_start, deadlines.first_since = deadlines.first_since, None
+        self._partial_start, deadlines.partial_since = deadlines.partial_since, None
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec, from the message after the one received last."""
+        with self._lock:
+            self.codec = codec
+            unhandled = len(self._ready)
+            self._ready.clear()
+            self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def send(self, message: M) -> None:
+        """Send one message; return when the kernel has taken it.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+            SlowPeerError: The peer did not read for ``timeouts.write_s``. The connection is aborted.
+
+        Several threads may send at once; frames never interleave. Returning says nothing about the peer: the bytes may
+        still be in the kernel.
+        """
+        with self._lock:
+            self._wait_for_room()
+            self._require_sendable()
+            self._send(self._encode(message))
+        self._tell()
+
+    def _send_octets(self, data: bytes) -> None:
+        """Send bytes past the codec; as `send` otherwise."""
+        with self._lock:
+            self._wait_for_room()
+            self._require_sendable()
+            self._send(data)
+        self._tell()
+
+    # -- as a file -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def makefile(
+        self,
+        mode: Literal["r", "w", "rw", "wr"] = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.TextIOWrapper: ...
+    @overload
+    def makefile(self, mode: Literal["rb", "br"], buffering: int | None = None) -> io.BufferedReader: ...
+    @overload
+    def makefile(self, mode: Literal["wb", "bw"], buffering: int | None = None) -> io.BufferedWriter: ...
+    @overload
+    def makefile(
+        self, mode: Literal["rwb", "rbw", "wrb", "wbr", "brw", "bwr"], buffering: int | None = None
+    ) -> io.BufferedRWPair: ...
+    @overload
+    def makefile(
+        self,
+        mode: str,
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.IOBase: ...
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.IOBase:
+        """Return the connection's bytes as a file, as `socket.socket.makefile` does.
+
+        A file that reads takes over the input: from the byte after the message received last, the connection speaks the
+        codec `Raw`. What is written goes out as it is. Reading ends at the peer's EOF and when the server drains; it
+        raises as `receive` does. Closing the file flushes it and leaves the connection open.
+
+        Args:
+            mode: ``r``, ``w`` or both; with ``b`` for bytes, without for text.
+            buffering: As for `open`; 0 for none, with ``b`` only.
+            encoding: Of text.
+            errors: What to do about text that cannot be decoded or encoded.
+            newline: As for `open`.
+
+        Raises:
+            ValueError: The mode is none of these, or text is to be unbuffered.
+        """
+        if not set(mode) <= set("rwb") or not {"r", "w"} & set(mode):
+            raise ValueError(f"mode is {mode!r}: r, w or both, with or without b")
+        if buffering == 0 and "b" not in mode:
+            raise ValueError("text cannot be unbuffered; add b to the mode")
+        reads, writes = "r" in mode, "w" in mode
+        if reads:
+            self.set_codec(Raw())
+        raw = ConnectionFile(self, self._send_octets, reads=reads, writes=writes)
+        if buffering == 0:
+            return raw
+        size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 2 else buffering
+        buffered: io.BufferedRWPair | io.BufferedReader | io.BufferedWriter
+        if reads and writes:
+            buffered = io.BufferedRWPair(raw, raw, size)
+        elif reads:
+            buffered = io.BufferedReader(raw, size)
+        else:
+            buffered = io.BufferedWriter(raw, size)
+        if "b" in mode:
+            return buffered
+        line_buffering = buffering == 1
+        return io.TextIOWrapper(buffered, encoding, errors, newline, line_buffering)  # type: ignore[type-var]  # typeshed's protocol has no BufferedRWPair
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, which does not block; -1 once it is closed."""
+        return self._sock.fileno()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def wait_closed(self) -> CloseReason:
+        """Wait until the transport is gone; return why. Does not close.
+
+        Raises:
+            LocalProtocolError: It is called by the handler of a message, whose connection closes when it has returned.
+        """
+        with self._lock:
+            if self._handling and not self._gone:
+                raise LocalProtocolError("a connection closes after its message handler: do not wait for it in there")
+            self._drive(lambda: self._gone)
+        self._tell()
+        assert self.close_reason is not None
+        return self.close_reason
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        """Close gracefully; abort when an exception other than the connection's own end leaves the block."""
+        if kind is None or issubclass(kind, ConnectionEndedError):
+            self.close()
+        else:
+            self.abort()
+        self.wait_closed()
+
+    def _leave(self, reason: CloseReason) -> None:
+        super()._leave(reason)
+        if self._state in LEAVING:
+            self._ready.clear()
+
+    def _lose(self, reason: CloseReason) -> None:
+        super()._lose(reason)
+        self._ready.clear()
+
+
+class DeadlinePassed(Exception):  # noqa: N818 - it never leaves this engine
+    """Raised into the thread that calls the callbacks, which calls ``on_timeout``."""
+
+    def __init__(self, which: Deadline) -> None:
+        self.which = which

@@ -1,0 +1,371 @@
+"""The blocking engine: a thread for each connection, one for each datagram listener, and one that accepts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from functools import partial
+from math import inf
+from typing import Any, Final
+
+from ...address import Kind
+from ...core.events import Event, EventName
+from ...core.memory import IDLE_SHARE, Pressure, most_expensive
+from ...core.service import ConnectionHandler
+from ...reasons import CloseReason
+from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
+from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
+from ..door import Door
+from ..listener import Listener
+from .datagrams import DatagramThread
+from .poller import READ, Poller
+from .serving import ServedConnection
+from .timers import Timers
+from .transport import Host
+from .workers import Workers
+
+# A thread in a handler that does not return cannot be ended from outside. Its connection has been cut; after so long it
+# is given up, so that the server can stop. Real seconds: no clock that is told the time moves a thread.
+GIVE_UP_S: Final = 2.0
+
+
+class BlockingEngine(Engine):
+    """Threads that wait, for handlers that block."""
+
+    name = "blocking"
+
+    def refuses(self, plan: Plan) -> str | None:
+        """Refuse coroutines: there is no loop to run them."""
+        service = plan.service
+        if service.handler.is_async:
+            return f"{service.name} is async, which needs a loop; use --engine pure, or a def handler"
+        if service.datagram is not None and service.datagram.is_async:
+            return f"{service.name} answers datagrams in a coroutine, which needs a loop; use --engine pure"
+        return None
+
+    def server(self, listeners: Sequence[Listener], plan: Plan) -> BlockingServer:
+        """Prepare to serve. Threads begin with `BlockingServer.start`."""
+        return BlockingServer(listeners, plan)
+
+
+class BlockingServer(EngineServer):
+    """Everything that serves one plan.
+
+    The keeper is the server's own thread: it accepts, runs the timers of all connections, and ends the server when the
+    last connection has ended. Events are told under one lock, so that observers need none.
+    """
+
+    def __init__(self, listeners: Sequence[Listener], plan: Plan) -> None:
+        self._plan = plan
+        self._poller = Poller()
+        own_timers = Timers(self._poller.wake)
+        self._timers = own_timers if plan.clock is None else None  # those that the keeper has to run
+        self._clock: Clock = plan.clock or own_timers
+        self._host = Host(self._clock, plan.timeouts, plan.limits, self._report, budget=plan.budget)
+        self._emit_lock = threading.RLock()  # an observer may do what causes the next event
+        self._gate_lock = threading.RLock()  # for the gate tells those who watch it
+        self._lock = threading.Lock()  # of the two below
+        self._connections: dict[int, ServedConnection[Any]] = {}
+        self._endpoints_left = 0
+        name = f"penstock-{plan.service.name}"
+        self._workers = Workers(plan.threads, name, self._poller.wake)
+        self._keeper = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
+        self._door_events: deque[Event] = deque()  # told once the gate's lock is free
+        self._door = Door(plan.gate, self._clock.time, self._door_events.append)
+        self._acceptors = {
+            listener.sock.fileno(): _Backlog(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM
+        }
+        self._spare: Poller | None = None  # for the next connection, made before it is accepted
+        self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
+        self._accepting = False
+        self._ending = False
+        self._deadline: TimerHandle | None = None
+        self._opening: TimerHandle | None = None  # when the door opens by itself
+        self._give_up_at = inf
+        self._over = False
+
+    def _endpoint(self, listener: Listener, name: str) -> DatagramThread:
+        service = self._plan.service
+        handler = service.datagram
+        assert handler is not None, "the server refuses datagram addresses for a service without connections"
+        return DatagramThread(
+            listener,
+            handler,
+            service.codec,
+            gate=self._plan.gate,
+            gate_lock=self._gate_lock,
+            clock=self._clock,
+            emit=self._emit,
+            ended=self._endpoint_ended,
+            name=f"{name}-{listener.address}",
+        )
+
+    # -- EngineServer --------------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> Collection[ConnectionBase[Any]]:
+        """The connections that have not ended, as of now."""
+        with self._lock:
+            return tuple(self._connections.values())
+
+    def start(self) -> None:
+        """Begin to accept and to read datagrams."""
+        self._plan.gate.watch(self._poller.wake)
+        self._endpoints_left = len(self._endpoints)
+        for endpoint in self._endpoints:
+            endpoint.thread.start()
+        self.resume()
+        self._keeper.start()
+
+    def suspend(self) -> None:
+        """Leave new connections in the backlog and datagrams with the kernel."""
+        self._accepting = False
+        for endpoint in self._endpoints:
+            endpoint.set_running(False)
+        self._poller.wake()
+
+    def resume(self) -> None:
+        """Accept again."""
+        if not self._ending:
+            self._accepting = True
+            for endpoint in self._endpoints:
+                endpoint.set_running(True)
+            self._poller.wake()
+
+    def drain(self, timeout_s: float | None) -> None:
+        """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
+        if self._over:
+            return
+        self.suspend()
+        self._ending = True
+        if timeout_s is not None and self._deadline is None:
+            self._deadline = self._clock.call_at(
+                self._clock.time() + timeout_s, partial(self._cut, CloseReason.DRAIN_TIMEOUT)
+            )
+        for endpoint in self._endpoints:
+            endpoint.end()
+        with self._lock:
+            connections = list(self._connections.values())
+        for connection in connections:
+            connection.drain()
+        self._poller.wake()
+
+    def stop(self) -> None:
+        """Stop accepting and abort every connection."""
+        if self._over:
+            return
+        self.suspend()
+        self._ending = True
+        self._cut(CloseReason.STOPPED)
+
+    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
+        """Read no further what holds bytes already, let the idle go, end the most expensive."""
+        with self._lock:
+            connections = list(self._connections.values())
+        for connection in connections:
+            if pressure is Pressure.CALM:
+                connection.hold(False)
+                continue
+            if connection.held_bytes:
+                connection.hold(True)
+            connection.let_go_if_idle(IDLE_SHARE)
+        if pressure is Pressure.SHED:
+            for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
+                connection.cut(CloseReason.OVERLOAD)
+
+    def _cut(self, reason: CloseReason) -> None:
+        with self._lock:
+            connections = list(self._connections.values())
+        for connection in connections:
+            connection.cut(reason)
+        for endpoint in self._endpoints:
+            endpoint.cut()
+        self._give_up_at = min(self._give_up_at, time.monotonic() + GIVE_UP_S)
+        self._poller.wake()
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        with self._emit_lock:
+            if not self._over:  # a handler that was given up has nothing more to tell
+                self._plan.emit(event)
+
+    def _report(self, events: deque[Event]) -> None:
+        """Tell what is in a connection's queue. Two threads may come with the same one: it is emptied in its order."""
+        with self._emit_lock:
+            while events:
+                self._emit(events.popleft())
+
+    # -- the keeper ----------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        while not self._ended():
+            self._watch_backlogs()
+            ready = self._poller.wait(self._patience_s())
+            if self._timers is not None:
+                self._timers.run_due()
+            for fd, _ in ready:
+                self._accept(self._acceptors[fd])
+        self._end()
+
+    def _patience_s(self) -> float | None:
+        """Return how long nothing has to be done if nothing happens; None for ever."""
+        timeout_s = None if self._timers is None else self._timers.timeout_s()
+        if self._give_up_at < inf:
+            left_s = self._give_up_at - time.monotonic()
+            timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
+        return timeout_s
+
+    def _ended(self) -> bool:
+        if not self._ending:
+            return False
+        with self._lock:
+            left = bool(self._connections or self._endpoints_left)
+        return not left or time.monotonic() >= self._give_up_at
+
+    def _end(self) -> None:
+        """Tell that it is over: of connections whose handler does not return, then of the server."""
+        for fd in self._acceptors:
+            self._poller.set(fd, 0)
+        with self._emit_lock:
+            with self._lock:
+                stuck, self._connections = self._connections, {}
+            for connection in stuck.values():
+                self._tell_closed(connection)
+            self._over = True
+        for timer in (self._deadline, self._opening):
+            if timer is not None:
+                timer.cancel()
+        if not stuck and not self._endpoints_left:
+            self._workers.end(GIVE_UP_S)
+            for endpoint in self._endpoints:
+                endpoint.thread.join(GIVE_UP_S)
+        else:
+            self._workers.end(0.0)
+        if self._spare is not None:
+            self._spare.close()
+        self._poller.close()
+        self._door.close()
+        self._plan.on_stopped()
+
+    # -- accepting, on the keeper --------------------------------------------------------------------------------------
+
+    def _watch_backlogs(self) -> None:
+        """Poll the listeners that may be accepted from; set a timer for when the door opens by itself."""
+        may_accept = self._may_accept()
+        for fd, backlog in self._acceptors.items():
+            self._poller.set(fd, READ if may_accept and backlog.may_be_tried else 0)
+
+    def _may_accept(self) -> bool:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if not self._accepting or not self._workers.has_room:
+            return False
+        with self._gate_lock:
+            opens_at = self._door.opens_at()
+        if opens_at <= self._clock.time():
+            return True
+        if opens_at < inf:
+            self._opening = self._clock.call_at(opens_at, self._poller.wake)
+        return False
+
+    def _accept(self, backlog: _Backlog) -> None:
+        listener = backlog.listener
+        for _ in range(ACCEPTS_PER_TURN):
+            if not self._may_accept():
+                return
+            try:
+                # What a connection needs is there before it is accepted: who cannot be served stays in the backlog.
+                self._workers.reserve()
+                if self._spare is None:
+                    self._spare = Poller()
+                sock, name = listener.sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except RuntimeError:  # the system gives no further thread
+                self._failed(BlockingIOError("can't start new thread"), backlog)
+                return
+            except OSError as error:
+                if error.errno in GONE_ALREADY:
+                    continue
+                self._failed(error, backlog)
+                return
+            sock.setblocking(False)
+            self._accepted(sock, name, listener)
+
+    def _failed(self, error: OSError, backlog: _Backlog) -> None:
+        with self._gate_lock:
+            self._door.failed(error, backlog.listener)
+        self._report(self._door_events)
+        backlog.may_be_tried = False
+        self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, partial(self._try_again, backlog))
+
+    def _try_again(self, backlog: _Backlog) -> None:
+        backlog.may_be_tried = True
+        self._poller.wake()
+
+    def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
+        with self._gate_lock:
+            peer = self._door.admit(sock, name, listener)
+        self._report(self._door_events)
+        if peer is None:
+            return
+        service = self._plan.service
+        handler = service.handler
+        assert self._spare is not None
+        poller, self._spare = self._spare, None
+        connection: ServedConnection[Any] = ServedConnection(
+            self._host,
+            sock,
+            poller,
+            handler,
+            codec=service.codec,
+            peer=peer,
+            local=listener.address,
+            records=listener.kind is Kind.SEQPACKET,
+            at_once=self._plan.blocking or (not isinstance(handler, ConnectionHandler) and handler.blocking),
+        )
+        connection.begin()
+        with self._lock:
+            self._connections[connection.id] = connection
+        self._emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
+        if self._ending:  # while it was being accepted: `drain` or `stop` may have missed it
+            connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
+        self._workers.do(partial(self._serve, connection))
+
+    # -- the threads ---------------------------------------------------------------------------------------------------
+
+    def _serve(self, connection: ServedConnection[Any]) -> None:
+        """Serve one connection: the whole job of one thread."""
+        connection.run()
+        with self._emit_lock:
+            with self._lock:
+                told = self._connections.pop(connection.id, None) is None
+            if not told:
+                self._tell_closed(connection)
+        if self._ending:
+            self._poller.wake()
+
+    def _tell_closed(self, connection: ServedConnection[Any]) -> None:
+        with self._gate_lock:
+            self._door.leave(connection.peer)
+        self._emit(connection.closed_event())
+
+    def _endpoint_ended(self) -> None:
+        with self._lock:
+            self._endpoints_left -= 1
+        self._poller.wake()
+
+
+class _Backlog:
+    """A listener, and whether accepting from it has failed just now."""
+
+    __slots__ = ("listener", "may_be_tried")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.may_be_tried = True

@@ -1,0 +1,85 @@
+"""A connection's bytes as a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...errors import EndOfStreamError
+
+if TYPE_CHECKING:
+    from .connection import BlockingConnection
+
+
+class ConnectionFile(io.RawIOBase):
+    """The raw file under `BlockingConnection.makefile`.
+
+    Args:
+        conn: Speaks the codec `Raw` if the file reads.
+        write: Sends bytes past the codec, all of them.
+        reads: It is open for reading.
+        writes: It is open for writing.
+    """
+
+    def __init__(
+        self, conn: BlockingConnection[Any], write: Callable[[bytes], None], *, reads: bool, writes: bool
+    ) -> None:
+        self._conn = conn
+        self._write = write
+        self._reads = reads
+        self._writes = writes
+        self._rest = memoryview(b"")  # of what was received and not read
+        self.mode = f"{'r' if reads else ''}{'w' if writes else ''}b"
+
+    @property
+    def name(self) -> int:
+        """The descriptor, which is what `io` calls a file without a path."""
+        return self._conn.fileno()
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor, which does not block."""
+        self._require_open()
+        return self._conn.fileno()
+
+    def readable(self) -> bool:
+        """Whether it is open for reading."""
+        self._require_open()
+        return self._reads
+
+    def writable(self) -> bool:
+        """Whether it is open for writing."""
+        self._require_open()
+        return self._writes
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read what there is, at most as much as fits, or wait; return how much, 0 at the end. Raises as `receive`."""
+        self._require_open()
+        if not self._reads:
+            raise io.UnsupportedOperation("not readable")
+        target = memoryview(buffer).cast("B")
+        if not target:
+            return 0
+        if not self._rest:
+            try:
+                self._rest = memoryview(self._conn.receive())
+            except EndOfStreamError:
+                return 0
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def write(self, data: Any, /) -> int:
+        """Send all of it. Raises as `send`."""
+        self._require_open()
+        if not self._writes:
+            raise io.UnsupportedOperation("not writable")
+        octets = bytes(memoryview(data).cast("B"))
+        if octets:
+            self._write(octets)
+        return len(octets)
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")

@@ -1,0 +1,261 @@
+"""A server's connection: its handler, from the first call to the last, on one thread."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import get_ident
+from typing import Any, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import Codec
+from ...core.deadlines import Deadline
+from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
+from ...core.states import LEAVING, State
+from ...errors import ConnectionEndedError, RemoteProtocolError
+from ...reasons import CloseReason
+from .connection import BlockingConnection, DeadlinePassed
+from .poller import Poller
+from .transport import Host
+
+M = TypeVar("M")
+
+
+class ServedConnection(BlockingConnection[M]):
+    """A connection and what is done with its messages.
+
+    Args:
+        handler: ``def``, of any form.
+        at_once: A message handler may block: each reply leaves before the next message is handled. Otherwise the
+            replies of what was received together leave together.
+    """
+
+    __slots__ = ("_at_once", "_callbacks", "_handler", "_misfit", "_on_message", "_replies", "_thread")
+
+    def __init__(
+        self,
+        host: Host,
+        sock: socket.socket,
+        poller: Poller,
+        handler: AnyHandler,
+        *,
+        codec: Codec[M],
+        peer: Peer,
+        local: Address,
+        records: bool,
+        at_once: bool,
+    ) -> None:
+        super().__init__(host, sock, poller, codec, peer=peer, local=local, records=records)
+        self._handler = handler
+        self._at_once = at_once
+        self._callbacks: Handler[M] | None = None
+        self._on_message: Callable[[M], Any] | None = None
+        self._misfit: Exception | None = None  # what the user's Handler raised when it was made
+        self._replies: list[M] = []  # of the batch at hand, not yet encoded
+        self._thread: int | None = None
+
+    def begin(self) -> None:
+        """Make the user's `Handler` and start the clocks, before anybody is told of the connection."""
+        handler = self._handler
+        if isinstance(handler, ConnectionHandler):
+            self._arm_next()
+            return
+        self._prefetch = self._host.limits.batch_messages
+        if isinstance(handler, CallbackHandler):
+            # A handler without on_message waits for none: its peer is not blamed for sending none.
+            try:
+                callbacks = handler.factory()
+            except Exception as error:
+                self._misfit = error
+                return
+            self._counts_first = type(callbacks).on_message is not Handler.on_message
+            self._set_callbacks(callbacks)
+        else:
+            self._on_message = partial(handler.function, self) if handler.takes_connection else handler.function
+        self._count_from(self._deadlines.opened_at)
+
+    def _set_callbacks(self, callbacks: Handler[M]) -> None:
+        self._callbacks = callbacks
+        self._on_message = partial(callbacks.on_message, self)
+
+    def run(self) -> None:
+        """Serve until the connection is gone and its handler has ended. Called once, on the thread that is its own."""
+        self._thread = get_ident()
+        with self._lock:
+            began = self._state is not State.CLOSED  # the server may have stopped since accept(2)
+            self._stop_counting()
+        if began:
+            try:
+                self._serve()
+            except BaseException as error:  # SystemExit too: it ends this connection, not the thread of others
+                self._finish(error)
+            else:
+                self._finish(None)
+        with self._lock:
+            self._drive(lambda: self._gone)
+        self._tell()
+        if began and self._callbacks is not None:
+            assert self.close_reason is not None
+            try:
+                self._callbacks.on_close(self, self.close_reason)
+            except BaseException as error:
+                with self._lock:
+                    self._handler_failed(error)
+                self._tell()
+        self._callbacks = self._on_message = None  # and with them the cycle through this connection
+
+    def _finish(self, error: BaseException | None) -> None:
+        with self._lock:
+            self._handling = False
+            reason, self._leave_reason = self._leave_reason, None
+            if error is not None:
+                self._handler_failed(error)
+            self._leave(reason or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
+        self._tell()
+
+    def _serve(self) -> None:
+        if self._misfit is not None:
+            raise self._misfit
+        if isinstance(self._handler, ConnectionHandler):
+            self._handler.function(self)
+            return
+        if self._callbacks is not None:
+            self._call(partial(self._callbacks.on_connect, self))
+        try:
+            while True:
+                with self._lock:
+                    self._wait_for_room()
+                    self._fill()
+                self._tell()
+                self._handle_batch()
+        except DeadlinePassed as passed:
+            assert self._callbacks is not None
+            self._call(partial(self._callbacks.on_timeout, self, passed.which))
+            with self._lock:
+                self._leave(passed.which.value)
+        except (ConnectionEndedError, RemoteProtocolError):
+            pass  # of `_fill`: the input has ended, in whatever way
+
+    # -- calling the handler -------------------------------------------------------------------------------------------
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        """Call a callback that is not about a message."""
+        self._handling = True
+        error: BaseException | None = None
+        try:
+            callback()
+        except BaseException as caught:
+            error = caught
+        self._called(error)
+
+    def _handle_batch(self) -> None:
+        """Call the handler for each message that is ready and send the replies."""
+        self._handling = True
+        error: BaseException | None = None
+        try:
+            for message in self._messages():
+                assert self._on_message is not None
+                reply = self._on_message(message)
+                if reply is not None:
+                    self._replies.append(reply)
+                    if self._at_once:
+                        self._send_replies()
+        except BaseException as caught:
+            error = caught
+        try:
+            self._send_replies()
+        except BaseException as caught:  # a reply is no message of the codec, or the peer is gone
+            error = error or caught
+        self._called(error)
+
+    def _messages(self) -> Iterator[M]:
+        """Yield what is ready, unless the connection was closed meanwhile."""
+        while True:
+            with self._lock:
+                if not self._ready or self._leave_reason is not None or self._state in LEAVING:
+                    return
+                message = self._ready.popleft()
+            yield message
+
+    def _called(self, error: BaseException | None) -> None:
+        """The handler returned, or raised: do what it asked for."""
+        with self._lock:
+            self._handling = False
+            reason, self._leave_reason = self._leave_reason, None
+            if error is not None:
+                self._handler_failed(error)
+            elif reason is not None:
+                self._leave(reason)
+        self._tell()
+
+    def _send_replies(self) -> None:
+        """Send the replies that were gathered, in the order of their messages.
+
+        Raises:
+            LocalProtocolError, TypeError: One is no message of the codec. Those before it were sent.
+            ConnectionEndedError: There is nobody to send them to.
+        """
+        if not self._replies:
+            return
+        replies, self._replies = self._replies, []
+        with self._lock:
+            if self._state in LEAVING:
+                return
+            if self._state not in (State.OPEN, State.PEER_EOF):
+                raise self._why_not()
+            send = self._send if self._at_once else self._put
+            if self._records or len(replies) == 1:
+                for reply in replies:
+                    send(self._encode(reply))
+                return
+            try:
+                data = self.codec.encode_many(replies)
+            except Exception:
+                for reply in replies:
+                    send(self._encode(reply))
+                raise
+            send(data)
+
+    # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait. Safe from every thread."""
+        self._send_replies_before()
+        super().post(message)
+
+    def send(self, message: M) -> None:
+        """Send one message; return when the kernel has taken it."""
+        self._send_replies_before()
+        super().send(message)
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving."""
+        self._send_replies_before()
+        super().send_eof()
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec, from the message after the one at hand."""
+        self._send_replies_before()
+        super().set_codec(codec)
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler."""
+        if self._callbacks is None:
+            super().set_handler(handler)
+        self._set_callbacks(handler)
+
+    def _send_replies_before(self) -> None:
+        """What the handler does itself comes after what it has returned; what other threads do comes when it comes."""
+        if self._replies and get_ident() == self._thread:
+            self._send_replies()
+
+    def _timed_out(self, which: Deadline) -> bool:
+        counting = self._deadlines.idle_since is not None
+        if self._callbacks is None or not counting:
+            return False
+        self._expired = which  # its own thread calls on_timeout, so that callbacks never overlap, and leaves
+        self._news = True
+        self._wake()
+        self._changed.notify_all()
+        return True
