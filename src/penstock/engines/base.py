@@ -200,6 +200,24 @@ class Connection(ConnectionBase[M]):
         Cancelling is safe: no message is lost.
         """
 
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the next one that comes. One task at a time: the order is all that matches them.
+
+        Args:
+            message: What to send.
+            timeout_s: As of `receive`, from the moment when the message was queued.
+
+        Raises:
+            What `send` and `receive` raise. After a TimeoutError the reply may still come, and would answer the next
+            request: close the connection, or use `penstock.Client`, which drops it.
+        """
+        await self.send(message)
+        return await self.receive(timeout_s)
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1 once it is closed. Reading or writing it breaks the connection."""
+
     @abstractmethod
     async def wait_closed(self) -> CloseReason:
         """Wait until the transport is gone; return why. Does not close."""

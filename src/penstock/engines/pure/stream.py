@@ -171,6 +171,11 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """The address at this end."""
         return self._local
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1 once it is closed."""
+        sock = self._transport.get_extra_info("socket") if self._attached and not self._gone else None
+        return -1 if sock is None else int(sock.fileno())
+
     # -- what a subclass does ------------------------------------------------------------------------------------------
 
     @abstractmethod

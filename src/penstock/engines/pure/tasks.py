@@ -12,7 +12,7 @@ from ...codecs.base import NEED_DATA, Codec
 from ...core.deadlines import Deadline
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
 from ...core.states import State
-from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...errors import EndOfStreamError, LocalProtocolError, Phase, RemoteProtocolError, TimedOutError
 from ...reasons import CloseReason
 from ..base import Connection
 from .stream import Host, StreamConnection
@@ -386,4 +386,4 @@ class _DeadlinePassed(Exception):  # noqa: N818 - it never leaves this module
 
 def _fail(waiter: asyncio.Future[None], timeout_s: float) -> None:
     if not waiter.done():
-        waiter.set_exception(TimeoutError(f"no message within {timeout_s:g} s"))
+        waiter.set_exception(TimedOutError(Phase.READ, timeout_s))
