@@ -218,6 +218,7 @@ class PushConnection(StreamConnection[M]):
         if not self._leaving:
             self._continuing = True
             self._pause_reading()
+            self._deadlines.idle_since = None  # it is the peer who waits
             # What is called soon comes before what became readable meanwhile; what is called soon from there, after.
             call_soon = self._host.loop.call_soon
             call_soon(call_soon, self._continue)
@@ -237,6 +238,10 @@ class PushConnection(StreamConnection[M]):
     def _settle(self) -> None:
         """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
         deadlines = self._deadlines
+        if deadlines.idle_since is None:
+            deadlines.idle_since = now = self._clock.time()
+            if (idle_s := deadlines.timeouts.idle_s) is not None:
+                self._arm(now + idle_s)
         if self._ending:
             self._finish()
         elif self._draining:
