@@ -187,16 +187,15 @@ def test_a_peer_that_reads_nothing_is_cut_at_write_s(serve, form, clock, advance
     options = {"codec": "lines:max=1MiB", "limits": limits, "bind": f"unix://{tmp_path}/s"}
     with serve(
         lambda _conn, message: message * 60_000, clock=clock, timeouts=NONE.merged(write_s=8.0), **options
-    ) as server:
-        with server.dial() as peer:
-            peer.sendall(b"x\n" * 50)
-            server.wait_until(lambda _: server.record.of(EventName.READING_PAUSED))
-            accepted(server)
-            advance(server, 8.0 - TICK)
-            assert is_open(server)
-            advance(server, TICK)
+    ) as server, server.dial() as peer:
+        peer.sendall(b"x\n" * 50)
+        server.wait_until(lambda _: server.record.of(EventName.READING_PAUSED))
+        accepted(server)
+        advance(server, 8.0 - TICK)
+        assert is_open(server)
+        advance(server, TICK)
 
-            assert ["write_timeout"] == server.reasons(1)
+        assert ["write_timeout"] == server.reasons(1)
 
 
 @pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
@@ -393,7 +392,7 @@ def test_messages_that_queue_up_are_not_late(serve, form, clock):
     """The server takes its time over what a peer sent at once: the peer is neither silent nor slow meanwhile."""
 
     def react(_conn, message):
-        clock.advance(3.0)
+        asyncio.get_running_loop().call_soon(clock.advance, 3.0)
         return message
 
     timeouts = NONE.merged(first_message_s=8.0, message_s=8.0, idle_s=8.0)

@@ -186,11 +186,10 @@ def test_a_peer_that_never_ends_its_side_is_left_after_the_linger_time(serve, en
 
 def test_a_closing_server_does_not_wait_for_a_peer_that_reads_to_the_end(serve, form):
     """A peer that closes when it sees EOF is not lingered for: its connection is gone with its own EOF."""
-    with serve(lambda _conn, message: message, timeouts=Timeouts(linger_s=None)) as server:
-        with server.dial() as peer:
-            peer.sendall(b"a\n")
-            assert b"a\n" == peer.recv(100)
-            peer.shutdown(socket.SHUT_WR)
-            assert b"" == peer.recv(1)
+    with serve(lambda _conn, message: message, timeouts=Timeouts(linger_s=None)) as server, server.dial() as peer:
+        peer.sendall(b"a\n")
+        assert b"a\n" == peer.recv(100)
+        peer.shutdown(socket.SHUT_WR)
+        assert b"" == peer.recv(1)
 
-            assert ["peer_closed"] == server.reasons(1)
+        assert ["peer_closed"] == server.reasons(1)
