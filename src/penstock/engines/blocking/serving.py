@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
@@ -20,6 +20,9 @@ from .poller import Poller
 from .transport import Host
 
 M = TypeVar("M")
+
+# Replies of messages that came together leave together, this many at most: each may be large.
+GATHERED_REPLIES: Final = 16
 
 
 class ServedConnection(BlockingConnection[M]):
@@ -127,6 +130,8 @@ class ServedConnection(BlockingConnection[M]):
                 with self._lock:
                     self._wait_for_room()
                     self._fill()
+                    if self._state in LEAVING:
+                        return  # what was ready when the peer was lost has nobody to be answered to
                 self._tell()
                 self._handle_batch()
         except DeadlinePassed as passed:
@@ -152,6 +157,7 @@ class ServedConnection(BlockingConnection[M]):
     def _handle_batch(self) -> None:
         """Call the handler for each message that is ready and send the replies."""
         self._handling = True
+        gathered = 1 if self._at_once else GATHERED_REPLIES
         error: BaseException | None = None
         try:
             for message in self._messages():
@@ -159,8 +165,9 @@ class ServedConnection(BlockingConnection[M]):
                 reply = self._on_message(message)
                 if reply is not None:
                     self._replies.append(reply)
-                    if self._at_once:
+                    if len(self._replies) == gathered:
                         self._send_replies()
+                        self._wait_for_room_again()
         except BaseException as caught:
             error = caught
         try:
@@ -168,6 +175,12 @@ class ServedConnection(BlockingConnection[M]):
         except BaseException as caught:  # a reply is no message of the codec, or the peer is gone
             error = error or caught
         self._called(error)
+
+    def _wait_for_room_again(self) -> None:
+        """Handle no further message while output is over its high watermark."""
+        if self._write_paused:
+            with self._lock:
+                self._wait_for_room()
 
     def _messages(self) -> Iterator[M]:
         """Yield what is ready, unless the connection was closed meanwhile."""

@@ -294,13 +294,18 @@ class SocketConnection(ConnectionBase[M]):
             raise self._why_not() from error
         self._count_sent(sent)
         if output:
-            if len(output) > limits.write_high_bytes and not self._write_paused:
-                self._write_paused = True
-                self._events.append(Event(EventName.READING_PAUSED, self))
-                self._stall_begins()
+            if len(output) > limits.write_high_bytes:
+                self._pause()
             if self._write_paused:
                 self._owe(len(output))
             self._wake()
+
+    def _pause(self) -> None:
+        """Read no further until the peer has read what it is owed."""
+        if not self._write_paused:
+            self._write_paused = True
+            self._events.append(Event(EventName.READING_PAUSED, self))
+            self._stall_begins()
 
     def _owe(self, size: int) -> None:
         with self._host.budget_lock:
@@ -318,8 +323,7 @@ class SocketConnection(ConnectionBase[M]):
             return
         mark = self.bytes_out + len(self._output)
         self._senders += 1
-        if self._deadlines.stalled_since is None:
-            self._stall_begins()
+        self._pause()  # a thread that waits here is held up, however little it waits for
         try:
             self._drive(lambda: self.bytes_out >= mark or self._state is State.CLOSED)
         finally:
@@ -353,12 +357,13 @@ class SocketConnection(ConnectionBase[M]):
         """The peer reads: go on with what waited for that."""
         owed = len(self._output)
         leaving = self._state in LEAVING
-        if owed and (leaving or self._senders or owed > self._host.limits.write_low_bytes):
-            if self._deadlines.stalled_since is not None:
-                self._deadlines.stalled_since = self._clock.time()
-        else:
+        # Who waits in `send` waits for the last byte; otherwise the low watermark is enough.
+        enough = 0 if leaving or self._senders else self._host.limits.write_low_bytes
+        if owed <= enough:
             self._deadlines.stalled_since = None
-        paused = self._write_paused and owed > self._host.limits.write_low_bytes
+        elif self._deadlines.stalled_since is not None:
+            self._deadlines.stalled_since = self._clock.time()
+        paused = self._write_paused and owed > enough
         if self._owed_bytes:
             self._owe(owed if paused else 0)
         if leaving:
