@@ -575,6 +575,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def _tick(self) -> None:
         self._timer = None
         self._armed_at = inf
+        if self._state is State.CLOSED:
+            return  # the peer's EOF was faster than the end of the wait for it; the transport is about to say so
         self._deadlines.partial_bytes = self._inbound.pending_bytes
         which = self._deadlines.due(self._clock.time())
         if which is None:
