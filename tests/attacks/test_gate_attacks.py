@@ -1,0 +1,254 @@
+"""Too many peers, from one address and from many, too fast: T-25, T-26, T-27, T-89."""
+
+import contextlib
+import os
+import socket
+import stat
+
+import pytest
+
+import penstock
+from penstock.config import GateConfig
+from penstock.testing.clock import ManualClock
+from penstock.units import Rate
+
+
+@penstock.on_message(codec="lines")
+def echo(message):
+    return message
+
+
+def test_of_n_and_k_clients_exactly_n_are_served_and_k_are_reset(serve, dial_from, tools, engine, figure):
+    """T-25: overshoot 0, and the gauge returns to 0."""
+    limit, more = 50, 30
+    with serve(echo, gate=GateConfig(max_connections=limit)) as server:
+        inside = [dial_from(server) for _ in range(limit)]
+        answers = [tools.ask(sock) for sock in inside]
+        fates = [tools.fate(dial_from(server)) for _ in range(more)]
+        still = [tools.ask(sock) for sock in inside]
+        most = server.server.gate.open
+        for sock in inside:
+            sock.close()
+        server.wait_connections(0)
+        gauge, stats = server.server.gate.open, server.server.stats
+    figure(f"T-25 {engine.label}: {limit} served, {more} reset, overshoot {most - limit}")
+
+    assert [b"ping\n"] * limit == answers == still
+    assert ["reset"] * more == fates
+    assert (limit, 0) == (most, gauge)
+    assert (limit, {"limit": more}) == (stats.accepted, dict(stats.refused))
+
+
+def test_with_close_the_refused_read_why(serve, dial_from, tools):
+    """A sentence and EOF instead of a reset, for a person or a client that shows it."""
+    config = GateConfig(max_connections=1, on_refusal=("close",), refusal_text="too many, come later")
+    with serve(echo, gate=config) as server:
+        inside = dial_from(server)
+        tools.ask(inside)
+        refused = dial_from(server)
+
+        assert b"too many, come later\n" == tools.fate(refused)
+        assert b"ping\n" == tools.ask(inside)
+
+
+def test_one_address_takes_its_share_and_others_get_in(serve, dial_from, tools, engine, figure):
+    """T-26: 15 connections from one address; the 16th is reset, and gets in once one of them has left."""
+    with serve(echo, gate=GateConfig(max_per_peer=15)) as server:
+        greedy = [dial_from(server, "127.0.0.1") for _ in range(15)]
+        assert [b"ping\n"] * 15 == [tools.ask(sock) for sock in greedy]
+
+        sixteenth = tools.fate(dial_from(server, "127.0.0.1"))
+        others = [tools.ask(dial_from(server, f"127.0.0.{host}")) for host in range(2, 22)]
+        greedy.pop().close()
+        server.wait_connections(14 + 20)
+        once_one_left = tools.ask(dial_from(server, "127.0.0.1"))
+        again = tools.fate(dial_from(server, "127.0.0.1"))
+        server.wait_until(lambda it: it.stats.refused == {"per_peer": 2})
+    entered = len([answer for answer in others if answer])
+    figure(f"T-26 {engine.label}: 15 from one address, the 16th {sixteenth}, {entered} others in")
+
+    assert ("reset", b"ping\n", "reset") == (sixteenth, once_one_left, again)
+    assert [b"ping\n"] * 20 == others
+
+
+def test_by_default_a_peer_on_this_machine_may_take_more_than_a_quarter(serve, dial_from, tools):
+    """A proxy here stands for all its clients; the limit that holds for it is the whole one."""
+    with serve(echo, gate=GateConfig(max_connections=12)) as server:
+        answers = [tools.ask(dial_from(server)) for _ in range(12)]
+
+        assert [b"ping\n"] * 12 == answers
+        assert 3 == server.server.gate.rules.max_per_peer
+
+
+def test_those_who_wait_are_served_in_the_order_they_came_and_none_is_lost(serve, dial_from, engine, figure):
+    """The backlog is a queue: with ``wait``, room for 2 serves 60, first come, first served."""
+    order, total = [], 60
+
+    @penstock.on_message(codec="lines")
+    def note(message):
+        order.append(int(message))
+        return message
+
+    with serve(note, gate=GateConfig(max_connections=2, on_refusal=("limit=wait",))) as server:
+        peers = [dial_from(server) for _ in range(total)]
+        for index, sock in enumerate(peers):
+            sock.sendall(b"%d\n" % index)
+        most = 0
+        answers = []
+        for sock in peers:
+            answers.append(sock.recv(100))
+            most = max(most, server.call(lambda: server.server.gate.open))
+            sock.close()
+        stats = server.server.stats
+    figure(f"T-25 {engine.label} wait: {len(answers)} of {total} served, at most {most} at once, 0 out of order")
+
+    assert [b"%d\n" % index for index in range(total)] == answers
+    assert list(range(total)) == order
+    assert 2 >= most
+    assert (total, 0) == (stats.accepted, stats.refused.total())
+
+
+def test_a_rate_admits_a_burst_and_then_an_even_flow_to_the_tick(serve, dial_from, until, engine, figure):
+    """T-27: ten a second means ten, and ten more in the next second, whatever comes."""
+    clock = ManualClock()
+    config = GateConfig(accept_rate=Rate(10), on_refusal=("rate=wait",))
+    with serve(echo, gate=config, clock=clock) as server:
+        peers = [dial_from(server) for _ in range(25)]
+        server.wait_until(lambda it: it.stats.accepted == 10)
+        server.call(lambda: clock.advance(0.05))
+        at_once = server.call(lambda: server.server.stats.accepted)
+        server.call(lambda: clock.advance(0.45))
+        server.wait_until(lambda it: it.stats.accepted == 15)
+        server.call(lambda: clock.advance(1.0))
+        server.wait_until(lambda it: it.stats.accepted == 25)
+        for sock in peers:
+            sock.close()
+        server.wait_connections(0)
+    figure(f"T-27 {engine.label}: 25 at once at 10/s: 10 at 0 s, 15 at 0.5 s, 25 at 1.5 s")
+
+    assert 10 == at_once
+
+
+def test_a_peer_that_connects_too_often_is_refused_and_others_are_not(serve, dial_from, tools):
+    """Its own bucket is empty; theirs are not."""
+    clock = ManualClock()
+    with serve(echo, gate=GateConfig(accept_rate_per_peer=Rate(5, 60.0)), clock=clock) as server:
+        flood = [tools.ask(dial_from(server, "127.0.0.9")) for _ in range(20)]
+        other = tools.ask(dial_from(server, "127.0.0.10"))
+
+        assert [b"ping\n"] * 5 + [None] * 15 == flood
+        assert b"ping\n" == other
+        server.wait_until(lambda it: it.stats.refused == {"peer_rate": 15})
+
+
+def test_networks_decide_who_may_connect_and_a_file_is_read_again_when_it_changes(
+    serve, dial_from, tools, until, tmp_path
+):
+    """The longest prefix wins; an operator edits the list while the server runs; a broken list changes nothing."""
+    path = tmp_path / "deny.txt"
+    path.write_text("127.0.0.8/30  # a street\n")
+    with serve(echo, gate=GateConfig(deny=(f"@{path}",), allow=("127.0.0.0/8", "127.0.0.9"))) as server:
+        gate = server.server.gate
+
+        assert b"ping\n" == tools.ask(dial_from(server, "127.0.0.1"))
+        assert b"ping\n" == tools.ask(dial_from(server, "127.0.0.9"))
+        assert tools.ask(dial_from(server, "127.0.0.10")) is None
+        before = gate.rules
+        path.write_text("127.0.0.1\n")
+        until(server, lambda it: gate.rules is not before)
+
+        assert tools.ask(dial_from(server, "127.0.0.1")) is None
+        assert b"ping\n" == tools.ask(dial_from(server, "127.0.0.10"))
+        server.wait_until(lambda it: it.stats.refused == {"denied": 2})
+
+
+def test_rules_change_while_the_server_runs(serve, dial_from, tools):
+    """Live: what is open stays open, what waits comes in at once."""
+    with serve(echo, gate=GateConfig(max_connections=1, on_refusal=("limit=wait",))) as server:
+        first, second = dial_from(server), dial_from(server)
+        assert b"ping\n" == tools.ask(first)
+        server.call(lambda: server.server.gate.set(max_connections=2))
+
+        assert b"ping\n" == tools.ask(second)
+        assert b"ping\n" == tools.ask(first)
+
+
+@pytest.mark.parametrize("scheme", ["unix", "unix+seqpacket"])
+def test_unix_peers_are_judged_by_their_user(serve, tmp_path, scheme):
+    """T-89: SO_PEERCRED, which a peer cannot choose."""
+    kind = socket.SOCK_STREAM if scheme == "unix" else socket.SOCK_SEQPACKET
+    path = tmp_path / "s"
+
+    def attempt():
+        with socket.socket(socket.AF_UNIX, kind) as sock:
+            sock.settimeout(20)
+            sock.connect(str(path))
+            try:
+                sock.sendall(b"ping\n")
+                return sock.recv(100)
+            except (ConnectionResetError, BrokenPipeError):
+                return b""
+
+    me = f"uid:{os.getuid()}"
+    with serve(echo, bind=f"{scheme}:{path}", gate=GateConfig(deny=(me,))) as server:
+        assert b"" == attempt()
+        server.wait_until(lambda it: it.stats.refused == {"denied": 1})
+    with serve(echo, bind=f"{scheme}:{path}", gate=GateConfig(allow=(me,))):
+        assert attempt()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])
+def test_the_total_holds_on_every_transport(serve, tmp_path, scheme):
+    """One enforcement point: no transport is a way around it (RELIABILITY section 1, row 14)."""
+    bind = "tcp://127.0.0.1:0" if scheme == "tcp" else f"{scheme}:{tmp_path}/s"
+    with serve(echo, bind=bind, gate=GateConfig(max_connections=3)) as server:
+        inside = [server.dial() for _ in range(3)]
+        server.wait_connections(3)
+        outside = [server.dial() for _ in range(4)]
+        server.wait_until(lambda it: it.stats.refused.total() == 4)
+        for sock in [*inside, *outside]:
+            sock.close()
+        server.wait_connections(0)
+
+        assert 3 == server.server.stats.accepted
+
+
+def test_keep_alive_and_user_timeout_are_set_on_what_is_accepted(serve, dial_from, tools):
+    """A peer whose power failed is found out by the kernel: 60 s, 4 questions 15 s apart, 30 s for output."""
+    with serve(echo) as server:
+        peer = dial_from(server)
+        tools.ask(peer)
+        accepted = server_side_of(peer)
+        with accepted:
+            tcp = socket.IPPROTO_TCP
+            found = [
+                accepted.getsockopt(level, option)
+                for level, option in (
+                    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                    (tcp, socket.TCP_KEEPIDLE),
+                    (tcp, socket.TCP_KEEPINTVL),
+                    (tcp, socket.TCP_KEEPCNT),
+                    (tcp, socket.TCP_USER_TIMEOUT),
+                )
+            ]
+
+    assert [1, 60, 15, 4, 30_000] == found
+
+
+def server_side_of(peer):
+    """Find the other end of a connection among this process's descriptors."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself is gone by now
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+        try:
+            sock = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        try:
+            if sock.family == socket.AF_INET and sock.getpeername() == peer.getsockname():
+                return sock
+        except OSError:
+            pass
+        sock.close()
+    raise AssertionError("not found")
