@@ -66,6 +66,7 @@ def test_sizes_at_the_boundaries(serve, form, tmp_path, tally, name, transport):
 
                 assert small == read_to_end(peer)
             cases += 1
-            assert "frame_too_large" == server.reasons(cases)[-1]
-        assert ["peer_closed"] * len(sizes_of(name)) == server.reasons(cases)[: len(sizes_of(name))]
+        # Sorted: each connection may end on a thread of its own.
+        expected = ["frame_too_large"] * (cases - len(sizes_of(name))) + ["peer_closed"] * len(sizes_of(name))
+        assert expected == sorted(server.reasons(cases))
     tally("T-02 messages of boundary sizes, every codec on tcp and unix, on every engine", cases)
