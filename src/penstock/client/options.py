@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -135,7 +136,7 @@ class SocketOptions:
 
 
 def interface_of_ipv4(interface: str | None) -> bytes:
-    """Return what IP_MULTICAST_IF takes for the name or the address of an interface: ``struct in_addr`` or ``ip_mreqn``.
+    """Return what IP_MULTICAST_IF takes for an interface, given by its name or its address.
 
     Raises:
         OSError: There is no such interface.
@@ -146,7 +147,4 @@ def interface_of_ipv4(interface: str | None) -> bytes:
         return socket.inet_aton(interface)
     except OSError:
         # struct ip_mreqn: group, address, index. The group is not looked at here (ip(7)).
-        return bytes(8) + socket.if_nametoindex(interface).to_bytes(4, "little" if _LITTLE_ENDIAN else "big")
-
-
-_LITTLE_ENDIAN: Final = socket.htons(1) != 1
+        return bytes(8) + socket.if_nametoindex(interface).to_bytes(4, sys.byteorder)

@@ -56,3 +56,18 @@ def earlier(first: float | None, second: float | None) -> float | None:
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Wait until so much time has passed on a clock."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = clock.call_at(clock.time() + seconds, end)
+    try:
+        await over
+    finally:
+        timer.cancel()

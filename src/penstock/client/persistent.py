@@ -1,0 +1,418 @@
+"""A client that stays connected: it comes back by itself, and says what became of every message."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random as randomness
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from ..address import Address, Kind
+from ..codecs.base import Codec
+from ..config import Limits
+from ..engines.base import Clock, Connection
+from ..errors import (
+    ClosedError,
+    ConfigurationError,
+    ConnectionEndedError,
+    PenstockError,
+    Phase,
+    TimedOutError,
+)
+from ..reasons import CloseReason
+from .backoff import Backoff
+from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
+from .connection import ClientConnection
+from .delivery import Delivery, expire
+from .matching import ById, InOrder, Matcher
+from .network import SYSTEM, Network
+from .options import ClientTimeouts, SocketOptions
+from .outbox import Entry, Outbox, WhenFull
+from .patience import Patience, sleep
+from .state import ClientState, StateChange
+
+M = TypeVar("M")
+
+
+class Client(Generic[M]):
+    """Requests and messages to one address, over one connection after another.
+
+    What it promises. A message that was not handed to a connection waits for the next one. One that was handed to a
+    connection is never sent again, unless it is a request marked idempotent: without the mark it is done at most once,
+    with it at least once. A request whose reply cannot come any more raises `RequestLostError`; a reply is given to the
+    request it belongs to, or to nobody.
+
+    Use it as ``async with Client(…) as client:``. It connects in the background, and again when the connection ends.
+
+    Args:
+        address: ``tcp://``, ``unix:`` or ``unix+seqpacket:``.
+        codec: A codec, or its name and options.
+        hello: Called with each new connection before anything else is sent on it: to log in, to subscribe. What it
+            raises counts as a failed attempt if it is a PenstockError or an OSError; anything else, from any hook, ends
+            the client.
+        request_id: Returns a request's id. With ``reply_id``: replies may come in any order. Without: in that of the
+            requests.
+        reply_id: Returns the id of the request that a message answers, or None for a message that is no reply.
+        on_message: Called with each message that is no reply. Without it, such a message among replies in order ends
+            the connection: it may be another's reply.
+        on_state: Called with each `StateChange`.
+        backoff: How long to wait between attempts.
+        queue_max: The most messages that wait to be sent.
+        when_full: ``wait``, ``drop_oldest`` or ``raise``.
+        in_flight_max: The most requests on the connection at once; 1 sends the next after the reply.
+        attempts_max: How often an idempotent request is sent at most.
+        timeouts: ``connect_s`` is for each attempt, and again for its hello; ``read_s`` for each request;
+            ``total_s`` has no meaning here.
+        options: Of the socket.
+        limits: Of the connection's buffers.
+        clock: Where time comes from; None for the loop's own.
+        network: Resolves and connects.
+        random: Returns a number from 0 to 1: the jitter.
+
+    Attributes:
+        state: What it is doing.
+        stats: What it has done.
+    """
+
+    def __init__(
+        self,
+        address: str | Address,
+        *,
+        codec: Codec[M] | str = "lines",
+        hello: Callable[[Connection[M]], Awaitable[object]] | None = None,
+        request_id: Callable[[M], Hashable] | None = None,
+        reply_id: Callable[[M], Hashable] | None = None,
+        on_message: Callable[[M], object] | None = None,
+        on_state: Callable[[StateChange], object] | None = None,
+        backoff: Backoff = Backoff(),  # noqa: B008  # immutable
+        queue_max: int = 1024,
+        when_full: str = "wait",
+        in_flight_max: int = 1024,
+        attempts_max: int = 3,
+        timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
+        options: SocketOptions = DEFAULT_OPTIONS,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        network: Network = SYSTEM,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self._address, self._codec = read_target(address, codec)
+        if self._address.kind not in (Kind.STREAM, Kind.SEQPACKET):
+            raise ConfigurationError(f"{self._address}: a client that stays connected needs connections")
+        if when_full not in set(WhenFull):
+            raise ConfigurationError(f"when_full is one of {', '.join(WhenFull)}, not {when_full!r}")
+        if min(queue_max, in_flight_max, attempts_max) < 1:
+            raise ConfigurationError("queue_max, in_flight_max and attempts_max are 1 or more")
+        self._in_order = request_id is None
+        matcher: Matcher[M, Entry]
+        if request_id is not None and reply_id is not None:
+            matcher = ById(request_id, reply_id)
+        elif request_id is None and reply_id is None:
+            matcher = InOrder()
+        else:
+            raise ConfigurationError("request_id and reply_id go together")
+        self._hello = hello
+        self._on_message = on_message
+        self._on_state = on_state
+        self._backoff = backoff
+        outbox = Outbox(queue_max, WhenFull(when_full))
+        self._delivery = Delivery(outbox, matcher, in_flight_max=in_flight_max, attempts_max=attempts_max)
+        self._timeouts = timeouts
+        self._options = options
+        self._limits = limits
+        self._given_clock = clock
+        self._network = network
+        self._random = random
+        self._ended = False
+        self._pumping = False
+        self._connection: ClientConnection[M] | None = None  # once hello has run
+        self._latest: Connection[M] | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.state = ClientState.CLOSED
+        self.stats = self._delivery.stats
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._clock: Clock = self._given_clock or self._loop
+        self._runner = self._loop.create_task(self._run())
+        self._change(StateChange(ClientState.CONNECTING))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Send what can be sent now, close the connection, end. May be repeated.
+
+        Requests that were sent and have no reply raise RequestLostError, those that were not ClosedError; other
+        messages that were not sent are dropped, and counted. `drain` first to wait for all of them.
+
+        Raises:
+            Exception: What a hook raised, if that ended the client before.
+        """
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        self._pump()
+        runner.cancel()
+        await asyncio.wait([runner])
+        self._end(None)  # a task that was cancelled before its first step has done nothing
+        if self._latest is not None:
+            await self._latest.wait_closed()
+        if not runner.cancelled():
+            runner.result()
+
+    async def _run(self) -> None:
+        failures = 0
+        ended: Exception | None = None
+        try:
+            while True:
+                began_at = self._clock.time()
+                was_connected, error = await self._connect_once()
+                lived_s = self._clock.time() - began_at
+                failures = 0 if was_connected and lived_s >= self._backoff.reset_after_s else failures
+                wait_s = self._backoff.wait_s(failures, self._random)
+                failures += 1
+                self._change(StateChange(ClientState.AWAY, error, wait_s))
+                await sleep(self._clock, wait_s)
+                self._change(StateChange(ClientState.CONNECTING))
+        except Exception as error:
+            ended = error
+            raise
+        finally:
+            self._end(ended)
+
+    async def _connect_once(self) -> tuple[bool, Exception]:
+        """Connect and read until that ends; return whether it was ever connected, and what ended it."""
+        conn: Connection[M] | None = None
+        connected = False
+        try:
+            conn = self._latest = await connect(
+                self._address,
+                codec=self._codec,
+                timeouts=replace(self._timeouts, read_s=None, total_s=None),  # silence between replies is no fault
+                options=self._options,
+                limits=self._limits,
+                clock=self._clock,
+                network=self._network,
+            )
+            assert isinstance(conn, ClientConnection)
+            await self._greet(conn)
+            connected = True
+            self.stats.connects += 1
+            self._connection = conn
+            conn.on_change = self._schedule
+            self._change(StateChange(ClientState.CONNECTED))
+            self._pump()
+            return True, await self._read(conn)
+        except (PenstockError, OSError) as error:
+            self.stats.failures += not connected
+            return connected, error
+        finally:
+            self._connection = None
+            if conn is not None:
+                conn.close()
+                self._delivery.connection_lost(conn.close_reason or CloseReason.DONE)
+                self._tell_waiters()
+
+    async def _greet(self, conn: Connection[M]) -> None:
+        if self._hello is None:
+            return
+        connect_s = self._timeouts.connect_s
+        try:
+            with Patience(self._clock, None if connect_s is None else self._clock.time() + connect_s):
+                await self._hello(conn)
+        except TimeoutError as error:
+            if isinstance(error, TimedOutError) or connect_s is None:
+                raise
+            raise TimedOutError(Phase.HANDSHAKE, connect_s) from None
+
+    def _end(self, cause: Exception | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        error = ClosedError("the client is closed")
+        error.__cause__ = cause
+        self._delivery.end(error)
+        self._change(StateChange(ClientState.CLOSED, cause))
+        for _, waiter in self._waiters:
+            expire(waiter, error)
+        self._waiters.clear()
+
+    def _change(self, change: StateChange) -> None:
+        self.state = change.state
+        if self._on_state is not None:
+            self._on_state(change)
+        self._tell_waiters()
+
+    # -- what users wait for -------------------------------------------------------------------------------------------
+
+    async def wait_connected(self, timeout_s: float | None = None) -> None:
+        """Wait until there is a connection.
+
+        Raises:
+            TimedOutError: Not within ``timeout_s`` seconds.
+            ClosedError: The client was closed.
+        """
+        await self._wait_until(lambda: self._connection is not None, timeout_s, Phase.CONNECT)
+
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """Wait until everything was sent and every request has its reply, or its error.
+
+        Raises:
+            TimedOutError: Not within ``timeout_s`` seconds.
+            ClosedError: The client was closed.
+        """
+        await self._wait_until(lambda: self._delivery.is_idle, timeout_s, Phase.TOTAL)
+
+    async def _wait_until(self, fact: Callable[[], bool], timeout_s: float | None, phase: Phase) -> None:
+        self._check_open()
+        if not fact():
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._waiters.append((fact, waiter))
+            await self._until(waiter, self._deadline(timeout_s), lambda: phase)
+
+    def _tell_waiters(self) -> None:
+        if self._waiters:
+            for fact, waiter in self._waiters:
+                if not waiter.done() and fact():
+                    waiter.set_result(None)
+            self._waiters = [pair for pair in self._waiters if not pair[1].done()]
+
+    def _deadline(self, timeout_s: float | None) -> tuple[float, float] | None:
+        return None if timeout_s is None else (self._clock.time() + timeout_s, timeout_s)
+
+    async def _until(
+        self, future: asyncio.Future[Any], deadline: tuple[float, float] | None, phase: Callable[[], Phase]
+    ) -> Any:
+        if deadline is None:
+            return await future
+        when, timeout_s = deadline
+        timer = self._clock.call_at(when, lambda: expire(future, TimedOutError(phase(), timeout_s)))
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def send(self, message: M, timeout_s: float | None = None) -> None:
+        """Queue a message that has no reply; return once it is queued. It is sent at most once.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it.
+            QueueFullError: The queue is full, and ``when_full`` is ``raise``.
+            TimedOutError: The queue stayed full for ``timeout_s`` seconds. The message will not be sent.
+            ClosedError: The client was closed.
+
+        Cancelling is safe: cancelled while it waits, nothing was queued.
+        """
+        self._check_open()
+        entry = Entry(self._encode(message), None, None, idempotent=False)
+        try:
+            await self._enqueue(entry, self._deadline(timeout_s))
+        except BaseException:
+            self._abandon(entry)
+            raise
+
+    async def request(self, message: M, timeout_s: float | None = None, *, idempotent: bool = False) -> M:
+        """Send a message and return its reply. Any number of tasks may do so at once.
+
+        Args:
+            message: The request.
+            timeout_s: For waiting in the queue, for a connection and for the reply together, in seconds; None for
+                ``timeouts.read_s``.
+            idempotent: Doing it twice is as good as once: when the connection ends before the reply came, it is sent
+                again on the next one.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it, or its id is that of another one.
+            TimedOutError: Time ran out: in ``phase`` ``connect`` it was never sent, in ``read`` it was.
+            RequestLostError: The connection ended after it was sent and before its reply came.
+            QueueFullError: The queue is full, and ``when_full`` says so; or it was given up for a newer one.
+            ClosedError: The client was closed.
+
+        Cancelling is safe: what was not sent will not be; the reply to what was sent is dropped when it comes.
+        """
+        deadline = self._deadline(self._timeouts.read_s if timeout_s is None else timeout_s)
+        self._check_open()
+        request_id = self._delivery.check(message)
+        try:
+            data = self._encode(message)
+        except BaseException:
+            self._delivery.release(request_id)
+            raise
+        reply: asyncio.Future[M] = self._loop.create_future()
+        entry = Entry(data, reply, request_id, idempotent=idempotent)
+        try:
+            await self._enqueue(entry, deadline)
+            result: M = await self._until(reply, deadline, lambda: Phase.READ if entry.attempts else Phase.CONNECT)
+        except BaseException:
+            self._abandon(entry)
+            raise
+        return result
+
+    def _check_open(self) -> None:
+        if self._runner is None or self._ended:
+            raise ClosedError("the client is closed")
+
+    def _encode(self, message: M) -> bytes:
+        codec = self._codec
+        return codec.encode_datagram(message) if self._address.kind is Kind.SEQPACKET else codec.encode(message)
+
+    async def _enqueue(self, entry: Entry, deadline: tuple[float, float] | None) -> None:
+        room = self._delivery.queue(entry, self._loop)
+        if room is not None:
+            await self._until(room, deadline, lambda: Phase.CONNECT)
+        self._schedule()
+
+    def _abandon(self, entry: Entry) -> None:
+        is_useless = self._delivery.abandon(entry)
+        if is_useless and self._connection is not None:
+            self._connection.abort()
+        self._tell_waiters()
+
+    def _schedule(self) -> None:
+        """Send soon: what several tasks queue in one turn of the loop leaves in one write."""
+        if self._connection is not None and not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        conn = self._connection
+        if conn is None:
+            return
+        with contextlib.suppress(ConnectionEndedError):  # it owed too much; reading finds out
+            while conn.can_write and (frames := self._delivery.next_frames()):
+                conn.put_frames(frames)
+        self._tell_waiters()
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    async def _read(self, conn: Connection[M]) -> Exception:
+        """Hand out replies until the connection ends; return why it ended."""
+        while True:
+            try:
+                message = await conn.receive()
+            except PenstockError as error:
+                return error
+            if self._delivery.answer(message):
+                if self._delivery.has_queued:
+                    self._schedule()
+                elif self._waiters:
+                    self._tell_waiters()
+            elif self._on_message is not None:
+                self._on_message(message)
+            else:
+                self.stats.unexpected += 1
+                if self._in_order:
+                    conn.abort()
