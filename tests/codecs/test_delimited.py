@@ -137,10 +137,12 @@ class TestEof:
 
     def test_it_has_the_limit_of_any_message(self, codecs):
         """What could have become the delimiter counts now."""
+        codec = codecs.Delimited(b"--", unterminated="deliver", max_frame_bytes=3)
         with pytest.raises(FrameTooLongError) as caught:
-            codecs.Delimited(b"--", unterminated="deliver", max_frame_bytes=3).finish(Buffer(b"abc-"))
+            codec.finish(Buffer(b"abc-"))
 
         assert (4, 3) == (caught.value.size, caught.value.limit)
+        assert b"ab-" == codec.finish(Buffer(b"ab-"))
 
 
 @pytest.mark.parametrize(

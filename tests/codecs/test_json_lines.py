@@ -267,6 +267,7 @@ class TestDatagrams:
             codecs.JsonLines(max_frame_bytes=5).decode_datagram(b"[1,2,3]")
 
         assert (7, 5) == (caught.value.size, caught.value.limit)
+        assert [1, 2] == codecs.JsonLines(max_frame_bytes=5).decode_datagram(b"[1,2]")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ WIRES = [
     ({"size": 2, "offset": 1, "header": "keep"}, b"T\0\2hi", b"T\0\2hi"),
     ({"size": 2, "offset": 1, "header": "keep", "adjustment": -3}, b"T\0\5hi", b"T\0\5hi"),
     ({"size": 2, "header": "keep"}, b"\0\2hi", b"\0\2hi"),
+    ({"size": 2, "offset": 1, "header": "keep"}, b"T\0\0", b"T\0\0"),
 ]
 
 

@@ -107,6 +107,8 @@ class TestEncoding:
         with pytest.raises(LocalProtocolError):
             codec.encode(message)
         with pytest.raises(LocalProtocolError):
+            codec.encode_many([message])
+        with pytest.raises(LocalProtocolError):
             codec.encode_many([b"good", message, b"good"])
 
     def test_cr_inside_a_line_is_data(self, codecs):

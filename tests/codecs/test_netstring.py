@@ -40,6 +40,14 @@ def test_a_length_that_is_not_canonical_is_refused(codecs, wire):
     assert "bad_length" == decode_chunks(codecs.Netstring(), [bytes((b,)) for b in wire], eof=False).reason
 
 
+def test_a_length_without_its_colon_is_not_judged(codecs):
+    """Unless it has too many digits: what follows may show that it is no length at all."""
+    codec = codecs.Netstring(max_frame_bytes=100)
+
+    assert NEED_DATA is codec.decode(Buffer(b"999"))
+    assert ["bad_length"] * 2 == [decode_chunks(codec, pieces).reason for pieces in ([b"999x"], [b"999", b"x"])]
+
+
 @pytest.mark.parametrize(("wire", "size"), [(b"101:", 101), (b"999:", 999), (b"1000", 1000), (b"99999999999", 9999)])
 def test_a_length_over_the_limit_is_refused_at_once(codecs, wire, size):
     """On the colon, or on the first digit too many: the message is not waited for."""

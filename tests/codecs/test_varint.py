@@ -48,6 +48,7 @@ def test_a_length_that_is_cut_waits(codecs):
         (b"\xff" * 10, "longer than 64 bits"),
         (b"\xff" * 10 + b"\x01", "longer than 64 bits"),
         (b"\xff" * 9 + b"\x02", "longer than 64 bits"),
+        (b"\x80" * 9 + b"\x02", "longer than 64 bits"),
         (b"\x80" * 9 + b"\x7f", "longer than 64 bits"),
     ],
 )
