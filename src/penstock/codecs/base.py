@@ -60,7 +60,8 @@ class Codec(ABC, Generic[M]):
     the built-in codecs override them to be faster, never to behave otherwise.
 
     The law every codec obeys: how the network cuts the bytes changes nothing. And for every message that `encode`
-    accepts, decoding what it returned gives an equal message.
+    accepts, decoding what it returned gives an equal message; a codec of objects that also writes other types than it
+    reads (JSON: a tuple, as an array) gives what it has written them as.
 
     Attributes:
         name: The word users write for it: ``--codec NAME``.
