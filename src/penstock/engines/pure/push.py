@@ -320,7 +320,7 @@ class PushConnection(StreamConnection[M]):
     def drain(self) -> None:
         """Handle what was received whole, then close."""
         self._draining = True
-        if self._attached:
+        if self._attached and not self._leaving:  # one that leaves still has its peer's EOF to read
             self._pause_reading()
             if not self._held_up() and not self._handling:
                 self._process()

@@ -227,7 +227,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             raise LocalProtocolError("another task is already receiving from this connection")
         now = self._clock.time()
         self._count_from(now)
-        waiter = self._waiter = self._host.loop.create_future()
+        waiter = self._waiter = self._new_waiter()
         timer = None
         if timeout_s is not None:
             timer = self._clock.call_at(now + timeout_s, lambda: _fail(waiter, timeout_s))
@@ -242,6 +242,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._partial_start, deadlines.partial_since = deadlines.partial_since, None
             if timer is not None:
                 timer.cancel()
+
+    def _new_waiter(self) -> asyncio.Future[None]:
+        return self._host.loop.create_future()
 
     def _count_from(self, now: float) -> None:
         """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
@@ -349,7 +352,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     def drain(self) -> None:
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self._draining = True
-        if self._attached:
+        if self._attached and not self._leaving:  # one that leaves still has its peer's EOF to read
             self._pause_reading()
             self._wake()
 
