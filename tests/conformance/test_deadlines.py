@@ -185,9 +185,12 @@ def test_a_peer_that_reads_nothing_is_cut_at_write_s(serve, form, clock, advance
     """Counted from when output went over its high watermark; the peer sees the cut as its transport shows one."""
     limits = Limits(write_high_bytes=65536, write_low_bytes=1024)
     options = {"codec": "lines:max=1MiB", "limits": limits, "bind": f"unix://{tmp_path}/s"}
-    with serve(
-        lambda _conn, message: message * 60_000, clock=clock, timeouts=NONE.merged(write_s=8.0), **options
-    ) as server, server.dial() as peer:
+    with (
+        serve(
+            lambda _conn, message: message * 60_000, clock=clock, timeouts=NONE.merged(write_s=8.0), **options
+        ) as server,
+        server.dial() as peer,
+    ):
         peer.sendall(b"x\n" * 50)
         server.wait_until(lambda _: server.record.of(EventName.READING_PAUSED))
         accepted(server)

@@ -29,6 +29,22 @@ def test_idle_connections_are_closed_at_once(serve, form):
         assert ["drained"] * 3 == server.reasons(3)
 
 
+@pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
+def test_a_connection_that_is_leaving_goes_on_leaving(serve, form):
+    """A drain in the middle of a lingering close neither cuts it nor keeps it from seeing the peer's EOF."""
+
+    def react(conn, message):
+        conn.close()
+        return b"bye"
+
+    with serve(react, timeouts=Timeouts(linger_s=None)) as server:
+        with server.dial() as peer:
+            peer.sendall(b"hello\n" + b"x" * 100_000)
+            assert b"bye\n" == read_to_end(peer)
+            server.call(server.server.begin_drain)
+        assert ["done"] == server.reasons(1)
+
+
 def test_a_drain_refuses_new_connections(serve, form):
     """Once it is over nobody listens."""
     with serve(lambda _conn, message: message) as server:
