@@ -1,0 +1,113 @@
+"""What is inside a RESP value, and commands in words."""
+
+import pytest
+
+from penstock.codecs import NEED_DATA, Buffer
+from penstock.errors import BadFrameError, BadPayloadError, FrameTooLongError
+from penstock.testing import decode_chunks, decode_in_chunks
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b":\r\n",
+        b":x\r\n",
+        b":1.0\r\n",
+        b":007\r\n",
+        b":1 \r\n",
+        b":9223372036854775808\r\n",
+        b":-9223372036854775809\r\n",
+        b"#\r\n",
+        b"#x\r\n",
+        b"#T\r\n",
+        b",\r\n",
+        b",x\r\n",
+        b",.5\r\n",
+        b",1e\r\n",
+        b",1e999\r\n",
+        b",NaN\r\n",
+        b",-nan\r\n",
+        b",1_0\r\n",
+        b",infinity\r\n",
+        b"(\r\n",
+        b"(1.5\r\n",
+        b"(0x1\r\n",
+        b"(" + b"9" * 641 + b"\r\n",
+        b"=3\r\ntxt\r\n",
+        b"=4\r\ntxt;\r\n",
+        b"=4\r\nt\xffx:\r\n",
+        b"=0\r\n\r\n",
+        b"%1\r\n*0\r\n:1\r\n",
+        b"%1\r\n%0\r\n:1\r\n",
+        b"~1\r\n*0\r\n",
+        b"|1\r\n*0\r\n:1\r\n:1\r\n",
+        b"~1\r\n|0\r\n:1\r\n",
+    ],
+)
+def test_a_malformed_value_is_refused(codecs, wire):
+    """Numbers, booleans, verbatim strings; keys and members that Python cannot hash."""
+
+    assert BadPayloadError is type(decode_chunks(codecs.Resp(), [wire], eof=False).error)
+    assert BadPayloadError is type(decode_chunks(codecs.Resp(), [bytes((b,)) for b in wire], eof=False).error)
+    with pytest.raises(BadPayloadError):
+        codecs.Resp().decode_many(wire, 1)
+
+
+class TestInline:
+    """Commands in words, as typed into telnet."""
+
+    @pytest.mark.parametrize(
+        ("line", "command"),
+        [
+            (b"PING\r\n", [b"PING"]),
+            (b"PING\n", [b"PING"]),
+            (b"  SET \t k   v \r\n", [b"SET", b"k", b"v"]),
+            (b"\r\n", []),
+            (b"  \n", []),
+            (b'SET k "a b\\n\\x41\\"\\q"\r\n', [b"SET", b"k", b'a b\nA"q']),
+            (b"SET k 'a b\\n\\'c'\r\n", [b"SET", b"k", b"a b\\n'c"]),
+            (b"a\"b c\" d''\n", [b"ab c", b"d"]),
+            (b'"" x\n', [b"", b"x"]),
+            (b"a\\b\n", [b"a\\b"]),
+        ],
+    )
+    def test_words_are_cut_as_redis_cuts_them(self, codecs, line, command):
+        """White space separates, quotes hold together; in one piece, octet by octet and in a batch."""
+        codec = codecs.Resp(inline=True)
+
+        assert [command] == decode_in_chunks(codec, line, [])
+        assert [command] == decode_in_chunks(codec, line, [1] * 99)
+        assert ([command, [b"GET"], command], 2 * len(line) + 13) == codec.decode_many(
+            line + b"*1\r\n$3\r\nGET\r\n" + line, 9
+        )
+
+    @pytest.mark.parametrize(
+        "line", [b'SET "a\r\n', b"SET 'a\n", b'SET "a"b\n', b"SET 'a'b\n", b'"\\"\n', b"'\\'\n", b'a"\n']
+    )
+    def test_unbalanced_quotes_are_refused(self, codecs, line):
+        """So is what follows a closing quote."""
+        with pytest.raises(BadPayloadError, match="unbalanced quotes"):
+            codecs.Resp(inline=True).decode(Buffer(line))
+        with pytest.raises(BadPayloadError, match="unbalanced quotes"):
+            codecs.Resp(inline=True).decode_many(line, 1)
+
+    def test_a_line_without_end_is_refused_at_64_kib(self, codecs):
+        """As Redis does, or at ``max_frame_bytes`` when that is less."""
+        with pytest.raises(FrameTooLongError) as caught:
+            codecs.Resp(inline=True).decode(Buffer(b"x" * 65536))
+        with pytest.raises(FrameTooLongError):
+            codecs.Resp(inline=True, max_frame_bytes=10).decode_many(b"x" * 11 + b"\n", 1)
+
+        assert 65536 == caught.value.limit
+        assert ([[b"x" * 9]], 10) == codecs.Resp(inline=True, max_frame_bytes=10).decode_many(b"x" * 9 + b"\n", 1)
+        assert NEED_DATA is codecs.Resp(inline=True).decode(Buffer(b"x" * 65535))
+
+    def test_words_are_no_commands_by_default(self, codecs):
+        """The first line of an HTTP request would be one."""
+        with pytest.raises(BadFrameError, match="the byte 47 begins no RESP value"):
+            codecs.Resp().decode(Buffer(b"GET / HTTP/1.1\r\n"))
+
+    def test_words_are_no_values_inside_an_array(self, codecs):
+        """An inline command stands alone."""
+
+        assert "bad_frame" == decode_chunks(codecs.Resp(inline=True), [b"*1\r\nPING\r\n"], eof=False).reason
