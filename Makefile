@@ -18,7 +18,7 @@ serve: $(READY)  ## serve echo on $(BIND)
 	$(BIN)/penstock serve echo --bind $(BIND)
 
 test: $(READY) apt  ## every test, on this Python
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-all:  ## every test, on every CPython 3.11 and newer on this machine
 	PYTHON="$(PYTHON)" tools/test_all.sh

@@ -24,9 +24,22 @@ def figure(request):
     return request.config.stash.setdefault(FIGURES, []).append
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take over the figures of a process that ran a part of the tests (pytest-xdist)."""
+    node.config.stash.setdefault(FIGURES, []).extend(getattr(node, "workeroutput", {}).get("figures", []))
+
+
+def pytest_sessionfinish(session):
+    """Hand this process's figures to the one that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = session.config.stash.get(FIGURES, [])
+
+
 def pytest_terminal_summary(terminalreporter, config):
+    """Print the figures."""
     lines = config.stash.get(FIGURES, [])
     if lines:
         terminalreporter.section("figures")
-        for line in sorted(lines):
+        for line in sorted(set(lines)):
             terminalreporter.write_line(line)
