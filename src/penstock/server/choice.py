@@ -21,13 +21,19 @@ def _pure() -> Engine:
     return PureEngine()
 
 
+def _native() -> Engine:
+    from ..engines.native.engine import NativeEngine  # noqa: PLC0415 - an engine is imported when it is chosen
+
+    return NativeEngine()
+
+
 def _blocking() -> Engine:
     from ..engines.blocking.engine import BlockingEngine  # noqa: PLC0415 - an engine is imported when it is chosen
 
     return BlockingEngine()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"pure": _pure, "blocking": _blocking}
+ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "pure": _pure, "blocking": _blocking}
 
 
 def choose(service: Service[Any], config: ServerConfig) -> tuple[Engine, str]:

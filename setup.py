@@ -1,0 +1,51 @@
+"""The compiled engine, where it can be built: everything else about the package is in pyproject.toml.
+
+PENSTOCK_DEBUG=1 builds it with assertions and counts of connections, buffers and references (`penstock.engines.native.census`).
+PENSTOCK_NATIVE=0 leaves it out.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+NATIVE = Path("src/penstock/engines/native")
+DEBUG = os.environ.get("PENSTOCK_DEBUG", "") not in ("", "0")
+WANTED = os.environ.get("PENSTOCK_NATIVE", "1") != "0"
+
+
+def extensions() -> list[Extension]:
+    """Return one optional extension for each .pyx file; none where there is no epoll or no Cython."""
+    if sys.platform != "linux" or not WANTED:
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    modules = [
+        Extension(
+            f"penstock.engines.native.{path.stem}",
+            [str(path)],
+            # A failed build of it leaves a package without it, and the pure engine serves.
+            optional=True,
+            define_macros=[("PENSTOCK_DEBUG", "1")] if DEBUG else [],
+            extra_compile_args=["-g", "-O1", "-UNDEBUG"] if DEBUG else ["-O2"],
+        )
+        for path in sorted(NATIVE.glob("*.pyx"))
+    ]
+    directives = {
+        "language_level": 3,
+        "boundscheck": False,
+        "wraparound": False,
+        "initializedcheck": False,
+        "cdivision": True,
+        "always_allow_keywords": True,
+        "auto_pickle": False,
+        "embedsignature": True,
+        "embedsignature.format": "python",
+    }
+    return cythonize(modules, build_dir="build/cython", compiler_directives=directives, force=DEBUG, quiet=True)
+
+
+setup(ext_modules=extensions())

@@ -1,0 +1,89 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from .wheel cimport Timed, Wheel
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+        EPOLL_CLOEXEC
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int maxevents, int timeout)
+
+cdef enum:
+    READ_BYTES = 256 * 1024  # the shared receive buffer
+    EVENTS = 256  # taken from the kernel at once
+    SPARE_BYTES = 64 * 1024  # the block of output that is kept for the next connection that needs one
+
+cdef struct Slot:
+    PyObject* pollable  # owned
+    uint32_t generation  # of the descriptor's number: what was reported of an earlier one is dropped
+
+
+cdef class Pollable(Timed):
+    """A descriptor of the engine's: served in compiled code, never a Python event."""
+
+    cdef Poller poller
+    cdef int fd
+    cdef uint32_t mask  # what epoll watches; 0: it is not in the set
+    cdef uint32_t todo  # what `deferred` is to do
+
+    cdef int ready(self, uint32_t events) except -1
+    cdef int deferred(self, uint32_t todo) except -1
+    cdef int failed(self, object error) except -1
+    cdef int watch(self, uint32_t mask) except -1
+    cdef int defer(self, uint32_t todo) except -1
+
+
+cdef class Poller:
+    cdef int epoll
+    cdef Slot* slots  # by descriptor
+    cdef int slot_count
+    cdef Wheel wheel
+    cdef list waiting  # pollables with something to do
+    cdef double now  # CLOCK_MONOTONIC in seconds, read once per batch
+    cdef char* buffer  # what is read goes here
+    cdef char* spare
+    cdef bint dispatching
+    cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
+    cdef object loop
+    cdef epoll_event events[256]
+
+    cdef double clock(self) noexcept
+    cdef int control(self, int operation, int fd, uint32_t mask) except -1
+    cdef int adopt(self, Pollable pollable) except -1
+    cdef int release(self, Pollable pollable) except -1
+    cdef int grow(self, int fd) except -1
+    cdef int turn(self, double timeout_s, list foreign) except -1
+    cdef int dispatch(self, int count, list foreign) except -1
+    cdef int foreign_ready(self, int fd, uint32_t events, list foreign) except -1
+    cdef int run_waiting(self, list waiting) except -1
+    cdef int prod(self) except -1
+    cdef int shut(self) except -1
+
+
+cdef class AttachedPoller(Poller):
+    cdef object handle  # of the loop's timer
+    cdef double handle_at
+    cdef bint prodded
+
+
+cdef class NativeSelector(Poller):
+    cdef dict keys
+    cdef object ready  # the loop's deque of callbacks, if it has one that we know
+
+    cpdef bind(self, loop)
+    cdef bint loop_waits(self, object first) except -1
+    cdef object first_timer(self)

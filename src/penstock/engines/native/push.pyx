@@ -1,0 +1,267 @@
+"""Connections whose handler is called at once: ``def`` message handlers and ``def`` callbacks, as `engines.pure.push`."""
+
+from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
+from libc.math cimport INFINITY
+from libc.stdint cimport uint32_t
+
+from .connection cimport CLOSED, Connection, Host
+from .framing cimport NEED_DATA
+from .transport cimport CONTINUE, REPORT_LOST, Transport
+
+from ...codecs.base import Buffer
+from ...core.service import Handler, MessageHandler
+from ...errors import RemoteProtocolError
+from ...reasons import CloseReason
+from ..base import ConnectionBase
+
+cdef object DRAINED = CloseReason.DRAINED
+cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
+
+
+cdef class PushConnection(Connection):
+    """Messages are handled as soon as they are cut; all replies of one read leave in one write.
+
+    Args:
+        host, peer, local: As `Connection`.
+        handler: A `MessageHandler` or a `CallbackHandler` whose functions are ``def``.
+    """
+
+    def __init__(self, Host host, peer, local, handler):
+        Connection.__init__(self, host, peer, local)
+        if isinstance(handler, MessageHandler):
+            self.function = handler.function
+            self.takes_connection = handler.takes_connection
+        else:
+            self.set_callbacks(handler.factory())
+
+    cdef int set_callbacks(self, object callbacks) except -1:
+        self.callbacks = callbacks
+        self.function = callbacks.on_message
+        self.takes_connection = True
+        return 0
+
+    cdef int start(self) except -1:
+        cdef double now = self.time()
+        self.clocks.idle = now
+        # A handler without on_message waits for none: its peer is not blamed for sending none.
+        if self.callbacks is None or type(self.callbacks).on_message is not Handler.on_message:
+            self.clocks.first = now
+        self.arm_earliest()
+        if self.callbacks is not None:
+            self.call(self.callbacks.on_connect, (self,))
+        return 0
+
+    # -- calling the handler -------------------------------------------------------------------------------------------
+
+    cdef int call(self, object callback, tuple arguments) except -1:
+        """Call a callback that is not about a message."""
+        context = PyContext_Copy(self.host.context)
+        failure = None
+        self.corking = self.handling = True
+        PyContext_Enter(context)
+        try:
+            callback(*arguments)
+        except Exception as error:
+            failure = error
+        finally:
+            PyContext_Exit(context)
+            self.corking = self.handling = False
+        return self.called(failure)
+
+    cdef int called(self, object error) except -1:
+        """The handler returned, or raised: send what it left, then do what it asked for."""
+        self.uncork()
+        if error is not None:
+            return self.handler_failed(error)
+        if self.leave_reason is not None:
+            return self.leave(self.leave_reason)
+        return 0
+
+    cdef int handle_one(self, object message) except -1:
+        reply = self.function(self, message) if self.takes_connection else self.function(message)
+        if reply is not None and not self.leaving():
+            if not self.can_send():
+                raise self.why_not()
+            self.put_message(reply)
+        return 0
+
+    cdef int handle(self, int budget) except -1:
+        """Handle up to so many messages, one after the other, and send the replies. Return how many were handled.
+
+        What a bad frame follows on is done first; it is left where it is, to be met again.
+        """
+        cdef int handled = 0
+        cdef bint cutting = True
+        failure = bad = None
+        context = PyContext_Copy(self.host.context)
+        self.corking = self.handling = True
+        self.interrupted = False
+        PyContext_Enter(context)
+        try:
+            while handled < budget:
+                cutting = True
+                message = self.next_message(budget - handled)
+                cutting = False
+                if message is NEED_DATA:
+                    break
+                handled += 1
+                self.handle_one(message)
+                if self.interrupted or self.write_paused:
+                    break
+        except Exception as error:
+            if cutting and isinstance(error, RemoteProtocolError):
+                bad = error
+            else:
+                failure = error
+        finally:
+            PyContext_Exit(context)
+            self.corking = self.handling = False
+        if handled:
+            # Whatever is missing after these messages, it is not one that began before them.
+            self.clocks.first = self.clocks.partial = INFINITY
+        self.called(failure)
+        if bad is not None and not self.leaving():
+            self.break_off(bad)
+        return handled
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    cdef int received(self) except -1:
+        if not self.continuing and not self.write_paused:
+            self.process()
+        return 0
+
+    cdef int process(self) except -1:
+        """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
+        cdef int budget = self.host.batch_messages
+        cdef int handled
+        while not self.leaving():
+            if self.write_paused:
+                return 0  # resume_writing goes on from here
+            handled = self.handle(budget)
+            if self.leaving() or self.write_paused:
+                return 0
+            budget -= handled
+            if handled == 0 or not self.interrupted and budget > 0:
+                return self.settle()
+            if budget <= 0:
+                if not self.unhandled():
+                    return self.settle()
+                self.continuing = True
+                self.pause_reading()
+                return self.defer(CONTINUE)
+        return 0
+
+    cdef bint unhandled(self) except -1:
+        """Whether anything is left that may hold a message."""
+        return self.batch_at < len(self.batch) or self.pending_bytes() if self.framing is None else self.pending_bytes() > 0
+
+    cdef int go_on(self) except -1:
+        self.continuing = False
+        if self.leaving() or self.write_paused:
+            return 0
+        self.process()
+        if not self.continuing and not self.write_paused and not self.draining and not self.leaving():
+            self.read_again()
+        return 0
+
+    cdef int deferred(self, uint32_t todo) except -1:
+        if todo & CONTINUE and self.continuing:
+            self.go_on()
+        if todo & REPORT_LOST:
+            Transport.deferred(self, todo)
+        return 0
+
+    cdef int settle(self) except -1:
+        """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
+        if self.ending:
+            return self.finish_input()
+        if self.draining:
+            return self.leave(DRAINED)
+        if not self.pending_bytes():
+            self.clocks.partial = INFINITY
+        elif self.clocks.partial == INFINITY:
+            self.clocks.partial = self.time()
+            if self.patience.message_s != INFINITY:
+                self.arm(self.clocks.partial + self.patience.message_s)
+        return 0
+
+    # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
+
+    def set_codec(self, codec):
+        """Speak another codec, from the message after the one at hand."""
+        if self.corked_bytes and not self.handling:
+            self.uncork()
+        self.switch(codec)
+
+    def set_handler(self, handler):
+        """Hand the messages after the one at hand to another handler."""
+        if self.callbacks is None:
+            Connection.set_handler(self, handler)
+        self.set_callbacks(handler)
+
+    cdef int interrupt(self) except -1:
+        self.interrupted = True
+        return 0
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    cdef int input_ended(self) except -1:
+        self.ending = True
+        if not self.continuing and not self.write_paused:
+            self.process()
+        return 0
+
+    cdef int finish_input(self) except -1:
+        """Everything before the peer's EOF was handled."""
+        try:
+            if self.framing is None:
+                last = self.inbound.finish()
+            else:
+                last = self.codec.finish(Buffer(self.input.at[:self.input.end - self.input.at]))
+        except RemoteProtocolError as error:
+            return self.break_off(error)
+        if last is not NEED_DATA:
+            self.forget_input()
+            self.answer_last(last)
+        return self.leave(PEER_CLOSED)
+
+    cdef int answer_last(self, object message) except -1:
+        context = PyContext_Copy(self.host.context)
+        failure = None
+        self.corking = self.handling = True
+        PyContext_Enter(context)
+        try:
+            self.handle_one(message)
+        except Exception as error:
+            failure = error
+        finally:
+            PyContext_Exit(context)
+            self.corking = self.handling = False
+        self.clocks.first = self.clocks.partial = INFINITY
+        return self.called(failure)
+
+    cdef int output_resumed(self) except -1:
+        return self.go_on()
+
+    def drain(self):
+        """Handle what was received whole, then close."""
+        self.draining = True
+        if self.attached:
+            self.pause_reading()
+            if not self.continuing and not self.write_paused and not self.handling:
+                self.process()
+
+    cdef int timed_out(self, object which) except -1:
+        if self.callbacks is not None:
+            self.call(self.callbacks.on_timeout, (self, which))
+        return 0
+
+    cdef int ended(self) except -1:
+        if self.callbacks is not None and self.close_reason is not None:
+            self.call(self.callbacks.on_close, (self, self.close_reason))
+        self.function = self.callbacks = None  # and with them any cycle through this connection
+        return self.release_to_host()
+
+
+ConnectionBase.register(PushConnection)

@@ -1,0 +1,301 @@
+"""A connected socket: bytes in, bytes out, watermarks, the end. What asyncio's selector transport does, in the same order.
+
+Everything that ends it is reported a little later, by `connection_lost`, so that nobody finds its connection gone in the middle
+of a call.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+from posix.unistd cimport close as close_fd
+
+from .census cimport PENSTOCK_DEBUG, living
+from .poller cimport EPOLLIN, EPOLLOUT, SPARE_BYTES
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        MSG_NOSIGNAL
+        SHUT_WR
+    ssize_t recv(int fd, void* data, size_t size, int flags)
+    ssize_t send(int fd, const void* data, size_t size, int flags)
+    int shutdown(int fd, int how)
+
+cdef OSError os_error():
+    return OSError(errno, os.strerror(errno))
+
+
+cdef class Transport(Pollable):
+    """Owns a descriptor from `open` until it has reported the loss."""
+
+    def __dealloc__(self):
+        # Objects it refers to may be gone already: only its own memory and descriptor are looked at.
+        if self.out != NULL:
+            free(self.out)
+            if PENSTOCK_DEBUG:
+                living.blocks -= 1
+        if self.fd >= 0:
+            close_fd(self.fd)
+
+    # -- what a subclass is told ---------------------------------------------------------------------------------------
+
+    cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
+        return 0
+
+    cdef int eof_received(self) except -1:
+        return 0
+
+    cdef int connection_lost(self, object error) except -1:
+        return 0
+
+    cdef int pause_writing(self) except -1:
+        return 0
+
+    cdef int resume_writing(self) except -1:
+        return 0
+
+    # -- the descriptor ------------------------------------------------------------------------------------------------
+
+    cdef int open(self, int fd) except -1:
+        """Take a connected, non-blocking socket."""
+        self.fd = fd
+        self.poller.adopt(self)
+        return 0
+
+    cdef int watch_wanted(self) except -1:
+        cdef uint32_t mask = 0
+        if not self.lost:
+            if self.reading and not self.read_over and not self.shutting:
+                mask |= EPOLLIN
+            if self.sending:
+                mask |= EPOLLOUT
+        if mask != self.mask:
+            self.watch(mask)
+        return 0
+
+    cdef int ready(self, uint32_t events) except -1:
+        # A hang-up or an error is met by whichever of the two is wanted.
+        if self.mask & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
+            self.readable()
+        if self.mask & EPOLLOUT and events & ~<uint32_t>EPOLLIN:
+            self.writable()
+        return 0
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    cpdef int pause_reading(self) except -1:
+        self.reading = False
+        return self.watch_wanted()
+
+    cpdef int resume_reading(self) except -1:
+        self.reading = True
+        return self.watch_wanted()
+
+    cdef int readable(self) except -1:
+        cdef ssize_t size
+        size = recv(self.fd, self.poller.buffer, self.read_size, 0)
+        if size > 0:
+            return self.data_received(self.poller.buffer, size)
+        if size == 0:
+            self.read_over = True
+            self.watch_wanted()
+            return self.eof_received()
+        if errno != EAGAIN and errno != EINTR:
+            return self.break_down(os_error())
+        return 0
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    cdef Py_ssize_t owed(self) noexcept:
+        """Return how many bytes wait for the kernel, without those that are still being gathered."""
+        return self.out_end - self.out_at - self.corked_bytes
+
+    cdef int gather(self, const char* data, Py_ssize_t size) except -1:
+        """Put bytes after what is queued; `transmit` sends them."""
+        if self.lost or self.eof_due or self.shutting:
+            return 0
+        self.reserve(size)
+        memcpy(self.out + self.out_end, data, size)
+        self.out_end += size
+        return 0
+
+    cdef int transmit(self) except -1:
+        """Send what is queued, as much as the kernel takes; the rest when it takes more."""
+        cdef ssize_t size
+        if self.lost or self.out_end == self.out_at:
+            return 0
+        if not self.sending:
+            size = send(self.fd, self.out + self.out_at, self.out_end - self.out_at, MSG_NOSIGNAL)
+            if size < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    return self.break_down(os_error())
+                size = 0
+            self.out_at += size
+            if self.out_at == self.out_end:
+                self.drop_output()
+                return 0
+            self.sending = True
+            self.watch_wanted()
+        return self.watch_high()
+
+    cdef int transmit_object(self, bytes data) except -1:
+        """Send bytes that are not worth copying."""
+        cdef ssize_t size = 0
+        if self.lost or self.eof_due or self.shutting:
+            return 0
+        self.transmit()
+        if self.lost:
+            return 0
+        if not self.sending:
+            size = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_NOSIGNAL)
+            if size < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    return self.break_down(os_error())
+                size = 0
+            if size == PyBytes_GET_SIZE(data):
+                return 0
+        self.gather(PyBytes_AS_STRING(data) + size, PyBytes_GET_SIZE(data) - size)
+        if not self.sending:
+            self.sending = True
+            self.watch_wanted()
+        return self.watch_high()
+
+    cdef int writable(self) except -1:
+        cdef ssize_t size
+        size = send(self.fd, self.out + self.out_at, self.out_end - self.out_at - self.corked_bytes, MSG_NOSIGNAL)
+        if size < 0:
+            if errno != EAGAIN and errno != EINTR:
+                return self.break_down(os_error())
+            return 0
+        self.out_at += size
+        if self.over_high and self.owed() <= self.low:
+            self.over_high = False
+            self.resume_writing()
+        if self.lost or self.owed():
+            return 0
+        if self.out_at == self.out_end:
+            self.drop_output()
+        return self.all_sent()
+
+    cdef int all_sent(self) except -1:
+        self.sending = False
+        self.watch_wanted()
+        if self.shutting:
+            return self.finish(None)
+        if self.eof_due:
+            shutdown(self.fd, SHUT_WR)  # a peer that was faster is met by the next read
+        return 0
+
+    cdef int set_watermarks(self, Py_ssize_t high, Py_ssize_t low) except -1:
+        self.high = high
+        self.low = low
+        return self.watch_high()
+
+    cdef int watch_high(self) except -1:
+        if self.owed() > self.high and not self.over_high:
+            self.over_high = True
+            self.pause_writing()
+        return 0
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    cdef int end_output(self) except -1:
+        """End our direction after what is queued."""
+        if not (self.eof_due or self.shutting or self.lost):
+            self.eof_due = True
+            if not self.owed():
+                shutdown(self.fd, SHUT_WR)
+        return 0
+
+    cdef int shut(self) except -1:
+        """Send what is queued, then close."""
+        if not self.shutting:
+            self.shutting = True
+            if self.owed():
+                self.watch_wanted()
+            else:
+                self.finish(None)
+        return 0
+
+    cdef int break_down(self, object error) except -1:
+        """Close without sending what is queued; ``error`` is why, None when it was asked for."""
+        if not self.lost:
+            self.shutting = True
+            self.drop_output()
+            self.finish(error)
+        return 0
+
+    cdef int finish(self, object error) except -1:
+        if not self.lost:
+            self.lost = True
+            self.sending = False
+            self.lost_error = error
+            self.watch_wanted()
+            self.defer(REPORT_LOST)
+        return 0
+
+    cdef int deferred(self, uint32_t todo) except -1:
+        if todo & REPORT_LOST:
+            error, self.lost_error = self.lost_error, None
+            try:
+                self.connection_lost(error)
+            finally:
+                self.poller.release(self)
+                self.close_descriptor()
+        return 0
+
+    cdef int close_descriptor(self) except -1:
+        close_fd(self.fd)
+        self.fd = -1
+        return 0
+
+    # -- the block -----------------------------------------------------------------------------------------------------
+
+    cdef int reserve(self, Py_ssize_t size) except -1:
+        """See that ``size`` bytes fit behind `out_end`."""
+        cdef Py_ssize_t held, wanted
+        cdef char* block
+        if self.out == NULL:
+            if size <= SPARE_BYTES and self.poller.spare != NULL:
+                self.out = self.poller.spare
+                self.poller.spare = NULL
+                self.out_size = SPARE_BYTES
+                return 0
+            wanted = max(size, SPARE_BYTES)
+            self.out = <char*>malloc(wanted)
+            if self.out == NULL:
+                raise MemoryError
+            if PENSTOCK_DEBUG:
+                living.blocks += 1
+            self.out_size = wanted
+            return 0
+        if self.out_size - self.out_end >= size:
+            return 0
+        held = self.out_end - self.out_at
+        if self.out_at and held + size <= self.out_size - self.out_size // 4:
+            memmove(self.out, self.out + self.out_at, held)
+        else:
+            wanted = max(2 * self.out_size, held + size)
+            block = <char*>malloc(wanted)
+            if block == NULL:
+                raise MemoryError
+            memcpy(block, self.out + self.out_at, held)
+            free(self.out)
+            self.out = block
+            self.out_size = wanted
+        self.out_at = 0
+        self.out_end = held
+        return 0
+
+    cdef void drop_output(self) noexcept:
+        if self.out != NULL:
+            if self.out_size == SPARE_BYTES and self.poller.spare == NULL and self.poller.epoll >= 0:
+                self.poller.spare = self.out
+            else:
+                free(self.out)
+                if PENSTOCK_DEBUG:
+                    living.blocks -= 1
+            self.out = NULL
+        self.out_size = self.out_at = self.out_end = self.corked_bytes = 0

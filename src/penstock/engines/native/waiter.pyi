@@ -1,0 +1,6 @@
+import asyncio
+
+from .poller import Poller
+
+class Waiter(asyncio.Future[None]):
+    def __init__(self, poller: Poller, loop: asyncio.AbstractEventLoop) -> None: ...

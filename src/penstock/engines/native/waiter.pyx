@@ -1,0 +1,135 @@
+"""What a coroutine awaits while it waits for a message: a future that resumes its task on the spot.
+
+A task that awaits a future is told of its result by a callback, one turn of the loop later. When the engine has just read bytes
+for it, and no other task is running, there is nothing to wait for: `Waiter` calls the task's callback at once, in the context the
+task asked for. Everything the task sees is as ever: `asyncio.current_task`, timeouts, cancellation, context variables.
+"""
+
+from asyncio import CancelledError, InvalidStateError
+
+from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
+
+from .poller cimport Poller
+
+cdef enum:
+    PENDING
+    DONE
+    FAILED
+    CANCELLED
+
+
+cdef class Waiter:
+    """As much of an `asyncio.Future` as a task that awaits it, and the connection that wakes it, ask for.
+
+    Args:
+        poller: Says whether a task may be resumed on the spot.
+        loop: The task's.
+    """
+
+    cdef public bint _asyncio_future_blocking
+    cdef Poller poller
+    cdef object loop
+    cdef object callback
+    cdef object context
+    cdef object error
+    cdef int state
+    cdef bint yielded
+
+    def __init__(self, Poller poller, loop):
+        self.poller = poller
+        self.loop = loop
+
+    def __await__(self):
+        return self
+
+    __iter__ = __await__
+
+    def __next__(self):
+        if self.state == PENDING and not self.yielded:
+            self.yielded = True
+            self._asyncio_future_blocking = True
+            return self
+        if self.state == PENDING:
+            raise RuntimeError("await wasn't used with future")
+        self.result()
+        raise StopIteration
+
+    def get_loop(self):
+        """Return the loop it belongs to."""
+        return self.loop
+
+    def done(self):
+        """Whether it has a result, an exception or was cancelled."""
+        return self.state != PENDING
+
+    def cancelled(self):
+        """Whether it was cancelled."""
+        return self.state == CANCELLED
+
+    def result(self):
+        """Return None, or raise what it was given."""
+        if self.state == PENDING:
+            raise InvalidStateError("Result is not ready.")
+        if self.state == CANCELLED:
+            raise CancelledError if self.error is None else CancelledError(self.error)
+        if self.error is not None:
+            raise self.error
+
+    def exception(self):
+        """Return the exception it was given, or None."""
+        if self.state == CANCELLED:
+            self.result()
+        return self.error
+
+    def add_done_callback(self, callback, *, context=None):
+        """Call ``callback(self)`` when it is done. There is one task that awaits it, and so one callback."""
+        if self.state != PENDING:
+            self.loop.call_soon(callback, self, context=context)
+        elif self.callback is not None:
+            raise RuntimeError("another task awaits the message already")
+        else:
+            self.callback = callback
+            self.context = context
+
+    def remove_done_callback(self, callback):
+        """Forget the callback; return how many were forgotten."""
+        if self.callback is None or self.callback != callback:
+            return 0
+        self.callback = self.context = None
+        return 1
+
+    def set_result(self, result):
+        """Wake the task: on the spot, when the engine is about to do nothing else for this connection."""
+        self.settle(DONE, None)
+
+    def set_exception(self, error):
+        """Wake the task with an exception."""
+        self.settle(FAILED, error)
+
+    def cancel(self, msg=None):
+        """Wake the task with a CancelledError, at the loop's next turn. Return whether that was possible."""
+        if self.state != PENDING:
+            return False
+        self.poller.direct = False
+        self.settle(CANCELLED, msg)
+        return True
+
+    cdef int settle(self, int state, object error) except -1:
+        if self.state != PENDING:
+            raise InvalidStateError("invalid state")
+        self.state = state
+        self.error = error
+        callback, self.callback = self.callback, None
+        context, self.context = self.context, None
+        if callback is None:
+            return 0
+        if not self.poller.direct or context is None:
+            self.loop.call_soon(callback, self, context=context)
+            return 0
+        self.poller.direct = False  # from here on a task is running
+        PyContext_Enter(context)
+        try:
+            callback(self)
+        finally:
+            PyContext_Exit(context)
+        return 0
