@@ -211,7 +211,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._attached = True
         limits = self._host.limits
         transport.set_write_buffer_limits(high=limits.write_high_bytes, low=limits.write_low_bytes)
-        if self._state is State.CLOSED:  # the server stopped between accept(2) and now
+        if self._state is State.CLOSED:  # it was aborted between accept(2) and now
+            self._reset_on_close()
             transport.abort()
             return
         if (lifetime_s := self._deadlines.timeouts.lifetime_s) is not None:
