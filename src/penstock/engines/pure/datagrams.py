@@ -21,6 +21,9 @@ from ..listener import Listener
 # Datagrams being handled by coroutines at once; above it the kernel's receive buffer holds them, or drops them.
 MAX_HANDLED_AT_ONCE = 256
 
+# How long after a datagram the kernel is asked what it dropped: not for each one, and not while there are none.
+CENSUS_S = 0.1
+
 Emit = Callable[[Event], None]
 
 
@@ -48,6 +51,7 @@ class DatagramEndpoint:
         self._clock = clock
         self._emit = emit
         self._idle = idle
+        self._census: asyncio.TimerHandle | None = None
         self._kernel_drops = kernel_drops(listener.sock)  # an inherited socket may have some
         self._reading = False
         self._running = False
@@ -68,6 +72,7 @@ class DatagramEndpoint:
         """Leave datagrams with the kernel from now on."""
         self._running = False
         self._read_if_allowed()
+        self._count_kernel_drops()
 
     def cut(self) -> None:
         """Forget what is being handled and what waits to be sent."""
@@ -87,23 +92,25 @@ class DatagramEndpoint:
                 self._loop.remove_reader(self._socket)
 
     def _read(self) -> None:
-        for count in range(READS_PER_TURN):
+        if self._census is None:
+            self._census = self._loop.call_later(CENSUS_S, self._count_kernel_drops)
+        for _ in range(READS_PER_TURN):
             if not self._reading:
                 return
             try:
                 data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES)
             except (BlockingIOError, InterruptedError):
-                if count > 1:  # a queue that overflowed held more than one
-                    self._count_kernel_drops()
                 return
             except OSError as error:
                 # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
                 self._drop(type(error).__name__)
                 continue
             self._received(data, name)
-        self._count_kernel_drops()
 
     def _count_kernel_drops(self) -> None:
+        if self._census is not None:
+            self._census.cancel()
+            self._census = None
         drops = kernel_drops(self._socket)
         if drops > self._kernel_drops:
             self._drop("kernel_queue_full", drops - self._kernel_drops)

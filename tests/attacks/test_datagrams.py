@@ -1,0 +1,154 @@
+"""Floods of datagrams, lies about senders, ports that are closed: T-85 to T-88."""
+
+import socket
+
+import pytest
+
+import penstock
+from penstock.config import GateConfig, OverloadConfig
+from penstock.core.gate import Gate
+from penstock.services import chargen
+from penstock.testing.clock import ManualClock
+from penstock.units import Rate
+
+UDP = "udp://127.0.0.1:0"
+
+
+@penstock.on_message(codec="raw")
+def echo(message):
+    return message
+
+
+@penstock.on_message(codec="raw")
+def swallow(message):
+    return None
+
+
+def peer(server, opened):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(20)
+    sock.connect(("127.0.0.1", server.port))
+    opened.append(sock)
+    return sock
+
+
+def accounted(server, total):
+    """Wait until every datagram that was sent was handled, or counted as dropped."""
+    server.wait_until(lambda it: it.stats.datagrams + it.stats.datagrams_dropped.total() >= total)
+    return server.server.stats.datagrams, dict(server.server.stats.datagrams_dropped)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_507])
+def test_of_a_flood_every_datagram_is_handled_or_counted(serve, opened, size, engine, figure):
+    """T-85, T-86: received and dropped, by us and by the kernel, add up to what was sent; the next is answered."""
+    total = 20_000 if size < 2 else 1_000
+    with serve(swallow, bind=UDP) as server:
+        sock = peer(server, opened)
+        server.call(server.server.suspend)  # so that the kernel's queue surely overflows
+        for _ in range(total // 2):
+            sock.send(bytes(size))
+        server.call(server.server.resume)
+        for _ in range(total // 2):
+            sock.send(bytes(size))
+        handled, dropped = accounted(server, total)
+    figure(f"T-86 {engine.label}: {total} datagrams of {size} bytes: {handled} handled, dropped {dropped}")
+
+    assert total == handled + sum(dropped.values())
+    assert {"kernel_queue_full"} == set(dropped)
+
+
+def test_answers_to_ports_that_closed_do_not_end_the_listener(serve, opened, engine, figure):
+    """T-87: ECONNREFUSED comes back as an error of the one socket all peers share."""
+    total = 300
+    with serve(echo, bind=UDP) as server:
+        for _ in range(total):
+            gone = peer(server, opened)
+            gone.send(b"x")
+            gone.close()
+        accounted(server, total)  # else the kernel's queue may be full of them
+        sock = peer(server, opened)
+        answers = 0
+        for _ in range(10):
+            sock.send(b"ping")
+            answers += sock.recv(100) == b"ping"
+        _, dropped = accounted(server, total + 10)
+    figure(f"T-87 {engine.label}: {total} senders that left before the answer: {answers} of 10 served after, {dropped}")
+
+    assert 10 == answers
+    assert {"ConnectionRefusedError", "kernel_queue_full"} >= set(dropped)
+
+
+@pytest.mark.parametrize(("question", "largest"), [(0, 56), (100, 356)])
+def test_no_answer_to_another_machine_is_larger_than_three_times_its_question(
+    serve, opened, monkeypatch, question, largest, engine, figure
+):
+    """T-88: who forges a sender's address gains nothing by it. Peers here are taken for peers elsewhere."""
+    monkeypatch.setattr(Gate, "is_local", staticmethod(lambda peer: False))
+
+    @penstock.on_message(codec="raw")
+    def answer(message):
+        return bytes(size)
+
+    with serve(answer, bind=UDP) as server:
+        sock = peer(server, opened)
+        size = largest
+        sock.send(bytes(question))
+        received = len(sock.recv(65536))
+        size = largest + 1
+        sock.send(bytes(question))
+        server.wait_until(lambda it: it.stats.datagrams_dropped == {"amplification": 1})
+    figure(
+        f"T-88 {engine.label}: a question of {question} bytes is answered with {largest} bytes, not with {largest + 1}"
+    )
+
+    assert largest == received
+
+
+def test_the_classic_amplifiers_answer_on_this_machine_and_not_beyond(serve, opened, monkeypatch):
+    """chargen's 512 bytes for nothing were the weapon of whole campaigns; here they are for those who are here."""
+    with serve(chargen.make(characters=lambda: 512), bind=UDP) as server:
+        sock = peer(server, opened)
+        sock.send(b"")
+        here = len(sock.recv(65536))
+        monkeypatch.setattr(Gate, "is_local", staticmethod(lambda peer: False))
+        sock.send(b"")
+        server.wait_until(lambda it: it.stats.datagrams_dropped == {"amplification": 1})
+
+    assert here > 500
+
+
+def test_one_sender_is_held_to_its_rate_and_another_is_not(serve, opened, engine, figure):
+    """A bucket for each address: five at once, then one every two seconds, to the tick."""
+    clock = ManualClock()
+    overload = OverloadConfig(datagram_rate_per_peer=Rate(5, 10.0))
+    with serve(swallow, bind=UDP, overload=overload, clock=clock) as server:
+        sock = peer(server, opened)
+        other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.append(other)
+        other.bind(("127.0.0.7", 0))
+        for _ in range(20):
+            sock.send(b"x")
+        other.sendto(b"x", ("127.0.0.1", server.port))
+        handled, dropped = accounted(server, 21)
+        server.call(lambda: clock.advance(2.0))
+        sock.send(b"x")
+        sock.send(b"x")
+        later, _ = accounted(server, 23)
+    figure(f"T-86 {engine.label}: 20 datagrams at 5 in 10 s: {handled - 1} handled, {dropped}; 1 more after 2 s")
+
+    assert (6, {"peer_rate": 15}) == (handled, dropped)
+    assert 7 == later
+
+
+def test_networks_hold_for_datagrams_too(serve, opened):
+    """One list for every transport."""
+    with serve(echo, bind=UDP, gate=GateConfig(deny=("127.0.0.7",))) as server:
+        sock = peer(server, opened)
+        denied = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.append(denied)
+        denied.bind(("127.0.0.7", 0))
+        denied.sendto(b"x", ("127.0.0.1", server.port))
+        server.wait_until(lambda it: it.stats.datagrams_dropped == {"denied": 1})
+        sock.send(b"ping")
+
+        assert b"ping" == sock.recv(100)

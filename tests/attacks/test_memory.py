@@ -1,0 +1,80 @@
+"""T-29: short of memory, a server gives up the most expensive first, refuses for a while, and recovers."""
+
+import penstock
+from penstock.config import Limits, OverloadConfig, Timeouts
+from penstock.core.events import EventName
+from penstock.core.memory import Pressure
+from penstock.server import memory
+from penstock.testing.peers import dial
+
+MIB = 1024**2
+LIMIT = 100 * MIB
+
+
+class Owe(penstock.Handler):
+    """Owes its peer as many chunks of 64 KiB as it asks for."""
+
+    def on_message(self, conn, message):
+        if message == b"ping":
+            return message
+        for _ in range(int(message)):
+            conn.post(b"x" * (64 * 1024 - 1))
+        return None
+
+
+def test_the_ladder_goes_up_and_down_and_the_honest_are_served(
+    serve, opened, dial_from, tools, until, monkeypatch, engine, figure
+):
+    """The reading is told: what the connections hold, and as much beside it as each step needs."""
+    beside, server = 0, None
+
+    def held():
+        return sum(conn.held_bytes for conn in server.server.connections)
+
+    monkeypatch.setattr(memory, "READ_S", 0.01)
+    monkeypatch.setattr(memory, "READ_UNDER_PRESSURE_S", 0.01)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: beside + held() if server else 0)
+    with serve(
+        penstock.as_service(Owe, codec="lines:max=1MiB"),
+        limits=Limits(write_max_bytes=64 * MIB),
+        overload=OverloadConfig(memory_bytes=LIMIT, write_total_bytes=None),
+        timeouts=Timeouts(first_message_s=None, drain_s=10.0),
+    ) as started:
+        server = started
+        honest = dial_from(server)
+        greedy = []
+        for chunks in (100, 150, 350):  # the kernels take some MiB of each
+            sock = dial(server.address, receive_buffer_bytes=4096)
+            opened.append(sock)
+            sock.sendall(b"%d\n" % chunks)
+            greedy.append(sock)
+        until(server, lambda it: len([conn for conn in it.connections if conn.held_bytes > MIB]) == 3)
+        largest = max(server.call(lambda: [conn.held_bytes for conn in server.server.connections]))
+        answers = []
+        for step, share in ((Pressure.PAUSE, 82), (Pressure.REFUSE, 92), (Pressure.SHED, 96)):
+            beside = share * MIB - server.call(held)
+            server.wait_until(lambda it, step=step: step in pressures(server))
+            answers.append(tools.ask(honest))
+            if step is Pressure.REFUSE:
+                newcomer = tools.fate(dial_from(server))
+        reasons = server.reasons(1)
+        beside = 0
+        server.wait_until(lambda it: pressures(server)[-1] is Pressure.CALM)
+        answers.append(tools.ask(dial_from(server)))
+        ended = [event.fields["bytes_in"] for event in server.record.of(EventName.CLOSED)]
+        steps = [step.name.lower() for step in pressures(server)]
+    figure(
+        f"T-29 {engine.label}: {' > '.join(steps)}; {len(reasons)} ended, which held {largest // MIB} MiB; "
+        f"a newcomer meanwhile: {newcomer}"
+    )
+
+    assert ["pause", "refuse", "shed"] == steps[:3]
+    assert ["overload"] == reasons
+    assert [len(b"350\n")] == ended[:1]
+    assert "reset" == newcomer
+    assert [b"ping\n"] * 4 == answers
+
+
+def pressures(server):
+    """The steps of the ladder so far."""
+    return [event.fields["pressure"] for event in server.record.of(EventName.PRESSURE)]
