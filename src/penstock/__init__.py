@@ -9,7 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .client import connect
+    from .client import (
+        Backoff,
+        Client,
+        ClientTimeouts,
+        Pool,
+        SocketOptions,
+        connect,
+        open_datagrams,
+        try_connect,
+    )
+    from .client.sync import connect_sync
     from .codecs.base import NEED_DATA, Buffer, Codec, NeedData
     from .config import Limits, ServerConfig, Timeouts
     from .core.events import Event, EventName, Observer, Stats
@@ -24,11 +34,16 @@ if TYPE_CHECKING:
         ConfigurationError,
         ConnectError,
         ConnectionEndedError,
+        ConnectTimeoutError,
         EndOfStreamError,
         LocalProtocolError,
         PenstockError,
+        Phase,
+        QueueFullError,
         RemoteProtocolError,
+        RequestLostError,
         SlowPeerError,
+        TimedOutError,
     )
     from .reasons import CloseReason
     from .server.api import run, serve
@@ -38,7 +53,17 @@ __version__ = "0.1.0"
 
 # Where each public name lives. Imported when first used: `import penstock` costs next to nothing.
 _HOMES = {
-    "client": ["connect"],
+    "client": [
+        "Backoff",
+        "Client",
+        "ClientTimeouts",
+        "Pool",
+        "SocketOptions",
+        "connect",
+        "open_datagrams",
+        "try_connect",
+    ],
+    "client.sync": ["connect_sync"],
     "codecs.base": ["NEED_DATA", "Buffer", "Codec", "NeedData"],
     "config": ["Limits", "ServerConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer", "Stats"],
@@ -52,12 +77,17 @@ _HOMES = {
         "ClosedError",
         "ConfigurationError",
         "ConnectError",
+        "ConnectTimeoutError",
         "ConnectionEndedError",
         "EndOfStreamError",
         "LocalProtocolError",
         "PenstockError",
+        "Phase",
+        "QueueFullError",
         "RemoteProtocolError",
+        "RequestLostError",
         "SlowPeerError",
+        "TimedOutError",
     ],
     "reasons": ["CloseReason"],
     "server.api": ["run", "serve"],
@@ -68,15 +98,19 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "NEED_DATA",
     "ApplicationError",
+    "Backoff",
     "BindError",
     "BlockingConnection",
     "BrokenError",
     "Buffer",
+    "Client",
+    "ClientTimeouts",
     "CloseReason",
     "ClosedError",
     "Codec",
     "ConfigurationError",
     "ConnectError",
+    "ConnectTimeoutError",
     "Connection",
     "ConnectionBase",
     "ConnectionEndedError",
@@ -89,20 +123,29 @@ __all__ = [
     "NeedData",
     "Observer",
     "PenstockError",
+    "Phase",
+    "Pool",
+    "QueueFullError",
     "RemoteProtocolError",
+    "RequestLostError",
     "Server",
     "ServerConfig",
     "Service",
     "SlowPeerError",
+    "SocketOptions",
     "Stats",
+    "TimedOutError",
     "Timeouts",
     "__version__",
     "as_service",
     "connect",
+    "connect_sync",
     "on_connection",
     "on_message",
+    "open_datagrams",
     "run",
     "serve",
+    "try_connect",
 ]
 
 
