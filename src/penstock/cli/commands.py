@@ -1,13 +1,10 @@
 """What every command has in common: lazy loading, ``--help`` by section, ``--traceback``, "did you mean"."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, cast
 
 import click
-
-from ..config.suggest import did_you_mean
 
 # What the completion scripts of click set.
 COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
@@ -15,7 +12,6 @@ COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@dataclass(slots=True)
 class Run:
     """What is known about this run of the program.
 
@@ -24,8 +20,9 @@ class Run:
         command: The command's full name, as ``penstock serve``.
     """
 
-    traceback: bool = False
-    command: str = "penstock"
+    def __init__(self) -> None:
+        self.traceback = False
+        self.command = "penstock"
 
 
 def _set_traceback(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 RUF100  # click's call
@@ -123,6 +120,8 @@ class CommandGroup(click.Group):
             click.UsageError: There is none of that name; the nearest is named.
         """
         if args[0] not in self._lazy and not args[0].startswith("-"):
+            from ..config import did_you_mean
+
             hint = did_you_mean(args[0], self._lazy)
             ctx.fail(f"there is no command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
         return super().resolve_command(ctx, args)

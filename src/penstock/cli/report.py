@@ -1,11 +1,9 @@
 """How an error reaches the user: what, where, what is allowed, what to do; on standard error, in one to three lines."""
 
 import contextlib
-import traceback
 
 import click
 
-from ..config.suggest import nearest
 from ..errors import ExitStatus, PenstockError
 from .commands import Run
 
@@ -47,6 +45,8 @@ def usage(error: click.ClickException, run: Run) -> int:
         The exit status.
     """
     if run.traceback:
+        import traceback
+
         traceback.print_exception(error)
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else run.command
     text = _usage_text(error)
@@ -56,6 +56,8 @@ def usage(error: click.ClickException, run: Run) -> int:
 
 def _usage_text(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
+        from ..config import nearest
+
         known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
         elsewhere = _ELSEWHERE if "--bind" in known else {}
         meant = nearest(error.option_name, [*known, *elsewhere])
@@ -73,13 +75,14 @@ def report(error: Exception, run: Run) -> int:
     Returns:
         The exit status.
     """
-    known = isinstance(error, PenstockError)
+    import traceback
+
     if run.traceback:
         traceback.print_exception(error)
     if isinstance(error, PenstockError):
         fail(str(error))
         return error.exit_status
-    if not known and not run.traceback:
+    if not run.traceback:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{frame.filename}:{frame.lineno}"
         fail(f"unexpected {type(error).__name__}: {error}\n  at {where}; --traceback shows all of it")
