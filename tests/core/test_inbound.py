@@ -1,0 +1,188 @@
+"""From received bytes to messages, in batches, and through changes of the codec."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.codecs import parse_codec
+from penstock.codecs.base import NEED_DATA
+from penstock.core.inbound import RecordInbound, StreamInbound
+from penstock.errors import BadLengthError, FrameTooLongError, RemoteProtocolError, TruncatedError
+
+LINES = parse_codec("lines:max=100")
+NETSTRING = parse_codec("netstring:max=100")
+FIXED = parse_codec("fixed:size=4")
+
+lines = st.lists(st.binary(max_size=20).filter(lambda line: not set(line) & set(b"\r\n")), max_size=30)
+
+
+def chop(wire, cuts):
+    """Cut the wire into pieces of the sizes given, again and again."""
+    at = index = 0
+    while at < len(wire):
+        size = cuts[index % len(cuts)]
+        yield wire[at : at + size]
+        at += size
+        index += 1
+
+
+def take_all(inbound, limit):
+    found = []
+    while messages := inbound.take(limit):
+        found += messages
+    return found
+
+
+@given(messages=lines, cuts=st.lists(st.integers(1, 60), min_size=1), limit=st.integers(1, 10))
+def test_where_the_bytes_are_cut_does_not_matter(messages, cuts, limit):
+    """Every cutting and every limit of a batch gives the same messages, and nothing is left."""
+    inbound = StreamInbound(LINES)
+    found = []
+    for piece in chop(b"".join(map(LINES.encode, messages)), cuts):
+        inbound.feed(piece)
+        found += take_all(inbound, limit)
+
+    assert messages == found
+    assert 0 == inbound.pending_bytes
+    assert NEED_DATA is inbound.finish()
+
+
+@given(messages=st.lists(st.binary(max_size=9), max_size=20), cuts=st.lists(st.integers(1, 30), min_size=1))
+def test_batches_keep_to_their_limit(messages, cuts):
+    """No batch is longer than asked for; several may be taken from one read."""
+    inbound = StreamInbound(NETSTRING)
+    found = []
+    for piece in chop(b"".join(map(NETSTRING.encode, messages)), cuts):
+        inbound.feed(piece)
+        while batch := inbound.take(3):
+            assert len(batch) <= 3
+            found += batch
+
+    assert messages == found
+
+
+@given(
+    before=lines,
+    after=st.lists(st.binary(max_size=9), max_size=20),
+    cuts=st.lists(st.integers(1, 60), min_size=1),
+    limit=st.integers(1, 40),
+)
+def test_not_a_byte_is_lost_when_the_codec_changes(before, after, cuts, limit):
+    """The message ``switch`` changes the codec: what follows it, cut already or not, is the new codec's."""
+    before = [message for message in before if message != b"switch"]
+    wire = b"".join(map(LINES.encode, [*before, b"switch"])) + b"".join(map(NETSTRING.encode, after))
+    inbound = StreamInbound(LINES)
+    found = []
+    for piece in chop(wire, cuts):
+        inbound.feed(piece)
+        while batch := inbound.take(limit):
+            for handled, message in enumerate(batch, 1):
+                found.append(message)
+                if message == b"switch" and inbound.codec is LINES:
+                    inbound.switch(NETSTRING, handled, len(batch) - handled)
+                    break
+
+    assert [*before, b"switch", *after] == found
+    assert NETSTRING is inbound.codec
+    assert 0 == inbound.pending_bytes
+
+
+def test_a_codec_may_change_between_two_frames_and_within_one():
+    """Bytes that nobody has looked at, or that began a frame of the old codec, are the new one's from their first."""
+    inbound = StreamInbound(LINES)
+    inbound.feed(b"one\n3:t")
+    assert [b"one"] == inbound.take(10)
+    inbound.switch(NETSTRING, 1, 0)
+    inbound.feed(b"wo,")
+
+    assert [b"two"] == inbound.take(10)
+
+
+def test_a_bad_frame_is_refused_after_the_good_ones_before_it():
+    """The good ones are returned by earlier calls; then every call refuses."""
+    inbound = StreamInbound(NETSTRING)
+    inbound.feed(b"3:one,3:two,x:three,5:after,")
+
+    assert [b"one", b"two"] == inbound.take(10)
+    for _ in range(2):
+        with pytest.raises(BadLengthError):
+            inbound.take(10)
+
+
+def test_a_frame_that_grows_over_the_limit_is_refused():
+    """An unterminated line at the limit, fed byte by byte, is refused as soon as it is over it."""
+    inbound = StreamInbound(LINES)
+    for _ in range(100):
+        inbound.feed(b"x")
+        assert [] == inbound.take(10)
+    inbound.feed(b"xx")
+
+    with pytest.raises(FrameTooLongError):
+        inbound.take(10)
+
+
+def test_pending_bytes_are_those_no_message_has():
+    """Counted whether they were looked at or not; forgotten when the connection leaves."""
+    inbound = StreamInbound(LINES)
+    inbound.feed(b"one\ntwo\nthr")
+    assert 11 == inbound.pending_bytes
+    assert [b"one"] == inbound.take(1)
+    assert 7 == inbound.pending_bytes
+    assert [b"two"] == inbound.take(5)
+    assert 3 == inbound.pending_bytes
+    inbound.clear()
+
+    assert 0 == inbound.pending_bytes
+    assert [] == inbound.take(5)
+
+
+def test_the_end_in_the_middle_of_a_frame():
+    """Refused as truncated, with how much had come, or delivered, as the codec was asked to."""
+    inbound = StreamInbound(LINES)
+    inbound.feed(b"one\ntw")
+    assert [b"one"] == inbound.take(5)
+    with pytest.raises(TruncatedError) as caught:
+        inbound.finish()
+    delivering = StreamInbound(parse_codec("lines:unterminated=deliver"))
+    delivering.feed(b"one\ntw")
+    delivering.take(5)
+
+    assert 2 == caught.value.pending
+    assert b"tw" == delivering.finish()
+
+
+class TestRecords:
+    """Records delimit themselves."""
+
+    def test_each_is_one_message(self):
+        """In order, one at a time, without the framing of a codec of bytes."""
+        inbound = RecordInbound(LINES)
+        for record in (b"one", b"two\nlines"):
+            inbound.feed(record)
+
+        assert 12 == inbound.pending_bytes
+        assert [b"one"] == inbound.take(10)
+        assert [b"two\nlines"] == inbound.take(10)
+        assert [] == inbound.take(10)
+        assert 0 == inbound.pending_bytes
+        assert NEED_DATA is inbound.finish()
+
+    def test_a_record_that_is_not_one_message_is_refused(self):
+        """The next one is taken all the same: whoever refused it closes."""
+        inbound = RecordInbound(FIXED)
+        inbound.feed(b"five5")
+
+        with pytest.raises(RemoteProtocolError):
+            inbound.take(10)
+
+    def test_the_codec_changes_with_the_next_record(self):
+        """Nothing was cut ahead, so nothing is given back."""
+        inbound = RecordInbound(parse_codec("json-lines"))
+        inbound.feed(b"1")
+        inbound.feed(b"[2]")
+        assert [1] == inbound.take(10)
+        inbound.switch(LINES, 1, 0)
+
+        assert [b"[2]"] == inbound.take(10)
+        inbound.clear()
+        assert [] == inbound.take(10)

@@ -1,0 +1,209 @@
+"""From what a user wrote to a service: which of the three ways it is, and what is refused, in which words."""
+
+import functools
+
+import pytest
+
+import penstock
+from penstock.core.service import CallbackHandler, ConnectionHandler, MessageHandler, callbacks, settled
+from penstock.errors import ApplicationError, ConfigurationError
+
+
+def message_only(message):
+    """Answer one message.
+
+    More about it.
+    """
+    return message
+
+
+def with_connection(conn, message):
+    return message
+
+
+async def message_async(message):
+    return message
+
+
+async def conversation(conn):
+    pass
+
+
+def conversation_in_a_thread(conn):
+    pass
+
+
+class Callbacks(penstock.Handler):
+    """Keep what was said."""
+
+    def on_message(self, conn, message):
+        return message
+
+
+class AsyncCallbacks(penstock.Handler):
+    async def on_close(self, conn, reason):
+        pass
+
+
+class TestMessageHandlers:
+    @pytest.mark.parametrize(
+        ("function", "takes_connection", "is_async"),
+        [
+            (message_only, False, False),
+            (with_connection, True, False),
+            (message_async, False, True),
+            (lambda message, extra=None: message, False, False),
+            (lambda *arguments: arguments, False, False),
+            (functools.partial(with_connection, None), False, False),
+            (bytes.upper, False, False),
+        ],
+    )
+    def test_its_signature_says_what_it_is_called_with(self, function, takes_connection, is_async):
+        """The least it can be called with: the message, or the connection and the message."""
+        handler = penstock.on_message(function).handler
+
+        assert MessageHandler(function, takes_connection=takes_connection, is_async=is_async) == handler
+
+    def test_it_serves_datagrams_too(self):
+        """A datagram is a message."""
+        service = penstock.on_message(message_only)
+
+        assert service.handler is service.datagram
+
+    @pytest.mark.parametrize("function", [lambda: None, lambda a, b, c: None, lambda *, message: message])
+    def test_a_wrong_signature_is_refused(self, function):
+        """With what it should be and what it is."""
+        with pytest.raises(ApplicationError, match=r"takes \(message\) or \(conn, message\); <lambda>\(.*\) cannot"):
+            penstock.on_message(function)
+
+    def test_a_coroutine_cannot_block(self):
+        """It would hold up the thread's loop, which there is not."""
+        with pytest.raises(ApplicationError, match="message_async is async"):
+            penstock.on_message(blocking=True)(message_async)
+
+    def test_an_object_that_is_called_is_a_function_too(self):
+        """Its ``__call__`` may be a coroutine."""
+
+        class Shout:
+            async def __call__(self, message):
+                return message
+
+        service = penstock.on_message(Shout())
+
+        assert (True, "Shout") == (service.handler.is_async, service.name)
+
+
+class TestConnectionHandlers:
+    @pytest.mark.parametrize(("function", "is_async"), [(conversation, True), (conversation_in_a_thread, False)])
+    def test_it_is_called_with_the_connection(self, function, is_async):
+        """On the loop or in a thread; there is none for datagrams."""
+        service = penstock.on_connection(function)
+
+        assert ConnectionHandler(function, is_async=is_async) == service.handler
+        assert service.datagram is None
+
+    @pytest.mark.parametrize("function", [lambda: None, lambda conn, message: None])
+    def test_a_wrong_signature_is_refused(self, function):
+        """It takes one argument."""
+        with pytest.raises(ApplicationError, match="takes one argument, the connection"):
+            penstock.on_connection(function)
+
+
+class TestCallbacks:
+    @pytest.mark.parametrize(("kind", "is_async"), [(Callbacks, False), (AsyncCallbacks, True)])
+    def test_a_class_is_made_for_each_connection(self, kind, is_async):
+        """It is asynchronous when one of its callbacks is."""
+        service = callbacks(kind, name="x")
+
+        assert CallbackHandler(kind, is_async=is_async) == service.handler
+        assert service.handler is service.datagram
+
+    def test_a_callback_with_a_wrong_signature_is_refused(self):
+        """By its name, with how it is called."""
+
+        class Wrong(penstock.Handler):
+            def on_message(self, message):
+                pass
+
+        with pytest.raises(ApplicationError, match=r"Wrong.on_message is called as on_message\(self, conn, message\)"):
+            callbacks(Wrong, name="x")
+
+    def test_a_class_that_needs_arguments_is_refused(self):
+        """Nobody is there to give them."""
+
+        class Needy(penstock.Handler):
+            def __init__(self, room):
+                pass
+
+        with pytest.raises(ApplicationError, match="Needy is made without arguments"):
+            callbacks(Needy, name="x")
+
+
+class TestAsService:
+    @pytest.mark.parametrize(
+        ("target", "kind"),
+        [
+            (message_only, MessageHandler),
+            (with_connection, MessageHandler),
+            (conversation, ConnectionHandler),
+            (lambda connection: None, ConnectionHandler),
+            (Callbacks, CallbackHandler),
+            (penstock.on_connection(conversation), ConnectionHandler),
+        ],
+    )
+    def test_whatever_a_user_names(self, target, kind):
+        """A service, a class, or a function, told by its one parameter's name."""
+        assert isinstance(penstock.as_service(target).handler, kind)
+
+    def test_an_annotation_tells_as_well(self):
+        """A parameter annotated as a connection is one, whatever it is called."""
+
+        async def handler(peer: penstock.Connection):
+            pass
+
+        assert isinstance(penstock.as_service(handler).handler, ConnectionHandler)
+
+    @pytest.mark.parametrize(
+        ("target", "words"),
+        [
+            (3, "got int"),
+            ("text", "got str"),
+            (dict, "got the class dict"),
+            (Callbacks(), "expected the class Callbacks, got an instance"),
+        ],
+    )
+    def test_anything_else_is_refused(self, target, words):
+        """In words that say what it is."""
+        with pytest.raises(ApplicationError, match=words):
+            penstock.as_service(target)
+
+    def test_another_codec(self):
+        """Given as an object or in text; the service itself stays as it was."""
+        service = penstock.on_message(message_only)
+        other = penstock.as_service(service, codec="netstring")
+
+        assert ("lines", "netstring") == (service.codec.name, other.codec.name)
+        with pytest.raises(ConfigurationError, match="netstrin"):
+            service.with_codec("netstrin")
+
+
+def test_a_service_is_its_function_to_a_test():
+    """Calling it calls what it was made from."""
+    assert b"x" == penstock.on_message(message_only)(b"x")
+    assert isinstance(callbacks(Callbacks, name="x")(), Callbacks)
+
+
+def test_its_name_and_its_summary():
+    """The function's own, unless told otherwise; the first line of its documentation."""
+    service = penstock.on_message(message_only)
+    named = penstock.on_message(name="other", codec="raw")(with_connection)
+
+    assert ("message_only", "Answer one message.") == (service.name, service.summary)
+    assert ("other", "") == (named.name, named.summary)
+    assert "Keep what was said." == callbacks(Callbacks, name="x").summary
+
+
+async def test_settled_takes_what_either_kind_returns():
+    """A coroutine is awaited, anything else is passed on."""
+    assert b"x" == await settled(message_async(b"x"))
+    assert b"x" == await settled(b"x")
