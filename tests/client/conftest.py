@@ -1,0 +1,167 @@
+"""A told clock, a network that is told too, servers beside the test, and the books of what is left open."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import threading
+
+import pytest
+
+import penstock
+from penstock.client.network import Candidate
+from penstock.testing.clock import ManualClock
+from penstock.testing.thread import ServerThread
+
+PATIENCE_S = 20
+
+
+async def until(fact):
+    """Let the loop turn until the fact is true."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not fact():
+            await asyncio.sleep(0)
+
+
+async def turns(count=20):
+    """Let the loop turn, for what must not happen to have its chance."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+class ToldNetwork:
+    """Names resolve to what the test says, and addresses answer as it says, when the clock says so.
+
+    ``hosts`` maps an address to None (answers at once), an OSError (refuses), or a number of seconds on the clock after
+    which it answers; ``inf`` is a black hole.
+    """
+
+    def __init__(self, clock, hosts, resolve_s=0.0):
+        self.clock = clock
+        self.hosts = hosts
+        self.resolve_s = resolve_s
+        self.dialled = []
+        self.open = set()
+        self.far_ends = []
+
+    async def resolve(self, address, kind):
+        await self._wait(self.resolve_s)
+        return [
+            Candidate(socket.AF_INET6, kind, (host, address.port, 0, 0))
+            if ":" in host
+            else Candidate(socket.AF_INET, kind, (host, address.port))
+            for host in self.hosts
+        ]
+
+    async def dial(self, candidate, options):
+        host = candidate.sockaddr[0]
+        self.dialled.append((host, self.clock.time()))
+        answer = self.hosts[host]
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        try:
+            if isinstance(answer, OSError):
+                raise answer
+            await self._wait(answer or 0.0)
+        except BaseException:
+            near.close()
+            far.close()
+            raise
+        self.far_ends.append(far)
+        return near
+
+    async def _wait(self, seconds):
+        if seconds:
+            over = asyncio.get_running_loop().create_future()
+            if seconds != float("inf"):
+                timer = self.clock.call_at(self.clock.time() + seconds, lambda: over.done() or over.set_result(None))
+            try:
+                await over
+            finally:
+                if seconds != float("inf"):
+                    timer.cancel()
+
+    def close(self):
+        for far in self.far_ends:
+            far.close()
+
+
+@pytest.fixture
+def network(clock):
+    """Make a told network; close what it opened."""
+    made = []
+
+    def make(hosts, **options):
+        made.append(ToldNetwork(clock, hosts, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def serve():
+    """Serve in a thread until the test ends."""
+    with contextlib.ExitStack() as servers:
+
+        def start(target, bind="tcp://127.0.0.1:0", **options):
+            return servers.enter_context(ServerThread(target, bind=bind, **options))
+
+        yield start
+
+
+@pytest.fixture
+def shout(serve):
+    """A server whose reply is what was said, in capitals."""
+    return serve(penstock.on_message(codec="lines")(lambda message: message.upper()))
+
+
+def books(clock=None):
+    """Count what may leak: descriptors, tasks, threads and timers on the told clock."""
+    gc.collect()
+    return (
+        len(os.listdir("/proc/self/fd")),
+        len(asyncio.all_tasks()),
+        threading.active_count(),
+        0 if clock is None else clock.pending,
+    )
+
+
+class Peer:
+    """A listening plain socket; a connection to it is accepted by hand."""
+
+    def __init__(self, backlog=16):
+        self.sock = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.address = f"tcp://127.0.0.1:{self.sock.getsockname()[1]}"
+        self.sock.setblocking(False)
+        self.taken = []
+
+    async def accept(self):
+        sock, _ = await asyncio.get_running_loop().sock_accept(self.sock)
+        self.taken.append(sock)
+        return sock
+
+    def close(self):
+        self.sock.close()
+        for sock in self.taken:
+            sock.close()
+
+
+@pytest.fixture
+def peer():
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def tools():
+    """What tests share as functions: test directories are no packages."""
+    return type("Tools", (), {"until": staticmethod(until), "turns": staticmethod(turns), "books": staticmethod(books)})
