@@ -37,6 +37,10 @@ def _uvloop():
     return importlib.import_module("uvloop").new_event_loop()
 
 
+def _native():
+    return importlib.import_module("penstock.engines.native.engine").new_event_loop()
+
+
 @dataclass(frozen=True)
 class EngineUnderTest:
     """An engine, and the loop it runs beside."""
@@ -62,9 +66,10 @@ ALL_ENGINES = (
     EngineUnderTest("pure", "pure", "penstock.engines.pure.engine"),
     EngineUnderTest("uvloop", "pure", "uvloop", _uvloop),
     EngineUnderTest("blocking", "blocking", "penstock.engines.blocking.engine"),
-    EngineUnderTest("native", "native", "penstock.engines.native.engine"),
+    EngineUnderTest("native", "native", "penstock.engines.native.engine", _native),
+    EngineUnderTest("attached", "native", "penstock.engines.native.engine"),  # in a loop that is not its own
 )
-LOOPS = ("pure", "uvloop", "native")  # those that run coroutines
+LOOPS = ("pure", "uvloop", "native", "attached")  # those that run coroutines
 
 
 # -- forms of a handler ------------------------------------------------------------------------------------------------

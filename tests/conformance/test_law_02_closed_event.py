@@ -208,7 +208,7 @@ def test_a_server_that_ends_while_it_accepts_ends_all_it_took(serve, engine, end
 
     with serve(echo_async if is_async else echo, timeouts=Timeouts(drain_s=None)) as server:
         server.server._observers.append(Ender())
-        with server.dial() as peer, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError), server.dial() as peer:
             read_to_end(peer)
         reasons = server.reasons(1)
         server.wait(server.server.wait_stopped())

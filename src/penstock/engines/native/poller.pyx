@@ -155,8 +155,8 @@ cdef class Poller:
         cdef int count
         cdef int wait_ms
         cdef double next_at
-        cdef list waiting = self.waiting
-        if waiting or timeout_s <= 0:
+        cdef list waiting = self.waiting or None
+        if waiting is not None or timeout_s <= 0:
             wait_ms = 0
         else:
             next_at = self.wheel.next_at()
@@ -178,18 +178,18 @@ cdef class Poller:
         self.dispatching = True
         try:
             # What is deferred from now on waits for the next turn: the others are looked at in between.
-            if waiting:
+            if waiting is not None:
                 self.waiting = []
             if count:
                 self.dispatch(count, foreign)
             self.wheel.advance(self.now)
         except BaseException:
-            if waiting:
+            if waiting is not None:
                 self.waiting[:0] = waiting
             self.dispatching = False
             raise
         try:
-            if waiting:
+            if waiting is not None:
                 self.run_waiting(waiting)
         finally:
             self.dispatching = False

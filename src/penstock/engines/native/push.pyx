@@ -149,6 +149,7 @@ cdef class PushConnection(Connection):
                     return self.settle()
                 self.continuing = True
                 self.pause_reading()
+                self.clocks.idle = INFINITY  # it is the peer who waits
                 return self.defer(CONTINUE)
         return 0
 
@@ -174,6 +175,10 @@ cdef class PushConnection(Connection):
 
     cdef int settle(self) except -1:
         """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
+        if self.clocks.idle == INFINITY:
+            self.clocks.idle = self.time()
+            if self.patience.idle_s != INFINITY:
+                self.arm(self.clocks.idle + self.patience.idle_s)
         if self.ending:
             return self.finish_input()
         if self.draining:
@@ -247,7 +252,7 @@ cdef class PushConnection(Connection):
     def drain(self):
         """Handle what was received whole, then close."""
         self.draining = True
-        if self.attached:
+        if self.attached and not self.leaving():
             self.pause_reading()
             if not self.continuing and not self.write_paused and not self.handling:
                 self.process()
