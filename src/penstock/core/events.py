@@ -86,10 +86,10 @@ class Stats:
         match event.name:
             case EventName.ACCEPTED:
                 self.accepted += 1
-            case EventName.REFUSED:
-                self.refused[str(event.fields["reason"])] += 1
             case EventName.CLOSED:
                 self.closed[str(event.fields["reason"])] += 1
+            case EventName.REFUSED:
+                self.refused[str(event.fields["reason"])] += 1
             case EventName.HANDLER_FAILED:
                 self.handler_errors += 1
             case EventName.DATAGRAM:

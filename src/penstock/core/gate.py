@@ -83,6 +83,7 @@ class Gate:
         handshakes: Those of them that have not finished their handshake.
         refused: Refusals so far, by reason.
         shedding: Whether everybody is refused for want of memory.
+        waits: Whether `opens_at` could say anything but now.
         judges_datagrams: Whether `admit_datagram` could refuse anything.
     """
 
@@ -100,7 +101,7 @@ class Gate:
     def _notice(self) -> None:
         """Look at the rules once for what is asked for each accept and each datagram."""
         rules = self.rules
-        self._waits = Action.WAIT in rules.actions.values()
+        self.waits = Action.WAIT in rules.actions.values()
         self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
 
     def _make_buckets(self) -> None:
@@ -118,7 +119,7 @@ class Gate:
             An instant, which is ``now`` or earlier when they are to be taken at once; infinity until somebody leaves
             or the rules change. Reasons whose action is not to wait are no reason here: `admit` refuses for those.
         """
-        if not self._waits:
+        if not self.waits:
             return now
         rules = self.rules
         actions = rules.actions
@@ -143,7 +144,8 @@ class Gate:
     def _why_not(self, peer: Peer, now: float) -> Refusal | None:
         rules = self.rules
         host = peer.host
-        if not (rules.access.permits(host) if host else rules.access.permits_user(peer.uid, peer.gid)):
+        access = rules.access
+        if access and not (access.permits(host) if host else access.permits_user(peer.uid, peer.gid)):
             return Refusal.DENIED
         if self.shedding:
             return Refusal.MEMORY

@@ -56,7 +56,8 @@ class Acceptor:
 
     def wake(self) -> None:
         """The door may be open by now."""
-        if self._running and not self._failing:
+        # While the listener is polled, whoever is accepted next is asked about first.
+        if self._running and not self._failing and not self._polling:
             self._open()
 
     def _open(self) -> bool:
@@ -76,8 +77,9 @@ class Acceptor:
                 self._loop.remove_reader(self._listener.sock)
 
     def _accept(self) -> None:
+        gate = self._door.gate
         for _ in range(ACCEPTS_PER_TURN):
-            if not self._open():
+            if gate.waits and not self._open():
                 return
             try:
                 sock, name = self._listener.sock.accept()
