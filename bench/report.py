@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import contestants, rows, scenarios, svg
-from .stats import Results, Spread
-from .svg import number
+from .stats import Results, Spread, number
 
 Table = list[list[str]]
 C_EPOLL = ("c-epoll-raw", "c-epoll")

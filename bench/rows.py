@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .stats import Results
+from .stats import Results, number
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def judge(limit: Limit, results: Mapping[str, Results]) -> Verdict:
     found = seen.ratio(limit.contestant, limit.yardstick) if limit.yardstick else seen.values(limit.contestant)
     if found is None:
         return unmeasured("no round has both")
-    spread = f"{found.least:.3g} to {found.most:.3g}"
+    spread = f"{number(found.least)} to {number(found.most)}"
     if found.median <= limit.at_most:
         return Verdict(limit, found.median, spread, True, "met")
     return Verdict(limit, found.median, spread, False, f"missed by {100 * (found.median / limit.at_most - 1):.0f} %")

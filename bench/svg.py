@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .stats import Spread
+from .stats import Spread, number
 
 LABEL_PX, BARS_PX, VALUE_PX = 300, 480, 90
 ROW_PX, BAR_PX, TOP_PX, BOTTOM_PX = 24, 14, 64, 28
@@ -33,14 +33,6 @@ class Bar:
     label: str
     value: Spread
     ours: bool
-
-
-def number(value: float) -> str:
-    """Format to three significant digits, never in exponential form."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}"
 
 
 class _Scale:

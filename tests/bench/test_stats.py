@@ -3,7 +3,7 @@
 import pytest
 
 from bench.rows import Limit, judge
-from bench.stats import Results, Spread
+from bench.stats import Results, Spread, number
 
 
 def results(skipped=(), failed=(), **figures):
@@ -87,3 +87,12 @@ def test_a_limit_that_was_not_measured_says_why():
         "not measured: bad: wrong-byte",
         "not measured: absent: not in this run",
     ] == texts
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.1374, "0.137"), (4.329, "4.33"), (22.86, "22.9"), (229_895, "229,895"), (-43.1, "-43.1")],
+)
+def test_numbers_have_three_digits_and_no_exponent(value, text):
+    """As a person reads them."""
+    assert text == number(value)

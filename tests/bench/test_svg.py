@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench.stats import Spread
-from bench.svg import BARS_PX, Bar, bar_chart, number
+from bench.svg import BARS_PX, Bar, bar_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -42,12 +42,3 @@ def test_text_is_escaped():
 def test_a_figure_of_nothing_or_less_is_drawn(value):
     """Memory may shrink; the chart stays well-formed."""
     assert 1 == len(bars_of(bar_chart("Memory", "bytes", [Bar("a", Spread(value, value, value), False)])))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (0.1374, "0.137"), (4.329, "4.33"), (22.86, "22.9"), (229_895, "229,895"), (-43.1, "-43.1")],
-)
-def test_numbers_have_three_digits_and_no_exponent(value, text):
-    """As a person reads them."""
-    assert text == number(value)
