@@ -15,9 +15,10 @@ from ...core.deadlines import Deadline
 from ...core.states import LEAVING, State
 from ...errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
+from .driving import Host
 from .file import ConnectionFile
 from .poller import Poller
-from .transport import Host, SocketConnection
+from .transport import SocketConnection
 
 M = TypeVar("M")
 

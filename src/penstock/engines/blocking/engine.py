@@ -21,10 +21,10 @@ from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandl
 from ..door import Door
 from ..listener import Listener
 from .datagrams import DatagramThread
+from .driving import Host
 from .poller import READ, Poller
 from .serving import ServedConnection
 from .timers import Timers
-from .transport import Host
 from .workers import Workers
 
 # A thread in a handler that does not return cannot be ended from outside. Its connection has been cut; after so long it

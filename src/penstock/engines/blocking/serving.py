@@ -16,8 +16,8 @@ from ...core.states import LEAVING, State
 from ...errors import ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from .connection import BlockingConnection, DeadlinePassed
+from .driving import Host
 from .poller import Poller
-from .transport import Host
 
 M = TypeVar("M")
 

@@ -1,66 +1,30 @@
-"""A connection on a socket of its own: states, output and deadlines, with whichever thread waits doing the work.
-
-One lock guards a connection. Nobody waits while holding it: the one thread that polls (the driver) lets go of it
-meanwhile, and every other thread that waits for something on this connection waits for the driver. When the driver has
-what it wanted, one of the others takes over. So a connection needs no thread of its own to be correct, and several
-threads may send, receive and close at once.
-"""
+"""A connection on a socket of its own: its states, its input, its output. What its messages are for is elsewhere."""
 
 from __future__ import annotations
 
 import socket
-import threading
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from math import inf
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...config import Limits, Timeouts
-from ...core.deadlines import Deadline, Deadlines
+from ...core.deadlines import Deadline
 from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
-from ...core.memory import OutputBudget
 from ...core.service import Handler
 from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError, SlowPeerError
 from ...reasons import CloseReason
-from ..base import Clock, ConnectionBase, TimerHandle
 from ..wire import next_connection_id, receive_record, reset_on_close
+from .driving import DrivenSocket, Host
 from .output import RecordOutput, StreamOutput
 from .poller import READ, WRITE, Poller
-from .timers import Timers
 
 M = TypeVar("M")
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a connection needs of whoever made it: a server, or a client.
-
-    Attributes:
-        clock: Where time comes from. Its timers may be called on any thread.
-        timeouts: At first.
-        limits: Of its buffers.
-        report: Takes the events out of the queue it is given, in order, and tells them.
-        timers: The clock, when it is one that the waiting thread itself has to run: a client without a thread.
-        budget: What all peers together are owed beyond their high watermarks; guarded by ``budget_lock``.
-    """
-
-    clock: Clock
-    timeouts: Timeouts
-    limits: Limits
-    report: Callable[[deque[Event]], None]
-    timers: Timers | None = None
-    budget: OutputBudget = field(default_factory=OutputBudget)
-    budget_lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class SocketConnection(ConnectionBase[M]):
+class SocketConnection(DrivenSocket[M]):
     """The part of a connection that does not know what its messages are for.
 
     Args:
@@ -74,36 +38,22 @@ class SocketConnection(ConnectionBase[M]):
     """
 
     __slots__ = (
-        "_armed_at",
-        "_changed",
-        "_clock",
-        "_deadlines",
         "_draining",
-        "_driving",
         "_eof_sent",
         "_error",
-        "_events",
-        "_fd",
-        "_gone",
         "_handling",
         "_held",
-        "_host",
         "_inbound",
         "_input_over",
         "_leave_reason",
         "_local",
-        "_lock",
         "_news",
         "_output",
         "_owed_bytes",
         "_peer",
-        "_poller",
         "_receiving",
         "_records",
         "_senders",
-        "_sock",
-        "_state",
-        "_timer",
         "_write_paused",
         "bytes_in",
         "bytes_out",
@@ -124,28 +74,17 @@ class SocketConnection(ConnectionBase[M]):
         local: Address,
         records: bool = False,
     ) -> None:
+        super().__init__(host, sock, poller)
         self.id = next_connection_id()
         self.codec = codec
         self.state = None
         self.bytes_in = self.bytes_out = 0
         self.close_reason: CloseReason | None = None
-        self._host = host
-        self._clock = host.clock
-        self._sock = sock
-        self._fd = sock.fileno()
-        self._poller = poller
         self._peer = peer
         self._local = local
         self._records = records
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
         self._output = RecordOutput() if records else StreamOutput()
-        # Reentrant, for a signal handler or a finaliser may call in while this thread holds it.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._driving = False  # a thread polls; it does not hold the lock
-        self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
-        self._state = State.OPEN
-        self._gone = False  # the socket is closed
         self._error: OSError | None = None
         self._draining = False
         # While a callback or a message handler runs, closing waits for its return: its reply is still sent.
@@ -159,9 +98,6 @@ class SocketConnection(ConnectionBase[M]):
         self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
         self._held = False  # memory is short, and what is held here must not grow
         self._senders = 0  # threads that wait until their frame has gone out
-        self._deadlines = Deadlines(host.timeouts, host.clock.time())
-        self._timer: TimerHandle | None = None
-        self._armed_at = inf
 
     def __repr__(self) -> str:
         return f"<connection {self.id} {self._peer} {self._state.value}>"
@@ -176,53 +112,19 @@ class SocketConnection(ConnectionBase[M]):
         """The address at this end."""
         return self._local
 
-    # -- waiting -------------------------------------------------------------------------------------------------------
-
-    def _drive(self, done: Callable[[], bool]) -> None:
-        """Move bytes until ``done()``, or wait for the thread that does. The lock is held, except while waiting."""
-        while not done():
-            if self._driving:
-                self._changed.wait()
-            else:
-                self._turn()
-
-    def _turn(self) -> None:
-        """Wait once for the socket, a deadline or another thread, and do what it asks for."""
-        events = (READ if self._wants_input() else 0) | (WRITE if self._output else 0)
-        timers = self._host.timers
-        self._driving = True
-        self._lock.release()
-        try:
-            if self._events:
-                self._host.report(self._events)
-            self._poller.set(self._fd, events)
-            ready = self._poller.wait(None if timers is None else timers.timeout_s())
-            if timers is not None:
-                timers.run_due()
-        finally:
-            self._lock.acquire()
-            self._driving = False
-            self._changed.notify_all()
-        if self._state is State.CLOSED:  # meanwhile, by another thread, which left the socket to this one
-            self._dispose()
-            return
-        for _, happened in ready:
-            if happened & WRITE:
-                self._flush()
-            if happened & READ and not self._gone:
-                self._read()
-
-    def _wake(self) -> None:
-        """Have the driver look again at what is to be done."""
-        if self._driving:
-            self._poller.wake()
-
-    def _tell(self) -> None:
-        """Report what happened while the lock was held. Called without it."""
-        if self._events:
-            self._host.report(self._events)
-
     # -- input ---------------------------------------------------------------------------------------------------------
+
+    def _interest(self) -> int:
+        return (READ if self._wants_input() else 0) | (WRITE if self._output else 0)
+
+    def _act(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if events & READ and self._state is not State.CLOSED:
+            self._read()
+
+    def _pending_bytes(self) -> int:
+        return self._inbound.pending_bytes
 
     def _wants_input(self) -> bool:
         if self._state in LEAVING:
@@ -470,23 +372,12 @@ class SocketConnection(ConnectionBase[M]):
         self._end()
 
     def _end(self) -> None:
-        """The state is closed: let go of the socket, or have the thread that polls it do so."""
-        self._disarm()
+        """The state is closed."""
         self._output.clear()
         self._write_paused = False
         self._owe(0)
         self._news = True
-        if self._driving:
-            self._poller.wake()
-        else:
-            self._dispose()
-
-    def _dispose(self) -> None:
-        if not self._gone:
-            self._gone = True
-            self._poller.close()
-            self._sock.close()
-            self._changed.notify_all()
+        self._let_go()
 
     def _break_off(self, error: RemoteProtocolError) -> None:
         """The peer broke the framing: what was answered before still goes out."""
@@ -545,46 +436,9 @@ class SocketConnection(ConnectionBase[M]):
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
-    def set_timeouts(self, **timeouts: float | None) -> None:
-        """Change this connection's timeouts."""
-        with self._lock:
-            self._deadlines.timeouts = self._deadlines.timeouts.merged(**timeouts)
-            self._arm_next()
-
     def _stall_begins(self) -> None:
         self._deadlines.stalled_since = self._clock.time()
         self._arm_next()
-
-    def _arm_next(self) -> None:
-        """Have `_tick` called when the next deadline is due. A timer that comes earlier is left: it sets the next."""
-        entry = self._deadlines.next()
-        if entry is None or entry[0] >= self._armed_at or self._state is State.CLOSED:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed_at = entry[0]
-        self._timer = self._clock.call_at(entry[0], self._tick)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed_at = inf
-
-    def _tick(self) -> None:
-        """Do what is due. Called by the clock, on whatever thread it has; nobody need be waiting."""
-        with self._lock:
-            self._timer = None
-            self._armed_at = inf
-            if self._state is not State.CLOSED:
-                self._deadlines.partial_bytes = self._inbound.pending_bytes
-                which = self._deadlines.due(self._clock.time())
-                if which is None or (which is Deadline.WRITE and not self._driving and self._flush()):
-                    # Nothing, or nobody had tried to send for a while: the peer is not to blame.
-                    self._arm_next()
-                else:
-                    self._expire(which)
-        self._tell()
 
     def _expire(self, which: Deadline) -> None:
         if self._state is State.CLOSED:
