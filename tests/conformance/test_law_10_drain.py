@@ -169,3 +169,40 @@ def test_one_at_a_time_serves_all_in_turn(serve, form):
             assert number + 1 == server.server.stats.accepted
             peer.close()
         assert ["peer_closed"] * 4 == server.reasons(4)
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+@pytest.mark.parametrize("takes_connection", [False, True])
+def test_stuck_threads_do_not_keep_a_server_from_stopping(serve, engine, takes_connection):
+    """Handlers hold every thread of the pool; those that wait for one are given up a second after the deadline."""
+    clock = ManualClock()
+    entered = threading.Event()
+    release = threading.Event()
+
+    def stuck(message):
+        entered.set()
+        release.wait(20)
+
+    @penstock.on_message
+    def stuck_with_connection(conn, message):
+        stuck(message)
+
+    service = stuck_with_connection if takes_connection else penstock.on_message(stuck)
+    options = {"model": "threads", "threads": 1, "clock": clock, "timeouts": Timeouts(drain_s=8.0)}
+    with serve(service, **options) as server:
+        peers = [server.dial() for _ in range(3)]
+        for peer in peers:
+            peer.sendall(b"hello\n")
+        assert entered.wait(20)
+        server.wait_connections(3)
+        server.call(server.server.begin_drain)
+        for seconds in (8.0, 1.0, 1.0):
+            server.call(lambda seconds=seconds: clock.advance(seconds))
+            for _ in range(20):
+                server.call(lambda: None)
+        server.wait(server.server.wait_stopped())
+        release.set()
+        for peer in peers:
+            peer.close()
+
+        assert 3 == len(server.reasons(3))

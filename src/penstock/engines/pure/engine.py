@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ...address import Kind, Peer
@@ -18,11 +18,15 @@ from ..door import Door
 from ..listener import Listener
 from .acceptor import Acceptor
 from .datagrams import DatagramEndpoint
-from .pool import in_threads
+from .pool import ThreadPool, in_threads
 from .push import PushConnection
 from .records import RecordTransport
 from .stream import Host, StreamConnection
 from .tasks import TaskConnection
+
+# How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
+# or wait for a thread to call on_close in, while handlers that are stuck hold them all.
+CUT_AGAIN_S = 1.0
 
 
 class PureEngine(Engine):
@@ -51,12 +55,13 @@ class PureServer(EngineServer):
         self._clock: Clock = plan.clock or loop
         self._connections: dict[int, StreamConnection[Any]] = {}
         self._attaching: set[asyncio.Task[None]] = set()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: ThreadPool | None = None
         self._host = Host(loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget)
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._ending = False
         self._stopped = False
         self._deadline: TimerHandle | None = None
+        self._again: TimerHandle | None = None
         self._door = Door(plan.gate, self._clock.time, plan.emit)
         plan.gate.watch(self._wake_acceptors)
         self._acceptors = [
@@ -90,9 +95,7 @@ class PureServer(EngineServer):
         if not (handler.blocking or self._plan.blocking):
             return handler
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(
-                self._plan.threads, thread_name_prefix=f"penstock-{self._plan.service.name}"
-            )
+            self._pool = ThreadPool(self._plan.threads, f"penstock-{self._plan.service.name}")
         return in_threads(handler, self._pool)
 
     # -- EngineServer --------------------------------------------------------------------------------------------------
@@ -160,17 +163,21 @@ class PureServer(EngineServer):
             connection.cut(reason)
         for endpoint in self._endpoints:
             endpoint.cut()
+        if self._again is not None:
+            self._again.cancel()
+        self._again = self._clock.call_at(self._clock.time() + CUT_AGAIN_S, partial(self._cut, reason))
 
     def _check_stopped(self) -> None:
         idle = not self._connections and not self._attaching and not any(endpoint.busy for endpoint in self._endpoints)
         if not self._ending or self._stopped or not idle:
             return
         self._stopped = True
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._again):
+            if timer is not None:
+                timer.cancel()
         if self._pool is not None:
             # A handler stuck in a thread cannot be ended from outside; its connection is gone, so nobody waits for it.
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown()
         self._door.close()
         self._plan.on_stopped()
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -24,7 +26,70 @@ from .stream import StreamConnection
 M = TypeVar("M")
 
 
-def in_threads(handler: MessageHandler | CallbackHandler, pool: Executor) -> MessageHandler | CallbackHandler:
+class ThreadPool:
+    """At most ``limit`` threads, made when they are needed, for calls that may block.
+
+    They are daemons, unlike those of `concurrent.futures`: one that is stuck does not keep the process from ending.
+
+    Args:
+        limit: Most threads.
+        name: What they are called, before their number.
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._lock = threading.Lock()
+        self._count = 0
+        self._idle = threading.Semaphore(0)
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._over = False
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Have a thread call ``function``, as soon as one is free.
+
+        Raises:
+            RuntimeError: The pool was shut down, or the system gives no thread.
+        """
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._over:
+                raise RuntimeError("the pool was shut down")
+            if not self._idle.acquire(blocking=False) and self._count < self._limit:
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{self._count + 1}", daemon=True)
+                thread.start()
+                self._count += 1
+            self._jobs.put((future, function, args))
+        return future
+
+    def shutdown(self) -> None:
+        """Cancel what no thread has begun, and end the threads that are free. Waits for none."""
+        with self._lock:
+            self._over = True
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    if (job := self._jobs.get_nowait()) is not None:
+                        job[0].cancel()
+            for _ in range(self._count):
+                self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, function, args = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function(*args)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del job, future, function, args  # nothing is kept alive while the thread waits for the next one
+            self._idle.release()
+
+
+def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> MessageHandler | CallbackHandler:
     """Return an asynchronous handler that has ``handler`` called in the pool."""
     if isinstance(handler, CallbackHandler):
         factory = handler.factory
@@ -34,7 +99,7 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: Executor) -> Mes
         return CallbackHandler(lambda: _ThreadedCallbacks(_MessagesOnly(function), pool), is_async=True)
 
     async def answer(message: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(pool, function, message)
+        return await asyncio.wrap_future(pool.submit(function, message))
 
     return MessageHandler(answer, takes_connection=False, is_async=True)
 
@@ -52,7 +117,7 @@ class _MessagesOnly(Handler[M]):
 class _ThreadedCallbacks(Handler[M]):
     """Has the callbacks of one connection called in threads, with a connection that threads may use."""
 
-    def __init__(self, callbacks: Handler[M], pool: Executor) -> None:
+    def __init__(self, callbacks: Handler[M], pool: ThreadPool) -> None:
         self._callbacks = callbacks
         self._pool = pool
         self._loop = asyncio.get_running_loop()
@@ -94,7 +159,7 @@ class _ThreadedCallbacks(Handler[M]):
         self._callbacks = callbacks
 
 
-def _call_if_there_is_time(pool: Executor, callback: Callable[..., Any], *args: Any) -> None:
+def _call_if_there_is_time(pool: ThreadPool, callback: Callable[..., Any], *args: Any) -> None:
     with contextlib.suppress(RuntimeError):  # the pool was shut down with its server
         pool.submit(callback, *args)
 

@@ -1,0 +1,68 @@
+"""The threads in which handlers that may block are called."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from penstock.engines.pure.pool import ThreadPool
+
+
+def test_results_and_errors_come_back():
+    """What a call returns or raises, in the future it was given."""
+    pool = ThreadPool(2, "test")
+
+    assert [0, 1, 4, 9] == [future.result(20) for future in [pool.submit(pow, n, 2) for n in range(4)]]
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(divmod, 1, 0).result(20)
+    pool.shutdown()
+
+
+def test_there_are_never_more_threads_than_the_limit():
+    """A third call waits until one of two threads is free; threads are used again."""
+    pool = ThreadPool(2, "limited")
+    gate = threading.Barrier(3)
+    blocked = [pool.submit(gate.wait, 20) for _ in range(2)]
+    waiting = pool.submit(threading.current_thread)
+    assert not waiting.running()
+    gate.wait(20)
+    names = {waiting.result(20).name} | {pool.submit(threading.current_thread).result(20).name for _ in range(20)}
+    for future in blocked:
+        future.result(20)
+    pool.shutdown()
+
+    assert {"limited-1", "limited-2"} >= names
+
+
+def test_a_shutdown_cancels_what_has_not_begun_and_waits_for_nothing():
+    """The call that is running is left to itself; further ones are refused."""
+    pool = ThreadPool(1, "over")
+    entered, release = threading.Event(), threading.Event()
+
+    def hold():
+        entered.set()
+        return release.wait(20)
+
+    running, queued = pool.submit(hold), pool.submit(print)
+    assert entered.wait(20)
+    pool.shutdown()
+
+    assert queued.cancelled()
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(print)
+    release.set()
+    assert running.result(20)
+
+
+def test_a_stuck_thread_does_not_keep_the_process():
+    """A process ends while a call that never returns is running."""
+    program = """
+import threading
+from penstock.engines.pure.pool import ThreadPool
+entered = threading.Event()
+ThreadPool(1, "stuck").submit(lambda: (entered.set(), threading.Event().wait()))
+assert entered.wait(20)
+"""
+
+    assert 0 == subprocess.run([sys.executable, "-c", program], timeout=20).returncode
