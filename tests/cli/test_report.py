@@ -1,4 +1,4 @@
-"""Bad input and what is reported: RELIABILITY section 5, as a table. Each row is one run of the program.
+"""Bad input and what is reported, as a table. Each row is one run of the program.
 
 An answer is one to three lines on standard error that say what, where, what is allowed and what to do, and the exit
 status of its class; nothing on standard output, no traceback, nothing opened.
