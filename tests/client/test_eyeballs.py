@@ -63,9 +63,7 @@ async def test_a_dead_ipv6_path_of_real_sockets_is_left(clock, peer, tools):
         live = socket.create_server(("127.0.0.1", port))
         net = _Localhost(port)
         began_at = clock.time()
-        connecting = asyncio.create_task(
-            penstock.connect(f"tcp://localhost:{port}", clock=clock, network=net)
-        )
+        connecting = asyncio.create_task(penstock.connect(f"tcp://localhost:{port}", clock=clock, network=net))
         await tools.until(lambda: clock.pending >= 2)  # the stagger and the limit of connecting
         clock.advance(0.25)
         async with asyncio.timeout(20):

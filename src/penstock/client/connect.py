@@ -222,7 +222,10 @@ class _Attempt:
                 if target.kind is Kind.RAW:
                     return self._pinging(candidates[0], host, allowance)
                 sock = await self._first_connected(candidates)
-                return await _connection(target, self.codec, sock, host, allowance)
+                connection = await _connection(target, self.codec, sock, host, allowance)
+                if target.kind is Kind.STREAM and not target.is_unix and not self.options.nodelay:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
+                return connection
         except TimeoutError as error:
             raise connect_timed_out(target, self.timeouts, self.progress.phase) from error.__cause__
         except NoneAnsweredError as error:

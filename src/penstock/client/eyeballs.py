@@ -76,6 +76,7 @@ async def race(
     waiting = deque(candidates)
     running: dict[asyncio.Task[R], T] = {}
     failures: list[tuple[T, OSError]] = []
+    winners: list[R] = []
     try:
         while True:
             timer: TimerHandle | None = None
@@ -95,17 +96,24 @@ async def race(
             for task in [task for task in running if task.done()]:
                 candidate = running.pop(task)
                 try:
-                    return task.result()
+                    winners.append(task.result())
                 except OSError as error:
                     failures.append((candidate, error))
+            if winners:
+                break
             if not running and not waiting:
                 raise NoneAnsweredError(failures)
-    finally:
-        for task in running:
-            task.add_done_callback(lambda done: _discard_result(done, discard))
-            task.cancel()
-        if running:
-            await _settled(running)
+        await _end(running, discard)
+    except BaseException:
+        for winner in winners:
+            discard(winner)
+        winners.clear()
+        await _end(running, discard)
+        raise
+    winner, *others = winners
+    for other in others:
+        discard(other)
+    return winner
 
 
 def _settle(turn: asyncio.Future[None]) -> None:
@@ -113,18 +121,22 @@ def _settle(turn: asyncio.Future[None]) -> None:
         turn.set_result(None)
 
 
-def _discard_result(task: asyncio.Task[R], discard: Callable[[R], object]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        discard(task.result())
+async def _end(running: dict[asyncio.Task[R], T], discard: Callable[[R], object]) -> None:
+    """Cancel the attempts that are left and wait until they have ended, also when this task is cancelled meanwhile.
 
-
-async def _settled(tasks: Any) -> None:
-    """Wait until tasks that were cancelled have ended, also when this task is cancelled: they close sockets."""
+    They close their sockets; what one of them returned all the same is discarded.
+    """
+    for task in running:
+        task.cancel()
     cancelled: asyncio.CancelledError | None = None
-    while any(not task.done() for task in tasks):
+    while any(not task.done() for task in running):
         try:
-            await asyncio.wait(tasks)
+            await asyncio.wait(running)
         except asyncio.CancelledError as error:
             cancelled = error
+    for task in running:
+        if not task.cancelled() and task.exception() is None:
+            discard(task.result())
+    running.clear()
     if cancelled is not None:
         raise cancelled

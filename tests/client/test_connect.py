@@ -1,0 +1,467 @@
+"""connect: what it makes, what it says when it cannot, and that it leaves nothing behind."""
+
+import asyncio
+import errno
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+import penstock
+from penstock.client import ClientTimeouts, SocketOptions
+from penstock.errors import ConnectTimeoutError, Phase
+
+BLACK_HOLE = float("inf")
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+# -- what it makes -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_has_everything_a_conversation_needs(shout):
+    """Send, receive, request, iteration, both ends' addresses, a descriptor, EOF, the end."""
+    conn = await penstock.connect(shout.address, codec="lines")
+    async with conn:
+        await conn.send(b"one")
+        first = await conn.receive()
+        second = await conn.request(b"two")
+        local, peer, fd = conn.local, conn.peer, conn.fileno()
+        await conn.send(b"three")
+        conn.send_eof()
+        rest = [message async for message in conn]
+    closed_fd = conn.fileno()
+
+    assert [b"ONE", b"TWO", [b"THREE"]] == [first, second, rest]
+    assert str(peer) == shout.address.removeprefix("tcp://")
+    assert str(local).startswith("tcp://127.0.0.1:")
+    assert fd >= 0
+    assert -1 == closed_fd
+
+
+@pytest.mark.parametrize("scheme", ["unix:", "unix+seqpacket:", "unix+dgram:"])
+async def test_unix_sockets_of_every_kind(serve, tmp_path, scheme):
+    """The same conversation over each."""
+    server = serve(penstock.on_message(codec="lines")(bytes.upper), bind=f"{scheme}{tmp_path}/s")
+    async with await penstock.connect(server.address, codec="lines") as conn:
+        reply = await conn.request(b"hello", 20)
+
+    assert b"HELLO" == reply
+
+
+async def test_a_name_is_resolved_off_the_loop(shout, monkeypatch):
+    """While getaddrinfo(3) waits for a name server the loop goes on."""
+    import threading
+
+    asked, go = threading.Event(), threading.Event()
+    real = socket.getaddrinfo
+    threads = []
+
+    def slow(host, *args, **kwargs):
+        if kwargs.get("flags"):
+            return real(host, *args, **kwargs)
+        threads.append(threading.current_thread())
+        asked.set()
+        assert go.wait(20)
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    connecting = asyncio.create_task(penstock.connect(f"tcp://localhost:{shout.port}?family=ipv4"))
+    while not asked.is_set():
+        await asyncio.sleep(0)  # the loop turns: it is not the loop that waits
+    go.set()
+    async with await connecting as conn:
+        reply = await conn.request(b"x")
+
+    assert b"X" == reply
+    assert threading.main_thread() not in threads
+
+
+async def test_socket_options_are_set_before_connecting(peer):
+    """What the kernel says of the socket is what was asked for."""
+    options = SocketOptions(
+        local="127.0.0.2", nodelay=False, keepalive_s=30, receive_buffer_bytes=8192, send_buffer_bytes=16384
+    )
+    conn = await penstock.connect(peer.address, options=options)
+    far = await peer.accept()
+    with socket.socket(fileno=conn.fileno()) as sock:
+        found = (
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),  # the kernel doubles it: socket(7)
+        )
+        sock.detach()
+    source = far.getpeername()[0]
+    conn.abort()
+    await conn.wait_closed()
+
+    assert "127.0.0.2" == source
+    assert (0, 1, 30, 16384) == found
+
+
+# -- what it says when it cannot ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "number", "phase", "name"),
+    [
+        ("tcp://127.0.0.1:{port}", errno.ECONNREFUSED, Phase.CONNECT, "ECONNREFUSED"),
+        ("unix:///nowhere/at/all", errno.ENOENT, Phase.CONNECT, "ENOENT"),
+        ("tcp://nobody.invalid:80", socket.EAI_NONAME, Phase.RESOLVE, "EAI_NONAME"),
+        ("tcp://255.255.255.255:80", errno.ENETUNREACH, Phase.CONNECT, "ENETUNREACH"),
+    ],
+)
+async def test_a_failure_has_fields(address, number, phase, name):
+    """The errno and the phase tell apart what a program has to tell apart; try_connect says the same and raises not."""
+    address = address.format(port=free_port())
+    with pytest.raises(penstock.ConnectError) as caught:
+        await penstock.connect(address)
+    result = await penstock.try_connect(address)
+
+    assert (number, phase, address) == (caught.value.errno, caught.value.phase, caught.value.address)
+    assert (number, name, phase, None) == (result.errno, result.errno_name, result.phase, result.connection)
+    assert (result.connect_s is None) == (phase is Phase.RESOLVE)
+
+
+async def test_try_connect_gives_the_connection_and_the_times(clock, network):
+    """Resolving and connecting are timed apart."""
+    net = network({"192.0.2.1": 2.0}, resolve_s=1.0)
+    trying = asyncio.create_task(penstock.try_connect("tcp://host.example:1", clock=clock, network=net))
+    while not net.dialled:
+        await asyncio.sleep(0)
+        clock.advance(1.0 if clock.pending == 2 and clock.time() == 1000.0 else 0)
+    clock.advance(2.0)
+    result = await trying
+    result.connection.abort()
+    await result.connection.wait_closed()
+
+    assert (0, "OK", None, None) == (result.errno, result.errno_name, result.phase, result.error)
+    assert (1.0, 2.0) == (result.resolve_s, result.connect_s)
+
+
+async def test_a_reset_has_the_systems_error(peer):
+    """What the peer did is in ``reason``, what the system said in ``errno``."""
+    conn = await penstock.connect(peer.address)
+    far = await peer.accept()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    with pytest.raises(penstock.BrokenError) as caught:
+        await conn.receive(20)
+
+    assert ("reset", errno.ECONNRESET, None) == (caught.value.reason, caught.value.errno, caught.value.phase)
+
+
+@pytest.mark.parametrize("address", ["tls://127.0.0.1:1", "fd://3", "tcp://127.0.0.1:0"])
+async def test_what_cannot_be_connected_to_is_a_mistake(address):
+    """It is refused before anything is opened."""
+    with pytest.raises(penstock.ConfigurationError, match=address[:3]):
+        await penstock.connect(address)
+
+
+async def test_a_source_address_of_another_family_is_a_mistake(shout):
+    """Nothing could ever answer."""
+    with pytest.raises(penstock.ConfigurationError, match="another family"):
+        await penstock.connect(shout.address, options=SocketOptions(local="[::1]"))
+
+
+# -- time: T-93 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hosts", "resolve_s", "phase"),
+    [({"192.0.2.1": None}, BLACK_HOLE, Phase.RESOLVE), ({"192.0.2.1": BLACK_HOLE}, 3.0, Phase.CONNECT)],
+)
+@pytest.mark.parametrize("which", ["connect_s", "total_s"])
+async def test_one_deadline_covers_resolving_and_connecting(clock, network, tools, hosts, resolve_s, phase, which):
+    """T-93: the deadline passes once, whatever is being waited for, and nothing is left open."""
+    net = network(hosts, resolve_s=resolve_s)
+    before = tools.books(clock)
+    timeouts = ClientTimeouts(**{"connect_s": None, which: 10.0})
+    connecting = asyncio.create_task(
+        penstock.connect("tcp://host.example:1", clock=clock, network=net, timeouts=timeouts)
+    )
+    await tools.turns()
+    clock.advance(3.0)
+    await tools.turns()
+    clock.advance(6.999)
+    await tools.turns()
+    early = connecting.done()
+    clock.advance(0.001)
+    with pytest.raises(ConnectTimeoutError) as caught:
+        await connecting
+
+    assert not early
+    assert (phase, errno.ETIMEDOUT) == (caught.value.phase, caught.value.errno)
+    assert isinstance(caught.value, TimeoutError)
+    assert before == tools.books(clock)
+
+
+async def test_the_same_deadline_covers_the_reply(clock, network, tools):
+    """T-93: 4 s of resolving and 4 s of connecting leave 2 s of 10 for the reply; then the connection is gone."""
+    net = network({"192.0.2.1": 4.0}, resolve_s=4.0)
+    connecting = asyncio.create_task(
+        penstock.connect(
+            "tcp://host.example:1", clock=clock, network=net, timeouts=ClientTimeouts(connect_s=None, total_s=10.0)
+        )
+    )
+    await tools.turns()
+    clock.advance(4.0)
+    await tools.turns()
+    clock.advance(4.0)
+    conn = await connecting
+    waiting = asyncio.create_task(conn.request(b"anybody?"))
+    await tools.turns()
+    clock.advance(1.999)
+    await tools.turns()
+    early = waiting.done()
+    clock.advance(0.001)
+    with pytest.raises(penstock.TimedOutError) as caught:
+        await waiting
+    with pytest.raises(penstock.TimedOutError):
+        await conn.send(b"still there?")
+    await conn.wait_closed()
+
+    assert not early
+    assert (Phase.TOTAL, 10.0) == (caught.value.phase, caught.value.timeout_s)
+    assert 0 == clock.pending
+
+
+async def test_a_read_that_times_out_leaves_the_connection_as_it_was(clock, peer, tools):
+    """``read_s`` is for each message; the next one is still received."""
+    conn = await penstock.connect(peer.address, clock=clock, timeouts=ClientTimeouts(read_s=5.0))
+    far = await peer.accept()
+    receiving = asyncio.create_task(conn.receive())
+    await tools.turns()
+    clock.advance(5.0)
+    with pytest.raises(penstock.TimedOutError) as caught:
+        await receiving
+    far.sendall(b"late\n")
+    message = await conn.receive()
+    conn.abort()
+
+    assert Phase.READ == caught.value.phase
+    assert b"late" == message
+
+
+async def test_a_black_hole_raises_at_the_deadline(figure):
+    """T-93 with real sockets and the real clock: a full backlog answers no SYN. The figure is how late it was."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as hole:
+        fillers = []
+        for _ in range(8):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+            fillers.append(filler)
+        began_at = loop.time()
+        with pytest.raises(ConnectTimeoutError) as caught:
+            await penstock.connect(f"tcp://127.0.0.1:{hole.getsockname()[1]}", timeouts=ClientTimeouts(connect_s=0.2))
+        late_s = loop.time() - began_at - 0.2
+        for filler in fillers:
+            filler.close()
+
+    assert Phase.CONNECT == caught.value.phase
+    figure(f"T-93 black hole: raised {late_s * 1000:.1f} ms after the deadline of 200 ms")
+
+
+# -- cancellation: T-92 ------------------------------------------------------------------------------------------------
+
+
+async def _cancelled_after(steps, coroutine):
+    """Run a coroutine as a task and cancel it at its n-th await; return whether it got that far."""
+    task = asyncio.create_task(coroutine)
+    for _ in range(steps):
+        if task.done():
+            break
+        await asyncio.sleep(0)
+    reached = not task.done()
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return reached
+    return False
+
+
+async def test_cancelling_at_every_turn_leaves_nothing(shout, tools, figure):
+    """T-92: connect, send, receive, close, cancelled at every turn of the loop: descriptors, tasks, threads equal."""
+
+    async def everything():
+        conn = None
+        try:
+            conn = await penstock.connect(shout.address)
+            await conn.send(b"one")
+            await conn.receive()
+            await conn.request(b"two")
+            conn.close()
+            await conn.wait_closed()
+        finally:
+            if conn is not None:
+                conn.abort()
+
+    await everything()
+    shout.wait_connections(0)
+    before = tools.books()
+    steps = cancelled = 0
+    while await _cancelled_after(steps, everything()) or steps < 30:
+        steps += 1
+        cancelled += 1
+        await tools.turns(5)
+        assert steps < 100_000
+    await tools.turns()
+    await asyncio.to_thread(shout.wait_connections, 0)
+
+    # The server is in this process: its side of the last connections is closed by now too. to_thread made one thread.
+    after = tools.books()
+    assert (before[0], before[1], before[3]) == (after[0], after[1], after[3])
+    figure(f"T-92 cancelled at {cancelled} turns of the loop: descriptors, tasks and timers equal")
+
+
+@pytest.mark.parametrize("steps", range(30))
+async def test_cancelling_while_connecting_leaves_nothing(clock, network, tools, steps):
+    """T-92 on a told network: resolving, staggering, two attempts at once, each with its timers."""
+    net = network({"2001:db8::1": 1.0, "192.0.2.1": 0.5}, resolve_s=0.1)
+    before = tools.books(clock)
+    task = asyncio.create_task(penstock.connect("tcp://host.example:1", clock=clock, network=net))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+        clock.advance(0.05)
+    task.cancel()
+    try:
+        conn = await task
+    except asyncio.CancelledError:
+        pass
+    else:
+        conn.abort()
+        await conn.wait_closed()
+    net.close()
+    await tools.turns()
+
+    assert before == tools.books(clock)
+
+
+async def test_a_cancelled_receive_loses_no_message(shout):
+    """The next receive has it."""
+    async with await penstock.connect(shout.address) as conn:
+        got = []
+        for number in range(30):
+            await conn.send(b"%d" % number)
+            for steps in range(6):
+                task = asyncio.create_task(conn.receive())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                try:
+                    got.append(await task)
+                    break
+                except asyncio.CancelledError:
+                    pass
+            else:
+                got.append(await conn.receive())
+
+    assert [b"%d" % number for number in range(30)] == got
+
+
+# -- other people's servers --------------------------------------------------------------------------------------------
+
+
+def _started(*command):
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+async def _connected(address, **options):
+    """Connect once the server listens: each refusal is followed by another attempt."""
+    async with asyncio.timeout(20):
+        while True:
+            result = await penstock.try_connect(address, **options)
+            if result.connection is not None:
+                return result.connection
+            if result.errno != errno.ECONNREFUSED:
+                raise result.error
+            await asyncio.sleep(0)
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ncat", "-l", "-k", "127.0.0.1", "{port}", "-e", "/bin/cat"),
+        ("socat", "TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1", "EXEC:/bin/cat"),
+    ],
+    ids=["ncat", "socat"],
+)
+async def test_an_echo_that_is_not_ours(command):
+    """Lines there and back, and its EOF after ours."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    port = free_port()
+    server = _started(*(part.format(port=port) for part in command))
+    try:
+        async with await _connected(f"tcp://127.0.0.1:{port}", codec="lines") as conn:
+            first = await conn.request(b"hello", 20)
+            second = await conn.request("déjà vu".encode(), 20)
+            conn.send_eof()
+            rest = [message async for message in conn]
+    finally:
+        server.kill()
+        server.wait()
+
+    assert (b"hello", "déjà vu".encode(), []) == (first, second, rest)
+
+
+@pytest.mark.outside
+async def test_redis_is_spoken_to(tmp_path):
+    """Its replies come as RESP values, pipelined ones in order."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    server = _started("redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(tmp_path))
+    try:
+        conn = await _connected(f"tcp://127.0.0.1:{port}", codec="resp")
+        async with conn, penstock.Client(f"tcp://127.0.0.1:{port}", codec="resp") as client:
+            pong = await conn.request([b"PING"], 20)
+            counts = await asyncio.gather(*(client.request([b"INCR", b"n"], 20) for _ in range(100)))
+    finally:
+        server.kill()
+        server.wait()
+
+    assert b"PONG" == pong
+    assert list(range(1, 101)) == counts
+
+
+async def test_an_interpreter_ends_while_a_lookup_hangs():
+    """A name server that does not answer keeps nobody from leaving."""
+    script = """
+import asyncio, socket, threading
+import penstock
+from penstock.client import ClientTimeouts
+real = socket.getaddrinfo
+def hang(host, *args, flags=0, **kwargs):
+    if flags:
+        return real(host, *args, flags=flags, **kwargs)
+    threading.Event().wait()
+socket.getaddrinfo = hang
+async def main():
+    try:
+        await penstock.connect("tcp://host.example:1", timeouts=ClientTimeouts(connect_s=0.05))
+    except penstock.ConnectTimeoutError as error:
+        print(error.phase)
+asyncio.run(main())
+try:
+    penstock.connect_sync("tcp://host.example:1", timeouts=ClientTimeouts(connect_s=0.05))
+except penstock.ConnectTimeoutError as error:
+    print(error.phase)
+"""
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, timeout=20
+    )
+
+    assert ("resolve\nresolve\n", "") == (done.stdout, done.stderr)
