@@ -1,6 +1,6 @@
 """The compiled engine, where it can be built: everything else about the package is in pyproject.toml.
 
-PENSTOCK_DEBUG=1 builds it with assertions and counts of connections, buffers and references (`penstock.engines.native.census`).
+PENSTOCK_DEBUG=1 builds it with counts of connections, buffers and references (`penstock.engines.native.census`).
 PENSTOCK_NATIVE=0 leaves it out.
 """
 
@@ -20,7 +20,7 @@ def extensions() -> list[Extension]:
     if sys.platform != "linux" or not WANTED:
         return []
     try:
-        from Cython.Build import cythonize
+        from Cython.Build import cythonize  # noqa: PLC0415 - a build without it succeeds too
     except ImportError:
         return []
     modules = [

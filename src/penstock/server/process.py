@@ -13,6 +13,7 @@ from ..core.events import Observer
 from ..core.service import Service
 from ..errors import ExitStatus
 from .admission import raise_descriptor_limit
+from .choice import choose
 from .server import Server
 
 logger = logging.getLogger("penstock")
@@ -40,7 +41,7 @@ def run(
         ConfigurationError, BindError: As `Server.start`. Nothing was served.
     """
     raise_descriptor_limit(config.gate)
-    with asyncio.Runner(loop_factory=_loop_factory(config)) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory(service, config)) as runner:
         return runner.run(_serve(Server(service, config, observers=observers), on_ready))
 
 
@@ -91,9 +92,14 @@ def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None
     return remove
 
 
-def _loop_factory(config: ServerConfig) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return uvloop's where it is installed: the pure engine is faster on it."""
-    if config.engine != "blocking":
+def _loop_factory(service: Service[Any], config: ServerConfig) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return the native engine's for that engine; for the pure one uvloop's where it is installed: it is faster."""
+    engine = choose(service, config)[0].name
+    if engine == "native":
+        from ..engines.native.engine import new_event_loop  # noqa: PLC0415 - an engine is imported when it is chosen
+
+        return new_event_loop
+    if engine != "blocking":
         try:
             import uvloop  # noqa: PLC0415 - an extra
         except ImportError:

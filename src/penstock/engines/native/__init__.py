@@ -1,1 +1,1 @@
-"""The compiled engine: one epoll set that is the loop's selector too. Linux, CPython; design in docs/design/native-engine.md."""
+"""The compiled engine: one epoll set that is the loop's selector too. Linux, CPython; docs/design/native-engine.md."""

@@ -14,9 +14,10 @@ from typing import Any
 from ...address import Kind
 from ...core.events import Event, EventName
 from ...core.service import ConnectionHandler
-from ..base import ConnectionBase, Engine, Plan
+from ..base import Engine, Plan
 from ..listener import Listener
 from ..pure.engine import PureEngine, PureServer
+from ..pure.stream import StreamConnection
 from .connection import Host
 from .poller import AttachedPoller, NativeSelector, Poller
 from .push import PushConnection
@@ -80,7 +81,7 @@ class NativeServer(PureServer):
         handler = self._handler
         if isinstance(handler, ConnectionHandler) or handler.is_async:
             codec = self._plan.service.codec
-            task = NativeTaskConnection(self._host, handler, codec, peer, listener.address, self._poller)
+            task = NativeTaskConnection(self._host, handler, codec, peer, listener.address, poller=self._poller)
             self._announce(task, listener)
             StreamTransport(self._poller, sock, task, self._plan.limits.read_bytes).begin()
         else:
@@ -88,6 +89,6 @@ class NativeServer(PureServer):
             self._announce(connection, listener)
             connection.begin(sock.detach())
 
-    def _announce(self, connection: ConnectionBase[Any], listener: Listener) -> None:
+    def _announce(self, connection: StreamConnection[Any], listener: Listener) -> None:
         self._connections[connection.id] = connection
         self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))

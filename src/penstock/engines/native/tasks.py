@@ -27,7 +27,7 @@ class NativeTaskConnection(TaskConnection[M]):
     __slots__ = ("_poller",)
 
     def __init__(
-        self, host: Host, handler: AnyHandler, codec: Codec[M], peer: Peer, local: Address, poller: Poller
+        self, host: Host, handler: AnyHandler, codec: Codec[M], peer: Peer, local: Address, *, poller: Poller
     ) -> None:
         super().__init__(host, handler, codec, peer, local)
         self._poller = poller
