@@ -32,7 +32,7 @@ types: $(READY)  ## mypy --strict
 
 check: lint types test  ## what a change has to pass
 
-bench: $(READY)  ## measure beside the others; writes bench/results
+bench: $(READY) .venv-bench/.ready  ## measure beside the others; writes bench/results
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
 
 bench-smoke: $(READY)  ## every scenario at tiny size: that they run, not how fast
@@ -46,6 +46,11 @@ apt:  # outside clients for the tests; without them those tests say that they we
 		! { command -v ncat && command -v socat && command -v telnet; } >/dev/null 2>&1; then \
 		(apt-get update -qq && apt-get install -y -qq ncat socat telnet) >/dev/null 2>&1 || true; fi
 
+.venv-bench/.ready: bench/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q -r $<
+	@touch $@
+
 $(READY): pyproject.toml $(wildcard setup.py)
 	@test -n "$(PYTHON)" || { echo "penstock needs CPython 3.11 or newer; none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -54,5 +59,5 @@ $(READY): pyproject.toml $(wildcard setup.py)
 	@touch $@
 
 clean:  ## forget the environment and everything built
-	rm -rf $(VENV) .venvs build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venvs .venv-bench build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

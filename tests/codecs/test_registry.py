@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from penstock import Buffer
 from penstock.codecs import CodecOption, describe_codecs, parse_codec
 from penstock.errors import ConfigurationError
 
@@ -162,3 +163,68 @@ def test_every_public_name_of_the_package_exists():
     assert all(hasattr(penstock.codecs, name) for name in penstock.codecs.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Lins'"):
         penstock.codecs.Lins  # noqa: B018  # the access is the test
+
+
+OWN = """
+from penstock import Buffer, Codec, NEED_DATA
+class Bang(Codec[bytes]):
+    name = "bang"
+    def decode(self, buffer):
+        end = buffer.find(b"!")
+        if end < 0:
+            return NEED_DATA
+        message = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return message
+    def encode(self, message):
+        return message + b"!"
+made = Bang()
+class Needy(Bang):
+    def __init__(self, size):
+        self.size = size
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of the user's, that holds codecs."""
+    tmp_path.joinpath("own_codecs.py").write_text(OWN)
+    tmp_path.joinpath("broken_codecs.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("own_codecs", "broken_codecs"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("spec", ["own_codecs:Bang", "own_codecs:made"])
+def test_the_users_own_codec_is_named_by_its_module(own, spec):
+    """A class is made, an object is taken; then it works wherever a codec has a name."""
+    codec = parse_codec(spec)
+
+    assert (b"hi", b"hi!") == (codec.decode(Buffer(b"hi!there")), codec.encode(b"hi"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("own_codecs:number", "own_codecs:number is no codec: expected a Codec or a class of codecs"),
+        ("own_codecs:nothing", "own_codecs:nothing is no codec: expected a Codec or a class of codecs"),
+        ("lins:Bang", "no codec is called 'lins'; did you mean lines?, and no module either"),
+        (
+            "broken_codecs:Bang",
+            "codec broken_codecs:Bang: cannot import broken_codecs: ZeroDivisionError: division by zero",
+        ),
+        (
+            "own_codecs:Needy",
+            "codec own_codecs:Needy cannot be made without arguments: "
+            "Needy.__init__() missing 1 required positional argument: 'size'",
+        ),
+    ],
+)
+def test_what_is_no_codec_of_the_users_is_refused(own, spec, problem):
+    """In one sentence."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_codec(spec)
+
+    assert problem == caught.value.problem

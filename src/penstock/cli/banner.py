@@ -46,7 +46,7 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
         f"  codec   {server.service.codec.name}",
         f"  engine  {server.engine_name}{loop}: {server.engine_reason}",
         f"  model   {model}",
-        f"  try:    {try_line(first, server.service.codec.name)}",
+        f"  try:    {try_line(first, config.codec or server.service.codec.name)}",
         "(Press CTRL+C to quit)",
     ]
     return "\n".join(lines)

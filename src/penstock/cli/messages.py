@@ -1,13 +1,13 @@
 """Messages as people and pipes write and read them.
 
-A codec of bytes takes a line as it is. A codec of objects takes a line of JSON, and its messages are shown as JSON.
+A codec of bytes takes a line as it is, and one of text a line of UTF-8. A codec of objects takes a line of JSON, and its
+messages are shown as JSON.
 """
 
 import json
 from typing import Any, Final
 
 from ..codecs import Codec, Raw
-from ..codecs.octets import BytesCodec
 from ..errors import ConfigurationError
 
 # The most that is kept of a line whose end has not come, beside what the codec can send anyway.
@@ -23,10 +23,15 @@ def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
     """Read one message that a user wrote.
 
     Raises:
-        ConfigurationError: The codec's messages are objects and ``text`` is not JSON.
+        ConfigurationError: The codec's messages are objects and ``text`` is not JSON, or text and it is not UTF-8.
     """
-    if isinstance(codec, BytesCodec):
+    if codec.message_type is bytes:
         return text
+    if codec.message_type is str:
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{codec.name} messages are UTF-8: {error}", where) from None
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -36,8 +41,10 @@ def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
 
 def show_message(message: Any, codec: Codec[Any]) -> bytes:
     """Write one message for a user, without a newline at its end."""
-    if isinstance(message, bytes) and isinstance(codec, BytesCodec):
+    if codec.message_type is bytes and isinstance(message, bytes):
         return message
+    if codec.message_type is str and isinstance(message, str):
+        return message.encode("utf-8", "backslashreplace")
     return json.dumps(_plain(message), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 

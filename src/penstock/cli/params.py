@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,13 +52,16 @@ class CodecSpec(Text):
     """
 
     metavar: str = "CODEC"
-    allowed: str = "a codec's name, with its options as name:key=value,key=value"
+    allowed: str = "a codec's name, with its options as name:key=value,key=value; your own as module:object"
     optional: bool = True
 
     def check(self, value: object) -> None:
         """Make the codec, so that what is wrong with it shows."""
         Text.check(self, value)
         if isinstance(value, str):
+            from .target import look_in
+
+            look_in(Path.cwd())  # for module:object
             parse_codec(value)
 
 

@@ -57,14 +57,15 @@ def module_exists(name: str, directory: Path) -> bool:
     """Whether a module of that name can be found, without importing it."""
     if not all(part.isidentifier() for part in name.split(".")):
         return False
-    _look_in(directory)
+    look_in(directory)
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         return False
 
 
-def _look_in(directory: Path) -> None:
+def look_in(directory: Path) -> None:
+    """Have modules looked for in ``directory`` first."""
     if sys.path[:1] != [str(directory)]:
         sys.path.insert(0, str(directory))
         importlib.invalidate_caches()
@@ -74,7 +75,7 @@ def _import_module(name: str, directory: Path) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         hint = f"; write {name}.py for a file" if (directory / f"{name}.py").is_file() else ""
         raise ApplicationError(f"{name!r} is no module name{hint}")
-    _look_in(directory)
+    look_in(directory)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -96,7 +97,7 @@ def _import_file(source: str, directory: Path) -> ModuleType:
         hint = did_you_mean(path.name, (f"{name}.py" for name in _modules_in(path.parent)))
         raise ApplicationError(f"there is no file {source}; looked in {path.parent}{hint}")
     name = path.stem
-    _look_in(path.parent)
+    look_in(path.parent)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None

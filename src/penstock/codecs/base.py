@@ -65,10 +65,13 @@ class Codec(ABC, Generic[M]):
 
     Attributes:
         name: The word users write for it: ``--codec NAME``.
+        message_type: What people write and read its messages as, where they do: bytes stand for themselves, str is UTF-8,
+            anything else is JSON.
         max_frame_bytes: Upper bound of one frame's payload, in bytes, both ways.
     """
 
     name: ClassVar[str] = "custom"
+    message_type: ClassVar[type] = bytes
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
 
     @abstractmethod

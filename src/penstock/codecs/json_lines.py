@@ -34,6 +34,7 @@ class JsonLines(Codec[Any]):
     """
 
     name = "json-lines"
+    message_type = object
 
     def __init__(
         self,

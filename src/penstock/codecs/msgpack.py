@@ -70,6 +70,7 @@ class Msgpack(Codec[Any]):
     """
 
     name = "msgpack"
+    message_type = object
 
     def __init__(
         self,

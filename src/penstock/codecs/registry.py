@@ -8,6 +8,7 @@ In a value ``\n``, ``\r``, ``\t``, ``\0``, ``\xNN``, ``\\`` and ``\,`` stand for
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,7 @@ _OPTION: Final = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([nrt0\\,])|(.?))", re.DOTALL)
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0", b"\\": b"\\", b",": b","}
 _YES_NO: Final = {"yes": True, "no": False}
+_OWN: Final = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)", re.ASCII)  # module:object; options have an equals sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,16 @@ def describe_codecs() -> list[CodecInfo]:
 def parse_codec(spec: str) -> Codec[Any]:
     r"""Make the codec that ``spec`` names: ``lines``, ``lines:max=1KiB``, ``delimited:delimiter=\r\n\r\n``.
 
+    ``module:object`` names the user's own: a `Codec`, or a class of codecs that is made without arguments.
+
     Raises:
         ConfigurationError: No codec has that name (the nearest one is suggested), it has no such option, or a value is
-            not allowed.
+            not allowed; the user's own cannot be imported or is none.
     """
     name, colon, rest = spec.partition(":")
     codec = _CODECS.get(name)
+    if codec is None and (own := _OWN.fullmatch(spec)):
+        return _own_codec(*own.groups())
     if codec is None:
         meant = _did_you_mean(name, _CODECS)
         raise ConfigurationError(f"no codec is called {name[:40]!r}{meant} (there are {', '.join(_CODECS)})")
@@ -193,6 +199,31 @@ def parse_codec(spec: str) -> Codec[Any]:
         return codec(**arguments)
     except ConfigurationError as error:
         raise ConfigurationError(f"codec {name}: {error.problem}") from None
+
+
+def _own_codec(module: str, attribute: str) -> Codec[Any]:
+    """Import the user's codec.
+
+    Raises:
+        ConfigurationError: There is no such module, its import fails, or what it holds by that name is no codec.
+    """
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            problem = f"no codec is called {module!r}{_did_you_mean(module, _CODECS)}, and no module either"
+        else:
+            problem = f"codec {module}:{attribute}: cannot import {module}: {type(error).__name__}: {error}"
+        raise ConfigurationError(problem) from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    try:
+        made = found() if isinstance(found, type) and issubclass(found, Codec) else found
+    except TypeError as error:
+        raise ConfigurationError(f"codec {module}:{attribute} cannot be made without arguments: {error}") from error
+    if not isinstance(made, Codec):
+        raise ConfigurationError(f"{module}:{attribute} is no codec: expected a Codec or a class of codecs")
+    return made
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

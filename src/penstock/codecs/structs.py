@@ -24,6 +24,7 @@ class Struct(Codec[tuple[Any, ...]]):
     """
 
     name = "struct"
+    message_type = object
 
     def __init__(self, format: str) -> None:  # noqa: A002  # the struct module's own word for it
         if not format.startswith((">", "<", "!")):

@@ -189,7 +189,11 @@ class ServerConfig:
     codec: str | None = declare(
         None,
         "codec",
-        Text("CODEC", "a codec's name, with its options as name:key=value,key=value", optional=True),
+        Text(
+            "CODEC",
+            "a codec's name, with its options as name:key=value,key=value; your own as module:object",
+            optional=True,
+        ),
         "Service",
         "How messages are cut from the stream; `penstock services` lists the codecs",
         default_text="the service's own",

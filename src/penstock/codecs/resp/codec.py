@@ -37,6 +37,7 @@ class Resp(Codec[Any]):
     """
 
     name = "resp"
+    message_type = object
 
     def __init__(
         self,
