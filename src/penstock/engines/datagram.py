@@ -109,8 +109,8 @@ class DatagramConnection(ConnectionBase[M]):
         return self.close_reason is None
 
     def answer(self, reply: M | None) -> None:
-        """Send what the handler returned, if anything."""
-        if reply is not None:
+        """Send what the handler returned, if anything. A handler that closed may still answer, one that aborted not."""
+        if reply is not None and self.close_reason is not CloseReason.ABORTED:
             self._send(reply)
 
     def post(self, message: M) -> None:
@@ -133,11 +133,16 @@ class DatagramConnection(ConnectionBase[M]):
 
     def close(self) -> None:
         """Send no more."""
-        self.close_reason = self.close_reason or CloseReason.DONE
+        self.end(CloseReason.DONE)
 
     def abort(self) -> None:
         """Send no more."""
-        self.close_reason = self.close_reason or CloseReason.ABORTED
+        self.end(CloseReason.ABORTED)
+
+    def end(self, reason: CloseReason) -> CloseReason:
+        """Send no more, for that reason unless there was one before; return which it is."""
+        self.close_reason = reason = self.close_reason or reason
+        return reason
 
     def send_eof(self) -> None:
         """Refuse: a datagram has no end."""
@@ -162,8 +167,12 @@ def handle(handler: MessageHandler | CallbackHandler, conn: DatagramConnection[A
         conn.answer(function(conn, message) if handler.takes_connection else function(message))
         return
     callbacks = handler.factory()
-    callbacks.on_connect(conn)
-    if conn.is_open:
-        conn.answer(callbacks.on_message(conn, message))
-    conn.close()
-    callbacks.on_close(conn, CloseReason.DONE)
+    try:
+        callbacks.on_connect(conn)
+        if conn.is_open:
+            conn.answer(callbacks.on_message(conn, message))
+    except Exception:
+        conn.end(CloseReason.HANDLER_ERROR)
+        raise
+    finally:
+        callbacks.on_close(conn, conn.end(CloseReason.DONE))

@@ -11,7 +11,7 @@ from ...address import Peer
 from ...codecs.base import Codec
 from ...core.events import Event, EventName
 from ...core.gate import Gate
-from ...core.service import CallbackHandler, MessageHandler, settled
+from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
 from ..base import Clock
@@ -157,15 +157,21 @@ class DatagramEndpoint:
                 function = handler.function
                 conn.answer(await (function(conn, message) if handler.takes_connection else function(message)))
             else:
-                callbacks = handler.factory()
-                await settled(callbacks.on_connect(conn))
-                if conn.is_open:
-                    conn.answer(await settled(callbacks.on_message(conn, message)))
-                conn.close()
-                await settled(callbacks.on_close(conn, CloseReason.DONE))
+                await self._converse(handler.factory(), conn, message)
         except Exception as error:
             self._failed(conn, error)
         self._emit(Event(EventName.DATAGRAM, conn, {"listener": self._listener}))
+
+    async def _converse(self, callbacks: Handler[Any], conn: DatagramConnection[Any], message: Any) -> None:
+        try:
+            await settled(callbacks.on_connect(conn))
+            if conn.is_open:
+                conn.answer(await settled(callbacks.on_message(conn, message)))
+        except Exception:
+            conn.end(CloseReason.HANDLER_ERROR)
+            raise
+        finally:
+            await settled(callbacks.on_close(conn, conn.end(CloseReason.DONE)))
 
     def _failed(self, conn: DatagramConnection[Any], error: Exception) -> None:
         self._emit(Event(EventName.HANDLER_FAILED, conn, {"error": error}))
