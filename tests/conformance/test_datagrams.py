@@ -1,0 +1,189 @@
+"""A datagram is a conversation of one message with its sender, in every form of a handler."""
+
+import asyncio
+import socket
+
+import pytest
+
+import penstock
+from penstock.core.service import callbacks
+
+BINDS = ["udp://127.0.0.1:0", "udp://[::1]:0", "unix+dgram://{}/s"]
+
+
+@pytest.fixture(params=BINDS, ids=["udp4", "udp6", "unix"])
+def bind(request, tmp_path):
+    return request.param.format(tmp_path)
+
+
+def datagrams(server, count):
+    server.wait_until(lambda each: each.stats.datagrams >= count)
+
+
+@pytest.mark.forms(lambda form: not form.is_conversation)
+def test_each_is_answered_to_its_sender(serve, form, bind):
+    """The payload is the message, without framing; peers do not get each other's answers."""
+    with serve(lambda _conn, message: b"<" + message + b">", bind=bind) as server:
+        with server.dial() as one, server.dial() as two:
+            for payload in (b"a", b"", b"two\nlines", b"x" * 1000):
+                one.send(payload)
+                two.send(payload + b"!")
+                assert b"<" + payload + b">" == one.recv(2000)
+                assert b"<" + payload + b"!>" == two.recv(2000)
+        datagrams(server, 8)
+
+
+@pytest.mark.forms(lambda form: not form.is_conversation)
+def test_a_failure_is_reported_once_and_the_next_is_answered(serve, form, bind):
+    """Nothing is answered to the one that failed."""
+
+    def react(_conn, message):
+        if message == b"raise":
+            raise ValueError("on purpose")
+        return message
+
+    with serve(react, bind=bind, fails=1) as server, server.dial() as peer:
+        peer.send(b"raise")
+        datagrams(server, 1)
+        peer.send(b"next")
+
+        assert b"next" == peer.recv(100)
+
+
+@pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
+def test_what_a_handler_may_do(serve, form, bind):
+    """Posts leave before the reply; after close a post is refused and the reply is sent; there is no end to send."""
+    seen = {}
+
+    def react(conn, message):
+        seen.update(is_datagram=conn.is_datagram, bytes_in=conn.bytes_in, peer=str(conn.peer))
+        conn.set_timeouts(idle_s=1.0)
+        conn.post(b"posted")
+        with pytest.raises(penstock.LocalProtocolError):
+            conn.send_eof()
+        conn.close()
+        with pytest.raises(penstock.ClosedError):
+            conn.post(b"too late")
+        return b"returned"
+
+    with serve(react, bind=bind) as server, server.dial() as peer:
+        peer.send(b"hello")
+
+        assert [b"posted", b"returned"] == [peer.recv(100), peer.recv(100)]
+        assert (True, 5) == (seen["is_datagram"], seen["bytes_in"])
+        name = peer.getsockname()
+        assert (str(name[1]) if isinstance(name, tuple) else name[1:].decode()) in seen["peer"]
+
+
+@pytest.mark.forms(lambda form: form.has_conn and form.model == "loop" and not form.is_conversation)
+def test_an_abort_sends_nothing(serve, form, bind):
+    """Not even what the handler returns."""
+
+    def react(conn, message):
+        if message == b"abort":
+            conn.abort()
+        return message
+
+    with serve(react, bind=bind) as server, server.dial() as peer:
+        peer.send(b"abort")
+        peer.send(b"next")
+
+        assert b"next" == peer.recv(100)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "on_connect", "on_message"])
+@pytest.mark.parametrize("form_of_it", ["def", "async", "threads"])
+@pytest.mark.engines("pure", "uvloop", "blocking", "native")
+def test_callbacks_are_called_in_order_and_on_close_always(serve, engine, bind, where, form_of_it):
+    """on_connect, on_message, on_close with the reason, once each, whatever raises."""
+    if form_of_it == "async" and engine.label == "blocking":
+        pytest.skip("coroutines need a loop")
+    calls = []
+
+    class Callbacks(penstock.Handler):
+        def on_connect(self, conn):
+            calls.append("on_connect")
+            if where == "on_connect":
+                raise ValueError(where)
+
+        def on_message(self, conn, message):
+            calls.append(message)
+            if where == "on_message":
+                raise ValueError(where)
+            return message
+
+        def on_close(self, conn, reason):
+            calls.append(str(reason))
+
+    class AsyncCallbacks(Callbacks):
+        async def on_message(self, conn, message):
+            await asyncio.sleep(0)
+            return super().on_message(conn, message)
+
+        async def on_close(self, conn, reason):
+            await asyncio.sleep(0)
+            super().on_close(conn, reason)
+
+    service = callbacks(AsyncCallbacks if form_of_it == "async" else Callbacks, name="one")
+    model = "threads" if form_of_it == "threads" else "loop"
+    with serve(service, bind=bind, model=model, fails=int(where != "nowhere")) as server, server.dial() as peer:
+        peer.send(b"hello")
+        datagrams(server, 1)
+
+    assert {
+        "nowhere": ["on_connect", b"hello", "done"],
+        "on_connect": ["on_connect", "handler_error"],
+        "on_message": ["on_connect", b"hello", "handler_error"],
+    }[where] == calls
+
+
+@pytest.mark.forms(lambda form: form.label in ("def-message", "async-message"))
+def test_what_is_no_message_is_dropped_and_counted(serve, form, bind):
+    """Under the codec's reason; the next one is answered."""
+    with serve(lambda _conn, message: message, codec="json-lines", bind=bind) as server, server.dial() as peer:
+        for payload in (b"{]", b"", b"1 2"):
+            peer.send(payload)
+        peer.send(b'"good"')
+
+        assert b'"good"' == peer.recv(100).rstrip()
+        assert 3 == server.server.stats.datagrams_dropped.total()
+
+
+@pytest.mark.forms(lambda form: form.label in ("def-message", "async-message"))
+def test_a_peer_that_is_gone_does_not_matter(serve, form):
+    """Its port answers with an error of ICMP, which comes back as one of the server's own socket."""
+    with serve(lambda _conn, message: message, bind="udp://127.0.0.1:0") as server, server.dial() as other:
+        for _ in range(10):
+            with server.dial() as peer:
+                peer.send(b"hello")
+        other.send(b"still there?")
+
+        assert b"still there?" == other.recv(100)
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+def test_a_drain_answers_what_is_being_handled(serve, engine, bind):
+    """Then nobody is listening."""
+    leave = asyncio.Event()
+    entered = []
+
+    @penstock.on_message
+    async def slow(message):
+        entered.append(message)
+        await leave.wait()
+        return message
+
+    with serve(slow, bind=bind) as server, server.dial() as peer:
+        peer.send(b"hello")
+        while not server.call(lambda: list(entered)):
+            pass
+        server.call(server.server.begin_drain)
+        server.call(leave.set)
+
+        assert b"hello" == peer.recv(100)
+        server.wait(server.server.wait_stopped())
+        assert [] == list(server.server.addresses)
+        peer.setblocking(False)
+        with pytest.raises(OSError):
+            peer.send(b"anybody?")
+            peer.recv(100, socket.MSG_DONTWAIT)
