@@ -40,7 +40,8 @@ class Deadlines:
         idle_since: Since when nothing has moved while a message was waited for; None while a handler works.
         partial_since: When the first byte of the incomplete message at hand came.
         partial_bytes: How many bytes of it are there, as of the engine's latest look: it need not tell each read.
-        stalled_since: Since when output has been over its high watermark, or is being flushed for the close.
+        stalled_since: Since when output has been over its high watermark, or is being flushed for the close, without
+            the peer having read as much of it as lies between the watermarks.
         lingering_since: When the last byte of output went out after the close.
     """
 

@@ -111,6 +111,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         "_peer",
         "_records",
         "_send_waiters",
+        "_stalled_bytes",
         "_state",
         "_timer",
         "_transport",
@@ -152,6 +153,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._write_paused = False
         self._held = False  # memory is short, and what is held here must not grow
         self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
+        self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
         self._send_waiters: deque[asyncio.Future[None]] = deque()
         self._closed_waiters: list[asyncio.Future[CloseReason]] = []
         self._deadlines = Deadlines(host.timeouts, host.clock.time())
@@ -556,8 +558,21 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def _stall_began(self) -> None:
         now = self._clock.time()
         self._deadlines.stalled_since = now
+        self._stalled_bytes = self._taken_bytes()
         if (write_s := self._deadlines.timeouts.write_s) is not None:
             self._arm(now + write_s)
+
+    def _taken_bytes(self) -> int:
+        return self.bytes_out - self._transport.get_write_buffer_size()
+
+    def _has_progressed(self) -> bool:
+        """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed.
+
+        Less does not count: a peer that reads a byte now and then would hold its output for ever.
+        """
+        limits = self._host.limits
+        step = max(1, limits.write_high_bytes - limits.write_low_bytes)
+        return self._taken_bytes() - self._stalled_bytes >= step
 
     def _arm(self, when: float) -> None:
         """Have `_tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
@@ -588,7 +603,10 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             self._happen(Happening.LOST)
             self._transport.abort()
         elif which is Deadline.WRITE:
-            self._lose(which.value)
+            if self._has_progressed():
+                self._stall_began()
+            else:
+                self._lose(which.value)
         else:
             self._expire(which)
 
