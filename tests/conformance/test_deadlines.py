@@ -16,7 +16,7 @@ from penstock.config import Limits, Timeouts
 from penstock.core.events import EventName
 from penstock.core.service import callbacks
 from penstock.testing.clock import ManualClock
-from penstock.testing.peers import read_to_end
+from penstock.testing.peers import read_exactly, read_to_end
 
 pytestmark = pytest.mark.engines("pure", "uvloop", "native")
 
@@ -199,6 +199,28 @@ def test_a_peer_that_reads_nothing_is_cut_at_write_s(serve, form, clock, advance
         advance(server, TICK)
 
         assert ["write_timeout"] == server.reasons(1)
+
+
+@pytest.mark.parametrize("chunk_bytes", [250_000, 1000], ids=["slowly", "hardly"])
+def test_a_peer_that_reads_slowly_is_not_one_that_does_not_read(serve, form, clock, advance, tmp_path, chunk_bytes):
+    """What it reads in ``write_s`` counts when it is as much as lies between the watermarks, not when it is less."""
+    limits = Limits(write_high_bytes=65536, write_low_bytes=1024)
+    options = {"codec": "lines:max=8MiB", "limits": limits, "bind": f"unix://{tmp_path}/s"}
+    timeouts = NONE.merged(write_s=8.0)
+    with serve(lambda _conn, message: message * 3_000_000, clock=clock, timeouts=timeouts, **options) as server:
+        with server.dial() as peer:
+            peer.sendall(b"x\n")
+            server.wait_until(lambda _: server.record.of(EventName.READING_PAUSED))
+            received(server, 2)
+            for _ in range(6):
+                read_exactly(peer, chunk_bytes)
+                received(server, 2)
+                advance(server, 6.0)
+                if server.record.reasons:
+                    break
+            was_cut = bool(server.call(lambda: [conn.close_reason for conn in server.server.connections]) != [None])
+
+        assert (chunk_bytes < 10_000) is was_cut
 
 
 @pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
