@@ -67,7 +67,7 @@ class BlockingServer(EngineServer):
         self._host = Host(self._clock, plan.timeouts, plan.limits, self._report, budget=plan.budget)
         self._emit_lock = threading.RLock()  # an observer may do what causes the next event
         self._gate_lock = threading.RLock()  # for the gate tells those who watch it
-        self._lock = threading.Lock()  # of the two below
+        self._lock = threading.Lock()  # of what follows, and of accept(2)
         self._connections: dict[int, ServedConnection[Any]] = {}
         self._endpoints_left = 0
         name = f"penstock-{plan.service.name}"
@@ -122,7 +122,8 @@ class BlockingServer(EngineServer):
 
     def suspend(self) -> None:
         """Leave new connections in the backlog and datagrams with the kernel."""
-        self._accepting = False
+        with self._lock:  # an accept under way comes before
+            self._accepting = False
         for endpoint in self._endpoints:
             endpoint.set_running(False)
         self._poller.wake()
@@ -177,13 +178,13 @@ class BlockingServer(EngineServer):
                 connection.cut(CloseReason.OVERLOAD)
 
     def _cut(self, reason: CloseReason) -> None:
+        self._give_up_at = min(self._give_up_at, time.monotonic() + GIVE_UP_S)  # first: see `_accepted`
         with self._lock:
             connections = list(self._connections.values())
         for connection in connections:
             connection.cut(reason)
         for endpoint in self._endpoints:
             endpoint.cut()
-        self._give_up_at = min(self._give_up_at, time.monotonic() + GIVE_UP_S)
         self._poller.wake()
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -283,7 +284,10 @@ class BlockingServer(EngineServer):
                 self._workers.reserve()
                 if self._spare is None:
                     self._spare = Poller()
-                sock, name = listener.sock.accept()
+                with self._lock:
+                    if not self._accepting:
+                        return
+                    sock, name = listener.sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except RuntimeError:  # the system gives no further thread
