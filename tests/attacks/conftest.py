@@ -25,12 +25,13 @@ shared_serve = shared.serve
 pytest_configure = shared.pytest_configure
 
 # An engine joins when it asks the gate: docs/design/gate.md.
-GATED = ("pure", "uvloop")
+GATED = ("pure", "uvloop", "blocking")
 
 
 def pytest_generate_tests(metafunc):
     if "engine" in metafunc.fixturenames:
-        engines = [engine for engine in shared.ALL_ENGINES if engine.label in GATED]
+        only = metafunc.definition.get_closest_marker("engines")
+        engines = [each for each in shared.ALL_ENGINES if each.label in (GATED if only is None else only.args)]
         metafunc.parametrize("engine", [shared._parameter(engine, engine.label) for engine in engines])
 
 
@@ -41,11 +42,16 @@ def opened():
 
 
 @pytest.fixture
-def serve(shared_serve, opened):
-    """As in the conformance suite; the peers leave before the server drains."""
+def serve(shared_serve, opened, engine):
+    """As in the conformance suite; the peers leave before the server drains.
+
+    An engine of threads is given as many as there are peers: how long one waits for a thread is no matter of attacks.
+    """
 
     @contextlib.contextmanager
     def start(*args, **options):
+        if engine.name == "blocking":
+            options.setdefault("threads", 1024)
         with shared_serve(*args, **options) as server:
             try:
                 yield server

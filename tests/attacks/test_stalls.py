@@ -24,6 +24,7 @@ class Told:
             self.event.set()
 
 
+@pytest.mark.engines("pure", "uvloop")  # it runs on a loop
 def test_a_handler_that_holds_the_loop_is_named_with_its_stack(serve, opened, tools, engine, figure):
     """It is told who it is while it still holds it, once for each time, and is otherwise left alone."""
     told = Told()
@@ -54,7 +55,6 @@ def test_a_handler_that_holds_the_loop_is_named_with_its_stack(serve, opened, to
         assert mine[1].endswith("holds")
 
 
-@pytest.mark.engines("pure")
 def test_a_loop_that_waits_is_nobody_s_fault():
     """A thread that is in no handler has no holder: a machine without a free processor blames nobody."""
     assert [] == holders(None)

@@ -271,11 +271,6 @@ class Plan:
     budget: OutputBudget = field(default_factory=OutputBudget)
     clock: Clock | None = None
 
-    @property
-    def max_connections(self) -> int | None:
-        """The gate's limit, for an engine that does not ask the gate yet."""
-        return self.gate.rules.max_connections
-
 
 class EngineServer(ABC):
     """One engine at work on one plan. All methods return at once and are called on the thread that started it."""
