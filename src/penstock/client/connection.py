@@ -10,7 +10,7 @@ from typing import TypeVar
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.deadlines import Deadline
-from ..core.states import State
+from ..core.states import Happening, State
 from ..engines.base import Clock
 from ..engines.pure.stream import Host
 from ..engines.pure.tasks import TaskConnection
@@ -104,6 +104,11 @@ class ClientConnection(TaskConnection[M]):
         return self._state is State.OPEN
 
     @property
+    def is_gone(self) -> bool:
+        """Whether its socket is closed."""
+        return self._gone
+
+    @property
     def can_write(self) -> bool:
         """Whether `put_frames` would not go over the high watermark further than it is."""
         return self._can_send and not self._write_paused
@@ -119,6 +124,14 @@ class ClientConnection(TaskConnection[M]):
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         return not poll.poll(0)
+
+    def close_unused(self) -> None:
+        """Close at once, with EOF and not with a reset. It must be owed nothing, and have sent all it was given."""
+        if self._state is not State.CLOSED:
+            self.close_reason = self.close_reason or CloseReason.DONE
+            self._happen(Happening.LOST)
+            self._disarm()
+            self._transport.close()
 
     def put_frames(self, frames: Sequence[bytes]) -> None:
         """Hand messages that were encoded to the transport, in one write. It must be open.

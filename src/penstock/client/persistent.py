@@ -18,6 +18,7 @@ from ..errors import (
     ClosedError,
     ConfigurationError,
     ConnectionEndedError,
+    EndOfStreamError,
     PenstockError,
     Phase,
     TimedOutError,
@@ -212,8 +213,13 @@ class Client(Generic[M]):
             conn.on_change = self._schedule
             self._change(StateChange(ClientState.CONNECTED))
             self._pump()
-            return True, await self._read(conn)
+            ended = await self._read(conn)
+            if not isinstance(ended, EndOfStreamError):
+                conn.abort()  # nobody is left to say goodbye to
+            return True, ended
         except (PenstockError, OSError) as error:
+            if conn is not None:
+                conn.abort()
             self.stats.failures += not connected
             return connected, error
         finally:

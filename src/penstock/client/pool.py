@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -101,6 +101,7 @@ class Pool(Generic[M]):
         self._network = network
         self._idle: dict[ClientConnection[M], TimerHandle | None] = {}  # the one used last is the last
         self._open = 0  # lent, idle, and being made
+        self._ending: set[ClientConnection[M]] = set()  # closed by us, not gone yet
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
         self.stats = PoolStats()
@@ -179,16 +180,15 @@ class Pool(Generic[M]):
             self.stats.retried += 1
 
     async def close(self) -> None:
-        """Close the idle connections and lend no more; those that are lent are closed as they come back."""
+        """Close the idle connections, lend no more, wait until those are gone that are not lent."""
         self._closed = True
-        idle = list(self._idle)
-        for conn in idle:
+        for conn in list(self._idle):
             self._forget(conn)
-            conn.close()
+            self._let_end(conn, conn.close_unused)
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
-        for conn in idle:
+        for conn in list(self._ending):
             await conn.wait_closed()
 
     # -- lending -------------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Pool(Generic[M]):
                     self._open += 1
                     return conn
                 self.stats.stale += 1
-                conn.abort()
+                self._let_end(conn, conn.abort)
             if self._open < self._size:
                 return await self._make()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -253,7 +253,7 @@ class Pool(Generic[M]):
 
     def _discard(self, conn: ClientConnection[M]) -> None:
         self._open -= 1
-        conn.abort()
+        self._let_end(conn, conn.abort)
         self._wake_one()
 
     def _forget(self, conn: ClientConnection[M]) -> None:
@@ -264,9 +264,16 @@ class Pool(Generic[M]):
         conn.on_change = None
         self._open -= 1
 
+    def _let_end(self, conn: ClientConnection[M], end: Callable[[], None]) -> None:
+        """Close or abort a connection that will not be lent again, and remember it until it is gone."""
+        if not conn.is_gone:
+            self._ending.add(conn)
+            conn.on_change = lambda: self._ending.discard(conn) if conn.is_gone else None
+            end()
+
     def _too_old(self, conn: ClientConnection[M]) -> None:
         self._forget(conn)
-        conn.close()
+        self._let_end(conn, conn.close_unused)
         self._wake_one()
 
     def _changed(self, conn: ClientConnection[M]) -> None:
@@ -274,7 +281,7 @@ class Pool(Generic[M]):
         if not conn.is_open:
             self._forget(conn)
             self.stats.stale += 1
-            conn.close()
+            self._let_end(conn, conn.close_unused)
             self._wake_one()
 
     def _wake_one(self) -> None:
