@@ -10,7 +10,8 @@ from collections.abc import Callable
 class ManualClock:
     """A clock that stands still until it is told to move. An engine takes it in place of its own.
 
-    It must be moved on the engine's own thread: timers are called from `advance`. Times are seconds.
+    Timers are called from `advance`: it is to be moved on the engine's own thread, or on any if the engine has several.
+    Times are seconds.
     """
 
     def __init__(self, start: float = 1000.0) -> None:

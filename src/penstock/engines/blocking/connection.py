@@ -6,6 +6,7 @@ import io
 import socket
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal, Self, TypeVar, overload
 
 from ...address import Address, Peer
@@ -16,7 +17,7 @@ from ...core.states import LEAVING, State
 from ...errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from .driving import Host
-from .file import ConnectionFile
+from .file import ConnectionFile, TextPair
 from .poller import Poller
 from .transport import SocketConnection
 
@@ -149,33 +150,23 @@ class BlockingConnection(SocketConnection[M]):
                     raise TimeoutError(f"no message within {timeout_s:g} s")
                 return
             self._count_from(self._clock.time())
-            timer = None if gives_up_at is None else self._clock.call_at(gives_up_at, self._give_up)
+            given_up: list[bool] = []  # this wait's own: a timer that comes late is no other wait's
+            timer = None if gives_up_at is None else self._clock.call_at(gives_up_at, partial(self._give_up, given_up))
             self._wake()
             try:
-                self._drive(lambda: self._news)
+                self._drive(lambda: self._news or bool(given_up))
             finally:
                 self._stop_counting()
                 if timer is not None:
                     timer.cancel()
-            if gives_up_at is not None and self._clock.time() >= gives_up_at and not self._has_something():
+            if not self._news:
                 raise TimeoutError(f"no message within {timeout_s:g} s")
         finally:
             self._receiving = False
 
-    def _has_something(self) -> bool:
-        """Whether waiting brought anything but the time."""
-        return bool(
-            self._ready
-            or self._inbound.pending_bytes
-            or self._input_over
-            or self._draining
-            or self._expired is not None
-            or self._state in LEAVING
-        )
-
-    def _give_up(self) -> None:
+    def _give_up(self, given_up: list[bool]) -> None:
         with self._lock:
-            self._news = True
+            given_up.append(True)
             self._wake()
             self._changed.notify_all()
 
@@ -298,17 +289,14 @@ class BlockingConnection(SocketConnection[M]):
         if buffering == 0:
             return raw
         size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 2 else buffering
-        buffered: io.BufferedRWPair | io.BufferedReader | io.BufferedWriter
+        if "b" not in mode and reads and writes:
+            return TextPair(raw, size, encoding=encoding, errors=errors, newline=newline, line_buffering=buffering == 1)
         if reads and writes:
-            buffered = io.BufferedRWPair(raw, raw, size)
-        elif reads:
-            buffered = io.BufferedReader(raw, size)
-        else:
-            buffered = io.BufferedWriter(raw, size)
-        if "b" in mode:
-            return buffered
-        line_buffering = buffering == 1
-        return io.TextIOWrapper(buffered, encoding, errors, newline, line_buffering)  # type: ignore[type-var]  # typeshed's protocol has no BufferedRWPair
+            return io.BufferedRWPair(raw, raw, size)
+        buffered: io.BufferedReader | io.BufferedWriter = (
+            io.BufferedReader(raw, size) if reads else io.BufferedWriter(raw, size)
+        )
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline, buffering == 1)
 
     def fileno(self) -> int:
         """Return the socket's descriptor, which does not block; -1 once it is closed."""

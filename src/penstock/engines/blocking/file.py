@@ -83,3 +83,53 @@ class ConnectionFile(io.RawIOBase):
     def _require_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on closed file")
+
+
+class TextPair(io.TextIOWrapper):
+    """Text both ways. A plain `io.TextIOWrapper` forgets, with each write, the lines that it has read ahead.
+
+    Args:
+        raw: Open for reading and writing.
+        size: Of either buffer, in bytes.
+        encoding: As for `open`.
+        errors: As for `open`.
+        newline: As for `open`.
+        line_buffering: Whether each line is sent at once.
+    """
+
+    _out: io.TextIOWrapper | None = None
+
+    def __init__(
+        self,
+        raw: ConnectionFile,
+        size: int,
+        *,
+        encoding: str | None,
+        errors: str | None,
+        newline: str | None,
+        line_buffering: bool,
+    ) -> None:
+        super().__init__(io.BufferedReader(raw, size), encoding, errors, newline)
+        self._out = io.TextIOWrapper(io.BufferedWriter(raw, size), encoding, errors, newline, line_buffering)
+
+    def writable(self) -> bool:
+        """Whether it is open for writing: always."""
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Write text to the buffer."""
+        assert self._out is not None
+        return self._out.write(text)
+
+    def flush(self) -> None:
+        """Send what is in the buffer."""
+        if self._out is not None and not self._out.closed:
+            self._out.flush()
+
+    def close(self) -> None:
+        """Send what is in the buffer, and read and write no more."""
+        try:
+            if self._out is not None:
+                self._out.close()
+        finally:
+            super().close()

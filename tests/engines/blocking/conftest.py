@@ -1,0 +1,78 @@
+"""Servers on the blocking engine that leave no thread and no descriptor behind, and connections without a server."""
+
+import contextlib
+import gc
+import os
+import socket
+import threading
+
+import pytest
+
+from penstock.address import parse_address
+from penstock.codecs.registry import parse_codec
+from penstock.config import Limits, Timeouts
+from penstock.engines.blocking.connection import BlockingConnection
+from penstock.engines.blocking.driving import Host
+from penstock.engines.blocking.poller import Poller
+from penstock.engines.blocking.timers import Timers
+from penstock.engines.listener import peer_of
+from penstock.testing.thread import PATIENCE_S, ServerThread
+
+
+def threads_of_servers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("penstock-")]
+
+
+@pytest.fixture(autouse=True)
+def no_leaks():
+    """Each test ends with the threads and descriptors it began with."""
+    gc.collect()
+    descriptors = len(os.listdir("/dev/fd"))
+    before = set(threads_of_servers())
+    yield
+    for thread in set(threads_of_servers()) - before:
+        thread.join(PATIENCE_S)
+
+        assert not thread.is_alive(), thread.name
+    gc.collect()
+
+    assert descriptors == len(os.listdir("/dev/fd"))
+
+
+@pytest.fixture
+def serve():
+    """Serve on the blocking engine, from ``with`` to the end of its block."""
+
+    def start(target, **options):
+        options.setdefault("timeouts", Timeouts(drain_s=10.0))
+        return ServerThread(target, engine="blocking", **options)
+
+    return start
+
+
+@pytest.fixture
+def pair():
+    """A connection without a server, and the plain socket at its other end; both are closed when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def make(codec="lines", *, limits=None, timeouts=None, kind=socket.SOCK_STREAM):
+            near, far = socket.socketpair(socket.AF_UNIX, kind)
+            far.settimeout(PATIENCE_S)
+            near.setblocking(False)
+            poller = Poller()
+            timers = Timers(poller.wake)
+            host = Host(timers, timeouts or Timeouts(), limits or Limits(), lambda events: events.clear(), timers)
+            conn = BlockingConnection(
+                host,
+                near,
+                poller,
+                parse_codec(codec),
+                peer=peer_of(near, ""),
+                local=parse_address("unix:@pair"),
+                records=kind == socket.SOCK_SEQPACKET,
+            )
+            stack.callback(conn.abort)
+            stack.callback(far.close)
+            return conn, far
+
+        yield make
