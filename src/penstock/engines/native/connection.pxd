@@ -51,6 +51,7 @@ cdef class Connection(Transport):
     cdef object timer  # of a clock that is not the poller's
     cdef double armed_at
     cdef Py_ssize_t owed_bytes  # while output is over the high watermark, as the budget has it too
+    cdef long long stalled_bytes  # what the kernel had taken when the peer's patience for reading began to count
     cdef object leave_reason
     cdef flag condition  # its State
     cdef flag attached
@@ -104,6 +105,7 @@ cdef class Connection(Transport):
     cdef int expire(self, int which) except -1
     cdef int release_to_host(self) except -1
     cdef int stall_began(self) except -1
+    cdef bint has_progressed(self) noexcept
     cdef int arm(self, double when) except -1
     cdef int arm_earliest(self) except -1
     cdef int disarm(self) except -1

@@ -186,6 +186,7 @@ cdef class Connection(Transport):
         return 0
 
     cdef int timed_out(self, object which) except -1:
+        """Return 1 when the connection will leave by itself; else it is closed right after this."""
         return 0
 
     cdef int ended(self) except -1:
@@ -595,9 +596,14 @@ cdef class Connection(Transport):
 
     cdef int stall_began(self) except -1:
         self.clocks.stalled = self.time()
+        self.stalled_bytes = self.bytes_out - self.owed()
         if self.patience.write_s != INFINITY:
             self.arm(self.clocks.stalled + self.patience.write_s)
         return 0
+
+    cdef bint has_progressed(self) noexcept:
+        """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed."""
+        return self.bytes_out - self.owed() - self.stalled_bytes >= max(1, self.host.write_high - self.host.write_low)
 
     cdef int arm(self, double when) except -1:
         """Have `tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
@@ -652,11 +658,12 @@ cdef class Connection(Transport):
             self.happen(HAPPENED_LOST)
             return self.break_down(None)
         if which == WRITE:
-            return self.lose(DEADLINES[which].value)
+            return self.stall_began() if self.has_progressed() else self.lose(DEADLINES[which].value)
         return self.expire(which)
 
     cdef int expire(self, int which) except -1:
         reason = DEADLINES[which].value
         self.close_reason = reason
-        self.timed_out(DEADLINES[which])
-        return self.leave(reason)
+        if not self.timed_out(DEADLINES[which]):
+            self.leave(reason)
+        return 0

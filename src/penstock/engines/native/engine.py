@@ -1,7 +1,7 @@
 """The native engine: connections served in compiled code, the rest of a server as the pure engine has it.
 
-Streams are read, written and watched by the poller. ``def`` handlers are called from there; coroutines run in the pure
-engine's tasks, on a compiled transport. Records and datagrams go through the loop.
+Streams are read, written and watched by the poller; handlers are called, and their tasks resumed, from there. Records and
+datagrams go through the loop, as in the pure engine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 from ...address import Kind
 from ...core.events import Event, EventName
@@ -17,12 +16,10 @@ from ...core.service import ConnectionHandler
 from ..base import Engine, Plan
 from ..listener import Listener
 from ..pure.engine import PureEngine, PureServer
-from ..pure.stream import StreamConnection
 from .connection import Host
+from .conversation import ConversationConnection
 from .poller import AttachedPoller, NativeSelector, Poller
 from .push import PushConnection
-from .stream_transport import StreamTransport
-from .tasks import NativeTaskConnection
 
 
 class NativeEngine(Engine):
@@ -79,16 +76,11 @@ class NativeServer(PureServer):
         if peer is None:
             return
         handler = self._handler
+        connection: PushConnection | ConversationConnection
         if isinstance(handler, ConnectionHandler) or handler.is_async:
-            codec = self._plan.service.codec
-            task = NativeTaskConnection(self._host, handler, codec, peer, listener.address, poller=self._poller)
-            self._announce(task, listener)
-            StreamTransport(self._poller, sock, task, self._plan.limits.read_bytes).begin()
+            connection = ConversationConnection(self._native, peer, listener.address, handler)
         else:
             connection = PushConnection(self._native, peer, listener.address, handler)
-            self._announce(connection, listener)
-            connection.begin(sock.detach())
-
-    def _announce(self, connection: StreamConnection[Any], listener: Listener) -> None:
         self._connections[connection.id] = connection
         self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
+        connection.begin(sock.detach())

@@ -11,12 +11,6 @@ from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 
 from .poller cimport Poller
 
-cdef enum:
-    PENDING
-    DONE
-    FAILED
-    CANCELLED
-
 
 cdef class Waiter:
     """As much of an `asyncio.Future` as a task that awaits it, and the connection that wakes it, ask for.
@@ -25,15 +19,6 @@ cdef class Waiter:
         poller: Says whether a task may be resumed on the spot.
         loop: The task's.
     """
-
-    cdef public bint _asyncio_future_blocking
-    cdef Poller poller
-    cdef object loop
-    cdef object callback
-    cdef object context
-    cdef object error
-    cdef int state
-    cdef bint yielded
 
     def __init__(self, Poller poller, loop):
         self.poller = poller

@@ -21,7 +21,6 @@ from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
 from ..base import ConnectionBase
-from .stream import StreamConnection
 
 M = TypeVar("M")
 
@@ -225,8 +224,8 @@ class ThreadSafeConnection(ConnectionBase[M]):
 
     def post(self, message: M) -> None:
         """Queue one message; never wait. Wrong messages are refused here, in the caller's thread."""
-        refusal = self._conn.refusal() if isinstance(self._conn, StreamConnection) else None
-        if refusal is not None:
+        ask = getattr(self._conn, "refusal", None)  # which a datagram has not
+        if ask is not None and (refusal := ask()) is not None:
             raise refusal
         if self._over:
             raise ClosedError(self._over)

@@ -227,7 +227,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             raise LocalProtocolError("another task is already receiving from this connection")
         now = self._clock.time()
         self._count_from(now)
-        waiter = self._waiter = self._new_waiter()
+        waiter = self._waiter = self._host.loop.create_future()
         timer = None
         if timeout_s is not None:
             timer = self._clock.call_at(now + timeout_s, lambda: _fail(waiter, timeout_s))
@@ -242,9 +242,6 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._partial_start, deadlines.partial_since = deadlines.partial_since, None
             if timer is not None:
                 timer.cancel()
-
-    def _new_waiter(self) -> asyncio.Future[None]:
-        return self._host.loop.create_future()
 
     def _count_from(self, now: float) -> None:
         """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
