@@ -1,0 +1,137 @@
+"""The door: what accept(2) says, and what peers are told when no descriptor is left."""
+
+import errno
+import os
+import socket
+
+import pytest
+
+from penstock.address import parse_address
+from penstock.config import Action
+from penstock.core.events import EventName
+from penstock.core.gate import Gate, Rules
+from penstock.engines.door import Door, turn_away
+from penstock.engines.listener import Listener
+from penstock.reasons import Refusal
+
+
+class Setting:
+    """A door at a listener of its own, at a time that is told."""
+
+    def __init__(self, rules=None):
+        self.now = 100.0
+        self.events = []
+        self.door = Door(Gate(rules), lambda: self.now, self.events.append)
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.sock.setblocking(False)
+        address = parse_address(f"tcp://127.0.0.1:{self.sock.getsockname()[1]}")
+        self.listener = Listener(self.sock, address, address, 16)
+
+    def peer(self):
+        return socket.create_connection(self.sock.getsockname(), timeout=20)
+
+    def admit(self):
+        sock, name = self.sock.accept()
+        return sock, self.door.admit(sock, name, self.listener)
+
+    def close(self):
+        self.door.close()
+        self.sock.close()
+
+
+@pytest.fixture
+def setting():
+    made = []
+
+    def make(rules=None):
+        made.append(Setting(rules))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_trouble_is_told_once_and_once_more_when_it_is_over(setting, number):
+    """A hundred failures are an episode: its beginning is marked, its end has their number and how long it took."""
+    it = setting()
+    for _ in range(100):
+        it.door.failed(OSError(number, "no"), it.listener)
+        it.now += 0.1
+    with it.peer():
+        it.now += 1.0
+        sock, peer = it.admit()
+        sock.close()
+    names = [event.name for event in it.events]
+    firsts = [event.fields["first"] for event in it.events if event.name is EventName.ACCEPT_FAILED]
+
+    assert peer is not None
+    assert [True] + [False] * 99 == firsts
+    assert EventName.ACCEPT_RECOVERED is names[-1]
+    assert 100 == it.events[-1].fields["failures"]
+    assert pytest.approx(9.9) == it.events[-1].fields["duration_s"]
+
+
+def test_who_waits_when_no_descriptor_is_left_is_told_with_the_spare_one(setting):
+    """And the spare one is there again afterwards."""
+    it = setting()
+    before = len(os.listdir("/proc/self/fd"))
+    with it.peer() as first, it.peer() as second:
+        it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+
+        for sock in (first, second):
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
+    assert {Refusal.DESCRIPTORS: 2} == it.door.gate.refused
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+def test_with_wait_those_without_a_descriptor_stay_in_the_backlog(setting):
+    """They are served when there is one again."""
+    it = setting(Rules(actions={Refusal.DESCRIPTORS: Action.WAIT}))
+    with it.peer():
+        it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+        sock, peer = it.admit()
+        sock.close()
+
+    assert peer is not None
+    assert 0 == it.door.gate.refused.total()
+
+
+def test_other_trouble_costs_nobody_a_connection(setting):
+    """Without memory for a socket, resetting those that wait would need one as well."""
+    it = setting()
+    with it.peer():
+        it.door.failed(OSError(errno.ENOBUFS, "no"), it.listener)
+        sock, peer = it.admit()
+        sock.close()
+
+    assert peer is not None
+
+
+@pytest.mark.parametrize("early", [b"", b"GET / HTTP/1.1\r\n\r\n"])
+def test_a_refusal_s_text_arrives_although_the_peer_spoke_first(setting, early):
+    """Input that nobody reads would turn the close into a reset, which overtakes the text."""
+    it = setting()
+    with it.peer() as sock:
+        sock.sendall(early)
+        accepted, _ = it.sock.accept()
+        accepted.setblocking(False)
+        turn_away(accepted, Action.CLOSE, b"no room\n")
+
+        assert b"no room\n" == sock.recv(100)
+        assert b"" == sock.recv(100)
+
+
+def test_turning_away_never_raises_and_always_closes(setting):
+    """The peer may be gone, in any way."""
+    it = setting()
+    for action in (Action.RESET, Action.CLOSE):
+        sock = it.peer()
+        accepted, _ = it.sock.accept()
+        accepted.setblocking(False)
+        sock.close()
+        turn_away(accepted, action, b"bye\n")
+
+        assert -1 == accepted.fileno()

@@ -1,0 +1,109 @@
+"""From options to rules: what the machine allows, what files say."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.address.networks import AccessList
+from penstock.config import Action, GateConfig, ServerConfig
+from penstock.errors import ConfigurationError
+from penstock.reasons import Refusal
+from penstock.server.admission import AccessFiles, affordable, descriptors_for, rules_of
+
+
+def rules(descriptors=None, **options):
+    gate = GateConfig(**{name: value for name, value in options.items() if name not in ("model", "once")})
+    rest = {name: value for name, value in options.items() if name in ("model", "once")}
+    return rules_of(ServerConfig(gate=gate, **rest), AccessList(), descriptors)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "limit", "per_peer"),
+    [(None, 10_000, 2_500), (1_000_000, 10_000, 2_500), (1024, 864, 216), (64, 43, 10), (4, 2, 1), (1, 1, 1)],
+)
+def test_the_default_is_ten_thousand_or_what_the_descriptors_allow(descriptors, limit, per_peer):
+    """Nine tenths of what is left after a reserve; a quarter of it for one address, but not on this machine."""
+    found = rules(descriptors)
+
+    assert (limit, per_peer, False) == (found.max_connections, found.max_per_peer, found.loopback_counts)
+
+
+@given(st.integers(1, 10_000_000))
+def test_what_is_asked_for_is_enough(connections):
+    """The two formulas are each other's inverse, where there are descriptors enough for the whole reserve."""
+    wanted = descriptors_for(connections)
+
+    assert connections <= affordable(max(wanted, 256))
+
+
+def test_a_limit_that_is_too_high_is_lowered_and_both_numbers_are_said(caplog):
+    """Valkey's way; found out at the start, not under load."""
+    with caplog.at_level(logging.WARNING, logger="penstock"):
+        found = rules(1024, max_connections=5000)
+
+    assert 864 == found.max_connections
+    assert [
+        "max_connections is lowered from 5000 to 864: the process may have 1024 descriptors open; "
+        "raise that with ulimit -n 5620, or LimitNOFILE= of its systemd unit"
+    ] == [record.getMessage() for record in caplog.records]
+
+
+def test_no_limit_has_to_be_typed():
+    """And is one then."""
+    found = rules(64, max_connections=None, max_per_peer=None)
+
+    assert (None, None) == (found.max_connections, found.max_per_peer)
+
+
+def test_a_number_for_each_peer_holds_for_peers_on_this_machine_too():
+    """Whoever says it means everybody."""
+    assert rules(max_per_peer=15).loopback_counts
+
+
+@pytest.mark.parametrize("options", [{"model": "one-at-a-time"}, {"once": True}])
+def test_one_at_a_time_is_a_limit_of_one_that_waits(options):
+    """Others wait in the backlog, whatever is said about the refused."""
+    found = rules(on_refusal=("close",), **options)
+
+    assert (1, Action.WAIT) == (found.max_connections, found.action(Refusal.LIMIT))
+    assert Action.CLOSE is found.action(Refusal.DENIED)
+
+
+def test_files_of_networks_have_remarks_and_empty_lines(tmp_path):
+    """One entry per line, and it matters in which list the file is."""
+    path = tmp_path / "deny.txt"
+    path.write_text("\ufeff# who annoyed us\n\n192.0.2.0/24   # that network\n  uid:7\r\n", encoding="utf-8")
+    access = AccessFiles(["192.0.2.9"], [f"@{path}"]).load()
+
+    assert [False, True, False] == [access.permits(host) for host in ("192.0.2.1", "192.0.2.9", "198.51.100.1")]
+    assert not access.permits_user(7, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("10.0.0.0/8\nnonsense\n", r"deny\.txt:2: 'nonsense' is not a network"),
+        (None, r"deny\.txt: cannot be read: No such file or directory"),
+        ("10.0.0.1/8", r"deny\.txt:1: '10\.0\.0\.1/8' has bits beyond its prefix: write 10\.0\.0\.0/8"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path, content, problem):
+    """Before anything is opened."""
+    path = tmp_path / "deny.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=problem):
+        AccessFiles([], [f"@{path}"]).load()
+
+
+def test_a_file_s_signature_changes_with_it(tmp_path):
+    """Also when it goes and comes."""
+    path = tmp_path / "deny.txt"
+    files = AccessFiles([f"@{path}", "10.0.0.0/8"], [])
+    before = files.signature()
+    path.write_text("10.0.0.0/8\n")
+
+    assert [None] == before
+    assert before != files.signature()
