@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -291,7 +292,7 @@ class BlockingServer(EngineServer):
             except (BlockingIOError, InterruptedError):
                 return
             except RuntimeError:  # the system gives no further thread
-                self._failed(BlockingIOError("can't start new thread"), backlog)
+                self._failed(OSError(errno.EAGAIN, "no further thread"), backlog)
                 return
             except OSError as error:
                 if error.errno in GONE_ALREADY:

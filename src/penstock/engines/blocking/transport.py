@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.deadlines import Deadline
-from ...core.endings import reason_of, why_not
+from ...core.endings import reason_of
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
 from ...core.service import Handler
 from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
-from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError, SlowPeerError
+from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..wire import next_connection_id, receive_record, reset_on_close
-from .driving import DrivenSocket, Host
-from .output import RecordOutput, StreamOutput
+from .driving import Host
 from .poller import READ, WRITE, Poller
+from .sending import SendingSocket
 
 M = TypeVar("M")
 
 
-class SocketConnection(DrivenSocket[M]):
+class SocketConnection(SendingSocket[M]):
     """The part of a connection that does not know what its messages are for.
 
     Args:
@@ -39,26 +38,15 @@ class SocketConnection(DrivenSocket[M]):
 
     __slots__ = (
         "_draining",
-        "_eof_sent",
-        "_error",
         "_handling",
         "_held",
         "_inbound",
         "_input_over",
-        "_leave_reason",
         "_local",
         "_news",
-        "_output",
-        "_owed_bytes",
         "_peer",
         "_receiving",
-        "_records",
-        "_senders",
-        "_write_paused",
         "bytes_in",
-        "bytes_out",
-        "close_reason",
-        "codec",
         "id",
         "state",
     )
@@ -74,30 +62,20 @@ class SocketConnection(DrivenSocket[M]):
         local: Address,
         records: bool = False,
     ) -> None:
-        super().__init__(host, sock, poller)
+        super().__init__(host, sock, poller, codec, records=records)
         self.id = next_connection_id()
-        self.codec = codec
         self.state = None
-        self.bytes_in = self.bytes_out = 0
-        self.close_reason: CloseReason | None = None
+        self.bytes_in = 0
         self._peer = peer
         self._local = local
-        self._records = records
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
-        self._output = RecordOutput() if records else StreamOutput()
-        self._error: OSError | None = None
         self._draining = False
         # While a callback or a message handler runs, closing waits for its return: its reply is still sent.
         self._handling = False
-        self._leave_reason: CloseReason | None = None
         self._input_over = False  # the peer's EOF came
-        self._eof_sent = False
         self._receiving = False  # a thread waits for messages
         self._news = False  # something came that it wants to know
-        self._write_paused = False
-        self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
         self._held = False  # memory is short, and what is held here must not grow
-        self._senders = 0  # threads that wait until their frame has gone out
 
     def __repr__(self) -> str:
         return f"<connection {self.id} {self._peer} {self._state.value}>"
@@ -159,124 +137,7 @@ class SocketConnection(DrivenSocket[M]):
             self._input_over = True
             self._news = True
 
-    # -- output --------------------------------------------------------------------------------------------------------
-
-    def post(self, message: M) -> None:
-        """Queue one message; never wait. Safe from every thread."""
-        with self._lock:
-            self._require_sendable()
-            self._put(self._encode(message))
-        self._tell()
-
-    def _require_sendable(self) -> None:
-        if self._state not in SENDABLE or self._leave_reason is not None:
-            raise self._why_not()
-
-    def _encode(self, message: M) -> bytes:
-        return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
-
-    def _put(self, data: bytes) -> None:
-        """Send one frame, or several; the driver sends what the kernel does not take now.
-
-        Raises:
-            SlowPeerError: The peer is owed too much. The connection is gone.
-            BrokenError: As the kernel says now.
-        """
-        output = self._output
-        limits = self._host.limits
-        if self._write_paused:
-            limit = limits.write_high_bytes if self._host.budget.exceeded else limits.write_max_bytes
-            if len(output) + len(data) > limit:
-                self._lose(CloseReason.SLOW_CONSUMER)
-                raise SlowPeerError(CloseReason.SLOW_CONSUMER)
-        try:
-            sent = output.push(self._sock, data)
-        except OSError as error:
-            self._lost(error)
-            raise self._why_not() from error
-        self._count_sent(sent)
-        if output:
-            if len(output) > limits.write_high_bytes:
-                self._pause()
-            if self._write_paused:
-                self._owe(len(output))
-            self._wake()
-
-    def _pause(self) -> None:
-        """Read no further until the peer has read what it is owed."""
-        if not self._write_paused:
-            self._write_paused = True
-            self._events.append(Event(EventName.READING_PAUSED, self))
-            self._stall_begins()
-
-    def _owe(self, size: int) -> None:
-        with self._host.budget_lock:
-            self._host.budget.used_bytes += size - self._owed_bytes
-        self._owed_bytes = size
-
-    def _send(self, data: bytes) -> None:
-        """Send one frame or several; return when the kernel has taken all of it.
-
-        Raises:
-            SlowPeerError, BrokenError: The connection ended before.
-        """
-        self._put(data)
-        if not self._output:
-            return
-        mark = self.bytes_out + len(self._output)
-        self._senders += 1
-        self._pause()  # a thread that waits here is held up, however little it waits for
-        try:
-            self._drive(lambda: self.bytes_out >= mark or self._state is State.CLOSED)
-        finally:
-            self._senders -= 1
-        if self.bytes_out < mark:
-            raise self._why_not()
-
-    def _wait_for_room(self) -> None:
-        """Wait until output is no longer over its high watermark, or the connection is leaving."""
-        self._drive(lambda: not self._write_paused or self._state in LEAVING)
-
-    def _count_sent(self, sent: int) -> None:
-        if sent:
-            self.bytes_out += sent
-            if self._deadlines.idle_since is not None:
-                self._deadlines.idle_since = self._clock.time()
-
-    def _flush(self) -> bool:
-        """Send what the kernel takes now; return whether it took anything."""
-        try:
-            sent = self._output.flush(self._sock)
-        except OSError as error:
-            self._lost(error)
-            return False
-        if sent:
-            self._count_sent(sent)
-            self._output_sank()
-        return sent > 0
-
-    def _output_sank(self) -> None:
-        """The peer reads: go on with what waited for that."""
-        owed = len(self._output)
-        leaving = self._state in LEAVING
-        # Who waits in `send` waits for the last byte; otherwise the low watermark is enough.
-        enough = 0 if leaving or self._senders else self._host.limits.write_low_bytes
-        if owed <= enough:
-            self._deadlines.stalled_since = None
-        elif self._deadlines.stalled_since is not None:
-            self._deadlines.stalled_since = self._clock.time()
-        paused = self._write_paused and owed > enough
-        if self._owed_bytes:
-            self._owe(owed if paused else 0)
-        if leaving:
-            if not owed:
-                self._flushed()
-            return
-        if self._write_paused and not paused:
-            self._write_paused = False
-            self._events.append(Event(EventName.READING_RESUMED, self))
-        if not owed and self._state in (State.LOCAL_EOF, State.BOTH_EOF):
-            self._send_fin()
+    # -- ending our direction ------------------------------------------------------------------------------------------
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
@@ -285,18 +146,6 @@ class SocketConnection(DrivenSocket[M]):
                 self._happen(Happening.SEND_EOF)
                 if not self._output:
                     self._send_fin()
-
-    def _send_fin(self) -> None:
-        if not self._eof_sent:
-            self._eof_sent = True
-            with suppress(OSError):  # ENOTCONN: the peer was faster; reading finds out
-                self._sock.shutdown(socket.SHUT_WR)
-
-    def _why_not(self) -> Exception:
-        """Return the error for whoever uses a connection that is no longer there."""
-        error = why_not(self._state, self.close_reason, leaving=self._leave_reason is not None)
-        error.__cause__ = self._error
-        return error
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -435,10 +284,6 @@ class SocketConnection(DrivenSocket[M]):
         self._tell()
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
-
-    def _stall_begins(self) -> None:
-        self._deadlines.stalled_since = self._clock.time()
-        self._arm_next()
 
     def _expire(self, which: Deadline) -> None:
         if self._state is State.CLOSED:
