@@ -106,6 +106,10 @@ class Delivery(Generic[M]):
             if entry.reply is None:
                 outbox.pop()
                 entry.stage = Stage.OVER
+            elif entry.reply.done():  # cancelled in this very turn of the loop
+                outbox.pop()
+                self._over(entry)
+                continue
             elif len(matcher) < self._in_flight_max:
                 outbox.pop()
                 entry.stage = Stage.IN_FLIGHT

@@ -217,9 +217,11 @@ class Client(Generic[M]):
             if not isinstance(ended, EndOfStreamError):
                 conn.abort()  # nobody is left to say goodbye to
             return True, ended
-        except (PenstockError, OSError) as error:
+        except Exception as error:
             if conn is not None:
                 conn.abort()
+            if not isinstance(error, PenstockError | OSError):
+                raise
             self.stats.failures += not connected
             return connected, error
         finally:
