@@ -45,8 +45,9 @@ def test_the_banner_says_where_what_how_and_what_to_try(serve):
     assert "  codec   lines" == lines[2]
     assert re.fullmatch(r"  engine  (pure on (uvloop|asyncio, uvloop not being installed)|native): .+", lines[3])
     assert "  model   loop" == lines[4]
-    assert f"  try:    penstock connect {served.addresses[0]} --codec lines" == lines[5]
-    assert "(Press CTRL+C to quit)" == lines[6]
+    assert re.fullmatch(r"  gate    at most \d+ connections, \d+ from one address elsewhere", lines[5])
+    assert f"  try:    penstock connect {served.addresses[0]} --codec lines" == lines[6]
+    assert "(Press CTRL+C to quit)" == lines[7]
     assert b"HELLO\n" == exchange(address, b"hello\n")
 
 
@@ -142,6 +143,14 @@ def test_protection_that_is_turned_off_in_public_is_warned_about(serve):
     assert ["timeout_idle: turned off on a public address"] == [
         warning.removeprefix("penstock: warning: ").partition(",")[0] for warning in warnings
     ]
+
+
+def test_a_gate_that_stands_open_in_public_is_warned_about(serve):
+    """One peer could take everything there is."""
+    options = ("--max-connections", "none", "--max-per-peer", "none", "--no-warn-public")
+    (warning,) = warnings_of(serve("echo", *options, bind="tcp://0.0.0.0:0"))
+
+    assert "max_connections, max_per_peer: turned off on a public address, so that one peer" in warning
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/sys/net/core/somaxconn"), reason="the system does not tell its limit")

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from ..address import ANY_HOST, Family, Scheme, parse_address
 from ..config import ServerConfig
+from ..core.gate import Gate, Rules
 from ..core.service import Service
 
 
@@ -13,9 +14,11 @@ class Ready(Protocol):
 
     Attributes:
         service: What it serves.
+        gate: Who is let in.
     """
 
     service: Service[Any]
+    gate: Gate
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -46,10 +49,20 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
         f"  codec   {server.service.codec.name}",
         f"  engine  {server.engine_name}{loop}: {server.engine_reason}",
         f"  model   {model}",
+        f"  gate    {gate_line(server.gate.rules)}",
         f"  try:    {try_line(first, config.codec or server.service.codec.name)}",
         "(Press CTRL+C to quit)",
     ]
     return "\n".join(lines)
+
+
+def gate_line(rules: Rules) -> str:
+    """Say how many are let in."""
+    limit, per_peer = rules.max_connections, rules.max_per_peer
+    text = "no limit of connections" if limit is None else f"at most {limit} connection{'s' if limit > 1 else ''}"
+    if per_peer is not None and (limit is None or per_peer < limit):
+        text += f", {per_peer} from one address{'' if rules.loopback_counts else ' elsewhere'}"
+    return text
 
 
 def try_line(address: str, codec: str) -> str:

@@ -22,6 +22,8 @@ from .target import is_target, load_service, module_exists
 
 # Those whose absence lets a peer that does nothing hold a connection for ever.
 _PROTECTING: Final = ("timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
+# Those whose absence lets one peer hold all there is to hold.
+_LIMITING: Final = ("max_connections", "max_per_peer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Plan:
         off = [name for name in _PROTECTING if self.settings.by_name[name].value is None]
         if public and off:
             found.append(f"{', '.join(off)}: turned off on a public address, so that idle peers stay for ever")
+        endless = [name for name in _LIMITING if self.settings.by_name[name].value is None]
+        if public and endless:
+            found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
         backlog = self.settings.by_name["backlog"]
         limit = max_backlog()
         if limit is not None and self.config.backlog > limit and backlog.origin != DEFAULT_ORIGIN:
