@@ -53,9 +53,7 @@ def test_an_ended_connection_is_a_line_of_the_access_log(log, access):
     LogObserver(access=access).observe(closed(CloseReason.PEER_CLOSED))
     records = [r for r in log.records if r.name == "penstock.access"]
 
-    assert [("peer_closed", 1, 2, 0.5)] * access == [
-        (r.reason, r.bytes_in, r.bytes_out, r.duration_s) for r in records
-    ]
+    assert [("peer_closed", 1, 2, 0.5)] * access == [(r.reason, r.bytes_in, r.bytes_out, r.duration_s) for r in records]
 
 
 @pytest.mark.parametrize("reason", [CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT])
