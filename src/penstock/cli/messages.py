@@ -1,7 +1,7 @@
 """Messages as people and pipes write and read them.
 
-A codec of bytes takes a line as it is, and one of text a line of UTF-8. A codec of objects takes a line of JSON, and its
-messages are shown as JSON.
+A codec of bytes takes a line as it is, and one of text a line of UTF-8. A codec of objects takes a line of JSON, and
+its messages are shown as JSON.
 """
 
 import json

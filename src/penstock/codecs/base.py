@@ -65,8 +65,8 @@ class Codec(ABC, Generic[M]):
 
     Attributes:
         name: The word users write for it: ``--codec NAME``.
-        message_type: What people write and read its messages as, where they do: bytes stand for themselves, str is UTF-8,
-            anything else is JSON.
+        message_type: What people write and read its messages as, where they do: bytes stand for themselves, str is
+            UTF-8, anything else is JSON.
         max_frame_bytes: Upper bound of one frame's payload, in bytes, both ways.
     """
 

@@ -40,7 +40,7 @@ class ServerThread:
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
         **options: Any,
     ) -> None:
-        self._make = lambda: serve(target, bind=bind, **options)
+        self._make: Callable[[], Server] = lambda: serve(target, bind=bind, **options)
         self._loop_factory: Callable[[], asyncio.AbstractEventLoop] = loop_factory or asyncio.SelectorEventLoop
         self._thread = threading.Thread(target=self._run, name="penstock-server", daemon=True)
         self._ready: Future[None] = Future()
