@@ -311,6 +311,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             waiter = self._host.loop.create_future()
             self._send_waiters.append(waiter)
             await waiter
+            # Reading goes on now as well. It gets its turn before more output stops it again.
+            await asyncio.sleep(0)
 
     def _put(self, data: bytes) -> None:
         # While messages that were read together are being answered, the answers are gathered too. They leave when the
