@@ -9,7 +9,7 @@ import pytest
 import penstock
 from penstock.config import Limits
 from penstock.core.events import EventName
-from penstock.testing.peers import read_to_end
+from penstock.testing.peers import read_exactly, read_to_end
 
 KIB = 1024
 LIMITS = Limits(write_high_bytes=64 * KIB, write_low_bytes=16 * KIB, write_max_bytes=1024 * KIB)
@@ -175,3 +175,35 @@ def test_a_send_that_waits_meets_the_end_of_the_connection(serve, engine, tmp_pa
 
         assert ["reset"] == server.reasons(1)
     assert [(penstock.BrokenError, "reset")] == outcomes
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+def test_a_peer_is_heard_however_much_it_is_sent(serve, engine, tmp_path):
+    """Output that is over its watermark again as soon as it fell does not keep the input from being read."""
+
+    @penstock.on_connection(codec="lines")
+    async def flood(conn):
+        stopped = asyncio.Event()
+
+        async def listen():
+            async for message in conn:
+                if message == b"stop":
+                    stopped.set()
+
+        listener = asyncio.create_task(listen())
+        while not stopped.is_set():
+            await conn.send(b"x" * 60_000)
+            await asyncio.sleep(0)
+        listener.cancel()
+
+    with serve(flood, limits=LIMITS, bind=f"unix://{tmp_path}/s") as server:
+        with server.dial() as peer:
+            received = 0
+            for _ in range(300):  # more than any buffer holds, from a peer that does one thing at a time
+                peer.sendall(b"y" * 9_999 + b"\n")
+                received += len(read_exactly(peer, 60_001))
+            peer.sendall(b"stop\n")
+            received += len(read_to_end(peer))
+
+        assert 0 == received % 60_001
+        assert ["done"] == server.reasons(1)
