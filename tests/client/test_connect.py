@@ -107,6 +107,36 @@ async def test_socket_options_are_set_before_connecting(peer):
     assert (0, 1, 30, 16384) == found
 
 
+def _loop_of(name):
+    if name == "asyncio":
+        return asyncio.SelectorEventLoop
+    if name == "uvloop":
+        return pytest.importorskip("uvloop").new_event_loop
+    return pytest.importorskip("penstock.engines.native.engine").new_event_loop
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop", "native"])
+def test_every_loop_will_do(shout, name):
+    """A client asks nothing of its loop but what every loop has."""
+
+    async def talk():
+        async with await penstock.connect(shout.address) as conn:
+            one = await conn.request(b"one")
+        async with penstock.Client(shout.address) as client:
+            many = await asyncio.gather(*(client.request(b"%d" % number) for number in range(100)))
+        async with penstock.Pool(shout.address) as pool:
+            lent = [await pool.request(b"x") for _ in range(3)]
+        async with await penstock.open_datagrams("udp://127.0.0.1:0") as datagrams:
+            await datagrams.send_to(b"to myself", datagrams.local)
+            message, _ = await datagrams.receive_from(20)
+        return one, many, lent, message
+
+    with asyncio.Runner(loop_factory=_loop_of(name)) as runner:
+        said = runner.run(talk())
+
+    assert (b"ONE", [b"%d" % number for number in range(100)], [b"X"] * 3, b"to myself") == said
+
+
 # -- what it says when it cannot ---------------------------------------------------------------------------------------
 
 
