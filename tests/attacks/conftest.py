@@ -25,7 +25,7 @@ shared_serve = shared.serve
 pytest_configure = shared.pytest_configure
 
 # An engine joins when it asks the gate: docs/design/gate.md.
-GATED = ("pure", "uvloop", "blocking")
+GATED = ("pure", "uvloop", "blocking", "native")
 
 
 def pytest_generate_tests(metafunc):

@@ -104,7 +104,7 @@ def test_no_answer_to_another_machine_is_larger_than_three_times_its_question(
     assert largest == received
 
 
-@pytest.mark.engines("pure", "uvloop")  # it runs on a loop
+@pytest.mark.engines("pure", "uvloop", "native")  # it runs on a loop
 def test_the_classic_amplifiers_answer_on_this_machine_and_not_beyond(serve, opened, monkeypatch):
     """chargen's 512 bytes for nothing were the weapon of whole campaigns; here they are for those who are here."""
     with serve(chargen.make(characters=lambda: 512), bind=UDP) as server:

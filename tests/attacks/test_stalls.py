@@ -24,7 +24,7 @@ class Told:
             self.event.set()
 
 
-@pytest.mark.engines("pure", "uvloop")  # it runs on a loop
+@pytest.mark.engines("pure", "uvloop", "native")  # it runs on a loop
 def test_a_handler_that_holds_the_loop_is_named_with_its_stack(serve, opened, tools, engine, figure):
     """It is told who it is while it still holds it, once for each time, and is otherwise left alone."""
     told = Told()
