@@ -649,6 +649,8 @@ cdef class Connection(Transport):
         cdef double when
         cdef int which
         self.armed_at = INFINITY
+        if self.condition == CLOSED:
+            return 0  # the peer's EOF was faster than the end of the wait for it; the transport is about to say so
         which = earliest(&self.clocks, self.patience, self.pending_bytes(), &when)
         if which == NOTHING_DUE:
             return 0
