@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ..errors import RequestLostError
 from ..reasons import CloseReason
@@ -179,9 +179,3 @@ class Delivery(Generic[M]):
         if entry.stage is not Stage.OVER:
             entry.stage = Stage.OVER
             self._matcher.forget(entry.request_id)
-
-
-def expire(future: asyncio.Future[Any], error: Exception) -> None:
-    """Fail whoever waits for a future, if it still does."""
-    if not future.done():
-        future.set_exception(error)

@@ -8,7 +8,7 @@ import random as randomness
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from ..address import Address, Kind
 from ..codecs.base import Codec
@@ -27,13 +27,14 @@ from ..reasons import CloseReason
 from .backoff import Backoff
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
 from .connection import ClientConnection
-from .delivery import Delivery, expire
+from .delivery import Delivery
 from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
 from .patience import Patience, sleep
 from .state import ClientState, StateChange
+from .waiting import Facts, Wait, wait
 
 M = TypeVar("M")
 
@@ -132,7 +133,7 @@ class Client(Generic[M]):
         self._connection: ClientConnection[M] | None = None  # once hello has run
         self._latest: Connection[M] | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._facts = Facts()
         self.state = ClientState.CLOSED
         self.stats = self._delivery.stats
 
@@ -229,7 +230,7 @@ class Client(Generic[M]):
             if conn is not None:
                 conn.close()
                 self._delivery.connection_lost(conn.close_reason or CloseReason.DONE)
-                self._tell_waiters()
+                self._facts.look()
 
     async def _greet(self, conn: Connection[M]) -> None:
         if self._hello is None:
@@ -251,15 +252,13 @@ class Client(Generic[M]):
         error.__cause__ = cause
         self._delivery.end(error)
         self._change(StateChange(ClientState.CLOSED, cause))
-        for _, waiter in self._waiters:
-            expire(waiter, error)
-        self._waiters.clear()
+        self._facts.fail(error)
 
     def _change(self, change: StateChange) -> None:
         self.state = change.state
         if self._on_state is not None:
             self._on_state(change)
-        self._tell_waiters()
+        self._facts.look()
 
     # -- what users wait for -------------------------------------------------------------------------------------------
 
@@ -284,31 +283,7 @@ class Client(Generic[M]):
     async def _wait_until(self, fact: Callable[[], bool], timeout_s: float | None, phase: Phase) -> None:
         self._check_open()
         if not fact():
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiters.append((fact, waiter))
-            await self._until(waiter, self._deadline(timeout_s), lambda: phase)
-
-    def _tell_waiters(self) -> None:
-        if self._waiters:
-            for fact, waiter in self._waiters:
-                if not waiter.done() and fact():
-                    waiter.set_result(None)
-            self._waiters = [pair for pair in self._waiters if not pair[1].done()]
-
-    def _deadline(self, timeout_s: float | None) -> tuple[float, float] | None:
-        return None if timeout_s is None else (self._clock.time() + timeout_s, timeout_s)
-
-    async def _until(
-        self, future: asyncio.Future[Any], deadline: tuple[float, float] | None, phase: Callable[[], Phase]
-    ) -> Any:
-        if deadline is None:
-            return await future
-        when, timeout_s = deadline
-        timer = self._clock.call_at(when, lambda: expire(future, TimedOutError(phase(), timeout_s)))
-        try:
-            return await future
-        finally:
-            timer.cancel()
+            await wait(self._clock, self._facts.become(fact), Wait.of(self._clock, timeout_s), lambda: phase)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -326,7 +301,7 @@ class Client(Generic[M]):
         self._check_open()
         entry = Entry(self._encode(message), None, None, idempotent=False)
         try:
-            await self._enqueue(entry, self._deadline(timeout_s))
+            await self._enqueue(entry, Wait.of(self._clock, timeout_s))
         except BaseException:
             self._abandon(entry)
             raise
@@ -350,7 +325,7 @@ class Client(Generic[M]):
 
         Cancelling is safe: what was not sent will not be; the reply to what was sent is dropped when it comes.
         """
-        deadline = self._deadline(self._timeouts.read_s if timeout_s is None else timeout_s)
+        deadline = Wait.of(self._clock, self._timeouts.read_s if timeout_s is None else timeout_s)
         self._check_open()
         request_id = self._delivery.check(message)
         try:
@@ -362,7 +337,9 @@ class Client(Generic[M]):
         entry = Entry(data, reply, request_id, idempotent=idempotent)
         try:
             await self._enqueue(entry, deadline)
-            result: M = await self._until(reply, deadline, lambda: Phase.READ if entry.attempts else Phase.CONNECT)
+            result: M = await wait(
+                self._clock, reply, deadline, lambda: Phase.READ if entry.attempts else Phase.CONNECT
+            )
         except BaseException:
             self._abandon(entry)
             raise
@@ -376,17 +353,17 @@ class Client(Generic[M]):
         codec = self._codec
         return codec.encode_datagram(message) if self._address.kind is Kind.SEQPACKET else codec.encode(message)
 
-    async def _enqueue(self, entry: Entry, deadline: tuple[float, float] | None) -> None:
+    async def _enqueue(self, entry: Entry, deadline: Wait | None) -> None:
         room = self._delivery.queue(entry, self._loop)
         if room is not None:
-            await self._until(room, deadline, lambda: Phase.CONNECT)
+            await wait(self._clock, room, deadline, lambda: Phase.CONNECT)
         self._schedule()
 
     def _abandon(self, entry: Entry) -> None:
         is_useless = self._delivery.abandon(entry)
         if is_useless and self._connection is not None:
             self._connection.abort()
-        self._tell_waiters()
+        self._facts.look()
 
     def _schedule(self) -> None:
         """Send soon: what several tasks queue in one turn of the loop leaves in one write."""
@@ -402,7 +379,7 @@ class Client(Generic[M]):
         with contextlib.suppress(ConnectionEndedError):  # it owed too much; reading finds out
             while conn.can_write and (frames := self._delivery.next_frames()):
                 conn.put_frames(frames)
-        self._tell_waiters()
+        self._facts.look()
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -416,8 +393,8 @@ class Client(Generic[M]):
             if self._delivery.answer(message):
                 if self._delivery.has_queued:
                     self._schedule()
-                elif self._waiters:
-                    self._tell_waiters()
+                else:
+                    self._facts.look()
             elif self._on_message is not None:
                 self._on_message(message)
             else:
