@@ -51,7 +51,7 @@ apt:  # outside clients for the tests; without them those tests say that they we
 	.venv-bench/bin/python -m pip install -q -r $<
 	@touch $@
 
-$(READY): pyproject.toml $(wildcard setup.py)
+$(READY): pyproject.toml setup.py $(wildcard src/penstock/engines/native/*.p[yx][xd])
 	@test -n "$(PYTHON)" || { echo "penstock needs CPython 3.11 or newer; none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
