@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .client.sync import connect_sync
     from .codecs.base import NEED_DATA, Buffer, Codec, NeedData
-    from .config import Limits, ServerConfig, Timeouts
+    from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
     from .core.events import Event, EventName, Observer, Stats
     from .core.service import Handler, Service, as_service, on_connection, on_message
     from .engines.base import Connection, ConnectionBase
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .reasons import CloseReason
     from .server.api import run, serve
     from .server.server import Server
+    from .units import Rate
 
 __version__ = "0.1.0"
 
@@ -65,7 +66,7 @@ _HOMES = {
     ],
     "client.sync": ["connect_sync"],
     "codecs.base": ["NEED_DATA", "Buffer", "Codec", "NeedData"],
-    "config": ["Limits", "ServerConfig", "Timeouts"],
+    "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer", "Stats"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
     "engines.base": ["Connection", "ConnectionBase"],
@@ -92,6 +93,7 @@ _HOMES = {
     "reasons": ["CloseReason"],
     "server.api": ["run", "serve"],
     "server.server": ["Server"],
+    "units": ["Rate"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -117,15 +119,18 @@ __all__ = [
     "EndOfStreamError",
     "Event",
     "EventName",
+    "GateConfig",
     "Handler",
     "Limits",
     "LocalProtocolError",
     "NeedData",
     "Observer",
+    "OverloadConfig",
     "PenstockError",
     "Phase",
     "Pool",
     "QueueFullError",
+    "Rate",
     "RemoteProtocolError",
     "RequestLostError",
     "Server",
@@ -134,6 +139,7 @@ __all__ = [
     "SlowPeerError",
     "SocketOptions",
     "Stats",
+    "TcpConfig",
     "TimedOutError",
     "Timeouts",
     "__version__",
