@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import penstock
+from penstock.config.overload import OverloadConfig
 from penstock.engines.native.engine import new_event_loop
 from penstock.engines.native.poller import NativeSelector
 
@@ -201,7 +202,8 @@ def test_a_connection_outlives_its_loop_harmlessly():
         kept.append(conn)
 
     async def main():
-        server = penstock.serve(keep, bind="tcp://127.0.0.1:0", engine="native")
+        overload = OverloadConfig(stall_s=None)  # its thread would keep the server
+        server = penstock.serve(keep, bind="tcp://127.0.0.1:0", engine="native", overload=overload)
         await server.start()
         host, _, port = server.addresses[0].removeprefix("tcp://").rpartition(":")
         peer.connect((host, int(port)))
