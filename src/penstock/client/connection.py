@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -72,8 +72,8 @@ class ClientConnection(TaskConnection[M]):
 
     # -- waiting no longer than the user does --------------------------------------------------------------------------
 
-    async def _wait_readable(self, timeout_s: float | None) -> None:
-        await super()._wait_readable(self._allowance.read_s if timeout_s is None else timeout_s)
+    def _wait_readable(self, timeout_s: float | None) -> Coroutine[Any, Any, None]:
+        return super()._wait_readable(self._allowance.read_s if timeout_s is None else timeout_s)
 
     def _timed_out(self, which: Deadline) -> bool:
         if which is not Deadline.LIFETIME:
