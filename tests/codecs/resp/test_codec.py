@@ -243,3 +243,14 @@ def test_the_laws_hold(codecs, protocol, options):
         b"$99\r\n",
     ]
     check_codec(codecs.Resp(protocol=protocol, **options), messages, wires)
+
+
+def test_an_empty_buffer_leaves_no_note():
+    """What is asked before the first byte does not decide whether the first byte begins a value or an inline command."""
+    codec = codecs.Resp(inline=True)
+    buffer = Buffer()
+    asked_too_early = codec.decode(buffer)
+    buffer += b"PING\r\n"
+
+    assert NEED_DATA is asked_too_early
+    assert [b"PING"] == codec.decode(buffer)

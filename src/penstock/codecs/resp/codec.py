@@ -69,7 +69,8 @@ class Resp(Codec[Any]):
         else:
             end, progress = find_end(buffer, 0, buffer.resume, self.max_frame_bytes, self.max_depth)
         if not end:
-            buffer.resume = progress
+            # Of an empty buffer there is nothing to remember: only its first byte says which of the two goes on.
+            buffer.resume = progress if buffer else None
             return NEED_DATA
         message = self._parse(bytes(buffer[:end]))
         del buffer[:end]
