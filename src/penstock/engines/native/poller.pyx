@@ -52,11 +52,15 @@ cdef class Pollable(Timed):
         cdef uint32_t before = self.mask
         if mask != before:
             # With no event wanted it has to leave the set: hang-ups are reported in any case, without end.
-            if before == 0:
-                self.poller.control(EPOLL_CTL_ADD, self.fd, mask)
+            if mask == 0:
+                self.mask = 0
+                try:
+                    self.poller.control(EPOLL_CTL_DEL, self.fd, 0)
+                except OSError:
+                    pass  # closing the descriptor, which comes next, takes it out in any case
             else:
-                self.poller.control(EPOLL_CTL_DEL if mask == 0 else EPOLL_CTL_MOD, self.fd, mask)
-            self.mask = mask
+                self.poller.control(EPOLL_CTL_MOD if before else EPOLL_CTL_ADD, self.fd, mask)
+                self.mask = mask
         return 0
 
     cdef int defer(self, uint32_t todo) except -1:
