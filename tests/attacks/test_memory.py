@@ -19,6 +19,7 @@ class Owe(penstock.Handler):
             return message
         for _ in range(int(message)):
             conn.post(b"x" * (64 * 1024 - 1))
+        conn.state = "owed"
         return None
 
 
@@ -48,7 +49,7 @@ def test_the_ladder_goes_up_and_down_and_the_honest_are_served(
             opened.append(sock)
             sock.sendall(b"%d\n" % chunks)
             greedy.append(sock)
-        until(server, lambda it: len([conn for conn in it.connections if conn.held_bytes > MIB]) == 3)
+        until(server, lambda it: len([conn for conn in it.connections if conn.state == "owed"]) == 3)
         largest = max(server.call(lambda: [conn.held_bytes for conn in server.server.connections]))
         answers = []
         for step, share in ((Pressure.PAUSE, 82), (Pressure.REFUSE, 92), (Pressure.SHED, 96)):
