@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from penstock.codecs import NEED_DATA, Buffer
+from penstock.codecs import NEED_DATA, Buffer, Resp
 from penstock.codecs.resp import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 from penstock.errors import (
     ConfigurationError,
@@ -246,8 +246,8 @@ def test_the_laws_hold(codecs, protocol, options):
 
 
 def test_an_empty_buffer_leaves_no_note():
-    """What is asked before the first byte does not decide whether the first byte begins a value or an inline command."""
-    codec = codecs.Resp(inline=True)
+    """Only the first byte decides whether a value or an inline command begins."""
+    codec = Resp(inline=True)
     buffer = Buffer()
     asked_too_early = codec.decode(buffer)
     buffer += b"PING\r\n"
