@@ -75,6 +75,11 @@ class ClientConnection(TaskConnection[M]):
     def _wait_readable(self, timeout_s: float | None) -> Coroutine[Any, Any, None]:
         return super()._wait_readable(self._allowance.read_s if timeout_s is None else timeout_s)
 
+    def _count_from(self, now: float) -> None:
+        timeouts = self._deadlines.timeouts
+        if timeouts.idle_s is not None or timeouts.first_message_s is not None or timeouts.message_s is not None:
+            super()._count_from(now)  # somebody set one: by itself a client blames nobody
+
     def _timed_out(self, which: Deadline) -> bool:
         if which is not Deadline.LIFETIME:
             return super()._timed_out(which)

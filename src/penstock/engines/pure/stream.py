@@ -109,6 +109,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         "_local",
         "_owed_bytes",
         "_peer",
+        "_reading_paused",
         "_records",
         "_send_waiters",
         "_stalled_bytes",
@@ -137,6 +138,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._peer = peer
         self._local = local
         self._records = records
+        self._reading_paused = False  # by `_pause_reading`; asked before every wait, where the transport takes longer
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
         self._become(State.OPEN)
         self._attached = False  # connection_made was called
@@ -499,6 +501,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     # -- input flow ----------------------------------------------------------------------------------------------------
 
     def _pause_reading(self) -> None:
+        self._reading_paused = True
         if not self._transport.is_closing() and self._transport.is_reading():
             self._transport.pause_reading()
 
@@ -535,11 +538,13 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     def _resume_reading(self) -> None:
         # After the peer's EOF a transport that reads again would report the same EOF once more.
         if (
-            not self._held
+            self._reading_paused
+            and not self._held
             and self._state in _READABLE
             and not self._transport.is_closing()
             and not self._transport.is_reading()
         ):
+            self._reading_paused = False
             self._transport.resume_reading()
 
     def set_handler(self, handler: Handler[Any]) -> None:

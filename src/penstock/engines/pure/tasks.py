@@ -301,7 +301,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     async def send(self, message: M) -> None:
         """Queue one message, once the write buffer is no longer over its high watermark."""
-        await self._wait_writable()
+        if self._write_paused:
+            await self._wait_writable()
         if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
         self._put(self._encode(message))
