@@ -111,6 +111,7 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("tcp://[::1:9000", "the closing bracket is missing"),
         ("tcp://[::1]9000", "'9000' after the bracket is not a port; write [::1]:9000"),
         ("tcp://[127.0.0.1]:1", "'127.0.0.1' in brackets is not an IPv6 address"),
+        ("tcp://\0.0.0.1:1", "is not an IPv4 address"),
         ("tcp://[::1\0]:1", "in brackets is not an IPv6 address"),
         ("tcp://[fe80::1%]:1", "zone '' is not the name of an interface"),
         ("tcp://[fe80::1%25eth0%]:1", "zone '25eth0%' is not the name of an interface"),

@@ -219,7 +219,7 @@ def _parse_host(scheme: Scheme, text: str) -> str:
     if _NUMBER_LABEL.fullmatch(labels[-1]):
         try:
             return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, host))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in it
             raise ConfigurationError(f"host {text!r} is not an IPv4 address: four numbers from 0 to 255") from None
     if len(host) > 253 or not all(map(_NAME_LABEL.fullmatch, labels)):
         example = f"{scheme}://127.0.0.1{'' if scheme is Scheme.RAW_ICMP else ':9000'}"
