@@ -10,6 +10,8 @@ import pytest
 from penstock import __version__
 from penstock.cli.main import BROKEN_PIPE, main
 
+COMMANDS = ("serve", "check", "connect", "send", "probe", "services", "completion")
+
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_lists_the_commands(penstock, option):
@@ -17,9 +19,7 @@ def test_help_lists_the_commands(penstock, option):
     done = penstock(option)
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert all(
-        f"\n  {name} " in done.stdout for name in ("serve", "check", "connect", "send", "services", "completion")
-    )
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
 def test_without_a_command_the_help_is_an_error(penstock):
@@ -30,7 +30,7 @@ def test_without_a_command_the_help_is_an_error(penstock):
     assert done.stderr.startswith("Usage: penstock ")
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "connect", "send", "services", "completion"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(penstock, command):
     """Of its own, with its own options."""
     done = penstock(command, "-h")

@@ -1,5 +1,6 @@
 """``penstock send``: some messages, the replies to them, and an exit status that says how it went."""
 
+import json
 import socket
 import threading
 
@@ -110,3 +111,87 @@ def test_a_reply_that_is_no_frame_is_status_5(serve, penstock):
 
     assert (5, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith(f"penstock: error: {served.address}: ")
+
+
+@pytest.mark.parametrize(
+    ("service", "arguments", "output"),
+    [
+        ("app:shout", ["--codec", "lines", "--repeat", "3", "a", "b"], "A\nB\n" * 3),
+        ("app:shout", ["--codec", "lines", "--repeat", "2", "--interval", "1ms", "a"], "A\nA\n"),
+        ("app:echo", ["--hex", "00 ff0a"], "00 ff 0a\n"),
+        ("app:shout", ["--codec", "lines", "--hex", "6162", "63"], "41 42\n43\n"),
+        ("app:shout", ["--codec", "lines", "--from-file", "messages", "first"], "FIRST\nONE\n\nTHREE\n"),
+        ("app:echo", ["--from-file", "messages"], "one\n\nthree\n"),
+    ],
+)
+def test_messages_are_repeated_and_come_in_hexadecimal_and_from_files(
+    serve, penstock, directory, service, arguments, output
+):
+    """A file is one message of raw bytes, or one message on each line; those of the command line go first."""
+    (directory / "messages").write_text("one\n\nthree\n")
+    done = penstock("send", serve(service).address, *arguments)
+
+    assert (0, output, "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_messages_come_from_standard_input(serve, penstock):
+    """Where the file is called ``-``."""
+    served = serve("app:objects")
+    done = penstock("send", served.address, "--codec", "json-lines", "--from-file", "-", data="1\n[2]\n")
+
+    assert (0, '{"got": 1}\n{"got": [2]}\n') == (done.returncode, done.stdout)
+
+
+def test_json_says_how_long_a_reply_took(serve, penstock):
+    """Replies that are objects are objects in it; bytes are text."""
+    objects = penstock("send", serve("app:objects").address, "--codec", "json-lines", "--json", "[1]")
+    text = penstock("send", serve("app:shout").address, "--codec", "lines", "--json", "é")
+
+    assert {"got": [1]} == json.loads(objects.stdout)["reply"]
+    assert "é" == json.loads(text.stdout)["reply"]
+    assert json.loads(text.stdout)["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("service", "arguments", "status"),
+    [
+        ("app:shout", ["--codec", "lines", "--expect", "^P.NG$", "ping"], 0),
+        ("app:shout", ["--codec", "lines", "--expect", "pong", "ping"], 1),
+        ("app:twice", ["--codec", "lines", "--all", "--expect", "b", "a", "b"], 0),
+        ("app:twice", ["--codec", "lines", "--all", "--expect", "c", "a", "b"], 1),
+        ("app:farewell", ["--codec", "lines", "--expect", "nothing", "a", "b"], 1),
+        ("app:echo", ["--expect", "pin", "ping"], 0),
+        ("app:echo", ["--expect", "pong", "--timeout", "300ms", "ping"], 1),
+        ("app:echo", ["--hex", "--expect", "^ff 00$", "ff00"], 0),
+        ("app:silent", ["--codec", "lines", "--expect", "x", "--timeout", "200ms", "x"], 1),
+    ],
+)
+def test_what_is_expected_decides_the_status(serve, penstock, service, arguments, status):
+    """A health check in one line."""
+    served = serve(service)
+    done = penstock("send", served.address, *arguments)
+    told = f"penstock: error: no reply of {served.address} has a match of " if status else ""
+
+    assert status == done.returncode
+    assert done.stderr.startswith(told)
+    assert bool(status) == bool(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "there is no message: give one, or --from-file"),
+        (["--hex", "0"], "message 1: bytes are pairs of hexadecimal digits"),
+        (["--hex", "--codec", "json-lines", "1"], "--hex: json-lines messages are no bytes"),
+        (["--expect", "(", "x"], "--expect: '(' is no regular expression"),
+        (["--from-file", "missing"], "--from-file: cannot read missing: no such file"),
+        (["--codec", "json-lines", "--from-file", "bad"], "bad:2: json-lines messages are written as JSON"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_sent(penstock, directory, arguments, told):
+    """Nobody listens there, and nobody is asked."""
+    (directory / "bad").write_text("1\n{\n")
+    done = penstock("send", "tcp://127.0.0.1:1", *arguments)
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(f"penstock: error: {told}")

@@ -1,31 +1,31 @@
 """``penstock send``: some messages, and the replies to them."""
 
 import asyncio
-import contextlib
+import json
 import os
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
 from ..address import Address
-from ..codecs import Codec
-from ..config import Duration, Flag, Option
+from ..config import Duration, Flag, Integer, Option, Text
 from ..engines.base import Connection
-from ..errors import (
-    ConfigurationError,
-    ConnectionEndedError,
-    ConnectTimeoutError,
-    EndOfStreamError,
-    LocalProtocolError,
-)
+from ..errors import ConfigurationError, ConnectionEndedError, ConnectTimeoutError, EndOfStreamError
 from ..units import format_duration
 from .client import REFUSED, TIMED_OUT, client_options, client_timeouts, client_values, run_client
 from .commands import PenstockCommand
 from .connect import make_output
-from .messages import is_raw, parse_message, show_message
+from .form import Form, read_file
+from .messages import is_raw
 from .output import Output
 from .report import fail
+
+# What is kept of a stream of bytes in which --expect looks for its pattern.
+SEARCHED_BYTES: Final = 64 * 1024
 
 OPTIONS: Final = [
     Option(
@@ -42,6 +42,38 @@ OPTIONS: Final = [
         default=False,
         section="Options",
     ),
+    Option(
+        name="repeat", kind=Integer(1, 10**9), help="Send the messages that many times", default=1, section="Options"
+    ),
+    Option(
+        name="interval",
+        kind=Duration(zero=True, never=False),
+        help="Wait that long between two messages",
+        default=0.0,
+        section="Options",
+    ),
+    Option(
+        name="expect",
+        kind=Text("REGEX", "a regular expression", optional=True),
+        help="End with status 0 once a reply, as it is shown, has a match in it; with 1 when none comes",
+        section="Options",
+    ),
+    Option(
+        name="hex", kind=Flag(), help="Write messages and show replies as hexadecimal", default=False, section="Options"
+    ),
+    Option(
+        name="from_file",
+        kind=Text("PATH", "a path, or - for standard input", optional=True),
+        help="Send what is in a file: all of it with the codec raw, each line as a message with others",
+        section="Options",
+    ),
+    Option(
+        name="json",
+        kind=Flag(),
+        help="Print each reply as an object with the seconds it took",
+        default=False,
+        section="Options",
+    ),
 ]
 
 
@@ -49,76 +81,136 @@ def command() -> click.Command:
     """Make the command."""
     return PenstockCommand(
         "send",
-        params=[*client_options(OPTIONS), click.Argument(["messages"], metavar="MESSAGE...", nargs=-1, required=True)],
+        params=[*client_options(OPTIONS), click.Argument(["messages"], metavar="[MESSAGE...]", nargs=-1)],
         callback=_send,
         help="Send messages to URL, and print one reply for each.\n\n"
         "Messages of codecs whose messages are no bytes are written and printed as JSON. With the codec raw there are "
         "no messages on the way back: a reply is whatever has arrived.",
-        epilog="Exit status: 0; 1 refused, reset, or closed before the last reply; 2 usage; 3 timeout; "
-        "5 protocol error.",
+        epilog="Exit status: 0; 1 refused, reset, closed before the last reply, or --expect did not come; 2 usage; "
+        "3 timeout; 5 protocol error.",
     )
 
 
 def _send(**_params: Any) -> int:
     ctx = click.get_current_context()
     address, codec, values = client_values(ctx, OPTIONS)
-    messages = []
-    for number, text in enumerate(ctx.params["messages"], 1):
-        message = parse_message(os.fsencode(text), codec, f"message {number}")
-        try:
-            codec.encode(message)  # what cannot be sent is refused before there is a connection
-        except (LocalProtocolError, TypeError) as error:
-            raise ConfigurationError(str(error), f"message {number}") from error
-        messages.append(message)
-    return run_client(_exchange(address, codec, messages, values), address)
+    form = Form(codec, hex=values["hex"])
+    texts = enumerate(ctx.params["messages"], 1)
+    messages = [form.parse_checked(os.fsencode(text), f"message {number}") for number, text in texts]
+    if values["from_file"] is not None:
+        messages += form.parse_file(read_file(values["from_file"], "--from-file"), values["from_file"])
+    if not messages:
+        raise click.UsageError("there is no message: give one, or --from-file", ctx)
+    return run_client(_exchange(address, form, messages, values), address)
 
 
-async def _exchange(address: Address, codec: Codec[Any], messages: list[Any], values: dict[str, Any]) -> int:
+def _pattern(text: str | None) -> "re.Pattern[bytes] | None":
+    if text is None:
+        return None
+    try:
+        return re.compile(os.fsencode(text))
+    except re.error as error:
+        raise ConfigurationError(f"{text!r} is no regular expression: {error}", "--expect") from None
+
+
+async def _exchange(address: Address, form: Form, messages: Sequence[Any], values: dict[str, Any]) -> int:
     from ..client import connect
 
+    pattern = _pattern(values["expect"])
+    plan = SendPlan(messages, values["repeat"], values["interval"])
     output = make_output(prompt=False)
-    exchange = Exchange(messages, output)
+    exchange = Exchange(plan, form, output, pattern, as_json=values["json"])
+    missed = f"no reply of {address} has a match of {values['expect']!r}"
     try:
         async with asyncio.timeout(values["timeout"]):
-            async with await connect(str(address), codec=codec, timeouts=client_timeouts(None)) as conn:
+            async with await connect(address, codec=form.codec, timeouts=client_timeouts(None)) as conn:
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))
     except EndOfStreamError:
-        fail(f"{address} closed after {exchange.replies} of {len(messages)} replies")
-        return REFUSED
+        if pattern is None:
+            fail(f"{address} closed after {exchange.replies} of {plan.count} replies")
+            return REFUSED
     except ConnectTimeoutError:
         raise
     except TimeoutError:
+        if pattern is not None:
+            fail(f"{missed} within {format_duration(values['timeout'])}")
+            return REFUSED
         # Datagrams have no end but silence.
         if values["all"] and address.is_datagram and exchange.replies:
             return 0
-        missing = f"{exchange.replies} of {len(messages)} replies" if exchange.replies else "no reply"
+        missing = f"{exchange.replies} of {plan.count} replies" if exchange.replies else "no reply"
         hint = (
             "\n  a server of lines waits for the end of one: --codec lines"
-            if is_raw(codec) and not values["all"]
+            if is_raw(form.codec) and not values["all"]
             else ""
         )
         fail(f"{missing} from {address} within {format_duration(values['timeout'])}{hint}")
         return TIMED_OUT
     finally:
         output.finish()
+    if pattern is not None and not exchange.matched:
+        fail(missed)
+        return REFUSED
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class SendPlan:
+    """What is sent, and when.
+
+    Attributes:
+        messages: In their order.
+        repeat: How often all of them are sent.
+        interval_s: Between two messages.
+    """
+
+    messages: Sequence[Any]
+    repeat: int = 1
+    interval_s: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many messages are sent."""
+        return len(self.messages) * self.repeat
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(self.repeat):
+            yield from self.messages
 
 
 class Exchange:
     """Messages to a peer, and its replies to output.
 
     Args:
-        messages: What is sent.
-        output: Where replies are shown.
+        plan: What is sent.
+        form: How replies are shown.
+        output: Where.
+        pattern: What is looked for in the replies; once it is found, the exchange is over.
+        as_json: Whether a reply is shown as an object, with the time it took.
 
     Attributes:
         replies: How many have been shown.
+        matched: Whether the pattern has been found.
     """
 
-    def __init__(self, messages: Sequence[Any], output: Output) -> None:
-        self._messages = messages
+    def __init__(
+        self,
+        plan: SendPlan,
+        form: Form,
+        output: Output,
+        pattern: "re.Pattern[bytes] | None" = None,
+        *,
+        as_json: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._form = form
         self._output = output
+        self._pattern = pattern
+        self._as_json = as_json
+        self._sent_at = 0.0
+        self._stream = b""
         self.replies = 0
+        self.matched = False
 
     async def one_by_one(self, conn: Connection[Any]) -> None:
         """Send each message once the one before it has its reply.
@@ -127,8 +219,16 @@ class Exchange:
             EndOfStreamError: The peer ended before the last reply.
             BrokenError, RemoteProtocolError: So did the connection.
         """
-        for message in self._messages:
+        for number, message in enumerate(self._plan):
+            if number and self._plan.interval_s:
+                await asyncio.sleep(self._plan.interval_s)
+            self._sent_at = time.perf_counter()
             await conn.send(message)
+            self._show(await conn.receive(), conn)
+            if self.matched:
+                return
+        # A stream of bytes may bring what is expected in several pieces.
+        while self._pattern is not None and is_raw(self._form.codec) and not conn.is_datagram and not self.matched:
             self._show(await conn.receive(), conn)
 
     async def until_the_end(self, conn: Connection[Any]) -> None:
@@ -137,22 +237,44 @@ class Exchange:
         Raises:
             BrokenError, RemoteProtocolError: The connection ended otherwise.
         """
+        self._sent_at = time.perf_counter()
         sending = asyncio.create_task(self._send_all(conn))
         try:
             async for reply in conn:
                 self._show(reply, conn)
+                if self.matched:
+                    return
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
     async def _send_all(self, conn: Connection[Any]) -> None:
-        # That the connection has ended is told to whoever receives, after the last replies.
-        with contextlib.suppress(ConnectionEndedError):
-            for message in self._messages:
+        try:
+            for number, message in enumerate(self._plan):
+                if number and self._plan.interval_s:
+                    await asyncio.sleep(self._plan.interval_s)
                 await conn.send(message)
             if not conn.is_datagram:
                 conn.send_eof()
+        except ConnectionEndedError:
+            pass  # told to whoever receives, after the last replies
 
     def _show(self, reply: Any, conn: Connection[Any]) -> None:
-        self._output.show(show_message(reply, conn.codec), whole=not is_raw(conn.codec))
+        took_s = time.perf_counter() - self._sent_at
         self.replies += 1
+        shown = self._form.show(reply)
+        if self._as_json:
+            self._output.show(self._object(shown, took_s), whole=True)
+        else:
+            self._output.show(shown, whole=self._form.whole)
+        if self._pattern is not None:
+            if is_raw(self._form.codec) and not conn.is_datagram:
+                joined = self._stream + (b" " if self._form.hex and self._stream else b"") + shown
+                self._stream = shown = joined[-SEARCHED_BYTES:]
+            self.matched = self._pattern.search(shown) is not None
+
+    def _object(self, shown: bytes, took_s: float) -> bytes:
+        is_text = self._form.codec.message_type in {bytes, str}
+        value = shown.decode("utf-8", "backslashreplace")
+        data = {"reply": value if is_text else json.loads(value), "seconds": round(took_s, 6)}
+        return json.dumps(data, ensure_ascii=False).encode()

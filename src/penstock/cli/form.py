@@ -1,0 +1,112 @@
+"""How messages are written and shown in one run: as the codec has them, or as hexadecimal digits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..codecs import Codec
+from ..errors import ConfigurationError, LocalProtocolError
+from .messages import is_raw, parse_message, show_message
+
+
+@dataclass(slots=True)
+class Form:
+    """One run's way to write and to show messages.
+
+    Attributes:
+        codec: What frames them.
+        hex: Whether messages are written and shown as hexadecimal digits.
+        crlf: Whether the newline of each line of input is sent as CR LF.
+
+    Raises:
+        ConfigurationError: ``hex`` with a codec whose messages are no bytes, ``crlf`` with one that ends lines itself.
+    """
+
+    codec: Codec[Any]
+    hex: bool = False
+    crlf: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hex and self.codec.message_type is not bytes:
+            raise ConfigurationError(f"{self.codec.name} messages are no bytes: they are written as JSON", "--hex")
+        if self.crlf and (self.hex or not is_raw(self.codec)):
+            raise ConfigurationError("it is for lines of text with the codec raw; other codecs end messages", "--crlf")
+
+    @property
+    def by_line(self) -> bool:
+        """Whether each line of input is something by itself, rather than a piece of a stream of bytes."""
+        return self.hex or self.crlf or not is_raw(self.codec)
+
+    @property
+    def whole(self) -> bool:
+        """Whether what is shown stands on a line of its own."""
+        return self.hex or not is_raw(self.codec)
+
+    @property
+    def keep_ends(self) -> bool:
+        """Whether the newline of a line of input is sent with it."""
+        return not self.whole
+
+    def parse(self, text: bytes, where: str) -> Any:
+        """Read one message that a user wrote.
+
+        Raises:
+            ConfigurationError: It is none; ``where`` stands in the error.
+        """
+        if self.hex:
+            return parse_hex(text, where)
+        if self.crlf and text.endswith(b"\n"):
+            text = text[:-1].removesuffix(b"\r") + b"\r\n"
+        return parse_message(text, self.codec, where)
+
+    def parse_checked(self, text: bytes, where: str) -> Any:
+        """Read one message that a user wrote, and have the codec look at it.
+
+        Raises:
+            ConfigurationError: It is none, or one that the codec refuses.
+        """
+        message = self.parse(text, where)
+        try:
+            self.codec.encode(message)
+        except (LocalProtocolError, TypeError) as error:
+            raise ConfigurationError(str(error), where) from error
+        return message
+
+    def parse_file(self, data: bytes, where: str) -> list[Any]:
+        """Read the messages of a file: all of it is one with the codec raw, each line is one with any other.
+
+        Raises:
+            ConfigurationError: One is none, or one that the codec refuses.
+        """
+        if is_raw(self.codec):
+            return [self.parse_checked(data, where)]
+        lines = data.removesuffix(b"\n").split(b"\n") if data else []
+        return [self.parse_checked(line, f"{where}:{number}") for number, line in enumerate(lines, 1)]
+
+    def show(self, message: Any) -> bytes:
+        """Write one message for a user, without a newline at its end."""
+        return message.hex(" ").encode() if self.hex else show_message(message, self.codec)
+
+
+def parse_hex(text: bytes, where: str) -> bytes:
+    """Read hexadecimal digits, two for each byte; white space between bytes is skipped.
+
+    Raises:
+        ConfigurationError: They are none.
+    """
+    try:
+        return bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        raise ConfigurationError("bytes are pairs of hexadecimal digits: 48 69 0a, or 48690a", where) from None
+
+
+def read_file(path: str, where: str) -> bytes:
+    """Read a whole file; ``-`` is standard input.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {(error.strerror or str(error)).lower()}", where) from error

@@ -1,0 +1,162 @@
+"""``penstock probe``: whether servers accept connections, and how long that takes."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..address import Address, Kind, Scheme
+from ..config import Duration, Flag, Option
+from ..config.sources import load
+from ..errors import ConfigurationError, ConnectTimeoutError
+from .client import REFUSED, TIMED_OUT
+from .commands import PenstockCommand
+from .params import click_options, given_options
+
+if TYPE_CHECKING:
+    from ..client import ConnectResult
+
+# Between two attempts of --wait.
+RETRY_S: Final = 0.1
+# More at once would need more descriptors than a process may have by default.
+MAX_AT_ONCE: Final = 128
+
+OPTIONS: Final = [
+    Option(
+        name="timeout",
+        kind=Duration(never=False),
+        help="Give up an attempt that is not accepted by then",
+        default=5.0,
+        section="Options",
+    ),
+    Option(
+        name="wait",
+        kind=Duration(zero=True, never=False),
+        help="Try again for that long, until it accepts",
+        default=0.0,
+        section="Options",
+    ),
+    Option(name="json", kind=Flag(), help="Print JSON", default=False, section="Options"),
+]
+
+
+def command() -> click.Command:
+    """Make the command."""
+    return PenstockCommand(
+        "probe",
+        params=[*click_options(OPTIONS), click.Argument(["urls"], metavar="URL...", nargs=-1, required=True)],
+        callback=_probe,
+        help="Say whether each URL accepts a connection, and how long that takes.\n\n"
+        "All are tried at once. Nothing is sent. A UDP address takes whatever is sent to it, so it cannot be probed: "
+        "`penstock send --expect` asks for an answer.",
+        epilog="Exit status: 0 all accept; 1 one is refused, unreachable or has no such name; 2 usage; "
+        "3 the only failures are timeouts.",
+    )
+
+
+def _probe(**_params: Any) -> int:
+    ctx = click.get_current_context()
+    settings = load(OPTIONS, given=given_options(ctx, OPTIONS)).by_name
+    addresses = [_readable(url) for url in ctx.params["urls"]]
+    timeout, wait = settings["timeout"].value, settings["wait"].value
+    assert isinstance(timeout, float)
+    assert isinstance(wait, float)
+    results = asyncio.run(probe_all(addresses, timeout_s=timeout, wait_s=wait))
+    if settings["json"].value:
+        click.echo(json.dumps([_as_data(result) for result in results], indent=2))
+    else:
+        _print_table(results)
+    failures = [result.error for result in results if result.error is not None]
+    if not failures:
+        return 0
+    return TIMED_OUT if all(isinstance(error, ConnectTimeoutError) for error in failures) else REFUSED
+
+
+def _readable(url: str) -> Address:
+    from ..client.connect import read_target
+
+    try:
+        address, _ = read_target(url, "raw")
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problem, "URL") from None
+    if address.scheme is Scheme.UDP or address.kind is Kind.RAW:
+        raise ConfigurationError(f"{url}: nothing there accepts or refuses; `penstock send --expect` asks it", "URL")
+    return address
+
+
+async def probe_all(addresses: Sequence[Address], *, timeout_s: float, wait_s: float) -> list["ConnectResult"]:
+    """Try all addresses at once.
+
+    Args:
+        addresses: What to connect to.
+        timeout_s: For one attempt.
+        wait_s: How long one that fails is tried again.
+
+    Returns:
+        What came of the last attempt at each, in their order. No connection is left open.
+    """
+    turns = asyncio.Semaphore(MAX_AT_ONCE)
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + wait_s
+
+    async def probe(address: Address) -> "ConnectResult":
+        while True:
+            async with turns:
+                result = await _try_once(address, timeout_s)
+            if result.error is None or loop.time() + RETRY_S > give_up_at:
+                return result
+            await asyncio.sleep(RETRY_S)
+
+    return await asyncio.gather(*map(probe, addresses))
+
+
+async def _try_once(address: Address, timeout_s: float) -> "ConnectResult":
+    from ..client import ClientTimeouts, try_connect
+
+    timeouts = ClientTimeouts(connect_s=timeout_s, linger_s=0.0)
+    result = await try_connect(address, codec="raw", timeouts=timeouts)
+    if result.connection is not None:
+        result.connection.close()
+        await result.connection.wait_closed()
+    return result
+
+
+def _as_data(result: "ConnectResult") -> dict[str, object]:
+    connection = result.connection
+    return {
+        "address": result.address,
+        "accepts": result.error is None,
+        "peer": None if connection is None else str(connection.peer),
+        "errno": result.errno,
+        "errno_name": result.errno_name,
+        "phase": result.phase,
+        "error": None if result.error is None else result.error.problem,
+        "resolve_s": result.resolve_s,
+        "connect_s": result.connect_s,
+    }
+
+
+def _print_table(results: Sequence["ConnectResult"]) -> None:
+    rows = [("ADDRESS", "RESULT", "RESOLVE", "CONNECT", "")]
+    rows += [
+        (
+            result.address,
+            result.errno_name,
+            milliseconds(result.resolve_s),
+            "-" if result.connect_s is None else milliseconds(result.connect_s),
+            "" if result.error is None else result.error.problem,
+        )
+        for result in results
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for address, outcome, *times, problem in rows:
+        cells = [address.ljust(widths[0]), outcome.ljust(widths[1])]
+        cells += [text.rjust(width) for text, width in zip(times, widths[2:4], strict=True)]
+        click.echo("  ".join([*cells, problem]).rstrip())
+
+
+def milliseconds(seconds: float) -> str:
+    """Write a short time for people."""
+    return f"{seconds * 1000:.2f} ms"

@@ -1,0 +1,118 @@
+"""``penstock probe``: whether servers accept, in a table, as JSON and as an exit status."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def free():
+    """The address of a port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"tcp://127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.fixture
+def full():
+    """The address of a server whose backlog is full, so that connecting to it waits."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                stack.enter_context(socket.create_connection(listener.getsockname(), timeout=0.2))
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "unix:s", "unix+dgram:s", "unix+seqpacket:s"])
+def test_a_server_that_accepts_is_status_0(serve, penstock, bind):
+    """Its line says OK, and how long it took."""
+    served = serve("app:echo", bind=bind)
+    done = penstock("probe", served.address)
+    head, line = done.stdout.splitlines()
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["ADDRESS", "RESULT", "RESOLVE", "CONNECT"] == head.split()
+    assert [served.address, "OK"] == line.split()[:2]
+    assert ["ms", "ms"] == line.split()[3::2]
+
+
+def test_one_that_refuses_is_status_1_whatever_the_others_do(serve, penstock, free):
+    """All of them are in the table, in the order they were given."""
+    served = serve("app:echo")
+    done = penstock("probe", free, served.address, "tcp://nobody.invalid:1")
+    _, *lines = done.stdout.splitlines()
+
+    assert (1, "") == (done.returncode, done.stderr)
+    assert [free, served.address, "tcp://nobody.invalid:1"] == [line.split()[0] for line in lines]
+    assert ["ECONNREFUSED", "OK"] == [line.split()[1] for line in lines[:2]]
+    assert lines[0].endswith("connection refused")
+    assert lines[2].split()[1].startswith("EAI_")
+
+
+def test_one_that_does_not_answer_is_status_3(penstock, full):
+    """When that is all that went wrong."""
+    done = penstock("probe", "--timeout", "200ms", full)
+
+    assert 3 == done.returncode
+    assert "ETIMEDOUT" == done.stdout.splitlines()[1].split()[1]
+
+
+def test_json_has_a_field_for_each_fact(serve, penstock, free):
+    """Numbers are seconds, and what is not known is null."""
+    served = serve("app:echo")
+    done = penstock("probe", "--json", served.address, free)
+    good, bad = json.loads(done.stdout)
+
+    assert {
+        "address": served.address,
+        "accepts": True,
+        "errno": 0,
+        "errno_name": "OK",
+        "phase": None,
+        "error": None,
+    } == {name: good[name] for name in ("address", "accepts", "errno", "errno_name", "phase", "error")}
+    assert (False, "ECONNREFUSED", "connect", None) == (
+        bad["accepts"],
+        bad["errno_name"],
+        bad["phase"],
+        bad["peer"],
+    )
+    assert all(each[name] >= 0 for each in (good, bad) for name in ("resolve_s", "connect_s"))
+
+
+def test_it_waits_until_the_server_is_there(serve, environ, directory):
+    """The server starts after the probe has begun."""
+    path = directory / "late.sock"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstock", "probe", "--wait", "20s", f"unix:{path}"],
+        cwd=directory,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    serve("app:echo", bind=f"unix:{path}")
+    output, _ = process.communicate(timeout=30)
+
+    assert 0 == process.returncode
+    assert "OK" == output.splitlines()[1].split()[1]
+
+
+def test_waiting_ends(penstock, free):
+    """With what came of the last attempt."""
+    assert 1 == penstock("probe", "--wait", "300ms", free).returncode
+
+
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:9", "raw+icmp://127.0.0.1", "tcp://127.0.0.1:0", "nonsense"])
+def test_what_cannot_be_probed_is_a_mistake(penstock, url):
+    """UDP takes whatever is sent to it: OK would say nothing."""
+    done = penstock("probe", url)
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith("penstock: error: ")
