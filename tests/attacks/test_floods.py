@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import penstock
-from penstock.config import Timeouts
+from penstock.config import GateConfig, Timeouts
 from penstock.core.states import TRANSITIONS, Happening, State
 from penstock.testing.peers import dial, reset
 
@@ -71,6 +71,34 @@ def test_a_handler_that_raises_on_every_message_ends_one_connection_each_time(se
 
     assert total == answers
     assert ["handler_error"] * total == reasons
+
+
+def test_a_handler_that_cannot_be_made_takes_no_place(serve, dial_from, tools, engine, figure):
+    """A constructor that raises for one peer ends that one; with room for two, the twenty-first is served."""
+    broken = 20
+
+    class Picky(penstock.Handler):
+        made = 0
+
+        def __init__(self):
+            Picky.made += 1
+            if Picky.made <= broken:
+                raise RuntimeError("on purpose")
+
+        def on_message(self, conn, message):
+            return message
+
+    service = penstock.as_service(Picky, codec="lines")
+    timeouts = Timeouts(linger_s=0.0, drain_s=10.0)
+    with serve(service, fails=broken, gate=GateConfig(max_connections=2), timeouts=timeouts) as server:
+        answers = []
+        for attempt in range(broken):
+            answers.append(tools.ask(dial_from(server)))
+            server.wait_until(lambda it, count=attempt + 1: it.stats.handler_errors == count and it.gate.open == 0)
+        answers.append(tools.ask(dial_from(server)))
+    figure(f"T-41 {engine.label}: {broken} handlers that cannot be made, room for 2: the next peer is served")
+
+    assert [None] * broken + [b"ping\n"] == answers
 
 
 # -- a reset in every state --------------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ class Watchdog:
     def _watch(self) -> None:
         reported = 0.0  # the sign of life after which a stall was reported last
         while not self._ended.wait(self._stall_s / 2):
+            if self._loop.is_closed():  # without a word: nobody is left to stop this
+                return
             beat_at = self._beat_at
             # The timer was due after half of the time, and then the loop was held for all of it.
             if beat_at == reported or time.monotonic() - beat_at < self._stall_s * 1.5:

@@ -77,10 +77,14 @@ class NativeServer(PureServer):
             return
         handler = self._handler
         connection: PushConnection | ConversationConnection
-        if isinstance(handler, ConnectionHandler) or handler.is_async:
-            connection = ConversationConnection(self._native, peer, listener.address, handler)
-        else:
-            connection = PushConnection(self._native, peer, listener.address, handler)
+        try:
+            if isinstance(handler, ConnectionHandler) or handler.is_async:
+                connection = ConversationConnection(self._native, peer, listener.address, handler)
+            else:
+                connection = PushConnection(self._native, peer, listener.address, handler)
+        except Exception as error:
+            self._unmade(sock, peer, error)
+            return
         self._connections[connection.id] = connection
         self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
         connection.begin(sock.detach())

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 from ...address import Kind, Peer
+from ...config import Action
 from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import AnyHandler, ConnectionHandler
 from ...reasons import CloseReason
 from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
-from ..door import Door
+from ..door import Door, turn_away
 from ..listener import Listener
 from .acceptor import Acceptor
 from .datagrams import DatagramEndpoint
@@ -187,7 +188,11 @@ class PureServer(EngineServer):
         peer = self._door.admit(sock, name, listener)
         if peer is None:
             return
-        connection = self._connection(peer, listener)
+        try:
+            connection = self._connection(peer, listener)
+        except Exception as error:
+            self._unmade(sock, peer, error)
+            return
         self._connections[connection.id] = connection
         self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
         if listener.kind is Kind.SEQPACKET:
@@ -204,6 +209,12 @@ class PureServer(EngineServer):
         if isinstance(handler, ConnectionHandler) or handler.is_async:
             return TaskConnection(self._host, handler, codec, peer, listener.address, records=records)
         return PushConnection(self._host, handler, codec, peer, listener.address, records=records)
+
+    def _unmade(self, sock: socket.socket, peer: Peer, error: Exception) -> None:
+        """The handler could not be made: its peer must not keep a place."""
+        self._door.leave(peer)
+        turn_away(sock, Action.CLOSE)
+        self._plan.emit(Event(EventName.HANDLER_FAILED, None, {"error": error}))
 
     async def _attach(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         try:
