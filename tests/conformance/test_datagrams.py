@@ -7,6 +7,8 @@ import pytest
 
 import penstock
 from penstock.core.service import callbacks
+from penstock.engines.replies import UNIX_RETRY_S
+from penstock.testing.clock import ManualClock
 
 BINDS = ["udp://127.0.0.1:0", "udp://[::1]:0", "unix+dgram://{}/s"]
 
@@ -187,3 +189,52 @@ def test_a_drain_answers_what_is_being_handled(serve, engine, bind):
         with pytest.raises(OSError):
             peer.send(b"anybody?")
             peer.recv(100, socket.MSG_DONTWAIT)
+
+
+@pytest.mark.forms(lambda form: form.label in ("def-message", "async-message"))
+@pytest.mark.engines("pure", "uvloop", "native")
+def test_a_unix_peer_without_room_costs_no_turns_of_the_loop(serve, form, tmp_path):
+    """Its socket says writable whatever room it has: it is asked again after a moment, and others are served."""
+    clock = ManualClock()
+    with serve(lambda _conn, message: message, bind=f"unix+dgram://{tmp_path}/s", clock=clock) as server:
+        with server.dial() as deaf, server.dial() as other:
+            for number in range(30):
+                deaf.send(b"%d" % number)
+            datagrams(server, 30)
+            other.send(b"served?")
+            assert b"served?" == other.recv(100)
+            deaf.setblocking(False)
+            received = []
+            while True:
+                try:
+                    received.append(deaf.recv(100))
+                except BlockingIOError:
+                    for _ in range(20):
+                        server.call(lambda: None)
+                    break
+            kept = len(received)
+            with pytest.raises(BlockingIOError):
+                deaf.recv(100)
+            deaf.setblocking(True)
+            while len(received) < 30:
+                server.call(lambda: clock.advance(UNIX_RETRY_S))
+                received += [deaf.recv(100) for _ in range(min(kept, 30 - len(received)))]
+
+        assert [b"%d" % number for number in range(30)] == received
+
+
+@pytest.mark.engines("blocking")
+def test_a_unix_peer_without_room_holds_nobody_up_on_threads(serve, engine, tmp_path):
+    """Others are served, and it gets everything when it reads."""
+
+    @penstock.on_message
+    def echo(message):
+        return message
+
+    with serve(echo, bind=f"unix+dgram://{tmp_path}/s") as server, server.dial() as deaf, server.dial() as other:
+        for number in range(30):
+            deaf.send(b"%d" % number)
+        other.send(b"served?")
+        assert b"served?" == other.recv(100)
+
+        assert [b"%d" % number for number in range(30)] == [deaf.recv(100) for _ in range(30)]

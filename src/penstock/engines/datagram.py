@@ -23,9 +23,6 @@ M = TypeVar("M")
 MAX_DATAGRAM_BYTES: Final = 65536
 # Datagrams read before others get their turn.
 READS_PER_TURN: Final = 32
-# Replies kept while the kernel's send buffer is full; more are dropped, as the network itself would.
-MAX_QUEUED_REPLIES: Final = 256
-
 
 # From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
 # dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.

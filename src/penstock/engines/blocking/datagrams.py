@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from ...address import Peer
 from ...codecs.base import Codec
@@ -14,13 +14,10 @@ from ...core.gate import Gate
 from ...core.service import CallbackHandler, MessageHandler
 from ...errors import RemoteProtocolError
 from ..base import Clock
-from ..datagram import MAX_DATAGRAM_BYTES, MAX_QUEUED_REPLIES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
+from ..datagram import MAX_DATAGRAM_BYTES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
 from ..listener import Listener
+from ..replies import UNIX_RETRY_S, ReplyQueue
 from .poller import READ, WRITE, Poller
-
-# A Unix datagram socket that is not connected is always writable, whether or not its peer has room: waiting for that
-# would spin. So a peer without room is asked again after a moment.
-UNIX_RETRY_S: Final = 0.01
 
 
 class DatagramThread:
@@ -54,7 +51,7 @@ class DatagramThread:
         self._listener = listener
         self._socket = listener.sock
         self._fd = listener.sock.fileno()
-        self._is_unix = listener.address.is_unix
+        self._is_unix = listener.sock.family == socket.AF_UNIX
         self._handler = handler
         self._codec = codec
         self._gate = gate
@@ -67,7 +64,7 @@ class DatagramThread:
         self._lock = threading.RLock()  # an observer of what is dropped may send
         self._running = False
         self._ending = False
-        self._replies: deque[tuple[bytes, Any]] = deque()
+        self._replies = ReplyQueue(self._socket.sendto, self._drop, clock.time, is_unix=self._is_unix)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -96,18 +93,10 @@ class DatagramThread:
 
     def send(self, data: bytes, name: Any) -> None:
         """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
-        if not name:
-            self._drop("unnamed_peer")  # a Unix sender without an address of its own cannot be answered
-            return
         with self._lock:
-            if not self._replies and self._sent(data, name):
-                return
-            full = len(self._replies) >= MAX_QUEUED_REPLIES
-            if not full:
-                self._replies.append((data, name))
-        if full:
-            self._drop("send_queue_full")
-        elif threading.current_thread() is not self.thread:
+            self._replies.send(data, name)
+            waiting = bool(self._replies)
+        if waiting and threading.current_thread() is not self.thread:
             self._poller.wake()
 
     def refuse_answer(self) -> None:
@@ -128,33 +117,13 @@ class DatagramThread:
                 self._poller.set(self._fd, wants)
                 ready = self._poller.wait(UNIX_RETRY_S if waiting and self._is_unix else None)
                 if waiting:
-                    self._send_queued()
+                    with self._lock:
+                        self._replies.retry()
                 if any(events & READ for _, events in ready):
                     self._read()
         finally:
             self._poller.close()
             self._ended()
-
-    def _send_queued(self) -> None:
-        """Offer each reply once, except to peers that had no room for an earlier one."""
-        with self._lock:
-            full = set()
-            for _ in range(len(self._replies)):
-                data, name = self._replies.popleft()
-                if name in full or not self._sent(data, name):
-                    full.add(name)
-                    self._replies.append((data, name))
-
-    def _sent(self, data: bytes, name: Any) -> bool:
-        """Return whether there is no point in trying again."""
-        try:
-            self._socket.sendto(data, name)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError as error:
-            # The peer's port is closed, its path is gone, or the datagram is too long for the network.
-            self._drop(type(error).__name__)
-        return True
 
     def _read(self) -> None:
         for count in range(READS_PER_TURN):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +14,10 @@ from ...core.gate import Gate
 from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
-from ..base import Clock
-from ..datagram import MAX_DATAGRAM_BYTES, MAX_QUEUED_REPLIES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
+from ..base import Clock, TimerHandle
+from ..datagram import MAX_DATAGRAM_BYTES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
 from ..listener import Listener
+from ..replies import UNIX_RETRY_S, ReplyQueue
 
 # Datagrams being handled by coroutines at once; above it the kernel's receive buffer holds them, or drops them.
 MAX_HANDLED_AT_ONCE = 256
@@ -55,7 +56,10 @@ class DatagramEndpoint:
         self._kernel_drops = kernel_drops(listener.sock)  # an inherited socket may have some
         self._reading = False
         self._running = False
-        self._replies: deque[tuple[bytes, Any]] = deque()
+        self._is_unix = listener.sock.family == socket.AF_UNIX
+        self._replies = ReplyQueue(self._socket.sendto, self._drop, clock.time, is_unix=self._is_unix)
+        self._waiting = False  # for the kernel to have room
+        self._retry: TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -78,9 +82,8 @@ class DatagramEndpoint:
         """Forget what is being handled and what waits to be sent."""
         for task in self._tasks:
             task.cancel()
-        if self._replies:
-            self._replies.clear()
-            self._loop.remove_writer(self._socket)
+        self._replies.clear()
+        self._wait_for_room()
 
     def _read_if_allowed(self) -> None:
         wanted = self._running and len(self._tasks) < MAX_HANDLED_AT_ONCE
@@ -178,42 +181,27 @@ class DatagramEndpoint:
 
     def send(self, data: bytes, name: Any) -> None:
         """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
-        if not name:
-            self._drop("unnamed_peer")  # a Unix sender without an address of its own cannot be answered
-        elif self._replies:
-            self._queue(data, name)
-        else:
-            self._try(data, name)
+        self._replies.send(data, name)
+        self._wait_for_room()
 
-    def _try(self, data: bytes, name: Any) -> None:
-        try:
-            self._socket.sendto(data, name)
-        except (BlockingIOError, InterruptedError):
-            self._queue(data, name)
-        except (
-            OSError
-        ) as error:  # the peer's port is closed, its path is gone, or the datagram is too long for the network
-            self._drop(type(error).__name__)
-
-    def _queue(self, data: bytes, name: Any) -> None:
-        if len(self._replies) >= MAX_QUEUED_REPLIES:
-            self._drop("send_queue_full")
-            return
-        if not self._replies:
-            self._loop.add_writer(self._socket, self._send_queued)
-        self._replies.append((data, name))
+    def _wait_for_room(self) -> None:
+        if self._is_unix:
+            if self._replies and self._retry is None:
+                self._retry = self._clock.call_at(self._clock.time() + UNIX_RETRY_S, self._send_queued)
+            elif not self._replies and self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
+        elif bool(self._replies) != self._waiting:
+            self._waiting = bool(self._replies)
+            if self._waiting:
+                self._loop.add_writer(self._socket, self._send_queued)
+            else:
+                self._loop.remove_writer(self._socket)
 
     def _send_queued(self) -> None:
-        while self._replies:
-            data, name = self._replies[0]
-            try:
-                self._socket.sendto(data, name)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self._drop(type(error).__name__)
-            self._replies.popleft()
-        self._loop.remove_writer(self._socket)
+        self._retry = None
+        self._replies.retry()
+        self._wait_for_room()
         if not self.busy:
             self._idle()
 
