@@ -27,8 +27,6 @@ def extensions() -> list[Extension]:
         Extension(
             f"penstock.engines.native.{path.stem}",
             [str(path)],
-            # A failed build of it leaves a package without it, and the pure engine serves.
-            optional=True,
             define_macros=[("PENSTOCK_DEBUG", "1")] if DEBUG else [],
             extra_compile_args=["-g", "-O1", "-UNDEBUG"] if DEBUG else ["-O2"],
         )
@@ -45,7 +43,13 @@ def extensions() -> list[Extension]:
         "embedsignature": True,
         "embedsignature.format": "python",
     }
-    return cythonize(modules, build_dir="build/cython", compiler_directives=directives, force=DEBUG, quiet=True)
+    built: list[Extension] = cythonize(
+        modules, build_dir="build/cython", compiler_directives=directives, force=DEBUG, quiet=True
+    )
+    for module in built:
+        # A failed build of one leaves a package without it, and the pure engine serves. (cythonize forgets it.)
+        module.optional = True
+    return built
 
 
 setup(ext_modules=extensions())

@@ -1,7 +1,7 @@
 """The native engine: connections served in compiled code, the rest of a server as the pure engine has it.
 
-Streams are read, written and watched by the poller; handlers are called, and their tasks resumed, from there. Records and
-datagrams go through the loop, as in the pure engine.
+Streams are read, written and watched by the poller; handlers are called, and their tasks resumed, from there. Records
+and datagrams go through the loop, as in the pure engine.
 """
 
 from __future__ import annotations
