@@ -287,7 +287,7 @@ class Terminal:
 def test_on_a_terminal_there_is_a_prompt_and_replies_come_above_it(serve, environ, directory):
     """And CTRL+D ends it."""
     served = serve("app:echo")
-    terminal = Terminal(["connect", served.address], env=environ, cwd=directory)
+    terminal = Terminal(["connect", served.address, "--plain"], env=environ, cwd=directory)
     banner = terminal.wait_for("> ")
     terminal.type("hé\x1b[2J\n")
     terminal.wait_for("\x1b[K")
@@ -319,7 +319,7 @@ def test_the_terminal_is_left_as_it_was(serve, environ, directory):
     served = serve("app:echo")
     fd, inner = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "penstock", "connect", served.address],
+        [sys.executable, "-m", "penstock", "connect", served.address, "--plain"],
         stdin=inner,
         stdout=inner,
         stderr=inner,
@@ -332,3 +332,35 @@ def test_the_terminal_is_left_as_it_was(serve, environ, directory):
     assert os.get_blocking(inner)
     os.close(fd)
     os.close(inner)
+
+
+@pytest.mark.parametrize(
+    ("service", "arguments", "data", "output"),
+    [
+        ("app:echo", ["--hex"], "00 ff\n", "00 ff\n"),
+        ("app:shout", ["--codec", "lines", "--hex"], "61\n6263\n", "41\n42 43\n"),
+    ],
+)
+def test_input_and_output_as_hexadecimal(serve, penstock, service, arguments, data, output):
+    """Each line of input is sent by itself; what comes is a line."""
+
+    assert (0, output, "") == lines_of(penstock("connect", serve(service).address, *arguments, data=data))
+
+
+def test_lines_may_end_with_cr_lf(serve, penstock):
+    """Whatever they ended with; a last line without an end gets none."""
+    served = serve("app:echo")
+    done = penstock("connect", served.address, "--crlf", input=b"a\n\nb\r\nc", text=False)
+
+    assert (0, b"a\r\n\r\nb\r\nc", b"") == lines_of(done)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--crlf", "--codec", "lines"], ["--crlf", "--hex"], ["--hex", "--codec", "json-lines"]]
+)
+def test_what_does_not_go_together_is_refused(penstock, arguments):
+    """Before anything is connected to."""
+    done = penstock("connect", "tcp://127.0.0.1:1", *arguments)
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(f"penstock: error: {arguments[0]}: ")

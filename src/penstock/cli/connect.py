@@ -2,18 +2,19 @@
 
 import asyncio
 import os
+from importlib.util import find_spec
 from typing import Any, Final
 
 import click
 
 from ..address import Address
-from ..codecs import Codec
-from ..config import Duration, Option
+from ..config import Duration, Flag, Option
 from ..engines.base import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError
 from .client import client_options, client_timeouts, client_values, run_client
 from .commands import PenstockCommand
-from .messages import LineSplitter, is_raw, parse_message, show_message
+from .form import Form
+from .messages import LineSplitter
 from .output import Output, PipeOutput, TerminalOutput
 from .stdin import InputReader
 
@@ -32,6 +33,41 @@ OPTIONS: Final = [
         default=1.0,
         section="Options",
     ),
+    Option(
+        name="hex",
+        kind=Flag(),
+        help="Write each line of input, and show what comes, as hexadecimal",
+        default=False,
+        section="Options",
+    ),
+    Option(
+        name="crlf",
+        kind=Flag(),
+        help="End lines with CR LF, with the codec raw",
+        default=False,
+        section="Options",
+    ),
+    Option(
+        name="timestamps",
+        kind=Flag(),
+        help="At the prompt, show when each reply came",
+        default=False,
+        section="Options",
+    ),
+    Option(
+        name="send_empty",
+        kind=Flag(),
+        help="At the prompt, let Enter alone send an empty message; with the codec raw it always sends a line's end",
+        default=False,
+        section="Options",
+    ),
+    Option(
+        name="plain",
+        kind=Flag(),
+        help="Have the plain prompt, without line editing and history",
+        default=False,
+        section="Options",
+    ),
 ]
 
 
@@ -43,7 +79,9 @@ def command() -> click.Command:
         callback=_connect,
         help="Connect to URL; send standard input, print what comes back.\n\n"
         "With the codec raw, bytes pass as they are, both ways. With any other, each line of input is a message and "
-        "each message is printed on a line; messages that are no bytes are written and shown as JSON.",
+        "each message is printed on a line; messages that are no bytes are written and shown as JSON.\n\n"
+        "On a terminal, with penstock[cli] installed, there is a prompt with line editing, history and commands: "
+        "/help lists them.",
         epilog="It ends when the peer closes, or after the end of input and the last replies. "
         "Exit status: 0; 1 refused or reset; 2 usage; 3 timeout; 5 protocol error.",
     )
@@ -51,19 +89,29 @@ def command() -> click.Command:
 
 def _connect(**_params: Any) -> int:
     address, codec, values = client_values(click.get_current_context(), OPTIONS)
-    return run_client(_converse(address, codec, values), address)
+    form = Form(codec, hex=values["hex"], crlf=values["crlf"])
+    return run_client(_converse(address, form, values), address)
 
 
-async def _converse(address: Address, codec: Codec[Any], values: dict[str, Any]) -> int:
+async def _converse(address: Address, form: Form, values: dict[str, Any]) -> int:
     from ..client import connect
 
     interactive = os.isatty(0)
-    output = make_output(prompt=interactive)
-    conn = await connect(str(address), codec=codec, timeouts=client_timeouts(values["connect_timeout"]))
+    editing = interactive and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and not values["plain"]
+    conn = await connect(str(address), codec=form.codec, timeouts=client_timeouts(values["connect_timeout"]))
     async with conn:
+        if editing and find_spec("prompt_toolkit") is not None:
+            from .prompt import Prompt, Settings
+
+            settings = Settings(form, timestamps=values["timestamps"], send_empty=values["send_empty"])
+            click.echo(f"connected to {conn.peer}; /help lists commands, CTRL+D ends", err=True)
+            await Prompt(conn, address, settings, wait_s=values["wait"]).run()
+            return 0
+        output = make_output(prompt=interactive)
         if interactive:
-            click.echo(f"connected to {conn.peer}; CTRL+D ends", err=True)
-        await Conversation(conn, InputReader(), output, wait_s=values["wait"]).run()
+            hint = "; for line editing install penstock[cli]" if editing else ""
+            click.echo(f"connected to {conn.peer}; CTRL+D ends{hint}", err=True)
+        await Conversation(conn, InputReader(), output, form, wait_s=values["wait"]).run()
     return 0
 
 
@@ -81,13 +129,17 @@ class Conversation:
         conn: The connection. Who made it closes it.
         reader: The input.
         output: Where messages are shown.
+        form: How they are written and shown.
         wait_s: On datagrams, how long a silence after the end of input is the end; None for ever.
     """
 
-    def __init__(self, conn: Connection[Any], reader: InputReader, output: Output, *, wait_s: float | None) -> None:
+    def __init__(
+        self, conn: Connection[Any], reader: InputReader, output: Output, form: Form, *, wait_s: float | None
+    ) -> None:
         self._conn = conn
         self._reader = reader
         self._output = output
+        self._form = form
         self._wait_s = wait_s
         self._heard = asyncio.Event()
 
@@ -116,10 +168,9 @@ class Conversation:
             self._output.finish()
 
     async def _send_input(self) -> None:
-        codec = self._conn.codec
         # A datagram is as large as what is sent at once, so there even raw input goes line by line.
-        whole_lines = not is_raw(codec) or self._conn.is_datagram
-        lines = LineSplitter(codec.max_frame_bytes, keep_ends=is_raw(codec))
+        whole_lines = self._form.by_line or self._conn.is_datagram
+        lines = LineSplitter(self._conn.codec.max_frame_bytes, keep_ends=self._form.keep_ends)
         number = 0
         try:
             self._output.ask()
@@ -141,17 +192,15 @@ class Conversation:
 
     async def _send(self, line: bytes, number: int) -> None:
         where = f"line {number} of the input"
-        message = parse_message(line, self._conn.codec, where)
+        message = self._form.parse(line, where)
         try:
             await self._conn.send(message)
         except (LocalProtocolError, TypeError) as error:
             raise ConfigurationError(str(error), where) from error
 
     async def _show_messages(self) -> None:
-        codec = self._conn.codec
-        whole = not is_raw(codec)
         async for message in self._conn:
-            self._output.show(show_message(message, codec), whole=whole)
+            self._output.show(self._form.show(message), whole=self._form.whole)
             self._heard.set()
 
     async def _last_replies(self, receiving: "asyncio.Task[None]") -> None:

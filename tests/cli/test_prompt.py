@@ -1,0 +1,260 @@
+"""The prompt of ``penstock connect``: what is on the screen of a terminal, with a server at the other end."""
+
+import fcntl
+import os
+import pty
+import select
+import stat
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+pytest.importorskip("prompt_toolkit")
+pyte = pytest.importorskip("pyte")
+
+ROWS, COLUMNS = 24, 80
+
+
+class Screen:
+    """A program on a terminal of its own, and what that terminal shows."""
+
+    def __init__(self, arguments, env, cwd):
+        self.fd, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.raw = b""
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.screen.write_process_input = lambda text: os.write(self.fd, text.encode())  # answers to its questions
+        self.stream = pyte.ByteStream(self.screen)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "penstock", "connect", *arguments],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            start_new_session=True,
+            env=env,
+            cwd=cwd,
+        )
+        os.close(inner)
+
+    @property
+    def lines(self):
+        """What is on the screen: the lines that are not empty."""
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    def type(self, text):
+        """Press keys."""
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, *expected):
+        """Read until the last lines on the screen are ``expected``."""
+        while self.lines[-len(expected) :] != list(expected):
+            assert self.read(), f"{expected} did not come: {self.lines}"
+
+    def read(self):
+        """Take what the program wrote; return whether there was something."""
+        if not select.select([self.fd], [], [], 20)[0]:
+            return False
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # EIO: the program's end is closed
+            return False
+        self.raw += data
+        self.stream.feed(data)
+        return True
+
+    def end(self):
+        """Read to the end; return the exit status."""
+        while self.read():
+            pass
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def screen(environ, directory):
+    """A function that starts ``penstock connect`` on a terminal."""
+    started = []
+
+    def start(*arguments, env=None):
+        made = Screen(arguments, environ | {"XDG_STATE_HOME": str(directory / "state")} | (env or {}), directory)
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        if made.process.poll() is None:
+            made.process.kill()
+            made.process.wait()
+        os.close(made.fd)
+
+
+def greeting(served):
+    """The first line on the screen."""
+    return f"connected to {served.address.partition('//')[2]}; /help lists commands, CTRL+D ends"
+
+
+def test_replies_come_above_the_prompt(serve, screen):
+    """And CTRL+D ends it with status 0."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(greeting(served), ">")
+    shown.type("one\r")
+    shown.wait_for(greeting(served), "> one", "ONE", ">")
+    shown.type("two\r")
+    shown.wait_for("> two", "TWO", ">")
+    shown.type("\x04")
+
+    assert 0 == shown.end()
+
+
+def test_what_is_typed_stays_below_a_reply_that_comes_meanwhile(serve, screen, penstock):
+    """Half a line, a reply above it, the other half."""
+    served = serve("chat")
+    shown = screen(served.address)
+    shown.wait_for(">")
+    shown.type("/hel")
+    shown.wait_for("> /hel")
+    before = shown.lines[:-1]
+    penstock("connect", served.address, data="hi\n")
+    while shown.lines[-1] != "> /hel" or shown.lines[:-1] == before:
+        assert shown.read(), shown.lines
+    shown.type("p\r")
+    shown.wait_for("Anything else is sent. // sends a line that begins with /.", ">")
+    shown.type("/quit\r")
+
+    assert 0 == shown.end()
+
+
+def test_objects_are_typed_and_shown_as_json(serve, screen):
+    """A line that is none is told of, and the conversation goes on."""
+    served = serve("app:objects")
+    shown = screen(served.address, "--codec", "json-lines")
+    shown.wait_for(">")
+    shown.type('{"a": [1]}\r')
+    shown.wait_for('{"got": {"a": [1]}}', ">")
+    shown.type("{\r")
+    while not any(line.startswith("not sent: json-lines messages are written as JSON") for line in shown.lines):
+        assert shown.read(), shown.lines
+    shown.type("/json\r")
+    shown.wait_for("JSON is shown indented", ">")
+    shown.type("2\r")
+    shown.wait_for("{", '  "got": 2', "}", ">")
+
+
+def test_commands(serve, screen, directory):
+    """Each does what /help says."""
+    (directory / "messages").write_text("one\ntwo\n")
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("/file messages\r")
+    shown.wait_for("ONE", "TWO", ">")
+    shown.type("/repeat 3 x\r")
+    shown.wait_for("X", "X", "X", ">")
+    shown.type("/hex 61 62\r")
+    shown.wait_for("> /hex 61 62", "AB", ">")
+    shown.type("/hex\r")
+    shown.wait_for("replies are shown as hexadecimal", ">")
+    shown.type("/repeat 1\r")
+    shown.wait_for("> /repeat 1", "41 42", ">")
+    shown.type("//slash\r")
+    shown.wait_for("2f 53 4c 41 53 48", ">")
+    shown.type("/halp\r")
+    shown.wait_for("there is no command /halp; did you mean /help?; //halp sends it", ">")
+    shown.type("/qu\t")
+    shown.wait_for("> /quit")
+    shown.type("\r")
+
+    assert 0 == shown.end()
+
+
+def test_history_is_kept_for_each_address_and_for_its_owner_alone(serve, screen, directory):
+    """The arrow brings back what was typed in an earlier run; a line that begins with a space leaves no trace."""
+    served = serve("app:shout")
+    first = screen(served.address, "--codec", "lines")
+    first.wait_for(">")
+    first.type("remember\r")
+    first.wait_for("REMEMBER", ">")
+    first.type(" secret\r")
+    first.wait_for(" SECRET", ">")
+    first.type("\x04")
+    first.end()
+    again = screen(served.address, "--codec", "lines")
+    again.wait_for(">")
+    again.type("\x1b[A")
+    again.wait_for("> remember")
+    (file,) = (directory / "state" / "penstock" / "history").iterdir()
+
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    assert "secret" not in file.read_text()
+
+
+def test_a_peer_cannot_move_the_cursor(serve, screen):
+    """Its control characters are shown as codes; a part of a line of raw bytes is shown too."""
+    served = serve("app:echo")
+    shown = screen(served.address)
+    shown.wait_for(">")
+    shown.type("/hex 1b 5b 32 4a\r")
+    shown.wait_for("> /hex 1b 5b 32 4a", "\\x1b[2J", ">")
+
+
+def test_the_end_of_the_peer_ends_it(serve, screen):
+    """It is said, and the status is 0."""
+    served = serve("app:farewell")
+    shown = screen(served.address, "--codec", "lines", env={"NO_COLOR": "1"})
+    shown.wait_for(">")
+    shown.type("me\r")
+
+    assert 0 == shown.end()
+    assert ["bye me", "the peer has closed the connection"] == [line for line in shown.lines if ">" not in line][1:]
+
+
+def test_interrupting_it_is_status_130(serve, screen):
+    """Without a traceback."""
+    served = serve("app:echo")
+    shown = screen(served.address)
+    shown.wait_for(">")
+    shown.type("\x03")
+
+    assert 130 == shown.end()
+    assert "Traceback" not in "".join(shown.lines)
+
+
+def test_no_colour_where_none_is_wanted(serve, screen):
+    """NO_COLOR: what we say is not coloured."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines", env={"NO_COLOR": "1"})
+    shown.wait_for(">")
+    shown.type("/nothing\r")
+    shown.wait_for("there is no command /nothing; /help lists them; //nothing sends it", ">")
+
+    assert b"\x1b[31m" not in shown.raw
+
+
+def test_times_are_shown_when_asked_for(serve, screen):
+    """To the millisecond, before the reply."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines", "--timestamps")
+    shown.wait_for(">")
+    shown.type("x\r")
+    while not (found := [line for line in shown.lines if line.endswith(" X")]):
+        assert shown.read(), shown.lines
+
+    assert [2, 1] == [found[0].count(mark) for mark in ":."]
+
+
+def test_enter_alone_is_a_message_when_asked_for(serve, screen):
+    """Else it is nothing."""
+    served = serve("app:objects")
+    with_it = screen(serve("app:shout").address, "--codec", "lines", "--send-empty", "--hex")
+    without = screen(served.address, "--codec", "json-lines")
+    with_it.wait_for(">")
+    without.wait_for(">")
+    with_it.type("\r61\r")
+    without.type("\r1\r")
+    without.wait_for(">", "> 1", '{"got": 1}', ">")
+    with_it.wait_for("> 61", "41", ">")
+
+    assert not any("not sent" in line for line in [*without.lines, *with_it.lines])
