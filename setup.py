@@ -28,7 +28,7 @@ def extensions() -> list[Extension]:
             f"penstock.engines.native.{path.stem}",
             [str(path)],
             define_macros=[("PENSTOCK_DEBUG", "1")] if DEBUG else [],
-            extra_compile_args=["-g", "-O1", "-UNDEBUG"] if DEBUG else ["-O2"],
+            extra_compile_args=["-g", "-O1", "-UNDEBUG"] if DEBUG else ["-O2", "-g0"],
         )
         for path in sorted(NATIVE.glob("*.pyx"))
     ]
