@@ -21,6 +21,9 @@ class State(Enum):
     LINGERING = "lingering"  # all output went out and EOF after it; input is discarded until the peer's EOF
     CLOSED = "closed"  # the transport is gone
 
+    # Members are compared by identity; Enum's own hash is written in Python, and engines look states up for every read.
+    __hash__ = object.__hash__
+
 
 class Happening(Enum):
     """What can happen to a connection."""
@@ -30,6 +33,8 @@ class Happening(Enum):
     CLOSE = "close"  # the handler, the codec or the server ends the connection gracefully
     FLUSHED = "flushed"  # the transport took the last byte of output
     LOST = "lost"  # reset, aborted, or closed at a deadline
+
+    __hash__ = object.__hash__
 
 
 S, H = State, Happening
