@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -17,11 +16,11 @@ from ..core.gate import Gate
 from ..reasons import Refusal
 from .accepting import ACCEPTS_PER_TURN, errno_name
 from .listener import Listener, peer_of
+from .wire import reset_on_close
 
 # After so long without a failure of accept(2) the trouble is over.
 EPISODE_S: Final = 1.0
 
-_LINGER_RESET: Final = struct.pack("ii", 1, 0)
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -35,8 +34,7 @@ def turn_away(sock: socket.socket, action: Action, text: bytes = b"") -> None:
     """
     with contextlib.suppress(OSError):  # the peer was faster
         if action is Action.RESET:
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            reset_on_close(sock)
         elif text:
             sock.send(text)
             sock.shutdown(socket.SHUT_WR)
