@@ -10,7 +10,7 @@ import pytest
 from penstock import __version__
 from penstock.cli.main import BROKEN_PIPE, main
 
-COMMANDS = ("serve", "check", "connect", "send", "probe", "services", "completion")
+COMMANDS = ("serve", "check", "connect", "send", "probe", "bench", "services", "completion")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

@@ -1,0 +1,82 @@
+"""Times, counted in a log-linear histogram: the layout of HDR histograms, at three significant digits.
+
+A value of up to 2048 ns has a bucket of its own; above that each power of two is cut into 1024 equal buckets, so that a
+bucket is never wider than a thousandth of what it counts.
+"""
+
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+PERCENTILES: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+_BITS: Final = 11
+_HALF: Final = 1 << (_BITS - 1)
+# Up to 2⁴⁴ ns, almost five hours; what took longer is counted as that.
+_MAX_NS: Final = (1 << 44) - 1
+
+
+class Histogram:
+    """Counts times. Recording one costs an index and an addition, whatever was counted before.
+
+    Attributes:
+        count: How many.
+        max_s: The longest, in seconds, exactly; 0.0 when there is none.
+        total_s: Their sum, in seconds.
+    """
+
+    __slots__ = ("_counts", "count", "max_s", "total_s")
+
+    def __init__(self) -> None:
+        self._counts = array("Q", bytes(8 * (_index(_MAX_NS) + 1)))
+        self.count = 0
+        self.max_s = 0.0
+        self.total_s = 0.0
+
+    def record(self, seconds: float, count: int = 1) -> None:
+        """Count a time ``count`` times. Negative ones, which a clock should not give, count as 0."""
+        value = int(seconds * 1e9)
+        if value < 0:
+            value, seconds = 0, 0.0
+        elif value > _MAX_NS:
+            value = _MAX_NS
+        shift = value.bit_length() - _BITS
+        self._counts[(value >> shift) + shift * _HALF if shift > 0 else value] += count
+        self.count += count
+        self.total_s += seconds * count
+        self.max_s = max(self.max_s, seconds)
+
+    @property
+    def mean_s(self) -> float:
+        """Their mean, in seconds; 0.0 when there is none."""
+        return self.total_s / self.count if self.count else 0.0
+
+    def percentile(self, percent: float) -> float:
+        """Return the smallest time, in seconds, that ``percent`` of all do not exceed, to a thousandth of itself.
+
+        It is never above `max_s`; 0.0 when nothing was counted.
+        """
+        wanted = max(1, -int(-self.count * percent // 100))
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if seen >= wanted:
+                return min(_highest_ns(index) / 1e9, self.max_s)
+        return self.max_s
+
+    def buckets(self) -> Iterator[tuple[float, int]]:
+        """Yield (longest time in seconds, count) of each bucket that counted something, shortest first."""
+        for index, count in enumerate(self._counts):
+            if count:
+                yield _highest_ns(index) / 1e9, count
+
+
+def _index(value: int) -> int:
+    shift = value.bit_length() - _BITS
+    return (value >> shift) + shift * _HALF if shift > 0 else value
+
+
+def _highest_ns(index: int) -> int:
+    if index < 2 * _HALF:
+        return index
+    shift = index // _HALF - 1
+    return ((index - shift * _HALF + 1) << shift) - 1
