@@ -154,15 +154,18 @@ def test_a_gate_that_stands_open_in_public_is_warned_about(serve):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/sys/net/core/somaxconn"), reason="the system does not tell its limit")
-def test_a_backlog_above_the_systems_is_warned_about(serve):
-    """Row 18: with both numbers."""
+def test_a_backlog_above_the_systems_is_warned_about(serve, penstock):
+    """Row 18: with both numbers, once."""
     with open("/proc/sys/net/core/somaxconn") as file:
         limit = int(file.read())
     if limit >= 65535:
         pytest.skip("no backlog is above this system's limit")
-    (warning,) = warnings_of(serve("echo", "--backlog", "65535"))
+    started = wait_for(serve("echo", "--backlog", "65535"), "quit)\n")
+    (served,) = [line for line in started.splitlines() if "somaxconn" in line]
+    (checked,) = penstock("check", "echo", "--backlog", "65535").stderr.splitlines()
 
-    assert f"backlog 65535 is above the system's net.core.somaxconn, {limit}" in warning
+    assert f"backlog 65535 is cut to {limit} by net.core.somaxconn" in served
+    assert f"backlog 65535 is above the system's net.core.somaxconn, {limit}" in checked
 
 
 def test_an_unknown_variable_is_warned_about(serve):

@@ -29,7 +29,7 @@ def _check(**_params: Any) -> int:
     plan = make_plan(ctx, settings, definition)
     # What depends on the handler and on what is installed; `Server` refuses the same when it starts.
     choose(place(plan.service, plan.config), plan.config)
-    for warning in plan.warnings:
+    for warning in plan.warnings + plan.backlog_warnings:
         warn(warning)
     if ctx.params["print_config"]:
         click.echo(render_settings(settings), nl=False)

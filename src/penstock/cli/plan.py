@@ -60,13 +60,15 @@ class Plan:
         endless = [name for name in _LIMITING if self.settings.by_name[name].value is None]
         if public and endless:
             found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
-        backlog = self.settings.by_name["backlog"]
-        limit = max_backlog()
-        if limit is not None and self.config.backlog > limit and backlog.origin != DEFAULT_ORIGIN:
-            found.append(
-                f"backlog {self.config.backlog} is above the system's net.core.somaxconn, {limit}, which holds"
-            )
         return found
+
+    @property
+    def backlog_warnings(self) -> list[str]:
+        """What opening the listeners would warn of."""
+        limit = max_backlog()
+        if limit is None or self.config.backlog <= limit or self.settings.by_name["backlog"].origin == DEFAULT_ORIGIN:
+            return []
+        return [f"backlog {self.config.backlog} is above the system's net.core.somaxconn, {limit}, which holds"]
 
 
 def parameters() -> list[click.Parameter]:
