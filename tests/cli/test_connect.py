@@ -247,10 +247,10 @@ def test_interrupting_it_is_no_traceback(serve, environ, directory):
 class Terminal:
     """A program on a terminal of its own, seen through the terminal's other end."""
 
-    def __init__(self, arguments, **options):
+    def __init__(self, arguments, program=("-m", "penstock"), **options):
         self.fd, inner = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "penstock", *arguments],
+            [sys.executable, *program, *arguments],
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -298,6 +298,24 @@ def test_on_a_terminal_there_is_a_prompt_and_replies_come_above_it(serve, enviro
     assert f"connected to {served.address.partition('//')[2]}; CTRL+D ends\r\n> " == banner
     assert "hé\\x1b[2J\r\n> " == reply
     assert 0 == status
+
+
+def test_without_the_extra_the_plain_prompt_says_once_what_is_missing(serve, environ, directory):
+    """And is the plain prompt."""
+    served = serve("app:echo")
+    script = "import sys; sys.modules['prompt_toolkit'] = None; from penstock.cli.main import main; sys.exit(main())"
+    terminal = Terminal(["connect", served.address], ("-c", script), env=environ, cwd=directory)
+    shown = terminal.wait_for("> ")
+    terminal.type("x\n")
+    shown += terminal.wait_for("x\r\n> ")
+    terminal.type("\x04")
+
+    assert 0 == terminal.end()[0]
+    assert (
+        f"connected to {served.address.partition('//')[2]}; CTRL+D ends; for line editing install penstock[cli]"
+        in shown
+    )
+    assert 1 == shown.count("penstock[cli]")
 
 
 def test_a_dumb_terminal_is_not_sent_escape_codes(serve, environ, directory):
