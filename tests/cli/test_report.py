@@ -262,7 +262,7 @@ ROWS = {
     "send no message": (
         ["send", "tcp://127.0.0.1:1"],
         USAGE,
-        "penstock: error: missing argument 'MESSAGE...'",
+        "penstock: error: there is no message: give one, or --from-file",
         "  penstock send --help shows what is allowed",
     ),
     "send what is no message": (
