@@ -3,8 +3,8 @@ serves.
 
 A test describes what is done with a message as ``react(conn, message) -> reply or None`` and lets ``form`` make a
 service of it. ``serve`` serves it and watches: whatever else a test is about, each connection that was accepted has
-exactly one ``closed`` event when the server has stopped, no handler failed unless the test says so, and no descriptor
-is left.
+exactly one ``closed`` event when the server has stopped, no handler failed unless the test says so, and no descriptor,
+task or thread is left.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from penstock.config import Timeouts
 from penstock.core.events import EventName
 from penstock.core.service import callbacks
 from penstock.server.choice import ENGINES
-from penstock.testing.peers import dial
+from penstock.testing.peers import PATIENCE_S, dial
 from penstock.testing.thread import ServerThread
 
 # -- engines -----------------------------------------------------------------------------------------------------------
@@ -249,6 +249,12 @@ class Served(ServerThread):
     def __init__(self, target, *, record, **options):
         super().__init__(target, observers=[record], **options)
         self.record = record
+        self.tasks_left = []
+
+    async def _main(self):
+        await super()._main()
+        await asyncio.sleep(0)  # a task is done one turn after its coroutine, for the loop
+        self.tasks_left = [str(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
 
     def dial(self, index=0, **options):
         """Connect a plain socket to one of the server's addresses."""
@@ -304,10 +310,14 @@ def serve(engine, request, caplog):
         options.setdefault("timeouts", Timeouts(drain_s=10.0))
         options.setdefault("loop_factory", engine.loop_factory)
         record = Record()
-        descriptors = _descriptors()
+        descriptors, threads = _descriptors(), set(threading.enumerate())
         with Served(target, record=record, **options) as server:
             yield server
         _check(record, fails)
+        assert [] == server.tasks_left
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(PATIENCE_S)  # an idle one of a pool may still be on its way out
+            assert not thread.is_alive(), f"{thread.name} was left running"
         if descriptors < _descriptors():
             gc.collect()  # what is closed by now was garbage, of which -W error complains by itself
             assert descriptors >= _descriptors(), "descriptors were left open"
