@@ -64,13 +64,16 @@ class Prompt:
         Raises:
             BrokenError: The connection broke.
             RemoteProtocolError: The peer broke the codec's rules.
+            BrokenPipeError: The terminal is gone.
             KeyboardInterrupt: The user pressed CTRL+C.
         """
         asking = asyncio.create_task(self._ask())
         receiving = asyncio.create_task(self._receive())
         showing = asyncio.create_task(self._screen.run())
         try:
-            await asyncio.wait([asking, receiving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([asking, receiving, showing], return_when=asyncio.FIRST_COMPLETED)
+            if showing.done():
+                showing.result()  # it ends only when nothing can be shown any more
             if not receiving.done():
                 asking.result()
                 wait_s = self._wait_s if self._conn.is_datagram else None
