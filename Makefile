@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BIND ?= tcp://127.0.0.1:9000
 PYTEST_ARGS ?=
+SECONDS ?= 60
+TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint types check bench bench-smoke docs-tables apt clean
+.PHONY: help serve test test-all lint types check bench bench-smoke docs-tables fuzz faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -38,6 +40,15 @@ bench: $(READY) .venv-bench/.ready  ## measure beside the others; writes bench/r
 bench-smoke: $(READY)  ## every scenario at tiny size: that they run, not how fast
 	$(BIN)/python -m bench.run --quick
 
+fuzz: .venv-fuzz/.ready  ## fuzz every target for $(SECONDS) seconds
+	@mkdir -p build/fuzz
+	for target in $(TARGETS); do mkdir -p build/fuzz/$$target; cp -n fuzz/corpus/$$target/* build/fuzz/$$target; \
+		.venv-fuzz/bin/python fuzz/run.py $$target -max_total_time=$(SECONDS) -timeout=5 -max_len=512 \
+		-artifact_prefix=build/fuzz/$$target- build/fuzz/$$target || exit 1; done
+
+faults: $(READY)  ## let every system call and allocation of the native engine fail in turn
+	PENSTOCK_FAULTS=200 $(BIN)/python -m pytest -q tests/engines/native/test_faults.py
+
 docs-tables: $(READY)  ## regenerate the tables in docs/ that come from the source
 	$(BIN)/python tools/docs_tables.py
 
@@ -45,6 +56,11 @@ apt:  # outside clients for the tests; without them those tests say that they we
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		! { command -v ncat && command -v socat && command -v telnet; } >/dev/null 2>&1; then \
 		(apt-get update -qq && apt-get install -y -qq ncat socat telnet) >/dev/null 2>&1 || true; fi
+
+.venv-fuzz/.ready:
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install -q atheris -e .
+	@touch $@
 
 .venv-bench/.ready: bench/requirements.txt
 	$(PYTHON) -m venv .venv-bench
@@ -59,5 +75,5 @@ $(READY): pyproject.toml setup.py $(wildcard src/penstock/engines/native/*.p[yx]
 	@touch $@
 
 clean:  ## forget the environment and everything built
-	rm -rf $(VENV) .venvs .venv-bench build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venvs .venv-bench .venv-fuzz build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
