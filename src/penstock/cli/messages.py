@@ -7,7 +7,7 @@ its messages are shown as JSON.
 import json
 from typing import Any, Final
 
-from ..codecs import Codec, Raw
+from ..codecs import Codec, Raw, Resp
 from ..errors import ConfigurationError
 
 # The most that is kept of a line whose end has not come, beside what the codec can send anyway.
@@ -33,10 +33,24 @@ def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"{codec.name} messages are UTF-8: {error}", where) from None
     try:
-        return json.loads(text)
+        message = json.loads(text)
     except (ValueError, RecursionError) as error:
         problem = f"{codec.name} messages are written as JSON: {error}"
         raise ConfigurationError(problem, where) from None
+    return _strings_as_bytes(message) if isinstance(codec, Resp) else message
+
+
+def _strings_as_bytes(value: Any) -> Any:
+    """Make of what JSON says what RESP can: all its strings are bytes."""
+    match value:
+        case str():
+            return value.encode("utf-8", "surrogatepass")
+        case list():
+            return [_strings_as_bytes(item) for item in value]
+        case dict():
+            return {_strings_as_bytes(key): _strings_as_bytes(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def show_message(message: Any, codec: Codec[Any]) -> bytes:
