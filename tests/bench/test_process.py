@@ -57,11 +57,13 @@ def test_cpu_time_counts_children(program, ended):
         BURN
         + f"""
 read, write = os.pipe()
+parent_ended, _held_by_the_parent = os.pipe()
 if os.fork() == 0:
+    os.close(_held_by_the_parent)
     burn(100_000_000)
     os.write(write, b"x")
-    if {ended}: os._exit(0)
-    signal.pause()
+    if not {ended}: os.read(parent_ended, 1)
+    os._exit(0)
 os.read(read, 1)
 if {ended}: os.wait()
 print("READY", 1, flush=True)
