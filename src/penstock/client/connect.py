@@ -15,8 +15,9 @@ from ..config import Limits
 from ..core.events import Event
 from ..engines.base import Clock, Connection
 from ..engines.listener import peer_of
+from ..engines.pure.host import Host
 from ..engines.pure.records import RecordTransport
-from ..engines.pure.stream import Host, StreamConnection
+from ..engines.pure.stream import StreamConnection
 from ..errors import ConfigurationError, ConnectError, Phase
 from .connection import Allowance, ClientConnection
 from .datagrams import DatagramClient

@@ -12,7 +12,7 @@ from ..codecs.base import Codec
 from ..core.deadlines import Deadline
 from ..core.states import Happening, State
 from ..engines.base import Clock
-from ..engines.pure.stream import Host
+from ..engines.pure.host import Host
 from ..engines.pure.tasks import TaskConnection
 from ..errors import Phase, TimedOutError
 from ..reasons import CloseReason

@@ -11,7 +11,7 @@ from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.service import Handler
 from ..engines.base import Connection
-from ..engines.pure.stream import Host
+from ..engines.pure.host import Host
 from ..errors import BrokenError, ClosedError, LocalProtocolError, TimedOutError
 from ..reasons import CloseReason
 from .connection import Allowance

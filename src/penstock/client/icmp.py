@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
-from ..engines.pure.stream import Host
+from ..engines.pure.host import Host
 from ..errors import ConnectError
 from .connection import Allowance
 from .datagrams import MAX_DATAGRAM_BYTES, DatagramClient

@@ -19,10 +19,11 @@ from ..door import Door, turn_away
 from ..listener import Listener
 from .acceptor import Acceptor
 from .datagrams import DatagramEndpoint
+from .host import Host
 from .pool import ThreadPool, in_threads
 from .push import PushConnection
 from .records import RecordTransport
-from .stream import Host, StreamConnection
+from .stream import StreamConnection
 from .tasks import TaskConnection
 
 # How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,

@@ -14,7 +14,8 @@ from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
-from .stream import Host, StreamConnection
+from .host import Host
+from .stream import StreamConnection
 
 M = TypeVar("M")
 

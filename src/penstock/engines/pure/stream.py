@@ -6,20 +6,15 @@ import asyncio
 import contextlib
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import inf
 from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...config import Limits, Timeouts
 from ...core.deadlines import Deadline, Deadlines
 from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
-from ...core.memory import OutputBudget
 from ...core.service import Handler
 from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from ...errors import (
@@ -29,52 +24,15 @@ from ...errors import (
     SlowPeerError,
 )
 from ...reasons import CloseReason
-from ..base import Clock, ConnectionBase, TimerHandle
+from ..base import ConnectionBase, TimerHandle
 from ..wire import next_connection_id, reset_on_close
+from .host import Host
 
 M = TypeVar("M")
 
 
 # States in which something more may come from the peer, be it to be discarded.
 _READABLE = RECEIVABLE | {State.CLOSING, State.LINGERING}
-
-_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-
-
-def _buffer_of(loop: asyncio.AbstractEventLoop, size: int) -> memoryview:
-    """Return the loop's one receive buffer, of at least ``size`` bytes."""
-    buffer = _buffers.get(loop)
-    if buffer is None or len(buffer) < size:
-        buffer = _buffers[loop] = memoryview(bytearray(size))
-    return buffer
-
-
-@dataclass(slots=True)
-class Host:
-    """What a connection needs of whoever made it: a server, or a client.
-
-    Attributes:
-        loop: Whose transports it uses.
-        clock: Where time comes from.
-        timeouts: At first.
-        limits: Of its buffers.
-        emit: Told of every event.
-        released: Called once, when the transport is gone and the handler has ended.
-        budget: What all peers together are owed beyond their high watermarks.
-        buffer: What every read goes into, on loops that let it.
-    """
-
-    loop: asyncio.AbstractEventLoop
-    clock: Clock
-    timeouts: Timeouts
-    limits: Limits
-    emit: Callable[[Event], None]
-    released: Callable[[StreamConnection[Any]], None]
-    budget: OutputBudget = field(default_factory=OutputBudget)
-    buffer: memoryview = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.buffer = _buffer_of(self.loop, self.limits.read_bytes)
 
 
 class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Protocol):

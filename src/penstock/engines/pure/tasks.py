@@ -15,7 +15,8 @@ from ...core.states import State
 from ...errors import EndOfStreamError, LocalProtocolError, Phase, RemoteProtocolError, TimedOutError
 from ...reasons import CloseReason
 from ..base import Connection
-from .stream import Host, StreamConnection
+from .host import Host
+from .stream import StreamConnection
 
 M = TypeVar("M")
 
