@@ -146,7 +146,8 @@ def test_a_server_starts_again_on_an_address_in_time_wait(serve, engine):
             peer.sendall(b"hello\n")
             assert b"bye\n" == read_to_end(peer)
         server.wait_closed(1)
-    assert _in_time_wait(port)
+    if not _in_time_wait(port):
+        pytest.skip("the system keeps no more connections in TIME_WAIT: net.ipv4.tcp_max_tw_buckets is reached")
     for _ in range(3):
         with serve(shout, bind=f"tcp://127.0.0.1:{port}") as server, server.dial() as peer:
             peer.sendall(b"again\n")

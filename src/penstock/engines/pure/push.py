@@ -109,7 +109,9 @@ class PushConnection(StreamConnection[M]):
                     replies.append(reply)
                 if self._interrupted:
                     break
-            if replies:
+            if len(replies) == 1 and not self._leaving and not self._records:
+                self._put(self.codec.encode(replies.pop()))
+            elif replies:
                 self._encode_replies()
         except Exception as caught:
             error = caught
@@ -174,19 +176,20 @@ class PushConnection(StreamConnection[M]):
         if self._can_receive and not self._draining:
             self._deadlines.idle_since = self._clock.time()
             self._inbound.feed(data)
-            if not self._held_up():
+            if not self._continuing and not self._write_paused:
                 self._process()
 
     def _process(self) -> None:
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         inbound = self._inbound
-        budget = self._host.limits.batch_messages
+        limits = self._host.limits
+        budget = limits.batch_messages
         deadlines = self._deadlines
         while not self._leaving:
             if self._write_paused:
                 return  # resume_writing goes on from here
             try:
-                messages = inbound.take(min(budget, self._batch_limit))
+                messages = inbound.take(budget if budget < self._batch_limit else self._batch_limit)
             except RemoteProtocolError as error:
                 self._break_off(error)
                 return
@@ -197,10 +200,14 @@ class PushConnection(StreamConnection[M]):
             deadlines.first_since = deadlines.partial_since = None
             bytes_before = self.bytes_out
             self._handle(messages)
-            budget -= len(messages)
-            self._learn(len(messages), self.bytes_out - bytes_before)
+            count = len(messages)
+            budget -= count
+            written_bytes = self.bytes_out - bytes_before
+            if count == self._batch_limit or written_bytes > limits.write_high_bytes:
+                self._learn(count, written_bytes)
             if not inbound.pending_bytes and not self._leaving:
-                self._settle()
+                if self._ending or self._draining or deadlines.idle_since is None:
+                    self._settle()
                 return
             if budget <= 0:
                 self._continue_later()
