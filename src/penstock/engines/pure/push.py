@@ -189,7 +189,8 @@ class PushConnection(StreamConnection[M]):
             if self._write_paused:
                 return  # resume_writing goes on from here
             try:
-                messages = inbound.take(budget if budget < self._batch_limit else self._batch_limit)
+                limit = self._batch_limit if self._batch_limit < budget else budget  # noqa: FURB136 - a call per read
+                messages = inbound.take(limit)
             except RemoteProtocolError as error:
                 self._break_off(error)
                 return
