@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,8 +14,6 @@ from ..errors import ExitStatus
 from .admission import raise_descriptor_limit
 from .choice import choose
 from .server import Server
-
-logger = logging.getLogger("penstock")
 
 
 def run(

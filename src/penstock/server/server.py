@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -30,8 +29,6 @@ from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ..engines.base import Engine
-
-logger = logging.getLogger("penstock")
 
 DEFAULT_BIND = ServerConfig().bind
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -12,8 +11,6 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 import penstock
-
-logger = logging.getLogger("penstock")
 
 # Frames of these are how a handler is called, not who holds the loop.
 _OURS = os.path.dirname(penstock.__file__) + os.sep
