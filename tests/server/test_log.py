@@ -8,7 +8,8 @@ from penstock.address import Peer, parse_address
 from penstock.core.events import Event, EventName
 from penstock.errors import FrameTooLongError
 from penstock.reasons import CloseReason
-from penstock.server.log import LogObserver
+from penstock.server.log import LINES_PER_SECOND, LogObserver
+from penstock.testing.clock import ManualClock
 
 
 class Conn:
@@ -62,3 +63,49 @@ def test_a_connection_that_was_cut_is_a_warning_in_any_case(log, reason):
     LogObserver(access=False).observe(closed(reason))
 
     assert [(logging.WARNING, f"cut: {reason}")] == [(r.levelno, r.getMessage()) for r in log.records]
+
+
+def refused():
+    return Event(EventName.REFUSED, None, {"reason": "limit", "peer": Conn.peer})
+
+
+def failed():
+    return Event(EventName.HANDLER_FAILED, Conn(), {"error": ZeroDivisionError("oops")})
+
+
+def violated():
+    return Event(EventName.PROTOCOL_ERROR, Conn(), {"error": FrameTooLongError(100, 10)})
+
+
+@pytest.mark.parametrize(
+    ("event", "lines", "text"),
+    [
+        (refused, 1, "refused 192.0.2.1:5000: limit"),
+        (failed, LINES_PER_SECOND, "handler failed: ZeroDivisionError: oops"),
+        (violated, LINES_PER_SECOND, "closing: frame of 100 bytes exceeds max_frame_bytes=10"),
+        (lambda: closed(CloseReason.SLOW_CONSUMER), LINES_PER_SECOND, "cut: slow_consumer"),
+    ],
+)
+def test_a_flood_of_peers_is_no_flood_of_lines(log, event, lines, text):
+    """So many in a second of each kind; the first line of the next second says how many were not written."""
+    clock = ManualClock()
+    observer = LogObserver(access=False, time=clock.time)
+    for _ in range(1000):
+        observer.observe(event())
+    clock.advance(1.0)
+    observer.observe(event())
+    observer.observe(event())
+    written = [record.getMessage() for record in log.records]
+    after = [f"{text} (and {1000 - lines} more)", *([text] if lines > 1 else [])]
+
+    assert [text] * lines + after == written
+
+
+def test_one_kind_of_flood_hides_no_other(log):
+    """A bug in a handler is seen although somebody sends rubbish all day."""
+    observer = LogObserver(access=False, time=ManualClock().time)
+    for _ in range(1000):
+        observer.observe(violated())
+    observer.observe(failed())
+
+    assert "handler failed: ZeroDivisionError: oops" == log.records[-1].getMessage()

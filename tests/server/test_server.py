@@ -140,6 +140,24 @@ async def test_events_come_in_the_order_of_a_life():
     ] == record.names
 
 
+async def test_an_observer_that_raises_harms_nobody(caplog):
+    """The connection is served and counted, the other observers are told, and the log says whose fault it was."""
+
+    class Broken:
+        def observe(self, event):
+            raise ZeroDivisionError(event.name)
+
+    record = Record()
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0", observers=[Broken(), record]) as server:
+        reply = await talk(server.addresses[0], b"x")
+        await server.wait_until(lambda server: server.stats.closed.total() == 1)
+    said = [(r.levelname, r.exc_info[0]) for r in caplog.records if "Broken" in r.getMessage()]
+
+    assert [b"x"] == reply
+    assert ["listening", "accepted", "closed", "draining", "stopped"] == record.names
+    assert [("ERROR", ZeroDivisionError)] == said
+
+
 async def test_leaving_the_block_by_an_exception_stops_at_once():
     """Nobody waits for a drain that an error has overtaken."""
     entered = asyncio.Event()

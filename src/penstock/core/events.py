@@ -51,7 +51,7 @@ class Event:
 
 
 class Observer(Protocol):
-    """Whoever wants to know. Called on the engine's thread(s): be quick, be thread-safe, do not raise."""
+    """Whoever wants to know. Called on the engine's thread(s): be quick and thread-safe. What it raises is logged and ends nothing."""
 
     def observe(self, event: Event, /) -> None:
         """Take note of one event."""

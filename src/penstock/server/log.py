@@ -20,8 +20,38 @@ access_logger = logging.getLogger("penstock.access")
 _NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
 
 
-# Between two lines about refusals, in seconds.
-SAY_S = 1.0
+# What peers can bring about as often as they like gets so many lines in a second, a traceback being one.
+LINES_PER_SECOND = 10
+REFUSALS_PER_SECOND = 1
+
+
+class Pace:
+    """Lines of one kind: so many in a second; the others are counted, and the next line tells.
+
+    Args:
+        lines: How many may be written in each second.
+        time: Where time comes from, in seconds.
+    """
+
+    def __init__(self, lines: int, time: Callable[[], float]) -> None:
+        self._lines = lines
+        self._time = time
+        self._since = -inf
+        self._left = 0
+        self._unsaid = 0
+
+    def more(self) -> str | None:
+        """Return how many were not written before this one, in words; None when this one is not to be written."""
+        now = self._time()
+        if now >= self._since + 1.0:
+            self._since = now
+            self._left = self._lines
+        if not self._left:
+            self._unsaid += 1
+            return None
+        self._left -= 1
+        unsaid, self._unsaid = self._unsaid, 0
+        return f" (and {unsaid} more)" if unsaid else ""
 
 
 class LogObserver:
@@ -29,12 +59,15 @@ class LogObserver:
 
     Args:
         access: Whether each connection is logged when it ends, to ``penstock.access``.
+        time: Where time comes from, in seconds.
     """
 
-    def __init__(self, *, access: bool) -> None:
+    def __init__(self, *, access: bool, time: Callable[[], float] = time.monotonic) -> None:
         self._access = access
-        self._unsaid = 0  # refusals since the latest line about one
-        self._say_next = -inf
+        self._refusals = Pace(REFUSALS_PER_SECOND, time)
+        self._cuts = Pace(LINES_PER_SECOND, time)
+        self._failures = Pace(LINES_PER_SECOND, time)
+        self._violations = Pace(LINES_PER_SECOND, time)
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
@@ -47,26 +80,40 @@ class LogObserver:
             write(event)
         elif name is EventName.REFUSED:
             self._refused(event)
+        elif name is EventName.HANDLER_FAILED:
+            self._handler_failed(event)
+        elif name is EventName.PROTOCOL_ERROR:
+            self._protocol_error(event)
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s", name, extra=_extra(event))
 
+    # -- what peers can bring about: whoever floods the server must not flood its log ----------------------------------
+
     def _closed(self, event: Event) -> None:
         reason = event.fields["reason"]
-        if reason in _NOTEWORTHY:
-            logger.warning("cut: %s", reason, extra=_extra(event))
+        if reason in _NOTEWORTHY and (more := self._cuts.more()) is not None:
+            logger.warning("cut: %s%s", reason, more, extra=_extra(event))
         if self._access and access_logger.isEnabledFor(logging.INFO):
             access_logger.info("closed: %s", reason, extra=_extra(event))
 
     def _refused(self, event: Event) -> None:
-        """Say it once a second at most: whoever floods the gate must not flood the log."""
-        self._unsaid += 1
-        now = time.monotonic()
-        if now >= self._say_next:
-            more = f" and {self._unsaid - 1} more" if self._unsaid > 1 else ""
+        more = self._refusals.more()
+        if more is not None:
             reason, peer = event.fields["reason"], event.fields["peer"]
-            logger.warning("refused %s%s: %s", peer, more, reason, extra=_extra(event) | {"peer": str(peer)})
-            self._unsaid = 0
-            self._say_next = now + SAY_S
+            logger.warning("refused %s: %s%s", peer, reason, more, extra=_extra(event) | {"peer": str(peer)})
+
+    def _handler_failed(self, event: Event) -> None:
+        more = self._failures.more()
+        if more is not None:
+            error = event.fields["error"]
+            assert isinstance(error, BaseException)
+            text = "handler failed: %s: %s%s"
+            logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
+
+    def _protocol_error(self, event: Event) -> None:
+        more = self._violations.more()
+        if more is not None:
+            logger.warning("closing: %s%s", event.fields["error"], more, extra=_extra(event))
 
 
 def _extra(event: Event) -> dict[str, Any]:
@@ -84,16 +131,6 @@ def _extra(event: Event) -> dict[str, Any]:
 
 
 # -- what is rare, one function each -----------------------------------------------------------------------------------
-
-
-def _handler_failed(event: Event) -> None:
-    error = event.fields["error"]
-    assert isinstance(error, BaseException)
-    logger.error("handler failed: %s: %s", type(error).__name__, error, exc_info=error, extra=_extra(event))
-
-
-def _protocol_error(event: Event) -> None:
-    logger.warning("closing: %s", event.fields["error"], extra=_extra(event))
 
 
 def _accept_failed(event: Event) -> None:
@@ -140,8 +177,6 @@ def _datagram_dropped(event: Event) -> None:
 
 
 _RARE: Mapping[EventName, Callable[[Event], None]] = {
-    EventName.HANDLER_FAILED: _handler_failed,
-    EventName.PROTOCOL_ERROR: _protocol_error,
     EventName.ACCEPT_FAILED: _accept_failed,
     EventName.ACCEPT_RECOVERED: _accept_recovered,
     EventName.STALLED: _stalled,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +21,7 @@ from ..errors import ConfigurationError
 from ..reasons import CloseReason
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import choose
-from .log import LogObserver
+from .log import LogObserver, Pace, logger
 from .memory import follow_memory, memory_of
 from .model import once, place
 from .sockets import close_listeners, inherited_listeners, open_listeners
@@ -42,7 +43,7 @@ class Server:
         service: What to serve.
         config: How.
         clock: Where time comes from; None for the loop's own.
-        observers: Told of every event, beside the log and `stats`.
+        observers: Told of every event, beside the log and `stats`. What one raises is logged, once a second at most.
 
     Attributes:
         service: What is served, with the codec that was asked for.
@@ -67,6 +68,7 @@ class Server:
         self.gate = Gate()
         self._clock = clock
         self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
+        self._observer_failures = Pace(1, time.monotonic)
         self._listeners: list[Listener] = []
         self._engine: Engine | None = None
         self._reason = ""
@@ -253,13 +255,21 @@ class Server:
 
     def _emit(self, event: Event) -> None:
         for observer in self._observers:
-            observer.observe(event)
+            try:
+                observer.observe(event)
+            except Exception as error:  # an observer's mistake is no connection's
+                self._observer_failed(observer, event, error)
         if self.config.once and event.name in (EventName.CLOSED, EventName.DATAGRAM):
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self.begin_drain)
         if self._changed:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._wake)
+
+    def _observer_failed(self, observer: Observer, event: Event, error: Exception) -> None:
+        more = self._observer_failures.more()
+        if more is not None:
+            logger.error("observer %r failed at %s%s", observer, event.name, more, exc_info=error)
 
     def _stalled(self, frames: Sequence[str]) -> None:
         self._emit(Event(EventName.STALLED, None, {"frames": frames}))
