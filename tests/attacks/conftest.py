@@ -6,10 +6,14 @@ was accepted has exactly one end, no handler failed that should not, and no desc
 
 import contextlib
 import importlib.util
+import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -83,6 +87,103 @@ def dial_from(opened):
         return sock
 
     return connect
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """``penstock serve`` in a process of its own.
+
+    Attributes:
+        popen: What was started: the server, or what it runs under.
+        pid: The server's.
+        address: What ``socket.connect`` takes.
+        log: The file that its standard error goes to.
+    """
+
+    popen: subprocess.Popen
+    pid: int
+    address: tuple[str, int] | str
+    log: Path
+
+    @property
+    def cpu_seconds(self):
+        """User and system time of the server so far."""
+        with open(f"/proc/{self.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def descriptors(self):
+        """How many descriptors the server has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def connect(self):
+        """Connect; return the socket, or None if the reset was faster."""
+        sock = socket.socket(socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET)
+        sock.settimeout(PATIENCE_S)
+        try:
+            sock.connect(self.address)
+        except ConnectionResetError:
+            sock.close()
+            return None
+        return sock
+
+    def connect_when_it_answers(self):
+        """Connect anew until the server answers: it needs the moment in which it notices that others have left."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            sock = self.connect()
+            if ask(sock) is not None:
+                return sock
+            if sock is not None:
+                sock.close()
+            assert time.monotonic() < deadline, "the server did not recover"
+
+    def logged(self, text):
+        """Wait until the log has ``text``; return its lines."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in (said := self.log.read_text()):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.01)  # a file has no event that says it grew
+        return said.splitlines()
+
+    def end(self, number=signal.SIGTERM):
+        """Send a signal; return the exit status."""
+        os.kill(self.pid, number)
+        return self.popen.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def start(tmp_path, engine):
+    """A function that starts ``penstock serve`` on the test's engine, perhaps under another command."""
+    running = []
+
+    def run(*options, target="echo", bind="tcp://127.0.0.1:0", under=(), **popen_options):
+        log = tmp_path / f"log{len(running)}"
+        with open(log, "wb") as file:
+            popen = subprocess.Popen(
+                [*under, sys.executable, "-m", "penstock", "serve", target, "--engine", engine.name]
+                + ["--bind", bind, "--print-ready", "--no-access-log", *options],
+                stdout=subprocess.PIPE,
+                stderr=file,
+                cwd=tmp_path,
+                **popen_options,
+            )
+        running.append(popen)
+        line = popen.stdout.readline()
+        assert line, log.read_text()
+        ready = json.loads(line)
+        scheme, _, rest = ready["addresses"][0].partition("://")
+        host, _, port = rest.rpartition(":")
+        address = rest if scheme.startswith("unix") else (host, int(port))
+        return ServerProcess(popen, ready["pid"], address, log)
+
+    yield run
+    for popen in running:
+        if popen.poll() is None:
+            popen.terminate()
+        popen.wait(PATIENCE_S)
+        popen.stdout.close()
 
 
 @pytest.fixture

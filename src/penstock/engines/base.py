@@ -103,6 +103,15 @@ class ConnectionBase(ABC, Generic[M]):
     def local(self) -> Address:
         """The address at this end."""
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server drains: no further message comes, and a handler that still sends is to come to its end.
+
+        A handler that receives meets that as the end of its messages; one that only sends has to ask here. Never of a
+        datagram, nor of a client's connection.
+        """
+        return False
+
     @abstractmethod
     def post(self, message: M) -> None:
         """Queue one message; never wait.
@@ -314,9 +323,11 @@ class Engine(ABC):
 
     Attributes:
         name: The word users write for it: ``--engine NAME``.
+        descriptors_per_connection: How many descriptors a stream connection has open.
     """
 
     name: str
+    descriptors_per_connection: int = 1
 
     @abstractmethod
     def refuses(self, plan: Plan) -> str | None:

@@ -29,27 +29,33 @@ FOLLOW_S: Final = 1.0
 MAX_FILE_BYTES: Final = 16 * 1024**2
 
 
-def affordable(descriptors: int) -> int:
-    """Return how many connections a process may hold that may have so many descriptors: nine tenths of what is left."""
+def affordable(descriptors: int, each: int = 1) -> int:
+    """Return how many connections a process may hold that may have so many descriptors: nine tenths of what is left.
+
+    Args:
+        descriptors: How many the process may have open.
+        each: How many a connection has open.
+    """
     reserved = min(RESERVED_DESCRIPTORS, descriptors // 4)
-    return max(1, (descriptors - reserved) * 9 // 10)
+    return max(1, (descriptors - reserved) * 9 // 10 // each)
 
 
-def descriptors_for(connections: int) -> int:
+def descriptors_for(connections: int, each: int = 1) -> int:
     """Return how many descriptors are needed for so many connections; the inverse of `affordable`."""
-    return connections * 10 // 9 + 1 + RESERVED_DESCRIPTORS
+    return connections * each * 10 // 9 + 1 + RESERVED_DESCRIPTORS
 
 
-def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None) -> Rules:
+def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None, each: int = 1) -> Rules:
     """Work out what a server's gate goes by; log what was lowered.
 
     Args:
         config: The server's.
         access: Who may connect at all.
         descriptors: How many the process may have open; None for no limit.
+        each: How many a connection has open on the server's engine.
     """
     gate = config.gate
-    limit = _max_connections(gate, descriptors)
+    limit = _max_connections(gate, descriptors, each)
     actions = gate.actions
     if config.once or config.model == "one-at-a-time":
         limit = 1
@@ -74,9 +80,9 @@ def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None) 
     )
 
 
-def _max_connections(config: GateConfig, descriptors: int | None) -> int | None:
+def _max_connections(config: GateConfig, descriptors: int | None, each: int) -> int | None:
     wanted = config.max_connections
-    room = None if descriptors is None else affordable(descriptors)
+    room = None if descriptors is None else affordable(descriptors, each)
     if wanted == AUTO:
         return DEFAULT_MAX_CONNECTIONS if room is None else min(DEFAULT_MAX_CONNECTIONS, room)
     if wanted is not None and room is not None and wanted > room:
@@ -86,7 +92,7 @@ def _max_connections(config: GateConfig, descriptors: int | None) -> int | None:
             wanted,
             room,
             descriptors,
-            descriptors_for(wanted),
+            descriptors_for(wanted, each),
         )
         return room
     return wanted
@@ -102,7 +108,7 @@ def descriptor_limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def raise_descriptor_limit(config: GateConfig) -> None:
+def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
     """Raise the soft limit of descriptors as far as the configuration needs it and the hard limit lets it.
 
     For a process that is a server and nothing else: a program that uses select(2) may count on descriptors under 1024.
@@ -116,7 +122,7 @@ def raise_descriptor_limit(config: GateConfig) -> None:
     if connections is None or connections == AUTO:
         connections = DEFAULT_MAX_CONNECTIONS
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = descriptors_for(connections)
+    wanted = descriptors_for(connections, each)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if wanted > limit:

@@ -37,7 +37,7 @@ def run(
     Raises:
         ConfigurationError, BindError: As `Server.start`. Nothing was served.
     """
-    raise_descriptor_limit(config.gate)
+    raise_descriptor_limit(config.gate, choose(service, config)[0].descriptors_per_connection)
     with asyncio.Runner(loop_factory=_loop_factory(service, config)) as runner:
         return runner.run(_serve(Server(service, config, observers=observers), on_ready))
 

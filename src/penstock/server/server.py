@@ -126,7 +126,7 @@ class Server:
             addresses = [parse_address(text) for text in config.bind]
         self._loop = asyncio.get_running_loop()
         access = AccessFiles(config.gate.allow, config.gate.deny)
-        self.gate = Gate(rules_of(config, access.load(), descriptor_limit()))
+        self.gate = Gate(rules_of(config, access.load(), descriptor_limit(), engine.descriptors_per_connection))
         plan = Plan(
             service=service,
             timeouts=config.timeouts,

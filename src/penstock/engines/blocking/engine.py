@@ -37,6 +37,7 @@ class BlockingEngine(Engine):
     """Threads that wait, for handlers that block."""
 
     name = "blocking"
+    descriptors_per_connection = 2  # its socket, and what wakes the thread that waits for it
 
     def refuses(self, plan: Plan) -> str | None:
         """Refuse coroutines: there is no loop to run them."""
