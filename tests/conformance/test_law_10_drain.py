@@ -129,6 +129,46 @@ def test_what_is_not_done_at_the_deadline_is_cut(serve, engine, kind):
         assert ["drain_timeout"] == server.reasons(1)
 
 
+@pytest.mark.parametrize("kind", ["connection", "threads"])
+def test_a_handler_that_only_sends_can_ask_whether_the_server_drains(serve, engine, kind):
+    """``conn.draining`` is False before the drain and True from its beginning, for whoever never receives."""
+    leave = threading.Event()
+
+    @penstock.on_connection
+    async def pushes(conn):
+        await conn.send(str(conn.draining).encode())
+        await asyncio.to_thread(leave.wait, 20)
+        await conn.send(str(conn.draining).encode())
+
+    @penstock.on_connection
+    def pushes_in_a_thread(conn):
+        conn.send(str(conn.draining).encode())
+        leave.wait(20)
+        conn.send(str(conn.draining).encode())
+
+    @penstock.on_message
+    def in_the_pool(conn, _message):
+        conn.post(str(conn.draining).encode())
+        leave.wait(20)
+        return str(conn.draining).encode()
+
+    if engine.label == "blocking":
+        if kind == "threads":
+            pytest.skip("every handler of the blocking engine has a thread")
+        service, model = pushes_in_a_thread, "loop"
+    else:
+        service, model = (in_the_pool, "threads") if kind == "threads" else (pushes, "loop")
+    with serve(service, model=model) as server, server.dial() as peer:
+        peer.sendall(b"begin\n")
+        assert b"False\n" == peer.recv(100)
+        server.call(server.server.begin_drain)
+        leave.set()
+
+        assert b"True\n" == read_to_end(peer)
+        peer.close()
+        assert ["drained"] == server.reasons(1)
+
+
 def test_suspended_connections_wait_in_the_backlog(serve, form):
     """While suspended, nobody new is served and those that are there go on; on resume all are served."""
     with serve(lambda _conn, message: message) as server, server.dial() as early:

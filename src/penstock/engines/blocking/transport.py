@@ -90,6 +90,11 @@ class SocketConnection(SendingSocket[M]):
         """The address at this end."""
         return self._local
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server drains."""
+        return self._draining
+
     # -- input ---------------------------------------------------------------------------------------------------------
 
     def _interest(self) -> int:

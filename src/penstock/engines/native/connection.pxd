@@ -57,7 +57,7 @@ cdef class Connection(Transport):
     cdef flag attached
     cdef flag begun
     cdef flag gone
-    cdef flag draining
+    cdef readonly bint draining
     cdef flag handling
     cdef flag corking
     cdef flag write_paused

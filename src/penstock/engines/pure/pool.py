@@ -222,6 +222,11 @@ class ThreadSafeConnection(ConnectionBase[M]):
         """The address at this end."""
         return self._conn.local
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server drains."""
+        return self._conn.draining
+
     def post(self, message: M) -> None:
         """Queue one message; never wait. Wrong messages are refused here, in the caller's thread."""
         ask = getattr(self._conn, "refusal", None)  # which a datagram has not

@@ -133,6 +133,11 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """The address at this end."""
         return self._local
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server drains."""
+        return self._draining
+
     def fileno(self) -> int:
         """Return the descriptor of the socket; -1 once it is closed."""
         sock = self._transport.get_extra_info("socket") if self._attached and not self._gone else None
