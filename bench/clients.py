@@ -5,6 +5,8 @@
 The figure is the client process's CPU time per request, user and system, divided by the yardstick's of the same round.
 """
 
+# ruff: noqa: RUF001 -- the multiplication sign is meant
+
 from __future__ import annotations
 
 import argparse

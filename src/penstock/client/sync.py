@@ -38,7 +38,7 @@ M = TypeVar("M")
 class SyncConnection(BlockingConnection[M]):
     """A connection that was made by `connect_sync`: `BlockingConnection`, with what only a client asks of it."""
 
-    __slots__ = ("_allowance",)
+    __slots__ = ("_allowance", "_read_s")
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class SyncConnection(BlockingConnection[M]):
     ) -> None:
         super().__init__(host, sock, poller, codec, peer=ends[0], local=ends[1], records=records)
         self._allowance = allowance
+        self._read_s = allowance.read_s
+        self._blames = False
         if allowance.total_at is not None:
             self.set_timeouts(lifetime_s=max(0.001, allowance.total_at - host.clock.time()))
 
@@ -66,17 +68,24 @@ class SyncConnection(BlockingConnection[M]):
         Raises:
             What `send` and `receive` raise. After a TimeoutError the reply may still come: close the connection.
         """
-        self.send(message)
-        return self.receive(timeout_s)
+        with self._lock:
+            self._send_message(message)
+            if not self._ready:
+                self._fill(timeout_s)
+            reply = self._ready.popleft()
+        if self._events:
+            self._tell()
+        return reply
 
-    def _wait_readable(self, timeout_s: float | None, gives_up_at: float | None) -> None:
-        read_s = self._allowance.read_s
-        if timeout_s is None and read_s is not None:
-            timeout_s, gives_up_at = read_s, self._clock.time() + read_s
-        try:
-            super()._wait_readable(timeout_s, gives_up_at)
-        except TimeoutError:
-            raise TimedOutError(Phase.READ, timeout_s or 0.0) from None
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        super().set_timeouts(**timeouts)
+        now = self._deadlines.timeouts
+        # By itself a client blames nobody for silence.
+        self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
+
+    def _fill(self, timeout_s: float | None = None) -> None:
+        super()._fill(self._read_s if timeout_s is None else timeout_s)
 
     def _timed_out(self, which: Deadline) -> bool:
         if which is not Deadline.LIFETIME:

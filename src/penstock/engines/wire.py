@@ -33,13 +33,17 @@ def reset_on_close(sock: _Socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
 
 
-def receive_record(sock: socket.socket) -> bytes:
+def receive_record(sock: socket.socket, flags: int = 0) -> bytes:
     """Return the next record; no bytes at the end, from which an empty record cannot be told.
+
+    Args:
+        sock: Of the kind seqpacket.
+        flags: As of recvmsg(2).
 
     Raises:
         OSError: As recvmsg(2), and when the record is too long: the kernel threw its rest away.
     """
-    data, _, flags, _ = sock.recvmsg(MAX_RECORD_BYTES)
-    if flags & socket.MSG_TRUNC:
+    data, _, said, _ = sock.recvmsg(MAX_RECORD_BYTES, 0, flags)
+    if said & socket.MSG_TRUNC:
         raise OSError(f"a record of more than {MAX_RECORD_BYTES} bytes was cut by the kernel")
     return data

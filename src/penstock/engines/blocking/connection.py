@@ -13,11 +13,19 @@ from ...address import Address, Peer
 from ...codecs.base import NEED_DATA, Codec
 from ...codecs.raw import Raw
 from ...core.deadlines import Deadline
-from ...core.states import LEAVING, State
-from ...errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...core.states import State
+from ...errors import (
+    ConnectionEndedError,
+    EndOfStreamError,
+    LocalProtocolError,
+    Phase,
+    RemoteProtocolError,
+    TimedOutError,
+)
 from ...reasons import CloseReason
 from .driving import Host
 from .file import ConnectionFile, TextPair
+from .parking import CAN_PARK, PARK_S
 from .poller import Poller
 from .transport import SocketConnection
 
@@ -37,7 +45,16 @@ class BlockingConnection(SocketConnection[M]):
     sent by whichever thread waits next: `send`, `receive` and `wait_closed` all do.
     """
 
-    __slots__ = ("_batch_size", "_counts_first", "_expired", "_first_start", "_partial_start", "_prefetch", "_ready")
+    __slots__ = (
+        "_batch_size",
+        "_blames",
+        "_counts_first",
+        "_expired",
+        "_first_start",
+        "_partial_start",
+        "_prefetch",
+        "_ready",
+    )
 
     def __init__(
         self,
@@ -55,6 +72,7 @@ class BlockingConnection(SocketConnection[M]):
         self._prefetch = PREFETCH
         self._batch_size = 0  # of the batch that `_ready` is the rest of
         self._expired: Deadline | None = None  # for on_timeout
+        self._blames = True  # the peer is held to its deadlines while somebody waits for it
         self._counts_first = True  # a first message is waited for
         # Where the clocks stood when nobody waited any more.
         self._first_start: float | None = None
@@ -78,9 +96,11 @@ class BlockingConnection(SocketConnection[M]):
             LocalProtocolError: Another thread is already receiving.
         """
         with self._lock:
-            self._fill(timeout_s)
+            if not self._ready or self._expired is not None:
+                self._fill(timeout_s)
             message = self._ready.popleft()
-        self._tell()
+        if self._events:
+            self._tell()
         return message
 
     def __iter__(self) -> Iterator[M]:
@@ -102,7 +122,7 @@ class BlockingConnection(SocketConnection[M]):
                 raise DeadlinePassed(which)
             if self._ready:
                 return
-            if self._state in LEAVING and self._state is not State.CLOSED:
+            if self._leaving and self._state is not State.CLOSED:
                 raise self._why_not()
             try:
                 messages = self._inbound.take(self._prefetch)
@@ -146,23 +166,41 @@ class BlockingConnection(SocketConnection[M]):
             if timeout_s is not None and timeout_s <= 0:
                 if not self._driving and self._wants_input():
                     self._read()
-                if not self._news:
-                    raise TimeoutError(f"no message within {timeout_s:g} s")
-                return
+            else:
+                self._await_news(timeout_s, gives_up_at)
+            if not self._news:
+                raise TimedOutError(Phase.READ, timeout_s or 0.0)
+        finally:
+            self._receiving = False
+
+    def _await_news(self, timeout_s: float | None, gives_up_at: float | None) -> None:
+        if self._blames:
             self._count_from(self._clock.time())
+        try:
+            if self._may_park(timeout_s):
+                self._park()
+                if self._news or (gives_up_at is not None and self._clock.time() >= gives_up_at):
+                    return
             given_up: list[bool] = []  # this wait's own: a timer that comes late is no other wait's
             timer = None if gives_up_at is None else self._clock.call_at(gives_up_at, partial(self._give_up, given_up))
             self._wake()
             try:
                 self._drive(lambda: self._news or bool(given_up))
             finally:
-                self._stop_counting()
                 if timer is not None:
                     timer.cancel()
-            if not self._news:
-                raise TimeoutError(f"no message within {timeout_s:g} s")
         finally:
-            self._receiving = False
+            if self._blames:
+                self._stop_counting()
+
+    def _may_park(self, timeout_s: float | None) -> bool:
+        """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
+        if not CAN_PARK or self._driving or self._output or not self._wants_input():
+            return False
+        if timeout_s is not None and timeout_s < PARK_S:
+            return False
+        timers = self._host.timers
+        return timers is None or not timers.due_within(PARK_S)
 
     def _give_up(self, given_up: list[bool]) -> None:
         with self._lock:
@@ -173,12 +211,18 @@ class BlockingConnection(SocketConnection[M]):
     def _count_from(self, now: float) -> None:
         """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
         deadlines = self._deadlines
+        timeouts = deadlines.timeouts
         deadlines.idle_since = now
+        if timeouts.idle_s is not None:
+            self._arm(now + timeouts.idle_s)
         if self._counts_first and self._batch_size == 0:
             deadlines.first_since = now if self._first_start is None else self._first_start
+            if timeouts.first_message_s is not None:
+                self._arm(deadlines.first_since + timeouts.first_message_s)
         if self._inbound.pending_bytes:
             deadlines.partial_since = now if self._partial_start is None else self._partial_start
-        self._arm_next()
+            if timeouts.message_s is not None:
+                self._arm(deadlines.partial_since + timeouts.message_s)
 
     def _stop_counting(self) -> None:
         deadlines = self._deadlines
@@ -209,10 +253,15 @@ class BlockingConnection(SocketConnection[M]):
         still be in the kernel.
         """
         with self._lock:
+            self._send_message(message)
+        if self._events:
+            self._tell()
+
+    def _send_message(self, message: M) -> None:
+        if self._write_paused:
             self._wait_for_room()
-            self._require_sendable()
-            self._send(self._encode(message))
-        self._tell()
+        self._require_sendable()
+        self._send(self._encode(message))
 
     def _send_octets(self, data: bytes) -> None:
         """Send bytes past the codec; as `send` otherwise."""
@@ -299,7 +348,7 @@ class BlockingConnection(SocketConnection[M]):
         return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline, buffering == 1)
 
     def fileno(self) -> int:
-        """Return the socket's descriptor, which does not block; -1 once it is closed."""
+        """Return the socket's descriptor; -1 once it is closed. Reading or writing it breaks the connection."""
         return self._sock.fileno()
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -331,7 +380,7 @@ class BlockingConnection(SocketConnection[M]):
 
     def _leave(self, reason: CloseReason) -> None:
         super()._leave(reason)
-        if self._state in LEAVING:
+        if self._leaving:
             self._ready.clear()
 
     def _lose(self, reason: CloseReason) -> None:

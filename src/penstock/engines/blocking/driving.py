@@ -13,6 +13,7 @@ import threading
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import TypeVar
@@ -21,8 +22,9 @@ from ...config import Limits, Timeouts
 from ...core.deadlines import Deadline, Deadlines
 from ...core.events import Event
 from ...core.memory import OutputBudget
-from ...core.states import State
+from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from ..base import Clock, ConnectionBase, TimerHandle
+from .parking import prepare
 from .poller import Poller
 from .timers import Timers
 
@@ -56,12 +58,14 @@ class DrivenSocket(ConnectionBase[M]):
 
     Args:
         host: Who made it.
-        sock: Connected and non-blocking. It is the connection's from now on, which closes it.
+        sock: Connected. It is the connection's from now on, which sets how it blocks, and closes it.
         poller: Its own from now on.
     """
 
     __slots__ = (
         "_armed_at",
+        "_can_receive",
+        "_can_send",
         "_changed",
         "_clock",
         "_deadlines",
@@ -70,25 +74,31 @@ class DrivenSocket(ConnectionBase[M]):
         "_fd",
         "_gone",
         "_host",
+        "_leaving",
         "_lock",
+        "_parked",
         "_poller",
         "_sock",
         "_state",
         "_timer",
+        "_waiting",
     )
 
     def __init__(self, host: Host, sock: socket.socket, poller: Poller) -> None:
         self._host = host
         self._clock = host.clock
+        prepare(sock)
         self._sock = sock
         self._fd = sock.fileno()
         self._poller = poller
-        self._state = State.OPEN
+        self._become(State.OPEN)
         self._gone = False  # the socket is closed
         # Reentrant, for a signal handler or a finaliser may call in while this thread holds it.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._driving = False  # a thread polls; it does not hold the lock
+        self._waiting = 0  # threads that wait for the one that drives
+        self._driving = False  # a thread waits for the socket; it does not hold the lock
+        self._parked = False  # it does so in recv(2), where it cannot be woken
         self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
         self._deadlines = Deadlines(host.timeouts, host.clock.time())
         self._timer: TimerHandle | None = None
@@ -105,6 +115,18 @@ class DrivenSocket(ConnectionBase[M]):
         """Read or write: the socket is ready for ``events``."""
 
     @abstractmethod
+    def _receive_now(self, flags: int) -> bytes:
+        """Return what recv(2) does with these flags."""
+
+    @abstractmethod
+    def _take(self, data: bytes) -> None:
+        """Take what was received: bytes, or a record; none for EOF."""
+
+    @abstractmethod
+    def _lost(self, error: OSError) -> None:
+        """The transport broke."""
+
+    @abstractmethod
     def _flush(self) -> bool:
         """Send what the kernel takes now; return whether it took anything."""
 
@@ -116,13 +138,29 @@ class DrivenSocket(ConnectionBase[M]):
     def _expire(self, which: Deadline) -> None:
         """A deadline has passed."""
 
+    # -- states --------------------------------------------------------------------------------------------------------
+
+    def _happen(self, happening: Happening) -> None:
+        self._become(after(self._state, happening))
+
+    def _become(self, state: State) -> None:
+        self._state = state
+        # Asked for every message: three attributes cost less than three look-ups in sets.
+        self._can_send = state in SENDABLE
+        self._can_receive = state in RECEIVABLE
+        self._leaving = state in LEAVING
+
     # -- waiting -------------------------------------------------------------------------------------------------------
 
     def _drive(self, done: Callable[[], bool]) -> None:
         """Move bytes until ``done()``, or wait for the thread that does. The lock is held, except while waiting."""
         while not done():
             if self._driving:
-                self._changed.wait()
+                self._waiting += 1
+                try:
+                    self._changed.wait()
+                finally:
+                    self._waiting -= 1
             else:
                 self._turn()
 
@@ -141,13 +179,43 @@ class DrivenSocket(ConnectionBase[M]):
                 timers.run_due()
         finally:
             self._lock.acquire()
-            self._driving = False
-            self._changed.notify_all()
+            self._drove()
         if self._state is State.CLOSED:  # meanwhile, by another thread, which left the socket to this one
             self._dispose()
             return
         for _, happened in ready:
             self._act(happened)
+
+    def _park(self) -> None:
+        """Wait in recv(2), for `PARK_S` at most, and take what it returns. As `_turn`, but nobody can wake it."""
+        data: bytes | None = None
+        broken: OSError | None = None
+        self._driving = self._parked = True
+        self._lock.release()
+        try:
+            if self._events:
+                self._host.report(self._events)
+            data = self._receive_now(0)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            broken = error
+        finally:
+            self._lock.acquire()
+            self._parked = False
+            self._drove()
+        if self._state is State.CLOSED:
+            self._dispose()
+        elif broken is not None:
+            self._lost(broken)
+        elif data is not None:
+            self._take(data)
+
+    def _drove(self) -> None:
+        """This thread has waited; the lock is held again."""
+        self._driving = False
+        if self._waiting:
+            self._changed.notify_all()
 
     def _wake(self) -> None:
         """Have the driver look again at what is to be done."""
@@ -162,10 +230,13 @@ class DrivenSocket(ConnectionBase[M]):
     def _let_go(self) -> None:
         """The state is closed: close the socket, or have the thread that polls it do so."""
         self._disarm()
-        if self._driving:
-            self._poller.wake()
-        else:
+        if not self._driving:
             self._dispose()
+            return
+        self._poller.wake()
+        if self._parked:
+            with suppress(OSError):  # ENOTCONN: what broke it has woken the thread, too
+                self._sock.shutdown(socket.SHUT_RD)
 
     def _dispose(self) -> None:
         if not self._gone:
@@ -183,14 +254,18 @@ class DrivenSocket(ConnectionBase[M]):
             self._arm_next()
 
     def _arm_next(self) -> None:
-        """Have `_tick` called when the next deadline is due. A timer that comes earlier is left: it sets the next."""
+        """Have `_tick` called when the next deadline is due."""
         entry = self._deadlines.next()
-        if entry is None or entry[0] >= self._armed_at or self._state is State.CLOSED:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed_at = entry[0]
-        self._timer = self._clock.call_at(entry[0], self._tick)
+        if entry is not None and self._state is not State.CLOSED:
+            self._arm(entry[0])
+
+    def _arm(self, when: float) -> None:
+        """Have `_tick` called no later than ``when``. A timer that comes earlier is left: it sets the next."""
+        if when < self._armed_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_at = when
+            self._timer = self._clock.call_at(when, self._tick)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from contextlib import suppress
+
+from .parking import DONT_WAIT
 
 
 class StreamOutput:
@@ -27,8 +28,10 @@ class StreamOutput:
         """
         sent = 0
         if not self._data:
-            with suppress(BlockingIOError, InterruptedError):
-                sent = sock.send(data)
+            try:
+                sent = sock.send(data, DONT_WAIT)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
             if sent == len(data):
                 return sent
         self._data += memoryview(data)[sent:]
@@ -41,7 +44,7 @@ class StreamOutput:
             OSError: The connection is broken.
         """
         try:
-            sent = sock.send(self._data)
+            sent = sock.send(self._data, DONT_WAIT)
         except (BlockingIOError, InterruptedError):
             return 0
         del self._data[:sent]  # at the front, where a bytearray gives up bytes without moving the others
@@ -86,7 +89,7 @@ class RecordOutput:
         before = self._size
         while self._records:
             try:
-                sock.send(self._records[0])
+                sock.send(self._records[0], DONT_WAIT)
             except (BlockingIOError, InterruptedError):
                 break
             self._size -= len(self._records.popleft())

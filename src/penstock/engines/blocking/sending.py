@@ -10,7 +10,7 @@ from typing import TypeVar
 from ...codecs.base import Codec
 from ...core.endings import why_not
 from ...core.events import Event, EventName
-from ...core.states import LEAVING, SENDABLE, State
+from ...core.states import State
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
 from .driving import DrivenSocket, Host
@@ -64,10 +64,6 @@ class SendingSocket(DrivenSocket[M]):
         """The kernel took the last byte of output, and we are leaving."""
 
     @abstractmethod
-    def _lost(self, error: OSError) -> None:
-        """The transport broke."""
-
-    @abstractmethod
     def _lose(self, reason: CloseReason) -> None:
         """End now, by our own will."""
 
@@ -79,22 +75,25 @@ class SendingSocket(DrivenSocket[M]):
         self._tell()
 
     def _require_sendable(self) -> None:
-        if self._state not in SENDABLE or self._leave_reason is not None:
+        if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
 
     def _encode(self, message: M) -> bytes:
         return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> bool:
         """Send one frame, or several; the driver sends what the kernel does not take now.
+
+        Returns:
+            Whether the kernel has taken all.
 
         Raises:
             SlowPeerError: The peer is owed too much. The connection is gone.
             BrokenError: As the kernel says now.
         """
         output = self._output
-        limits = self._host.limits
         if self._write_paused:
+            limits = self._host.limits
             limit = limits.write_high_bytes if self._host.budget.exceeded else limits.write_max_bytes
             if len(output) + len(data) > limit:
                 self._lose(CloseReason.SLOW_CONSUMER)
@@ -105,12 +104,14 @@ class SendingSocket(DrivenSocket[M]):
             self._lost(error)
             raise self._why_not() from error
         self._count_sent(sent)
-        if output:
-            if len(output) > limits.write_high_bytes:
-                self._pause()
-            if self._write_paused:
-                self._owe(len(output))
-            self._wake()
+        if sent == len(data):  # and so nothing was owed before
+            return True
+        if len(output) > self._host.limits.write_high_bytes:
+            self._pause()
+        if self._write_paused:
+            self._owe(len(output))
+        self._wake()
+        return False
 
     def _pause(self) -> None:
         """Read no further until the peer has read what it is owed."""
@@ -130,8 +131,7 @@ class SendingSocket(DrivenSocket[M]):
         Raises:
             SlowPeerError, BrokenError: The connection ended before.
         """
-        self._put(data)
-        if not self._output:
+        if self._put(data):
             return
         mark = self.bytes_out + len(self._output)
         self._senders += 1
@@ -145,7 +145,7 @@ class SendingSocket(DrivenSocket[M]):
 
     def _wait_for_room(self) -> None:
         """Wait until output is no longer over its high watermark, or the connection is leaving."""
-        self._drive(lambda: not self._write_paused or self._state in LEAVING)
+        self._drive(lambda: not self._write_paused or self._leaving)
 
     def _count_sent(self, sent: int) -> None:
         if sent:
@@ -168,7 +168,7 @@ class SendingSocket(DrivenSocket[M]):
     def _output_sank(self) -> None:
         """The peer reads: go on with what waited for that."""
         owed = len(self._output)
-        leaving = self._state in LEAVING
+        leaving = self._leaving
         # Who waits in `send` waits for the last byte; otherwise the low watermark is enough.
         enough = 0 if leaving or self._senders else self._host.limits.write_low_bytes
         if owed <= enough:

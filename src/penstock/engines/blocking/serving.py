@@ -12,7 +12,7 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.deadlines import Deadline
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
-from ...core.states import LEAVING, State
+from ...core.states import State
 from ...errors import ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from .connection import BlockingConnection, DeadlinePassed
@@ -60,9 +60,9 @@ class ServedConnection(BlockingConnection[M]):
 
     def begin(self) -> None:
         """Make the user's `Handler` and start the clocks, before anybody is told of the connection."""
+        self._arm_next()
         handler = self._handler
         if isinstance(handler, ConnectionHandler):
-            self._arm_next()
             return
         self._prefetch = self._host.limits.batch_messages
         if isinstance(handler, CallbackHandler):
@@ -130,7 +130,7 @@ class ServedConnection(BlockingConnection[M]):
                 with self._lock:
                     self._wait_for_room()
                     self._fill()
-                    if self._state in LEAVING:
+                    if self._leaving:
                         return  # what was ready when the peer was lost has nobody to be answered to
                 self._tell()
                 self._handle_batch()
@@ -186,7 +186,7 @@ class ServedConnection(BlockingConnection[M]):
         """Yield what is ready, unless the connection was closed meanwhile."""
         while True:
             with self._lock:
-                if not self._ready or self._leave_reason is not None or self._state in LEAVING:
+                if not self._ready or self._leave_reason is not None or self._leaving:
                     return
                 message = self._ready.popleft()
             yield message
@@ -213,7 +213,7 @@ class ServedConnection(BlockingConnection[M]):
             return
         replies, self._replies = self._replies, []
         with self._lock:
-            if self._state in LEAVING:
+            if self._leaving:
                 return
             if self._state not in (State.OPEN, State.PEER_EOF):
                 raise self._why_not()

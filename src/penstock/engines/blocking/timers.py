@@ -39,6 +39,11 @@ class Timers:
             self._wake()
         return timer
 
+    def due_within(self, seconds: float) -> bool:
+        """Whether something may be due so soon."""
+        heap = self._heap
+        return bool(heap) and heap[0][0] < self.time() + seconds
+
     def timeout_s(self) -> float | None:
         """Return how long to wait until something is due; None when nothing is set."""
         with self._lock:

@@ -12,11 +12,12 @@ from ...core.endings import reason_of
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
 from ...core.service import Handler
-from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
+from ...core.states import Happening, State
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..wire import next_connection_id, receive_record, reset_on_close
 from .driving import Host
+from .parking import DONT_WAIT
 from .poller import READ, WRITE, Poller
 from .sending import SendingSocket
 
@@ -28,7 +29,7 @@ class SocketConnection(SendingSocket[M]):
 
     Args:
         host: Who made it.
-        sock: Connected and non-blocking. It is the connection's from now on, which closes it.
+        sock: As for `DrivenSocket`.
         poller: Its own from now on.
         codec: What cuts its stream into messages.
         peer: Who is at the other end.
@@ -110,25 +111,33 @@ class SocketConnection(SendingSocket[M]):
         return self._inbound.pending_bytes
 
     def _wants_input(self) -> bool:
-        if self._state in LEAVING:
+        if self._leaving:
             return self._state is not State.FLUSHING  # read and discarded until the peer's EOF
-        if self._state not in RECEIVABLE or self._draining or self._write_paused or self._held:
+        if not self._can_receive or self._draining or self._write_paused or self._held:
             return False
         return self._receiving or self._inbound.pending_bytes <= self._host.limits.read_bytes
 
     def _read(self) -> None:
         try:
-            data = receive_record(self._sock) if self._records else self._sock.recv(self._host.limits.read_bytes)
+            data = self._receive_now(DONT_WAIT)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lost(error)
             return
+        self._take(data)
+
+    def _receive_now(self, flags: int) -> bytes:
+        if self._records:
+            return receive_record(self._sock, flags)
+        return self._sock.recv(self._host.limits.read_bytes, flags)
+
+    def _take(self, data: bytes) -> None:
         if not data:
             self._peer_ended()
             return
         self.bytes_in += len(data)
-        if self._state in RECEIVABLE and not self._draining:
+        if self._can_receive and not self._draining:
             if self._deadlines.idle_since is not None:
                 self._deadlines.idle_since = self._clock.time()
             self._inbound.feed(data)
@@ -138,7 +147,7 @@ class SocketConnection(SendingSocket[M]):
         self._happen(Happening.PEER_EOF)
         if self._state is State.CLOSED:  # it was all that was waited for
             self._end()
-        elif self._state not in LEAVING:
+        elif not self._leaving:
             self._input_over = True
             self._news = True
 
@@ -147,7 +156,7 @@ class SocketConnection(SendingSocket[M]):
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
         with self._lock:
-            if self._state in SENDABLE:
+            if self._can_send:
                 self._happen(Happening.SEND_EOF)
                 if not self._output:
                     self._send_fin()
@@ -179,7 +188,7 @@ class SocketConnection(SendingSocket[M]):
 
     def _leave(self, reason: CloseReason) -> None:
         """Close gracefully; the first reason given is the one that stays."""
-        if self._state in LEAVING:
+        if self._leaving:
             return
         if self._handling:
             self._leave_reason = self._leave_reason or reason
@@ -240,13 +249,10 @@ class SocketConnection(SendingSocket[M]):
 
     def _handler_failed(self, error: BaseException) -> None:
         """Report a handler's exception once, and end this connection alone."""
-        if isinstance(error, ConnectionEndedError | RemoteProtocolError) and self._state in LEAVING:
+        if isinstance(error, ConnectionEndedError | RemoteProtocolError) and self._leaving:
             return  # it noticed that the connection has ended, and left it at that
         self._events.append(Event(EventName.HANDLER_FAILED, self, {"error": error}))
         self._leave(CloseReason.HANDLER_ERROR)
-
-    def _happen(self, happening: Happening) -> None:
-        self._state = after(self._state, happening)
 
     def closed_event(self) -> Event:
         """Return the event that tells of its end."""
@@ -283,7 +289,7 @@ class SocketConnection(SendingSocket[M]):
         """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
         with self._lock:
             since, idle_s = self._deadlines.idle_since, self._deadlines.timeouts.idle_s
-            is_waiting = since is not None and idle_s is not None and self._state not in LEAVING
+            is_waiting = since is not None and idle_s is not None and not self._leaving
             if is_waiting and self._clock.time() - (since or 0.0) >= (idle_s or 0.0) * share:
                 self._expire(Deadline.IDLE)
         self._tell()
