@@ -155,35 +155,54 @@ class ServerProcess:
 
 @pytest.fixture
 def start(tmp_path, engine):
-    """A function that starts ``penstock serve`` on the test's engine, perhaps under another command."""
+    """A function that starts ``penstock serve`` on the test's engine, perhaps under another command.
+
+    What is left of it at the end of the test is killed: that it ends by itself is for the test to see.
+    """
     running = []
 
     def run(*options, target="echo", bind="tcp://127.0.0.1:0", under=(), **popen_options):
         log = tmp_path / f"log{len(running)}"
+        if engine.name == "blocking":
+            options = ("--threads", "1024", *options)
         with open(log, "wb") as file:
+            serve = [sys.executable, "-m", "penstock", "serve", target, "--engine", engine.name, "--bind", bind]
             popen = subprocess.Popen(
-                [*under, sys.executable, "-m", "penstock", "serve", target, "--engine", engine.name]
-                + ["--bind", bind, "--print-ready", "--no-access-log", *options],
+                [*under, *serve, "--print-ready", "--no-access-log", *options],
                 stdout=subprocess.PIPE,
                 stderr=file,
                 cwd=tmp_path,
                 **popen_options,
             )
-        running.append(popen)
+        running.append((popen, popen.pid))
         line = popen.stdout.readline()
         assert line, log.read_text()
         ready = json.loads(line)
+        running[-1] = (popen, ready["pid"])
         scheme, _, rest = ready["addresses"][0].partition("://")
         host, _, port = rest.rpartition(":")
         address = rest if scheme.startswith("unix") else (host, int(port))
         return ServerProcess(popen, ready["pid"], address, log)
 
     yield run
-    for popen in running:
+    for popen, pid in running:
         if popen.poll() is None:
-            popen.terminate()
+            os.kill(pid, signal.SIGKILL)
         popen.wait(PATIENCE_S)
         popen.stdout.close()
+
+
+@pytest.fixture
+def strace(tmp_path):
+    """A function that says how to run a command under strace(1) with its arguments; the test skips where it cannot."""
+    trial = ["strace", "-f", "--seccomp-bpf", "-o", str(tmp_path / "trial"), "true"]
+    try:
+        done = subprocess.run(trial, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("strace is not installed")
+    if done.returncode:
+        pytest.skip(f"strace cannot trace here: {done.stderr.strip()}")
+    return lambda *options: ["strace", "-f", "--seccomp-bpf", "-o", str(tmp_path / "trace"), *options]
 
 
 @pytest.fixture

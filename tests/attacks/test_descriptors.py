@@ -11,7 +11,6 @@ ROUNDS = 20
 
 # Long enough for a spinning server to spend CPU time that shows.
 WINDOW_S = 1.0
-MANY = ("--threads", "1024")  # how long one waits for a thread is no matter here
 # Soft and hard, so that the server cannot raise it.
 LIMITED = ["sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$0" "$@"']
 # A connection of the blocking engine has two descriptors. Half of the way to the limit, and as many as are let in.
@@ -25,7 +24,7 @@ def test_out_of_descriptors_the_server_tells_peers_and_neither_spins_nor_fills_i
     start, tools, action, engine, figure
 ):
     """At most two lines for the episode, one a second for the refused; who is in is served on; recovery by itself."""
-    server = start("--max-connections", "none", "--on-refusal", f"descriptors={action}", *MANY, under=LIMITED)
+    server = start("--max-connections", "none", "--on-refusal", f"descriptors={action}", under=LIMITED)
     before, began = server.cpu_seconds, time.monotonic()
     inside = [server.connect() for _ in range(ENTERING[engine.label])]
     assert [b"ping\n"] * len(inside) == [tools.ask(sock) for sock in inside]
@@ -72,7 +71,7 @@ def test_out_of_descriptors_the_server_tells_peers_and_neither_spins_nor_fills_i
 @pytest.mark.engines("pure", "blocking", "native")
 def test_a_limit_that_the_descriptors_do_not_allow_is_lowered_with_both_numbers(start, tools, engine, figure):
     """RELIABILITY section 5, row 31: said at the start, not found out under load; and then the limit holds."""
-    server = start("--max-connections", "1000", *MANY, under=LIMITED)
+    server = start("--max-connections", "1000", under=LIMITED)
     peers = [server.connect() for _ in range(60)]
     served = len([sock for sock in peers if tools.ask(sock) == b"ping\n"])
     for sock in peers:
