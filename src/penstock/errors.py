@@ -300,4 +300,4 @@ class RequestLostError(BrokenError):
 
 
 class QueueFullError(PenstockError):
-    """The client's queue is full. The message was not sent, and will not be."""
+    """A queue is full: a client's, or what a peer is owed. The message was not sent, and will not be."""

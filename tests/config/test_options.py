@@ -34,7 +34,7 @@ def test_the_defaults_are_those_of_the_documentation():
 
     assert ("tcp://127.0.0.1:9000",) == config.bind
     assert Timeouts(10.0, 300.0, 30.0, 30.0, None, 25.0, 2.0) == config.timeouts
-    assert Limits(65536, 16384, 1048576, 262144, 256) == config.limits
+    assert Limits(65536, 16384, 1048576, 262144, 256, "disconnect") == config.limits
     assert ("loop", "auto", 1024, True, 0o600, False) == (
         config.model,
         config.engine,

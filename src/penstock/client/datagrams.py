@@ -87,14 +87,19 @@ class DatagramClient(Connection[M]):
 
     def post(self, message: M) -> None:
         """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
+        self.try_send(message)
+
+    def try_send(self, message: M) -> bool:
+        """Send one datagram, if the kernel takes it now; return whether it did."""
         data = self._encoded(message)
         try:
             self._write_now(data)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
             self._write_now(data)
         self.bytes_out += len(data)
+        return True
 
     async def send(self, message: M) -> None:
         """Send one datagram, once the kernel takes it."""
@@ -157,3 +162,6 @@ class DatagramClient(Connection[M]):
 
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Do nothing: a datagram socket waits for nobody."""
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Do nothing: a datagram socket keeps nothing."""

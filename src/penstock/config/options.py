@@ -24,6 +24,11 @@ Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
+SlowConsumer = Literal["disconnect", "raise", "drop_oldest", "drop_newest"]
+
+# Of the fields of `Limits`, those that one connection may have for itself: the others are buffers and turns that it
+# shares.
+CONNECTION_LIMITS: Final = ("write_high_bytes", "write_low_bytes", "write_max_bytes", "slow_consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +116,13 @@ class Limits:
     Attributes:
         write_high_bytes: Above it the connection is not read and ``send`` waits.
         write_low_bytes: At or below it both go on.
-        write_max_bytes: Above it the connection is aborted: the hard limit of what one peer can be owed.
+        write_max_bytes: The hard limit of what one peer can be owed. What would be above it meets ``slow_consumer``.
         read_bytes: The most that is read from a socket at once.
         batch_messages: The most messages handled for one connection before others get their turn.
+        slow_consumer: What ``post`` does when the peer would be owed more. ``disconnect``: abort the connection.
+            ``raise``: raise QueueFullError, with nothing queued. ``drop_oldest``: give up what was posted first and has
+            not left, not even in part. ``drop_newest``: give up the message itself. Drops are counted and told. What is
+            not posted, replies and what ``send`` waited for, is never dropped: its peer is disconnected.
     """
 
     write_high_bytes: int = declare(
@@ -123,7 +132,7 @@ class Limits:
         16 * 1024, "write_low", Size(minimum=0), "Limits", "Read it again when it is owed no more than this"
     )
     write_max_bytes: int = declare(
-        1024 * 1024, "write_max", Size(), "Limits", "Abort a connection that is owed more than this"
+        1024 * 1024, "write_max", Size(), "Limits", "Let no connection be owed more than this"
     )
     read_bytes: int = declare(
         256 * 1024, "read_size", Size(maximum=64 * 1024**2), "Limits", "Read at most this much from a socket at once"
@@ -134,6 +143,13 @@ class Limits:
         Integer(1, 1_000_000),
         "Limits",
         "Handle at most that many messages of one connection before others get their turn",
+    )
+    slow_consumer: SlowConsumer = declare(
+        "disconnect",
+        "slow_consumer",
+        Choice(("disconnect", "raise", "drop_oldest", "drop_newest")),
+        "Limits",
+        "What gives way when a message is posted to a peer that is owed too much",
     )
 
     def __post_init__(self) -> None:
@@ -146,6 +162,19 @@ class Limits:
                     f"{upper.removesuffix('_bytes')} with {format_size(large)}",
                     f"Limits.{lower}",
                 )
+
+    def merged(self, **overrides: int | str) -> "Limits":
+        """Return a copy for one connection, with some of `CONNECTION_LIMITS` replaced.
+
+        Raises:
+            ConfigurationError: A name is none of them, or a value is refused.
+        """
+        for name in overrides:
+            if name not in CONNECTION_LIMITS:
+                raise ConfigurationError(
+                    f"a connection has no {name} of its own; it has {', '.join(CONNECTION_LIMITS)}", "Limits"
+                )
+        return dataclasses.replace(self, **cast("Any", overrides))
 
 
 # What the standard library's ThreadPoolExecutor takes: handlers mostly wait, and more threads cost more than they give.

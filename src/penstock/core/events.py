@@ -22,6 +22,7 @@ class EventName(StrEnum):
     ACCEPT_RECOVERED = "accept_recovered"  # the trouble is over; fields: failures, duration_s
     READING_PAUSED = "reading_paused"  # output is over the high watermark
     READING_RESUMED = "reading_resumed"
+    MESSAGE_DROPPED = "message_dropped"  # a slow peer will not get it; fields: policy, count, size_bytes
     HANDLER_FAILED = "handler_failed"  # fields: error (the exception)
     PROTOCOL_ERROR = "protocol_error"  # fields: error (the codec's exception)
     CLOSED = "closed"  # fields: reason, bytes_in, bytes_out, duration_s
@@ -51,7 +52,10 @@ class Event:
 
 
 class Observer(Protocol):
-    """Whoever wants to know. Called on the engine's thread(s): be quick and thread-safe. What it raises is logged and ends nothing."""
+    """Whoever wants to know. Called on the engine's thread(s): be quick and thread-safe.
+
+    What it raises is logged and ends nothing.
+    """
 
     def observe(self, event: Event, /) -> None:
         """Take note of one event."""
@@ -64,6 +68,7 @@ class Stats:
         accepted: Connections taken from the backlog.
         refused: Peers that were not let in, by reason.
         closed: Connections that ended, by reason.
+        messages_dropped: Messages that slow peers were not sent, by policy.
         handler_errors: Handlers that raised.
         datagrams: Datagrams handled.
         datagrams_dropped: Datagrams that were not, by reason.
@@ -75,6 +80,7 @@ class Stats:
         self.accepted = 0
         self.refused: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
+        self.messages_dropped: Counter[str] = Counter()
         self.handler_errors = 0
         self.datagrams = 0
         self.datagrams_dropped: Counter[str] = Counter()
@@ -90,17 +96,23 @@ class Stats:
                 self.closed[str(event.fields["reason"])] += 1
             case EventName.REFUSED:
                 self.refused[str(event.fields["reason"])] += 1
+            case EventName.MESSAGE_DROPPED:
+                self.messages_dropped[str(event.fields["policy"])] += _count_of(event)
             case EventName.HANDLER_FAILED:
                 self.handler_errors += 1
             case EventName.DATAGRAM:
                 self.datagrams += 1
             case EventName.DATAGRAM_DROPPED:
-                count = event.fields.get("count", 1)
-                assert isinstance(count, int)
-                self.datagrams_dropped[str(event.fields["reason"])] += count
+                self.datagrams_dropped[str(event.fields["reason"])] += _count_of(event)
             case EventName.ACCEPT_FAILED:
                 self.accept_errors[str(event.fields["error"])] += 1
             case EventName.STALLED:
                 self.stalls += 1
             case _:
                 pass
+
+
+def _count_of(event: Event) -> int:
+    count = event.fields.get("count", 1)
+    assert isinstance(count, int)
+    return count

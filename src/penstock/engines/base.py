@@ -116,14 +116,39 @@ class ConnectionBase(ABC, Generic[M]):
     def post(self, message: M) -> None:
         """Queue one message; never wait.
 
+        One message of any size is queued while output is not over its high watermark. Above it the peer may be owed
+        ``limits.write_max_bytes``, or no more than the watermark while all peers together are owed too much
+        (``overload.write_total_bytes``); what would be more meets ``limits.slow_consumer``. By any policy that drops or
+        raises, what the peer has read since output went over its high watermark may count only once output is down at
+        the low one.
+
         Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it
-        is safe from any of them; otherwise call it on the loop's thread.
+        is safe from any of them; otherwise call it on the loop's thread. A datagram that the kernel has no room for is
+        dropped and counted, whatever the policy.
 
         Raises:
             LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
             ClosedError: This side already closed or sent EOF.
             BrokenError: The peer or the network ended the connection.
-            SlowPeerError: The peer is owed more than ``limits.write_max_bytes``. The connection is aborted.
+            SlowPeerError: It is too much, and the policy is ``disconnect``. The connection is aborted.
+            QueueFullError: It is too much, and the policy is ``raise``. The connection is as it was.
+        """
+
+    @abstractmethod
+    def try_send(self, message: M) -> bool:
+        """Queue one message if `Connection.send` would not have to wait; never wait.
+
+        Returns:
+            Whether it was queued, whole. False while output is over its high watermark; then nothing was done, and no
+            policy is asked. For a datagram: whether it was sent or is kept until the kernel has room; False when it
+            was dropped, which is counted.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+
+        Safe where `post` is. From a handler in a thread of the pool it waits for the loop's turn, and for no peer.
         """
 
     @abstractmethod
@@ -165,6 +190,20 @@ class ConnectionBase(ABC, Generic[M]):
 
         Raises:
             ConfigurationError: A name is unknown or a value is negative.
+        """
+
+    @abstractmethod
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy: ``set_limits(slow_consumer="drop_oldest")``.
+
+        Args:
+            limits: Fields of `Limits`: ``write_high_bytes``, ``write_low_bytes``, ``write_max_bytes``,
+                ``slow_consumer``. They hold for what is sent from now on; output that is over its high watermark
+                already goes by the new low one.
+
+        Raises:
+            ConfigurationError: A name is none of these, a value is refused, or two contradict each other. Nothing has
+                changed.
         """
 
 

@@ -48,8 +48,8 @@ class Endpoint(Protocol):
     def codec(self) -> Codec[Any]:
         """What decodes them."""
 
-    def send(self, data: bytes, name: Any, /) -> None:
-        """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
+    def send(self, data: bytes, name: Any, /) -> bool:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
 
     def refuse_answer(self) -> None:
         """Count an answer that is too large for its question. Only called where the connection was given a gate."""
@@ -116,17 +116,23 @@ class DatagramConnection(ConnectionBase[M]):
             raise ClosedError("the connection is closed")
         self._send(message)
 
-    def _send(self, message: M) -> None:
+    def try_send(self, message: M) -> bool:
+        """Send one datagram back to the sender; return whether it was not dropped."""
+        if not self.is_open:
+            raise ClosedError("the connection is closed")
+        return self._send(message)
+
+    def _send(self, message: M) -> bool:
         data = self.codec.encode_datagram(message)
         size = self.bytes_out + len(data)
         gate = self._gate
         answers = self._answers + 1
         if gate is not None and gate.amplifies(self.bytes_in, answers, size) and not gate.is_local(self.peer):
             self._endpoint.refuse_answer()
-            return
+            return False
         self._answers = answers
         self.bytes_out = size
-        self._endpoint.send(data, self._name)
+        return self._endpoint.send(data, self._name)
 
     def close(self) -> None:
         """Send no more."""
@@ -155,6 +161,9 @@ class DatagramConnection(ConnectionBase[M]):
 
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Do nothing: a datagram waits for nobody."""
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Do nothing: a datagram is queued behind no other of its own."""
 
 
 def handle(handler: MessageHandler | CallbackHandler, conn: DatagramConnection[Any], message: Any) -> None:

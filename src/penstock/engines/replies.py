@@ -50,25 +50,26 @@ class ReplyQueue:
     def __bool__(self) -> bool:
         return self._count > 0
 
-    def send(self, data: bytes, name: Any) -> None:
-        """Send one datagram, now or when it is retried; drop it when that cannot be."""
+    def send(self, data: bytes, name: Any) -> bool:
+        """Send one datagram, now or when it is retried; drop it, and return False, when that cannot be."""
         if not name:
             self._drop("unnamed_peer")  # a Unix sender without an address of its own cannot be answered
-            return
+            return False
         key = name if self._is_unix else None
         full = self._full.get(key)
         if full is None:
-            if self._sent(data, name):
-                return
+            if (taken := self._offer(data, name)) is not None:
+                return taken
             full = self._full[key] = _Full(self._time())
         most = MAX_QUEUED_PER_UNIX_PEER if self._is_unix else MAX_QUEUED_REPLIES
         if self._count >= MAX_QUEUED_REPLIES or len(full.replies) >= most:
             if not full.replies:
                 del self._full[key]
             self._drop("send_queue_full")
-            return
+            return False
         full.replies.append((data, name))
         self._count += 1
+        return True
 
     def retry(self) -> None:
         """Send what there is room for now; drop what was kept for a Unix peer that takes nothing."""
@@ -91,7 +92,7 @@ class ReplyQueue:
     def _send_kept(self, full: _Full) -> None:
         while full.replies:
             data, name = self._take(full)  # first: whoever is told of a drop may send, or clear
-            if not self._sent(data, name):
+            if self._offer(data, name) is None:
                 full.replies.appendleft((data, name))
                 self._count += 1
                 return
@@ -101,15 +102,16 @@ class ReplyQueue:
         self._count -= 1
         return full.replies.popleft()
 
-    def _sent(self, data: bytes, name: Any) -> bool:
-        """Return whether there is no point in trying again."""
+    def _offer(self, data: bytes, name: Any) -> bool | None:
+        """Return whether the kernel took it; None when it is to be tried again."""
         try:
             self._sendto(data, name)
         except (BlockingIOError, InterruptedError):
-            return False
+            return None
         except OSError as error:
             # The peer's port is closed, its path is gone, or the datagram is too long for the network.
             self._drop(type(error).__name__)
+            return False
         return True
 
 

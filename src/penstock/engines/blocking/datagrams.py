@@ -91,13 +91,14 @@ class DatagramThread:
             self._replies.clear()
         self.end()
 
-    def send(self, data: bytes, name: Any) -> None:
-        """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
+    def send(self, data: bytes, name: Any) -> bool:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
         with self._lock:
-            self._replies.send(data, name)
+            taken = self._replies.send(data, name)
             waiting = bool(self._replies)
         if waiting and threading.current_thread() is not self.thread:
             self._poller.wake()
+        return taken
 
     def refuse_answer(self) -> None:
         """Count an answer that is too large for its question."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 from ...codecs.base import Codec
 from ...core.endings import why_not
 from ...core.events import Event, EventName
+from ...core.output import Backlog
 from ...core.states import State
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -32,9 +33,11 @@ class SendingSocket(DrivenSocket[M]):
     """
 
     __slots__ = (
+        "_backlog",
         "_eof_sent",
         "_error",
         "_leave_reason",
+        "_limits",
         "_output",
         "_owed_bytes",
         "_records",
@@ -51,6 +54,8 @@ class SendingSocket(DrivenSocket[M]):
         self.bytes_out = 0
         self.close_reason: CloseReason | None = None
         self._records = records
+        self._limits = host.limits
+        self._backlog: Backlog | None = None  # what was posted since, where not all that is owed has to leave
         self._output = RecordOutput() if records else StreamOutput()
         self._error: OSError | None = None
         self._leave_reason: CloseReason | None = None  # it closes once the handler at work has returned
@@ -71,8 +76,27 @@ class SendingSocket(DrivenSocket[M]):
         """Queue one message; never wait. Safe from every thread."""
         with self._lock:
             self._require_sendable()
+            data = self._encode(message)
+            if self._write_paused and self._limits.slow_consumer != "disconnect":
+                self._post_late(data)
+            else:
+                self._put(data)
+        self._tell()
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark. Safe from every thread."""
+        with self._lock:
+            self._require_sendable()
+            if self._write_paused:
+                return False
             self._put(self._encode(message))
         self._tell()
+        return True
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy."""
+        with self._lock:
+            self._limits = self._limits.merged(**limits)
 
     def _require_sendable(self) -> None:
         if not self._can_send or self._leave_reason is not None:
@@ -93,11 +117,13 @@ class SendingSocket(DrivenSocket[M]):
         """
         output = self._output
         if self._write_paused:
-            limits = self._host.limits
-            limit = limits.write_high_bytes if self._host.budget.exceeded else limits.write_max_bytes
-            if len(output) + len(data) > limit:
+            if self._owed_with(data) > self._most_bytes():
                 self._lose(CloseReason.SLOW_CONSUMER)
                 raise SlowPeerError(CloseReason.SLOW_CONSUMER)
+            if self._backlog:
+                self._backlog.keep(data)
+                self._owe(self._owed_with(b""))
+                return False
         try:
             sent = output.push(self._sock, data)
         except OSError as error:
@@ -106,12 +132,40 @@ class SendingSocket(DrivenSocket[M]):
         self._count_sent(sent)
         if sent == len(data):  # and so nothing was owed before
             return True
-        if len(output) > self._host.limits.write_high_bytes:
+        if len(output) > self._limits.write_high_bytes:
             self._pause()
         if self._write_paused:
             self._owe(len(output))
         self._wake()
         return False
+
+    def _most_bytes(self) -> int:
+        """Return what the peer may be owed while it is over its high watermark."""
+        return self._limits.write_high_bytes if self._host.budget.exceeded else self._limits.write_max_bytes
+
+    def _owed_with(self, data: bytes) -> int:
+        return len(self._output) + len(self._backlog or b"") + len(data)
+
+    def _post_late(self, data: bytes) -> None:
+        """Queue a posted frame behind output that is over its high watermark, as the policy has it."""
+        backlog = self._backlog = self._backlog or Backlog()
+        dropped = backlog.admit(data, self._limits.slow_consumer, self._owed_with(data) - self._most_bytes())
+        self._owe(self._owed_with(b""))
+        if dropped is not None:
+            self._events.append(Event(EventName.MESSAGE_DROPPED, self, dropped))
+
+    def _refill(self, least_bytes: int) -> None:
+        """Send what waits behind the output, until ``least_bytes`` are owed there or nothing is left to send."""
+        output, backlog = self._output, self._backlog
+        try:
+            while backlog and (missing := least_bytes - len(output)) > 0:
+                self._count_sent(output.push(self._sock, backlog.take(1 if self._records else missing)))
+        except OSError as error:
+            self._lost(error)
+
+    def _flush_backlog(self) -> None:
+        """Our direction ends: all that waits is output now."""
+        self._refill(self._owed_with(b"") + 1)
 
     def _pause(self) -> None:
         """Read no further until the peer has read what it is owed."""
@@ -170,14 +224,19 @@ class SendingSocket(DrivenSocket[M]):
         owed = len(self._output)
         leaving = self._leaving
         # Who waits in `send` waits for the last byte; otherwise the low watermark is enough.
-        enough = 0 if leaving or self._senders else self._host.limits.write_low_bytes
+        enough = 0 if leaving or self._senders else self._limits.write_low_bytes
+        if self._backlog and owed <= enough:
+            self._refill(self._limits.write_high_bytes + 1)
+            if self._state is State.CLOSED:  # the kernel said just now that nobody is there
+                return
+            owed = len(self._output)
         if owed <= enough:
             self._deadlines.stalled_since = None
         elif self._deadlines.stalled_since is not None:
             self._deadlines.stalled_since = self._clock.time()
         paused = self._write_paused and owed > enough
         if self._owed_bytes:
-            self._owe(owed if paused else 0)
+            self._owe(self._owed_with(b"") if paused else 0)
         if leaving:
             if not owed:
                 self._flushed()

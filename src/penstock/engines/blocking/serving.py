@@ -237,6 +237,11 @@ class ServedConnection(BlockingConnection[M]):
         self._send_replies_before()
         super().post(message)
 
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark. Safe from every thread."""
+        self._send_replies_before()
+        return super().try_send(message)
+
     def send(self, message: M) -> None:
         """Send one message; return when the kernel has taken it."""
         self._send_replies_before()

@@ -158,6 +158,7 @@ class SocketConnection(SendingSocket[M]):
         with self._lock:
             if self._can_send:
                 self._happen(Happening.SEND_EOF)
+                self._flush_backlog()
                 if not self._output:
                     self._send_fin()
 
@@ -196,6 +197,9 @@ class SocketConnection(SendingSocket[M]):
         if self._state in (State.PEER_EOF, State.BOTH_EOF) and reason is CloseReason.DONE:
             reason = CloseReason.PEER_CLOSED
         self.close_reason = self.close_reason or reason
+        self._flush_backlog()
+        if self._state is State.CLOSED:  # the kernel said just now that nobody is there
+            return
         self._happen(Happening.CLOSE)
         self._inbound.clear()
         self._deadlines.closing(self._clock.time())
@@ -237,6 +241,7 @@ class SocketConnection(SendingSocket[M]):
     def _end(self) -> None:
         """The state is closed."""
         self._output.clear()
+        self._backlog = None
         self._write_paused = False
         self._owe(0)
         self._news = True
@@ -276,7 +281,7 @@ class SocketConnection(SendingSocket[M]):
     @property
     def held_bytes(self) -> int:
         """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
-        return self._inbound.pending_bytes + len(self._output)
+        return self._inbound.pending_bytes + self._owed_with(b"")
 
     def hold(self, held: bool) -> None:
         """Read no further, or read again."""

@@ -179,10 +179,11 @@ class DatagramEndpoint:
     def _failed(self, conn: DatagramConnection[Any], error: Exception) -> None:
         self._emit(Event(EventName.HANDLER_FAILED, conn, {"error": error}))
 
-    def send(self, data: bytes, name: Any) -> None:
-        """Send one datagram, now or when the kernel takes it; drop it, counted, when that cannot be."""
-        self._replies.send(data, name)
+    def send(self, data: bytes, name: Any) -> bool:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
+        taken = self._replies.send(data, name)
         self._wait_for_room()
+        return taken
 
     def _wait_for_room(self) -> None:
         if self._is_unix:

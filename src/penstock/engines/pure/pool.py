@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -23,6 +24,10 @@ from ...reasons import CloseReason
 from ..base import ConnectionBase
 
 M = TypeVar("M")
+T = TypeVar("T")
+
+# How long a thread that waits for the loop's answer waits until it looks whether there is still a loop.
+ANSWER_S = 1.0
 
 
 class ThreadPool:
@@ -236,12 +241,39 @@ class ThreadSafeConnection(ConnectionBase[M]):
             raise ClosedError(self._over)
         codec = self.codec
         (codec.encode_datagram if self._conn.is_datagram else codec.encode)(message)
-        self._loop.call_soon_threadsafe(self._post, message)
+        if getattr(self._conn, "raises_when_full", False):
+            self._ask(lambda: self._conn.post(message))
+        else:
+            self._loop.call_soon_threadsafe(self._post, message)
 
     def _post(self, message: M) -> None:
         # It may have ended between the call and now: the handler meets that at its next call, as with any late loss.
         with contextlib.suppress(PenstockError):
             self._conn.post(message)
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark. Waits for the loop's turn."""
+        if self._over:
+            raise ClosedError(self._over)
+        return self._ask(lambda: self._conn.try_send(message))
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Have the loop answer: what is asked comes after all that was asked for before."""
+        answer: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(ask)
+        while True:
+            try:
+                return answer.result(ANSWER_S)
+            except FutureTimeoutError:
+                if self._loop.is_closed():  # with its server, while a handler was still at work
+                    raise ClosedError("the connection is closed") from None
 
     def close(self) -> None:
         """Flush what was queued, then end the connection."""
@@ -273,3 +305,7 @@ class ThreadSafeConnection(ConnectionBase[M]):
         """Change this connection's timeouts. Wrong ones are refused here, in the caller's thread."""
         Timeouts().merged(**timeouts)
         self._loop.call_soon_threadsafe(lambda: self._conn.set_timeouts(**timeouts))
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy. Wrong ones are refused here."""
+        self._ask(lambda: self._conn.set_limits(**limits))

@@ -204,7 +204,7 @@ class PushConnection(StreamConnection[M]):
             count = len(messages)
             budget -= count
             written_bytes = self.bytes_out - bytes_before
-            if count == self._batch_limit or written_bytes > limits.write_high_bytes:
+            if count == self._batch_limit or written_bytes > self._limits.write_high_bytes:
                 self._learn(count, written_bytes)
             if not inbound.pending_bytes and not self._leaving:
                 if self._ending or self._draining or deadlines.idle_since is None:
@@ -216,7 +216,7 @@ class PushConnection(StreamConnection[M]):
 
     def _learn(self, messages: int, written_bytes: int) -> None:
         """Take as many messages at once as will not fill the output far beyond its high watermark."""
-        high = self._host.limits.write_high_bytes
+        high = self._limits.write_high_bytes
         if written_bytes > high:
             self._batch_limit = max(1, messages * high // written_bytes)
         elif messages == self._batch_limit:
@@ -269,6 +269,12 @@ class PushConnection(StreamConnection[M]):
         if self._replies:
             self._encode_replies()
         super().post(message)
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark."""
+        if self._replies:
+            self._encode_replies()
+        return super().try_send(message)
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""

@@ -15,6 +15,7 @@ from ...core.deadlines import Deadline, Deadlines
 from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
+from ...core.output import Backlog
 from ...core.service import Handler
 from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from ...errors import (
@@ -47,6 +48,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     __slots__ = (
         "_armed_at",
         "_attached",
+        "_backlog",
         "_begun",
         "_can_receive",
         "_can_send",
@@ -64,6 +66,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         "_inbound",
         "_leave_reason",
         "_leaving",
+        "_limits",
         "_local",
         "_owed_bytes",
         "_peer",
@@ -92,6 +95,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self.bytes_in = self.bytes_out = 0
         self.close_reason: CloseReason | None = None
         self._host = host
+        self._limits = host.limits
         self._clock = host.clock
         self._peer = peer
         self._local = local
@@ -111,6 +115,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._corked: list[bytes] = []
         self._corked_bytes = 0
         self._write_paused = False
+        self._backlog: Backlog | None = None  # what was posted since, where not all that is owed has to leave
         self._held = False  # memory is short, and what is held here must not grow
         self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
         self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
@@ -176,7 +181,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         # Not isinstance: uvloop's transports are no subclasses of asyncio's.
         self._transport = transport = cast("asyncio.Transport", transport)
         self._attached = True
-        limits = self._host.limits
+        limits = self._limits
         transport.set_write_buffer_limits(high=limits.write_high_bytes, low=limits.write_low_bytes)
         if self._state is State.CLOSED:  # it was aborted between accept(2) and now
             self._reset_on_close()
@@ -224,6 +229,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._gone = True
         self._disarm()
         self._corked.clear()
+        self._backlog = None
         self._write_paused = False
         self._owe(0)
         self._wake_senders()
@@ -238,9 +244,9 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def pause_writing(self) -> None:
         """Output went over the high watermark, or some is left to flush at the close."""
-        self._write_paused = True
-        self._owe(self._transport.get_write_buffer_size())
-        if self._leaving:
+        was_paused, self._write_paused = self._write_paused, True
+        self._owe(self._transport.get_write_buffer_size() + len(self._backlog or b""))
+        if self._leaving or was_paused:
             return
         self._host.emit(Event(EventName.READING_PAUSED, self))
         self._stall_began()
@@ -248,6 +254,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def resume_writing(self) -> None:
         """Output fell to the low watermark; after a close, to nothing."""
+        if self._backlog and self._refill():
+            return
         self._write_paused = False
         self._owe(0)
         self._deadlines.stalled_since = None
@@ -270,7 +278,25 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """Queue one message; never wait."""
         if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
+        data = self._encode(message)
+        if self._write_paused and self._limits.slow_consumer != "disconnect":
+            self._post_late(data)
+        else:
+            self._put(data)
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark."""
+        if not self._can_send or self._leave_reason is not None:
+            raise self._why_not()
+        if self._write_paused:
+            return False
         self._put(self._encode(message))
+        return True
+
+    @property
+    def raises_when_full(self) -> bool:
+        """Whether `post` says to its caller that there is no room."""
+        return self._limits.slow_consumer == "raise"
 
     def refusal(self) -> Exception | None:
         """Return what `post` would raise whatever the message, or None."""
@@ -283,10 +309,13 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """Send one frame, or the frames of one batch, in the order of the calls."""
         if self._write_paused:
             self._charge(len(data))
+            if self._backlog:
+                self._backlog.keep(data)
+                return
         if self._corking:
             self._corked.append(data)
             self._corked_bytes += len(data)
-            if self._corked_bytes > self._host.limits.write_high_bytes:
+            if self._corked_bytes > self._limits.write_high_bytes:
                 self._uncork()
         else:
             if self._corked:
@@ -316,15 +345,43 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
     def _charge(self, size: int) -> None:
         """Hold what a peer that does not read is owed to the hard limit."""
-        limits = self._host.limits
+        limit = self._most_bytes()
         self._owe(self._owed_bytes + size)
-        limit = limits.write_high_bytes if self._host.budget.exceeded else limits.write_max_bytes
         if self._owed_bytes > limit:
             # The sum forgets what the transport has sent since; asking the transport is O(its chunks), so only now.
-            self._owe(self._transport.get_write_buffer_size() + self._corked_bytes + size)
+            held_bytes = self._corked_bytes + len(self._backlog or b"")
+            self._owe(self._transport.get_write_buffer_size() + held_bytes + size)
             if self._owed_bytes > limit:
                 self._lose(CloseReason.SLOW_CONSUMER)
                 raise SlowPeerError(CloseReason.SLOW_CONSUMER)
+
+    def _most_bytes(self) -> int:
+        """Return what the peer may be owed while it is over its high watermark."""
+        return self._limits.write_high_bytes if self._host.budget.exceeded else self._limits.write_max_bytes
+
+    def _post_late(self, data: bytes) -> None:
+        """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
+        backlog = self._backlog = self._backlog or Backlog()
+        before = len(backlog)
+        dropped = backlog.admit(data, self._limits.slow_consumer, self._owed_bytes + len(data) - self._most_bytes())
+        self._owe(self._owed_bytes + len(backlog) - before)
+        if dropped is not None:
+            self._host.emit(Event(EventName.MESSAGE_DROPPED, self, dropped))
+
+    def _refill(self) -> bool:
+        """Hand the transport what waits behind it, up to the high watermark; return whether it is over that again."""
+        backlog, high, transport = self._backlog, self._limits.write_high_bytes, self._transport
+        while backlog and (left := high - transport.get_write_buffer_size()) >= 0:
+            self._write(backlog.take(1 if self._records else left + 1))
+        if transport.get_write_buffer_size() <= high:
+            return False
+        self._stall_began()
+        return True
+
+    def _flush_backlog(self) -> None:
+        """Our direction ends: hand the transport all that waits behind it."""
+        while self._backlog:
+            self._write(self._backlog.take(1 if self._records else len(self._backlog)))
 
     def _owe(self, size: int) -> None:
         self._host.budget.used_bytes += size - self._owed_bytes
@@ -335,6 +392,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         if self._can_send:
             self._happen(Happening.SEND_EOF)
             self._uncork()
+            self._flush_backlog()
             self._write_eof()
 
     def _write_eof(self) -> None:
@@ -371,6 +429,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             reason = CloseReason.PEER_CLOSED
         self.close_reason = self.close_reason or reason
         self._uncork()
+        self._flush_backlog()
         eof_sent = self._state in (State.LOCAL_EOF, State.BOTH_EOF)
         self._happen(Happening.CLOSE)
         self._held = False  # what still comes is dropped
@@ -409,6 +468,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         self._happen(Happening.LOST)
         self._inbound.clear()
         self._corked.clear()
+        self._backlog = None
         self._disarm()
         if self._attached:
             self._reset_on_close()
@@ -475,7 +535,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
         if not self._attached or self._gone:
             return 0
-        return self._inbound.pending_bytes + self._corked_bytes + self._transport.get_write_buffer_size()
+        output_bytes = self._corked_bytes + len(self._backlog or b"") + self._transport.get_write_buffer_size()
+        return self._inbound.pending_bytes + output_bytes
 
     def hold(self) -> None:
         """Read no further until `unhold`."""
@@ -514,6 +575,13 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """Refuse: only callbacks can be exchanged."""
         raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
 
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy."""
+        self._limits = self._limits.merged(**limits)
+        if self._attached and not self._leaving:
+            high, low = self._limits.write_high_bytes, self._limits.write_low_bytes
+            self._transport.set_write_buffer_limits(high=high, low=low)
+
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
     def set_timeouts(self, **timeouts: float | None) -> None:
@@ -538,7 +606,7 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
 
         Less does not count: a peer that reads a byte now and then would hold its output for ever.
         """
-        limits = self._host.limits
+        limits = self._limits
         step = max(1, limits.write_high_bytes - limits.write_low_bytes)
         return self._taken_bytes() - self._stalled_bytes >= step
 
