@@ -278,14 +278,7 @@ async def _connection(
         records = target.kind is Kind.SEQPACKET
         connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
         if records:
-            made: asyncio.Future[None] = host.loop.create_future()
-            transport = RecordTransport(host.loop, sock, connection)
-            host.loop.call_soon(made.set_result, None)
-            try:
-                await made
-            except BaseException:
-                transport.abort()
-                raise
+            RecordTransport(host.loop, sock, connection).begin()
         else:
             await host.loop.create_connection(lambda: connection, sock=sock)
     except BaseException:

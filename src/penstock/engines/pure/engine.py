@@ -25,6 +25,7 @@ from .push import PushConnection
 from .records import RecordTransport
 from .stream import StreamConnection
 from .tasks import TaskConnection
+from .transport import StreamTransport
 
 # How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
 # or wait for a thread to call on_close in, while handlers that are stuck hold them all.
@@ -56,7 +57,9 @@ class PureServer(EngineServer):
         self._plan = plan
         self._clock: Clock = plan.clock or loop
         self._connections: dict[int, StreamConnection[Any]] = {}
-        self._attaching: set[asyncio.Task[None]] = set()
+        # uvloop's transports are compiled, and ours cost half as much again there; asyncio's cost more than ours.
+        self._brings_transports = isinstance(loop, asyncio.SelectorEventLoop)
+        self._attaching: set[asyncio.Task[None]] = set()  # accepted sockets that the loop makes its transports for
         self._pool: ThreadPool | None = None
         self._host = Host(loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget)
         self._handler: AnyHandler = self._placed(plan.service.handler)
@@ -197,7 +200,9 @@ class PureServer(EngineServer):
         self._connections[connection.id] = connection
         self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
         if listener.kind is Kind.SEQPACKET:
-            RecordTransport(self._loop, sock, connection)
+            RecordTransport(self._loop, sock, connection).begin()
+        elif self._brings_transports:
+            StreamTransport(self._loop, sock, connection, self._host.buffer).begin()
         else:
             task = self._loop.create_task(self._attach(connection, sock))
             self._attaching.add(task)
