@@ -1,6 +1,9 @@
 """T-31: a handler that holds the loop is named, once, with its stack."""
 
+import asyncio
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +56,22 @@ def test_a_handler_that_holds_the_loop_is_named_with_its_stack(serve, opened, to
         mine = [frame for frame in frames if "test_stalls.py" in frame]
         assert mine[0].endswith("inner")
         assert mine[1].endswith("holds")
+
+
+def test_a_server_that_is_busy_with_itself_is_not_the_fault_of_who_started_it():
+    """Between the loop and whoever runs it, the command line say, there is nobody who could hold it."""
+    path = Path(penstock.__file__).with_name("busy.py")
+    scope = {"look": lambda: found.append(holders(sys._getframe(1)))}
+    exec(compile("def work():\n    look()\n", path, "exec"), scope)
+    found = []
+
+    async def main():
+        asyncio.get_running_loop().call_soon(scope["work"])
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+    assert [[]] == found
 
 
 def test_a_loop_that_waits_is_nobody_s_fault():

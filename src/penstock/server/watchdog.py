@@ -84,8 +84,8 @@ def holders(frame: FrameType | None) -> list[str]:
     if frame is None or _is_loop(frame):
         return []  # it waits for events, or for a processor
     found: list[str] = []
-    while frame is not None:
-        if not _is_loop(frame) and not frame.f_code.co_filename.startswith(_OURS):
+    while frame is not None and not _is_loop(frame):  # beyond the loop is whoever started it
+        if not frame.f_code.co_filename.startswith(_OURS):
             found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
         elif found:
             break  # from here on it is how the handler was called
