@@ -17,7 +17,7 @@ _MAX_DOUBLE_CHARS: Final = 326
 MAX_BIG_NUMBER_DIGITS: Final = 640
 
 # First byte -> the most characters its line may have after it.
-_SCALARS: Final = {
+SCALARS: Final = {
     ord(":"): _MAX_INTEGER_CHARS,
     ord("_"): 0,
     ord("#"): 1,
@@ -31,7 +31,7 @@ _CONTAINERS: Final = {ord("*"): (1, 0), ord("~"): (1, 0), ord(">"): (1, 0), ord(
 _NULLABLE: Final = b"$*"
 _PUSH: Final = ord(">")
 
-KNOWN_TYPES: Final = frozenset([*_SCALARS, *_SIMPLE, *_BLOBS, *_CONTAINERS])
+KNOWN_TYPES: Final = frozenset([*SCALARS, *_SIMPLE, *_BLOBS, *_CONTAINERS])
 
 # The shortest element: a type byte, CR and LF.
 _MIN_ELEMENT_BYTES: Final = 3
@@ -60,7 +60,7 @@ def find_end(
         if first not in KNOWN_TYPES:
             raise BadFrameError(f"the byte {first:02X} begins no RESP value")
         # Two bounds on where this line's LF may stand: its type's, and the frame's with all that is still to come.
-        line_last = at + 2 + _SCALARS.get(first, max_frame_bytes if first in _SIMPLE else _MAX_INTEGER_CHARS)
+        line_last = at + 2 + SCALARS.get(first, max_frame_bytes if first in _SIMPLE else _MAX_INTEGER_CHARS)
         frame_last = start + max_frame_bytes - (owed - 1) * _MIN_ELEMENT_BYTES - 1
         last = min(line_last, frame_last)
         line_end = data.find(LF, search, last + 1)
@@ -132,6 +132,6 @@ def _read_length(line: bytes, *, nullable: bool) -> int:
 def _unterminated(first: int, line_chars: int | None, max_frame_bytes: int) -> RemoteProtocolError:
     if line_chars is None:
         return FrameTooLongError(None, max_frame_bytes)
-    if first in _SCALARS:
+    if first in SCALARS:
         return BadFrameError(f"a RESP value of the type {chr(first)!r} has no CRLF within {line_chars} bytes")
     return BadLengthError(f"a RESP length has no CRLF within {line_chars} bytes")

@@ -40,7 +40,7 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
                 return None, at
             end = at + int(line)
             blob = data[at:end]
-            return blob if first == b"$" else ErrorReply(blob) if first == b"!" else _verbatim(blob), end + 2
+            return blob if first == b"$" else ErrorReply(blob) if first == b"!" else parse_verbatim(blob), end + 2
         case b"*" | b"~" | b">":
             if line == b"-1":
                 return None, at
@@ -48,7 +48,7 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
             for _ in range(int(line)):
                 item, at = parse_value(data, at)
                 items.append(item)
-            return items if first == b"*" else Push(items) if first == b">" else _set(items), at
+            return items if first == b"*" else Push(items) if first == b">" else make_set(items), at
         case b"%" | b"|":
             entries: dict[Any, Any] = {}
             for _ in range(int(line)):
@@ -67,11 +67,15 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
         case b"-":
             return ErrorReply(line), at
         case _:
-            return _scalar(first, line), at
+            return parse_scalar(first, line), at
 
 
-def _scalar(first: bytes, line: bytes) -> object:
-    """Read the line of a null, boolean or number."""
+def parse_scalar(first: bytes, line: bytes) -> object:
+    """Read the line of a null, boolean or number.
+
+    Raises:
+        BadPayloadError: It is malformed.
+    """
     if first == b"_" and not line:
         return None
     if first == b"#" and line in _BOOLEANS:
@@ -87,13 +91,23 @@ def _scalar(first: bytes, line: bytes) -> object:
     raise BadPayloadError(f"{(first + line)[:80]!r} is no RESP value")
 
 
-def _verbatim(blob: bytes) -> VerbatimString:
+def parse_verbatim(blob: bytes) -> VerbatimString:
+    """Part a verbatim string from its format.
+
+    Raises:
+        BadPayloadError: It does not begin with one.
+    """
     if blob[3:4] != b":" or not blob[:3].isascii():
         raise BadPayloadError("a RESP verbatim string does not begin with its format")
     return VerbatimString(blob[4:], blob[:3].decode())
 
 
-def _set(items: list[Any]) -> frozenset[Any]:
+def make_set(items: list[Any]) -> frozenset[Any]:
+    """Make a set of values.
+
+    Raises:
+        BadPayloadError: One of them cannot be hashed.
+    """
     try:
         return frozenset(items)
     except TypeError:

@@ -1,0 +1,50 @@
+from libc.stdint cimport int64_t
+
+from .transport cimport Transport
+
+cdef enum:
+    # As codecs.base.HIGHEST_MAX_DEPTH.
+    MAX_DEPTH = 512
+
+cdef struct Progress:
+    # How far the end of a frame of nested elements was looked for. Places are counted from the frame's first byte.
+    Py_ssize_t at  # where the next element begins
+    Py_ssize_t search  # where the search for the end of its line goes on
+    Py_ssize_t wanted  # so many bytes have to be there before another look is worth it
+    int64_t owed  # elements to come
+    int depth  # containers that are open
+    int64_t open[MAX_DEPTH]  # elements to come in each of them, the outermost first
+
+cdef struct Input:
+    # What no message has taken yet is from `at` to `end`: in a block of its own, or, while what was just read is being handled,
+    # in the shared receive buffer.
+    char* block
+    Py_ssize_t size
+    char* at
+    char* end
+    Py_ssize_t searched  # so many of the bytes after `at` are known not to hold the frame's end
+    Progress* progress  # of the frame at the front, without the unused end of `open`; nothing unless `searched` is above 0
+
+cdef int feed(Input* input, const char* data, Py_ssize_t size) except -1
+cdef int keep(Input* input) except -1
+cdef void clear(Input* input) noexcept
+cdef void take(Input* input, Py_ssize_t size) noexcept
+cdef void resume(Input* input, Progress* progress) noexcept
+cdef int pause(Input* input, Progress* progress) except -1
+
+cdef object NEED_DATA
+
+
+cdef class Framing:
+    cdef object codec
+    cdef Py_ssize_t limit
+
+    cdef object cut(self, Input* input)
+    cdef bint put(self, Transport to, object message) except -1
+    cdef object decode(self, Input* input)
+
+
+cdef bint put_framed(
+    Transport to, const char* head, Py_ssize_t head_size, bytes body, const char* tail, Py_ssize_t tail_size
+) except -1
+cdef Py_ssize_t write_decimal(char* to, int64_t value) noexcept
