@@ -1,9 +1,16 @@
 """What all tests share: every implementation of the codecs, and a place for the figures that tests measure."""
 
-import importlib
-
 import pytest
 from hypothesis import settings
+
+import penstock.codecs
+from penstock.codecs import NEED_DATA
+from penstock.errors import RemoteProtocolError
+
+try:
+    from penstock.engines.native import framing
+except ImportError:
+    framing = None
 
 # Machines that run tests are shared: how long one example takes says nothing.
 settings.register_profile("penstock", deadline=None, print_blob=True)
@@ -12,10 +19,69 @@ settings.load_profile("penstock")
 FIGURES = pytest.StashKey[list[str]]()
 
 
-@pytest.fixture(scope="session", params=["penstock.codecs"])
+@pytest.fixture(scope="session", params=["python", "compiled"])
 def codecs(request):
-    """A module with every codec under its own name. A second implementation joins by its module's name."""
-    return importlib.import_module(request.param)
+    """A place with every codec under its own name: as they are, or cut and written by their compiled framings."""
+    if request.param == "compiled":
+        if framing is None:
+            pytest.skip("the native engine is not built")
+        return CompiledCodecs()
+    return penstock.codecs
+
+
+class CompiledCodecs:
+    """Every built-in codec, each a subclass that leaves the stream to its compiled framing."""
+
+    def __getattr__(self, name):
+        codec = type(name, (ByFraming, getattr(penstock.codecs, name)), {"of": getattr(penstock.codecs, name)})
+        setattr(self, name, codec)
+        return codec
+
+
+class ByFraming:
+    """What a connection of the native engine does with a codec, behind the methods of a codec.
+
+    Between two calls about one frame a cutter stands in ``buffer.resume``: what came since then is all that it is fed.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.own = self.of(*args, **kwargs)
+
+    def decode(self, buffer):
+        cutter = buffer.resume or framing.Cutter(self.own)
+        cutter.feed(buffer[cutter.held :])
+        message = cutter.cut()
+        cutter.settle()
+        if message is NEED_DATA:
+            buffer.resume = cutter
+        else:
+            del buffer[: len(buffer) - cutter.held]
+            buffer.resume = None
+        return message
+
+    def decode_many(self, data, limit):
+        cutter = framing.Cutter(self.own)
+        cutter.feed(data)
+        messages = []
+        while len(messages) < limit:
+            try:
+                message = cutter.cut()
+            except RemoteProtocolError:
+                if not messages:
+                    raise
+                break
+            if message is NEED_DATA:
+                break
+            messages.append(message)
+        return messages, len(data) - cutter.held
+
+    def encode(self, message):
+        written = framing.put(self.own, message)
+        return self.own.encode(message) if written is None else written
+
+    def encode_many(self, messages):
+        return b"".join(map(self.encode, messages))
 
 
 @pytest.fixture(scope="session")
