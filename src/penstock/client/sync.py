@@ -38,7 +38,7 @@ M = TypeVar("M")
 class SyncConnection(BlockingConnection[M]):
     """A connection that was made by `connect_sync`: `BlockingConnection`, with what only a client asks of it."""
 
-    __slots__ = ("_allowance", "_read_s")
+    __slots__ = ("_allowance",)
 
     def __init__(
         self,
@@ -83,9 +83,6 @@ class SyncConnection(BlockingConnection[M]):
         now = self._deadlines.timeouts
         # By itself a client blames nobody for silence.
         self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
-
-    def _fill(self, timeout_s: float | None = None) -> None:
-        super()._fill(self._read_s if timeout_s is None else timeout_s)
 
     def _timed_out(self, which: Deadline) -> bool:
         if which is not Deadline.LIFETIME:

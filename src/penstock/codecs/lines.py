@@ -72,10 +72,11 @@ class Lines(Delimited):
             LocalProtocolError: It is longer than ``max_frame_bytes``, holds LF, or ends in CR without ``keep_cr``.
             TypeError: It is not bytes.
         """
-        message = self._payload(message)
+        if type(message) is not bytes or len(message) > self.max_frame_bytes:
+            message = self._payload(message)
         if _LF in message:
             raise LocalProtocolError("a line cannot hold LF: it would arrive as two")
-        if not self.keep_cr and message.endswith(b"\r"):
+        if message[-1:] == b"\r" and not self.keep_cr:
             raise LocalProtocolError("a line cannot end in CR: it would arrive without it")
         return message + self._end
 

@@ -53,6 +53,7 @@ class BlockingConnection(SocketConnection[M]):
         "_first_start",
         "_partial_start",
         "_prefetch",
+        "_read_s",
         "_ready",
     )
 
@@ -70,6 +71,7 @@ class BlockingConnection(SocketConnection[M]):
         super().__init__(host, sock, poller, codec, peer=peer, local=local, records=records)
         self._ready: deque[M] = deque()
         self._prefetch = PREFETCH
+        self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._batch_size = 0  # of the batch that `_ready` is the rest of
         self._expired: Deadline | None = None  # for on_timeout
         self._blames = True  # the peer is held to its deadlines while somebody waits for it
@@ -115,6 +117,8 @@ class BlockingConnection(SocketConnection[M]):
 
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
+        if timeout_s is None:
+            timeout_s = self._read_s
         gives_up_at = None if timeout_s is None else self._clock.time() + timeout_s
         while True:
             if self._expired is not None:
@@ -260,7 +264,8 @@ class BlockingConnection(SocketConnection[M]):
     def _send_message(self, message: M) -> None:
         if self._write_paused:
             self._wait_for_room()
-        self._require_sendable()
+        if not self._can_send or self._leave_reason is not None:
+            raise self._why_not()
         self._send(self._encode(message))
 
     def _send_octets(self, data: bytes) -> None:

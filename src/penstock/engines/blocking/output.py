@@ -8,17 +8,10 @@ from collections import deque
 from .parking import DONT_WAIT
 
 
-class StreamOutput:
-    """Bytes in one piece: the kernel takes as many of them as it likes."""
+class StreamOutput(bytearray):
+    """The bytes that are owed: the kernel takes as many of them as it likes."""
 
-    __slots__ = ("_data",)
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def __len__(self) -> int:
-        """How many bytes are owed."""
-        return len(self._data)
+    __slots__ = ()
 
     def push(self, sock: socket.socket, data: bytes) -> int:
         """Send as much as the kernel takes now and keep the rest; return how many bytes it took.
@@ -26,15 +19,15 @@ class StreamOutput:
         Raises:
             OSError: The connection is broken.
         """
-        sent = 0
-        if not self._data:
-            try:
-                sent = sock.send(data, DONT_WAIT)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            if sent == len(data):
-                return sent
-        self._data += memoryview(data)[sent:]
+        if self:
+            self.extend(data)
+            return 0
+        try:
+            sent = sock.send(data, DONT_WAIT)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            self.extend(memoryview(data)[sent:])
         return sent
 
     def flush(self, sock: socket.socket) -> int:
@@ -44,15 +37,11 @@ class StreamOutput:
             OSError: The connection is broken.
         """
         try:
-            sent = sock.send(self._data, DONT_WAIT)
+            sent = sock.send(self, DONT_WAIT)
         except (BlockingIOError, InterruptedError):
             return 0
-        del self._data[:sent]  # at the front, where a bytearray gives up bytes without moving the others
+        del self[:sent]  # at the front, where a bytearray gives up bytes without moving the others
         return sent
-
-    def clear(self) -> None:
-        """Owe nothing any more."""
-        self._data.clear()
 
 
 class RecordOutput:

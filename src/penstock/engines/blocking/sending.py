@@ -130,7 +130,7 @@ class SendingSocket(DrivenSocket[M]):
             self._lost(error)
             raise self._why_not() from error
         self._count_sent(sent)
-        if sent == len(data):  # and so nothing was owed before
+        if sent == len(data):
             return True
         if len(output) > self._limits.write_high_bytes:
             self._pause()

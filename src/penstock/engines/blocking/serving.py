@@ -234,7 +234,8 @@ class ServedConnection(BlockingConnection[M]):
 
     def post(self, message: M) -> None:
         """Queue one message; never wait. Safe from every thread."""
-        self._send_replies_before()
+        if self._replies:
+            self._send_replies_before()
         super().post(message)
 
     def try_send(self, message: M) -> bool:
@@ -244,17 +245,20 @@ class ServedConnection(BlockingConnection[M]):
 
     def send(self, message: M) -> None:
         """Send one message; return when the kernel has taken it."""
-        self._send_replies_before()
+        if self._replies:
+            self._send_replies_before()
         super().send(message)
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
-        self._send_replies_before()
+        if self._replies:
+            self._send_replies_before()
         super().send_eof()
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""
-        self._send_replies_before()
+        if self._replies:
+            self._send_replies_before()
         super().set_codec(codec)
 
     def set_handler(self, handler: Handler[Any]) -> None:
@@ -265,7 +269,7 @@ class ServedConnection(BlockingConnection[M]):
 
     def _send_replies_before(self) -> None:
         """What the handler does itself comes after what it has returned; what other threads do comes when it comes."""
-        if self._replies and get_ident() == self._thread:
+        if get_ident() == self._thread:
             self._send_replies()
 
     def _timed_out(self, which: Deadline) -> bool:

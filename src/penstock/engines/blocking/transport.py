@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
@@ -22,6 +22,11 @@ from .poller import READ, WRITE, Poller
 from .sending import SendingSocket
 
 M = TypeVar("M")
+
+# What a read asks for at first, and at most: one that fills its room doubles it. Python allocates the room before each
+# read, and from 128 KiB on the C library fetches it from the system, and gives it back, each time.
+FIRST_READ_BYTES: Final = 8 * 1024
+MOST_READ_BYTES: Final = 64 * 1024
 
 
 class SocketConnection(SendingSocket[M]):
@@ -46,6 +51,7 @@ class SocketConnection(SendingSocket[M]):
         "_local",
         "_news",
         "_peer",
+        "_read_bytes",
         "_receiving",
         "bytes_in",
         "id",
@@ -70,6 +76,7 @@ class SocketConnection(SendingSocket[M]):
         self._peer = peer
         self._local = local
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
+        self._read_bytes = min(FIRST_READ_BYTES, host.limits.read_bytes)
         self._draining = False
         # While a callback or a message handler runs, closing waits for its return: its reply is still sent.
         self._handling = False
@@ -130,13 +137,16 @@ class SocketConnection(SendingSocket[M]):
     def _receive_now(self, flags: int) -> bytes:
         if self._records:
             return receive_record(self._sock, flags)
-        return self._sock.recv(self._host.limits.read_bytes, flags)
+        return self._sock.recv(self._read_bytes, flags)
 
     def _take(self, data: bytes) -> None:
         if not data:
             self._peer_ended()
             return
-        self.bytes_in += len(data)
+        size = len(data)
+        self.bytes_in += size
+        if size == self._read_bytes:
+            self._read_bytes = min(2 * size, MOST_READ_BYTES, self._host.limits.read_bytes)
         if self._can_receive and not self._draining:
             if self._deadlines.idle_since is not None:
                 self._deadlines.idle_since = self._clock.time()
