@@ -167,7 +167,8 @@ class ServedConnection(BlockingConnection[M]):
                     self._replies.append(reply)
                     if len(self._replies) == gathered:
                         self._send_replies()
-                        self._wait_for_room_again()
+                if self._write_paused:  # by what was sent, or by what the handler posted
+                    self._wait_for_room_again()
         except BaseException as caught:
             error = caught
         try:
@@ -178,9 +179,8 @@ class ServedConnection(BlockingConnection[M]):
 
     def _wait_for_room_again(self) -> None:
         """Handle no further message while output is over its high watermark."""
-        if self._write_paused:
-            with self._lock:
-                self._wait_for_room()
+        with self._lock:
+            self._wait_for_room()
 
     def _messages(self) -> Iterator[M]:
         """Yield what is ready, unless the connection was closed meanwhile."""
