@@ -10,6 +10,7 @@ replies and the error texts of Redis 7. Everything is kept in memory until it is
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 
 import penstock
@@ -21,6 +22,8 @@ OK = SimpleString(b"OK")
 PONG = SimpleString(b"PONG")
 INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 HIGHEST = 2**63 - 1
+ANY = sys.maxsize
+STRINGS = frozenset([bytes])
 
 
 class Store:
@@ -28,28 +31,28 @@ class Store:
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
-        # By name: what is called, and the least and the most arguments, None for any number.
-        self._commands: dict[bytes, tuple[Callable[..., Reply], int, int | None]] = {
-            b"PING": (self._ping, 0, 1),
-            b"ECHO": (self._echo, 1, 1),
-            b"SET": (self._set, 2, None),
-            b"GET": (self._values.get, 1, 1),
-            b"DEL": (self._delete, 1, None),
-            b"EXISTS": (self._exists, 1, None),
-            b"INCR": (self._increment, 1, 1),
+        # By name: what is called, and the least and the most words there may be, the name among them.
+        self._commands: dict[bytes, tuple[Callable[..., Reply], int, int]] = {
+            b"PING": (self._ping, 1, 2),
+            b"ECHO": (self._echo, 2, 2),
+            b"SET": (self._set, 3, ANY),
+            b"GET": (self._values.get, 2, 2),
+            b"DEL": (self._delete, 2, ANY),
+            b"EXISTS": (self._exists, 2, ANY),
+            b"INCR": (self._increment, 2, 2),
         }
 
     def execute(self, command: list[bytes]) -> Reply:
         """Run one command: its name, in any case, and its arguments. Never raises; what is wrong is an `ErrorReply`."""
-        name, *arguments = command
+        name = command[0]
         known = self._commands.get(name) or self._commands.get(name.upper())
         if known is None:
-            quoted = b"".join(b"'%b' " % argument for argument in arguments)
+            quoted = b"".join(b"'%b' " % argument for argument in command[1:])
             return _error(b"ERR unknown command '%b', with args beginning with: %b" % (name, quoted))
         function, least, most = known
-        if not least <= len(arguments) <= (len(arguments) if most is None else most):
+        if not least <= len(command) <= most:
             return _error(b"ERR wrong number of arguments for '%b' command" % name.lower())
-        return function(*arguments)
+        return function(*command[1:])
 
     def _ping(self, text: bytes = PONG) -> Reply:
         return text
@@ -91,7 +94,7 @@ store = Store()
 @penstock.on_message(codec="resp")
 def kv(conn: penstock.ConnectionBase[Reply], command: object) -> Reply:
     """Answer Redis clients: PING, ECHO, SET, GET, DEL, EXISTS, INCR."""
-    if not isinstance(command, list) or not all(type(part) is bytes for part in command):
+    if not isinstance(command, list) or not STRINGS.issuperset(map(type, command)):
         conn.close()  # after the reply, as Redis does: such a peer does not speak the protocol
         return ErrorReply(b"ERR Protocol error: expected an array of bulk strings")
     if not command:
