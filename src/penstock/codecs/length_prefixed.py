@@ -61,6 +61,9 @@ class LengthPrefixed(BytesCodec):
         super().__init__(max_frame_bytes=require_range("max_frame_bytes", max_frame_bytes, max(1, kept)))
         self._max_body = max_frame_bytes - kept
         self._read = _reader(size, byteorder)
+        self._write = _writer(size, byteorder)
+        # Whether there is nothing before the length, and it can say how long any message is that the cap allows.
+        self._says_all = self._message_at == size and adjustment <= 0 and max_frame_bytes - adjustment < 1 << 8 * size
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
         """Take one frame.
@@ -103,7 +106,7 @@ class LengthPrefixed(BytesCodec):
         length = body - self.adjustment
         if not 0 <= length < 1 << 8 * self.size:
             raise LocalProtocolError(f"a length field of {self.size} bytes cannot say {length}")
-        return length.to_bytes(self.size, self.byteorder) + message
+        return self._write(length) + message
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[bytes], int]:
         """Take up to ``limit`` frames.
@@ -112,22 +115,25 @@ class LengthPrefixed(BytesCodec):
             BadLengthError, FrameTooLongError: As `decode`, for the first one.
         """
         messages: list[bytes] = []
-        read, size, max_body = self._read, len(data), self._max_body
-        message_at, body_at, offset, adjustment = self._message_at, self._body_at, self.offset, self.adjustment
-        at = 0
-        while len(messages) < limit and at + body_at <= size:
-            (length,) = read(data, at + offset)
+        append, read, max_body = messages.append, self._read, self._max_body
+        field, kept, body_at, adjustment = self.size, self._body_at - self._message_at, self._body_at, self.adjustment
+        size = len(data)
+        start = body_at  # of the body, right behind its length
+        for _ in range(limit):
+            if start > size:
+                break
+            (length,) = read(data, start - field)
             body = length + adjustment
-            if not 0 <= body <= max_body:
+            if body > max_body or body < 0:
                 if not messages:
                     raise self._refuse(body)
                 break
-            end = at + body_at + body
+            end = start + body
             if end > size:
                 break
-            messages.append(data[at + message_at : end])
-            at = end
-        return messages, at
+            append(data[start - kept : end])
+            start = end + body_at
+        return messages, start - body_at
 
     def encode_many(self, messages: Sequence[bytes]) -> bytes:
         """Put a length before each message.
@@ -135,12 +141,13 @@ class LengthPrefixed(BytesCodec):
         Raises:
             LocalProtocolError, TypeError: As `encode`, for one of them.
         """
-        size, byteorder, adjustment = self.size, self.byteorder, self.adjustment
-        if self._message_at == size and self._are_plain(messages):
-            lengths = [len(message) - adjustment for message in messages]
-            if min(lengths) >= 0 and max(lengths) < 1 << 8 * size:
-                pairs = zip(lengths, messages, strict=True)
-                return b"".join([length.to_bytes(size, byteorder) + message for length, message in pairs])
+        if self._says_all and self._are_plain(messages):
+            adjustment = self.adjustment
+            lengths = [len(message) - adjustment for message in messages] if adjustment else map(len, messages)
+            parts = [b""] * (2 * len(messages))
+            parts[::2] = map(self._write, lengths)
+            parts[1::2] = messages
+            return b"".join(parts)
         # A header, or something unusual: look at each.
         return super().encode_many(messages)
 
@@ -153,9 +160,20 @@ class LengthPrefixed(BytesCodec):
 def _reader(size: int, byteorder: Literal["big", "little"]) -> Callable[[bytes | bytearray, int], tuple[int]]:
     """Return a function that reads the unsigned integer at an offset, as ``Struct.unpack_from`` does."""
     if size in _CODES:
-        return struct.Struct((">" if byteorder == "big" else "<") + _CODES[size]).unpack_from
+        return _struct(size, byteorder).unpack_from
 
     def read(data: bytes | bytearray, offset: int) -> tuple[int]:
         return (int.from_bytes(data[offset : offset + size], byteorder),)
 
     return read
+
+
+def _writer(size: int, byteorder: Literal["big", "little"]) -> Callable[[int], bytes]:
+    """Return a function that makes ``size`` bytes of an unsigned integer that fits in them."""
+    if size in _CODES:
+        return _struct(size, byteorder).pack
+    return lambda length: length.to_bytes(size, byteorder)
+
+
+def _struct(size: int, byteorder: Literal["big", "little"]) -> struct.Struct:
+    return struct.Struct((">" if byteorder == "big" else "<") + _CODES[size])
