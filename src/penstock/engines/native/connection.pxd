@@ -34,7 +34,8 @@ cdef class Host:
     cdef Patience patience
     cdef object codec
     cdef Framing framing  # of the codec; None when it is not compiled
-    cdef Py_ssize_t write_high, write_low, write_max
+    cdef object limits
+    cdef Py_ssize_t write_high, write_low
     cdef int read_size
     cdef int batch_messages
 
@@ -50,6 +51,8 @@ cdef class Connection(Transport):
     cdef Patience patience
     cdef object timer  # of a clock that is not the poller's
     cdef double armed_at
+    cdef object limits
+    cdef object backlog  # what was posted over the high watermark, where not all that is owed has to leave
     cdef Py_ssize_t owed_bytes  # while output is over the high watermark, as the budget has it too
     cdef long long stalled_bytes  # what the kernel had taken when the peer's patience for reading began to count
     cdef object leave_reason
@@ -90,11 +93,16 @@ cdef class Connection(Transport):
     cdef object next_message(self, Py_ssize_t limit)
     cdef int switch(self, object codec) except -1
     cdef int forget_input(self) except -1
+    cdef int put_reply(self, object message) except -1
     cdef int put_message(self, object message) except -1
     cdef int put(self, bytes data) except -1
     cdef int sent(self, Py_ssize_t size) except -1
     cdef int uncork(self) except -1
     cdef int charge(self, Py_ssize_t size) except -1
+    cdef Py_ssize_t all_owed(self) except -1
+    cdef Py_ssize_t most_owed(self) except -1
+    cdef int post_late(self, bytes data) except -1
+    cdef int refill(self, Py_ssize_t high) except -1
     cdef int owe(self, Py_ssize_t size) except -1
     cdef object why_not(self)
     cdef int leave(self, object reason) except -1
@@ -105,7 +113,7 @@ cdef class Connection(Transport):
     cdef int expire(self, int which) except -1
     cdef int release_to_host(self) except -1
     cdef int stall_began(self) except -1
-    cdef bint has_progressed(self) noexcept
+    cdef bint has_progressed(self) except -1
     cdef int arm(self, double when) except -1
     cdef int arm_earliest(self) except -1
     cdef int disarm(self) except -1

@@ -16,6 +16,7 @@ from ...core.deadlines import Deadline
 from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
 from ...core.inbound import StreamInbound
+from ...core.output import Backlog
 from ...core.states import TRANSITIONS, Happening, State, after
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError, SlowPeerError
 from ...reasons import CloseReason
@@ -88,9 +89,9 @@ cdef class Host:
         self.patience = Patience(plan.timeouts)
         self.codec = plan.service.codec
         self.framing = framing_of(self.codec)
+        self.limits = limits
         self.write_high = limits.write_high_bytes
         self.write_low = limits.write_low_bytes
-        self.write_max = limits.write_max_bytes
         self.read_size = min(limits.read_bytes, READ_BYTES)
         self.batch_messages = limits.batch_messages
 
@@ -129,6 +130,7 @@ cdef class Connection(Transport):
         self.peer = peer
         self.local = local
         self.read_size = host.read_size
+        self.limits = host.limits
         self.high = host.write_high
         self.low = host.write_low
         self.patience = host.patience
@@ -259,6 +261,7 @@ cdef class Connection(Transport):
         self.gone = True
         self.forget_input()
         self.disarm()
+        self.backlog = None
         self.write_paused = False
         self.owe(0)
         if self.begun:
@@ -268,15 +271,20 @@ cdef class Connection(Transport):
         return 0
 
     cdef int pause_writing(self) except -1:
+        cdef bint was_paused = self.write_paused
         self.write_paused = True
-        self.owe(self.owed())
-        if not self.leaving():
+        self.owe(self.all_owed())
+        if not was_paused and not self.leaving():
             self.host.emit(Event(EventName.READING_PAUSED, self))
             self.stall_began()
             self.pause_reading()
         return 0
 
     cdef int resume_writing(self) except -1:
+        if self.backlog:
+            self.refill(self.high)
+            if self.owed() > self.high:
+                return self.stall_began()
         self.write_paused = False
         self.owe(0)
         self.clocks.stalled = INFINITY
@@ -354,11 +362,31 @@ cdef class Connection(Transport):
         """Queue one message; never wait."""
         if not self.can_send() or self.leave_reason is not None:
             raise self.why_not()
-        self.put_message(message)
+        if self.write_paused and self.limits.slow_consumer != "disconnect":
+            self.post_late(self.codec.encode(message))
+        else:
+            self.put_reply(message)
+
+    def try_send(self, message):
+        """Queue one message if output is not over its high watermark."""
+        if not self.can_send() or self.leave_reason is not None:
+            raise self.why_not()
+        if self.write_paused:
+            return False
+        self.put_reply(message)
+        return True
+
+    @property
+    def raises_when_full(self):
+        """Whether `post` says to its caller that there is no room."""
+        return self.limits.slow_consumer == "raise"
 
     def refusal(self):
         """Return what `post` would raise whatever the message, or None."""
         return None if self.can_send() and self.leave_reason is None else self.why_not()
+
+    cdef int put_reply(self, object message) except -1:
+        return self.put_message(message)
 
     cdef int put_message(self, object message) except -1:
         """Frame a message and put it after what is queued; send, unless a batch is being gathered."""
@@ -382,13 +410,16 @@ cdef class Connection(Transport):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         if self.write_paused:
             self.charge(size)
+            if self.backlog:
+                self.backlog.keep(data)
+                return 0
         if size >= WORTH_A_SEND and self.attached and not self.sending:
             self.uncork()
             self.sent(size)
             return self.transmit_object(data)
         self.gather(PyBytes_AS_STRING(data), size)
         self.corked_bytes += size
-        if self.attached and (not self.corking or self.corked_bytes > self.host.write_high):
+        if self.attached and (not self.corking or self.corked_bytes > self.high):
             self.uncork()
         return 0
 
@@ -409,11 +440,42 @@ cdef class Connection(Transport):
 
     cdef int charge(self, Py_ssize_t size) except -1:
         """Hold what a peer that does not read is owed to the hard limit."""
-        cdef Py_ssize_t limit = self.host.write_high if self.host.budget.exceeded else self.host.write_max
-        self.owe(self.owed() + self.corked_bytes + size)
-        if self.owed_bytes > limit:
+        cdef Py_ssize_t most = self.most_owed()
+        self.owe(self.all_owed() + size)
+        if self.owed_bytes > most:
             self.lose(SLOW_CONSUMER)
             raise SlowPeerError(SLOW_CONSUMER)
+        return 0
+
+    cdef Py_ssize_t all_owed(self) except -1:
+        """Return how many bytes wait: for the kernel, to be sent together, and behind both."""
+        return self.owed() + self.corked_bytes + (0 if self.backlog is None else len(self.backlog))
+
+    cdef Py_ssize_t most_owed(self) except -1:
+        """Return what the peer may be owed while it is over its high watermark."""
+        return self.limits.write_high_bytes if self.host.budget.exceeded else self.limits.write_max_bytes
+
+    cdef int post_late(self, bytes data) except -1:
+        """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
+        if self.backlog is None:
+            self.backlog = Backlog()
+        excess = self.all_owed() + PyBytes_GET_SIZE(data) - self.most_owed()
+        dropped = self.backlog.admit(data, self.limits.slow_consumer, excess)
+        self.owe(self.all_owed())
+        if dropped is not None:
+            self.host.emit(Event(EventName.MESSAGE_DROPPED, self, dropped))
+        return 0
+
+    cdef int refill(self, Py_ssize_t high) except -1:
+        """Hand the transport what waits behind it, until it owes more than ``high`` bytes."""
+        cdef bytes data
+        while self.backlog and not self.lost:
+            self.uncork()
+            if self.owed() > high:
+                break
+            data = self.backlog.take(high - self.owed() + 1)
+            self.sent(PyBytes_GET_SIZE(data))
+            self.transmit_object(data)
         return 0
 
     cdef int owe(self, Py_ssize_t size) except -1:
@@ -427,6 +489,7 @@ cdef class Connection(Transport):
         if self.can_send():
             self.happen(HAPPENED_SEND_EOF)
             self.uncork()
+            self.refill(self.all_owed())
             self.end_output()
 
     cdef object why_not(self):
@@ -462,12 +525,15 @@ cdef class Connection(Transport):
         if self.close_reason is None:
             self.close_reason = reason
         self.uncork()
+        self.refill(self.all_owed())
         eof_sent = self.condition == LOCAL_EOF or self.condition == BOTH_EOF
         self.happen(HAPPENED_CLOSE)
         self.held = False  # what still comes is dropped
         self.forget_input()
         self.clocks.first = self.clocks.idle = self.clocks.partial = INFINITY
         self.clocks.stalled = self.time()
+        if self.patience.lifetime_s != INFINITY:  # its age is nothing to close it for any more
+            self.patience = Patience(self.patience.timeouts.merged(lifetime_s=None))
         # From here on the transport reports when nothing is left to flush, not when little is.
         self.set_watermarks(0, 0)
         if self.condition == FLUSHING:
@@ -498,6 +564,7 @@ cdef class Connection(Transport):
             self.close_reason = reason
         self.happen(HAPPENED_LOST)
         self.forget_input()
+        self.backlog = None
         self.disarm()
         if self.attached:
             self.reset_on_close()
@@ -560,7 +627,7 @@ cdef class Connection(Transport):
     @property
     def held_bytes(self):
         """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
-        return 0 if not self.attached or self.gone else self.pending_bytes() + self.out_end - self.out_at
+        return 0 if not self.attached or self.gone else self.pending_bytes() + self.all_owed()
 
     def hold(self):
         """Read no further until `unhold`."""
@@ -582,6 +649,12 @@ cdef class Connection(Transport):
         if self.time() - self.clocks.idle >= self.patience.idle_s * share:
             self.expire(IDLE)
 
+    def set_limits(self, **limits):
+        """Change this connection's watermarks, hard limit or policy."""
+        self.limits = self.limits.merged(**limits)
+        if not self.leaving():
+            self.set_watermarks(self.limits.write_high_bytes, self.limits.write_low_bytes)
+
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
     def set_timeouts(self, **timeouts):
@@ -601,9 +674,10 @@ cdef class Connection(Transport):
             self.arm(self.clocks.stalled + self.patience.write_s)
         return 0
 
-    cdef bint has_progressed(self) noexcept:
+    cdef bint has_progressed(self) except -1:
         """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed."""
-        return self.bytes_out - self.owed() - self.stalled_bytes >= max(1, self.host.write_high - self.host.write_low)
+        cdef Py_ssize_t step = max(1, self.limits.write_high_bytes - self.limits.write_low_bytes)
+        return self.bytes_out - self.owed() - self.stalled_bytes >= step
 
     cdef int arm(self, double when) except -1:
         """Have `tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""

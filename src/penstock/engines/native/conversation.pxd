@@ -27,7 +27,6 @@ cdef class ConversationConnection(Connection):
     cdef bint unhandled(self) except -1
     cdef object last(self)
     cdef int finish_message(self, object reply) except -1
-    cdef int put_reply(self, object message) except -1
     cdef int conclude(self) except -1
     cdef int run_coroutine(self, object coroutine, object ended) except -1
 

@@ -318,12 +318,6 @@ cdef class ConversationConnection(Connection):
         step.message = message
         return step
 
-    def post(self, message):
-        """Queue one message; never wait."""
-        if not self.can_send() or self.leave_reason is not None:
-            raise self.why_not()
-        self.put_reply(message)
-
     cdef int finish_message(self, object reply) except -1:
         """Send the reply of the message that was handled, then close if its handler, or a deadline meanwhile, asked to."""
         if reply is not None:
