@@ -20,7 +20,7 @@ cdef class RawFraming(Framing):
         return message
 
     cdef bint put(self, Transport to, object message) except -1:
-        return PyBytes_CheckExact(message) and put_framed(to, NULL, 0, message, NULL, 0)
+        return PyBytes_CheckExact(message) and put_framed(to, b"", 0, message, b"", 0)
 
 
 cdef class FixedFraming(Framing):
@@ -40,7 +40,7 @@ cdef class FixedFraming(Framing):
     cdef bint put(self, Transport to, object message) except -1:
         if not PyBytes_CheckExact(message) or PyBytes_GET_SIZE(message) != self.size:
             return False
-        return put_framed(to, NULL, 0, message, NULL, 0)
+        return put_framed(to, b"", 0, message, b"", 0)
 
 
 cdef class LengthFraming(Framing):
@@ -95,7 +95,7 @@ cdef class LengthFraming(Framing):
         for index in range(self.size):
             field[index if self.little else self.size - 1 - index] = rest & 0xFF
             rest >>= 8
-        return put_framed(to, <const char*>field, self.size, message, NULL, 0)
+        return put_framed(to, <const char*>field, self.size, message, b"", 0)
 
 
 cdef class VarintFraming(Framing):
@@ -133,7 +133,7 @@ cdef class VarintFraming(Framing):
             rest >>= 7
             width += 1
         head[width] = <unsigned char>rest
-        return put_framed(to, <const char*>head, width + 1, message, NULL, 0)
+        return put_framed(to, <const char*>head, width + 1, message, b"", 0)
 
 
 cdef class NetstringFraming(Framing):

@@ -44,6 +44,7 @@ cdef class Framing:
     cdef object decode(self, Input* input)
 
 
+cdef char* claim(Transport to, Py_ssize_t size) except? NULL
 cdef bint put_framed(
     Transport to, const char* head, Py_ssize_t head_size, bytes body, const char* tail, Py_ssize_t tail_size
 ) except -1

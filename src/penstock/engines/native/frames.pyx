@@ -159,16 +159,27 @@ cdef class Framing:
             buffer.clear()  # the traceback of a refusal refers to it
 
 
+cdef char* claim(Transport to, Py_ssize_t size) except? NULL:
+    """Return where so many bytes are to be written, as `Transport.gather` would; NULL when nothing more will be sent."""
+    cdef char* place
+    if to.lost or to.eof_due or to.shutting:
+        return NULL
+    to.reserve(size)
+    place = to.out + to.out_end
+    to.out_end += size
+    return place
+
+
 cdef bint put_framed(
     Transport to, const char* head, Py_ssize_t head_size, bytes body, const char* tail, Py_ssize_t tail_size
 ) except -1:
     """Put the three behind the output that is being gathered: all of them, or on MemoryError none. Return True."""
-    to.reserve(head_size + PyBytes_GET_SIZE(body) + tail_size)
-    if head_size:
-        to.gather(head, head_size)
-    to.gather(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
-    if tail_size:
-        to.gather(tail, tail_size)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
+    cdef char* place = claim(to, head_size + size + tail_size)
+    if place != NULL:
+        memcpy(place, head, head_size)
+        memcpy(place + head_size, PyBytes_AS_STRING(body), size)
+        memcpy(place + head_size + size, tail, tail_size)
     return True
 
 

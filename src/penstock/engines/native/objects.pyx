@@ -48,7 +48,7 @@ cdef class StructFraming(Framing):
             return False
         if self.unpack(data) != message:
             return False
-        return put_framed(to, NULL, 0, data, NULL, 0)
+        return put_framed(to, b"", 0, data, b"", 0)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ cdef class JsonLinesFraming(Framing):
         # A float that is no number is written as null.
         if memmem(data, size, b"null", 4) != NULL and not is_finite(message):
             return False
-        return put_framed(to, NULL, 0, line, b"\n", 1)
+        return put_framed(to, b"", 0, line, b"\n", 1)
 
 
 cdef bint deeper(const char* line, Py_ssize_t size, Py_ssize_t max_depth) noexcept:
@@ -208,7 +208,7 @@ cdef class MsgpackFraming(Framing):
                 <const unsigned char*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), &progress, self.limit, self.max_depth
             ):
                 return False
-        return put_framed(to, NULL, 0, frame, NULL, 0)
+        return put_framed(to, b"", 0, frame, b"", 0)
 
 
 cdef bint skim(const unsigned char* data, Py_ssize_t size, Progress* progress, Py_ssize_t limit, int max_depth) noexcept:

@@ -4,9 +4,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memcpy
 
-from .frames cimport write_decimal
+from .frames cimport claim, write_decimal
 from .transport cimport Transport
 
 from ...codecs.resp.values import ErrorReply as _error_reply
@@ -26,10 +26,12 @@ cdef enum:
 cdef bint put_value(Transport to, object message, Py_ssize_t limit, int max_depth, bint resp3) except -1:
     """Put a value behind the output that is being gathered. Return whether it was done; if not, the codec says why or does it."""
     cdef Py_ssize_t size = measure(message, limit, max_depth, resp3)
+    cdef char* place
     if size == NOT_HERE:
         return False
-    to.reserve(size)  # from here on nothing fails
-    write(to, message, resp3)
+    place = claim(to, size)
+    if place != NULL:
+        write(place, message, resp3)
     return True
 
 
@@ -79,36 +81,41 @@ cdef Py_ssize_t measure(object value, Py_ssize_t limit, int max_depth, bint resp
     return size if size <= limit else NOT_HERE
 
 
-cdef int write(Transport to, object value, bint resp3) except -1:
+cdef char* write(char* to, object value, bint resp3) except NULL:
+    """Write what was measured; return where it ends."""
     cdef PyObject* key
     cdef PyObject* entry
     cdef Py_ssize_t at = 0
-    cdef char head[HEAD_BYTES]
     kind = type(value)
     if kind is bytes:
-        to.gather(head, write_head(head, c"$", PyBytes_GET_SIZE(value)))
-        to.gather(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
-        to.gather(b"\r\n", 2)
-    elif kind is SimpleString or kind is ErrorReply:
-        to.gather(b"+" if kind is SimpleString else b"-", 1)
-        to.gather(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
-        to.gather(b"\r\n", 2)
-    elif value is None:
-        to.gather(b"_\r\n" if resp3 else b"$-1\r\n", 3 if resp3 else 5)
-    elif kind is int:
-        to.gather(head, write_head(head, c":", value))
-    elif kind is bool:
-        to.gather(b"#t\r\n" if value else b"#f\r\n", 4)
-    elif kind is list:
-        to.gather(head, write_head(head, c"*", len(<list>value)))
+        to += write_head(to, c"$", PyBytes_GET_SIZE(value))
+        return write_line(to, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    if kind is SimpleString or kind is ErrorReply:
+        to[0] = c"+" if kind is SimpleString else c"-"
+        return write_line(to + 1, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+    if value is None:
+        return write_line(to, b"_", 1) if resp3 else write_line(to, b"$-1", 3)
+    if kind is int:
+        return to + write_head(to, c":", value)
+    if kind is bool:
+        return write_line(to, b"#t" if value else b"#f", 2)
+    if kind is list:
+        to += write_head(to, c"*", len(<list>value))
         for item in <list>value:
-            write(to, item, resp3)
-    else:
-        to.gather(head, write_head(head, c"%", len(<dict>value)))
-        while PyDict_Next(value, &at, &key, &entry):
-            write(to, <object>key, resp3)
-            write(to, <object>entry, resp3)
-    return 0
+            to = write(to, item, resp3)
+        return to
+    to += write_head(to, c"%", len(<dict>value))
+    while PyDict_Next(value, &at, &key, &entry):
+        to = write(write(to, <object>key, resp3), <object>entry, resp3)
+    return to
+
+
+cdef inline char* write_line(char* to, const char* data, Py_ssize_t size) noexcept:
+    """Write bytes and CRLF; return where they end."""
+    memcpy(to, data, size)
+    to[size] = c"\r"
+    to[size + 1] = c"\n"
+    return to + size + 2
 
 
 cdef inline Py_ssize_t write_head(char* head, char first, int64_t number) noexcept:

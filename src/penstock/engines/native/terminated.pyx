@@ -50,7 +50,7 @@ cdef class LinesFraming(Framing):
         size = PyBytes_GET_SIZE(message)
         if size > self.limit or (size and (memchr(data, c"\n", size) != NULL or (data[size - 1] == c"\r" and not self.keep_cr))):
             return False
-        return put_framed(to, NULL, 0, message, PyBytes_AS_STRING(self.newline), PyBytes_GET_SIZE(self.newline))
+        return put_framed(to, b"", 0, message, PyBytes_AS_STRING(self.newline), PyBytes_GET_SIZE(self.newline))
 
 
 cdef class DelimitedFraming(Framing):
@@ -88,4 +88,4 @@ cdef class DelimitedFraming(Framing):
             return False
         if memmem(PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), PyBytes_AS_STRING(self.delimiter), width) != NULL:
             return False
-        return put_framed(to, NULL, 0, message, PyBytes_AS_STRING(self.delimiter), width)
+        return put_framed(to, b"", 0, message, PyBytes_AS_STRING(self.delimiter), width)
