@@ -15,15 +15,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from math import inf
 from typing import TypeVar
 
 from ...config import Limits, Timeouts
-from ...core.deadlines import Deadline, Deadlines
 from ...core.events import Event
 from ...core.memory import OutputBudget
-from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
-from ..base import Clock, ConnectionBase, TimerHandle
+from ...core.states import State
+from ..base import Clock
+from ..timed import TimedConnection
 from .parking import prepare
 from .poller import Poller
 from .timers import Timers
@@ -53,7 +52,7 @@ class Host:
     budget_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class DrivenSocket(ConnectionBase[M]):
+class DrivenSocket(TimedConnection[M]):
     """The part of a connection that waits: for its socket, for time, for what other threads do.
 
     Args:
@@ -63,35 +62,26 @@ class DrivenSocket(ConnectionBase[M]):
     """
 
     __slots__ = (
-        "_armed_at",
-        "_can_receive",
-        "_can_send",
         "_changed",
-        "_clock",
-        "_deadlines",
         "_driving",
         "_events",
         "_fd",
         "_gone",
         "_host",
-        "_leaving",
         "_lock",
         "_parked",
         "_poller",
         "_sock",
-        "_state",
-        "_timer",
         "_waiting",
     )
 
     def __init__(self, host: Host, sock: socket.socket, poller: Poller) -> None:
+        super().__init__(host.clock, host.timeouts)
         self._host = host
-        self._clock = host.clock
         prepare(sock)
         self._sock = sock
         self._fd = sock.fileno()
         self._poller = poller
-        self._become(State.OPEN)
         self._gone = False  # the socket is closed
         # Reentrant, for a signal handler or a finaliser may call in while this thread holds it.
         self._lock = threading.RLock()
@@ -100,9 +90,6 @@ class DrivenSocket(ConnectionBase[M]):
         self._driving = False  # a thread waits for the socket; it does not hold the lock
         self._parked = False  # it does so in recv(2), where it cannot be woken
         self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
-        self._deadlines = Deadlines(host.timeouts, host.clock.time())
-        self._timer: TimerHandle | None = None
-        self._armed_at = inf
 
     # -- what a subclass does, the lock held ---------------------------------------------------------------------------
 
@@ -125,30 +112,6 @@ class DrivenSocket(ConnectionBase[M]):
     @abstractmethod
     def _lost(self, error: OSError) -> None:
         """The transport broke."""
-
-    @abstractmethod
-    def _flush(self) -> bool:
-        """Send what the kernel takes now; return whether it took anything."""
-
-    @abstractmethod
-    def _pending_bytes(self) -> int:
-        """Return how many bytes of incomplete messages there are."""
-
-    @abstractmethod
-    def _expire(self, which: Deadline) -> None:
-        """A deadline has passed."""
-
-    # -- states --------------------------------------------------------------------------------------------------------
-
-    def _happen(self, happening: Happening) -> None:
-        self._become(after(self._state, happening))
-
-    def _become(self, state: State) -> None:
-        self._state = state
-        # Asked for every message: three attributes cost less than three look-ups in sets.
-        self._can_send = state in SENDABLE
-        self._can_receive = state in RECEIVABLE
-        self._leaving = state in LEAVING
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -250,40 +213,10 @@ class DrivenSocket(ConnectionBase[M]):
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
         with self._lock:
-            self._deadlines.timeouts = self._deadlines.timeouts.merged(**timeouts)
-            self._arm_next()
-
-    def _arm_next(self) -> None:
-        """Have `_tick` called when the next deadline is due."""
-        entry = self._deadlines.next()
-        if entry is not None and self._state is not State.CLOSED:
-            self._arm(entry[0])
-
-    def _arm(self, when: float) -> None:
-        """Have `_tick` called no later than ``when``. A timer that comes earlier is left: it sets the next."""
-        if when < self._armed_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed_at = when
-            self._timer = self._clock.call_at(when, self._tick)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed_at = inf
+            super().set_timeouts(**timeouts)
 
     def _tick(self) -> None:
-        """Do what is due. Called by the clock, on whatever thread it has; nobody need be waiting."""
+        """Do what is due, on whatever thread the clock has; nobody need be waiting."""
         with self._lock:
-            self._timer = None
-            self._armed_at = inf
-            if self._state is not State.CLOSED:
-                self._deadlines.partial_bytes = self._pending_bytes()
-                which = self._deadlines.due(self._clock.time())
-                if which is None or (which is Deadline.WRITE and not self._driving and self._flush()):
-                    # Nothing, or nobody had tried to send for a while: the peer is not to blame.
-                    self._arm_next()
-                else:
-                    self._expire(which)
+            super()._tick()
         self._tell()

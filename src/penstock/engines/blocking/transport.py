@@ -318,7 +318,10 @@ class SocketConnection(SendingSocket[M]):
             self._happen(Happening.LOST)
             self._end()
         elif which is Deadline.WRITE:
-            self._lose(which.value)
+            if not self._driving and self._flush():
+                self._arm_next()  # nobody had tried to send for a while: the peer is not to blame
+            else:
+                self._lose(which.value)
         else:
             self.close_reason = self.close_reason or which.value
             if not self._timed_out(which):

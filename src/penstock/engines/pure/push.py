@@ -76,9 +76,7 @@ class PushConnection(StreamConnection[M]):
         # A handler without on_message waits for none: its peer is not blamed for sending none.
         if callbacks is None or type(callbacks).on_message is not Handler.on_message:
             deadlines.first_since = now
-        entry = deadlines.next()
-        if entry is not None:
-            self._arm(entry[0])
+        self._arm_next()
         if callbacks is not None:
             self._call(partial(callbacks.on_connect, self))
 

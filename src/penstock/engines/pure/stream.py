@@ -1,33 +1,28 @@
-"""A connection on an asyncio transport: states, output, deadlines. How its handler is called stands elsewhere."""
+"""A connection on an asyncio transport, from its first byte to its last. How its handler is called stands elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from abc import abstractmethod
-from collections import deque
-from math import inf
 from typing import Any, TypeVar, cast
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...core.deadlines import Deadline, Deadlines
-from ...core.endings import reason_of, why_not
+from ...core.deadlines import Deadline
+from ...core.endings import reason_of
 from ...core.events import Event, EventName
 from ...core.inbound import RecordInbound, StreamInbound
-from ...core.output import Backlog
 from ...core.service import Handler
-from ...core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
+from ...core.states import RECEIVABLE, Happening, State
 from ...errors import (
     ConnectionEndedError,
     LocalProtocolError,
     RemoteProtocolError,
-    SlowPeerError,
 )
 from ...reasons import CloseReason
-from ..base import ConnectionBase, TimerHandle
 from ..wire import next_connection_id, reset_on_close
 from .host import Host
+from .sending import SendingConnection
 
 M = TypeVar("M")
 
@@ -36,7 +31,7 @@ M = TypeVar("M")
 _READABLE = RECEIVABLE | {State.CLOSING, State.LINGERING}
 
 
-class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Protocol):
+class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.Protocol):
     """The part every connection shares. Subclasses say what happens to messages, by the methods marked abstract.
 
     It is both kinds of asyncio protocol. Asyncio's own transports take it for a buffered one, and then a read goes into
@@ -46,84 +41,34 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     """
 
     __slots__ = (
-        "_armed_at",
-        "_attached",
-        "_backlog",
         "_begun",
-        "_can_receive",
-        "_can_send",
-        "_clock",
         "_closed_waiters",
-        "_corked",
-        "_corked_bytes",
-        "_corking",
-        "_deadlines",
         "_draining",
         "_gone",
-        "_handling",
         "_held",
-        "_host",
         "_inbound",
-        "_leave_reason",
-        "_leaving",
-        "_limits",
         "_local",
-        "_owed_bytes",
         "_peer",
         "_reading_paused",
-        "_records",
-        "_send_waiters",
-        "_stalled_bytes",
-        "_state",
-        "_timer",
-        "_transport",
-        "_write_paused",
         "bytes_in",
-        "bytes_out",
-        "close_reason",
-        "codec",
         "id",
         "state",
     )
 
-    _transport: asyncio.Transport
-
     def __init__(self, host: Host, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False) -> None:
+        super().__init__(host, codec, records=records)
         self.id = next_connection_id()
-        self.codec = codec
         self.state = None
-        self.bytes_in = self.bytes_out = 0
-        self.close_reason: CloseReason | None = None
-        self._host = host
-        self._limits = host.limits
-        self._clock = host.clock
+        self.bytes_in = 0
         self._peer = peer
         self._local = local
-        self._records = records
-        self._reading_paused = False  # by `_pause_reading`; asked before every wait, where the transport takes longer
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
-        self._become(State.OPEN)
-        self._attached = False  # connection_made was called
+        self._reading_paused = False  # by `_pause_reading`; asked before every wait, where the transport takes longer
         self._begun = False  # the handler was told
         self._gone = False  # connection_lost was called
         self._draining = False
-        # While a callback or a message handler runs, closing waits for its return: its reply is still sent.
-        self._handling = False
-        self._leave_reason: CloseReason | None = None
-        # Output gathered while a batch of messages is handled, to leave in one write; and before there is a transport.
-        self._corking = True
-        self._corked: list[bytes] = []
-        self._corked_bytes = 0
-        self._write_paused = False
-        self._backlog: Backlog | None = None  # what was posted since, where not all that is owed has to leave
         self._held = False  # memory is short, and what is held here must not grow
-        self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
-        self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
-        self._send_waiters: deque[asyncio.Future[None]] = deque()
         self._closed_waiters: list[asyncio.Future[CloseReason]] = []
-        self._deadlines = Deadlines(host.timeouts, host.clock.time())
-        self._timer: TimerHandle | None = None
-        self._armed_at = inf
 
     def __repr__(self) -> str:
         return f"<connection {self.id} {self._peer} {self._state.value}>"
@@ -165,10 +110,6 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
     @abstractmethod
     def _ended(self) -> None:
         """The transport is gone. Call `_release` once the handler has ended too."""
-
-    @abstractmethod
-    def _output_resumed(self) -> None:
-        """Output fell to the low watermark."""
 
     @abstractmethod
     def drain(self) -> None:
@@ -242,168 +183,6 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         else:
             self._release()
 
-    def pause_writing(self) -> None:
-        """Output went over the high watermark, or some is left to flush at the close."""
-        was_paused, self._write_paused = self._write_paused, True
-        self._owe(self._transport.get_write_buffer_size() + len(self._backlog or b""))
-        if self._leaving or was_paused:
-            return
-        self._host.emit(Event(EventName.READING_PAUSED, self))
-        self._stall_began()
-        self._pause_reading()
-
-    def resume_writing(self) -> None:
-        """Output fell to the low watermark; after a close, to nothing."""
-        if self._backlog and self._refill():
-            return
-        self._write_paused = False
-        self._owe(0)
-        self._deadlines.stalled_since = None
-        if self._leaving:
-            self._flushed()
-            return
-        self._host.emit(Event(EventName.READING_RESUMED, self))
-        self._wake_senders()
-        self._output_resumed()
-
-    def _wake_senders(self) -> None:
-        while self._send_waiters:
-            waiter = self._send_waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-
-    # -- output --------------------------------------------------------------------------------------------------------
-
-    def post(self, message: M) -> None:
-        """Queue one message; never wait."""
-        if not self._can_send or self._leave_reason is not None:
-            raise self._why_not()
-        data = self._encode(message)
-        if self._write_paused and self._limits.slow_consumer != "disconnect":
-            self._post_late(data)
-        else:
-            self._put(data)
-
-    def try_send(self, message: M) -> bool:
-        """Queue one message if output is not over its high watermark."""
-        if not self._can_send or self._leave_reason is not None:
-            raise self._why_not()
-        if self._write_paused:
-            return False
-        self._put(self._encode(message))
-        return True
-
-    @property
-    def raises_when_full(self) -> bool:
-        """Whether `post` says to its caller that there is no room."""
-        return self._limits.slow_consumer == "raise"
-
-    def refusal(self) -> Exception | None:
-        """Return what `post` would raise whatever the message, or None."""
-        return None if self._can_send and self._leave_reason is None else self._why_not()
-
-    def _encode(self, message: M) -> bytes:
-        return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
-
-    def _put(self, data: bytes) -> None:
-        """Send one frame, or the frames of one batch, in the order of the calls."""
-        if self._write_paused:
-            self._charge(len(data))
-            if self._backlog:
-                self._backlog.keep(data)
-                return
-        if self._corking:
-            self._corked.append(data)
-            self._corked_bytes += len(data)
-            if self._corked_bytes > self._limits.write_high_bytes:
-                self._uncork()
-        else:
-            if self._corked:
-                self._uncork()
-            self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        self.bytes_out += len(data)
-        deadlines = self._deadlines
-        if not self._handling and deadlines.idle_since is not None:
-            deadlines.idle_since = self._clock.time()
-        self._transport.write(data)
-
-    def _uncork(self) -> None:
-        corked = self._corked
-        if not corked or not self._attached:
-            return
-        self._corked = []
-        self._corked_bytes = 0
-        if self._state is State.CLOSED:
-            return
-        if self._records:
-            for record in corked:
-                self._write(record)
-        else:
-            self._write(corked[0] if len(corked) == 1 else b"".join(corked))
-
-    def _charge(self, size: int) -> None:
-        """Hold what a peer that does not read is owed to the hard limit."""
-        limit = self._most_bytes()
-        self._owe(self._owed_bytes + size)
-        if self._owed_bytes > limit:
-            # The sum forgets what the transport has sent since; asking the transport is O(its chunks), so only now.
-            held_bytes = self._corked_bytes + len(self._backlog or b"")
-            self._owe(self._transport.get_write_buffer_size() + held_bytes + size)
-            if self._owed_bytes > limit:
-                self._lose(CloseReason.SLOW_CONSUMER)
-                raise SlowPeerError(CloseReason.SLOW_CONSUMER)
-
-    def _most_bytes(self) -> int:
-        """Return what the peer may be owed while it is over its high watermark."""
-        return self._limits.write_high_bytes if self._host.budget.exceeded else self._limits.write_max_bytes
-
-    def _post_late(self, data: bytes) -> None:
-        """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
-        backlog = self._backlog = self._backlog or Backlog()
-        before = len(backlog)
-        dropped = backlog.admit(data, self._limits.slow_consumer, self._owed_bytes + len(data) - self._most_bytes())
-        self._owe(self._owed_bytes + len(backlog) - before)
-        if dropped is not None:
-            self._host.emit(Event(EventName.MESSAGE_DROPPED, self, dropped))
-
-    def _refill(self) -> bool:
-        """Hand the transport what waits behind it, up to the high watermark; return whether it is over that again."""
-        backlog, high, transport = self._backlog, self._limits.write_high_bytes, self._transport
-        while backlog and (left := high - transport.get_write_buffer_size()) >= 0:
-            self._write(backlog.take(1 if self._records else left + 1))
-        if transport.get_write_buffer_size() <= high:
-            return False
-        self._stall_began()
-        return True
-
-    def _flush_backlog(self) -> None:
-        """Our direction ends: hand the transport all that waits behind it."""
-        while self._backlog:
-            self._write(self._backlog.take(1 if self._records else len(self._backlog)))
-
-    def _owe(self, size: int) -> None:
-        self._host.budget.used_bytes += size - self._owed_bytes
-        self._owed_bytes = size
-
-    def send_eof(self) -> None:
-        """End our direction after what was queued; go on receiving."""
-        if self._can_send:
-            self._happen(Happening.SEND_EOF)
-            self._uncork()
-            self._flush_backlog()
-            self._write_eof()
-
-    def _write_eof(self) -> None:
-        # ENOTCONN: the peer's reset has arrived and was not read yet. Reading it ends the connection.
-        with contextlib.suppress(OSError):
-            self._transport.write_eof()
-
-    def _why_not(self) -> Exception:
-        """Return the error for whoever uses a connection that is no longer there."""
-        return why_not(self._state, self.close_reason, leaving=self._leave_reason is not None)
-
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -441,7 +220,8 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         transport.set_write_buffer_limits(high=0)
         if self._state is State.FLUSHING:
             transport.close()  # flushes; connection_lost follows
-            self._stall_began()
+            if transport.get_write_buffer_size():
+                self._stall_began()
             return
         if not eof_sent:
             self._write_eof()
@@ -511,16 +291,6 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         )
         self._host.released(self)
 
-    def _happen(self, happening: Happening) -> None:
-        self._become(after(self._state, happening))
-
-    def _become(self, state: State) -> None:
-        self._state = state
-        # Asked for every read and every message: a look-up in a set of enum members hashes in Python.
-        self._can_send = state in SENDABLE
-        self._can_receive = state in RECEIVABLE
-        self._leaving = state in LEAVING
-
     # -- input flow ----------------------------------------------------------------------------------------------------
 
     def _pause_reading(self) -> None:
@@ -575,67 +345,13 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
         """Refuse: only callbacks can be exchanged."""
         raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
 
-    def set_limits(self, **limits: int | str) -> None:
-        """Change this connection's watermarks, hard limit or policy."""
-        self._limits = self._limits.merged(**limits)
-        if self._attached and not self._leaving:
-            high, low = self._limits.write_high_bytes, self._limits.write_low_bytes
-            self._transport.set_write_buffer_limits(high=high, low=low)
-
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
-    def set_timeouts(self, **timeouts: float | None) -> None:
-        """Change this connection's timeouts."""
-        self._deadlines.timeouts = self._deadlines.timeouts.merged(**timeouts)
-        entry = self._deadlines.next()
-        if entry is not None and self._state is not State.CLOSED:
-            self._arm(entry[0])
+    def _pending_bytes(self) -> int:
+        return self._inbound.pending_bytes
 
-    def _stall_began(self) -> None:
-        now = self._clock.time()
-        self._deadlines.stalled_since = now
-        self._stalled_bytes = self._taken_bytes()
-        if (write_s := self._deadlines.timeouts.write_s) is not None:
-            self._arm(now + write_s)
-
-    def _taken_bytes(self) -> int:
-        return self.bytes_out - self._transport.get_write_buffer_size()
-
-    def _has_progressed(self) -> bool:
-        """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed.
-
-        Less does not count: a peer that reads a byte now and then would hold its output for ever.
-        """
-        limits = self._limits
-        step = max(1, limits.write_high_bytes - limits.write_low_bytes)
-        return self._taken_bytes() - self._stalled_bytes >= step
-
-    def _arm(self, when: float) -> None:
-        """Have `_tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
-        if when < self._armed_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed_at = when
-            self._timer = self._clock.call_at(when, self._tick)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed_at = inf
-
-    def _tick(self) -> None:
-        self._timer = None
-        self._armed_at = inf
-        if self._state is State.CLOSED:
-            return  # the peer's EOF was faster than the end of the wait for it; the transport is about to say so
-        self._deadlines.partial_bytes = self._inbound.pending_bytes
-        which = self._deadlines.due(self._clock.time())
-        if which is None:
-            entry = self._deadlines.next()
-            if entry is not None:
-                self._arm(entry[0])
-        elif which is Deadline.LINGER:
+    def _expire(self, which: Deadline) -> None:
+        if which is Deadline.LINGER:
             self._happen(Happening.LOST)
             self._transport.abort()
         elif which is Deadline.WRITE:
@@ -644,9 +360,6 @@ class StreamConnection(ConnectionBase[M], asyncio.BufferedProtocol, asyncio.Prot
             else:
                 self._lose(which.value)
         else:
-            self._expire(which)
-
-    def _expire(self, which: Deadline) -> None:
-        self.close_reason = which.value
-        if not self._timed_out(which):
-            self._leave(which.value)
+            self.close_reason = which.value
+            if not self._timed_out(which):
+                self._leave(which.value)

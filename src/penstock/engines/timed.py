@@ -1,0 +1,106 @@
+"""What connections written in Python share whichever engine moves their bytes: their state, and one alarm for all."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import inf
+from typing import TypeVar
+
+from ..config import Timeouts
+from ..core.deadlines import Deadline, Deadlines
+from ..core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
+from .base import Clock, ConnectionBase, TimerHandle
+
+M = TypeVar("M")
+
+
+class TimedConnection(ConnectionBase[M]):
+    """A connection that goes through the table of states, and through its deadlines with one timer of the clock.
+
+    Traffic moves instants in `_deadlines`; the timer looks at them when it fires. Whoever starts a clock that may end
+    before the timer calls `_arm`.
+
+    Args:
+        clock: Where time comes from.
+        timeouts: At first.
+    """
+
+    __slots__ = (
+        "_armed_at",
+        "_can_receive",
+        "_can_send",
+        "_clock",
+        "_deadlines",
+        "_leaving",
+        "_state",
+        "_timer",
+    )
+
+    def __init__(self, clock: Clock, timeouts: Timeouts) -> None:
+        self._clock = clock
+        self._deadlines = Deadlines(timeouts, clock.time())
+        self._timer: TimerHandle | None = None
+        self._armed_at = inf
+        self._become(State.OPEN)
+
+    # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _pending_bytes(self) -> int:
+        """Return how many bytes of incomplete messages there are."""
+
+    @abstractmethod
+    def _expire(self, which: Deadline) -> None:
+        """A deadline has passed."""
+
+    # -- states --------------------------------------------------------------------------------------------------------
+
+    def _happen(self, happening: Happening) -> None:
+        self._become(after(self._state, happening))
+
+    def _become(self, state: State) -> None:
+        self._state = state
+        # Asked for every read and every message: three attributes cost less than three look-ups in sets.
+        self._can_send = state in SENDABLE
+        self._can_receive = state in RECEIVABLE
+        self._leaving = state in LEAVING
+
+    # -- deadlines -----------------------------------------------------------------------------------------------------
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        self._deadlines.timeouts = self._deadlines.timeouts.merged(**timeouts)
+        self._arm_next()
+
+    def _arm_next(self) -> None:
+        """Have `_tick` called when the next deadline is due."""
+        entry = self._deadlines.next()
+        if entry is not None and self._state is not State.CLOSED:
+            self._arm(entry[0])
+
+    def _arm(self, when: float) -> None:
+        """Have `_tick` called no later than ``when``. A timer that comes earlier is left: it sets the next one."""
+        if when < self._armed_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_at = when
+            self._timer = self._clock.call_at(when, self._tick)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed_at = inf
+
+    def _tick(self) -> None:
+        """Do what is due. Called by the clock."""
+        self._timer = None
+        self._armed_at = inf
+        if self._state is State.CLOSED:
+            return  # the peer's EOF was faster than the end of the wait for it
+        self._deadlines.partial_bytes = self._pending_bytes()
+        which = self._deadlines.due(self._clock.time())
+        if which is None:
+            self._arm_next()
+        else:
+            self._expire(which)
