@@ -1,6 +1,7 @@
 /*
  * Accept rate: each of `connections` slots connects, sends one message, gets it back, sends EOF, gets EOF, closes, and
  * begins again. One such exchange is one message of the result; its latency runs from connect to the server's EOF.
+ * In accept mode no message is sent: connect, EOF, EOF, close.
  */
 
 #include <errno.h>
@@ -44,15 +45,19 @@ static void watch(struct churn *churn, struct slot *slot, int operation, uint32_
         fail("system", "epoll_ctl: %s", strerror(errno));
 }
 
-/* Returns whether the whole request is out. */
+/* Returns whether the whole request is out; where no reply will come, EOF is then out too. */
 static int transmit(struct slot *slot)
 {
     const uint8_t *request = slot->wire.requests + slot->message * slot->wire.request_size;
     ssize_t n = send(slot->fd, request + slot->sent, slot->wire.request_size - slot->sent, MSG_NOSIGNAL);
-    if (n > 0)
-        slot->sent += (size_t)n;
-    else if (errno != EAGAIN && errno != EINTR) /* EAGAIN: full, or not connected yet */
-        fail("reset", "connection %u, send: %s", slot->id, strerror(errno));
+    if (n < 0) { /* EAGAIN: full, or not connected yet, which an empty send finds out too */
+        if (errno != EAGAIN && errno != EINTR)
+            fail("reset", "connection %u, send: %s", slot->id, strerror(errno));
+        return 0;
+    }
+    slot->sent += (size_t)n;
+    if (slot->wire.reply_size == 0)
+        shutdown(slot->fd, SHUT_WR);
     return slot->sent == slot->wire.request_size;
 }
 
@@ -99,7 +104,8 @@ static void receive(struct churn *churn, struct slot *slot)
         return;
     }
     size_t expected = (size_t)n < owed ? (size_t)n : owed;
-    wire_check(&slot->wire, slot->id, slot->message * slot->wire.reply_size + slot->received, inbox, expected);
+    if (expected > 0)
+        wire_check(&slot->wire, slot->id, slot->message * slot->wire.reply_size + slot->received, inbox, expected);
     if ((size_t)n > expected)
         fail("extra-bytes", "connection %u: %zu bytes more than were owed", slot->id, (size_t)n - expected);
     slot->received += (size_t)n;
@@ -153,6 +159,8 @@ void run_connect(const struct options *options)
     for (unsigned i = 0; i < options->connections; i++) {
         churn.slots[i] = (struct slot){.fd = -1, .id = i};
         wire_make(&churn.slots[i].wire, options, i, 1);
+        if (options->mode == ACCEPT)
+            churn.slots[i].wire.request_size = churn.slots[i].wire.reply_size = 0;
     }
     if (options->warmup_messages || options->warmup_seconds > 0)
         run_phase(&churn, options->warmup_messages, options->warmup_seconds);

@@ -10,7 +10,7 @@
 #include "histogram.h"
 
 enum framing { LINES, RAW, LENGTH_PREFIXED, RESP };
-enum mode { ECHO, CONNECT, IDLE, FAIRNESS, HISTOGRAM };
+enum mode { ECHO, CONNECT, ACCEPT, IDLE, FAIRNESS, HISTOGRAM };
 
 struct options {
     enum mode mode;
@@ -90,7 +90,7 @@ void report(const struct options *options, const struct window *window, const st
 /* -- the modes -- */
 
 void run_echo(const struct options *options);    /* echo.c, also fairness */
-void run_connect(const struct options *options); /* connect.c */
+void run_connect(const struct options *options); /* connect.c, also accept */
 void run_idle(const struct options *options);    /* idle.c */
 
 #endif

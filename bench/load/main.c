@@ -34,7 +34,8 @@ int main(int argc, char **argv)
     switch (options.mode) {
     case ECHO:
     case FAIRNESS: run_echo(&options); break;
-    case CONNECT: run_connect(&options); break;
+    case CONNECT:
+    case ACCEPT: run_connect(&options); break;
     case IDLE: run_idle(&options); break;
     case HISTOGRAM: run_histogram(); break;
     }

@@ -8,12 +8,12 @@
 #include "load.h"
 
 static const char *const FRAMINGS[] = {"lines", "raw", "length-prefixed", "resp"};
-static const char *const MODES[] = {"echo", "connect", "idle", "fairness", "histogram"};
+static const char *const MODES[] = {"echo", "connect", "accept", "idle", "fairness", "histogram"};
 
 static const char USAGE[] =
     "usage: load (--port PORT [--host IPV4] | --unix PATH) [options]\n"
     "       load --mode histogram   (values on stdin, percentiles on stdout)\n"
-    "  --mode echo|connect|idle|fairness   what to do (echo)\n"
+    "  --mode echo|connect|accept|idle|fairness   what to do (echo)\n"
     "  --framing lines|raw|length-prefixed|resp   (lines)\n"
     "  --connections N      (64; fairness: 50)    --depth N   messages in flight on each (1)\n"
     "  --size BYTES         payload, framing excluded (31)\n"
@@ -103,7 +103,7 @@ void options_parse(struct options *o, int argc, char **argv)
     *o = (struct options){.depth = 1, .size = 31, .seconds = 1, .stall_s = 10};
     while ((letter = getopt_long(argc, argv, "", LONG, NULL)) != -1) {
         switch (letter) {
-        case 'm': o->mode = choice(MODES, 5, "no such mode", optarg); break;
+        case 'm': o->mode = choice(MODES, 6, "no such mode", optarg); break;
         case 'f': o->framing = choice(FRAMINGS, 4, "no such framing", optarg); break;
         case 'h': host = optarg; break;
         case 'p': port = whole("--port is 1 to 65535", optarg, 1, 65535); break;

@@ -123,6 +123,20 @@ def test_a_connection_that_ends_early_is_found(load, threaded, mode):
     assert outcome.error in ("missing-bytes", "reset")
 
 
+def test_a_connection_can_be_all_there_is(load, threaded):
+    """Accept mode sends nothing, expects nothing, and awaits the end of each connection."""
+    outcome = load(threaded(echo_lines).port, "--mode", "accept", "--connections", 3, "--messages", 50)
+
+    assert (0, 50, 0) == (outcome.status, outcome.result["messages"], outcome.result["bytes"])
+
+
+def test_a_byte_nobody_asked_for_is_found_without_any_message(load, threaded):
+    """A greeting is a byte too many."""
+    outcome = load(threaded(lambda connection, _: connection.sendall(b"!")).port, "--mode", "accept", "--messages", 9)
+
+    assert "extra-bytes" == outcome.error
+
+
 @pytest.mark.parametrize("mode", ["echo", "connect"])
 def test_an_extra_byte_is_found(load, threaded, mode):
     """A byte more than was owed, at one message in flight."""
