@@ -11,7 +11,7 @@ SECONDS ?= 60
 TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint types check bench bench-smoke docs-tables fuzz faults apt clean
+.PHONY: help serve test test-all lint types check bench bench-report bench-smoke docs-tables fuzz faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -34,8 +34,11 @@ types: $(READY)  ## mypy --strict
 
 check: lint types test  ## what a change has to pass
 
-bench: $(READY) .venv-bench/.ready  ## measure beside the others; writes bench/results
+bench: $(READY) .venv-bench/.ready  ## measure beside the others; writes bench/results and the pages that quote it
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+bench-report: $(READY)  ## tables, plots and pages again, from the raw data in bench/results
+	$(BIN)/python -m bench.run --report
 
 bench-smoke: $(READY)  ## every scenario at tiny size: that they run, not how fast
 	$(BIN)/python -m bench.run --quick
@@ -64,7 +67,8 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 
 .venv-bench/.ready: bench/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install -q -r $<
+	@# One that cannot be installed takes no part, and the report says so.
+	for line in $$(grep -v '^#' $<); do .venv-bench/bin/python -m pip install -q "$$line" || true; done
 	@touch $@
 
 $(READY): pyproject.toml setup.py $(wildcard src/penstock/engines/native/*.p[yx][xd])

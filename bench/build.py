@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -13,7 +15,7 @@ BUILD = HERE / "build"
 C_FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 # Where Debian's librust-*-dev packages put the sources of crates, for machines without a crate registry.
 DEBIAN_CRATES = Path(os.environ.get("BENCH_CRATES", "/usr/share/cargo/registry"))
-COMPILE_TIMEOUT_S = 600
+COMPILE_TIMEOUT_S = 180
 
 
 class UnavailableError(Exception):
@@ -21,9 +23,12 @@ class UnavailableError(Exception):
 
 
 def _run(argv: list[str], **options: object) -> None:
-    done = subprocess.run(  # type: ignore[call-overload]
-        argv, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, stdin=subprocess.DEVNULL, **options
-    )
+    try:
+        done = subprocess.run(  # type: ignore[call-overload]
+            argv, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, stdin=subprocess.DEVNULL, **options
+        )
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"{Path(argv[0]).name} was not done after {COMPILE_TIMEOUT_S} s") from None
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         errors = [line for line in lines if "error" in line.lower()]
@@ -37,6 +42,26 @@ def _tool(name: str) -> str:
     return path
 
 
+def _once(build: Callable[[], Path]) -> Callable[[], Path]:
+    """Build at the first call; a later one returns, or raises, the same."""
+
+    @functools.cache
+    def outcome() -> Path | UnavailableError:
+        try:
+            return build()
+        except UnavailableError as error:
+            return error
+
+    @functools.wraps(build)
+    def built() -> Path:
+        found = outcome()
+        if isinstance(found, UnavailableError):
+            raise found
+        return found
+
+    return built
+
+
 def _compile_c(program: Path, sources: list[Path], headers: list[Path]) -> Path:
     newest = max(path.stat().st_mtime for path in [*sources, *headers])
     if not program.exists() or program.stat().st_mtime <= newest:
@@ -48,20 +73,20 @@ def _compile_c(program: Path, sources: list[Path], headers: list[Path]) -> Path:
     return program
 
 
-@functools.cache
+@_once
 def load() -> Path:
     """Build the load generator."""
     folder = HERE / "load"
     return _compile_c(BUILD / "load", sorted(folder.glob("*.c")), sorted(folder.glob("*.h")))
 
 
-@functools.cache
+@_once
 def epoll_echo() -> Path:
     """Build the limit."""
     return _compile_c(BUILD / "epoll_echo", [HERE / "limit/epoll_echo.c"], [])
 
 
-@functools.cache
+@_once
 def go_echo() -> Path:
     """Build the Go competitor."""
     program = BUILD / "go_echo"
@@ -70,7 +95,7 @@ def go_echo() -> Path:
     return program
 
 
-@functools.cache
+@_once
 def tokio_echo() -> Path:
     """Build the Tokio competitor, from Debian's crates where they are installed, else from cargo's own registry."""
     cargo = _tool("cargo")
@@ -82,3 +107,17 @@ def tokio_echo() -> Path:
         source += ["--config", f'source.debian.directory="{DEBIAN_CRATES}"']
     _run([cargo, "build", "--release", "--quiet", *source], cwd=project)
     return project / "target/release/tokio_echo"
+
+
+def versions() -> str:
+    """Return the versions of the compilers and of what is not Python, as far as they are installed."""
+    found = []
+    for argv in (["cc", "--version"], ["go", "version"], ["rustc", "--version"], ["redis-server", "--version"]):
+        path = shutil.which(argv[0])
+        if path is not None:
+            done = subprocess.run([path, *argv[1:]], capture_output=True, text=True, timeout=60)
+            number = re.search(r"\d+\.\d+(\.\d+)?", done.stdout)
+            found += [f"{argv[0]} {number[0]}"] if number else []
+    lock = BUILD / "tokio_echo/Cargo.lock"
+    locked = re.search(r'name = "tokio"\nversion = "(.*?)"', lock.read_text()) if lock.exists() else None
+    return ", ".join(found + ([f"tokio {locked[1]}"] if locked else []))

@@ -1,4 +1,4 @@
-"""Who is measured: how each server is started, and what it needs to run here."""
+"""Who is measured: how each server or client is started, and what it needs to run here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,7 @@ Argv = list[str | Path]
 
 @dataclass(frozen=True)
 class Contestant:
-    """One server program.
+    """One program: a server, or a client, whose "framing" is ``request``.
 
     Attributes:
         key: Its name in raw data, on the command line and in the rows.
@@ -67,8 +67,8 @@ class Contestant:
     environment: Mapping[str, str] = field(default_factory=lambda: ALLOCATOR)
     ours: bool = False
 
-    def command(self, interpreters: Interpreters, framing: str) -> Argv:
-        """Return what to start.
+    def command(self, interpreters: Interpreters, framing: str, port: int = 0) -> Argv:
+        """Return what to start: a server on any free port, or a client of the server on ``port``.
 
         Raises:
             UnavailableError: It cannot run here; the text says why.
@@ -77,7 +77,7 @@ class Contestant:
             raise UnavailableError(f"has no {framing} framing")
         if self.distribution and self.distribution not in versions(interpreters.competitors):
             raise UnavailableError(f"{self.distribution} is not installed")
-        return [*self.argv(interpreters, framing), "--port", "0"]
+        return [*self.argv(interpreters, framing), "--port", str(port)]
 
 
 def _competitor(script: str, *options: str) -> Callable[[Interpreters, str], Argv]:
@@ -90,12 +90,21 @@ def _competitor(script: str, *options: str) -> Callable[[Interpreters, str], Arg
     ]
 
 
-def _penstock(engine: str, handler: str, *, loop: str | None = None) -> Callable[[Interpreters, str], Argv]:
+def _penstock(
+    engine: str, handler: str, *, loop: str | None = None, limits: str = "default"
+) -> Callable[[Interpreters, str], Argv]:
     return lambda pythons, framing: [
         pythons.penstock,
         HERE / "servers/penstock_echo.py",
         *("--engine", engine, "--handler", handler, "--codec", framing, "--loop", loop or LOOPS[engine]),
+        *("--limits", limits),
     ]
+
+
+def _limited(base: str, title: str, engine: str, handler: str) -> Iterator[Contestant]:
+    for limits in ("on", "off"):
+        yield Contestant(f"{base}-limits-{limits}", f"{title}, limits {limits}",
+                         _penstock(engine, handler, limits=limits), EVERY, ours=True)  # fmt: skip
 
 
 def _kv(engine: str) -> Callable[[Interpreters, str], Argv]:
@@ -112,8 +121,17 @@ def _redis(_: Interpreters, __: str) -> Argv:
     return [sys.executable, HERE / "servers/redis_ready.py"]
 
 
+def _client(script: str, loop: str | None = None, *, ours: bool = False) -> Callable[[Interpreters, str], Argv]:
+    return lambda pythons, _: [
+        pythons.penstock if ours else pythons.competitors,
+        HERE / "competitors" / script,
+        *(("--loop", loop) if loop else ()),
+    ]
+
+
 EVERY = frozenset({"lines", "raw", "length-prefixed"})
 RESP = frozenset({"resp"})
+REQUEST = frozenset({"request"})
 
 CONTESTANTS = (
     Contestant("c-epoll-raw", "C epoll, no framing", lambda _, __: [build.epoll_echo(), "--framing", "raw"],
@@ -153,9 +171,26 @@ CONTESTANTS = (
     Contestant("twisted", "Twisted LineReceiver", _competitor("twisted_lines.py"), distribution="twisted"),
     Contestant("trio", "trio", _competitor("trio_lines.py"), distribution="trio"),
     Contestant("anyio", "anyio on asyncio", _competitor("anyio_lines.py"), distribution="anyio"),
+    *_limited("penstock-native", "Penstock native, def handler", "native", "def-message"),
+    *_limited("penstock-native-async", "Penstock native, async def message handler", "native", "async-message"),
+    *_limited("penstock-native-connection", "Penstock native, connection handler", "native", "connection"),
+    *_limited("penstock-pure", "Penstock pure, def handler", "pure", "def-message"),
+    *_limited("penstock-pure-connection", "Penstock pure, connection handler", "pure", "connection"),
     Contestant("redis", "redis-server", _redis, RESP),
     Contestant("kv-native", "Penstock native, examples/kv.py", _kv("native"), RESP, ours=True),
     Contestant("kv-pure", "Penstock pure, examples/kv.py", _kv("pure"), RESP, ours=True),
+    Contestant("client-socket", "socket and makefile", _client("client_socket.py"), REQUEST),
+    Contestant("client-sync", "penstock.connect_sync", _client("client_penstock.py", "none", ours=True), REQUEST,
+               ours=True),
+    Contestant("client-uvloop-streams", "uvloop, streams: client", _client("client_streams.py", "uvloop"), REQUEST,
+               "uvloop"),
+    Contestant("client-asyncio-streams", "asyncio, streams: client", _client("client_streams.py", "asyncio"), REQUEST),
+    Contestant("client-native", "penstock.connect, native engine",
+               _client("client_penstock.py", "native", ours=True), REQUEST, ours=True),
+    Contestant("client-uvloop", "penstock.connect on uvloop", _client("client_penstock.py", "uvloop", ours=True),
+               REQUEST, ours=True),
+    Contestant("client-asyncio", "penstock.connect on asyncio", _client("client_penstock.py", "asyncio", ours=True),
+               REQUEST, ours=True),
 )  # fmt: skip
 
 BY_KEY = {contestant.key: contestant for contestant in CONTESTANTS}

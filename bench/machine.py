@@ -65,7 +65,7 @@ def facts(cores: Cores, descriptors: int) -> dict[str, object]:
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "memory_gib": _memory_gib(),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
         "libc": " ".join(platform.libc_ver()),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
+import resource
 import subprocess
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from . import build
+from .build import UnavailableError
 from .contestants import Contestant, Interpreters
 from .process import TICK_NS, FailedError, Load, Server
 from .scenarios import Scenario
 
-# Over this share of its core, the load generator may be what is measured: the report marks it.
-SATURATED = 0.95
 WARMUP_SHARE = 0.25
 # Slack over the window's own length for connecting, draining and a machine that is busy with something else.
 PATIENCE_S = 60.0
@@ -55,7 +58,6 @@ def _window(scenario: Scenario, server: Server, mode: str) -> Record:
         "clocks_agree": abs(user + system - cpu) <= 4 * TICK_NS + 0.02 * cpu,
         "server_cpu_share": cpu / 1e9 / seen["seconds"],
         "messages_per_s": seen["messages"] / seen["seconds"],
-        "load_saturated": seen["load_cpu_share"] >= SATURATED,
     }
 
 
@@ -95,6 +97,12 @@ def _idle(scenario: Scenario, server: Server) -> Record:
     return {"value": growth / (scenario.connections - few), "resident_bytes": resident}
 
 
+def _children_cpu_s() -> float:
+    """Return the CPU time of all children of this process that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _redis_benchmark(scenario: Scenario, server: Server) -> Record:
     """Run the outside client: SET, then GET. It checks no bytes; the load generator does, in another scenario."""
 
@@ -111,9 +119,9 @@ def _redis_benchmark(scenario: Scenario, server: Server) -> Record:
         return rows
 
     drive(max(scenario.requests // 10, 100))
-    cpu = server.cpu_ns()
+    load_cpu_s, cpu = _children_cpu_s(), server.cpu_ns()
     rows = drive(scenario.requests)
-    cpu = server.cpu_ns() - cpu
+    load_cpu_s, cpu = _children_cpu_s() - load_cpu_s, server.cpu_ns() - cpu
     requests = len(rows) * scenario.requests
     # Its clock ticks in ms: a run that takes none has an infinite rate.
     seconds = max(sum(scenario.requests / float(row["rps"]) for row in rows), 0.001)
@@ -124,6 +132,7 @@ def _redis_benchmark(scenario: Scenario, server: Server) -> Record:
         "seconds": seconds,
         "messages_per_s": requests / seconds,
         "server_cpu_share": cpu / 1e9 / seconds,
+        "load_cpu_share": load_cpu_s / seconds,
         "latency_ns": {
             "p50": max(float(row["p50_latency_ms"]) for row in rows) * 1e6,
             "p99": max(float(row["p99_latency_ms"]) for row in rows) * 1e6,
@@ -133,17 +142,86 @@ def _redis_benchmark(scenario: Scenario, server: Server) -> Record:
     }
 
 
+def _client(scenario: Scenario, contestant: Contestant, interpreters: Interpreters, core: int) -> Record:
+    """Run a client on ``core``, one request in flight, against the C echo server on the core of the load."""
+    (load_core, *_) = os.sched_getaffinity(0)
+    with Server([build.epoll_echo(), "--framing", "raw", "--port", "0"], load_core) as echo:
+        command = contestant.command(interpreters, scenario.framing, echo.port)
+        with Load([*command, "--core", str(core)], contestant.environment) as client:
+            said = client.result(PATIENCE_S)
+            if not said["ready"]:
+                raise UnavailableError(said["why"])
+            client.tell(str(max(scenario.requests // 10, 10)))
+            client.result(PATIENCE_S)
+            echo_cpu, began = echo.cpu_ns(), time.monotonic()
+            client.tell(str(scenario.requests))
+            cpu = client.result(PATIENCE_S)["cpu_ns"]
+            seconds = time.monotonic() - began
+            echo_cpu = echo.cpu_ns() - echo_cpu
+    return {
+        "value": cpu / 1e3 / scenario.requests,
+        "client_cpu_ns": cpu,
+        "messages": scenario.requests,
+        "seconds": seconds,
+        "messages_per_s": scenario.requests / seconds,
+        "load_cpu_share": echo_cpu / 1e9 / seconds,
+    }
+
+
 DRIVERS: dict[str, Callable[[Scenario, Server], Record]] = {
     "echo": _cpu_per_message,
     "connect": _cpu_per_message,
+    "accept": _cpu_per_message,
     "fairness": _fairness,
     "idle": _idle,
     "redis-benchmark": _redis_benchmark,
 }
 
 
+def measure_pair(
+    scenario: Scenario, contestants: tuple[Contestant, Contestant], interpreters: Interpreters, core: int
+) -> tuple[Record, Record]:
+    """Start both servers on ``core`` and give them windows in turn, A B, B A, A B; whoever waits uses no CPU.
+
+    Returns:
+        What `measure` returns for one, for each: sums over its windows, without latencies.
+
+    Raises:
+        UnavailableError: One of them cannot run here.
+        FailedError: One of them, or the load, did not do what it must.
+    """
+    windows: tuple[list[Record], list[Record]] = ([], [])
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(Server(each.command(interpreters, scenario.framing), core, each.environment))
+            for each in contestants
+        ]
+        for turn in range(scenario.turns):
+            for index in (0, 1) if turn % 2 == 0 else (1, 0):
+                try:
+                    windows[index].append(_window(scenario, servers[index], scenario.kind))
+                except FailedError as error:
+                    key, words = contestants[index].key, servers[index].last_words()
+                    raise FailedError(f"{key}: {error} (server: {words})") from error
+    first, second = (_summed(each) for each in windows)
+    return first, second
+
+
+def _summed(windows: list[Record]) -> Record:
+    total = {key: sum(each[key] for each in windows)
+             for key in ("messages", "bytes", "seconds", "server_cpu_ns", "load_cpu_ns")}  # fmt: skip
+    return {
+        **total,
+        "value": total["server_cpu_ns"] / 1e3 / total["messages"],
+        "messages_per_s": total["messages"] / total["seconds"],
+        "server_cpu_share": total["server_cpu_ns"] / 1e9 / total["seconds"],
+        "load_cpu_share": total["load_cpu_ns"] / 1e9 / total["seconds"],
+        "windows": [each["server_cpu_ns"] / 1e3 / each["messages"] for each in windows],
+    }
+
+
 def measure(scenario: Scenario, contestant: Contestant, interpreters: Interpreters, core: int) -> Record:
-    """Start the contestant's server on ``core``, drive it, stop it.
+    """Start the contestant on ``core``, drive it, stop it.
 
     Returns:
         ``value``, the figure in the scenario's unit, and everything seen beside it.
@@ -152,6 +230,8 @@ def measure(scenario: Scenario, contestant: Contestant, interpreters: Interprete
         UnavailableError: The contestant cannot run here.
         FailedError: It, or the load, did not do what it must: a wrong byte is such a failure.
     """
+    if scenario.kind == "client":
+        return _client(scenario, contestant, interpreters, core)
     command = contestant.command(interpreters, scenario.framing)
     with Server(command, core, contestant.environment) as server:
         try:

@@ -180,11 +180,15 @@ class Server:
 
 
 class Load:
-    """The load generator, running against a server; pinned to where the caller is pinned."""
+    """The load generator, running against a server; pinned to where the caller is. Or a client to be measured."""
 
-    def __init__(self, argv: Sequence[str | Path]) -> None:
+    def __init__(self, argv: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [str(part) for part in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [str(part) for part in argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, **(environment or {})},
         )
         assert self._process.stdout is not None
         self._reader = LineReader(self._process.stdout)

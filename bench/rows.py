@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
-from .stats import Results, number
+from .scenarios import LIMITS_PAIRS
+from .stats import Results, Spread
 
 
 @dataclass(frozen=True)
@@ -80,27 +82,45 @@ ROWS = (
         ),
     ),
     Row(
+        "client: no slower than by hand, with threads and in a loop",
+        (
+            Limit("client", "client-sync", "client-socket", 1.15),
+            Limit("client", "client-native", "client-uvloop-streams", 1.0),
+            Limit("client", "client-uvloop", "client-uvloop-streams", 1.0),
+        ),
+    ),
+    Row(
+        "every limit on, against none: at most 3 %",
+        tuple(Limit(scenario, on, off, 1.03) for scenario, pairs in LIMITS_PAIRS.items() for on, off in pairs),
+    ),
+    Row(
         "horizon: key-value service under redis-benchmark -P 16",
         (Limit("redis-benchmark-16", "kv-native", "redis", 1.5),),
     ),
 )
 
 
+class Judgement(Enum):
+    """What became of a limit."""
+
+    MET = "met"
+    MISSED = "missed"
+    OPEN = "open"  # the limit lies within what the rounds leave open
+    UNMEASURED = "unmeasured"
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one limit.
+    """One limit, held against what was measured.
 
     Attributes:
-        figure: The median ratio, or the median figure where there is no yardstick; None if it was not measured.
-        spread: The least and the most of the rounds, as text.
-        met: None if it was not measured.
-        text: "met", "missed by 12 %", or why there is no figure.
+        found: The ratio of each round, or the figures where there is no yardstick; None if it was not measured.
+        text: The judgement in words: by how much it was missed, or why there is no figure.
     """
 
     limit: Limit
-    figure: float | None
-    spread: str
-    met: bool | None
+    judgement: Judgement
+    found: Spread | None
     text: str
 
 
@@ -108,18 +128,23 @@ def judge(limit: Limit, results: Mapping[str, Results]) -> Verdict:
     """Hold one limit against the results, by scenario name."""
 
     def unmeasured(reason: str) -> Verdict:
-        return Verdict(limit, None, "", None, f"not measured: {reason}")
+        return Verdict(limit, Judgement.UNMEASURED, None, f"not measured: {reason}")
 
     if limit.scenario not in results:
         return unmeasured("not in this run")
     seen = results[limit.scenario]
-    for contestant in filter(None, (limit.contestant, limit.yardstick)):
+    both = [key for key in (limit.contestant, limit.yardstick) if key]
+    for contestant in both:
         if contestant not in seen:
             return unmeasured(f"{contestant}: {seen.why_missing(contestant)}")
     found = seen.ratio(limit.contestant, limit.yardstick) if limit.yardstick else seen.values(limit.contestant)
     if found is None:
         return unmeasured("no round has both")
-    spread = f"{number(found.least)} to {number(found.most)}"
-    if found.median <= limit.at_most:
-        return Verdict(limit, found.median, spread, True, "met")
-    return Verdict(limit, found.median, spread, False, f"missed by {100 * (found.median / limit.at_most - 1):.0f} %")
+    off = 100 * (found.median / limit.at_most - 1)
+    aside = "; bound by the load" if any(map(seen.bound_by_load, both)) else ""
+    if found.high <= limit.at_most:
+        return Verdict(limit, Judgement.MET, found, f"met{aside}")
+    if found.low > limit.at_most:
+        return Verdict(limit, Judgement.MISSED, found, f"missed by {off:.0f} %{aside}")
+    side = f"{off:.0f} % over" if off > 0 else "under"
+    return Verdict(limit, Judgement.OPEN, found, f"cannot tell: {side}, within the spread{aside}")

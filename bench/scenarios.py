@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-Kind = Literal["echo", "connect", "idle", "fairness", "redis-benchmark"]
+Kind = Literal["echo", "connect", "accept", "idle", "fairness", "redis-benchmark", "client"]
+Pair = tuple[str, str]
 
 PYTHON = ("uvloop-protocol", "uvloop-streams", "asyncio-protocol", "asyncio-streams")
 OTHERS = ("threads", "gevent", "twisted", "trio", "anyio")
@@ -32,6 +33,10 @@ class Scenario:
         size: Payload bytes of one message, framing excluded.
         seconds: Length of the measured window; 0 where it is no question of time.
         requests: redis-benchmark's ``-n``, for each of the two commands.
+        pairs: A contestant and its own yardstick, whose servers run at once and are given windows in turn: what differs
+            by so little that a second between them would hide it.
+        turns: Windows of each of a pair, in one round.
+        rounds_most: Rounds beyond this show nothing new.
     """
 
     name: str
@@ -46,6 +51,9 @@ class Scenario:
     size: int = 31
     seconds: float = 1.0
     requests: int = 0
+    pairs: tuple[Pair, ...] = ()
+    turns: int = 1
+    rounds_most: int = 1000
 
     def tiny(self) -> Scenario:
         """Return the same work at a size that shows that it runs, and nothing about how fast."""
@@ -54,6 +62,7 @@ class Scenario:
             connections=100 if self.kind == "idle" else min(self.connections, 4),
             seconds=min(self.seconds, 0.02),
             requests=min(self.requests, 400),
+            turns=1,
         )
 
 
@@ -66,6 +75,43 @@ HOLD_MANY = tuple(key for key in LINE_ECHO if key != "penstock-blocking")
 FRAMED = ("c-epoll", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
 BYTES = ("c-epoll-raw", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
 YARDSTICKS = ("c-epoll-raw", "tokio", "uvloop-protocol", "asyncio-protocol", "uvloop-streams", "asyncio-streams")
+
+CLIENTS = ("client-socket", "client-sync", "client-uvloop-streams", "client-asyncio-streams", "client-native",
+           "client-uvloop", "client-asyncio")  # fmt: skip
+
+# The same server with no limit at all and with every limit there is, and all of their timers running.
+LIMITED = {
+    form: (f"{form}-limits-on", f"{form}-limits-off")
+    for form in (
+        "penstock-native",
+        "penstock-native-async",
+        "penstock-native-connection",
+        "penstock-pure",
+        "penstock-pure-connection",
+    )
+}
+LIMITS_PAIRS: dict[str, tuple[Pair, ...]] = {
+    "limits-1": tuple(LIMITED.values()),
+    "limits-32": tuple(LIMITED.values()),
+    "limits-raw-64k": (LIMITED["penstock-native"], LIMITED["penstock-pure"]),
+    "limits-connect": (LIMITED["penstock-native"], LIMITED["penstock-pure"]),
+}
+
+
+def _limits(name: str, title: str, kind: Kind, **work: Any) -> Scenario:
+    pairs = LIMITS_PAIRS[name]
+    return Scenario(
+        name,
+        f"All limits on and off: {title}",
+        kind,
+        tuple(key for pair in pairs for key in pair),
+        (),
+        pairs=pairs,
+        turns=5,
+        seconds=0.2,
+        **work,
+    )
+
 
 SCENARIOS = (
     Scenario("line-echo-1", "Line echo, 64 connections, 1 in flight", "echo", LINE_ECHO, YARDSTICKS),
@@ -88,10 +134,20 @@ SCENARIOS = (
              ("redis",), "µs CPU/request", framing="resp", connections=50, depth=16, requests=500_000),
     Scenario("connect", "Connect, one line, close", "connect", LINE_ECHO, ("c-epoll-raw", "uvloop-protocol",
              "asyncio-protocol"), "µs CPU/connection"),
+    Scenario("accept", "Connect, close: no message", "accept", LINE_ECHO, ("c-epoll-raw", "uvloop-protocol",
+             "asyncio-protocol"), "µs CPU/connection"),
     Scenario("idle", "10,000 idle connections", "idle", HOLD_MANY, ("asyncio-protocol", "asyncio-streams"),
-             "bytes resident/connection", connections=10_000, seconds=0),
+             "bytes resident/connection", connections=10_000, seconds=0, rounds_most=2),
     Scenario("fairness", "50 connections at 1 in flight beside one that pipelines without pause", "fairness",
              LINE_ECHO, ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), "µs p99 of the 50", connections=50),
+    Scenario("client", "A client's own cost: one request in flight against the C echo server", "client", CLIENTS,
+             ("client-socket", "client-uvloop-streams"), "µs CPU/request", framing="request", connections=1,
+             seconds=0, requests=20_000),
+    _limits("limits-1", "line echo, 64 connections, 1 in flight", "echo"),
+    _limits("limits-32", "line echo, 64 connections, 32 in flight", "echo", depth=32),
+    _limits("limits-raw-64k", "raw echo, 64 KiB × 4 in flight, 8 connections", "echo", framing="raw", connections=8,
+            depth=4, size=64 * 1024),
+    _limits("limits-connect", "connect, one line, close", "connect", unit="µs CPU/connection"),
 )  # fmt: skip
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -8,20 +8,43 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# From this share of its core on, a process is the one that the other waits for.
+SATURATED = 0.95
+# How often the interval of a median may miss the median of all rounds there could be.
+DOUBT = 0.05
+
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and the two ends."""
+    """A median, the two ends, and how sure the median is.
+
+    Attributes:
+        low: With ``high``: between them lies the median of all rounds there could be, 19 times of 20, whatever their
+            distribution (the sign test turned round). With fewer than 6 rounds nothing is that sure: the two ends.
+    """
 
     median: float
     least: float
     most: float
+    low: float
+    high: float
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
         """Summarise at least one value."""
         ordered = sorted(values)
-        return cls(statistics.median(ordered), ordered[0], ordered[-1])
+        off = _outside(len(ordered))
+        return cls(statistics.median(ordered), ordered[0], ordered[-1], ordered[off], ordered[-1 - off])
+
+
+def _outside(count: int) -> int:
+    """Return how many of ``count`` ordered values may be left off at each end."""
+    off, missed = 0, 2 * 0.5**count
+    while True:
+        missed += 2 * math.comb(count, off + 1) * 0.5**count
+        if missed > DOUBT or 2 * (off + 1) >= count:
+            return off
+        off += 1
 
 
 def number(value: float) -> str:
@@ -76,6 +99,14 @@ class Results:
             if value is not None:
                 found.append(float(value))
         return statistics.median(found) if found else None
+
+    def bound_by_load(self, contestant: str) -> bool:
+        """Return whether the load filled its core and the server did not: then the server waited for the load.
+
+        Where both cores are full, neither waits for the other.
+        """
+        load, server = (self.median(contestant, key) or 0.0 for key in ("load_cpu_share", "server_cpu_share"))
+        return load >= SATURATED > server
 
     def why_missing(self, contestant: str) -> str:
         """Return why a contestant has no figure."""

@@ -74,6 +74,40 @@ FORMS: dict[str, Callable[[str], Service]] = {
 }
 
 
+# What a user gets who sets nothing; no limit at all; every limit and timeout there is, looked at and never reached.
+LIMITS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "off": {
+        "gate": penstock.GateConfig(max_connections=None, max_per_peer=None),
+        "timeouts": penstock.Timeouts(
+            first_message_s=None, idle_s=None, message_s=None, write_s=None, message_bytes_per_s=None
+        ),
+        "overload": penstock.OverloadConfig(memory_bytes=None, write_total_bytes=None, stall_s=None),
+        "tcp": penstock.TcpConfig(keepalive_s=None, user_timeout_s=None),
+    },
+    "on": {
+        "gate": penstock.GateConfig(
+            max_connections=10_000,
+            max_per_peer=10_000,
+            accept_rate=penstock.Rate(1_000_000),
+            accept_rate_per_peer=penstock.Rate(1_000_000),
+            allow=("127.0.0.0/8",),
+            deny=("10.0.0.0/8",),
+        ),
+        "timeouts": penstock.Timeouts(
+            first_message_s=10.0,
+            idle_s=10.0,
+            message_s=10.0,
+            write_s=10.0,
+            lifetime_s=3600.0,
+            message_bytes_per_s=64 * 1024,
+        ),
+        "overload": penstock.OverloadConfig(memory_bytes=8 * 2**30, write_total_bytes=256 * 2**20, stall_s=0.1),
+        "tcp": penstock.TcpConfig(keepalive_s=60.0, user_timeout_s=30.0),
+    },
+}
+
+
 def _ready(server: penstock.Server) -> None:
     print(f"READY {server.addresses[0].rpartition(':')[2]}", flush=True)
 
@@ -84,7 +118,7 @@ async def _serve(service: Service, **options: Any) -> None:
         await server.wait_stopped()
 
 
-def start(service: Service, *, engine: str, loop: str, port: int) -> None:
+def start(service: Service, *, engine: str, loop: str, port: int, limits: str) -> None:
     """Serve until the process is ended.
 
     Args:
@@ -92,8 +126,9 @@ def start(service: Service, *, engine: str, loop: str, port: int) -> None:
         engine: Which engine moves the bytes.
         loop: "own" for the loop `penstock.run` chooses, or the one to make: "asyncio", "uvloop".
         port: 0 for any free one.
+        limits: A key of `LIMITS`.
     """
-    options: dict[str, Any] = {"bind": f"tcp://127.0.0.1:{port}", "engine": engine, "access_log": False}
+    options: dict[str, Any] = {"bind": f"tcp://127.0.0.1:{port}", "engine": engine, **LIMITS[limits]}
     if engine == "blocking":
         options["threads"] = MOST_THREADS
     try:
@@ -120,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--port", type=int, default=0)
     options.add_argument("--engine", choices=("auto", "native", "pure", "blocking"), default="auto")
     options.add_argument("--loop", choices=("own", "asyncio", "uvloop"), default="own")
+    options.add_argument("--limits", choices=tuple(LIMITS), default="default")
     return options
 
 
@@ -128,7 +164,8 @@ def main() -> int:
     options.add_argument("--handler", choices=tuple(FORMS), default="def-message")
     options.add_argument("--codec", default="lines", help="a codec spec: name or name:key=value,key=value")
     chosen = options.parse_args()
-    start(FORMS[chosen.handler](chosen.codec), engine=chosen.engine, loop=chosen.loop, port=chosen.port)
+    service = FORMS[chosen.handler](chosen.codec)
+    start(service, engine=chosen.engine, loop=chosen.loop, port=chosen.port, limits=chosen.limits)
     return 0
 
 

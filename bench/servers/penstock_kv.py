@@ -18,7 +18,7 @@ def main() -> int:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    start(module.kv, engine=chosen.engine, loop=chosen.loop, port=chosen.port)
+    start(module.kv, engine=chosen.engine, loop=chosen.loop, port=chosen.port, limits=chosen.limits)
     return 0
 
 

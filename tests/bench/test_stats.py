@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.rows import Limit, judge
+from bench.rows import Judgement, Limit, judge
 from bench.stats import Results, Spread, number
 
 
@@ -19,21 +19,31 @@ def results(skipped=(), failed=(), **figures):
 
 def test_a_spread_is_the_median_and_the_two_ends():
     """In whatever order the rounds came."""
-    assert Spread(3, 1, 9) == Spread.of([9, 1, 3])
+    assert Spread(3, 1, 9, 1, 9) == Spread.of([9, 1, 3])
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"), [(1, 1, 1), (5, 1, 5), (8, 1, 8), (9, 2, 8), (12, 3, 10), (20, 6, 15)]
+)
+def test_a_median_is_as_sure_as_the_number_of_rounds_allows(count, low, high):
+    """The tables of the sign test, turned round, at 95 %."""
+    spread = Spread.of(range(count, 0, -1))
+
+    assert (low, high) == (spread.low, spread.high)
 
 
 def test_a_ratio_is_taken_within_each_round():
     """A round in which the whole machine was three times slower changes nothing."""
     seen = results(ours=[2, 6, 2], yardstick=[4, 12, 4])
 
-    assert Spread(0.5, 0.5, 0.5) == seen.ratio("ours", "yardstick")
+    assert Spread.of([0.5]) == seen.ratio("ours", "yardstick")
 
 
 def test_a_round_without_both_is_left_out():
     """One that failed half-way keeps what it has."""
     seen = results(ours=[2, None, 4], yardstick=[4, 4, None])
 
-    assert Spread(0.5, 0.5, 0.5) == seen.ratio("ours", "yardstick")
+    assert Spread.of([0.5]) == seen.ratio("ours", "yardstick")
     assert results(ours=[2, None], yardstick=[None, 4]).ratio("ours", "yardstick") is None
 
 
@@ -51,21 +61,39 @@ def test_a_field_beside_the_figure_has_a_median_too():
 
 
 @pytest.mark.parametrize(
-    ("at_most", "met", "text"), [(0.5, True, "met"), (0.6, True, "met"), (0.4, False, "missed by 25 %")]
+    ("ours", "judgement", "text"),
+    [
+        ([2, 4], Judgement.MET, "met"),
+        ([1.8, 4], Judgement.MET, "met"),
+        ([2.4, 4.8], Judgement.MISSED, "missed by 20 %"),
+        ([2.2, 3.6, 1.8], Judgement.OPEN, "cannot tell: under, within the spread"),
+        ([2.2, 3.6, 4.4], Judgement.OPEN, "cannot tell: 10 % over, within the spread"),
+    ],
 )
-def test_a_limit_is_met_or_missed_by_so_much(at_most, met, text):
-    """At most means: up to and including."""
-    seen = {"work": results(ours=[2, 4], yardstick=[4, 8])}
-    verdict = judge(Limit("work", "ours", "yardstick", at_most), seen)
+def test_a_limit_is_met_or_missed_by_so_much_or_it_cannot_be_told(ours, judgement, text):
+    """At most means: up to and including. What lies on both sides of the limit tells nothing."""
+    verdict = judge(Limit("work", "ours", "yardstick", 0.5), {"work": results(ours=ours, yardstick=[4, 8, 4])})
 
-    assert (met, text, 0.5) == (verdict.met, verdict.text, verdict.figure)
+    assert (judgement, text) == (verdict.judgement, verdict.text)
 
 
 def test_a_limit_without_a_yardstick_is_held_against_the_figure_itself():
     """Bytes are bytes."""
-    verdict = judge(Limit("work", "ours", None, 400), {"work": results(ours=[500, 500, 100])})
+    verdict = judge(Limit("work", "ours", None, 400), {"work": results(ours=[500, 500, 600])})
 
-    assert (False, "missed by 25 %") == (verdict.met, verdict.text)
+    assert (Judgement.MISSED, "missed by 25 %") == (verdict.judgement, verdict.text)
+
+
+@pytest.mark.parametrize(
+    ("load", "server", "bound"), [(0.99, 0.9, True), (0.99, 0.97, False), (0.9, 0.5, False), (None, None, False)]
+)
+def test_a_figure_is_bound_by_the_load_where_only_the_load_was_busy(load, server, bound):
+    """The verdict says so too."""
+    seen = results(ours=[1])
+    seen.saved["records"][0].update({"load_cpu_share": load, "server_cpu_share": server})
+
+    assert bound == seen.bound_by_load("ours")
+    assert bound == ("bound by the load" in judge(Limit("work", "ours", None, 1), {"work": seen}).text)
 
 
 def test_a_limit_that_was_not_measured_says_why():

@@ -17,7 +17,7 @@ def bars_of(text):
 
 def test_bars_are_in_proportion():
     """The longest is as wide as the chart, the others in linear proportion."""
-    chart = bar_chart("Work", "µs", [Bar("a", Spread(1, 1, 1), True), Bar("b", Spread(4, 4, 4), False)])
+    chart = bar_chart("Work", "µs", [Bar("a", Spread.of([1]), True), Bar("b", Spread.of([4]), False)])
 
     assert [("ours", BARS_PX / 4), ("theirs", BARS_PX)] == bars_of(chart)
     assert "logarithmic" not in chart
@@ -25,7 +25,7 @@ def test_bars_are_in_proportion():
 
 def test_figures_far_apart_are_drawn_on_a_logarithmic_scale():
     """And the chart says so."""
-    chart = bar_chart("Work", "µs", [Bar("a", Spread(1, 1, 1), True), Bar("b", Spread(100, 100, 100), False)])
+    chart = bar_chart("Work", "µs", [Bar("a", Spread.of([1]), True), Bar("b", Spread.of([100]), False)])
 
     assert "logarithmic" in chart
     assert [("ours", 1), ("theirs", BARS_PX)] == bars_of(chart)
@@ -33,7 +33,7 @@ def test_figures_far_apart_are_drawn_on_a_logarithmic_scale():
 
 def test_text_is_escaped():
     """A title is text, not markup."""
-    root = ET.fromstring(bar_chart("<b> & co", "µs", [Bar("<x>", Spread(1, 1, 1), False)]))
+    root = ET.fromstring(bar_chart("<b> & co", "µs", [Bar("<x>", Spread.of([1]), False)]))
 
     assert {"<b> & co", "<x>"} <= {text.text for text in root.iter(f"{SVG}text")}
 
@@ -41,4 +41,4 @@ def test_text_is_escaped():
 @pytest.mark.parametrize("value", [0.0, -5.0])
 def test_a_figure_of_nothing_or_less_is_drawn(value):
     """Memory may shrink; the chart stays well-formed."""
-    assert 1 == len(bars_of(bar_chart("Memory", "bytes", [Bar("a", Spread(value, value, value), False)])))
+    assert 1 == len(bars_of(bar_chart("Memory", "bytes", [Bar("a", Spread.of([value]), False)])))

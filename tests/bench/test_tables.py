@@ -23,7 +23,17 @@ def test_a_limit_speaks_of_what_is_measured(limit):
     scenario = scenarios.BY_NAME[limit.scenario]
 
     assert limit.contestant in scenario.contestants
-    assert limit.yardstick is None or limit.yardstick in scenario.yardsticks
+    assert (
+        limit.yardstick is None
+        or limit.yardstick in scenario.yardsticks
+        or (limit.contestant, limit.yardstick) in scenario.pairs
+    )
+
+
+@pytest.mark.parametrize("scenario", [each for each in scenarios.SCENARIOS if each.pairs], ids=lambda each: each.name)
+def test_everybody_of_a_scenario_in_pairs_is_in_one(scenario):
+    """Who is in none would never be measured."""
+    assert scenario.contestants == tuple(key for pair in scenario.pairs for key in pair)
 
 
 def test_names_are_unique():
