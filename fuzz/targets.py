@@ -2,13 +2,15 @@
 
 A decoder's input is one byte that picks a spec, one that says how the stream is cut, and the stream. Beside each other
 stand the codec fed whole, fed in pieces, in batches as an engine does, and its compiled framing; messages, refusal and
-what is left over are the same for all. Nothing but the package is needed.
+what is left over are the same for all. What `encode` writes, the compiled framing writes too, or leaves to it.
+Nothing but the package is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -19,6 +21,7 @@ from msgspec.msgpack import Ext
 
 from penstock.address import parse_address
 from penstock.codecs import NEED_DATA, Buffer, Codec, parse_codec
+from penstock.codecs.resp import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 from penstock.config import options
 from penstock.config.files import read
 from penstock.config.sources import load
@@ -26,9 +29,9 @@ from penstock.core.inbound import StreamInbound
 from penstock.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 
 try:
-    from penstock.engines.native.framing import cut_all
+    from penstock.engines.native import framing
 except ImportError:  # there is no compiled engine here: its part of the law is not looked at
-    cut_all = None
+    framing = None
 
 SPECS: dict[str, tuple[str, ...]] = {
     "raw": ("raw", "raw:max=5"),
@@ -62,7 +65,7 @@ class Seen(NamedTuple):
     """What came of a stream."""
 
     messages: list[str]  # as `shown`
-    error: tuple[type[Exception], str] | None
+    error: tuple[type[Exception], str, dict[str, Any]] | None
     rest: bytes
 
 
@@ -93,19 +96,28 @@ def check_stream(codec: Codec[Any], stream: bytes, seed: int) -> None:
     same("batches", whole[:2], in_batches(codec, [stream], 1 + seed % 5)[:2])
     same("batches of pieces", in_pieces[:2], in_batches(codec, pieces, 1 + seed % 5)[:2])
     with contextlib.suppress(LookupError):
-        if cut_all is not None:
+        if framing is not None:
             same("compiled", whole, compiled(codec, [stream]))
             same("compiled, pieces", in_pieces, compiled(codec, pieces))
     if whole.error is None:
         with contextlib.suppress(RemoteProtocolError):
             codec.finish(rest)
     for message in messages:
-        try:
-            frame = codec.encode(message)
-        except (LocalProtocolError, TypeError):
-            continue
-        again = fed(codec, [frame])[0]
-        same("encoded and decoded", Seen([shown(message)], None, b""), again)
+        frame = check_writing(codec, message)
+        if frame is not None:
+            same("encoded and decoded", Seen([shown(message)], None, b""), fed(codec, [frame])[0])
+
+
+def check_writing(codec: Codec[Any], message: object) -> bytes | None:
+    """Return what `encode` makes of a message, None where it refuses it; the framing writes the same or nothing."""
+    try:
+        frame = codec.encode(message)
+    except (LocalProtocolError, TypeError):
+        frame = None
+    with contextlib.suppress(LookupError):
+        if framing is not None and (written := framing.put(codec, message)) is not None:
+            same("compiled, written", frame, written)
+    return frame
 
 
 def shown(message: Any) -> str:
@@ -117,6 +129,11 @@ def shown(message: Any) -> str:
     if isinstance(message, Ext):
         return f"Ext({message.code}, {bytes(message.data)!r})"
     return repr(message)
+
+
+def about(error: Exception) -> tuple[type[Exception], str, dict[str, Any]]:
+    """Return all that can be told of an error."""
+    return type(error), str(error), vars(error)
 
 
 def same(what: str, expected: object, actual: object) -> None:
@@ -158,7 +175,7 @@ def fed(codec: Codec[Any], pieces: Iterable[bytes]) -> tuple[Seen, list[Any], Bu
                     break
                 messages.append(message)
     except RemoteProtocolError as caught:
-        error = type(caught), str(caught)
+        error = about(caught)
         same("bytes that were refused", before, bytes(buffer))
     return Seen(list(map(shown, messages)), error, bytes(buffer)), messages, buffer
 
@@ -173,7 +190,7 @@ def in_batches(codec: Codec[Any], pieces: Iterable[bytes], limit: int) -> Seen:
             while batch := inbound.take(limit):
                 messages += map(shown, batch)
     except RemoteProtocolError as caught:
-        return Seen(messages, (type(caught), str(caught)), b"")
+        return Seen(messages, about(caught), b"")
     return Seen(messages, None, b"")
 
 
@@ -183,10 +200,60 @@ def compiled(codec: Codec[Any], pieces: Iterable[bytes]) -> Seen:
     Raises:
         LookupError: The codec has no compiled framing.
     """
-    messages, error, rest = cut_all(codec, pieces)
+    messages, error, rest = framing.cut_all(codec, pieces)
     if error is not None and not isinstance(error, RemoteProtocolError):
         raise error
-    return Seen(list(map(shown, messages)), None if error is None else (type(error), str(error)), rest)
+    return Seen(list(map(shown, messages)), error and about(error), rest)
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def writing(data: bytes) -> None:
+    """One byte picks a spec; the others are the message, or say what it is made of."""
+    if data:
+        codec = _codec(_SPECS[data[0] % len(_SPECS)])
+        plain = codec.message_type is bytes and not data.endswith(b"\xff")
+        check_writing(codec, data[1:] if plain else made_of(iter(data[1:])))
+
+
+_SPECS = [spec for specs in SPECS.values() for spec in specs]
+
+
+def made_of(data: Iterator[int], depth: int = 0) -> Any:
+    """Make an object of as many bytes as it takes; None when there are no more."""
+    kind, size = next(data, 0) % len(_MAKERS), next(data, 0)
+    if kind < _CONTAINERS:
+        return _MAKERS[kind](b"".join(bytes((each,)) for _, each in zip(range(size % 24), data, strict=False)))
+    items = [made_of(data, depth + 1) for _ in range(min(size % 6, 600 - depth))]
+    with contextlib.suppress(TypeError):  # unhashable
+        return _MAKERS[kind](items)
+    return items
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    return dict(zip(items[::2], items[1::2], strict=False))
+
+
+_MAKERS: tuple[Callable[[Any], Any], ...] = (
+    lambda _: None,
+    bool,
+    lambda octets: int.from_bytes(octets, "big", signed=True),
+    lambda octets: struct.unpack(">d", octets[:8].ljust(8, b"\0"))[0],
+    bytes,
+    bytearray,
+    lambda octets: octets.decode("utf-8", "surrogateescape"),
+    SimpleString,
+    ErrorReply,
+    VerbatimString,
+    list,
+    tuple,
+    _pairs,
+    frozenset,
+    Push,
+    lambda items: Attributed(items[:1], _pairs(items[1:])),
+)
+_CONTAINERS = _MAKERS.index(list)
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
@@ -230,6 +297,7 @@ def configuration(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{name: decoder(name) for name in SPECS},
+    "writing": writing,
     "address": address,
     "codec-spec": codec_spec,
     "configuration": configuration,
