@@ -14,14 +14,18 @@ class Backlog:
 
     What the transport holds may have left in part and is never given up; nor is what was not posted: replies, and what
     `send` has waited for. The bytes are kept in one piece, with one number for each frame.
+
+    Attributes:
+        posted_bytes: How many of the bytes may be given up. They are held to the limit by `admit`; what is not posted
+            is held to it by itself, so that a reply does not end a connection that is owed what may be dropped.
     """
 
-    __slots__ = ("_data", "_posted_bytes", "_sizes")
+    __slots__ = ("_data", "_sizes", "posted_bytes")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._sizes: deque[int] = deque()  # negative where the frame must not be given up
-        self._posted_bytes = 0
+        self.posted_bytes = 0
 
     def __len__(self) -> int:
         """How many bytes wait."""
@@ -46,7 +50,7 @@ class Backlog:
             return None
         if policy == "raise":
             raise QueueFullError(f"{len(frame)} bytes more would be {excess_bytes} more than the peer may be owed")
-        if policy == "drop_newest" or excess_bytes > self._posted_bytes:
+        if policy == "drop_newest" or excess_bytes > self.posted_bytes:
             count, size_bytes = 1, len(frame)
         else:
             count, size_bytes = self._give_up(excess_bytes)
@@ -63,7 +67,7 @@ class Backlog:
         sizes = self._sizes
         while sizes and size < least_bytes:
             next_size = sizes.popleft()
-            self._posted_bytes -= max(next_size, 0)
+            self.posted_bytes -= max(next_size, 0)
             size += abs(next_size)
         taken = bytes(self._data[:size])
         del self._data[:size]  # at the front, where a bytearray gives up bytes without moving the others
@@ -73,13 +77,13 @@ class Backlog:
         """Forget all of it: the connection is gone."""
         self._data.clear()
         self._sizes.clear()
-        self._posted_bytes = 0
+        self.posted_bytes = 0
 
     def _append(self, frame: bytes, *, posted: bool) -> None:
         if frame:
             self._data += frame
             self._sizes.append(len(frame) if posted else -len(frame))
-            self._posted_bytes += len(frame) if posted else 0
+            self.posted_bytes += len(frame) if posted else 0
 
     def _give_up(self, least_bytes: int) -> tuple[int, int]:
         """Forget the oldest posted frames, so many bytes of them or more; return their number and their bytes."""
@@ -95,5 +99,5 @@ class Backlog:
                 count += 1
                 given_up += size
         self._sizes.extendleft(reversed(kept))
-        self._posted_bytes -= given_up
+        self.posted_bytes -= given_up
         return count, given_up

@@ -117,7 +117,8 @@ class SendingSocket(DrivenSocket[M]):
         """
         output = self._output
         if self._write_paused:
-            if self._owed_with(data) > self._most_bytes():
+            posted_bytes = self._backlog.posted_bytes if self._backlog else 0
+            if self._owed_with(data) - posted_bytes > self._most_bytes():
                 self._lose(CloseReason.SLOW_CONSUMER)
                 raise SlowPeerError(CloseReason.SLOW_CONSUMER)
             if self._backlog:

@@ -371,7 +371,9 @@ cdef class Connection(Transport):
         """Queue one message if output is not over its high watermark."""
         if not self.can_send() or self.leave_reason is not None:
             raise self.why_not()
-        if self.write_paused:
+        if self.corked_bytes and self.owed():
+            self.uncork()  # what was gathered counts, and goes behind what waits
+        if self.write_paused or self.corked_bytes > self.high:
             return False
         self.put_reply(message)
         return True
@@ -440,7 +442,7 @@ cdef class Connection(Transport):
 
     cdef int charge(self, Py_ssize_t size) except -1:
         """Hold what a peer that does not read is owed to the hard limit."""
-        cdef Py_ssize_t most = self.most_owed()
+        cdef Py_ssize_t most = self.most_owed() + (0 if self.backlog is None else self.backlog.posted_bytes)
         self.owe(self.all_owed() + size)
         if self.owed_bytes > most:
             self.lose(SLOW_CONSUMER)

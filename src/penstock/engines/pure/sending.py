@@ -109,7 +109,9 @@ class SendingConnection(TimedConnection[M]):
         """Queue one message if output is not over its high watermark."""
         if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
-        if self._write_paused:
+        if self._corked and self._attached and self._transport.get_write_buffer_size():
+            self._uncork()  # what was gathered counts, and goes behind what waits
+        if self._write_paused or self._corked_bytes > self._limits.write_high_bytes:
             return False
         self._put(self._encode(message))
         return True
@@ -166,7 +168,7 @@ class SendingConnection(TimedConnection[M]):
 
     def _charge(self, size: int) -> None:
         """Hold what a peer that does not read is owed to the hard limit."""
-        limit = self._most_bytes()
+        limit = self._most_bytes() + (self._backlog.posted_bytes if self._backlog else 0)
         self._owe(self._owed_bytes + size)
         if self._owed_bytes > limit:
             # The sum forgets what the transport has sent since; asking the transport is O(its chunks), so only now.
