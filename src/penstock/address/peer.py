@@ -70,7 +70,8 @@ class Peer:
 
     @property
     def _is_network(self) -> bool:
-        return self._family in {socket.AF_INET, socket.AF_INET6}
+        family = self._family  # not looked up in a set: the hash of an enum's member is written in Python
+        return family == socket.AF_INET or family == socket.AF_INET6  # noqa: PLR1714
 
     def _credential(self, index: int) -> int | None:
         # struct ucred: pid_t is signed, uid_t and gid_t are not. See unix(7).

@@ -8,6 +8,7 @@ and the engine sets the timer again.
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 
 from ..config import Timeouts
 from ..reasons import CloseReason
@@ -73,7 +74,7 @@ class Deadlines:
         timeouts = self.timeouts
         if self.lingering_since is not None:
             return None if timeouts.linger_s is None else (self.lingering_since + timeouts.linger_s, Deadline.LINGER)
-        found: list[tuple[float, Deadline]] = []
+        earliest, found = inf, None
         for since, patience, which in (
             (self.first_since, timeouts.first_message_s, Deadline.FIRST_MESSAGE),
             (self.idle_since, timeouts.idle_s, Deadline.IDLE),
@@ -81,9 +82,9 @@ class Deadlines:
             (self.stalled_since, timeouts.write_s, Deadline.WRITE),
             (self.lifetime_since, timeouts.lifetime_s, Deadline.LIFETIME),
         ):
-            if since is not None and patience is not None:
-                found.append((since + patience, which))
-        return min(found, key=lambda entry: entry[0], default=None)
+            if since is not None and patience is not None and since + patience < earliest:
+                earliest, found = since + patience, which
+        return None if found is None else (earliest, found)
 
     def _message_s(self) -> float | None:
         """Return how long the message at hand may take: a long one more, as long as it comes at the slowest rate."""

@@ -85,7 +85,10 @@ def peer_of(connection: _Socket, sockname: Any) -> Peer:
     Raises:
         OSError: The socket was closed already.
     """
-    family = connection.family
-    if _HAS_PEERCRED and family == socket.AF_UNIX:
-        return Peer(sockname, family, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED_BYTES))
-    return Peer(sockname, family)
+    if isinstance(sockname, tuple):  # IPv4 has two parts, IPv6 four; asking the socket would cost as much as the rest
+        return Peer(sockname, socket.AF_INET if len(sockname) == 2 else socket.AF_INET6)
+    if _HAS_PEERCRED:
+        return Peer(
+            sockname, socket.AF_UNIX, connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED_BYTES)
+        )
+    return Peer(sockname, connection.family)

@@ -41,6 +41,9 @@ class Acceptor:
         self._running = False
         self._polling = False
         self._failing = False
+        # How many to take at once: as many as there were before, for being told that there is none more costs as much
+        # as taking one. Those beyond are met in the loop's next turn.
+        self._batch = 1
         self._timer: TimerHandle | None = None
 
     def start(self) -> None:
@@ -78,12 +81,13 @@ class Acceptor:
 
     def _accept(self) -> None:
         gate = self._door.gate
-        for _ in range(ACCEPTS_PER_TURN):
+        for taken in range(self._batch):
             if gate.waits and not self._open():
                 return
             try:
                 sock, name = self._listener.sock.accept()
             except (BlockingIOError, InterruptedError):
+                self._batch = max(1, taken)
                 return
             except OSError as error:
                 if error.errno in GONE_ALREADY:
@@ -95,6 +99,7 @@ class Acceptor:
             self._accepted(sock, name, self._listener)
             if not self._running:  # whoever was told stopped the server
                 return
+        self._batch = min(2 * self._batch, ACCEPTS_PER_TURN)
 
     def _wait_until(self, when: float) -> None:
         """Call `_waited` then; infinity for never."""
