@@ -400,6 +400,60 @@ async def test_a_cancelled_receive_loses_no_message(shout):
     assert [b"%d" % number for number in range(30)] == got
 
 
+async def test_a_cancelled_request_leaves_the_connection_to_the_next(peer):
+    """Its reply comes all the same, and is the next message; nobody is still waiting in its place."""
+    conn = await penstock.connect(peer.address)
+    far = await peer.accept()
+    asking = asyncio.create_task(conn.request(b"one"))
+    assert b"one\n" == await asyncio.get_running_loop().sock_recv(far, 100)
+    asking.cancel()
+    await asyncio.wait([asking])
+    far.sendall(b"the reply to one\n")
+    late = await conn.receive()
+    far.sendall(b"the reply to two\n")
+    reply = await conn.request(b"two")
+    conn.abort()
+    await conn.wait_closed()
+
+    assert asking.cancelled()
+    assert (b"the reply to one", b"the reply to two") == (late, reply)
+
+
+async def test_a_reply_in_pieces_is_waited_for_whole(peer, tools):
+    """Whether the pieces come before the wait or in the middle of it, and with more than was asked for."""
+    conn = await penstock.connect(peer.address)
+    far = await peer.accept()
+    far.sendall(b"fir")
+    await tools.until(lambda: 3 == conn.bytes_in)
+    asking = asyncio.create_task(conn.request(b"one"))
+    assert b"one\n" == await asyncio.get_running_loop().sock_recv(far, 100)
+    far.sendall(b"s")
+    await tools.until(lambda: 4 == conn.bytes_in)
+    far.sendall(b"t\nsecond\nthi")
+    first = await asking
+    second = await conn.receive()
+    far.sendall(b"rd\n")
+    third = await conn.receive(20)
+    conn.abort()
+    await conn.wait_closed()
+
+    assert [b"first", b"second", b"third"] == [first, second, third]
+
+
+async def test_a_reply_that_is_no_message_breaks_the_request(peer):
+    """The peer's fault reaches whoever waits for it."""
+    conn = await penstock.connect(peer.address, codec="netstring")
+    far = await peer.accept()
+    asking = asyncio.create_task(conn.request(b"one"))
+    await asyncio.get_running_loop().sock_recv(far, 100)
+    far.sendall(b"x:nonsense,")
+
+    with pytest.raises(penstock.RemoteProtocolError):
+        await asking
+    far.close()
+    await conn.wait_closed()
+
+
 # -- other people's servers --------------------------------------------------------------------------------------------
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -13,7 +13,8 @@ from ..core.deadlines import Deadline
 from ..core.states import Happening, State
 from ..engines.base import Clock
 from ..engines.pure.host import Host
-from ..engines.pure.tasks import TaskConnection
+from ..engines.pure.tasks import PREFETCH, TaskConnection, fail
+from ..engines.pure.waiter import Waiter
 from ..errors import Phase, TimedOutError
 from ..reasons import CloseReason
 from .options import ClientTimeouts
@@ -57,7 +58,7 @@ class ClientConnection(TaskConnection[M]):
             who keep connections; it returns at once and raises nothing.
     """
 
-    __slots__ = ("_allowance", "_lost_by", "on_change")
+    __slots__ = ("_blames", "_lost_by", "_read_s", "_total_s", "_waits_for_ever", "on_change")
 
     def __init__(
         self, host: Host, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance, *, records: bool = False
@@ -66,19 +67,85 @@ class ClientConnection(TaskConnection[M]):
             left_s = max(0.001, allowance.total_at - host.clock.time())
             host = replace(host, timeouts=host.timeouts.merged(lifetime_s=left_s))
         super().__init__(host, None, codec, *ends, records=records)
-        self._allowance = allowance
+        self._total_s = allowance.total_s
+        self._read_s = allowance.read_s
+        self._blames = False  # the peer is held to deadlines for what it sends: somebody set one
+        self._waits_for_ever = allowance.read_s is None  # and it is not, and neither is a call that does not say
         self._lost_by: BaseException | None = None
         self.on_change: Callable[[], object] | None = None
 
     # -- waiting no longer than the user does --------------------------------------------------------------------------
 
-    def _wait_readable(self, timeout_s: float | None) -> Coroutine[Any, Any, None]:
-        return super()._wait_readable(self._allowance.read_s if timeout_s is None else timeout_s)
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the next one that comes."""
+        if self._state is not State.OPEN or self._ready or self._corking or self._write_paused:
+            await self.send(message)
+            return await self.receive(timeout_s)
+        self._write(self._encode(message))
+        if timeout_s is None and self._waits_for_ever and self._waiter is None and not self._inbound.pending_bytes:
+            # Nothing came that nobody asked for: `receive` would do nothing but this.
+            waiter = self._next_input()
+            try:
+                await waiter
+            finally:
+                self._forget(waiter)
+            if self._ready:
+                return self._ready.popleft()
+        return await self.receive(timeout_s)
 
-    def _count_from(self, now: float) -> None:
-        timeouts = self._deadlines.timeouts
-        if timeouts.idle_s is not None or timeouts.first_message_s is not None or timeouts.message_s is not None:
-            super()._count_from(now)  # somebody set one: by itself a client blames nobody
+    def _next_input(self) -> Waiter:
+        waiter = self._waiter = Waiter(self._host.loop)
+        if self._reading_paused:
+            self._resume_reading_if_idle()
+        return waiter
+
+    def _forget(self, waiter: Waiter) -> None:
+        if self._waiter is waiter:  # else others may have begun to wait since
+            self._waiter = None
+
+    async def _wait_readable(self, timeout_s: float | None) -> None:
+        if timeout_s is None:
+            timeout_s = self._read_s
+        if self._blames or self._waiter is not None:
+            await super()._wait_readable(timeout_s)
+            return
+        waiter = self._next_input()
+        timer = None
+        if timeout_s is not None:
+            timer = self._clock.call_at(self._clock.time() + timeout_s, lambda: fail(waiter, timeout_s))
+        try:
+            await waiter
+        finally:
+            self._forget(waiter)
+            if timer is not None:
+                timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read, and resume whoever waits for it."""
+        waiter = self._waiter
+        if type(waiter) is not Waiter or not self._can_receive:
+            super().data_received(data)
+            return
+        self.bytes_in += len(data)
+        self._inbound.feed(data)
+        try:
+            messages = self._inbound.take(PREFETCH)
+        except Exception:  # noqa: S110  # whoever receives meets it again
+            pass
+        else:
+            if not messages:
+                return
+            self._ready.extend(messages)
+            self._batch_size = len(messages)
+        self._waiter = None
+        waiter.wake()
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        super().set_timeouts(**timeouts)
+        now = self._deadlines.timeouts
+        self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
+        self._waits_for_ever = self._read_s is None and not self._blames
 
     def _timed_out(self, which: Deadline) -> bool:
         if which is not Deadline.LIFETIME:
@@ -87,9 +154,8 @@ class ClientConnection(TaskConnection[M]):
         return True
 
     def _why_not(self) -> Exception:
-        total_s = self._allowance.total_s
-        if self.close_reason is CloseReason.LIFETIME and total_s is not None:
-            return TimedOutError(Phase.TOTAL, total_s)
+        if self.close_reason is CloseReason.LIFETIME and self._total_s is not None:
+            return TimedOutError(Phase.TOTAL, self._total_s)
         error = super()._why_not()
         error.__cause__ = self._lost_by
         return error

@@ -86,7 +86,11 @@ class Lines(Delimited):
         Raises:
             FrameTooLongError: The first one is longer than ``max_frame_bytes``, terminated or not.
         """
-        lines, taken = super().decode_many(data, limit)
+        if len(data) <= self.max_frame_bytes and limit > 0:  # none of them can be too long
+            lines = data.split(b"\n", limit)
+            taken = len(data) - len(lines.pop())
+        else:
+            lines, taken = super().decode_many(data, limit)
         if _CR in data and not self.keep_cr:
             lines = [line.rstrip(b"\r") for line in lines]
         return lines, taken

@@ -17,6 +17,7 @@ from ...reasons import CloseReason
 from ..base import Connection
 from .host import Host
 from .stream import StreamConnection
+from .waiter import Waiter
 
 M = TypeVar("M")
 
@@ -70,7 +71,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         # Where the clocks stood when nobody waited any more.
         self._first_start: float | None = None
         self._partial_start: float | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | Waiter | None = None
         self._flush_scheduled = False
         self._task: asyncio.Task[None] | None = None
 
@@ -234,7 +235,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         waiter = self._waiter = self._host.loop.create_future()
         timer = None
         if timeout_s is not None:
-            timer = self._clock.call_at(now + timeout_s, lambda: _fail(waiter, timeout_s))
+            timer = self._clock.call_at(now + timeout_s, lambda: fail(waiter, timeout_s))
         self._resume_reading_if_idle()
         try:
             await waiter
@@ -391,6 +392,7 @@ class _DeadlinePassed(Exception):  # noqa: N818 - it never leaves this module
         self.which = which
 
 
-def _fail(waiter: asyncio.Future[None], timeout_s: float) -> None:
+def fail(waiter: asyncio.Future[None] | Waiter, timeout_s: float) -> None:
+    """Have whoever still waits meet TimedOutError."""
     if not waiter.done():
         waiter.set_exception(TimedOutError(Phase.READ, timeout_s))
