@@ -41,9 +41,9 @@ class EventName(StrEnum):
 _ACCEPTED, _CLOSED = EventName.ACCEPTED, EventName.CLOSED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that costs three times as much to make, and two are made a connection
 class Event:
-    """One thing that happened.
+    """One thing that happened; not to be changed.
 
     Attributes:
         name: Which kind.
