@@ -40,6 +40,10 @@ class Ladder:
         self._limit_bytes = limit_bytes
         self.pressure = Pressure.CALM
 
+    def is_short(self, used_bytes: int) -> bool:
+        """Whether a reading would be, or remain, on a step."""
+        return used_bytes >= self._limit_bytes * (min(THRESHOLDS.values()) - (SLACK if self.pressure else 0.0))
+
     def read(self, used_bytes: int) -> Pressure:
         """Take a reading; return the step it puts the process on."""
         share = used_bytes / self._limit_bytes

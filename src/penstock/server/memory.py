@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +69,9 @@ async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: 
         used = memory.used_bytes()
         if used is None:
             return
+        if ladder.is_short(used):
+            give_back()  # what is free in the heap is no reason to end anybody
+            used = memory.used_bytes() or used
         before = ladder.pressure
         pressure = ladder.read(used)
         if pressure is not before:
@@ -76,6 +81,12 @@ async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: 
         if pressure is not before or pressure is not Pressure.CALM:
             engine.relieve(pressure, ladder.excess_bytes(used))
         await asyncio.sleep(READ_S if pressure is Pressure.CALM else READ_UNDER_PRESSURE_S)
+
+
+def give_back() -> None:
+    """Have the C library return to the system what is free anywhere in its heap; by itself it returns only the end."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # it is glibc's alone, and Linux's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_bytes() -> int | None:

@@ -23,8 +23,46 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void* data, size_t size, int flags)
     int shutdown(int fd, int how)
 
+cdef extern from "<sys/mman.h>" nogil:
+    enum:
+        PROT_READ
+        PROT_WRITE
+        MAP_PRIVATE
+        MAP_ANONYMOUS
+        MREMAP_MAYMOVE
+    void* MAP_FAILED
+    void* mmap(void* address, size_t size, int protection, int flags, int fd, long offset)
+    void* mremap(void* block, size_t size, size_t wanted, int flags)
+    int munmap(void* block, size_t size)
+
 cdef OSError os_error():
     return OSError(errno, os.strerror(errno))
+
+
+cdef enum:
+    # From this size on a block is a mapping of its own: growing it copies nothing, and its end gives everything back. In
+    # the heap each block that was outgrown leaves a hole, and peers that do not read would cost twice what they are owed.
+    MAPPED_BYTES = 524288
+
+
+cdef char* take_block(Py_ssize_t size) except NULL:
+    cdef void* block
+    if size >= MAPPED_BYTES:
+        block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if block == MAP_FAILED:
+            raise MemoryError
+    else:
+        block = malloc(size)
+        if block == NULL:
+            raise MemoryError
+    return <char*>block
+
+
+cdef void give_block(char* block, Py_ssize_t size) noexcept:
+    if size >= MAPPED_BYTES:
+        munmap(block, size)
+    else:
+        free(block)
 
 
 cdef class Transport(Pollable):
@@ -33,7 +71,7 @@ cdef class Transport(Pollable):
     def __dealloc__(self):
         # Objects it refers to may be gone already: only its own memory and descriptor are looked at.
         if self.out != NULL:
-            free(self.out)
+            give_block(self.out, self.out_size)
             if PENSTOCK_DEBUG:
                 living.blocks -= 1
         if self.fd >= 0:
@@ -257,6 +295,7 @@ cdef class Transport(Pollable):
         """See that ``size`` bytes fit behind `out_end`."""
         cdef Py_ssize_t held, wanted
         cdef char* block
+        cdef void* moved
         if self.out == NULL:
             if size <= SPARE_BYTES and self.poller.spare != NULL:
                 self.out = self.poller.spare
@@ -264,9 +303,7 @@ cdef class Transport(Pollable):
                 self.out_size = SPARE_BYTES
                 return 0
             wanted = max(size, SPARE_BYTES)
-            self.out = <char*>malloc(wanted)
-            if self.out == NULL:
-                raise MemoryError
+            self.out = take_block(wanted)
             if PENSTOCK_DEBUG:
                 living.blocks += 1
             self.out_size = wanted
@@ -274,19 +311,23 @@ cdef class Transport(Pollable):
         if self.out_size - self.out_end >= size:
             return 0
         held = self.out_end - self.out_at
-        if self.out_at and held + size <= self.out_size - self.out_size // 4:
-            memmove(self.out, self.out + self.out_at, held)
-        else:
-            wanted = max(2 * self.out_size, held + size)
-            block = <char*>malloc(wanted)
-            if block == NULL:
-                raise MemoryError
+        wanted = max(2 * self.out_size, held + size)
+        if self.out_size < MAPPED_BYTES and not (self.out_at and held + size <= self.out_size - self.out_size // 4):
+            block = take_block(wanted)
             memcpy(block, self.out + self.out_at, held)
-            free(self.out)
+            give_block(self.out, self.out_size)
             self.out = block
             self.out_size = wanted
+        elif self.out_at:
+            memmove(self.out, self.out + self.out_at, held)
         self.out_at = 0
         self.out_end = held
+        if self.out_size - held < size:
+            moved = mremap(self.out, self.out_size, wanted, MREMAP_MAYMOVE)
+            if moved == MAP_FAILED:
+                raise MemoryError
+            self.out = <char*>moved
+            self.out_size = wanted
         return 0
 
     cdef void drop_output(self) noexcept:
@@ -294,7 +335,7 @@ cdef class Transport(Pollable):
             if self.out_size == SPARE_BYTES and self.poller.spare == NULL and self.poller.epoll >= 0:
                 self.poller.spare = self.out
             else:
-                free(self.out)
+                give_block(self.out, self.out_size)
                 if PENSTOCK_DEBUG:
                     living.blocks -= 1
             self.out = NULL
