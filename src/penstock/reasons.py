@@ -30,6 +30,7 @@ class CloseReason(StrEnum):
     TRUNCATED = "truncated"  # EOF in the middle of a frame
 
     # The peer was too slow.
+    HANDSHAKE_TIMEOUT = "handshake_timeout"
     FIRST_MESSAGE_TIMEOUT = "first_message_timeout"
     IDLE_TIMEOUT = "idle_timeout"
     MESSAGE_TIMEOUT = "message_timeout"

@@ -93,6 +93,16 @@ def test_a_network_with_bits_beyond_its_prefix_is_refused_with_the_one_that_is_m
         check_entry("10.1.2.3/8")
 
 
+def test_to_be_named_is_more_than_not_to_be_refused():
+    """A list says nothing about those it does not mention, whatever other kinds it mentions."""
+    network, user = AccessList(("192.0.2.0/24",), ("192.0.2.9",)), AccessList(("uid:7",))
+
+    assert [True, False, False] == [network.names(host, None, None) for host in ("192.0.2.1", "192.0.2.9", "10.0.0.1")]
+    assert [False, False] == [network.names("", 7, 7), user.names("192.0.2.1", None, None)]
+    assert [True, False] == [user.names("", 7, 1), user.names("", 8, 1)]
+    assert not AccessList().names("192.0.2.1", None, None)
+
+
 NETWORKS = st.builds(
     lambda bits, length: IPv4Network((bits >> (32 - length) << (32 - length), length)),
     st.sampled_from([0x0A000000, 0x0A010203, 0x0A0102FF, 0xC0000201]),

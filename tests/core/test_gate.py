@@ -123,11 +123,119 @@ def test_handshakes_that_are_not_over_are_limited():
     """Whoever connects and says nothing takes none of the places of those who speak."""
     gate = Gate(Rules(max_handshakes=1))
     gate.admit(ipv4("192.0.2.1"), NOW)
-    gate.begin_handshake()
+    handshake = gate.begin_handshake(NOW, 10.0)
 
     assert [Refusal.HANDSHAKES] == outcome(gate, ipv4("192.0.2.2"))
-    gate.end_handshake()
+    handshake.end()
     assert [None] == outcome(gate, ipv4("192.0.2.2"))
+    assert {Refusal.HANDSHAKES: 1} == gate.refused
+
+
+def test_a_handshakes_place_is_given_back_once_however_often_its_end_is_told():
+    """Done, then late, then reset, then stopped: an engine need not know which of them came first."""
+    gate = Gate(Rules(max_handshakes=2))
+    handshakes = [gate.begin_handshake(NOW, None) for _ in range(2)]
+    for _ in range(4):
+        handshakes[0].end()
+
+    assert 1 == gate.handshakes
+    handshakes[1].end()
+    assert 0 == gate.handshakes
+
+
+def test_a_handshake_says_when_it_has_taken_too_long():
+    """An instant on the engine's clock; infinity where it may take for ever."""
+    gate = Gate()
+
+    assert [NOW + 10.0, float("inf")] == [gate.begin_handshake(NOW, time_s).due_at for time_s in (10.0, None)]
+
+
+def test_the_end_of_a_handshake_opens_a_gate_that_waits_for_it():
+    """Those who look after the backlog are told; where nobody waits, nobody is."""
+    for actions, told in (({Refusal.HANDSHAKES: Action.WAIT}, 1), ({}, 0)):
+        gate, heard = Gate(Rules(max_handshakes=1, actions=actions)), []
+        handshake = gate.begin_handshake(NOW, 10.0)
+        gate.watch(lambda gate=gate, heard=heard: heard.append(gate.opens_at(NOW)))
+        handshake.end()
+        handshake.end()
+
+        assert [NOW] * told == heard
+
+
+@pytest.mark.parametrize("action", [Action.RESET, Action.CLOSE, Action.WAIT])
+def test_what_those_see_who_come_while_too_many_shake_hands_is_a_setting(action):
+    """Like any other reason's."""
+    gate = Gate(Rules(max_handshakes=1, actions={Refusal.HANDSHAKES: action}))
+
+    assert action is gate.rules.action(Refusal.HANDSHAKES)
+
+
+RESERVED = AccessList(("127.0.0.9", "uid:7"))
+
+
+def test_the_reserve_is_for_those_it_is_kept_for_and_for_nobody_else():
+    """Full is full for all others, and they take none of its places; beyond it its peers are as everybody else."""
+    gate = Gate(Rules(max_connections=2, reserve=2, reserve_for=RESERVED))
+    others = [ipv4("192.0.2.1"), ipv4("192.0.2.2"), ipv4("192.0.2.3"), unix(8)]
+
+    assert [None, None, Refusal.LIMIT, Refusal.LIMIT] == outcome(gate, *others)
+    assert [None, None, Refusal.LIMIT] == outcome(gate, ipv4("127.0.0.9"), unix(7), ipv4("127.0.0.9"))
+    gate.leave(unix(7))
+    assert [Refusal.LIMIT, None] == outcome(gate, ipv4("192.0.2.3"), ipv4("127.0.0.9"))
+    gate.leave(ipv4("192.0.2.1"))
+    assert [None, Refusal.LIMIT] == outcome(gate, ipv4("127.0.0.9"), ipv4("192.0.2.3"))
+    assert (4, 3) == (gate.open, gate.reserved)
+
+
+@pytest.mark.parametrize(
+    ("rules", "spoil"),
+    [
+        ({"max_connections": 1}, None),
+        ({"max_per_peer": 1}, None),
+        ({"accept_rate": Rate(1, 3600.0)}, None),
+        ({"accept_rate_per_peer": Rate(1, 3600.0)}, None),
+        ({"max_handshakes": 1}, lambda gate: gate.begin_handshake(NOW, None)),
+        ({}, lambda gate: gate.shed(True)),
+    ],
+)
+def test_within_the_reserve_nothing_but_access_is_asked(rules, spoil):
+    """Whatever keeps the others out; and the reserve takes nothing of what the others may."""
+    gate = Gate(Rules(reserve=2, reserve_for=RESERVED, **rules))
+    if spoil is not None:
+        spoil(gate)
+    else:
+        gate.admit(ipv4("127.0.0.9"), NOW)
+        assert gate.admit(ipv4("192.0.2.1"), NOW) is None
+
+    assert gate.admit(ipv4("127.0.0.9"), NOW) is None
+    assert gate.admit(ipv4("192.0.2.1"), NOW) is not None
+
+
+def test_the_reserve_does_not_open_what_is_denied():
+    """Who may not connect may not connect."""
+    gate = Gate(Rules(access=AccessList((), ("127.0.0.0/8",)), reserve=1, reserve_for=RESERVED))
+
+    assert [Refusal.DENIED] == outcome(gate, ipv4("127.0.0.9"))
+
+
+def test_where_the_refused_wait_there_is_no_reserve():
+    """The backlog is one queue: a health check would wait in it behind them."""
+    with pytest.raises(ConfigurationError, match="a reserve is of no use where the refused wait"):
+        Rules(reserve=1, reserve_for=RESERVED, actions={Refusal.LIMIT: Action.WAIT})
+
+
+def test_as_many_as_the_reserve_has_places_are_spared_when_memory_is_short():
+    """The first of them: the others of the same network are as everybody else."""
+
+    class Connection:
+        def __init__(self, peer):
+            self.peer = peer
+
+    crowd = [Connection(peer) for peer in [ipv4("192.0.2.1"), ipv4("127.0.0.9", 1), unix(7), ipv4("127.0.0.9", 2)]]
+    gate = Gate(Rules(reserve=2, reserve_for=RESERVED))
+
+    assert [crowd[0], crowd[3]] == gate.unreserved(crowd)
+    assert crowd == Gate(Rules(reserve=2)).unreserved(crowd)
 
 
 def test_a_gate_that_sheds_lets_nobody_in_until_it_does_no_longer():
@@ -147,7 +255,7 @@ def test_a_gate_that_sheds_lets_nobody_in_until_it_does_no_longer():
     ("reason", "rules", "fill"),
     [
         (Refusal.LIMIT, {"max_connections": 1}, lambda gate: gate.admit(ipv4("192.0.2.1"), NOW)),
-        (Refusal.HANDSHAKES, {"max_handshakes": 1}, Gate.begin_handshake),
+        (Refusal.HANDSHAKES, {"max_handshakes": 1}, lambda gate: gate.begin_handshake(NOW, None)),
         (Refusal.MEMORY, {}, lambda gate: gate.shed(True)),
     ],
 )

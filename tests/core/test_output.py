@@ -1,4 +1,4 @@
-"""What waits for a slow peer: whole frames in their order, of which the oldest that may be are given up, and no others."""
+"""What waits for a slow peer: whole frames in order, of which the oldest that may be are given up, and no others."""
 
 import pytest
 from hypothesis import given

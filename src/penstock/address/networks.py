@@ -78,6 +78,18 @@ class AccessList:
                 return found
         return not self._only
 
+    def names(self, host: str, uid: int | None, gid: int | None) -> bool:
+        """Say whether a peer is let in by an entry, and not only because nothing was said about it.
+
+        Args:
+            host: Its address as text; empty for a Unix peer, who is judged by the other two.
+            uid: Of a Unix peer.
+            gid: Of a Unix peer.
+        """
+        if host:
+            return self._only and self.permits(host)
+        return self._users_only and self.permits_user(uid, gid)
+
     def permits_user(self, uid: int | None, gid: int | None) -> bool:
         """Say whether a Unix peer may connect; None where the system does not say who it is."""
         for kind, number in (("uid", uid), ("gid", gid)):

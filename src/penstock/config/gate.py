@@ -101,6 +101,19 @@ class OnRefusal(Text):
 
 
 @dataclass(frozen=True, slots=True)
+class Network(Text):
+    """Who is meant by ``--reserve-for``: an entry."""
+
+    metavar: str = "NETWORK"
+    allowed: str = "a network, an address, uid:NUMBER or gid:NUMBER"
+
+    def check(self, value: object) -> None:
+        Text.check(self, value)
+        assert isinstance(value, str)
+        check_entry(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Access(Text):
     """Who is meant by ``--allow`` and ``--deny``: an entry, or a file of entries."""
 
@@ -201,6 +214,11 @@ class GateConfig:
         accept_rate_per_peer: The same for each address.
         allow: Who may connect; when anybody of the network is named, nobody else of it.
         deny: Who may not. Of all networks that hold a peer the longest prefix decides.
+        reserve_for: Whose connections control the server or ask for its health: they are let in however many others
+            there are, for a check that meets a full server would have it restarted. `reserve` of them at once are
+            refused for nothing but ``deny`` and ``allow``, and are spared when memory is short; nobody else has these
+            places. Not together with the action ``wait``: in the backlog they would wait behind the others.
+        reserve: How many that are. 8: a probe from each of a few balancers, and an operator.
         on_refusal: What the refused see.
         refusal_text: What they are sent before a close.
     """
@@ -246,6 +264,12 @@ class GateConfig:
     )
     deny: tuple[str, ...] = declare(
         (), "deny", Repeated(Access(), empty=True), "Gate", "Do not let these in; the longest prefix decides"
+    )
+    reserve_for: tuple[str, ...] = declare(
+        (), "reserve_for", Repeated(Network(), empty=True), "Gate", "Let these in even when the server is full"
+    )
+    reserve: int = declare(
+        8, "reserve", Integer(1, 1024), "Gate", "Keep that many connections for those of `--reserve-for`"
     )
     on_refusal: tuple[str, ...] = declare(
         ("reset",),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from ..address import Peer
 from ..address.networks import AccessList, parse_host
@@ -20,6 +20,14 @@ from ..errors import ConfigurationError
 from ..reasons import Refusal
 from ..units import Rate
 from .buckets import Bucket, Buckets
+
+
+class _HasPeer(Protocol):
+    @property
+    def peer(self) -> Peer: ...
+
+
+C = TypeVar("C", bound=_HasPeer)
 
 # Of IPv4 and UDP, without which a datagram does not travel; those of IPv6 are longer, and so are the questions.
 HEADER_BYTES: Final = 28
@@ -42,6 +50,9 @@ class Rules:
         datagram_amplification: How many times the bytes of a datagram its answers may have together, headers included.
             Never of peers on this machine, whose addresses cannot be forged from outside.
         access: Who may connect at all.
+        reserve: Connections beyond ``max_connections`` that are kept for ``reserve_for``.
+        reserve_for: Control and health checks: who of them is within the reserve is refused for nothing but ``access``.
+            Beyond it they are as everybody else. Empty: there is no reserve.
         actions: What a refused peer sees, by reason; a reset where a reason is missing.
         text: What is sent before a close.
     """
@@ -57,6 +68,8 @@ class Rules:
     datagram_rate_per_peer: Rate | None = None
     datagram_amplification: int | None = None
     access: AccessList = field(default_factory=AccessList)
+    reserve: int = 0
+    reserve_for: AccessList = field(default_factory=AccessList)
     actions: Mapping[Refusal, Action] = field(default_factory=dict)
     text: bytes = b""
 
@@ -66,6 +79,10 @@ class Rules:
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} is {value}: at least 1, or None for no limit")
         refuse_waiting(self.actions)
+        if self.reserve_for and self.reserve and Action.WAIT in self.actions.values():
+            raise ConfigurationError(
+                "a reserve is of no use where the refused wait: its peers would wait behind them, in the same backlog"
+            )
 
     def action(self, reason: Refusal) -> Action:
         """Return what a peer sees that is refused for ``reason``."""
@@ -80,6 +97,7 @@ class Gate:
     Attributes:
         rules: What it goes by now.
         open: Connections that were admitted and have not left.
+        reserved: Those of them that are of ``rules.reserve_for``: the first of them have the places of the reserve.
         handshakes: Those of them that have not finished their handshake.
         refused: Refusals so far, by reason.
         shedding: Whether everybody is refused for want of memory.
@@ -90,6 +108,7 @@ class Gate:
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.open = 0
+        self.reserved = 0
         self.handshakes = 0
         self.refused: Counter[Refusal] = Counter()
         self.shedding = False
@@ -103,6 +122,7 @@ class Gate:
         rules = self.rules
         self.waits = Action.WAIT in rules.actions.values()
         self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
+        self._has_reserve = bool(rules.reserve_for)
 
     def _make_buckets(self) -> None:
         rules = self.rules
@@ -147,18 +167,24 @@ class Gate:
         access = rules.access
         if access and not (access.permits(host) if host else access.permits_user(peer.uid, peer.gid)):
             return Refusal.DENIED
+        taken = self.open
+        if self._has_reserve:
+            is_reserved = self.is_reserved(peer)
+            if is_reserved and self.reserved < rules.reserve:
+                self._enter(self._key(host))
+                self.reserved += 1
+                return None
+            taken -= min(self.reserved, rules.reserve)
         if self.shedding:
             return Refusal.MEMORY
-        if rules.max_connections is not None and self.open >= rules.max_connections:
+        if rules.max_connections is not None and taken >= rules.max_connections:
             return Refusal.LIMIT
         if rules.max_handshakes is not None and self.handshakes >= rules.max_handshakes:
             return Refusal.HANDSHAKES
         key = self._key(host)
-        count = 0
         if key is not None:
-            count = self._of_peer.get(key, 0)
-            limit = rules.max_per_peer
-            if limit is not None and count >= limit and (rules.loopback_counts or not _is_loopback(host)):
+            full = rules.max_per_peer is not None and self._of_peer.get(key, 0) >= rules.max_per_peer
+            if full and (rules.loopback_counts or not _is_loopback(host)):
                 return Refusal.PER_PEER
         # Both before either is taken from: what one refuses costs nothing of the other.
         if self._buckets is not None and key is not None and self._buckets.ready_at(key) > now:
@@ -167,12 +193,17 @@ class Gate:
             if self._bucket.ready_at() > now:
                 return Refusal.RATE
             self._bucket.take(now)
-        if key is not None:
-            if self._buckets is not None:
-                self._buckets.take(key, now)
-            self._of_peer[key] = count + 1
-        self.open += 1
+        if key is not None and self._buckets is not None:
+            self._buckets.take(key, now)
+        self._enter(key)
+        if self._has_reserve and is_reserved:
+            self.reserved += 1
         return None
+
+    def _enter(self, key: Hashable) -> None:
+        self.open += 1
+        if key is not None:
+            self._of_peer[key] = self._of_peer.get(key, 0) + 1
 
     def refuse(self, reason: Refusal) -> None:
         """Count a refusal that was decided elsewhere: a process without descriptors cannot ask who is there."""
@@ -181,6 +212,8 @@ class Gate:
     def leave(self, peer: Peer) -> None:
         """A connection that was admitted has ended."""
         self.open -= 1
+        if self._has_reserve and self.is_reserved(peer):
+            self.reserved -= 1
         key = self._key(peer.host)
         if key is not None:
             count = self._of_peer[key] - 1
@@ -227,15 +260,36 @@ class Gate:
         host = peer.host
         return not host or _is_loopback(host)
 
+    # -- the reserve ---------------------------------------------------------------------------------------------------
+
+    def is_reserved(self, peer: Peer) -> bool:
+        """Say whether a peer is one of those whom the reserve is kept for."""
+        return self.rules.reserve_for.names(peer.host, peer.uid, peer.gid)
+
+    def unreserved(self, connections: Iterable[C]) -> list[C]:
+        """Leave out those who have the places of the reserve: the first of them, as many as there are places."""
+        if not self._has_reserve:
+            return list(connections)
+        left = self.rules.reserve
+        others: list[C] = []
+        for connection in connections:
+            if left and self.is_reserved(connection.peer):
+                left -= 1
+            else:
+                others.append(connection)
+        return others
+
     # -- handshakes ----------------------------------------------------------------------------------------------------
 
-    def begin_handshake(self) -> None:
-        """A connection that was admitted begins its handshake. `end_handshake` follows, however it ends."""
-        self.handshakes += 1
+    def begin_handshake(self, now: float, timeout_s: float | None) -> Handshake:
+        """A connection that was admitted begins a handshake, which takes one of ``max_handshakes`` until it ends.
 
-    def end_handshake(self) -> None:
-        """It is through, or gone."""
-        self.handshakes -= 1
+        Args:
+            now: On the engine's clock.
+            timeout_s: How long it may take; None for ever.
+        """
+        self.handshakes += 1
+        return Handshake(self, inf if timeout_s is None else now + timeout_s)
 
     def open_of(self, peer: Peer) -> int:
         """Return how many connections of the peer's address are open; 0 for Unix peers, who are not counted."""
@@ -259,14 +313,14 @@ class Gate:
         Those who are in stay. Buckets whose rate changes are full again.
 
         Raises:
-            ConfigurationError: A name is unknown, a value is refused, or a prefix is to change: the connections that
-                are open are counted by the old one. Nothing was changed.
+            ConfigurationError: A name is unknown, a value is refused, or a prefix or ``reserve_for`` is to change: the
+                connections that are open are counted by the old one. Nothing was changed.
         """
         known = [spec.name for spec in dataclasses.fields(Rules)]
         for name, value in changes.items():
             if name not in known:
                 raise ConfigurationError(f"there is no {name}; there are {', '.join(known)}", "Gate")
-            if name.endswith("_prefix") and value != getattr(self.rules, name):
+            if (name.endswith("_prefix") or name == "reserve_for") and value != getattr(self.rules, name):
                 raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")
         before, self.rules = self.rules, dataclasses.replace(self.rules, **changes)
         rates = ("accept_rate", "accept_rate_per_peer", "datagram_rate_per_peer")
@@ -289,6 +343,28 @@ class Gate:
         """Tell the watchers."""
         for watcher in self._watchers:
             watcher()
+
+
+class Handshake:
+    """One connection's handshake. Whoever has it calls `end`, however it ends: done, failed, late, reset, stopped.
+
+    Attributes:
+        due_at: When it has taken too long, on the engine's clock; infinity for never.
+    """
+
+    __slots__ = ("_gate", "due_at")
+
+    def __init__(self, gate: Gate, due_at: float) -> None:
+        self._gate: Gate | None = gate
+        self.due_at = due_at
+
+    def end(self) -> None:
+        """Give the place back, and tell those who wait for one. May be repeated."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.handshakes -= 1
+            if gate.rules.max_handshakes is not None and gate.waits:
+                gate.changed()
 
 
 def _is_loopback(host: str) -> bool:

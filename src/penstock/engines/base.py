@@ -65,6 +65,23 @@ class Clock(Protocol):
         """Call ``callback`` when `time` reaches ``when``."""
 
 
+class Handshaking(Protocol):
+    """What a layer between transport and codec (a PROXY header, TLS) tells its connection about its own exchange.
+
+    From `handshake_began` to `handshake_ended` no byte reaches the codec and nothing of the handler is called; the
+    connection holds one of the gate's ``max_handshakes`` (`Gate.begin_handshake`) and its `Deadlines.handshake_due`
+    counts in place of all that blame a peer for its messages. Late, it is ended with ``handshake_timeout``, without a
+    flush: there is nobody yet to flush to. A connection that ends in between has ended its handshake too. There may be
+    several, one after the other; in the middle of a stream (STARTTLS) too, between two messages.
+    """
+
+    def handshake_began(self, timeout_s: float | None, /) -> None:
+        """What is exchanged from now on is the layer's; it may take so long, None for ever."""
+
+    def handshake_ended(self, error: Exception | None, /) -> None:
+        """It is through; or ``error`` says what the peer did wrong, and the connection is ended for it."""
+
+
 class ConnectionBase(ABC, Generic[M]):
     """One peer, as a callback sees it on any engine: everything here returns at once.
 

@@ -75,14 +75,21 @@ def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None, 
         datagram_rate_per_peer=config.overload.datagram_rate_per_peer,
         datagram_amplification=config.overload.datagram_amplification,
         access=access,
+        reserve=_reserve(gate),
+        reserve_for=AccessList(gate.reserve_for),
         actions=actions,
         text=f"{text}\n".encode() if text else b"",
     )
 
 
+def _reserve(config: GateConfig) -> int:
+    return config.reserve if config.reserve_for else 0
+
+
 def _max_connections(config: GateConfig, descriptors: int | None, each: int) -> int | None:
     wanted = config.max_connections
-    room = None if descriptors is None else affordable(descriptors, each)
+    kept = _reserve(config) * each  # no part of what everybody shares
+    room = None if descriptors is None else affordable(descriptors - kept, each)
     if wanted == AUTO:
         return DEFAULT_MAX_CONNECTIONS if room is None else min(DEFAULT_MAX_CONNECTIONS, room)
     if wanted is not None and room is not None and wanted > room:
@@ -92,7 +99,7 @@ def _max_connections(config: GateConfig, descriptors: int | None, each: int) -> 
             wanted,
             room,
             descriptors,
-            descriptors_for(wanted, each),
+            descriptors_for(wanted, each) + kept,
         )
         return room
     return wanted
@@ -122,7 +129,7 @@ def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
     if connections is None or connections == AUTO:
         connections = DEFAULT_MAX_CONNECTIONS
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = descriptors_for(connections, each)
+    wanted = descriptors_for(connections, each) + _reserve(config) * each
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if wanted > limit:

@@ -167,7 +167,7 @@ class BlockingServer(EngineServer):
     def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
         with self._lock:
-            connections = list(self._connections.values())
+            connections = self._plan.gate.unreserved(self._connections.values())
         for connection in connections:
             if pressure is Pressure.CALM:
                 connection.hold(False)

@@ -154,7 +154,7 @@ class PureServer(EngineServer):
 
     def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
-        connections = list(self._connections.values())
+        connections = self._plan.gate.unreserved(self._connections.values())
         for connection in connections:
             if pressure is Pressure.CALM:
                 connection.unhold()
