@@ -91,7 +91,7 @@ def test_drop_newest_keeps_what_was_posted_first(serve, form, bind):
 
 @has_conn
 def test_drop_oldest_keeps_what_left_and_what_was_posted_last(serve, form, bind):
-    """One gap: before it what the transport had, of which nothing is taken back, after it the latest; no piece of one."""
+    """One gap: before it what the transport had, which is never taken back; after it the latest; all of it whole."""
     limits = LIMITS.merged(slow_consumer="drop_oldest")
     flood = Flood(lambda conn, number: conn.post(message(number)))
     with serve(flood, limits=limits, bind=bind) as server:
