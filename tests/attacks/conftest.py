@@ -41,8 +41,11 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def opened():
-    """Sockets that are closed when the server's block ends."""
-    return []
+    """Sockets that are closed when the server's block ends, or the test."""
+    socks = []
+    yield socks
+    for sock in socks:
+        sock.close()
 
 
 @pytest.fixture
