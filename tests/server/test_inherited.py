@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from penstock import serve
 from penstock.address import parse_address
 from penstock.errors import BindError, ConfigurationError, ExitStatus
 from penstock.server.inherited import InheritedSocket, inherited_listeners
@@ -260,6 +261,29 @@ def test_a_name_that_was_not_inherited_is_refused_with_those_that_were(inherited
         open_listeners([parse_address("fd://web")], inherited=[InheritedSocket(*each) for each in inherited])
 
     assert words == caught.value.problem
+
+
+@pytest.fixture
+def inherit(make, monkeypatch):
+    """Have the server meet one listening socket that was handed down; return its port."""
+    fd = make(listening())
+    monkeypatch.setattr("penstock.server.server.inherited_listeners", lambda *_: [InheritedSocket(fd, "web")])
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        return sock.getsockname()[1]
+
+
+async def test_inherited_sockets_take_the_place_of_the_default_address(inherit):
+    """Row 50: what the service manager opened is what was meant, where nobody said anything else."""
+    async with serve(lambda message: message) as server:
+        assert [f"tcp://127.0.0.1:{inherit}"] == server.addresses
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:9000", ["tcp://127.0.0.1:9000"]])
+@pytest.mark.usefixtures("inherit")
+async def test_inherited_sockets_do_not_take_the_place_of_an_address_that_was_asked_for(bind):
+    """Not even of the one that is the default: the sockets would be left to nobody, which is refused."""
+    with pytest.raises(ConfigurationError, match=r"1 sockets were inherited .* nobody would serve"):
+        await serve(lambda message: message, bind=bind).start()
 
 
 def test_an_inherited_socket_that_nobody_serves_is_refused(make):

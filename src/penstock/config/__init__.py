@@ -5,6 +5,7 @@ from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, 
 from .option import Option
 from .options import (
     DEFAULT_THREADS,
+    DefaultBind,
     EngineName,
     Limits,
     LogFormat,
@@ -26,6 +27,7 @@ __all__ = [
     "Action",
     "Bind",
     "Choice",
+    "DefaultBind",
     "Duration",
     "EngineName",
     "Flag",

@@ -181,12 +181,18 @@ class Limits:
 DEFAULT_THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
 
 
+class DefaultBind(tuple[str, ...]):
+    """Addresses that nobody asked for: sockets that a service manager hands down take their place."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Everything about a server that is not its service.
 
     Attributes:
-        bind: Addresses to listen on, at least one.
+        bind: Addresses to listen on, at least one. Where none are given, the sockets that a service manager opened.
         codec: A codec spec, ``name`` or ``name:key=value,…``; None for the service's own.
         model: What runs the handlers: ``loop`` (all connections in turn on one thread), ``threads`` (a pool), or
             ``one-at-a-time`` (one connection; the others wait in the backlog).
@@ -208,7 +214,7 @@ class ServerConfig:
     """
 
     bind: tuple[str, ...] = declare(
-        ("tcp://127.0.0.1:9000",),
+        DefaultBind(("tcp://127.0.0.1:9000",)),
         "bind",
         Repeated(Bind()),
         "Listening",

@@ -20,7 +20,7 @@ Target = Service[Any] | type[Handler[Any]] | Callable[..., Any]
 def serve(
     target: Target,
     *,
-    bind: str | Sequence[str] = "tcp://127.0.0.1:9000",
+    bind: str | Sequence[str] | None = None,
     codec: Codec[Any] | str | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
@@ -30,7 +30,8 @@ def serve(
 
     Args:
         target: A `Service`, a `Handler` class, or a function.
-        bind: One address or several.
+        bind: One address or several; None for the sockets that a service manager opened, and where there are none,
+            for ``tcp://127.0.0.1:9000``.
         codec: In place of the service's own.
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event.
@@ -46,7 +47,7 @@ def serve(
 def run(
     target: Target,
     *,
-    bind: str | Sequence[str] = "tcp://127.0.0.1:9000",
+    bind: str | Sequence[str] | None = None,
     codec: Codec[Any] | str | None = None,
     on_ready: Callable[[Server], None] | None = None,
     observers: Iterable[Observer] = (),
@@ -56,7 +57,8 @@ def run(
 
     Args:
         target: A `Service`, a `Handler` class, or a function.
-        bind: One address or several.
+        bind: One address or several; None for the sockets that a service manager opened, and where there are none,
+            for ``tcp://127.0.0.1:9000``.
         codec: In place of the service's own.
         on_ready: Called once it serves.
         observers: Told of every event.
@@ -74,5 +76,7 @@ def run(
     return _run(service, _config(bind, options), on_ready=on_ready, observers=observers)
 
 
-def _config(bind: str | Sequence[str], options: dict[str, Any]) -> ServerConfig:
+def _config(bind: str | Sequence[str] | None, options: dict[str, Any]) -> ServerConfig:
+    if bind is None:
+        return ServerConfig(**options)
     return ServerConfig(bind=(bind,) if isinstance(bind, str) else tuple(bind), **options)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Kind, parse_address
-from ..config import ServerConfig
+from ..config import DefaultBind, ServerConfig
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
 from ..core.memory import OutputBudget
@@ -30,8 +30,6 @@ from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ..engines.base import Engine
-
-DEFAULT_BIND = ServerConfig().bind
 
 
 class Server:
@@ -120,7 +118,7 @@ class Server:
         service = place(once(self.service) if config.once else self.service, config)
         engine, reason = choose(service, config)
         inherited = inherited_listeners(os.environ, os.getpid())
-        if inherited and config.bind == DEFAULT_BIND:
+        if inherited and isinstance(config.bind, DefaultBind):
             addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
         else:
             addresses = [parse_address(text) for text in config.bind]
