@@ -1,11 +1,12 @@
 """Sources: the last one wins, every value knows its origin, all mistakes are reported at once."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
-from penstock.config import Option, Text, options
-from penstock.config.files import find
+from penstock.config import DefaultBind, Option, Text, options
+from penstock.config.files import find, read
 from penstock.config.sources import ConfigurationErrors, Given, load
 from penstock.errors import ConfigurationError
 
@@ -40,6 +41,56 @@ def test_each_source_overrides_the_one_before(tmp_path):
         settings.server_config().threads,
         settings.server_config().once,
     )
+
+
+def test_relative_paths_in_a_file_are_relative_to_it(tmp_path):
+    """Row 45: of Unix sockets and of files of networks; what is absolute, abstract or no path stays."""
+    (tmp_path / "penstock.toml").write_text(
+        'bind = ["unix:a.sock?mode=0660", "unix+dgram:sub/d.sock", "unix:/b.sock", "unix:@c", "127.0.0.1:9"]\n'
+        'deny = ["@deny.txt", "@/etc/deny.txt", "192.0.2.0/24"]\n'
+    )
+    config = load(options(), document=read(tmp_path / "penstock.toml")).server_config()
+
+    assert (
+        f"unix://{tmp_path}/a.sock?mode=0660",
+        f"unix+dgram://{tmp_path}/sub/d.sock",
+        "unix:/b.sock",
+        "unix:@c",
+        "127.0.0.1:9",
+    ) == config.bind
+    assert (f"@{tmp_path}/deny.txt", "@/etc/deny.txt", "192.0.2.0/24") == config.gate.deny
+
+
+def test_relative_paths_are_relative_to_the_current_directory_everywhere_else(tmp_path, monkeypatch):
+    """In the environment, on the command line, and in the file that stands in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "penstock.toml").write_text('bind = "unix:a.sock"\ndeny = "@deny.txt"\n')
+    document = find(Path())
+    in_file = load(options(), document=document)
+    elsewhere = load(options(), document=document, environ={"PENSTOCK_BIND": "unix:b.sock"})
+
+    assert [(("unix:a.sock",), "penstock.toml:1"), (("@deny.txt",), "penstock.toml:2")] == origins(
+        in_file, "bind", "deny"
+    )
+    assert [(("unix:b.sock",), "PENSTOCK_BIND")] == origins(elsewhere, "bind")
+
+
+def test_a_path_that_its_directory_makes_too_long_is_refused(tmp_path):
+    """The address of a Unix socket has room for 107 bytes."""
+    directory = tmp_path / ("d" * 100)
+    directory.mkdir()
+    (directory / "penstock.toml").write_text('bind = "unix:a.sock"\n')
+    with pytest.raises(ConfigurationErrors, match=r"penstock\.toml:1: bind: "):
+        load(options(), document=read(directory / "penstock.toml"))
+
+
+def test_only_addresses_that_no_source_gave_are_the_default():
+    """Sockets that a service manager hands down take the place of those alone, not of the same ones given."""
+    unset = load(options()).server_config()
+    given = load(options(), given={"bind": Given("--bind", ("tcp://127.0.0.1:9000",))}).server_config()
+
+    assert unset.bind == given.bind
+    assert (True, False) == (isinstance(unset.bind, DefaultBind), isinstance(given.bind, DefaultBind))
 
 
 def test_options_are_read_as_they_were_written():

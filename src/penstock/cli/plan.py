@@ -159,7 +159,7 @@ def current_directory() -> Path:
 
 
 def _document(path: str | None) -> Document | None:
-    return read(Path(path)) if path is not None else find(current_directory())
+    return read(Path(path)) if path is not None else find(Path())
 
 
 def _owners(option: Option, services: Iterable[Definition]) -> str:

@@ -28,11 +28,13 @@ class Document:
 
     Attributes:
         path: Its path as the user would write it.
+        directory: Where it stands: what relative paths in it are relative to.
         table: The table that holds Penstock's keys.
         lines: The line of each key, counted from 1, as far as it is known.
     """
 
     path: str
+    directory: Path
     table: Mapping[str, object]
     lines: Mapping[str, int]
 
@@ -49,8 +51,8 @@ def read(path: Path) -> Document:
     """
     text = _read_text(path)
     if path.name != PROJECT_FILE_NAME:
-        return Document(str(path), _parse(path, text), _key_lines(text, ""))
-    document = _project(path, text)
+        return Document(str(path), path.parent, _parse(path, text), _key_lines(text, ""))
+    document = _project(path, path.parent, text)
     if document is None:
         raise ConfigurationError("it has no table [tool.penstock]", str(path))
     return document
@@ -67,19 +69,21 @@ def find(directory: Path) -> Document | None:
     path = Path(FILE_NAME)
     if os.path.exists(directory / path):
         text = _read_text(path, directory)
-        return Document(str(path), _parse(path, text), _key_lines(text, ""))
+        return Document(str(path), directory, _parse(path, text), _key_lines(text, ""))
     path = Path(PROJECT_FILE_NAME)
     try:
         text = _read_text(path, directory)
     except ConfigurationError:
         return None
-    return _project(path, text) if "tool.penstock" in text else None
+    return _project(path, directory, text) if "tool.penstock" in text else None
 
 
-def _project(path: Path, text: str) -> Document | None:
+def _project(path: Path, directory: Path, text: str) -> Document | None:
     tool = _parse(path, text).get("tool")
     table = tool.get("penstock") if isinstance(tool, dict) else None
-    return Document(str(path), table, _key_lines(text, "tool.penstock")) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        return None
+    return Document(str(path), directory, table, _key_lines(text, "tool.penstock"))
 
 
 def _read_text(path: Path, directory: Path = Path()) -> str:

@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, Literal
 
 from ..address.networks import check_entry
@@ -127,6 +128,10 @@ class Access(Text):
             check_entry(value)
         elif value == "@":
             raise ConfigurationError("'@' names no file")
+
+    def beside(self, value: object, directory: Path) -> str:
+        assert isinstance(value, str)
+        return f"@{directory / value[1:]}" if value.startswith("@") else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 # ruff: noqa: D102  # the contract of a method is written once, in Kind
 
+import dataclasses
 import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ..address import parse_address
@@ -68,6 +70,14 @@ class Kind(ABC):
             ConfigurationError: ``value`` is not of this kind.
         """
         self.check(value)
+        return value
+
+    def beside(self, value: object, directory: Path) -> object:
+        """Return what a value means that stands in a file of ``directory``: its relative paths are relative to that.
+
+        Raises:
+            ConfigurationError: The path has become too long.
+        """
         return value
 
     def format(self, value: object) -> str:
@@ -328,6 +338,15 @@ class Bind(Text):
         assert isinstance(value, str)
         parse_address(value)
 
+    def beside(self, value: object, directory: Path) -> str:
+        assert isinstance(value, str)
+        address = parse_address(value)
+        if not address.path or address.path.startswith(("/", "@")) or directory == Path():
+            return value
+        moved = str(dataclasses.replace(address, path=str(directory / address.path)))
+        self.check(moved)
+        return moved
+
 
 @dataclass(frozen=True, slots=True)
 class Repeated(Kind):
@@ -372,6 +391,10 @@ class Repeated(Kind):
         items = value if isinstance(value, list) else [value]
         self._refuse_none(items)
         return tuple(map(self.kind.from_toml, items))
+
+    def beside(self, value: object, directory: Path) -> tuple[object, ...]:
+        assert isinstance(value, tuple)
+        return tuple(self.kind.beside(item, directory) for item in value)
 
     def _refuse_none(self, items: Sized) -> None:
         if not items and not self.empty:

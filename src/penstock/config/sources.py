@@ -5,6 +5,7 @@ Every source is read to its end before anything is refused, so that all mistakes
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
@@ -137,7 +138,7 @@ class _Reader:
             where = document.where(key)
             option = self.options.get(key)
             if option is not None:
-                self._set(option, where, value, toml=True)
+                self._set(option, where, value, document.directory)
             elif key in self.foreign:
                 self.errors.append(ConfigurationError(f"{key} {self.foreign[key]}", where))
             else:
@@ -173,10 +174,10 @@ class _Reader:
             else:
                 self.errors.append(ConfigurationError(self.foreign[name], value.flag))
 
-    def _set(self, option: Option, origin: str, raw: object, *, toml: bool = False) -> None:
+    def _set(self, option: Option, origin: str, raw: object, directory: Path | None = None) -> None:
         try:
-            if toml:
-                value = option.kind.from_toml(raw)
+            if directory is not None:  # of the file it stands in
+                value = option.kind.beside(option.kind.from_toml(raw), directory)
             elif isinstance(raw, str):
                 value = option.kind.parse(raw)
             elif isinstance(raw, tuple):
@@ -186,7 +187,7 @@ class _Reader:
                 value = raw
                 option.kind.check(value)
         except ConfigurationError as error:
-            where = f"{origin}: {option.name}" if toml else origin
+            where = origin if directory is None else f"{origin}: {option.name}"
             self.errors.append(ConfigurationError(error.problem, where))
         else:
             self.settings[option.name] = Setting(option, value, origin)
