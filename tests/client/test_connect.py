@@ -302,6 +302,36 @@ async def test_a_black_hole_raises_at_the_deadline(figure):
     figure(f"T-93 black hole: raised {late_s * 1000:.1f} ms after the deadline of 200 ms")
 
 
+async def test_a_unix_server_that_is_behind_is_waited_for(tmp_path, tools):
+    """A full backlog is EAGAIN and nothing under way: asked again until there is room, or until the deadline."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{tmp_path}/s")
+        server.listen(0)
+        address = f"unix:{tmp_path}/s"
+        first = await penstock.connect(address)
+        before = tools.books()
+        with pytest.raises(ConnectTimeoutError) as caught:
+            await penstock.connect(address, timeouts=ClientTimeouts(connect_s=0.02))
+        after = tools.books()
+        connecting = asyncio.create_task(penstock.connect(address))
+        await asyncio.sleep(0)
+        still_connecting = not connecting.done()
+        far = [server.accept()[0]]
+        second = await connecting
+        far.append(server.accept()[0])
+        await second.send(b"hello")
+        got = far[1].recv(100)
+        for each in (first, second):
+            each.abort()
+            await each.wait_closed()
+        for each in far:
+            each.close()
+
+    assert (Phase.CONNECT, before) == (caught.value.phase, after)
+    assert still_connecting
+    assert b"hello\n" == got
+
+
 # -- cancellation: T-92 ------------------------------------------------------------------------------------------------
 
 

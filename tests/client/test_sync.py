@@ -1,6 +1,7 @@
 """The client without a loop."""
 
 import errno
+import os
 import socket
 import struct
 import threading
@@ -130,9 +131,35 @@ def test_threads_may_share_it(shout):
     assert sorted([b"%d" % number * 100 for number in range(50)] * 4) == sorted(got)
 
 
-def test_what_it_does_not_do_it_says(shout):
-    """Datagrams, and a source address of another family."""
-    with pytest.raises(ConfigurationError, match="connect_sync"):
-        penstock.connect_sync("udp://127.0.0.1:1")
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET], ids=["stream", "seqpacket"])
+def test_a_unix_server_that_is_behind_is_waited_for(tmp_path, kind):
+    """A full backlog is EAGAIN and nothing under way: asked again until there is room, or until the deadline."""
+    with socket.socket(socket.AF_UNIX, kind) as server:
+        server.bind(f"{tmp_path}/s")
+        server.listen(0)
+        address = f"unix{'' if kind == socket.SOCK_STREAM else '+seqpacket'}:{tmp_path}/s"
+        first = penstock.connect_sync(address)
+        before = len(os.listdir("/dev/fd"))
+        with pytest.raises(penstock.ConnectTimeoutError) as caught:
+            penstock.connect_sync(address, timeouts=ClientTimeouts(connect_s=0.02))
+        after = len(os.listdir("/dev/fd"))
+        made = []
+        thread = threading.Thread(target=lambda: made.append(penstock.connect_sync(address)))
+        thread.start()
+        far = [server.accept()[0] for _ in range(2)]
+        thread.join(20)
+        made[0].send(b"hello")
+        got = far[1].recv(100)
+        for each in (first, *made):
+            each.abort()
+        for each in far:
+            each.close()
+
+    assert (Phase.CONNECT, before) == (caught.value.phase, after)
+    assert b"hello" == got.rstrip()
+
+
+def test_what_it_cannot_do_it_says(shout):
+    """A source address of another family."""
     with pytest.raises(ConfigurationError, match="family"):
         penstock.connect_sync(shout.address, options=SocketOptions(local="[::1]"))

@@ -20,10 +20,10 @@ from ..engines.pure.records import RecordTransport
 from ..engines.pure.stream import StreamConnection
 from ..errors import ConfigurationError, ConnectError, Phase
 from .connection import Allowance, ClientConnection
-from .datagrams import DatagramClient
+from .datagrams import DatagramClient, Wire
 from .eyeballs import NoneAnsweredError, interleave, race
 from .failures import connect_timed_out, errno_name, most_telling, none_answered, not_resolved
-from .icmp import IcmpClient, icmp_socket
+from .icmp import icmp_socket
 from .network import SYSTEM, Candidate, Network, kind_of, local_address, only_reachable
 from .options import ClientTimeouts, SocketOptions
 from .patience import Patience, earlier
@@ -261,10 +261,10 @@ class _Attempt:
         self.progress.phase = Phase.HANDSHAKE
 
     def _pinging(self, candidate: Candidate, host: Host, allowance: Allowance) -> Connection[Any]:
-        sock, is_raw = icmp_socket(self.target, candidate, self.options)
+        sock, wire = icmp_socket(self.target, candidate, self.options)
         self._connected()
         ends = peer_of(sock, candidate.sockaddr), local_address(sock, self.target.scheme)
-        return IcmpClient(host, sock, self.codec, ends, allowance, is_raw=is_raw)
+        return DatagramClient(host, sock, self.codec, ends=ends, allowance=allowance, wire=wire)
 
 
 async def _connection(
@@ -274,7 +274,7 @@ async def _connection(
     try:
         ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
         if target.kind is Kind.DATAGRAM:
-            return DatagramClient(host, sock, codec, ends, allowance)
+            return DatagramClient(host, sock, codec, ends=ends, allowance=allowance, wire=Wire(sock))
         records = target.kind is Kind.SEQPACKET
         connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
         if records:

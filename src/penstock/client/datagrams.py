@@ -24,6 +24,23 @@ MAX_DATAGRAM_BYTES: Final = 65536
 _ids = itertools.count(1)
 
 
+class Wire:
+    """What is on the wire between a connected socket and the codec: nothing, here."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def write(self, data: bytes, flags: int = 0) -> None:
+        """Send one message. Raises what send(2) does."""
+        self._sock.send(data, flags)
+
+    def read(self, flags: int = 0) -> bytes:
+        """Return the next message. Raises what recv(2) does."""
+        return self._sock.recv(MAX_DATAGRAM_BYTES, flags)
+
+
 class DatagramClient(Connection[M]):
     """A socket that hears one peer only. The network may lose, repeat and reorder what is sent; there is no EOF.
 
@@ -37,6 +54,7 @@ class DatagramClient(Connection[M]):
         "_peer",
         "_sock",
         "_socket",
+        "_wire",
         "bytes_in",
         "bytes_out",
         "close_reason",
@@ -48,7 +66,14 @@ class DatagramClient(Connection[M]):
     is_datagram = True
 
     def __init__(
-        self, host: Host, sock: socket.socket, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance
+        self,
+        host: Host,
+        sock: socket.socket,
+        codec: Codec[M],
+        *,
+        ends: tuple[Peer, Address],
+        allowance: Allowance,
+        wire: Wire,
     ) -> None:
         self.id = next(_ids)
         self.codec = codec
@@ -56,6 +81,7 @@ class DatagramClient(Connection[M]):
         self.bytes_in = self.bytes_out = 0
         self.close_reason = None
         self._sock = sock
+        self._wire = wire
         self._socket = DatagramSocket(host.loop, host.clock, sock, allowance)
         self._peer, self._local = ends
         self._closed: asyncio.Future[CloseReason] = host.loop.create_future()
@@ -77,14 +103,6 @@ class DatagramClient(Connection[M]):
         """Return the socket's descriptor; -1 once it is closed."""
         return self._sock.fileno()
 
-    # What is on the wire between the socket and the codec: nothing, here.
-
-    def _write_now(self, data: bytes) -> None:
-        self._sock.send(data)
-
-    def _read_now(self) -> bytes:
-        return self._sock.recv(MAX_DATAGRAM_BYTES)
-
     def post(self, message: M) -> None:
         """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
         self.try_send(message)
@@ -93,11 +111,11 @@ class DatagramClient(Connection[M]):
         """Send one datagram, if the kernel takes it now; return whether it did."""
         data = self._encoded(message)
         try:
-            self._write_now(data)
+            self._wire.write(data)
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
-            self._write_now(data)
+            self._wire.write(data)
         self.bytes_out += len(data)
         return True
 
@@ -105,7 +123,7 @@ class DatagramClient(Connection[M]):
         """Send one datagram, once the kernel takes it."""
         data = self._encoded(message)
         try:
-            await self._socket.write(lambda: self._write_now(data))
+            await self._socket.write(lambda: self._wire.write(data))
         except TimedOutError:  # an OSError too
             raise
         except OSError as error:
@@ -122,7 +140,7 @@ class DatagramClient(Connection[M]):
         if self.close_reason is not None:
             raise ClosedError("the connection is closed")
         try:
-            data = await self._socket.read(self._read_now, timeout_s)
+            data = await self._socket.read(self._wire.read, timeout_s)
         except TimedOutError:  # an OSError too
             raise
         except OSError as error:

@@ -7,18 +7,13 @@ import itertools
 import os
 import socket
 import struct
-from typing import Final, TypeVar
+from typing import Final
 
-from ..address import Address, Peer
-from ..codecs.base import Codec
-from ..engines.pure.host import Host
+from ..address import Address
 from ..errors import ConnectError
-from .connection import Allowance
-from .datagrams import MAX_DATAGRAM_BYTES, DatagramClient
+from .datagrams import Wire
 from .network import Candidate, local_name
 from .options import SocketOptions
-
-M = TypeVar("M")
 
 # type, code, checksum, identifier, sequence number
 _HEADER: Final = struct.Struct("!BBHHH")
@@ -32,11 +27,11 @@ _PERMISSION: Final = (
 _identifiers = itertools.count(os.getpid())
 
 
-def icmp_socket(target: Address, candidate: Candidate, options: SocketOptions) -> tuple[socket.socket, bool]:
+def icmp_socket(target: Address, candidate: Candidate, options: SocketOptions) -> tuple[socket.socket, EchoWire]:
     """Make a non-blocking socket that is connected for ICMP, of the kind this process may have.
 
     Returns:
-        The socket, and whether it is a raw one, which hears the replies to others' requests, too.
+        The socket, and what it speaks; a raw one hears the replies to others' requests, too.
 
     Raises:
         ConnectError: Not permitted (EPERM, EACCES); nothing is left open.
@@ -59,43 +54,36 @@ def icmp_socket(target: Address, candidate: Candidate, options: SocketOptions) -
         except BaseException:
             sock.close()
             raise
-        return sock, kind == socket.SOCK_RAW
+        return sock, EchoWire(sock, is_raw=kind == socket.SOCK_RAW)
     raise ConnectError(str(target), _PERMISSION, refused.errno or errno.EPERM) from refused
 
 
-class IcmpClient(DatagramClient[M]):
+class EchoWire(Wire):
     """Each message is the payload of an echo request; what is received are the payloads of the replies to them."""
 
     __slots__ = ("_identifier", "_is_raw", "_reply", "_request", "_sequence")
 
-    def __init__(
-        self,
-        host: Host,
-        sock: socket.socket,
-        codec: Codec[M],
-        ends: tuple[Peer, Address],
-        allowance: Allowance,
-        *,
-        is_raw: bool,
-    ) -> None:
-        super().__init__(host, sock, codec, ends, allowance)
+    def __init__(self, sock: socket.socket, *, is_raw: bool) -> None:
+        super().__init__(sock)
         self._is_raw = is_raw
         self._request, self._reply = _TYPES[socket.AddressFamily(sock.family)]
         self._sequence = 0
         # The kernel puts its own identifier into what leaves a ping socket: the port it bound the socket to.
         self._identifier = next(_identifiers) & 0xFFFF
 
-    def _write_now(self, data: bytes) -> None:
+    def write(self, data: bytes, flags: int = 0) -> None:
+        """Send one echo request."""
         self._sequence = (self._sequence + 1) & 0xFFFF
         packet = _HEADER.pack(self._request, 0, 0, self._identifier, self._sequence) + data
         if self._is_raw and self._sock.family == socket.AF_INET:
             # The kernel fills it in for ping sockets, and for ICMPv6, whose checksum covers addresses too (RFC 3542).
             packet = packet[:2] + checksum(packet).to_bytes(2, "big") + packet[4:]
-        self._sock.send(packet)
+        self._sock.send(packet, flags)
 
-    def _read_now(self) -> bytes:
+    def read(self, flags: int = 0) -> bytes:
+        """Return the payload of the next reply to one of them."""
         while True:
-            packet = self._sock.recv(MAX_DATAGRAM_BYTES)
+            packet = super().read(flags)
             if self._is_raw and self._sock.family == socket.AF_INET:
                 packet = packet[(packet[0] & 15) * 4 :]  # a raw IPv4 socket is given the IP header, too: raw(7)
             if len(packet) < _HEADER.size:

@@ -25,6 +25,10 @@ _KINDS: Final = {
 }
 
 
+# How soon a Unix socket whose backlog was full is asked again.
+UNIX_RETRY_S: Final = 0.01
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One address that may be connected to.
@@ -84,7 +88,11 @@ class SystemNetwork:
         sock = open_socket(candidate, options)
         try:
             sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, candidate.sockaddr)
+            if candidate.family == socket.AF_UNIX:
+                while not connected_to_unix(sock, candidate):  # noqa: ASYNC110  # nobody tells when there is room
+                    await asyncio.sleep(UNIX_RETRY_S)
+            else:
+                await asyncio.get_running_loop().sock_connect(sock, candidate.sockaddr)
         except BaseException:
             sock.close()
             raise
@@ -92,6 +100,21 @@ class SystemNetwork:
 
 
 SYSTEM: Final = SystemNetwork()
+
+
+def connected_to_unix(sock: socket.socket, candidate: Candidate) -> bool:
+    """Try to connect a non-blocking Unix socket; return False when the server's backlog is full.
+
+    Then nothing is under way, unlike with TCP, and poll(2) would call the socket writable: connect(2), EAGAIN.
+
+    Raises:
+        OSError: What connect(2) said.
+    """
+    try:
+        sock.connect(candidate.sockaddr)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def kind_of(address: Address) -> int:

@@ -13,88 +13,36 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
-from ..address import Address, Kind, Peer
+from ..address import Address, Kind
 from ..codecs.base import Codec
-from ..config import Limits
-from ..core.deadlines import Deadline
-from ..engines.blocking.connection import BlockingConnection
+from ..config import Limits, Timeouts
 from ..engines.blocking.driving import Host
 from ..engines.blocking.poller import Poller
 from ..engines.blocking.timers import Timers
 from ..engines.listener import peer_of
-from ..errors import ConfigurationError, ConnectError, Phase, TimedOutError
-from ..reasons import CloseReason
+from ..errors import ConnectError, Phase
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, read_target
 from .connection import Allowance
+from .datagrams import Wire
 from .eyeballs import STAGGER_S, NoneAnsweredError, interleave
 from .failures import connect_timed_out, most_telling, none_answered, not_resolved
-from .network import Candidate, kind_of, local_address, lookup_of, only_reachable, open_socket
+from .icmp import icmp_socket
+from .network import (
+    UNIX_RETRY_S,
+    Candidate,
+    connected_to_unix,
+    kind_of,
+    local_address,
+    lookup_of,
+    only_reachable,
+    open_socket,
+)
 from .options import ClientTimeouts, SocketOptions
 from .patience import earlier
+from .sync_connection import SyncConnection
+from .sync_datagrams import SyncDatagramConnection
 
 M = TypeVar("M")
-
-
-class SyncConnection(BlockingConnection[M]):
-    """A connection that was made by `connect_sync`: `BlockingConnection`, with what only a client asks of it."""
-
-    __slots__ = ("_allowance",)
-
-    def __init__(
-        self,
-        host: Host,
-        sock: socket.socket,
-        poller: Poller,
-        codec: Codec[M],
-        *,
-        ends: tuple[Peer, Address],
-        allowance: Allowance,
-        records: bool,
-    ) -> None:
-        super().__init__(host, sock, poller, codec, peer=ends[0], local=ends[1], records=records)
-        self._allowance = allowance
-        self._read_s = allowance.read_s
-        self._blames = False
-        if allowance.total_at is not None:
-            self.set_timeouts(lifetime_s=max(0.001, allowance.total_at - host.clock.time()))
-
-    def request(self, message: M, timeout_s: float | None = None) -> M:
-        """Send one message; return the next one that comes.
-
-        Args:
-            message: What to send.
-            timeout_s: As of `receive`, from the moment when the message was queued.
-
-        Raises:
-            What `send` and `receive` raise. After a TimeoutError the reply may still come: close the connection.
-        """
-        with self._lock:
-            self._send_message(message)
-            if not self._ready:
-                self._fill(timeout_s)
-            reply = self._ready.popleft()
-        if self._events:
-            self._tell()
-        return reply
-
-    def set_timeouts(self, **timeouts: float | None) -> None:
-        """Change this connection's timeouts."""
-        super().set_timeouts(**timeouts)
-        now = self._deadlines.timeouts
-        # By itself a client blames nobody for silence.
-        self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
-
-    def _timed_out(self, which: Deadline) -> bool:
-        if which is not Deadline.LIFETIME:
-            return super()._timed_out(which)
-        self._lose(CloseReason.LIFETIME)  # nobody waits for a flush either
-        return True
-
-    def _why_not(self) -> Exception:
-        total_s = self._allowance.total_s
-        if self.close_reason is CloseReason.LIFETIME and total_s is not None:
-            return TimedOutError(Phase.TOTAL, total_s)
-        return super()._why_not()
 
 
 @overload
@@ -131,7 +79,7 @@ def connect_sync(
     `Connection` that wait where those are awaited, and ``makefile``.
 
     Args:
-        address: ``tcp://``, ``unix:`` or ``unix+seqpacket:``.
+        address: As of `connect`.
         codec: A codec, or its name and options.
         timeouts: How long to wait, for what.
         options: Of the socket.
@@ -141,8 +89,6 @@ def connect_sync(
         ConnectError, ConnectTimeoutError, ConfigurationError: As `connect`.
     """
     target, chosen = read_target(address, codec)
-    if target.is_datagram:
-        raise ConfigurationError(f"{target}: connect_sync makes connections; for datagrams there is connect")
     began_at = time.monotonic()
     total_at = None if timeouts.total_s is None else began_at + timeouts.total_s
     until = earlier(None if timeouts.connect_s is None else began_at + timeouts.connect_s, total_at)
@@ -150,9 +96,25 @@ def connect_sync(
     try:
         candidates = only_reachable(_candidates(target, until), options)
         phase = Phase.CONNECT
-        sock = _race(interleave(candidates, lambda candidate: candidate.family), options, until)
+        wire = None
+        if target.kind is Kind.RAW:
+            sock, wire = icmp_socket(target, candidates[0], options)
+        elif target.is_unix:
+            sock = _unix_socket(candidates[0], options, until)
+        else:
+            sock = _race(interleave(candidates, lambda candidate: candidate.family), options, until)
         phase = Phase.HANDSHAKE
-        return _connection(target, chosen, sock, timeouts=timeouts, limits=limits or Limits(), total_at=total_at)
+        allowance = Allowance(timeouts.read_s, timeouts.total_s, total_at)
+        return _connection(
+            target,
+            chosen,
+            sock,
+            name=candidates[0].sockaddr if wire else None,
+            wire=wire,
+            allowance=allowance,
+            timeouts=timeouts.of_connection(),
+            limits=limits or Limits(),
+        )
     except TimeoutError:
         raise connect_timed_out(target, timeouts, phase) from None
     except NoneAnsweredError as error:
@@ -168,17 +130,34 @@ def _connection(
     codec: Codec[Any],
     sock: socket.socket,
     *,
-    timeouts: ClientTimeouts,
+    name: object,
+    wire: Wire | None,
+    allowance: Allowance,
+    timeouts: Timeouts,
     limits: Limits,
-    total_at: float | None,
 ) -> SyncConnection[Any]:
+    """Make a connection of a connected socket; close the socket when that fails.
+
+    Args:
+        target: What it is connected to.
+        codec: What it speaks.
+        sock: The connection's from now on.
+        name: The peer's, where getpeername(2) does not say it: of sockets for ICMP.
+        wire: What is between socket and codec, if it is for datagrams and that is not nothing.
+        allowance: How long its user waits.
+        timeouts: Of the connection itself.
+        limits: Of its buffers.
+    """
     poller = None
     try:
         poller = Poller()
         clock = Timers(poller.wake)
-        host = Host(clock, timeouts.of_connection(), limits, deque.clear, timers=clock)
-        ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
-        allowance = Allowance(timeouts.read_s, timeouts.total_s, total_at)
+        host = Host(clock, timeouts, limits, deque.clear, timers=clock)
+        ends = peer_of(sock, name or sock.getpeername()), local_address(sock, target.scheme)
+        if target.is_datagram:
+            return SyncDatagramConnection(
+                host, sock, poller, codec, ends=ends, allowance=allowance, wire=wire or Wire(sock)
+            )
         records = target.kind is Kind.SEQPACKET
         return SyncConnection(host, sock, poller, codec, ends=ends, allowance=allowance, records=records)
     except BaseException:
@@ -266,6 +245,26 @@ def _race(candidates: Sequence[Candidate], options: SocketOptions, until: float 
                 failures.append((key.data, OSError(number, os.strerror(number))))
                 next_at = time.monotonic()  # the next one's turn
     raise NoneAnsweredError(failures)
+
+
+def _unix_socket(candidate: Candidate, options: SocketOptions, until: float | None) -> socket.socket:
+    """Connect to a Unix socket.
+
+    Raises:
+        OSError: What connect(2) said.
+        TimeoutError: Its backlog was full all the time.
+    """
+    sock = open_socket(candidate, options)
+    try:
+        sock.setblocking(False)
+        while not connected_to_unix(sock, candidate):
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError
+            time.sleep(UNIX_RETRY_S)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _winner(sock: socket.socket) -> socket.socket:

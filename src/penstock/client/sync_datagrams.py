@@ -1,0 +1,128 @@
+"""A datagram socket as a connection, without a loop: one datagram out, one datagram in."""
+
+from __future__ import annotations
+
+import socket
+from typing import TypeVar
+
+from ..address import Address, Peer
+from ..codecs.base import Codec
+from ..core.states import Happening, State
+from ..engines.blocking.driving import Host
+from ..engines.blocking.parking import DONT_WAIT
+from ..engines.blocking.poller import READ, WRITE, Poller
+from ..errors import BrokenError, LocalProtocolError, RemoteProtocolError
+from ..reasons import CloseReason
+from .connection import Allowance
+from .datagrams import Wire
+from .sync_connection import SyncConnection
+
+M = TypeVar("M")
+
+
+class SyncDatagramConnection(SyncConnection[M]):
+    """As `DatagramClient`, for threads: no EOF, nothing to flush, and no datagram ends it, whatever it holds.
+
+    Args:
+        wire: What is between the socket and the codec.
+    """
+
+    __slots__ = ("_has_room", "_refusal", "_wire")
+
+    is_datagram = True
+
+    def __init__(
+        self,
+        host: Host,
+        sock: socket.socket,
+        poller: Poller,
+        codec: Codec[M],
+        *,
+        ends: tuple[Peer, Address],
+        allowance: Allowance,
+        wire: Wire,
+    ) -> None:
+        super().__init__(host, sock, poller, codec, ends=ends, allowance=allowance, records=True)
+        self._wire = wire
+        self._has_room = True
+        self._refusal: OSError | None = None  # what the system said of an earlier datagram
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def _receive_now(self, flags: int) -> bytes:
+        return self._wire.read(flags)
+
+    def _take(self, data: bytes) -> None:
+        self.bytes_in += len(data)
+        self._inbound.feed(data)
+        self._news = True
+
+    def _lost(self, error: OSError) -> None:
+        self._refusal = error
+        self._news = True
+
+    def _wait_readable(self, timeout_s: float | None, gives_up_at: float | None) -> None:
+        if self._refusal is None:
+            super()._wait_readable(timeout_s, gives_up_at)
+        if self._refusal is not None:
+            error, self._refusal = self._refusal, None
+            raise BrokenError(CloseReason.NETWORK) from error
+
+    def _break_off(self, error: RemoteProtocolError) -> None:
+        """The next datagram may be a better one."""
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def try_send(self, message: M) -> bool:
+        """Send one datagram, if the kernel takes it now; return whether it did."""
+        with self._lock:
+            self._require_sendable()
+            return self._put(self._encode(message))
+
+    def _put(self, data: bytes) -> bool:
+        try:
+            try:
+                self._wire.write(data, DONT_WAIT)
+            except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
+                self._wire.write(data, DONT_WAIT)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            raise BrokenError(CloseReason.NETWORK) from error
+        self.bytes_out += len(data)
+        return True
+
+    def _send(self, data: bytes) -> None:
+        while not self._put(data):
+            self._has_room = False
+            self._senders += 1
+            self._wake()
+            try:
+                self._drive(lambda: self._has_room or self._state is State.CLOSED)
+            finally:
+                self._senders -= 1
+            self._require_sendable()
+
+    def _interest(self) -> int:
+        return (READ if self._wants_input() else 0) | (WRITE if self._senders else 0)
+
+    def _act(self, events: int) -> None:
+        if events & WRITE:
+            self._has_room = True
+        if events & READ:
+            self._read()
+
+    def send_eof(self) -> None:
+        """Refuse: datagrams have no end."""
+        raise LocalProtocolError("datagrams have no end to send")
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _leave(self, reason: CloseReason) -> None:
+        """Close at once: there is nothing to flush, and nobody to tell."""
+        if self._state is not State.CLOSED:
+            self.close_reason = self.close_reason or reason
+            self._happen(Happening.LOST)
+            self._inbound.clear()
+            self._ready.clear()
+            self._end()
