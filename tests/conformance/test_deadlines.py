@@ -18,8 +18,6 @@ from penstock.core.service import callbacks
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import read_exactly, read_to_end
 
-pytestmark = pytest.mark.engines("pure", "uvloop", "native")
-
 NONE = Timeouts(
     first_message_s=None, idle_s=None, message_s=None, write_s=None, lifetime_s=None, drain_s=10.0, linger_s=None
 )
@@ -245,6 +243,28 @@ def test_a_peer_that_does_not_read_the_last_reply_is_cut_at_write_s(serve, form,
 
 
 @pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
+def test_a_connection_that_leaves_is_not_closed_for_its_age(serve, form, clock, advance, tmp_path):
+    """The reason stays the first: from the close on, the flush alone has a deadline."""
+
+    def react(conn, message):
+        conn.close()
+        return b"x" * 900_000
+
+    options = {"codec": "lines:max=1MiB", "bind": f"unix://{tmp_path}/s"}
+    timeouts = NONE.merged(write_s=8.0, lifetime_s=4.0)
+    with serve(react, clock=clock, timeouts=timeouts, **options) as server, server.dial() as peer:
+        peer.sendall(b"x\n")
+        spin(server, lambda: any(conn.close_reason for conn in server.server.connections))
+        accepted(server)
+        advance(server, 8.0 - TICK)
+        accepted(server)
+        assert [] == server.record.reasons
+        advance(server, TICK)
+
+        assert ["done"] == server.reasons(1)
+
+
+@pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
 def test_a_peer_that_does_not_leave_is_left_at_linger_s(serve, form, clock, advance):
     """After the last byte and EOF the peer has ``linger_s`` to end its side; what it still sends is dropped."""
 
@@ -271,7 +291,7 @@ def test_a_peer_that_does_not_leave_is_left_at_linger_s(serve, form, clock, adva
 @pytest.mark.parametrize("is_async", [False, True], ids=["def", "async"])
 def test_on_timeout_may_say_a_last_word(serve, engine, clock, advance, is_async, model):
     """It is called once, with which; what it posts arrives; the connection closes with that reason."""
-    if is_async and model == "threads":
+    if is_async and (model == "threads" or engine.name == "blocking"):
         pytest.skip("coroutines have no threads")
     calls = []
 
@@ -347,14 +367,19 @@ def test_a_timeout_that_does_not_exist_is_refused(serve, form):
 def test_a_peer_is_not_blamed_while_its_message_is_handled(serve, engine, clock, advance):
     """Idle time counts while the server waits for the peer, not while the peer waits for the server."""
     entered = threading.Event()
-    leave = asyncio.Event()
+    leave = threading.Event() if engine.name == "blocking" else asyncio.Event()
 
-    @penstock.on_message
-    async def slow(message):
+    async def slow_async(message):
         entered.set()
         await leave.wait()
         return message
 
+    def slow_def(message):
+        entered.set()
+        assert leave.wait(20)
+        return message
+
+    slow = penstock.on_message(slow_def if engine.name == "blocking" else slow_async)
     with serve(slow, clock=clock, timeouts=NONE.merged(idle_s=8.0)) as server, server.dial() as peer:
         peer.sendall(b"a\n")
         assert entered.wait(20)
@@ -374,8 +399,7 @@ def test_receive_with_a_timeout(serve, engine, clock, advance):
     outcomes = []
     timed_out = threading.Event()
 
-    @penstock.on_connection
-    async def patient(conn):
+    async def patient_async(conn):
         try:
             await conn.receive(timeout_s=8.0)
         except TimeoutError as error:
@@ -383,6 +407,15 @@ def test_receive_with_a_timeout(serve, engine, clock, advance):
             timed_out.set()
         await conn.send(await conn.receive(timeout_s=8.0))
 
+    def patient_def(conn):
+        try:
+            conn.receive(timeout_s=8.0)
+        except TimeoutError as error:
+            outcomes.append(str(error))
+            timed_out.set()
+        conn.send(conn.receive(timeout_s=8.0))
+
+    patient = penstock.on_connection(patient_def if engine.name == "blocking" else patient_async)
     with serve(patient, clock=clock, timeouts=NONE) as server, server.dial() as peer:
         accepted(server)
         peer.sendall(b"hel")
@@ -413,11 +446,14 @@ def test_no_timer_is_left_when_connections_have_ended(serve, form, clock):
 
 
 @pytest.mark.forms(lambda form: not form.in_threads)
-def test_messages_that_queue_up_are_not_late(serve, form, clock):
+def test_messages_that_queue_up_are_not_late(serve, engine, form, clock):
     """The server takes its time over what a peer sent at once: the peer is neither silent nor slow meanwhile."""
 
     def react(_conn, message):
-        asyncio.get_running_loop().call_soon(clock.advance, 3.0)
+        if engine.name == "blocking":
+            clock.advance(3.0)
+        else:
+            asyncio.get_running_loop().call_soon(clock.advance, 3.0)
         return message
 
     timeouts = NONE.merged(first_message_s=8.0, message_s=8.0, idle_s=8.0)
