@@ -29,6 +29,7 @@ cdef int feed(Input* input, const char* data, Py_ssize_t size) except -1
 cdef int keep(Input* input) except -1
 cdef void clear(Input* input) noexcept
 cdef void take(Input* input, Py_ssize_t size) noexcept
+cdef object handed_over(Input* input, char* start, Py_ssize_t size, object message)
 cdef void resume(Input* input, Progress* progress) noexcept
 cdef int pause(Input* input, Progress* progress) except -1
 

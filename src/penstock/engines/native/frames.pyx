@@ -2,6 +2,10 @@
 
 A framing behaves as its Python codec, which stays in charge of everything that is rare: refusals, the rest at EOF, messages that
 are not plain bytes. A frame that has not wholly arrived is remembered in its connection's `Input`, never in the framing.
+
+Code that is not ours may run whenever an object is made that the garbage collector watches, a library reads or writes, or the codec
+is called: it can close the connection, which clears the input, or give it another codec, which may free the framing. Whoever lets
+it run keeps the framing alive, holds no pointer meanwhile, and looks again afterwards (`handed_over`). To make bytes is safe.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -93,6 +97,14 @@ cdef void take(Input* input, Py_ssize_t size) noexcept:
             living.blocks -= 1
 
 
+cdef object handed_over(Input* input, char* start, Py_ssize_t size, object message):
+    """Take a frame of so many bytes at ``start`` and return its message: NEED_DATA if the input was cleared meanwhile."""
+    if input.at != start:
+        return NEED_DATA
+    take(input, size)
+    return message
+
+
 cdef void resume(Input* input, Progress* progress) noexcept:
     """Give back what `pause` was given; without that, the progress of who begins."""
     cdef Progress* kept = input.progress
@@ -149,12 +161,14 @@ cdef class Framing:
 
     cdef object decode(self, Input* input):
         """Let the codec do it, or say what is wrong with the frame at the front."""
-        buffer = Buffer(PyBytes_FromStringAndSize(input.at, input.end - input.at))
+        cdef char* start = input.at
+        cdef Py_ssize_t held = input.end - start
+        data = PyBytes_FromStringAndSize(start, held)
+        codec = self.codec
+        buffer = Buffer(data)
         try:
-            message = self.codec.decode(buffer)
-            if message is not NEED_DATA:
-                take(input, input.end - input.at - len(buffer))
-            return message
+            message = codec.decode(buffer)
+            return message if message is NEED_DATA else handed_over(input, start, held - len(buffer), message)
         finally:
             buffer.clear()  # the traceback of a refusal refers to it
 

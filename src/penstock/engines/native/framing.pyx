@@ -106,6 +106,10 @@ cdef class Cutter:
         for at in range(PyByteArray_GET_SIZE(self.received)):
             PyByteArray_AS_STRING(self.received)[at] = c"\xff"
 
+    def clear(self):
+        """Do what closing the connection does."""
+        clear(&self.input)
+
     @property
     def held(self):
         """How many bytes no message has taken."""

@@ -1,6 +1,7 @@
 """Frames of objects that another library reads and writes: struct, json-lines, msgpack. They are cut here, and their limits held.
 
-The library is handed a copy of the frame: what it makes may refer to it.
+The library is handed a copy of the frame: what it makes may refer to it. A message during whose writing something else was queued
+or sent is the codec's: who counts what was gathered is not to be confused.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -10,7 +11,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.string cimport memchr
 
-from .frames cimport NEED_DATA, Framing, Input, Progress, pause, put_framed, resume, take
+from .frames cimport NEED_DATA, Framing, Input, Progress, handed_over, pause, put_framed, resume
 from .transport cimport Transport
 
 import struct
@@ -33,20 +34,23 @@ cdef class StructFraming(Framing):
         self.fields = codec._fields
 
     cdef object cut(self, Input* input):
-        if input.end - input.at < self.limit:
+        cdef char* start = input.at
+        if input.end - start < self.limit:
             return NEED_DATA
-        message = self.unpack(PyBytes_FromStringAndSize(input.at, self.limit))
-        input.at += self.limit
-        return message
+        alive = self
+        message = self.unpack(PyBytes_FromStringAndSize(start, self.limit))
+        return handed_over(input, start, self.limit, message)
 
     cdef bint put(self, Transport to, object message) except -1:
+        cdef Py_ssize_t queued = to.out_end - to.out_at
         if type(message) is not tuple or len(<tuple>message) != self.fields:
             return False
+        alive = self
         try:
             data = self.pack(*<tuple>message)
         except (StructError, OverflowError):
             return False
-        if self.unpack(data) != message:
+        if self.unpack(data) != message or to.out_end - to.out_at != queued:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 
@@ -82,6 +86,7 @@ cdef class JsonLinesFraming(Framing):
             return NEED_DATA
         if deeper(start, size, self.max_depth):
             return self.decode(input)
+        alive = self
         line = PyBytes_FromStringAndSize(start, size)
         try:
             # What a type does not ask for, msgspec skips without a look at its encoding.
@@ -90,13 +95,13 @@ cdef class JsonLinesFraming(Framing):
             message = self.read(line)
         except (ValueError, RecursionError):
             return self.decode(input)
-        input.at = end + 1
-        input.searched = 0
-        return message
+        return handed_over(input, start, size + 1, message)
 
     cdef bint put(self, Transport to, object message) except -1:
+        cdef Py_ssize_t queued = to.out_end - to.out_at
         cdef const char* data
         cdef Py_ssize_t size
+        alive = self
         try:
             line = self.write(message)
         except (ValueError, OverflowError, RecursionError, TypeError):
@@ -107,6 +112,8 @@ cdef class JsonLinesFraming(Framing):
             return False
         # A float that is no number is written as null.
         if memmem(data, size, b"null", 4) != NULL and not is_finite(message):
+            return False
+        if to.out_end - to.out_at != queued:
             return False
         return put_framed(to, b"", 0, line, b"\n", 1)
 
@@ -176,30 +183,33 @@ cdef class MsgpackFraming(Framing):
 
     cdef object cut(self, Input* input):
         cdef Progress progress
-        cdef Py_ssize_t held = input.end - input.at
+        cdef char* start = input.at
+        cdef Py_ssize_t held = input.end - start
         if held == 0:
             return NEED_DATA
         resume(input, &progress)
-        if not skim(<const unsigned char*>input.at, held, &progress, self.limit, self.max_depth):
+        if not skim(<const unsigned char*>start, held, &progress, self.limit, self.max_depth):
             return self.decode(input)
         if progress.owed or progress.at > held:
             pause(input, &progress)
             return NEED_DATA
-        frame = PyBytes_FromStringAndSize(input.at, progress.at)
+        alive = self
+        frame = PyBytes_FromStringAndSize(start, progress.at)
         try:
             message = self.read(frame)
         except (ValueError, RecursionError):
             return self.decode(input)
-        take(input, progress.at)
-        return message
+        return handed_over(input, start, progress.at, message)
 
     cdef bint put(self, Transport to, object message) except -1:
         cdef Progress progress
+        cdef Py_ssize_t queued = to.out_end - to.out_at
+        alive = self
         try:
             frame = self.write(message)
         except (ValueError, OverflowError, RecursionError, TypeError):
             return False
-        if PyBytes_GET_SIZE(frame) > self.limit:
+        if PyBytes_GET_SIZE(frame) > self.limit or to.out_end - to.out_at != queued:
             return False
         if PyBytes_GET_SIZE(frame) > self.max_depth:
             progress.at = progress.depth = 0

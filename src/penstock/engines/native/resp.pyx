@@ -1,12 +1,12 @@
 """RESP, read where it was received: `codecs.resp.frames` and `codecs.resp.parse` in one place, commands in one pass."""
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 from libc.string cimport memchr
 
-from .frames cimport NEED_DATA, Framing, Input, Progress, pause, resume, take
+from .frames cimport NEED_DATA, Framing, Input, Progress, handed_over, pause, resume
 from .resp_write cimport put_value
 from .transport cimport Transport
 
@@ -63,45 +63,50 @@ cdef class RespFraming(Framing):
 
     cdef object cut(self, Input* input):
         cdef Progress progress
-        cdef Py_ssize_t held = input.end - input.at
-        cdef const char* at = input.at
+        cdef char* start = input.at
+        cdef Py_ssize_t held = input.end - start
+        cdef Py_ssize_t size = 0
+        cdef const char* at
         if held == 0:
             return NEED_DATA
-        if at[0] == c"*" and input.searched == 0:
-            message = command(&at, input.end)
-            if message is not None and at - input.at <= self.limit:
-                input.at = <char*>at
+        alive = self
+        if start[0] == c"*" and input.searched == 0:
+            message = command(input, &size)
+            if input.at != start:
+                return NEED_DATA
+            if 0 < size <= self.limit:
+                input.at += size
                 return message
-            at = input.at
-        if self.inline_commands and kinds[<unsigned char>at[0]] == UNKNOWN:
+        if self.inline_commands and kinds[<unsigned char>start[0]] == UNKNOWN:
             return self.cut_inline(input, held)
         resume(input, &progress)
-        if not find_end(at, held, &progress, self.limit, self.max_depth):
+        if not find_end(start, held, &progress, self.limit, self.max_depth):
             return self.decode(input)
         if progress.owed:
             pause(input, &progress)
             return NEED_DATA
+        frame = PyBytes_FromStringAndSize(start, progress.at)
+        at = PyBytes_AS_STRING(frame)
         try:
             message = value(&at)
         except (RemoteProtocolError, TypeError):
             return self.decode(input)
-        take(input, progress.at)
-        return message
+        return handed_over(input, start, progress.at, message)
 
     cdef object cut_inline(self, Input* input, Py_ssize_t held):
         cdef Py_ssize_t most = min(self.limit, MAX_INLINE_BYTES)
-        cdef char* end = <char*>memchr(input.at + input.searched, c"\n", min(held, most) - input.searched)
+        cdef char* start = input.at
+        cdef char* end = <char*>memchr(start + input.searched, c"\n", min(held, most) - input.searched)
         if end == NULL:
             if held >= most:
                 return self.decode(input)
             input.searched = held
             return NEED_DATA
         try:
-            message = split_inline(PyBytes_FromStringAndSize(input.at, end + 1 - input.at))
+            message = split_inline(PyBytes_FromStringAndSize(start, end + 1 - start))
         except RemoteProtocolError:
             return self.decode(input)
-        take(input, end + 1 - input.at)
-        return message
+        return handed_over(input, start, end + 1 - start, message)
 
     cdef bint put(self, Transport to, object message) except -1:
         return put_value(to, message, self.limit, self.max_depth, self.resp3)
@@ -110,25 +115,34 @@ cdef class RespFraming(Framing):
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
-cdef object command(const char** at, const char* end):
-    """Read an array of bulk strings that is there as a whole; None where it is anything else, and then ``at`` is anywhere."""
+cdef object command(Input* input, Py_ssize_t* taken):
+    """Read an array of bulk strings that is there as a whole.
+
+    Returns:
+        The list, and in ``taken`` its size in bytes; 0 where it is anything else.
+    """
+    cdef char* start = input.at
+    cdef const char* at = start + 1
+    cdef const char* end = input.end
     cdef int64_t count, size, index
-    at[0] += 1
-    count = read_count(at, end)
-    if count < 0 or count > (end - at[0]) // MIN_ARGUMENT_BYTES:
+    count = read_count(&at, end)
+    if count < 0 or count > (end - at) // MIN_ARGUMENT_BYTES:
         return None
     arguments = PyList_New(count)
+    if input.at != start:  # of all that is made here, only the list may let other code run
+        return None
     for index in range(count):
-        if at[0] == end or at[0][0] != c"$":
+        if at == end or at[0] != c"$":
             return None
-        at[0] += 1
-        size = read_count(at, end)
-        if size < 0 or end - at[0] < size + 2 or at[0][size] != c"\r" or at[0][size + 1] != c"\n":
+        at += 1
+        size = read_count(&at, end)
+        if size < 0 or end - at < size + 2 or at[size] != c"\r" or at[size + 1] != c"\n":
             return None
-        argument = PyBytes_FromStringAndSize(at[0], size)
+        argument = PyBytes_FromStringAndSize(at, size)
         Py_INCREF(argument)
         PyList_SET_ITEM(arguments, index, argument)
-        at[0] += size + 2
+        at += size + 2
+    taken[0] = at - start
     return arguments
 
 

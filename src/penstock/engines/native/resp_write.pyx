@@ -1,4 +1,7 @@
-"""RESP, written where it is sent from: the types that replies are made of. All others are the codec's."""
+"""RESP, written where it is sent from: the types that replies are made of. All others are the codec's.
+
+A value is measured, then written. Nothing is made in between that could let other code run and change it.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
@@ -71,11 +74,14 @@ cdef Py_ssize_t measure(object value, Py_ssize_t limit, int max_depth, bint resp
     elif kind is dict and max_depth and resp3:
         size = write_head(head, c"%", len(<dict>value))
         while PyDict_Next(value, &at, &key, &entry):
-            for item in (<object>key, <object>entry):
-                part = measure(item, limit - size, max_depth - 1, resp3)
-                if part == NOT_HERE:
-                    return NOT_HERE
-                size += part
+            part = measure(<object>key, limit - size, max_depth - 1, resp3)
+            if part == NOT_HERE:
+                return NOT_HERE
+            size += part
+            part = measure(<object>entry, limit - size, max_depth - 1, resp3)
+            if part == NOT_HERE:
+                return NOT_HERE
+            size += part
     else:
         return NOT_HERE
     return size if size <= limit else NOT_HERE
