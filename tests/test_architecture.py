@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "penstock"
 
 # From the bottom to the top: a module may import from its own layer and from those before it. DESIGN section 4.
 LAYERS = [
-    {"reasons", "errors", "units", "config", "address"},
+    {"reasons", "errors", "units", "suggest", "config", "address"},
     {"codecs"},
     {"core"},
     {"engines"},

@@ -3,10 +3,10 @@
 import os
 import re
 import socket
-from collections.abc import Iterable
 from typing import Final
 
 from ..errors import ConfigurationError
+from ..suggest import did_you_mean
 from .model import ANY_HOST, UNIX_SCHEMES, Address, Family, Scheme, default_family
 from .unix_name import MAX_UNIX_PATH_BYTES, unquote_path
 
@@ -61,7 +61,7 @@ def _split_scheme(body: str) -> tuple[Scheme, str]:
     if mark:
         if head.lower() in known:
             return known[head.lower()], rest
-        raise ConfigurationError(f"unknown scheme {head!r}, known are {', '.join(known)}{_did_you_mean(head, known)}")
+        raise ConfigurationError(f"unknown scheme {head!r}, known are {', '.join(known)}{did_you_mean(head, known)}")
     if scheme is not None:
         raise ConfigurationError(f"two slashes are missing; write {scheme}://…")
     if body.startswith(("/", "./", "../", "@")):
@@ -81,7 +81,7 @@ def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
         name, _, value = item.partition("=")
         if name not in allowed:
             takes = f"takes only {allowed[0]}=" if allowed else "takes none"
-            raise ConfigurationError(f"unknown parameter {name!r}, {scheme} {takes}{_did_you_mean(name, allowed)}")
+            raise ConfigurationError(f"unknown parameter {name!r}, {scheme} {takes}{did_you_mean(name, allowed)}")
         if name in parameters:
             raise ConfigurationError(f"parameter {name!r} is given twice")
         parameters[name] = value
@@ -164,7 +164,7 @@ def _parse_family(text: str | None) -> Family | None:
     choices = [Family.IPV4.value, Family.IPV6.value, Family.DUAL.value]
     if text is not None and text not in choices:
         raise ConfigurationError(
-            f"unknown family {text!r}, known are {', '.join(choices)}{_did_you_mean(text, choices)}"
+            f"unknown family {text!r}, known are {', '.join(choices)}{did_you_mean(text, choices)}"
         )
     return None if text is None else Family(text)
 
@@ -249,9 +249,3 @@ def _pack_ipv6(text: str) -> bytes | None:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    from ..config.suggest import did_you_mean  # noqa: PLC0415  # only a mistake needs it
-
-    return did_you_mean(word, known)

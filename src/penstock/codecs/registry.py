@@ -11,12 +11,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigurationError
+from ..suggest import did_you_mean
 from ..units import format_size, parse_size
 from .base import Codec
 from .delimited import Delimited
@@ -177,14 +178,14 @@ def parse_codec(spec: str) -> Codec[Any]:
     if codec is None and (own := _OWN.fullmatch(spec)):
         return _own_codec(*own.groups())
     if codec is None:
-        meant = _did_you_mean(name, _CODECS)
+        meant = did_you_mean(name, _CODECS)
         raise ConfigurationError(f"no codec is called {name[:40]!r}{meant} (there are {', '.join(_CODECS)})")
     parameters = _parameters(codec)
     arguments: dict[str, object] = {}
     for key, text in _split(spec, rest) if colon else ():
         parameter = parameters.get(key)
         if parameter is None:
-            meant = _did_you_mean(key, parameters)
+            meant = did_you_mean(key, parameters)
             raise ConfigurationError(f"codec {name} has no option {key[:40]!r}{meant} (it has {', '.join(parameters)})")
         if parameter.name in arguments:
             raise ConfigurationError(f"codec {name}: {key} is given twice")
@@ -211,7 +212,7 @@ def _own_codec(module: str, attribute: str) -> Codec[Any]:
         found: Any = importlib.import_module(module)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == module:
-            problem = f"no codec is called {module!r}{_did_you_mean(module, _CODECS)}, and no module either"
+            problem = f"no codec is called {module!r}{did_you_mean(module, _CODECS)}, and no module either"
         else:
             problem = f"codec {module}:{attribute}: cannot import {module}: {type(error).__name__}: {error}"
         raise ConfigurationError(problem) from error
@@ -224,12 +225,6 @@ def _own_codec(module: str, attribute: str) -> Codec[Any]:
     if not isinstance(made, Codec):
         raise ConfigurationError(f"{module}:{attribute} is no codec: expected a Codec or a class of codecs")
     return made
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    from ..config.suggest import did_you_mean  # noqa: PLC0415  # the configuration takes longer to import than all codecs
-
-    return did_you_mean(word, known)
 
 
 def _split(spec: str, rest: str) -> Sequence[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The configuration: frozen, checked dataclasses, and the one description from which every source of them is read."""
 
+from ..suggest import did_you_mean, nearest
 from .gate import AUTO, CAN_WAIT, Action, GateConfig, refuse_waiting
 from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
 from .option import Option
@@ -18,7 +19,6 @@ from .options import (
     options,
 )
 from .overload import OverloadConfig, TcpConfig
-from .suggest import did_you_mean, nearest
 
 __all__ = [
     "AUTO",

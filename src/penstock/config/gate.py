@@ -11,10 +11,10 @@ from typing import Final, Literal
 from ..address.networks import check_entry
 from ..errors import ConfigurationError
 from ..reasons import Refusal
+from ..suggest import did_you_mean
 from ..units import RATE_GRAMMAR, Rate, format_rate, parse_rate
 from .kinds import Integer, Kind, Repeated, Text, quote
 from .option import check_fields, declare
-from .suggest import did_you_mean
 
 Auto = Literal["auto"]
 AUTO: Final[Auto] = "auto"

@@ -13,8 +13,8 @@ from typing import Final
 
 from ..address import parse_address
 from ..errors import ConfigurationError
+from ..suggest import did_you_mean
 from ..units import DURATION_GRAMMAR, SIZE_GRAMMAR, format_duration, format_size, parse_duration, parse_size
-from .suggest import did_you_mean
 
 # Above what any service waits for and below what the system's clocks overflow at (settimeout: 292 years).
 MAX_DURATION_S: Final = 3650 * 86400.0

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigurationError
+from ..suggest import did_you_mean, nearest
 from .files import Document
 from .kinds import Repeated, quote
 from .option import ENV_PREFIX, Option
 from .options import ServerConfig, build
-from .suggest import did_you_mean, nearest
 
 DEFAULT_ORIGIN: Final = "default"
 ORDER: Final = "defaults < penstock.toml (or [tool.penstock] in pyproject.toml) < environment < options"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import BrokenError, ClosedError, SlowPeerError
+from typing import TypeVar
+
+from ..codecs.base import NEED_DATA
+from ..errors import BrokenError, ClosedError, EndOfStreamError, SlowPeerError
 from ..reasons import CloseReason
+from .inbound import RecordInbound, StreamInbound
 from .states import LEAVING, State
+
+M = TypeVar("M")
 
 # Ends that are nobody's fault: the one who goes on using the connection has closed it himself, or was told.
 _GRACEFUL = frozenset({None, CloseReason.DONE, CloseReason.DRAINED})
@@ -26,6 +32,24 @@ def why_not(state: State, reason: CloseReason | None, *, leaving: bool) -> Close
     if leaving or state in LEAVING:
         return ClosedError("the connection is closing")
     return ClosedError("EOF was already sent")
+
+
+def last_message(inbound: StreamInbound[M] | RecordInbound[M], *, peer_ended: bool) -> M:
+    """Return the message that is complete only because nothing more will come, or raise why there is none.
+
+    Args:
+        inbound: Has given all its whole messages.
+        peer_ended: The peer sent EOF; else the server drains, and what is incomplete stays so.
+
+    Raises:
+        EndOfStreamError: Nothing is left.
+        RemoteProtocolError: The peer's stream ended in the middle of a message.
+    """
+    last = inbound.finish() if peer_ended else NEED_DATA
+    if last is NEED_DATA:
+        raise EndOfStreamError("the peer sent EOF" if peer_ended else "the server drains")
+    inbound.clear()
+    return last
 
 
 def reason_of(error: BaseException | None) -> CloseReason:

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, Literal, Self, TypeVar, overload
 
 from ...address import Address, Peer
-from ...codecs.base import NEED_DATA, Codec
+from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.deadlines import Deadline
+from ...core.endings import last_message
 from ...core.states import State
 from ...errors import (
     ConnectionEndedError,
@@ -139,26 +140,19 @@ class BlockingConnection(SocketConnection[M]):
                 self._first_start = self._partial_start = None
                 return
             if self._input_over or self._draining or self._state is State.CLOSED:
-                self._fill_last()
+                self._ready.append(self._last())
+                self._batch_size = 1
                 return
             self._wait_readable(timeout_s, gives_up_at)
 
-    def _fill_last(self) -> None:
-        """Nothing more will come: have ready what `finish` makes of the rest, or raise why there is nothing."""
+    def _last(self) -> M:
         if self._state is State.CLOSED and not self._input_over:
             raise self._why_not()
-        if self._input_over:
-            try:
-                last = self._inbound.finish()
-            except RemoteProtocolError as error:
-                self._break_off(error)
-                raise
-            if last is not NEED_DATA:
-                self._inbound.clear()
-                self._ready.append(last)
-                self._batch_size = 1
-                return
-        raise EndOfStreamError("the peer sent EOF" if self._input_over else "the server drains")
+        try:
+            return last_message(self._inbound, peer_ended=self._input_over)
+        except RemoteProtocolError as error:
+            self._break_off(error)
+            raise
 
     def _wait_readable(self, timeout_s: float | None, gives_up_at: float | None) -> None:
         """Wait for bytes, EOF or the end, while the clocks count that blame the peer for silence."""

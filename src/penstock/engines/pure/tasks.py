@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
-from ...codecs.base import NEED_DATA, Codec
+from ...codecs.base import Codec
 from ...core.deadlines import Deadline
+from ...core.endings import last_message
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
 from ...core.states import State
 from ...errors import EndOfStreamError, LocalProtocolError, Phase, RemoteProtocolError, TimedOutError
@@ -207,19 +208,13 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             await self._wait_readable(timeout_s)
 
     def _last(self) -> M:
-        """Nothing more will come: return what `finish` makes of the rest, or raise why."""
         if self._state is _CLOSED and not self._input_over:
             raise self._why_not()
-        if self._input_over:
-            try:
-                last = self._inbound.finish()
-            except RemoteProtocolError as error:
-                self._break_off(error)
-                raise
-            if last is not NEED_DATA:
-                self._inbound.clear()
-                return last
-        raise EndOfStreamError("the peer sent EOF" if self._input_over else "the server drains")
+        try:
+            return last_message(self._inbound, peer_ended=self._input_over)
+        except RemoteProtocolError as error:
+            self._break_off(error)
+            raise
 
     async def _wait_readable(self, timeout_s: float | None) -> None:
         """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.config import did_you_mean, nearest
+from penstock.suggest import did_you_mean, nearest
 
 
 @pytest.mark.parametrize(
