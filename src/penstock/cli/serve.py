@@ -76,7 +76,7 @@ def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
         if print_ready:
             _print_ready(server)
 
-    return run(plan.service, plan.config, on_ready=announce)
+    return run(plan.service, plan.config, on_ready=announce, is_all=True)
 
 
 def _loop(engine: str) -> str:

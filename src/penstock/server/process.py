@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from ..config import ServerConfig
 from ..core.events import Observer
@@ -15,6 +15,8 @@ from .admission import raise_descriptor_limit
 from .choice import choose
 from .server import Server
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
 
 def run(
     service: Service[Any],
@@ -22,6 +24,7 @@ def run(
     *,
     on_ready: Callable[[Server], None] | None = None,
     observers: Iterable[Observer] = (),
+    is_all: bool = False,
 ) -> ExitStatus:
     """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
 
@@ -30,6 +33,7 @@ def run(
         config: How.
         on_ready: Called once it serves.
         observers: Told of every event.
+        is_all: Whether the process ends with it: a signal that comes after that does not change its exit status.
 
     Returns:
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
@@ -39,10 +43,10 @@ def run(
     """
     raise_descriptor_limit(config.gate, choose(service, config)[0].descriptors_per_connection)
     with asyncio.Runner(loop_factory=_loop_factory(service, config)) as runner:
-        return runner.run(_serve(Server(service, config, observers=observers), on_ready))
+        return runner.run(_serve(Server(service, config, observers=observers), on_ready, is_all))
 
 
-async def _serve(server: Server, on_ready: Callable[[Server], None] | None) -> ExitStatus:
+async def _serve(server: Server, on_ready: Callable[[Server], None] | None, is_all: bool) -> ExitStatus:
     loop = asyncio.get_running_loop()
     signalled = 0
 
@@ -62,18 +66,20 @@ async def _serve(server: Server, on_ready: Callable[[Server], None] | None) -> E
         await server.wait_stopped()
     finally:
         restore()
+        if is_all:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
     return ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK
 
 
 def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Callable[[], None]:
     """Have the loop call back on SIGINT and SIGTERM; return what undoes it."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
     try:
-        for number in numbers:
+        for number in _SIGNALS:
             loop.add_signal_handler(number, callback)
     except NotImplementedError:  # Windows: signal handlers run on the main thread between two byte codes
-        before = {number: signal.getsignal(number) for number in numbers}
-        for number in numbers:
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number in _SIGNALS:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
 
         def restore() -> None:
@@ -83,7 +89,7 @@ def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None
         return restore
 
     def remove() -> None:
-        for number in numbers:
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
     return remove
