@@ -167,11 +167,13 @@ class BlockingServer(EngineServer):
     def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
         with self._lock:
-            connections = self._plan.gate.unreserved(self._connections.values())
-        for connection in connections:
-            if pressure is Pressure.CALM:
+            everybody = list(self._connections.values())
+        if pressure is Pressure.CALM:
+            for connection in everybody:
                 connection.hold(False)
-                continue
+            return
+        connections = self._plan.gate.unreserved(everybody)
+        for connection in connections:
             if connection.held_bytes:
                 connection.hold(True)
             connection.let_go_if_idle(IDLE_SHARE)

@@ -154,11 +154,12 @@ class PureServer(EngineServer):
 
     def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
+        if pressure is Pressure.CALM:
+            for connection in list(self._connections.values()):
+                connection.unhold()
+            return
         connections = self._plan.gate.unreserved(self._connections.values())
         for connection in connections:
-            if pressure is Pressure.CALM:
-                connection.unhold()
-                continue
             if connection.held_bytes:
                 connection.hold()
             connection.let_go_if_idle(IDLE_SHARE)
