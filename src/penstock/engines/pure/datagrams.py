@@ -101,12 +101,15 @@ class DatagramEndpoint:
             if not self._reading:
                 return
             try:
-                data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES)
+                data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
                 self._drop(type(error).__name__)
+                continue
+            if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
+                self._drop("too_large")
                 continue
             self._received(data, name)
 
