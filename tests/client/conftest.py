@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import os
 import socket
 import threading
@@ -15,6 +16,15 @@ from penstock.testing.clock import ManualClock
 from penstock.testing.thread import ServerThread
 
 PATIENCE_S = 20
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories():
+    """Run every coroutine in both: what a client promises does not depend on whose connection it has."""
+    loops = {"asyncio": asyncio.SelectorEventLoop}
+    with contextlib.suppress(ImportError):
+        loops["native"] = importlib.import_module("penstock.engines.native.engine").new_event_loop
+    return loops
 
 
 async def until(fact):

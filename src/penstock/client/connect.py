@@ -18,12 +18,14 @@ from ..engines.listener import peer_of
 from ..engines.pure.host import Host
 from ..engines.pure.records import RecordTransport
 from ..engines.pure.stream import StreamConnection
+from ..engines.pure.transport import StreamTransport
 from ..errors import ConfigurationError, ConnectError, Phase
 from .connection import Allowance, ClientConnection
 from .datagrams import DatagramClient, Wire
 from .eyeballs import NoneAnsweredError, interleave, race
 from .failures import connect_timed_out, errno_name, most_telling, none_answered, not_resolved
 from .icmp import icmp_socket
+from .native import native_connection, native_poller
 from .network import SYSTEM, Candidate, Network, kind_of, local_address, only_reachable
 from .options import ClientTimeouts, SocketOptions
 from .patience import Patience, earlier
@@ -223,10 +225,7 @@ class _Attempt:
                 if target.kind is Kind.RAW:
                     return self._pinging(candidates[0], host, allowance)
                 sock = await self._first_connected(candidates)
-                connection = await _connection(target, self.codec, sock, host, allowance)
-                if target.kind is Kind.STREAM and not target.is_unix and not self.options.nodelay:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
-                return connection
+                return await self._connection(sock, host, allowance)
         except TimeoutError as error:
             raise connect_timed_out(target, self.timeouts, self.progress.phase) from error.__cause__
         except NoneAnsweredError as error:
@@ -266,25 +265,29 @@ class _Attempt:
         ends = peer_of(sock, candidate.sockaddr), local_address(sock, self.target.scheme)
         return DatagramClient(host, sock, self.codec, ends=ends, allowance=allowance, wire=wire)
 
-
-async def _connection(
-    target: Address, codec: Codec[Any], sock: socket.socket, host: Host, allowance: Allowance
-) -> Connection[Any]:
-    """Make a connection of a connected socket; close the socket when that fails."""
-    try:
-        ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
-        if target.kind is Kind.DATAGRAM:
-            return DatagramClient(host, sock, codec, ends=ends, allowance=allowance, wire=Wire(sock))
-        records = target.kind is Kind.SEQPACKET
-        connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
-        if records:
-            RecordTransport(host.loop, sock, connection).begin()
-        else:
-            await host.loop.create_connection(lambda: connection, sock=sock)
-    except BaseException:
-        sock.close()
-        raise
-    return connection
+    async def _connection(self, sock: socket.socket, host: Host, allowance: Allowance) -> Connection[Any]:
+        """Make a connection of a connected socket; close the socket when that fails."""
+        target, codec, loop = self.target, self.codec, host.loop
+        try:
+            ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
+            if target.kind is Kind.DATAGRAM:
+                return DatagramClient(host, sock, codec, ends=ends, allowance=allowance, wire=Wire(sock))
+            if target.kind is Kind.STREAM and (poller := native_poller(loop)) is not None:
+                return native_connection(poller, sock, codec, host, ends=ends, allowance=allowance)
+            records = target.kind is Kind.SEQPACKET
+            connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
+            if records:
+                RecordTransport(loop, sock, connection).begin()
+            elif isinstance(loop, asyncio.SelectorEventLoop):  # whose own transports cost more than ours
+                StreamTransport(loop, sock, connection, host.buffer).begin()
+            else:
+                await loop.create_connection(lambda: connection, sock=sock)
+                if not target.is_unix and not self.options.nodelay:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
+        except BaseException:
+            sock.close()
+            raise
+        return connection
 
 
 def _ignore(event: Event) -> None:

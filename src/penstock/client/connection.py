@@ -42,6 +42,10 @@ class Allowance:
         total_at = None if timeouts.total_s is None else clock.time() + timeouts.total_s
         return cls(timeouts.read_s, timeouts.total_s, total_at)
 
+    def left_s(self, clock: Clock) -> float | None:
+        """Return how long there is left for everything, a little at least; None for ever."""
+        return None if self.total_at is None else max(0.001, self.total_at - clock.time())
+
 
 class ClientConnection(TaskConnection[M]):
     """A stream or seqpacket connection that was made by `connect`. It has no handler and is in nobody's list.
@@ -64,8 +68,7 @@ class ClientConnection(TaskConnection[M]):
         self, host: Host, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance, *, records: bool = False
     ) -> None:
         if allowance.total_at is not None:
-            left_s = max(0.001, allowance.total_at - host.clock.time())
-            host = replace(host, timeouts=host.timeouts.merged(lifetime_s=left_s))
+            host = replace(host, timeouts=host.timeouts.merged(lifetime_s=allowance.left_s(host.clock)))
         super().__init__(host, None, codec, *ends, records=records)
         self._total_s = allowance.total_s
         self._read_s = allowance.read_s

@@ -39,7 +39,7 @@ class SyncConnection(BlockingConnection[M]):
         self._read_s = allowance.read_s
         self._blames = False
         if allowance.total_at is not None:
-            self.set_timeouts(lifetime_s=max(0.001, allowance.total_at - host.clock.time()))
+            self.set_timeouts(lifetime_s=allowance.left_s(host.clock))
 
     def request(self, message: M, timeout_s: float | None = None) -> M:
         """Send one message; return the next one that comes.

@@ -1,0 +1,148 @@
+"""A client's conversation: the engine's own, with what only a client asks of it, as `client.connection` has it."""
+
+import select
+
+from .connection cimport CLOSED, HAPPENED_LOST, OPEN, Host
+from .conversation cimport ConversationConnection, Receive
+
+from ...core.deadlines import Deadline
+from ...errors import Phase, TimedOutError
+from ...reasons import CloseReason
+
+cdef object LIFETIME = CloseReason.LIFETIME
+
+
+cdef class ClientConversation(ConversationConnection):
+    """A connection that was made by `connect`. It has no handler and no task of its own.
+
+    Args:
+        host, peer, local: As `Connection`.
+        read_s: For one message where the call does not say; None for ever.
+        total_s: The lifetime, if there is one, as whoever connected asked for it.
+    """
+
+    cdef public object on_change  # called when it may be written to again, the peer sent EOF, or it is gone
+    cdef object read_s
+    cdef object total_s
+    cdef object lost_by
+
+    def __init__(self, Host host, peer, local, read_s, total_s):
+        ConversationConnection.__init__(self, host, peer, local, None)
+        self.read_s = read_s
+        self.total_s = total_s
+
+    cdef int start(self) except -1:
+        return 0
+
+    # -- waiting no longer than the user does --------------------------------------------------------------------------
+
+    def receive(self, timeout_s=None):
+        """Return the next message, once awaited."""
+        cdef Receive step = Receive.__new__(Receive)
+        step.conn = self
+        step.timeout_s = self.read_s if timeout_s is None else timeout_s
+        return step
+
+    def __anext__(self):
+        cdef Receive step = ConversationConnection.__anext__(self)
+        step.timeout_s = self.read_s
+        return step
+
+    def request(self, message, timeout_s=None):
+        """Send one message; return the next one that comes, once awaited."""
+        cdef Request step
+        if self.write_paused:
+            return ConversationConnection.request(self, message, timeout_s)
+        step = Request.__new__(Request)
+        step.conn = self
+        step.timeout_s = self.read_s if timeout_s is None else timeout_s
+        step.message = message
+        step.unsent = True
+        return step
+
+    cdef int timed_out(self, object which) except -1:
+        if which is not Deadline.LIFETIME:
+            return ConversationConnection.timed_out(self, which)
+        self.lose(LIFETIME)  # nobody waits for a flush either
+        return 1
+
+    cdef object why_not(self):
+        if self.close_reason is LIFETIME and self.total_s is not None:
+            return TimedOutError(Phase.TOTAL, self.total_s)
+        error = ConversationConnection.why_not(self)
+        error.__cause__ = self.lost_by
+        return error
+
+    cdef int connection_lost(self, object error) except -1:
+        if self.close_reason is None:
+            self.lost_by = error
+        ConversationConnection.connection_lost(self, error)
+        return self.changed()
+
+    # -- for those who keep connections --------------------------------------------------------------------------------
+
+    @property
+    def is_open(self):
+        """Whether messages may go both ways, as far as was heard."""
+        return self.condition == OPEN
+
+    @property
+    def is_gone(self):
+        """Whether its socket is closed."""
+        return bool(self.gone)
+
+    @property
+    def can_write(self):
+        """Whether `put_frames` would not go over the high watermark further than it is."""
+        return self.can_send() and not self.write_paused
+
+    @property
+    def is_unused(self):
+        """Whether it is open and nothing at all came that nobody asked for; asks the kernel, too."""
+        if self.condition != OPEN or self.unhandled():
+            return False
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return not poll.poll(0)
+
+    def close_unused(self):
+        """Close at once, with EOF and not with a reset. It must be owed nothing, and have sent all it was given."""
+        if self.condition != CLOSED:
+            if self.close_reason is None:
+                self.close_reason = CloseReason.DONE
+            self.happen(HAPPENED_LOST)
+            self.disarm()
+            self.shut()
+
+    def put_frames(self, frames):
+        """Hand messages that were encoded to the transport, in one write. It must be open."""
+        self.put(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    cdef int output_resumed(self) except -1:
+        ConversationConnection.output_resumed(self)
+        return self.changed()
+
+    cdef int input_ended(self) except -1:
+        ConversationConnection.input_ended(self)
+        return self.changed()
+
+    cdef int changed(self) except -1:
+        if self.on_change is not None:
+            self.on_change()
+        return 0
+
+
+cdef class Request(Receive):
+    """One message out, then the next one in."""
+
+    cdef object message
+    cdef bint unsent
+
+    cdef object step(self):
+        if self.unsent:
+            self.unsent = False
+            if not self.conn.can_send() or self.conn.leave_reason is not None:
+                raise self.conn.why_not()
+            self.conn.put_reply(self.message)
+            self.message = None
+        return Receive.step(self)
