@@ -155,6 +155,44 @@ def test_try_send_queues_what_send_would_not_wait_for(serve, form, bind):
         assert {} == dropped(server)
 
 
+@pytest.mark.forms(lambda form: form.is_conversation)
+def test_send_waits_where_try_send_says_false(serve, engine, form, bind):
+    """It queues the same message once the peer has read; nothing is lost, doubled or overtaken on the way."""
+    waiting = threading.Event()
+    refused = []
+
+    def step(conn, number):
+        """Say whether `send` is to wait for it."""
+        if conn.try_send(message(number)):
+            return False
+        refused.append(number)
+        waiting.set()
+        return True
+
+    @penstock.on_connection(codec="lines")
+    async def steps_async(conn):
+        for number in range(COUNT):
+            if step(conn, number):
+                await conn.send(message(number))
+
+    @penstock.on_connection(codec="lines")
+    def steps_def(conn):
+        for number in range(COUNT):
+            if step(conn, number):
+                conn.send(message(number))
+
+    service = steps_def if engine.name == "blocking" else steps_async
+    with serve(service, limits=LIMITS, bind=bind) as server:
+        with server.dial() as peer:
+            assert waiting.wait(PATIENCE_S)
+            (first,) = refused[:1]
+            numbers = arrived(peer)
+        assert ["done"] == server.reasons(1)
+
+    assert list(range(COUNT)) == numbers
+    assert 0 < first < COUNT
+
+
 @has_conn
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
 def test_a_peer_that_reads_again_gets_what_comes_then(serve, form, bind, policy):

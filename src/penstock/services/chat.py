@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..core.service import Handler, Service, callbacks
 from ..engines.base import ConnectionBase
-from ..errors import ConnectionEndedError
+from ..errors import ConnectionEndedError, QueueFullError
 from ..reasons import CloseReason
 from .definition import Definition
 
@@ -41,8 +41,9 @@ class Room:
         with self._lock:
             for member in tuple(self._members.values()):
                 if member.id != speaker.id:
-                    # One that is leaving, or was cut just now for being too slow, is taken out by its own on_close.
-                    with suppress(ConnectionEndedError):
+                    # One that is leaving, or was cut just now for being too slow, is taken out by its own on_close. One
+                    # that is too slow where the policy is to say so misses this.
+                    with suppress(ConnectionEndedError, QueueFullError):
                         member.post(message)
 
 

@@ -171,13 +171,14 @@ def _call_if_there_is_time(pool: ThreadPool, callback: Callable[..., Any], *args
 class ThreadSafeConnection(ConnectionBase[M]):
     """What a handler in a thread is given: each call is handed to the loop, and calls keep their order."""
 
-    __slots__ = ("_callbacks", "_codec", "_conn", "_loop", "_over", "state")
+    __slots__ = ("_callbacks", "_codec", "_conn", "_loop", "_loop_thread", "_over", "state")
 
     def __init__(
         self, conn: ConnectionBase[M], loop: asyncio.AbstractEventLoop, callbacks: _ThreadedCallbacks[M]
     ) -> None:
         self._conn = conn
         self._loop = loop
+        self._loop_thread = threading.get_ident()  # it is made there
         self._callbacks = callbacks
         # What was asked for and the loop has perhaps not done yet.
         self._codec: Codec[M] | None = None
@@ -258,7 +259,9 @@ class ThreadSafeConnection(ConnectionBase[M]):
         return self._ask(lambda: self._conn.try_send(message))
 
     def _ask(self, question: Callable[[], T]) -> T:
-        """Have the loop answer: what is asked comes after all that was asked for before."""
+        """Have the loop answer: what is asked comes after all that this thread asked for before."""
+        if threading.get_ident() == self._loop_thread:  # whoever waited here would wait for himself
+            return question()
         answer: Future[T] = Future()
 
         def ask() -> None:
