@@ -107,7 +107,7 @@ class PushConnection(StreamConnection[M]):
                     replies.append(reply)
                 if self._interrupted:
                     break
-            if len(replies) == 1 and not self._leaving and not self._records:
+            if len(replies) == 1 and self._can_send and not self._records:
                 self._put(self.codec.encode(replies.pop()))
             elif replies:
                 self._encode_replies()
@@ -143,12 +143,16 @@ class PushConnection(StreamConnection[M]):
 
         Raises:
             LocalProtocolError, TypeError: One is no message of the codec. Those before it are in the output.
+            ClosedError: EOF was sent before them.
         """
         replies = self._replies
         if not replies:
             return
         if self._leaving:
             replies.clear()
+        elif not self._can_send:
+            replies.clear()
+            raise self._why_not()
         elif self._records or len(replies) == 1:
             self._encode_singly(replies)
         else:
