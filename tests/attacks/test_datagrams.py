@@ -57,6 +57,25 @@ def test_of_a_flood_every_datagram_is_handled_or_counted(serve, opened, size, en
     assert {"kernel_queue_full"} == set(dropped)
 
 
+@pytest.mark.parametrize("size", [65_536, 65_537, 100_000])
+def test_half_a_datagram_is_none(serve, opened, tmp_path, size, engine, figure):
+    """T-85: what is longer than a datagram may be is counted and dropped, not cut and handled; UDP knows none such."""
+    with serve(echo, bind=f"unix+dgram:{tmp_path}/s") as server:
+        sock = server.dial()
+        opened.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+        sock.send(bytes(size))
+        _, dropped = accounted(server, 1)
+        answer = len(sock.recv(200_000)) if not dropped else None
+        sock.send(b"ping")
+        later = sock.recv(100)
+    figure(f"T-85 {engine.label}: a datagram of {size} bytes: {f'answered with {answer}' if answer else dropped}")
+
+    assert (size if size <= 65_536 else None) == answer
+    assert ({} if size <= 65_536 else {"too_large": 1}) == dropped
+    assert b"ping" == later
+
+
 def test_answers_to_ports_that_closed_do_not_end_the_listener(serve, opened, engine, figure):
     """T-87: ECONNREFUSED comes back as an error of the one socket all peers share."""
     total = 300

@@ -39,6 +39,31 @@ def test_of_n_and_k_clients_exactly_n_are_served_and_k_are_reset(serve, dial_fro
     assert (limit, {"limit": more}) == (stats.accepted, dict(stats.refused))
 
 
+def test_at_the_limit_a_health_check_is_answered_and_nobody_else_has_its_places(
+    serve, dial_from, tools, until, engine, figure
+):
+    """T-28: 100 checks from the address that has the reserve, while others want every place there is."""
+    limit, reserve, checks = 50, 2, 100
+    config = GateConfig(max_connections=limit, reserve_for=("127.0.0.99",), reserve=reserve)
+    with serve(echo, gate=config) as server:
+        inside = [dial_from(server) for _ in range(limit)]
+        served = [tools.ask(sock) for sock in inside]
+        answered, refused = 0, 0
+        for _ in range(checks):
+            check = dial_from(server, "127.0.0.99")
+            refused += tools.fate(dial_from(server)) == "reset"
+            answered += tools.ask(check) == b"ping\n"
+            check.close()
+            until(server, lambda it: it.gate.open == limit)
+        still = [tools.ask(sock) for sock in inside]
+    figure(
+        f"T-28 {engine.label}: {limit} of {limit} served, {answered} of {checks} checks answered, {refused} others reset"
+    )
+
+    assert [b"ping\n"] * limit == served == still
+    assert (checks, checks) == (answered, refused)
+
+
 def test_with_close_the_refused_read_why(serve, dial_from, tools):
     """A sentence and EOF instead of a reset, for a person or a client that shows it."""
     config = GateConfig(max_connections=1, on_refusal=("close",), refusal_text="too many, come later")
