@@ -63,6 +63,31 @@ def test_a_name_whose_first_address_refuses(shout, monkeypatch):
     assert b"X" == reply
 
 
+def test_a_dead_ipv6_path_is_left(shout, monkeypatch):
+    """T-95: a full backlog answers no SYN; the next address is tried meanwhile, and nothing is left open."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=0) as hole:
+        fillers = [socket.socket(socket.AF_INET6) for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda *_, **__: [
+                (socket.AF_INET6, socket.SOCK_STREAM, 0, "", hole.getsockname()),
+                (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", shout.port)),
+            ],
+        )
+        before = len(os.listdir("/dev/fd"))
+        with penstock.connect_sync(f"tcp://host.example:{shout.port}") as conn:
+            reply = conn.request(b"x")
+        after = len(os.listdir("/dev/fd"))
+        for filler in fillers:
+            filler.close()
+
+    assert (b"X", before) == (reply, after)
+
+
 def test_failures_have_the_same_fields():
     """Refused, not resolvable, no time left."""
     with socket.socket() as probe:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random as randomness
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -18,21 +19,19 @@ from ..errors import (
     ClosedError,
     ConfigurationError,
     ConnectionEndedError,
-    EndOfStreamError,
     PenstockError,
     Phase,
-    TimedOutError,
 )
 from ..reasons import CloseReason
 from .backoff import Backoff
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
 from .connection import ClientConnection
 from .delivery import Delivery
+from .lifeline import Hello, Lifeline
 from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
-from .patience import Patience, sleep
 from .state import ClientState, StateChange
 from .waiting import Facts, Wait, wait
 
@@ -84,7 +83,7 @@ class Client(Generic[M]):
         address: str | Address,
         *,
         codec: Codec[M] | str = "lines",
-        hello: Callable[[Connection[M]], Awaitable[object]] | None = None,
+        hello: Hello[M] | None = None,
         request_id: Callable[[M], Hashable] | None = None,
         reply_id: Callable[[M], Hashable] | None = None,
         on_message: Callable[[M], object] | None = None,
@@ -116,26 +115,31 @@ class Client(Generic[M]):
             matcher = InOrder()
         else:
             raise ConfigurationError("request_id and reply_id go together")
-        self._hello = hello
         self._on_message = on_message
         self._on_state = on_state
-        self._backoff = backoff
         outbox = Outbox(queue_max, WhenFull(when_full))
         self._delivery = Delivery(outbox, matcher, in_flight_max=in_flight_max, attempts_max=attempts_max)
-        self._timeouts = timeouts
-        self._options = options
-        self._limits = limits
+        self.state = ClientState.CLOSED
+        self.stats = self._delivery.stats
+        make = partial(
+            connect,
+            self._address,
+            codec=self._codec,
+            timeouts=replace(timeouts, read_s=None, total_s=None),  # silence between replies is no fault
+            options=options,
+            limits=limits,
+            network=network,
+        )
+        self._lifeline: Lifeline[M] = Lifeline(
+            make, hello, hello_s=timeouts.connect_s, backoff=backoff, random=random, stats=self.stats
+        )
+        self._request_s = timeouts.read_s
         self._given_clock = clock
-        self._network = network
-        self._random = random
         self._ended = False
         self._pumping = False
         self._connection: ClientConnection[M] | None = None  # once hello has run
-        self._latest: Connection[M] | None = None
         self._runner: asyncio.Task[None] | None = None
         self._facts = Facts()
-        self.state = ClientState.CLOSED
-        self.stats = self._delivery.stats
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -167,82 +171,34 @@ class Client(Generic[M]):
         runner.cancel()
         await asyncio.wait([runner])
         self._end(None)  # a task that was cancelled before its first step has done nothing
-        if self._latest is not None:
-            await self._latest.wait_closed()
+        await self._lifeline.wait_closed()
         if not runner.cancelled():
             runner.result()
 
     async def _run(self) -> None:
-        failures = 0
         ended: Exception | None = None
         try:
-            while True:
-                began_at = self._clock.time()
-                was_connected, error = await self._connect_once()
-                lived_s = self._clock.time() - began_at
-                failures = 0 if was_connected and lived_s >= self._backoff.reset_after_s else failures
-                wait_s = self._backoff.wait_s(failures, self._random)
-                failures += 1
-                self._change(StateChange(ClientState.AWAY, error, wait_s))
-                await sleep(self._clock, wait_s)
-                self._change(StateChange(ClientState.CONNECTING))
+            await self._lifeline.run(self._clock, use=self._use, lost=self._lost, change=self._change)
         except Exception as error:
             ended = error
             raise
         finally:
             self._end(ended)
 
-    async def _connect_once(self) -> tuple[bool, Exception]:
-        """Connect and read until that ends; return whether it was ever connected, and what ended it."""
-        conn: Connection[M] | None = None
-        connected = False
+    async def _use(self, conn: ClientConnection[M]) -> Exception:
+        """Send and receive on a connection until it ends; return why it did."""
+        self._connection = conn
         try:
-            conn = self._latest = await connect(
-                self._address,
-                codec=self._codec,
-                timeouts=replace(self._timeouts, read_s=None, total_s=None),  # silence between replies is no fault
-                options=self._options,
-                limits=self._limits,
-                clock=self._clock,
-                network=self._network,
-            )
-            assert isinstance(conn, ClientConnection)
-            await self._greet(conn)
-            connected = True
-            self.stats.connects += 1
-            self._connection = conn
             conn.on_change = self._schedule
             self._change(StateChange(ClientState.CONNECTED))
             self._pump()
-            ended = await self._read(conn)
-            if not isinstance(ended, EndOfStreamError):
-                conn.abort()  # nobody is left to say goodbye to
-            return True, ended
-        except Exception as error:
-            if conn is not None:
-                conn.abort()
-            if not isinstance(error, PenstockError | OSError):
-                raise
-            self.stats.failures += not connected
-            return connected, error
+            return await self._read(conn)
         finally:
             self._connection = None
-            if conn is not None:
-                conn.close()
-                self._delivery.connection_lost(conn.close_reason or CloseReason.DONE)
-                self._facts.look()
 
-    async def _greet(self, conn: Connection[M]) -> None:
-        if self._hello is None:
-            return
-        connect_s = self._timeouts.connect_s
-        try:
-            with Patience(self._clock, None if connect_s is None else self._clock.time() + connect_s):
-                await self._hello(conn)
-        except TimeoutError as error:
-            if isinstance(error, TimedOutError) or connect_s is None:
-                raise
-            raise TimedOutError(Phase.HANDSHAKE, connect_s) from None
+    def _lost(self, reason: CloseReason) -> None:
+        self._delivery.connection_lost(reason)
+        self._facts.look()
 
     def _end(self, cause: Exception | None) -> None:
         if self._ended:
@@ -325,7 +281,7 @@ class Client(Generic[M]):
 
         Cancelling is safe: what was not sent will not be; the reply to what was sent is dropped when it comes.
         """
-        deadline = Wait.of(self._clock, self._timeouts.read_s if timeout_s is None else timeout_s)
+        deadline = Wait.of(self._clock, self._request_s if timeout_s is None else timeout_s)
         self._check_open()
         request_id = self._delivery.check(message)
         try:
