@@ -563,8 +563,8 @@ async def test_a_server_killed_and_restarted_loses_and_doubles_nothing(tmp_path,
     assert 4 == client.stats.connects
     again = sum(times > 1 for times in times_done.values())
     figure(
-        f"T-91 {engine} server killed 3 times under 16 requests at once: {len(acknowledged)} acknowledged, 0 of them lost; "
-        f"unmarked: 0 twice, {len(lost)} raised; marked: {again} twice, 0 raised"
+        f"T-91 {engine} server killed 3 times under 16 requests at once: {len(acknowledged)} acknowledged, "
+        f"0 of them lost; unmarked: 0 twice, {len(lost)} raised; marked: {again} twice, 0 raised"
     )
 
 
