@@ -41,7 +41,7 @@ def accounted(server, total):
 @pytest.mark.parametrize("size", [0, 1, 65_507])
 def test_of_a_flood_every_datagram_is_handled_or_counted(serve, opened, size, engine, figure):
     """T-85, T-86: received and dropped, by us and by the kernel, add up to what was sent; the next is answered."""
-    total = 20_000 if size < 2 else 1_000
+    total = 100_000 if size < 2 else 1_000
     with serve(swallow, bind=UDP) as server:
         sock = peer(server, opened)
         server.call(server.server.suspend)  # so that the kernel's queue surely overflows

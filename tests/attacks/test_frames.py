@@ -91,10 +91,11 @@ def test_a_length_bomb_costs_a_header(serve, opened, tools, codec, engine, figur
     [
         ("json-lines", b"[" * 30_000 + b"]" * 30_000 + b"\n"),
         ("json-lines", b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n"),
-        ("msgpack", b"\x91" * 60_000 + b"\xc0"),
+        ("json-lines:max=1MiB", b"[" * 100_000 + b"]" * 100_000 + b"\n"),
+        ("msgpack", b"\x91" * 100_000 + b"\xc0"),
         ("resp", b"*1\r\n" * 10_000 + b":1\r\n"),
     ],
-    ids=["json-array", "json-object", "msgpack", "resp"],
+    ids=["json-array", "json-object", "json-100000", "msgpack", "resp"],
 )
 def test_deep_nesting_ends_one_connection(serve, opened, tools, codec, bomb, engine, figure):
     """T-39: a stack of any depth fits in a small frame; the next peer is served."""

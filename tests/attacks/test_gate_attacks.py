@@ -1,15 +1,19 @@
 """Too many peers, from one address and from many, too fast: T-25, T-26, T-27, T-89."""
 
 import contextlib
+import itertools
 import os
 import socket
 import stat
+import threading
 
 import pytest
 
 import penstock
-from penstock.config import GateConfig
+from penstock.config import GateConfig, OverloadConfig
+from penstock.engines.accepting import ACCEPTS_PER_TURN
 from penstock.testing.clock import ManualClock
+from penstock.testing.peers import PATIENCE_S, read_exactly
 from penstock.units import Rate
 
 
@@ -57,7 +61,8 @@ def test_at_the_limit_a_health_check_is_answered_and_nobody_else_has_its_places(
             until(server, lambda it: it.gate.open == limit)
         still = [tools.ask(sock) for sock in inside]
     figure(
-        f"T-28 {engine.label}: {limit} of {limit} served, {answered} of {checks} checks answered, {refused} others reset"
+        f"T-28 {engine.label}: {limit} of {limit} served, {answered} of {checks} checks answered, "
+        f"{refused} others reset"
     )
 
     assert [b"ping\n"] * limit == served == still
@@ -127,6 +132,46 @@ def test_those_who_wait_are_served_in_the_order_they_came_and_none_is_lost(serve
     assert ports == order
     assert 2 >= most
     assert (total, 0) == (stats.accepted, stats.refused.total())
+
+
+@pytest.mark.engines("pure", "uvloop", "native")  # elsewhere the connections have threads of their own
+def test_a_rush_of_new_connections_keeps_nobody_waiting(serve, dial_from, until, tools, engine, figure):
+    """T-27: of a full backlog a few are accepted, then those who are in have their turn, then a few more."""
+    rush, lines = 400, 4000
+    go, order = threading.Event(), []
+
+    @penstock.on_message(codec="lines")
+    def busy(message):
+        if message == b"hold":
+            assert go.wait(PATIENCE_S)
+        order.append("message")
+        return message
+
+    class Watching:
+        def observe(self, event, /):
+            if event.name is penstock.EventName.ACCEPTED:
+                order.append("accepted")
+
+    with serve(busy, overload=OverloadConfig(stall_s=None)) as server:
+        inside = dial_from(server)
+        assert b"ping\n" == tools.ask(inside)
+        server.server._observers.append(Watching())
+        inside.sendall(b"hold\n")
+        for _ in range(rush):
+            dial_from(server)
+        inside.sendall(b"a line\n" * lines)
+        go.set()
+        assert b"hold\n" + b"a line\n" * lines == read_exactly(inside, 5 + 7 * lines)
+        until(server, lambda it: it.stats.accepted == rush + 1)
+    runs = [len(list(run)) for kind, run in itertools.groupby(order) if kind == "accepted"]
+    meanwhile = sum(runs[:-1] if order[-1] == "accepted" else runs)
+    most = max(runs[:-1] if order[-1] == "accepted" else runs)
+    figure(
+        f"T-27 {engine.label}: {rush} in the backlog beside one with {lines} lines: {meanwhile} accepted before its "
+        f"last line, at most {most} at once"
+    )
+
+    assert 0 < most <= 2 * ACCEPTS_PER_TURN
 
 
 def test_a_rate_admits_a_burst_and_then_an_even_flow_to_the_tick(serve, dial_from, until, engine, figure):

@@ -107,7 +107,7 @@ def owing(reads=()):
 
 def test_those_who_never_read_are_cut_at_the_hard_limit(serve, opened, tools, engine, figure):
     """T-37: each is owed 10 MiB and holds 1 MiB of it at most; others are served meanwhile."""
-    peers = 200
+    peers = 1000
     with serve(owing(), timeouts=NEVER) as server:
         memory = tools.resident_bytes()
         for _ in range(peers):
@@ -187,6 +187,37 @@ def test_a_window_that_stays_shut_ends_at_the_write_deadline(serve, opened, unti
         advance(server, clock, 0.001)
         reasons = server.reasons(1)
     figure(f"T-38 {engine.label}: a window that stays shut: there at 29.999 s, cut at 30.000 s")
+
+    assert 1 == before
+    assert ["write_timeout"] == reasons
+
+
+def test_a_window_that_opens_by_a_few_bytes_ends_at_the_same_deadline(serve, opened, until, engine, figure):
+    """T-38: five bytes read each second are no progress: the deadline is where it was."""
+
+    class OweLess(penstock.Handler):
+        def on_message(self, conn, message):
+            for _ in range(100):
+                conn.post(b"x" * (64 * KIB - 1))
+
+    clock = ManualClock()
+    service = penstock.as_service(OweLess, codec="lines:max=1MiB")
+    with serve(
+        service, clock=clock, timeouts=NEVER.merged(write_s=30.0), limits=Limits(write_max_bytes=64 * MIB)
+    ) as server:
+        sock = dial(server.address, receive_buffer_bytes=4096)
+        opened.append(sock)
+        sock.sendall(b"go\n")
+        server.wait_until(lambda it: server.record.of(penstock.EventName.READING_PAUSED))
+        read = 0
+        for _ in range(29):
+            advance(server, clock, 1.0)
+            read += len(sock.recv(5))
+        advance(server, clock, 0.999)
+        before = len(server.server.connections)
+        advance(server, clock, 0.001)
+        reasons = server.reasons(1)
+    figure(f"T-38 {engine.label}: {read} bytes read in 29 s: there at 29.999 s, cut at 30.000 s")
 
     assert 1 == before
     assert ["write_timeout"] == reasons

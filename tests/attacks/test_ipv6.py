@@ -1,0 +1,82 @@
+"""T-26 and T-90 where there is more than one address of IPv6: in a network namespace of the test's own."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+# Run in the namespace, where it says what came back from each address: a line, or nothing where it was refused.
+PEERS = """
+import json, socket, sys
+port, sources = int(sys.argv[1]), json.loads(sys.argv[2])
+socks, found = [], []
+for source, target in sources:
+    sock = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
+    sock.settimeout(20)
+    socks.append(sock)
+    try:
+        sock.bind((source, 0))
+        sock.connect((target, port))
+        sock.sendall(b"ping\\n")
+        found.append(sock.recv(100).decode())
+    except OSError as error:
+        found.append(type(error).__name__)
+print(json.dumps(found))
+"""
+SET_UP = "ip link set lo up && for a in 2001:db8::1 2001:db8::2 2001:db8:0:1::1; do ip -6 addr add $a/128 dev lo; done"
+WITHOUT_IPV6 = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
+
+
+@pytest.fixture
+def namespace():
+    """A function that says how to run a command in a network of its own; the test skips where that may not be."""
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        pytest.skip("unshare or ip is not installed")
+    trial = subprocess.run(["unshare", "--net", "sh", "-c", SET_UP], capture_output=True, text=True, check=False)
+    if trial.returncode:
+        pytest.skip(f"no network namespace can be made here: {trial.stderr.strip()}")
+    return lambda set_up: ["unshare", "--net", "sh", "-c", f'{set_up} && exec "$0" "$@"']
+
+
+def ask(server, sources):
+    """What each of the peers gets, all of them staying until the last has come."""
+    python = server.popen.args[server.popen.args.index("-m") - 1]
+    port = server.address[1]
+    enter = ["nsenter", "--net", "--target", str(server.pid)]
+    done = subprocess.run(
+        [*enter, python, "-c", PEERS, str(port), json.dumps(sources)], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.engines("pure", "blocking", "native")
+def test_a_64_is_one_peer_and_a_mapped_address_is_the_ipv4_one(start, namespace, engine, figure):
+    """The third of one /64 is refused whichever address it has; another /64 gets in; IPv4 is denied by its own name."""
+    options = ["--max-per-peer", "2", "--deny", "127.0.0.9"]
+    server = start(*options, bind="tcp://[::]:0", under=namespace(SET_UP))
+    one, same, other = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"
+    sources = [
+        (one, one),
+        (same, one),
+        (same, one),
+        (other, one),
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.9", "127.0.0.1"),
+    ]
+    found = ask(server, sources)
+    figure(f"T-26 {engine.label}: 2 of one /64 in, the 3rd {found[2]}, another /64 in; mapped 127.0.0.9 denied")
+
+    assert ["ping\n", "ping\n", "ConnectionResetError", "ping\n", "ping\n", "ConnectionResetError"] == found
+    assert 0 == server.end()
+
+
+@pytest.mark.engines("pure", "blocking", "native")
+def test_where_there_is_no_ipv6_every_address_is_one_of_ipv4(start, namespace, engine, figure):
+    """T-90: a machine without it serves what it has."""
+    server = start(bind="tcp://*:0", under=namespace(WITHOUT_IPV6))
+    found = ask(server, [("127.0.0.1", "127.0.0.1")])
+    figure(f"T-90 {engine.label}: no IPv6 at all: every address is served, {len(found)} of 1 answered")
+
+    assert ["ping\n"] == found
+    assert 0 == server.end()
