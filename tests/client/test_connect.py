@@ -281,6 +281,31 @@ async def test_a_read_that_times_out_leaves_the_connection_as_it_was(clock, peer
     assert b"late" == message
 
 
+async def test_a_peer_that_does_not_read_is_given_up(clock, peer, tools):
+    """After ``write_s`` without any progress; the connection is gone, and whoever sends is told in which phase."""
+    conn = await penstock.connect(peer.address, clock=clock, timeouts=ClientTimeouts(write_s=5.0))
+    await peer.accept()
+
+    async def send_for_ever():
+        while True:
+            await conn.send(b"x" * 60_000)
+
+    sending = asyncio.create_task(send_for_ever())
+    await tools.until(lambda: not conn.can_write)
+    clock.advance(4.9)
+    await tools.turns()
+    still_sending = not sending.done()
+    while not sending.done():
+        clock.advance(5.0)
+        await tools.turns()
+    with pytest.raises(penstock.SlowPeerError) as caught:
+        await sending
+    reason = await conn.wait_closed()
+
+    assert still_sending
+    assert ("write_timeout", "write", "write_timeout") == (caught.value.reason, caught.value.phase, reason)
+
+
 async def test_a_black_hole_raises_at_the_deadline(figure):
     """T-93 with real sockets and the real clock: a full backlog answers no SYN. The figure is how late it was."""
     loop = asyncio.get_running_loop()

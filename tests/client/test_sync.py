@@ -128,6 +128,19 @@ def test_time_that_runs_out_says_in_which_phase():
     assert ["read", "total", "connect"] == [each.value.phase for each in (reading, whole, connecting)]
 
 
+def test_a_peer_that_does_not_read_is_given_up():
+    """After ``write_s``, with its phase."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        conn = penstock.connect_sync(address, codec="raw", timeouts=ClientTimeouts(write_s=0.02))
+        with pytest.raises(penstock.SlowPeerError) as caught:
+            while True:
+                conn.send(b"x" * 100_000)
+        reason = conn.wait_closed()
+
+    assert ("write_timeout", "write", "write_timeout") == (caught.value.reason, caught.value.phase, reason)
+
+
 def test_a_reset_has_the_systems_error():
     """As on the async side."""
     with socket.create_server(("127.0.0.1", 0)) as server:
