@@ -135,6 +135,23 @@ def test_a_message_that_does_not_end_is_cut_at_message_s(serve, form, clock, adv
         expect_close(server, peer, "message_timeout")
 
 
+def test_a_long_message_has_a_second_more_for_each_time_that_many_bytes_of_it_came(serve, form, clock, advance):
+    """The slowest rate: counted in whole times ``message_bytes_per_s``, on top of ``message_s``, to the tick."""
+    timeouts = NONE.merged(message_s=8.0, message_bytes_per_s=1000)
+    with serve(echo, clock=clock, timeouts=timeouts) as server, server.dial() as peer:
+        settled(server, peer)
+        peer.sendall(b"x" * 2999)
+        received(server, len(b"ping\n") + 2999)
+        advance(server, 9.0)
+        peer.sendall(b"x")
+        received(server, len(b"ping\n") + 3000)
+        advance(server, 2.0 - TICK)
+        assert is_open(server)
+        advance(server, TICK)
+
+        expect_close(server, peer, "message_timeout")
+
+
 def test_each_message_has_its_own_time(serve, form, clock, advance):
     """A message that ends stops the count, and the next one's begins with its own first byte."""
     with serve(echo, clock=clock, timeouts=NONE.merged(message_s=8.0)) as server, server.dial() as peer:

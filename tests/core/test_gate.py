@@ -218,6 +218,18 @@ def test_the_reserve_does_not_open_what_is_denied():
     assert [Refusal.DENIED] == outcome(gate, ipv4("127.0.0.9"))
 
 
+def test_the_size_of_the_reserve_can_be_changed():
+    """Those who are in stay; fewer places than are taken leave none."""
+    gate = Gate(Rules(max_connections=1, reserve=1, reserve_for=RESERVED))
+    gate.admit(ipv4("192.0.2.1"), NOW)
+
+    assert [None, Refusal.LIMIT] == outcome(gate, *[ipv4("127.0.0.9")] * 2)
+    gate.set(reserve=2)
+    assert [None, Refusal.LIMIT] == outcome(gate, *[ipv4("127.0.0.9")] * 2)
+    gate.set(reserve=0)
+    assert [Refusal.LIMIT] == outcome(gate, ipv4("127.0.0.9"))
+
+
 def test_where_the_refused_wait_there_is_no_reserve():
     """The backlog is one queue: a health check would wait in it behind them."""
     with pytest.raises(ConfigurationError, match="a reserve is of no use where the refused wait"):
@@ -313,6 +325,7 @@ def test_rules_change_while_connections_are_open():
         ({"max_conections": 1}, "there is no max_conections; there are max_connections, max_per_peer"),
         ({"max_connections": 0}, "at least 1"),
         ({"ipv4_prefix": 24}, "ipv4_prefix is set at the start"),
+        ({"reserve_for": AccessList(("127.0.0.9",))}, "reserve_for is set at the start"),
     ],
 )
 def test_a_wrong_change_changes_nothing(changes, problem):
