@@ -50,6 +50,16 @@ def test_a_limit_that_is_too_high_is_lowered_and_both_numbers_are_said(caplog):
     ] == [record.getMessage() for record in caplog.records]
 
 
+def test_the_descriptors_of_the_reserve_are_no_part_of_what_everybody_shares(caplog):
+    """They are taken off before the limit is worked out, and added to what is asked for; without peers there is none."""
+    with caplog.at_level(logging.WARNING, logger="penstock"):
+        found = rules(1024, max_connections=5000, reserve=24, reserve_for=("127.0.0.1",))
+
+    assert (842, 24) == (found.max_connections, found.reserve)
+    assert "ulimit -n 5644" in caplog.messages[0]
+    assert 0 == rules(1024, reserve=24).reserve
+
+
 def test_no_limit_has_to_be_typed():
     """And is one then."""
     found = rules(64, max_connections=None, max_per_peer=None)
