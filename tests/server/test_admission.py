@@ -51,7 +51,7 @@ def test_a_limit_that_is_too_high_is_lowered_and_both_numbers_are_said(caplog):
 
 
 def test_the_descriptors_of_the_reserve_are_no_part_of_what_everybody_shares(caplog):
-    """They are taken off before the limit is worked out, and added to what is asked for; without peers there is none."""
+    """They are taken off before the limit is worked out, and added to what is asked for."""
     with caplog.at_level(logging.WARNING, logger="penstock"):
         found = rules(1024, max_connections=5000, reserve=24, reserve_for=("127.0.0.1",))
 
