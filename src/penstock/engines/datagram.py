@@ -24,6 +24,8 @@ MAX_DATAGRAM_BYTES: Final = 65536
 # Datagrams read before others get their turn.
 READS_PER_TURN: Final = 32
 
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
+
 # From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
 # dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
 _SO_MEMINFO: Final = 55
@@ -182,3 +184,21 @@ def handle(handler: MessageHandler | CallbackHandler, conn: DatagramConnection[A
         raise
     finally:
         callbacks.on_close(conn, conn.end(CloseReason.DONE))
+
+
+def is_forged(name: Any, own: Any, sock: socket.socket) -> bool:
+    """Say whether a datagram cannot be from whom it says.
+
+    It says port 0, to which nobody can be answered, or the very socket that received it, which would answer itself for
+    ever.
+
+    Args:
+        name: Whom it says it is from, as recvfrom(2) has it.
+        own: The name of the socket that received it, asked for once.
+        sock: That socket.
+    """
+    if not isinstance(name, tuple):
+        return False
+    if name[1] != own[1]:
+        return bool(name[1] == 0)
+    return bool(name[0] == own[0] or (own[0] in _WILDCARDS and Gate.is_local(Peer(name, sock.family))))

@@ -14,7 +14,7 @@ from ...core.gate import Gate
 from ...core.service import CallbackHandler, MessageHandler
 from ...errors import RemoteProtocolError
 from ..base import Clock
-from ..datagram import MAX_DATAGRAM_BYTES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
+from ..datagram import MAX_DATAGRAM_BYTES, READS_PER_TURN, DatagramConnection, handle, is_forged, kernel_drops
 from ..listener import Listener
 from ..replies import UNIX_RETRY_S, ReplyQueue
 from .poller import READ, WRITE, Poller
@@ -50,6 +50,7 @@ class DatagramThread:
     ) -> None:
         self._listener = listener
         self._socket = listener.sock
+        self._own = self._socket.getsockname()
         self._fd = listener.sock.fileno()
         self._is_unix = listener.sock.family == socket.AF_UNIX
         self._handler = handler
@@ -142,6 +143,9 @@ class DatagramThread:
                 continue
             if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
                 self._drop("too_large")
+                continue
+            if is_forged(name, self._own, self._socket):
+                self._drop("forged")
                 continue
             self._received(data, name)
         self._count_kernel_drops()

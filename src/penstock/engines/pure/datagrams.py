@@ -15,7 +15,7 @@ from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
 from ..base import Clock, TimerHandle
-from ..datagram import MAX_DATAGRAM_BYTES, READS_PER_TURN, DatagramConnection, handle, kernel_drops
+from ..datagram import MAX_DATAGRAM_BYTES, READS_PER_TURN, DatagramConnection, handle, is_forged, kernel_drops
 from ..listener import Listener
 from ..replies import UNIX_RETRY_S, ReplyQueue
 
@@ -46,6 +46,7 @@ class DatagramEndpoint:
         self._loop = loop
         self._listener = listener
         self._socket = listener.sock
+        self._own = self._socket.getsockname()
         self._handler = handler
         self._codec = codec
         self._gate = gate
@@ -110,6 +111,9 @@ class DatagramEndpoint:
                 continue
             if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
                 self._drop("too_large")
+                continue
+            if is_forged(name, self._own, self._socket):
+                self._drop("forged")
                 continue
             self._received(data, name)
 
