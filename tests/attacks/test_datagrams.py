@@ -1,6 +1,7 @@
 """Floods of datagrams, lies about senders, ports that are closed: T-85 to T-88."""
 
 import socket
+import struct
 
 import pytest
 
@@ -135,6 +136,28 @@ def test_the_classic_amplifiers_answer_on_this_machine_and_not_beyond(serve, ope
         server.wait_until(lambda it: it.stats.datagrams_dropped == {"amplification": 1})
 
     assert here > 500
+
+
+@pytest.mark.parametrize("bind", [UDP, "udp://0.0.0.0:0"], ids=["one-address", "every-address"])
+def test_a_server_does_not_answer_itself(serve, opened, bind, engine, figure):
+    """T-88: one forged datagram would have an echo server talk to itself for ever; one from port 0 is nobody's."""
+    try:
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    except PermissionError:
+        pytest.skip("this user may not forge datagrams")
+    opened.append(raw)
+    with serve(echo, bind=bind) as server:
+        for source_port in (server.port, 0):
+            raw.sendto(struct.pack("!HHHH4s", source_port, server.port, 12, 0, b"ping"), ("127.0.0.1", 0))
+        server.wait_until(lambda it: it.stats.datagrams_dropped.total() + it.stats.datagrams >= 2)
+        sock = peer(server, opened)
+        sock.send(b"ping")
+        answer = sock.recv(100)
+        handled, dropped = accounted(server, 3)
+    figure(f"T-88 {engine.label}: forged from itself and from port 0: dropped {dropped}, {handled} of 1 others handled")
+
+    assert b"ping" == answer
+    assert (1, {"forged": 2}) == (handled, dropped)
 
 
 def test_one_sender_is_held_to_its_rate_and_another_is_not(serve, opened, engine, figure):
