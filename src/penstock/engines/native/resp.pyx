@@ -282,11 +282,9 @@ cdef object value(const char** at):
     if first == c"|":
         attributes = entries(at, count)
         return Attributed(value(at), attributes)
-    items = PyList_New(count)
+    items = []
     for index in range(count):
-        item = value(at)
-        Py_INCREF(item)
-        PyList_SET_ITEM(items, index, item)
+        items.append(value(at))
     return items if first == c"*" else Push(items) if first == c">" else make_set(items)
 
 
