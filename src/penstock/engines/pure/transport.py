@@ -75,12 +75,13 @@ class SocketTransport(asyncio.Transport):
         try:
             step()
         except Exception as error:  # a codec's bug, or ours: handlers' are caught where they are called
+            self._lose(error)
             report = {"message": "a connection failed", "exception": error, "transport": self}
             self._loop.call_exception_handler(report)
-            self._lose(error)
-        self._entered = False
-        if self._lost:
-            self._report_lost()
+        finally:  # for the report may fail too, where memory is out
+            self._entered = False
+            if self._lost:
+                self._report_lost()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return the socket, of the name ``socket``; nothing else is known here."""
