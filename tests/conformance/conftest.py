@@ -263,6 +263,8 @@ class Served(ServerThread):
     def reasons(self, count):
         """Wait until ``count`` connections have closed; return why, in order."""
         self.wait_closed(count)
+        # On an engine of threads the server's own count is a moment ahead of the record.
+        self.wait_until(lambda _: len(self.record.reasons) >= count)
         return self.record.reasons
 
 
