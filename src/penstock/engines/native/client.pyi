@@ -1,5 +1,4 @@
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ...address import Address, Peer
 from .connection import Host
