@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..core.events import Event
     from ..engines.base import Clock, Plan
     from ..engines.native.client import ClientConversation
-    from ..engines.native.connection import Host as NativeHost
+    from ..engines.native.host import Host as NativeHost
     from ..engines.native.poller import Poller
     from ..engines.pure.host import Host
 
@@ -45,7 +45,7 @@ class _Part:
 
 def native_poller(loop: asyncio.AbstractEventLoop) -> Poller | None:
     """Return the loop's selector where it is the compiled engine's, and that has connections for clients."""
-    module = sys.modules.get("penstock.engines.native.poller")  # no loop can have one before that was imported
+    module = sys.modules.get("penstock.engines.native.selector")  # no loop can have one before that was imported
     selector = getattr(loop, "_selector", None)
     is_native = module is not None and isinstance(selector, module.NativeSelector)
     return selector if is_native and _compiled() is not None else None
@@ -55,11 +55,15 @@ def native_poller(loop: asyncio.AbstractEventLoop) -> Poller | None:
 def _compiled() -> tuple[type[ClientConversation], type[NativeHost]] | None:
     try:
         from ..engines.native.client import ClientConversation  # noqa: PLC0415 - compiled, each for itself
-        from ..engines.native.connection import Host as NativeHost  # noqa: PLC0415
+        from ..engines.native.host import Host as NativeHost  # noqa: PLC0415
     except ImportError:
         return None
     ClientConnection.register(ClientConversation)  # it is no subclass, but it has the same methods
     return ClientConversation, NativeHost
+
+
+def _nobody_waits() -> None:
+    """A client's connection is in nobody's list."""
 
 
 def native_connection(
@@ -87,7 +91,7 @@ def native_connection(
     timeouts = host.timeouts.merged(lifetime_s=allowance.left_s(host.clock))
     clock = None if host.clock is host.loop else host.clock
     part = _Part(_Speaks(codec), timeouts, host.limits, clock, host.emit)
-    native = native_host(poller, host.loop, cast("Plan", part), host.released)
+    native = native_host(poller, host.loop, cast("Plan", part), _nobody_waits)
     connection = conversation(native, *ends, allowance.read_s, allowance.total_s)
     connection.begin(sock.detach())
     return cast("ClientConnection[Any]", connection)

@@ -80,21 +80,29 @@ class Door:
         Returns:
             The peer, of whom `leave` is to be told; None when it was not let in.
         """
-        now = self._now()
-        if self._failures and now - self._failed_at >= EPISODE_S:
-            self._recovered()
         try:
             peer = peer_of(sock, name)
         except OSError:  # gone already
             sock.close()
             return None
-        refusal = self.gate.admit(peer, now)
+        refusal = self.let_in(peer)
         if refusal is None:
             return peer
-        rules = self.gate.rules
-        turn_away(sock, rules.action(refusal), rules.text)
-        self._emit(Event(EventName.REFUSED, None, {"reason": refusal, "peer": peer, "listener": listener}))
+        self.refuse(sock, peer, listener, refusal)
         return None
+
+    def let_in(self, peer: Peer) -> Refusal | None:
+        """Let a peer in who was accepted, and count it, or say why not; then `refuse` follows."""
+        now = self._now()
+        if self._failures and now - self._failed_at >= EPISODE_S:
+            self._recovered()
+        return self.gate.admit(peer, now)
+
+    def refuse(self, sock: socket.socket, peer: Peer, listener: Listener, reason: Refusal) -> None:
+        """Turn away a connection that was not let in."""
+        rules = self.gate.rules
+        turn_away(sock, rules.action(reason), rules.text)
+        self._emit(Event(EventName.REFUSED, None, {"reason": reason, "peer": peer, "listener": listener}))
 
     def leave(self, peer: Peer) -> None:
         """A connection that was let in has ended. Then ask `opens_at` again."""

@@ -12,7 +12,7 @@ import pytest
 import penstock
 from penstock.config.overload import OverloadConfig
 from penstock.engines.native.engine import new_event_loop
-from penstock.engines.native.poller import NativeSelector
+from penstock.engines.native.selector import NativeSelector
 
 
 @pytest.fixture

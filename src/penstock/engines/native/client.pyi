@@ -1,10 +1,11 @@
 from collections.abc import Callable, Sequence
 
 from ...address import Address, Peer
-from .connection import Host
-from .conversation import ConversationConnection
+from ..pure.tasks import TaskConnection
+from .host import Host
 
-class ClientConversation(ConversationConnection):
+# At run time it is no subclass, but it has the same methods.
+class ClientConversation(TaskConnection[Any]):
     on_change: Callable[[], object] | None
     is_open: bool
     is_gone: bool
@@ -13,5 +14,6 @@ class ClientConversation(ConversationConnection):
     def __init__(
         self, host: Host, peer: Peer, local: Address, read_s: float | None, total_s: float | None
     ) -> None: ...
+    def begin(self, fd: int) -> None: ...
     def close_unused(self) -> None: ...
     def put_frames(self, frames: Sequence[bytes]) -> None: ...

@@ -2,8 +2,10 @@
 
 import select
 
-from .connection cimport CLOSED, HAPPENED_LOST, OPEN, Host
+from .connection cimport CLOSED, HAPPENED_LOST, OPEN
 from .conversation cimport ConversationConnection, Receive
+from .host cimport Host
+from .origin cimport AF_INET, AF_UNIX
 
 from ...core.deadlines import Deadline
 from ...errors import Phase, TimedOutError
@@ -16,7 +18,9 @@ cdef class ClientConversation(ConversationConnection):
     """A connection that was made by `connect`. It has no handler and no task of its own.
 
     Args:
-        host, peer, local: As `Connection`.
+        host: Where it belongs.
+        peer: Who is at the other end.
+        local: The address at this end.
         read_s: For one message where the call does not say; None for ever.
         total_s: The lifetime, if there is one, as whoever connected asked for it.
     """
@@ -27,9 +31,16 @@ cdef class ClientConversation(ConversationConnection):
     cdef object lost_by
 
     def __init__(self, Host host, peer, local, read_s, total_s):
-        ConversationConnection.__init__(self, host, peer, local, None)
+        self.settle_in(host, local, None)
+        self.origin.family = AF_UNIX if local.is_unix else AF_INET
+        self.origin_rest = peer
         self.read_s = read_s
         self.total_s = total_s
+
+    def begin(self, int fd):
+        """Take over a connected, non-blocking socket."""
+        self.fd = fd
+        self.take_up()
 
     cdef int start(self) except -1:
         return 0

@@ -1,7 +1,9 @@
+from .deadlines cimport DeadlinedTransport
 from .framing cimport Framing, Input
-from .patience cimport Clocks, Patience
-from .poller cimport Poller
-from .transport cimport Transport, flag
+from .host cimport Host
+from .origin cimport Origin
+from .transport cimport flag
+from .uncompiled cimport CodecInput
 
 cdef enum:
     # In the order of core.states.State.
@@ -23,35 +25,10 @@ cdef enum:
     HAPPENED_LOST
 
 
-cdef class Host:
-    cdef Poller poller
-    cdef object loop
-    cdef object clock  # None: the poller's own
-    cdef object emit
-    cdef object released
-    cdef object budget
-    cdef object context  # what handlers run in copies of
-    cdef Patience patience
-    cdef object codec
-    cdef Framing framing  # of the codec; None when it is not compiled
-    cdef object limits
-    cdef Py_ssize_t write_high, write_low
-    cdef int read_size
-    cdef int batch_messages
-
-
-cdef class Connection(Transport):
-    cdef Host host
-    cdef Framing framing  # None: `inbound` cuts
-    cdef object inbound
-    cdef list batch  # what `inbound` cut and was not handled, from `batch_at` on
-    cdef Py_ssize_t batch_at
-    cdef Input input
-    cdef Clocks clocks
-    cdef Patience patience
-    cdef object timer  # of a clock that is not the poller's
-    cdef double armed_at
-    cdef object limits
+cdef class Connection(DeadlinedTransport):
+    cdef Framing framing  # None: `uncompiled` cuts
+    cdef CodecInput uncompiled
+    cdef Input* input  # nothing while there is none; else the host's, while what was just read is handled, or its own
     cdef object backlog  # what was posted over the high watermark, where not all that is owed has to leave
     cdef Py_ssize_t owed_bytes  # while output is over the high watermark, as the budget has it too
     cdef long long stalled_bytes  # what the kernel had taken when the peer's patience for reading began to count
@@ -63,11 +40,13 @@ cdef class Connection(Transport):
     cdef readonly bint draining
     cdef flag handling
     cdef flag corking
-    cdef flag write_paused
     cdef flag held
+    cdef flag parting  # how far its end has been carried out
+    cdef flag parting_soon
+    cdef unsigned int place  # in the host's list
+    cdef Origin origin
+    cdef object origin_rest
     cdef readonly long long id
-    cdef readonly object codec
-    cdef readonly object peer
     cdef readonly object local
     cdef public object state
     cdef public object close_reason
@@ -83,16 +62,25 @@ cdef class Connection(Transport):
     cdef int output_resumed(self) except -1
     cdef int interrupt(self) except -1
 
+    cdef int settle_in(self, Host host, object local, object handler) except -1
+    cdef int take_place(self) except -1
+    cdef int leave_place(self) except -1
+    cdef int take_up(self) except -1
     cdef int adopted(self) except -1
-    cdef double time(self) except -1
     cdef bint can_send(self) noexcept
     cdef bint can_receive(self) noexcept
     cdef bint leaving(self) noexcept
     cdef int happen(self, int happening) except -1
-    cdef Py_ssize_t pending_bytes(self) except -1
+    cdef int take_in(self, const char* data, Py_ssize_t size) except -1
+    cdef int keep_rest(self) except -1
+    cdef int own_input(self) except -1
+    cdef bint unhandled(self) except -1
+    cdef object finish_rest(self)
     cdef object next_message(self, Py_ssize_t limit)
     cdef int switch(self, object codec) except -1
     cdef int forget_input(self) except -1
+    cdef void drop_input(self) noexcept
+    cdef void disown_input(self) noexcept
     cdef int put_reply(self, object message) except -1
     cdef int put_message(self, object message) except -1
     cdef int put(self, bytes data) except -1
@@ -111,11 +99,9 @@ cdef class Connection(Transport):
     cdef int break_off(self, object error) except -1
     cdef int handler_failed(self, object error) except -1
     cdef int expire(self, int which) except -1
-    cdef int release_to_host(self) except -1
+    cdef int part(self) except -1
+    cdef void part_soon(self) noexcept
+    cdef int released(self) except -1
     cdef int stall_began(self) except -1
-    cdef bint has_progressed(self) except -1
-    cdef int arm(self, double when) except -1
-    cdef int arm_earliest(self) except -1
-    cdef int disarm(self) except -1
-    cdef int tick(self) except -1
+    cdef bint has_progressed(self) noexcept
     cdef int read_again(self) except -1

@@ -1,21 +1,20 @@
-"""A connection's states, output and deadlines, as `engines.pure.stream` has them, without an object per step."""
-
-import contextvars
+"""A connection's states, input and output, as `engines.pure.stream` has them, without an object per step."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from .census cimport PENSTOCK_DEBUG, living
 from .framing cimport NEED_DATA, clear, feed, framing_of, keep
-from .patience cimport DEADLINES, LINGER, NOTHING_DUE, WRITE, IDLE, Patience, earliest, start
-from .poller cimport READ_BYTES, Poller
-from .transport cimport CONTINUE, REPORT_LOST, Transport
+from .origin cimport AF_UNIX, caller, peer
+from .patience cimport DEADLINES, IDLE, LINGER, WRITE, Patience, start
+from .transport cimport Levels
 
-from ...core.deadlines import Deadline
+from ...codecs.base import Buffer
 from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
-from ...core.inbound import StreamInbound
 from ...core.output import Backlog
 from ...core.states import TRANSITIONS, Happening, State, after
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError, SlowPeerError
@@ -26,14 +25,13 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         SOL_SOCKET
         SO_LINGER
-        SO_DOMAIN
-        AF_INET
-        AF_INET6
     int setsockopt(int fd, int level, int option, const void* value, unsigned int size)
-    int getsockopt(int fd, int level, int option, void* value, unsigned int* size)
     struct linger:
         int l_onoff
         int l_linger
+
+# How long to wait before what could not be done for want of memory is tried again.
+cdef double AGAIN_S = 0.05
 
 # Replies of this size and more are sent from where they are, not copied together with others.
 cdef Py_ssize_t WORTH_A_SEND = 16 * 1024
@@ -58,6 +56,14 @@ cdef int _tabulate() except -1:
 
 _tabulate()
 
+cdef enum:
+    # How far the end of a connection whose transport is gone has been carried out.
+    HANDLER_ENDS = 1
+    TO_BE_TOLD
+    TO_LEAVE
+    TO_GIVE_UP_PLACE
+    DEPARTED
+
 cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
 cdef object DRAINED = CloseReason.DRAINED
@@ -67,88 +73,85 @@ cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 cdef object SLOW_CONSUMER = CloseReason.SLOW_CONSUMER
 
 
-cdef class Host:
-    """What connections need of the server that made them.
-
-    Args:
-        poller: Serves their sockets.
-        loop: Whose it is.
-        plan: What the server was told to do.
-        released: Called once for each, when the transport is gone and the handler has ended.
-    """
-
-    def __init__(self, Poller poller, loop, plan, released):
-        limits = plan.limits
-        self.poller = poller
-        self.loop = loop
-        self.clock = plan.clock
-        self.emit = plan.emit
-        self.released = released
-        self.budget = plan.budget
-        self.context = contextvars.copy_context()
-        self.patience = Patience(plan.timeouts)
-        self.codec = plan.service.codec
-        self.framing = framing_of(self.codec)
-        self.limits = limits
-        self.write_high = limits.write_high_bytes
-        self.write_low = limits.write_low_bytes
-        self.read_size = min(limits.read_bytes, READ_BYTES)
-        self.batch_messages = limits.batch_messages
-
-
-cdef class Connection(Transport):
-    """One peer. What happens to its messages is a subclass's.
-
-    Args:
-        host: Where it belongs.
-        peer: Who is at the other end.
-        local: The address at this end.
-    """
+cdef class Connection(DeadlinedTransport):
+    """One peer. What happens to its messages is a subclass's."""
 
     is_datagram = False
 
-    def __cinit__(self, *args):
+    def __cinit__(self):
         if PENSTOCK_DEBUG:
             living.connections += 1
-        self.input.block = self.input.at = self.input.end = NULL
-        self.input.size = self.input.searched = 0
 
     def __dealloc__(self):
-        clear(&self.input)
+        # The host may be gone; while it is not, nothing of its own is in use here: a batch of events holds its connection.
+        if self.input != NULL:
+            clear(self.input)
+            free(self.input)
+            if PENSTOCK_DEBUG:
+                living.blocks -= 1
         if PENSTOCK_DEBUG:
             living.connections -= 1
 
-    def __init__(self, Host host, peer, local):
+    cdef int settle_in(self, Host host, object local, object handler) except -1:
+        """Get ready to begin: a socket that was let in belongs to ``host``.
+
+        Args:
+            host: The server.
+            local: The address at this end.
+            handler: Whose; a subclass's business.
+        """
         self.id = next_connection_id()
         self.host = host
         self.poller = host.poller
-        self.codec = host.codec
         self.framing = host.framing
         if self.framing is None:
-            self.inbound = StreamInbound(self.codec)
-            self.batch = []
-        self.peer = peer
+            self.uncompiled = CodecInput(host.codec)
         self.local = local
-        self.read_size = host.read_size
-        self.limits = host.limits
-        self.high = host.write_high
-        self.low = host.write_low
+        self.levels = host.levels
         self.patience = host.patience
         self.condition = OPEN
         self.corking = True  # until there is a transport
-        self.armed_at = INFINITY
         start(&self.clocks, self.time())
+        return 0
+
+    cdef int take_place(self) except -1:
+        """Be one of the host's connections."""
+        cdef list connections = self.host.connections
+        self.place = <unsigned int>len(connections)
+        connections.append(self)
+        return 0
+
+    cdef int leave_place(self) except -1:
+        """Be none of them any more. May be repeated."""
+        cdef list connections = self.host.connections
+        cdef Connection last
+        if self.place < len(connections) and connections[self.place] is self:
+            last = connections.pop()
+            if last is not self:
+                last.place = self.place
+                connections[self.place] = last
+        return 0
+
+    @property
+    def peer(self):
+        """Who is at the other end."""
+        return peer(&self.origin, self.origin_rest)
+
+    @property
+    def codec(self):
+        """What cuts its stream into messages."""
+        return self.uncompiled.codec() if self.framing is None else self.framing.codec
 
     def __repr__(self):
         return f"<connection {self.id} {self.peer} {STATES[self.condition].value}>"
 
-    def begin(self, int fd):
-        """Take over a connected, non-blocking socket and tell the handler."""
-        self.fd = fd
+    cdef int take_up(self) except -1:
+        """Serve the connected, non-blocking socket that is at hand, and tell the handler."""
         try:
             self.adopted()
         except Exception as error:
             self.failed(error)
+        return 0
 
     cdef int adopted(self) except -1:
         self.open(self.fd)
@@ -206,11 +209,6 @@ cdef class Connection(Transport):
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
-    cdef double time(self) except -1:
-        if self.host.clock is not None:
-            return self.host.clock.time()
-        return self.poller.now if self.poller.dispatching else self.poller.clock()
-
     cdef bint can_send(self) noexcept:
         return self.condition == OPEN or self.condition == PEER_EOF
 
@@ -219,6 +217,12 @@ cdef class Connection(Transport):
 
     cdef bint leaving(self) noexcept:
         return self.condition >= CLOSING
+
+    cdef bint departs(self) noexcept:
+        return self.condition >= CLOSING
+
+    cdef bint lingers(self) noexcept:
+        return self.condition == LINGERING
 
     cdef int happen(self, int happening) except -1:
         cdef int follows = AFTER[self.condition][happening]
@@ -234,15 +238,11 @@ cdef class Connection(Transport):
         if not self.can_receive() or self.draining:
             return 0
         self.clocks.idle = self.time()
-        if self.framing is not None:
-            feed(&self.input, data, size)
-        else:
-            self.inbound.feed(PyBytes_FromStringAndSize(data, size))
+        self.take_in(data, size)
         try:
             self.received()
         finally:
-            if self.framing is not None:
-                keep(&self.input)  # the shared buffer is about to be written again
+            self.keep_rest()
         return 0
 
     cdef int eof_received(self) except -1:
@@ -255,105 +255,168 @@ cdef class Connection(Transport):
         return 0
 
     cdef int connection_lost(self, object error) except -1:
-        if self.close_reason is None:
-            self.close_reason = reason_of(error)
         self.condition = CLOSED
         self.gone = True
-        self.forget_input()
-        self.disarm()
         self.backlog = None
         self.write_paused = False
-        self.owe(0)
-        if self.begun:
-            self.ended()
-        else:
-            self.release_to_host()
-        return 0
+        self.disown_input()
+        self.disarm()
+        self.lost_error = error
+        return self.part()
 
     cdef int pause_writing(self) except -1:
-        cdef bint was_paused = self.write_paused
-        self.write_paused = True
         self.owe(self.all_owed())
-        if not was_paused and not self.leaving():
-            self.host.emit(Event(EventName.READING_PAUSED, self))
+        if not self.leaving():
+            self.host.told(Event(EventName.READING_PAUSED, self))
             self.stall_began()
             self.pause_reading()
         return 0
 
     cdef int resume_writing(self) except -1:
         if self.backlog:
-            self.refill(self.high)
-            if self.owed() > self.high:
+            self.write_paused = True  # until what waits behind the transport was handed to it
+            self.refill(self.levels.high)
+            if self.owed() > self.levels.high:
+                self.owe(self.all_owed())
                 return self.stall_began()
-        self.write_paused = False
+            self.write_paused = False
         self.owe(0)
         self.clocks.stalled = INFINITY
         if self.leaving():
             return self.flushed()
-        self.host.emit(Event(EventName.READING_RESUMED, self))
+        self.host.told(Event(EventName.READING_RESUMED, self))
         return self.output_resumed()
 
-    cdef int failed(self, object error) except -1:
-        self.host.loop.call_exception_handler(
-            {"message": "the native engine failed to serve a connection", "exception": error}
-        )
-        return self.break_down(error)
+    cdef void failed(self, object error) noexcept:
+        if self.gone:
+            self.part_soon()
+        else:
+            self.break_down(error)
+        self.host.blame(error)
 
     # -- input ---------------------------------------------------------------------------------------------------------
 
+    cdef int take_in(self, const char* data, Py_ssize_t size) except -1:
+        """Add bytes that were just read. Where nothing is waiting they stay where they are, until `keep_rest`."""
+        if self.framing is None:
+            return self.uncompiled.feed(PyBytes_FromStringAndSize(data, size))
+        if self.input == NULL:
+            self.input = &self.host.input
+        return feed(self.input, data, size)
+
+    cdef int keep_rest(self) except -1:
+        """The shared buffer is about to be written again: take out of it what no message has taken, or give up."""
+        if self.input != NULL:
+            try:
+                if self.input.at != self.input.end:
+                    keep(self.input)
+                    self.own_input()
+                else:
+                    self.disown_input()
+            except BaseException:
+                self.disown_input()
+                raise
+        return 0
+
+    cdef int own_input(self) except -1:
+        """Have a place of its own for what is not handled yet."""
+        cdef Input* own
+        if self.input == NULL or self.input == &self.host.input:
+            own = <Input*>calloc(1, sizeof(Input))
+            if own == NULL:
+                raise MemoryError
+            if PENSTOCK_DEBUG:
+                living.blocks += 1
+            if self.input != NULL:
+                own[0] = self.host.input
+                memset(&self.host.input, 0, sizeof(Input))
+            self.input = own
+        return 0
+
+    cdef void drop_input(self) noexcept:
+        """Forget what no message has taken, as far as compiled framing has it.
+
+        A place of its own is given up later, by `keep_rest`: whoever cuts a message from it may be what led here.
+        """
+        if self.input != NULL:
+            clear(self.input)
+            if self.input == &self.host.input:
+                self.input = NULL
+
+    cdef void disown_input(self) noexcept:
+        if self.input != NULL:
+            self.drop_input()
+            if self.input != NULL:
+                free(self.input)
+                self.input = NULL
+                if PENSTOCK_DEBUG:
+                    living.blocks -= 1
+
+    cdef int forget_input(self) except -1:
+        self.drop_input()
+        if self.framing is None:
+            self.uncompiled = CodecInput(self.uncompiled.codec())
+        return 0
+
     cdef Py_ssize_t pending_bytes(self) except -1:
-        """Return how many received bytes no message has taken yet."""
-        return self.input.end - self.input.at if self.framing is not None else self.inbound.pending_bytes
+        if self.framing is None:
+            return self.uncompiled.pending_bytes()
+        return 0 if self.input == NULL else self.input.end - self.input.at
+
+    cdef bint unhandled(self) except -1:
+        """Whether anything is left that may hold a message."""
+        if self.framing is None:
+            return self.uncompiled.unhandled()
+        return self.input != NULL and self.input.at != self.input.end
 
     cdef object next_message(self, Py_ssize_t limit):
-        """Return the next message, or NEED_DATA.
+        """Return the next message, or NEED_DATA; a codec that is not compiled may cut up to ``limit`` at once.
 
         Raises:
             RemoteProtocolError: The next frame is bad.
         """
-        if self.framing is not None:
-            return self.framing.cut(&self.input)
-        if self.batch_at == len(self.batch):
-            self.batch = self.inbound.take(limit)
-            self.batch_at = 0
-            if not self.batch:
-                return NEED_DATA
-        message = self.batch[self.batch_at]
-        self.batch_at += 1
-        return message
+        cdef Framing framing
+        if self.framing is None:
+            return self.uncompiled.next_message(limit)
+        framing = self.framing  # which may be exchanged meanwhile
+        return NEED_DATA if self.input == NULL else framing.cut(self.input)
+
+    cdef object finish_rest(self):
+        """Return what the codec makes of the rest at EOF: the last message, or NEED_DATA.
+
+        Raises:
+            RemoteProtocolError: The stream ended in the middle of a frame.
+        """
+        cdef bytes rest = b""
+        if self.framing is None:
+            return self.uncompiled.inbound.finish()
+        if self.input != NULL:
+            rest = self.input.at[:self.input.end - self.input.at]
+        return self.framing.codec.finish(Buffer(rest))
 
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""
         cdef Framing framing = framing_of(codec)
-        cdef bytes rest
-        if self.framing is not None:
-            self.input.searched = 0
-            if framing is None:
-                self.inbound = StreamInbound(codec)
-                self.inbound.feed(PyBytes_FromStringAndSize(self.input.at, self.input.end - self.input.at))
-                self.batch = []
-                self.batch_at = 0
-                clear(&self.input)
-        else:
-            self.inbound.switch(codec, self.batch_at, len(self.batch) - self.batch_at)
-            self.batch = []
-            self.batch_at = 0
+        cdef CodecInput uncompiled
+        cdef bytes rest = b""
+        if self.framing is None:
+            rest = self.uncompiled.rest_for(codec)
             if framing is not None:
-                rest = self.inbound._chunk  # where `switch` has put all there is
-                self.inbound = None
-                feed(&self.input, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
-                keep(&self.input)
+                self.uncompiled = None
+                if rest:
+                    self.own_input()
+                    feed(self.input, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+                    keep(self.input)
+        elif framing is None:
+            if self.input != NULL:
+                rest = self.input.at[:self.input.end - self.input.at]
+            uncompiled = CodecInput(codec)
+            uncompiled.feed(rest)
+            self.uncompiled = uncompiled
+            self.drop_input()
+        elif self.input != NULL:
+            self.input.searched = 0
         self.framing = framing
-        self.codec = codec
-        return 0
-
-    cdef int forget_input(self) except -1:
-        if self.framing is not None:
-            clear(&self.input)
-        else:
-            self.inbound.clear()
-            self.batch = []
-            self.batch_at = 0
         return 0
 
     # -- output --------------------------------------------------------------------------------------------------------
@@ -362,7 +425,7 @@ cdef class Connection(Transport):
         """Queue one message; never wait."""
         if not self.can_send() or self.leave_reason is not None:
             raise self.why_not()
-        if self.write_paused and self.limits.slow_consumer != "disconnect":
+        if self.write_paused and self.levels.limits.slow_consumer != "disconnect":
             self.post_late(self.codec.encode(message))
         else:
             self.put_reply(message)
@@ -371,9 +434,9 @@ cdef class Connection(Transport):
         """Queue one message if output is not over its high watermark."""
         if not self.can_send() or self.leave_reason is not None:
             raise self.why_not()
-        if self.corked_bytes and self.owed():
+        if self.corked() and self.owed():
             self.uncork()  # what was gathered counts, and goes behind what waits
-        if self.write_paused or self.corked_bytes > self.high:
+        if self.write_paused or self.corked() > self.levels.high:
             return False
         self.put_reply(message)
         return True
@@ -381,7 +444,7 @@ cdef class Connection(Transport):
     @property
     def raises_when_full(self):
         """Whether `post` says to its caller that there is no room."""
-        return self.limits.slow_consumer == "raise"
+        return self.levels.limits.slow_consumer == "raise"
 
     def refusal(self):
         """Return what `post` would raise whatever the message, or None."""
@@ -393,6 +456,7 @@ cdef class Connection(Transport):
     cdef int put_message(self, object message) except -1:
         """Frame a message and put it after what is queued; send, unless a batch is being gathered."""
         cdef Py_ssize_t before
+        cdef Framing framing
         if (
             self.framing is None
             or self.write_paused
@@ -400,12 +464,14 @@ cdef class Connection(Transport):
             or (type(message) is bytes and PyBytes_GET_SIZE(message) >= WORTH_A_SEND)
         ):
             return self.put(self.codec.encode(message))
-        before = self.out_end - self.out_at
-        if not self.framing.put(self, message):
+        before = self.queued()
+        framing = self.framing
+        if not framing.put(self, message):
             return self.put(self.codec.encode(message))
-        self.corked_bytes += self.out_end - self.out_at - before
-        if not self.corking or self.corked_bytes > self.high:
-            self.uncork()
+        if self.out != NULL:
+            self.out.corked += self.queued() - before
+            if not self.corking or self.out.corked > self.levels.high:
+                self.uncork()
         return 0
 
     cdef int put(self, bytes data) except -1:
@@ -420,9 +486,10 @@ cdef class Connection(Transport):
             self.sent(size)
             return self.transmit_object(data)
         self.gather(PyBytes_AS_STRING(data), size)
-        self.corked_bytes += size
-        if self.attached and (not self.corking or self.corked_bytes > self.high):
-            self.uncork()
+        if self.out != NULL:
+            self.out.corked += size
+            if self.attached and (not self.corking or self.out.corked > self.levels.high):
+                self.uncork()
         return 0
 
     cdef int sent(self, Py_ssize_t size) except -1:
@@ -434,9 +501,10 @@ cdef class Connection(Transport):
 
     cdef int uncork(self) except -1:
         """Send what was gathered."""
-        if self.corked_bytes and self.attached:
-            self.sent(self.corked_bytes)
-            self.corked_bytes = 0
+        cdef Py_ssize_t corked = self.corked()
+        if corked and self.attached:
+            self.sent(corked)
+            self.out.corked = 0
             self.transmit()
         return 0
 
@@ -451,21 +519,22 @@ cdef class Connection(Transport):
 
     cdef Py_ssize_t all_owed(self) except -1:
         """Return how many bytes wait: for the kernel, to be sent together, and behind both."""
-        return self.owed() + self.corked_bytes + (0 if self.backlog is None else len(self.backlog))
+        return self.queued() + (0 if self.backlog is None else len(self.backlog))
 
     cdef Py_ssize_t most_owed(self) except -1:
         """Return what the peer may be owed while it is over its high watermark."""
-        return self.limits.write_high_bytes if self.host.budget.exceeded else self.limits.write_max_bytes
+        limits = self.levels.limits
+        return limits.write_high_bytes if self.host.budget.exceeded else limits.write_max_bytes
 
     cdef int post_late(self, bytes data) except -1:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
         if self.backlog is None:
             self.backlog = Backlog()
         excess = self.all_owed() + PyBytes_GET_SIZE(data) - self.most_owed()
-        dropped = self.backlog.admit(data, self.limits.slow_consumer, excess)
+        dropped = self.backlog.admit(data, self.levels.limits.slow_consumer, excess)
         self.owe(self.all_owed())
         if dropped is not None:
-            self.host.emit(Event(EventName.MESSAGE_DROPPED, self, dropped))
+            self.host.told(Event(EventName.MESSAGE_DROPPED, self, dropped))
         return 0
 
     cdef int refill(self, Py_ssize_t high) except -1:
@@ -534,10 +603,8 @@ cdef class Connection(Transport):
         self.forget_input()
         self.clocks.first = self.clocks.idle = self.clocks.partial = INFINITY
         self.clocks.stalled = self.time()
-        if self.patience.lifetime_s != INFINITY:  # its age is nothing to close it for any more
-            self.patience = Patience(self.patience.timeouts.merged(lifetime_s=None))
         # From here on the transport reports when nothing is left to flush, not when little is.
-        self.set_watermarks(0, 0)
+        self.set_levels(self.levels.of_leaving())
         if self.condition == FLUSHING:
             self.shut()  # flushes
             return self.stall_began()
@@ -551,10 +618,9 @@ cdef class Connection(Transport):
     cdef int flushed(self) except -1:
         if self.condition == CLOSING:
             self.happen(HAPPENED_FLUSHED)
-            self.clocks.stalled = INFINITY
-            self.clocks.lingering = self.time()
+            self.clocks.stalled = self.time()
             if self.patience.linger_s != INFINITY:
-                self.arm(self.clocks.lingering + self.patience.linger_s)
+                self.arm(self.clocks.stalled + self.patience.linger_s)
         return 0
 
     cdef int lose(self, object reason) except -1:
@@ -565,28 +631,24 @@ cdef class Connection(Transport):
         if self.close_reason is None:
             self.close_reason = reason
         self.happen(HAPPENED_LOST)
-        self.forget_input()
         self.backlog = None
         self.disarm()
         if self.attached:
             self.reset_on_close()
             self.break_down(None)
-        return 0
+        return self.forget_input()
 
     def reset_on_close(self):
         """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""
-        cdef int family = 0
-        cdef unsigned int size = sizeof(int)
         cdef linger never
         never.l_onoff = 1
         never.l_linger = 0
-        getsockopt(self.fd, SOL_SOCKET, SO_DOMAIN, &family, &size)
-        if family == AF_INET or family == AF_INET6:
+        if self.origin.family != AF_UNIX:
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &never, sizeof(never))  # a peer may have been faster
 
     cdef int break_off(self, object error) except -1:
         """The peer broke the framing: what was answered before still goes out."""
-        self.host.emit(Event(EventName.PROTOCOL_ERROR, self, {"error": error}))
+        self.host.told(Event(EventName.PROTOCOL_ERROR, self, {"error": error}))
         return self.leave(error.reason)
 
     cdef int handler_failed(self, object error) except -1:
@@ -595,26 +657,58 @@ cdef class Connection(Transport):
             error, (ConnectionEndedError, RemoteProtocolError)
         ):
             return 0  # it noticed that the connection has ended, and left it at that
-        self.host.emit(Event(EventName.HANDLER_FAILED, self, {"error": error}))
+        self.host.told(Event(EventName.HANDLER_FAILED, self, {"error": error}))
         # A close that the handler asked for would have come after its return.
         self.leave_reason = HANDLER_ERROR
         return self.leave(HANDLER_ERROR)
 
-    cdef int release_to_host(self) except -1:
-        """Transport and handler are both gone."""
-        self.host.emit(
-            Event(
-                EventName.CLOSED,
-                self,
-                {
-                    "reason": self.close_reason,
-                    "bytes_in": self.bytes_in,
-                    "bytes_out": self.bytes_out,
-                    "duration_s": self.time() - self.clocks.opened,
-                },
-            )
-        )
-        self.host.released(self)
+    cdef int part(self) except -1:
+        """The transport is gone: carry the end out, or what is left of it. What fails for want of memory is tried again."""
+        if self.parting == DEPARTED:
+            return 0
+        try:
+            if self.parting == 0:
+                if self.close_reason is None:
+                    self.close_reason = reason_of(self.lost_error)
+                self.lost_error = None
+                self.owe(0)
+                self.parting = HANDLER_ENDS
+            if self.parting == HANDLER_ENDS and self.begun:
+                return self.ended()
+            return self.released()
+        except Exception as error:
+            self.part_soon()
+            self.host.blame(error)
+        return 0
+
+    cdef void part_soon(self) noexcept:
+        if not self.parting_soon:
+            self.parting_soon = True
+            Py_INCREF(self)  # the wheel's entry is all that may be left of it
+        self.poller.wheel.set(self, self.poller.clock() + AGAIN_S)
+        self.poller.prod()
+
+    cdef int released(self) except -1:
+        """Transport and handler are both gone: say so, and give the place up."""
+        if self.parting < TO_BE_TOLD:
+            self.parting = TO_BE_TOLD
+        if self.parting == TO_BE_TOLD:
+            fields = {
+                "reason": self.close_reason,
+                "bytes_in": self.bytes_in,
+                "bytes_out": self.bytes_out,
+                "duration_s": self.time() - self.clocks.opened,
+            }
+            event = Event(EventName.CLOSED, self, fields)
+            self.parting = TO_LEAVE
+            self.host.told(event)
+        if self.parting == TO_LEAVE:
+            if self.host.gate is not None:
+                self.host.gate.leave(caller(&self.origin, self.origin_rest))
+            self.parting = TO_GIVE_UP_PLACE
+        self.leave_place()
+        self.host.left()
+        self.parting = DEPARTED
         return 0
 
     # -- input flow ----------------------------------------------------------------------------------------------------
@@ -653,9 +747,8 @@ cdef class Connection(Transport):
 
     def set_limits(self, **limits):
         """Change this connection's watermarks, hard limit or policy."""
-        self.limits = self.limits.merged(**limits)
-        if not self.leaving():
-            self.set_watermarks(self.limits.write_high_bytes, self.limits.write_low_bytes)
+        cdef Levels levels = Levels(self.levels.limits.merged(**limits))
+        self.set_levels(levels.of_leaving() if self.leaving() else levels)
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
@@ -676,65 +769,28 @@ cdef class Connection(Transport):
             self.arm(self.clocks.stalled + self.patience.write_s)
         return 0
 
-    cdef bint has_progressed(self) except -1:
+    cdef bint has_progressed(self) noexcept:
         """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed."""
-        cdef Py_ssize_t step = max(1, self.limits.write_high_bytes - self.limits.write_low_bytes)
-        return self.bytes_out - self.owed() - self.stalled_bytes >= step
-
-    cdef int arm(self, double when) except -1:
-        """Have `tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
-        if when < self.armed_at:
-            self.armed_at = when
-            if self.host.clock is None:
-                self.poller.wheel.set(self, when)
-                self.poller.prod()
-            else:
-                if self.timer is not None:
-                    self.timer.cancel()
-                self.timer = self.host.clock.call_at(when, self._tick)
-        return 0
-
-    cdef int arm_earliest(self) except -1:
-        cdef double when
-        if earliest(&self.clocks, self.patience, self.pending_bytes(), &when) != NOTHING_DUE:
-            self.arm(when)
-        return 0
-
-    cdef int disarm(self) except -1:
-        self.armed_at = INFINITY
-        self.poller.wheel.cancel(self)
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        return 0
+        return self.bytes_out - self.owed() - self.stalled_bytes >= self.levels.step
 
     cdef int expired(self) except -1:
-        try:
-            self.tick()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.failed(error)
-        return 0
-
-    def _tick(self):
-        self.timer = None
-        self.tick()
+        if self.parting_soon:
+            self.parting_soon = False
+            Py_DECREF(self)
+        return DeadlinedTransport.expired(self)
 
     cdef int tick(self) except -1:
-        cdef double when
-        cdef int which
-        self.armed_at = INFINITY
+        if self.gone:
+            return self.part()
         if self.condition == CLOSED:
-            return 0  # the peer's EOF was faster than the end of the wait for it; the transport is about to say so
-        which = earliest(&self.clocks, self.patience, self.pending_bytes(), &when)
-        if which == NOTHING_DUE:
-            return 0
-        if when > self.time():
-            return self.arm(when)
+            return 0  # the transport is about to say so
+        return DeadlinedTransport.tick(self)
+
+    cdef int due(self, int which) except -1:
         if which == LINGER:
             self.happen(HAPPENED_LOST)
-            return self.break_down(None)
+            self.break_down(None)
+            return 0
         if which == WRITE:
             return self.stall_began() if self.has_progressed() else self.lose(DEADLINES[which].value)
         return self.expire(which)

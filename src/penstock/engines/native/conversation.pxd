@@ -1,4 +1,5 @@
 from .connection cimport Connection, Host
+from .step cimport Step
 from .transport cimport flag
 from .waiter cimport Waiter
 
@@ -24,26 +25,33 @@ cdef class ConversationConnection(Connection):
     cdef int release_cork(self) except -1
     cdef int begin_wait(self, object timeout_s) except -1
     cdef int end_wait(self) except -1
-    cdef bint unhandled(self) except -1
     cdef object last(self)
     cdef int finish_message(self, object reply) except -1
-    cdef int conclude(self) except -1
+    cdef int run_ended(self, object task) except -1
+    cdef int conclude_ended(self, object task) except -1
+    cdef int wake_closed(self) except -1
     cdef int run_coroutine(self, object coroutine, object ended) except -1
 
 
-cdef class Step:
-    cdef ConversationConnection conn
-    cdef int phase
-    cdef object value  # what it ends with
-    cdef object step(self)
-    cdef int abandon(self) except -1
-
-
 cdef class Receive(Step):
+    cdef ConversationConnection conn
     cdef object timeout_s
     cdef bint iterates
     cdef int turns
 
 
 cdef class Send(Step):
+    cdef ConversationConnection conn
     cdef object message
+
+
+cdef class Answer(Step):
+    cdef ConversationConnection conn
+    cdef object function
+    cdef bint takes_connection
+    cdef Receive receiving  # the message after the one at hand
+    cdef object coroutine  # of the message at hand, while it awaits something
+    cdef object awaited
+
+    cdef bint go_on(self) except -1
+    cdef bint answer(self, object reply) except -1

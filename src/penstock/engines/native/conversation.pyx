@@ -9,19 +9,19 @@ from collections.abc import Awaitable
 from inspect import iscoroutinefunction
 from types import CoroutineType
 
-from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
 from .connection cimport CLOSED, Connection, Host
-from .framing cimport NEED_DATA, feed, keep
+from .framing cimport NEED_DATA
 from .transport cimport REPORT_LOST, Transport
+from .step cimport (
+    AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, Step, STOP, WAITING, WANTING_ROOM, YIELDING
+)
 from .waiter cimport DONE, PENDING, Waiter
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
-
-from ...codecs.base import Buffer
 from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler
 from ...errors import (
     ConnectionEndedError,
@@ -35,54 +35,10 @@ from ...reasons import CloseReason
 from ..base import Connection as _AnyConnection
 from ..pure.tasks import OTHERS_TURN, PREFETCH
 
-cdef extern from *:
-    """
-    /* StopIteration(value), without making the exception where the interpreter does not need one: see genobject.c. */
-    static PyObject *penstock_stop(PyObject *value)
-    {
-        if (value == Py_None) {
-            return NULL;
-        }
-        if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {
-            PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
-            if (stop != NULL) {
-                PyErr_SetObject(PyExc_StopIteration, stop);
-                Py_DECREF(stop);
-            }
-            return NULL;
-        }
-        PyErr_SetObject(PyExc_StopIteration, value);
-        return NULL;
-    }
-
-    static void penstock_install(PyObject *type, iternextfunc next, sendfunc send)
-    {
-        PyTypeObject *kind = (PyTypeObject *)type;
-        kind->tp_iternext = next;
-        kind->tp_as_async->am_send = send;
-    }
-    """
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-    PyObject* penstock_stop(PyObject* value) noexcept
-    void penstock_install(
-        object kind, PyObject* (*next)(PyObject*) except? NULL,
-        PySendResult (*send)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
-    ) noexcept
-
 cdef enum:
     FLUSH = 4  # of Pollable.todo
 
-cdef enum:
-    FRESH
-    WAITING
-    YIELDING
-    FINISHED
-
 cdef object DRAINED = CloseReason.DRAINED
-cdef object STOP = object()  # what a step returns when it has ended with its value
 
 
 class _DeadlinePassed(Exception):
@@ -93,19 +49,15 @@ class _DeadlinePassed(Exception):
 
 
 cdef class ConversationConnection(Connection):
-    """Messages wait until a coroutine receives them.
+    """Messages wait until a coroutine receives them."""
 
-    Args:
-        host, peer, local: As `Connection`.
-        handler: What the task runs.
-    """
-
-    def __init__(self, Host host, peer, local, handler):
-        Connection.__init__(self, host, peer, local)
+    cdef int settle_in(self, Host host, object local, object handler) except -1:
+        Connection.settle_in(self, host, local, handler)
         self.handler = handler
         if isinstance(handler, CallbackHandler):
             self.callbacks = handler.factory()
         self.first_start = self.partial_start = INFINITY
+        return 0
 
     cdef int start(self) except -1:
         handler = self.handler
@@ -113,7 +65,7 @@ cdef class ConversationConnection(Connection):
             function = handler.function
             coroutine = function(self) if iscoroutinefunction(function) else _await(function, self)
         elif isinstance(handler, MessageHandler):
-            coroutine = _answer(self, handler.function, handler.takes_connection)
+            coroutine = answer_of(self, handler)
         else:
             coroutine = _converse(self)
         return self.run_coroutine(coroutine, self._run_ended)
@@ -124,6 +76,14 @@ cdef class ConversationConnection(Connection):
         return 0
 
     def _run_ended(self, task):
+        try:
+            if self.task is task:
+                self.run_ended(task)
+        except Exception as error:  # for want of memory
+            self.handling = False
+            self.failed(error)
+
+    cdef int run_ended(self, object task) except -1:
         self.task = None
         error = CancelledError() if task.cancelled() else task.exception()
         # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
@@ -131,39 +91,51 @@ cdef class ConversationConnection(Connection):
             self.handler_failed(error)
         self.handling = False
         if self.gone:
-            self.conclude()
-        elif self.leave_reason is not None:
-            self.leave(self.leave_reason)
-        else:
-            self.leave(DRAINED if self.draining else CloseReason.DONE)
+            return self.part()
+        if self.leave_reason is not None:
+            return self.leave(self.leave_reason)
+        return self.leave(DRAINED if self.draining else CloseReason.DONE)
 
-    cdef int conclude(self) except -1:
-        """Transport and handler are both gone."""
+    cdef int ended(self) except -1:
+        """The transport is gone: the rest follows when the handler has ended, and `on_close` after it."""
+        self.wake()
+        self.wake_senders()
+        self.wake_closed()
+        task = self.task
+        if task is not None:
+            if not task.done():
+                return 0
+            # Its end may have had no memory to be told with.
+            return self.run_ended(task) if self.handler is not None else self.conclude_ended(task)
         self.handler = None
-        if self.callbacks is None or not self.begun:
-            return self.release_to_host()
+        if self.callbacks is None:
+            return self.released()
         return self.run_coroutine(_conclude(self), self._conclude_ended)
 
     def _conclude_ended(self, task):
+        try:
+            if self.task is task:
+                self.conclude_ended(task)
+        except Exception as error:  # for want of memory
+            self.failed(error)
+
+    cdef int conclude_ended(self, object task) except -1:
         self.task = self.callbacks = None
         if not task.cancelled() and task.exception() is not None:
             self.handler_failed(task.exception())
-        self.release_to_host()
+        return self.part()
 
-    cdef int ended(self) except -1:
-        self.wake()
-        if self.task is None:
-            self.conclude()
+    cdef int look_after_task(self) except -1:
+        if self.task is not None and self.task.done():
+            (self._run_ended if self.handler is not None else self._conclude_ended)(self.task)
         return 0
 
-    cdef int connection_lost(self, object error) except -1:
-        Connection.connection_lost(self, error)
-        self.wake_senders()
-        if self.closed_waiters is not None:
-            for waiter in self.closed_waiters:
+    cdef int wake_closed(self) except -1:
+        waiters, self.closed_waiters = self.closed_waiters, None
+        if waiters is not None:
+            for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(self.close_reason)
-            self.closed_waiters = None
         return 0
 
     # -- receiving -----------------------------------------------------------------------------------------------------
@@ -205,10 +177,7 @@ cdef class ConversationConnection(Connection):
             raise self.why_not()
         if self.input_over:
             try:
-                if self.framing is None:
-                    rest = self.inbound.finish()
-                else:
-                    rest = self.codec.finish(Buffer(self.input.at[:self.input.end - self.input.at]))
+                rest = self.finish_rest()
             except RemoteProtocolError as error:
                 self.break_off(error)
                 raise
@@ -254,27 +223,19 @@ cdef class ConversationConnection(Connection):
             self.timer_of_wait = None
         return 0
 
-    cdef bint unhandled(self) except -1:
-        """Whether anything is left that may hold a message."""
-        return self.framing is None and self.batch_at < len(self.batch) or self.pending_bytes() > 0
-
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
         self.bytes_in += size
         if not self.can_receive() or self.draining:
             return 0
-        if self.framing is not None:
-            feed(&self.input, data, size)
-        else:
-            self.inbound.feed(PyBytes_FromStringAndSize(data, size))
+        self.take_in(data, size)
         try:
             if self.waiter is not None:
                 self.clocks.idle = self.time()
                 self.wake_directly()
-            elif self.pending_bytes() > self.host.read_size:
+            elif self.pending_bytes() > self.levels.read_size:
                 self.pause_reading()
         finally:
-            if self.framing is not None:
-                keep(&self.input)  # the shared buffer is about to be written again
+            self.keep_rest()
         return 0
 
     cdef int input_ended(self) except -1:
@@ -282,8 +243,9 @@ cdef class ConversationConnection(Connection):
         return self.wake_directly()
 
     cdef int wake(self) except -1:
-        if self.waiter is not None and self.waiter.state == PENDING:
-            self.waiter.settle(DONE, None)
+        cdef Waiter waiter = self.waiter  # whoever is woken lets go of it
+        if waiter is not None and waiter.state == PENDING:
+            waiter.settle(DONE, None)
         return 0
 
     cdef int wake_directly(self) except -1:
@@ -361,7 +323,7 @@ cdef class ConversationConnection(Connection):
 
     cdef int output_resumed(self) except -1:
         self.wake_senders()
-        if (self.waiter is not None or self.pending_bytes() <= self.host.read_size) and not self.draining:
+        if (self.waiter is not None or self.pending_bytes() <= self.levels.read_size) and not self.draining:
             self.read_again()
         return 0
 
@@ -419,20 +381,6 @@ async def _await(function, conn):
     await function(conn)
 
 
-async def _answer(ConversationConnection conn, function, bint takes_connection):
-    while True:
-        try:
-            message = await conn.receive()
-        except EndOfStreamError:
-            return
-        conn.handling = True
-        reply = await (function(conn, message) if takes_connection else function(message))
-        if reply is not None:
-            while conn.write_paused and conn.can_send():
-                await _room(conn)
-        conn.finish_message(reply)
-
-
 async def _converse(ConversationConnection conn):
     conn.handling = True
     await _handled(conn, conn.callbacks.on_connect(conn))
@@ -481,76 +429,6 @@ def _fail(waiter, timeout_s):
 
 
 # -- what the handler awaits -------------------------------------------------------------------------------------------
-
-
-cdef class Step:
-    """An awaitable that is a coroutine to everybody who asks: it can be made a task, and cancelled."""
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self.send(None)
-
-    def send(self, value):
-        """Go on; return what is awaited."""
-        yielded = _advance(self)
-        if yielded is STOP:
-            raise StopIteration(self.value)
-        return yielded
-
-    def throw(self, kind, value=None, traceback=None):
-        """Stop waiting and raise."""
-        self.abandon()
-        if isinstance(kind, BaseException):
-            raise kind
-        raise kind if value is None else value
-
-    def close(self):
-        """Stop waiting."""
-        self.abandon()
-
-    cdef object step(self):
-        """Return what is to be awaited, or STOP with `value` set."""
-        return STOP
-
-    cdef int abandon(self) except -1:
-        self.phase = FINISHED
-        return 0
-
-
-cdef object _advance(Step step):
-    if step.phase == FINISHED:
-        raise RuntimeError("cannot reuse already awaited coroutine")
-    try:
-        return step.step()
-    except BaseException:
-        step.phase = FINISHED
-        raise
-
-
-cdef PyObject* _next(PyObject* self) except? NULL:
-    yielded = _advance(<Step>self)
-    if yielded is STOP:
-        return penstock_stop(<PyObject*>(<Step>self).value)
-    Py_INCREF(yielded)
-    return <PyObject*>yielded
-
-
-cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
-    result[0] = NULL
-    yielded = _advance(<Step>self)
-    if yielded is STOP:
-        yielded = (<Step>self).value
-        Py_INCREF(yielded)
-        result[0] = <PyObject*>yielded
-        return PYGEN_RETURN
-    Py_INCREF(yielded)
-    result[0] = <PyObject*>yielded
-    return PYGEN_NEXT
 
 
 cdef class Receive(Step):
@@ -612,6 +490,104 @@ cdef class Receive(Step):
         return 0
 
 
+cdef class Answer(Step):
+    """What the task of a message handler's connection runs: one coroutine after the other, each until it has ended.
+
+    One that awaits nothing costs no more than itself: no wake-up, no future.
+    """
+
+    cdef object step(self):
+        cdef ConversationConnection conn = self.conn
+        cdef bint over
+        if self.phase == AWAITING:
+            if not self.go_on():
+                return self.awaited
+        elif self.phase == WANTING_ROOM and not self.answer(self.value):
+            return self.awaited
+        while True:
+            self.receiving.phase = self.phase
+            over = False
+            try:
+                awaited = self.receiving.step()
+            except EndOfStreamError:
+                over = True
+            if over:
+                self.phase = FINISHED
+                self.value = None
+                return STOP
+            self.phase = self.receiving.phase
+            if awaited is not STOP:
+                return awaited
+            self.phase = FRESH
+            message, self.receiving.value = self.receiving.value, None
+            conn.handling = True
+            coroutine = self.function(conn, message) if self.takes_connection else self.function(message)
+            self.coroutine = coroutine if type(coroutine) is CoroutineType else coroutine.__await__()
+            if not self.go_on():
+                return self.awaited
+
+    cdef bint go_on(self) except -1:
+        """Resume the handler. Return whether its message is done with; else it awaits something."""
+        cdef PyObject* result = NULL
+        cdef PySendResult status = PyIter_Send(self.coroutine, None, &result)
+        value = <object>result
+        Py_DECREF(value)
+        if status == PYGEN_NEXT:
+            self.phase = AWAITING
+            self.awaited = value
+            return False
+        self.coroutine = self.awaited = None
+        return self.answer(value)
+
+    cdef bint answer(self, object reply) except -1:
+        """Send the reply, if there is one, and room for it. Return whether that is done."""
+        cdef ConversationConnection conn = self.conn
+        if reply is not None and conn.write_paused and conn.can_send():
+            self.phase = WANTING_ROOM
+            self.value = reply
+            self.awaited = _room(conn)
+            self.awaited._asyncio_future_blocking = True
+            return False
+        self.phase = FRESH
+        self.value = self.awaited = None
+        conn.finish_message(reply)
+        return True
+
+    def throw(self, kind, value=None, traceback=None):
+        """Raise in the handler, where there is one at work."""
+        if self.phase != AWAITING:
+            return Step.throw(self, kind, value, traceback)
+        try:
+            return self.coroutine.throw(kind if isinstance(kind, BaseException) else kind if value is None else value)
+        except StopIteration as stop:
+            self.coroutine = self.awaited = None
+            reply = stop.value
+        except BaseException:
+            self.phase = FINISHED
+            raise
+        return self.send(None) if self.answer(reply) else self.awaited
+
+    cdef int abandon(self) except -1:
+        coroutine, self.coroutine = self.coroutine, None
+        self.receiving.phase = self.phase
+        self.phase = FINISHED
+        self.receiving.abandon()
+        if coroutine is not None:
+            coroutine.close()
+        return 0
+
+
+cdef Answer answer_of(ConversationConnection conn, handler):
+    """Return what the task of a connection with this message handler is to run."""
+    cdef Answer it = Answer.__new__(Answer)
+    it.conn = conn
+    it.function = handler.function
+    it.takes_connection = handler.takes_connection
+    it.receiving = Receive.__new__(Receive)
+    it.receiving.conn = conn
+    return it
+
+
 cdef class Send(Step):
     cdef object step(self):
         cdef ConversationConnection conn = self.conn
@@ -626,5 +602,6 @@ cdef class Send(Step):
         return STOP
 
 
-penstock_install(Receive, _next, _send)
-penstock_install(Send, _next, _send)
+become_awaitable(Receive)
+become_awaitable(Send)
+become_awaitable(Answer)

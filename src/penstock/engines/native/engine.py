@@ -7,19 +7,22 @@ and datagrams go through the loop, as in the pure engine.
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from ...address import Kind
-from ...core.events import Event, EventName
-from ...core.service import ConnectionHandler
-from ..base import Engine, Plan
+from ..base import Clock, ConnectionBase, Engine, Plan
+from ..door import Door
 from ..listener import Listener
+from ..pure.acceptor import Acceptor
 from ..pure.engine import PureEngine, PureServer
-from .connection import Host
-from .conversation import ConversationConnection
-from .poller import AttachedPoller, NativeSelector, Poller
-from .push import PushConnection
+from ..pure.stream import StreamConnection
+from .acceptor import Entrance
+from .attached import AttachedPoller
+from .host import Host
+from .loop import NativeLoop
+from .poller import Poller
+from .selector import NativeSelector
 
 
 class NativeEngine(Engine):
@@ -38,20 +41,46 @@ class NativeEngine(Engine):
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return an asyncio loop whose selector serves the engine's sockets itself."""
-    selector = NativeSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    selector.bind(loop)
-    return loop
+    return NativeLoop()
+
+
+class NativeAcceptor(Acceptor):
+    """Says when to accept; in between, connections are taken and made in compiled code."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, listener: Listener, door: Door, entrance: Entrance
+    ) -> None:
+        super().__init__(loop, clock, listener, door=door, accepted=_never)
+        self._entrance = entrance
+        entrance.serve(self)
+
+    def may_accept(self) -> bool:
+        """Ask the door; if it is not open, poll no further until it is."""
+        return self._open()
+
+    def failed(self, error: OSError) -> None:
+        """Leave the listener for a while: accept4(2) failed, and not for the peer's fault."""
+        self._door.failed(error, self._listener)
+        self._back_off()
+
+    def _poll(self, wanted: bool) -> None:
+        if wanted != self._polling:
+            self._entrance.poll(wanted)
+            self._polling = wanted
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("what the entrance accepts does not come this way")
 
 
 class NativeServer(PureServer):
     """Everything that serves one plan on one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:
-        super().__init__(loop, listeners, plan)
         self._attached_poller: AttachedPoller | None = None
-        self._poller = self._poller_of(loop)
-        self._native = Host(self._poller, loop, plan, self._released)
+        self._native = Host(self._poller_of(loop), loop, plan, self._check_stopped)
+        super().__init__(loop, listeners, plan)
+        self._native.join()
 
     def _poller_of(self, loop: asyncio.AbstractEventLoop) -> Poller:
         selector = getattr(loop, "_selector", None)
@@ -61,30 +90,37 @@ class NativeServer(PureServer):
         self._attached_poller = AttachedPoller(loop)
         return self._attached_poller
 
+    def _acceptor(self, listener: Listener) -> Acceptor:
+        if listener.kind is Kind.SEQPACKET:
+            acceptor = super()._acceptor(listener)
+            self._native.others.append(acceptor)
+            return acceptor
+        entrance = Entrance(self._native, listener, self._door, self._handler)
+        return NativeAcceptor(self._loop, self._clock, listener, self._door, entrance)
+
+    def _live(self) -> list[StreamConnection[Any]]:
+        return [*self._native.connections, *super()._live()]
+
+    @property
+    def connections(self) -> Collection[ConnectionBase[Any]]:
+        """The connections that have not ended."""
+        return self._live() if self._connections else self._native.connections
+
+    def drain(self, timeout_s: float | None) -> None:
+        """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
+        self._native.ending = True
+        super().drain(timeout_s)
+
+    def stop(self) -> None:
+        """Stop accepting and abort every connection."""
+        self._native.ending = True
+        super().stop()
+
     def _check_stopped(self) -> None:
         super()._check_stopped()
+        if self._stopped:
+            self._native.part()
         if self._stopped and self._attached_poller is not None:
             # Not at once: the poller may be serving this very moment.
             self._loop.call_soon(self._attached_poller.detach)
             self._attached_poller = None
-
-    def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
-        if listener.kind is Kind.SEQPACKET:
-            super()._accepted(sock, name, listener)
-            return
-        peer = self._door.admit(sock, name, listener)
-        if peer is None:
-            return
-        handler = self._handler
-        connection: PushConnection | ConversationConnection
-        try:
-            if isinstance(handler, ConnectionHandler) or handler.is_async:
-                connection = ConversationConnection(self._native, peer, listener.address, handler)
-            else:
-                connection = PushConnection(self._native, peer, listener.address, handler)
-        except Exception as error:
-            self._unmade(sock, peer, error)
-            return
-        self._connections[connection.id] = connection
-        self._plan.emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
-        connection.begin(sock.detach())

@@ -179,8 +179,8 @@ cdef char* claim(Transport to, Py_ssize_t size) except? NULL:
     if to.lost or to.eof_due or to.shutting:
         return NULL
     to.reserve(size)
-    place = to.out + to.out_end
-    to.out_end += size
+    place = <char*>(to.out + 1) + to.out.end
+    to.out.end += size
     return place
 
 

@@ -9,7 +9,7 @@ from libc.stdlib cimport realloc
 
 from .census cimport PENSTOCK_DEBUG, living
 from .frames cimport NEED_DATA, Framing, Input, clear, feed, keep
-from .transport cimport Transport
+from .transport cimport Block, Transport
 
 from ...codecs.delimited import Delimited
 from ...codecs.fixed import Fixed
@@ -147,11 +147,14 @@ cdef class Gathered(Transport):
     """Output that goes nowhere."""
 
     cdef int reserve(self, Py_ssize_t size) except -1:
-        cdef char* block = <char*>realloc(self.out, self.out_end + size)
+        cdef Py_ssize_t held = 0 if self.out == NULL else self.out.end
+        cdef Block* block = <Block*>realloc(self.out, sizeof(Block) + held + size)
         if block == NULL:
             raise MemoryError
         if PENSTOCK_DEBUG:
             living.blocks += self.out == NULL
+        block.size = block.at = block.corked = 0  # of the heap, whatever its size
+        block.end = held
         self.out = block
         return 0
 
@@ -169,4 +172,6 @@ def put(codec, message):
     cdef Gathered output = Gathered()
     if framing is None:
         raise LookupError(codec.name)
-    return PyBytes_FromStringAndSize(output.out, output.out_end) if framing.put(output, message) else None
+    if not framing.put(output, message):
+        return None
+    return b"" if output.out == NULL else PyBytes_FromStringAndSize(<char*>(output.out + 1), output.out.end)

@@ -42,7 +42,7 @@ cdef class StructFraming(Framing):
         return handed_over(input, start, self.limit, message)
 
     cdef bint put(self, Transport to, object message) except -1:
-        cdef Py_ssize_t queued = to.out_end - to.out_at
+        cdef Py_ssize_t queued = to.queued()
         if type(message) is not tuple or len(<tuple>message) != self.fields:
             return False
         alive = self
@@ -50,7 +50,7 @@ cdef class StructFraming(Framing):
             data = self.pack(*<tuple>message)
         except (StructError, OverflowError):
             return False
-        if self.unpack(data) != message or to.out_end - to.out_at != queued:
+        if self.unpack(data) != message or to.queued() != queued:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 
@@ -98,7 +98,7 @@ cdef class JsonLinesFraming(Framing):
         return handed_over(input, start, size + 1, message)
 
     cdef bint put(self, Transport to, object message) except -1:
-        cdef Py_ssize_t queued = to.out_end - to.out_at
+        cdef Py_ssize_t queued = to.queued()
         cdef const char* data
         cdef Py_ssize_t size
         alive = self
@@ -113,7 +113,7 @@ cdef class JsonLinesFraming(Framing):
         # A float that is no number is written as null.
         if memmem(data, size, b"null", 4) != NULL and not is_finite(message):
             return False
-        if to.out_end - to.out_at != queued:
+        if to.queued() != queued:
             return False
         return put_framed(to, b"", 0, line, b"\n", 1)
 
@@ -203,13 +203,13 @@ cdef class MsgpackFraming(Framing):
 
     cdef bint put(self, Transport to, object message) except -1:
         cdef Progress progress
-        cdef Py_ssize_t queued = to.out_end - to.out_at
+        cdef Py_ssize_t queued = to.queued()
         alive = self
         try:
             frame = self.write(message)
         except (ValueError, OverflowError, RecursionError, TypeError):
             return False
-        if PyBytes_GET_SIZE(frame) > self.limit or to.out_end - to.out_at != queued:
+        if PyBytes_GET_SIZE(frame) > self.limit or to.queued() != queued:
             return False
         if PyBytes_GET_SIZE(frame) > self.max_depth:
             progress.at = progress.depth = 0

@@ -14,8 +14,7 @@ cdef struct Clocks:
     double first
     double idle
     double partial
-    double stalled
-    double lingering
+    double stalled  # once all went out after the close: since when the peer's EOF has been waited for
 
 cdef enum:
     NOTHING_DUE
@@ -27,5 +26,7 @@ cdef enum:
     LINGER
 
 cdef void start(Clocks* clocks, double now) noexcept
-cdef int earliest(Clocks* clocks, Patience patience, Py_ssize_t partial_bytes, double* when) noexcept
+cdef int earliest(
+    Clocks* clocks, Patience patience, Py_ssize_t partial_bytes, bint departs, bint lingers, double* when
+) noexcept
 cdef tuple DEADLINES

@@ -29,17 +29,21 @@ cdef class Patience:
 
 cdef void start(Clocks* clocks, double now) noexcept:
     clocks.opened = now
-    clocks.first = clocks.idle = clocks.partial = clocks.stalled = clocks.lingering = INFINITY
+    clocks.first = clocks.idle = clocks.partial = clocks.stalled = INFINITY
 
 
-cdef int earliest(Clocks* clocks, Patience patience, Py_ssize_t partial_bytes, double* when) noexcept:
+cdef int earliest(
+    Clocks* clocks, Patience patience, Py_ssize_t partial_bytes, bint departs, bint lingers, double* when
+) noexcept:
     """Say what would be due first if nothing more happened, and when; NOTHING_DUE and inf if nothing would."""
     cdef int which = NOTHING_DUE
     cdef double then
     when[0] = INFINITY
-    if clocks.lingering != INFINITY:
-        when[0] = clocks.lingering + patience.linger_s
-        return LINGER if when[0] != INFINITY else NOTHING_DUE
+    if departs:
+        when[0] = clocks.stalled + (patience.linger_s if lingers else patience.write_s)
+        if when[0] == INFINITY:
+            return NOTHING_DUE
+        return LINGER if lingers else WRITE
     then = clocks.first + patience.first_s
     if then < when[0]:
         when[0] = then

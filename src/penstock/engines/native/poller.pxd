@@ -36,15 +36,18 @@ cdef class Pollable(Timed):
     """A descriptor of the engine's: served in compiled code, never a Python event."""
 
     cdef Poller poller
+    cdef PyObject* following  # the next one with something to do
     cdef int fd
-    cdef uint32_t mask  # what epoll watches; 0: it is not in the set
-    cdef uint32_t todo  # what `deferred` is to do
+    cdef unsigned char mask  # what epoll watches; 0: it is not in the set
+    cdef unsigned char todo  # what `deferred` is to do; 0: it does not wait for that
 
     cdef int ready(self, uint32_t events) except -1
     cdef int deferred(self, uint32_t todo) except -1
-    cdef int failed(self, object error) except -1
+    cdef void failed(self, object error) noexcept
+    cdef int look_after_task(self) except -1
     cdef int watch(self, uint32_t mask) except -1
-    cdef int defer(self, uint32_t todo) except -1
+    cdef void unwatch(self) noexcept
+    cdef void defer(self, unsigned char todo) noexcept
 
 
 cdef class Poller:
@@ -52,13 +55,16 @@ cdef class Poller:
     cdef Slot* slots  # by descriptor
     cdef int slot_count
     cdef Wheel wheel
-    cdef list waiting  # pollables with something to do
+    # Pollables with something to do, in the order in which they got it; each is owned. Waiting costs no memory.
+    cdef PyObject* first_waiting
+    cdef PyObject* last_waiting
     cdef double now  # CLOCK_MONOTONIC in seconds, read once per batch
     cdef char* buffer  # what is read goes here
     cdef char* spare
     cdef bint dispatching
     cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
     cdef object loop
+    cdef list hosts  # those that it serves
     cdef epoll_event events[256]
 
     cdef double clock(self) noexcept
@@ -69,21 +75,7 @@ cdef class Poller:
     cdef int turn(self, double timeout_s, list foreign) except -1
     cdef int dispatch(self, int count, list foreign) except -1
     cdef int foreign_ready(self, int fd, uint32_t events, list foreign) except -1
-    cdef int run_waiting(self, list waiting) except -1
-    cdef int prod(self) except -1
+    cdef int run_waiting(self, PyObject* waiting) except -1
+    cdef void wait_again(self, PyObject* waiting) noexcept
+    cdef void prod(self) noexcept
     cdef int shut(self) except -1
-
-
-cdef class AttachedPoller(Poller):
-    cdef object handle  # of the loop's timer
-    cdef double handle_at
-    cdef bint prodded
-
-
-cdef class NativeSelector(Poller):
-    cdef dict keys
-    cdef object ready  # the loop's deque of callbacks, if it has one that we know
-
-    cpdef bind(self, loop)
-    cdef bint loop_waits(self, object first) except -1
-    cdef object first_timer(self)

@@ -19,5 +19,4 @@ cdef class PushConnection(Connection):
     cdef int settle(self) except -1
     cdef int finish_input(self) except -1
     cdef int go_on(self) except -1
-    cdef bint unhandled(self) except -1
     cdef int answer_last(self, object message) except -1

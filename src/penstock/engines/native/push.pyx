@@ -8,7 +8,6 @@ from .connection cimport CLOSED, Connection, Host
 from .framing cimport NEED_DATA
 from .transport cimport CONTINUE, REPORT_LOST, Transport
 
-from ...codecs.base import Buffer
 from ...core.service import Handler, MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
@@ -19,20 +18,16 @@ cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
 cdef class PushConnection(Connection):
-    """Messages are handled as soon as they are cut; all replies of one read leave in one write.
+    """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
-    Args:
-        host, peer, local: As `Connection`.
-        handler: A `MessageHandler` or a `CallbackHandler` whose functions are ``def``.
-    """
-
-    def __init__(self, Host host, peer, local, handler):
-        Connection.__init__(self, host, peer, local)
+    cdef int settle_in(self, Host host, object local, object handler) except -1:
+        Connection.settle_in(self, host, local, handler)
         if isinstance(handler, MessageHandler):
             self.function = handler.function
             self.takes_connection = handler.takes_connection
         else:
             self.set_callbacks(handler.factory())
+        return 0
 
     cdef int set_callbacks(self, object callbacks) except -1:
         self.callbacks = callbacks
@@ -150,12 +145,9 @@ cdef class PushConnection(Connection):
                 self.continuing = True
                 self.pause_reading()
                 self.clocks.idle = INFINITY  # it is the peer who waits
-                return self.defer(CONTINUE)
+                self.defer(CONTINUE)
+                return 0
         return 0
-
-    cdef bint unhandled(self) except -1:
-        """Whether anything is left that may hold a message."""
-        return self.batch_at < len(self.batch) or self.pending_bytes() if self.framing is None else self.pending_bytes() > 0
 
     cdef int go_on(self) except -1:
         self.continuing = False
@@ -195,7 +187,7 @@ cdef class PushConnection(Connection):
 
     def set_codec(self, codec):
         """Speak another codec, from the message after the one at hand."""
-        if self.corked_bytes and not self.handling:
+        if self.corked() and not self.handling:
             self.uncork()
         self.switch(codec)
 
@@ -219,13 +211,13 @@ cdef class PushConnection(Connection):
 
     cdef int finish_input(self) except -1:
         """Everything before the peer's EOF was handled."""
+        bad = None
         try:
-            if self.framing is None:
-                last = self.inbound.finish()
-            else:
-                last = self.codec.finish(Buffer(self.input.at[:self.input.end - self.input.at]))
+            last = self.finish_rest()
         except RemoteProtocolError as error:
-            return self.break_off(error)
+            bad = error
+        if bad is not None:
+            return self.break_off(bad)
         if last is not NEED_DATA:
             self.forget_input()
             self.answer_last(last)
@@ -263,10 +255,11 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int ended(self) except -1:
-        if self.callbacks is not None and self.close_reason is not None:
-            self.call(self.callbacks.on_close, (self, self.close_reason))
+        callbacks = self.callbacks
         self.function = self.callbacks = None  # and with them any cycle through this connection
-        return self.release_to_host()
+        if callbacks is not None:
+            self.call(callbacks.on_close, (self, self.close_reason))
+        return self.released()
 
 
 ConnectionBase.register(PushConnection)

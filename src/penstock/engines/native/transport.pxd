@@ -10,6 +10,25 @@ cdef enum:
     CONTINUE = 2
 
 
+cdef struct Block:
+    # Output, whose bytes follow: the first one to send at `at`. An idle connection has none.
+    Py_ssize_t size
+    Py_ssize_t at
+    Py_ssize_t end
+    Py_ssize_t corked  # of it, the last so many are still being gathered
+
+
+cdef class Levels:
+    cdef object limits
+    cdef Py_ssize_t high
+    cdef Py_ssize_t low
+    cdef Py_ssize_t step  # the peer reads on, it did not stop, if it has read so much
+    cdef int read_size
+    cdef Levels leaving
+
+    cdef Levels of_leaving(self)
+
+
 cdef class Transport(Pollable):
     cdef flag reading  # the connection wants to be read
     cdef flag read_over  # the peer's EOF was read
@@ -17,16 +36,9 @@ cdef class Transport(Pollable):
     cdef flag eof_due  # our direction ends after what is queued
     cdef flag shutting  # closed once what is queued was sent
     cdef flag lost  # nothing more will be sent or received; `connection_lost` was or will be called
-    cdef flag over_high  # `pause_writing` was called last
-    cdef Py_ssize_t high
-    cdef Py_ssize_t low
-    cdef int read_size
-    # Output in one block, first byte to send at `out_at`. An idle connection has none.
-    cdef char* out
-    cdef Py_ssize_t out_size
-    cdef Py_ssize_t out_at
-    cdef Py_ssize_t out_end
-    cdef Py_ssize_t corked_bytes  # of it, the last so many are still being gathered
+    cdef flag write_paused  # more than the high watermark is queued, and not yet as little as the low one
+    cdef Levels levels  # shared by all connections that have the same
+    cdef Block* out
     cdef object lost_error
 
     # What the connection is told.
@@ -43,11 +55,13 @@ cdef class Transport(Pollable):
     cdef int gather(self, const char* data, Py_ssize_t size) except -1
     cdef int transmit(self) except -1
     cdef int transmit_object(self, bytes data) except -1
-    cdef int set_watermarks(self, Py_ssize_t high, Py_ssize_t low) except -1
+    cdef int set_levels(self, Levels levels) except -1
     cdef Py_ssize_t owed(self) noexcept
+    cdef Py_ssize_t queued(self) noexcept
+    cdef Py_ssize_t corked(self) noexcept
     cdef int end_output(self) except -1
     cdef int shut(self) except -1
-    cdef int break_down(self, object error) except -1
+    cdef void break_down(self, object error) noexcept
 
     cdef int watch_wanted(self) except -1
     cdef int readable(self) except -1
@@ -56,5 +70,5 @@ cdef class Transport(Pollable):
     cdef int watch_high(self) except -1
     cdef void drop_output(self) noexcept
     cdef int reserve(self, Py_ssize_t size) except -1
-    cdef int finish(self, object error) except -1
-    cdef int close_descriptor(self) except -1
+    cdef void finish(self, object error) noexcept
+    cdef void close_descriptor(self) noexcept

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memmove
 from posix.unistd cimport close as close_fd
 
 from .census cimport PENSTOCK_DEBUG, living
-from .poller cimport EPOLLIN, EPOLLOUT, SPARE_BYTES
+from .poller cimport EPOLLIN, EPOLLOUT, READ_BYTES, SPARE_BYTES, Pollable
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
@@ -45,24 +45,49 @@ cdef enum:
     MAPPED_BYTES = 524288
 
 
-cdef char* take_block(Py_ssize_t size) except NULL:
-    cdef void* block
+cdef Block* take_block(Py_ssize_t size) except NULL:
+    cdef Block* block
+    cdef void* mapped
     if size >= MAPPED_BYTES:
-        block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if block == MAP_FAILED:
-            raise MemoryError
+        mapped = mmap(NULL, sizeof(Block) + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        block = NULL if mapped == MAP_FAILED else <Block*>mapped
     else:
-        block = malloc(size)
-        if block == NULL:
-            raise MemoryError
-    return <char*>block
+        block = <Block*>malloc(sizeof(Block) + size)
+    if block == NULL:
+        raise MemoryError
+    block.size = size
+    block.at = block.end = block.corked = 0
+    return block
 
 
-cdef void give_block(char* block, Py_ssize_t size) noexcept:
-    if size >= MAPPED_BYTES:
-        munmap(block, size)
+cdef void give_block(Block* block) noexcept:
+    if block.size >= MAPPED_BYTES:
+        munmap(block, sizeof(Block) + block.size)
     else:
         free(block)
+
+
+cdef class Levels:
+    """Watermarks, and how much is read at once, as plain numbers.
+
+    Args:
+        limits: What they are taken from.
+    """
+
+    def __init__(self, limits):
+        self.limits = limits
+        self.high = limits.write_high_bytes
+        self.low = limits.write_low_bytes
+        self.step = max(1, self.high - self.low)
+        self.read_size = min(limits.read_bytes, READ_BYTES)
+
+    cdef Levels of_leaving(self):
+        """Return those of a connection that leaves, which is told when nothing is left, not when little is."""
+        if self.leaving is None:
+            leaving = Levels(self.limits)
+            (<Levels>leaving).high = (<Levels>leaving).low = 0
+            self.leaving = leaving
+        return self.leaving
 
 
 cdef class Transport(Pollable):
@@ -71,7 +96,7 @@ cdef class Transport(Pollable):
     def __dealloc__(self):
         # Objects it refers to may be gone already: only its own memory and descriptor are looked at.
         if self.out != NULL:
-            give_block(self.out, self.out_size)
+            give_block(self.out)
             if PENSTOCK_DEBUG:
                 living.blocks -= 1
         if self.fd >= 0:
@@ -133,7 +158,7 @@ cdef class Transport(Pollable):
 
     cdef int readable(self) except -1:
         cdef ssize_t size
-        size = recv(self.fd, self.poller.buffer, self.read_size, 0)
+        size = recv(self.fd, self.poller.buffer, self.levels.read_size, 0)
         if size > 0:
             return self.data_received(self.poller.buffer, size)
         if size == 0:
@@ -141,37 +166,49 @@ cdef class Transport(Pollable):
             self.watch_wanted()
             return self.eof_received()
         if errno != EAGAIN and errno != EINTR:
-            return self.break_down(os_error())
+            self.break_down(os_error())
         return 0
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
     cdef Py_ssize_t owed(self) noexcept:
         """Return how many bytes wait for the kernel, without those that are still being gathered."""
-        return self.out_end - self.out_at - self.corked_bytes
+        return 0 if self.out == NULL else self.out.end - self.out.at - self.out.corked
+
+    cdef Py_ssize_t queued(self) noexcept:
+        """Return how many bytes wait for the kernel, or are being gathered for it."""
+        return 0 if self.out == NULL else self.out.end - self.out.at
+
+    cdef Py_ssize_t corked(self) noexcept:
+        """Return how many bytes are being gathered."""
+        return 0 if self.out == NULL else self.out.corked
 
     cdef int gather(self, const char* data, Py_ssize_t size) except -1:
         """Put bytes after what is queued; `transmit` sends them."""
+        cdef Block* out
         if self.lost or self.eof_due or self.shutting:
             return 0
         self.reserve(size)
-        memcpy(self.out + self.out_end, data, size)
-        self.out_end += size
+        out = self.out
+        memcpy(<char*>(out + 1) + out.end, data, size)
+        out.end += size
         return 0
 
     cdef int transmit(self) except -1:
         """Send what is queued, as much as the kernel takes; the rest when it takes more."""
         cdef ssize_t size
-        if self.lost or self.out_end == self.out_at:
+        cdef Block* out = self.out
+        if self.lost or out == NULL or out.end == out.at:
             return 0
         if not self.sending:
-            size = send(self.fd, self.out + self.out_at, self.out_end - self.out_at, MSG_NOSIGNAL)
+            size = send(self.fd, <char*>(out + 1) + out.at, out.end - out.at, MSG_NOSIGNAL)
             if size < 0:
                 if errno != EAGAIN and errno != EINTR:
-                    return self.break_down(os_error())
+                    self.break_down(os_error())
+                    return 0
                 size = 0
-            self.out_at += size
-            if self.out_at == self.out_end:
+            out.at += size
+            if out.at == out.end:
                 self.drop_output()
                 return 0
             self.sending = True
@@ -190,7 +227,8 @@ cdef class Transport(Pollable):
             size = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_NOSIGNAL)
             if size < 0:
                 if errno != EAGAIN and errno != EINTR:
-                    return self.break_down(os_error())
+                    self.break_down(os_error())
+                    return 0
                 size = 0
             if size == PyBytes_GET_SIZE(data):
                 return 0
@@ -202,18 +240,19 @@ cdef class Transport(Pollable):
 
     cdef int writable(self) except -1:
         cdef ssize_t size
-        size = send(self.fd, self.out + self.out_at, self.out_end - self.out_at - self.corked_bytes, MSG_NOSIGNAL)
+        cdef Block* out = self.out
+        size = send(self.fd, <char*>(out + 1) + out.at, self.owed(), MSG_NOSIGNAL)
         if size < 0:
             if errno != EAGAIN and errno != EINTR:
-                return self.break_down(os_error())
+                self.break_down(os_error())
             return 0
-        self.out_at += size
-        if self.over_high and self.owed() <= self.low:
-            self.over_high = False
+        out.at += size
+        if self.write_paused and self.owed() <= self.levels.low:
+            self.write_paused = False
             self.resume_writing()
         if self.lost or self.owed():
             return 0
-        if self.out_at == self.out_end:
+        if self.queued() == 0:
             self.drop_output()
         return self.all_sent()
 
@@ -221,19 +260,18 @@ cdef class Transport(Pollable):
         self.sending = False
         self.watch_wanted()
         if self.shutting:
-            return self.finish(None)
-        if self.eof_due:
+            self.finish(None)
+        elif self.eof_due:
             shutdown(self.fd, SHUT_WR)  # a peer that was faster is met by the next read
         return 0
 
-    cdef int set_watermarks(self, Py_ssize_t high, Py_ssize_t low) except -1:
-        self.high = high
-        self.low = low
+    cdef int set_levels(self, Levels levels) except -1:
+        self.levels = levels
         return self.watch_high()
 
     cdef int watch_high(self) except -1:
-        if self.owed() > self.high and not self.over_high:
-            self.over_high = True
+        if self.owed() > self.levels.high and not self.write_paused:
+            self.write_paused = True
             self.pause_writing()
         return 0
 
@@ -257,22 +295,20 @@ cdef class Transport(Pollable):
                 self.finish(None)
         return 0
 
-    cdef int break_down(self, object error) except -1:
+    cdef void break_down(self, object error) noexcept:
         """Close without sending what is queued; ``error`` is why, None when it was asked for."""
         if not self.lost:
             self.shutting = True
             self.drop_output()
             self.finish(error)
-        return 0
 
-    cdef int finish(self, object error) except -1:
+    cdef void finish(self, object error) noexcept:
         if not self.lost:
             self.lost = True
             self.sending = False
             self.lost_error = error
-            self.watch_wanted()
+            self.unwatch()
             self.defer(REPORT_LOST)
-        return 0
 
     cdef int deferred(self, uint32_t todo) except -1:
         if todo & REPORT_LOST:
@@ -284,59 +320,58 @@ cdef class Transport(Pollable):
                 self.close_descriptor()
         return 0
 
-    cdef int close_descriptor(self) except -1:
+    cdef void close_descriptor(self) noexcept:
         close_fd(self.fd)
         self.fd = -1
-        return 0
 
     # -- the block -----------------------------------------------------------------------------------------------------
 
     cdef int reserve(self, Py_ssize_t size) except -1:
-        """See that ``size`` bytes fit behind `out_end`."""
+        """See that ``size`` bytes fit behind the block's end."""
         cdef Py_ssize_t held, wanted
-        cdef char* block
+        cdef Block* out = self.out
+        cdef Block* block
         cdef void* moved
-        if self.out == NULL:
+        if out == NULL:
             if size <= SPARE_BYTES and self.poller.spare != NULL:
-                self.out = self.poller.spare
+                out = <Block*>self.poller.spare
                 self.poller.spare = NULL
-                self.out_size = SPARE_BYTES
-                return 0
-            wanted = max(size, SPARE_BYTES)
-            self.out = take_block(wanted)
-            if PENSTOCK_DEBUG:
-                living.blocks += 1
-            self.out_size = wanted
+                out.at = out.end = out.corked = 0
+            else:
+                out = take_block(max(size, SPARE_BYTES))
+                if PENSTOCK_DEBUG:
+                    living.blocks += 1
+            self.out = out
             return 0
-        if self.out_size - self.out_end >= size:
+        if out.size - out.end >= size:
             return 0
-        held = self.out_end - self.out_at
-        wanted = max(2 * self.out_size, held + size)
-        if self.out_size < MAPPED_BYTES and not (self.out_at and held + size <= self.out_size - self.out_size // 4):
+        held = out.end - out.at
+        wanted = max(2 * out.size, held + size)
+        if out.size < MAPPED_BYTES and not (out.at and held + size <= out.size - out.size // 4):
             block = take_block(wanted)
-            memcpy(block, self.out + self.out_at, held)
-            give_block(self.out, self.out_size)
-            self.out = block
-            self.out_size = wanted
-        elif self.out_at:
-            memmove(self.out, self.out + self.out_at, held)
-        self.out_at = 0
-        self.out_end = held
-        if self.out_size - held < size:
-            moved = mremap(self.out, self.out_size, wanted, MREMAP_MAYMOVE)
+            memcpy(block + 1, <char*>(out + 1) + out.at, held)
+            block.corked = out.corked
+            give_block(out)
+            self.out = out = block
+        elif out.at:
+            memmove(out + 1, <char*>(out + 1) + out.at, held)
+        out.at = 0
+        out.end = held
+        if out.size - held < size:
+            moved = mremap(out, sizeof(Block) + out.size, sizeof(Block) + wanted, MREMAP_MAYMOVE)
             if moved == MAP_FAILED:
                 raise MemoryError
-            self.out = <char*>moved
-            self.out_size = wanted
+            self.out = <Block*>moved
+            self.out.size = wanted
         return 0
 
     cdef void drop_output(self) noexcept:
-        if self.out != NULL:
-            if self.out_size == SPARE_BYTES and self.poller.spare == NULL and self.poller.epoll >= 0:
-                self.poller.spare = self.out
+        cdef Block* out = self.out
+        if out != NULL:
+            self.out = NULL
+            if out.size == SPARE_BYTES and self.poller.spare == NULL and self.poller.epoll >= 0:
+                self.poller.spare = <char*>out
             else:
-                give_block(self.out, self.out_size)
+                give_block(out)
                 if PENSTOCK_DEBUG:
                     living.blocks -= 1
-            self.out = NULL
-        self.out_size = self.out_at = self.out_end = self.corked_bytes = 0

@@ -100,21 +100,42 @@ cdef class Waiter:
         return True
 
     cdef int settle(self, int state, object error) except -1:
+        cdef bint direct
         if self.state != PENDING:
             raise InvalidStateError("invalid state")
-        self.state = state
-        self.error = error
-        callback, self.callback = self.callback, None
-        context, self.context = self.context, None
+        callback, context = self.callback, self.context
         if callback is None:
+            self.error = error
+            self.state = state
             return 0
-        if not self.poller.direct or context is None:
+        direct = self.poller.direct and context is not None
+        # As long as this fails for want of memory, it can be woken another time.
+        if direct:
+            PyContext_Enter(context)
+        else:
             self.loop.call_soon(callback, self, context=context)
+        self.callback = self.context = None
+        self.error = error
+        self.state = state
+        if not direct:
             return 0
         self.poller.direct = False  # from here on a task is running
-        PyContext_Enter(context)
         try:
             callback(self)
+        except BaseException:
+            resume_cancelled(self.loop, callback, self, context)
+            raise
         finally:
             PyContext_Exit(context)
         return 0
+
+
+cdef int resume_cancelled(object loop, object callback, object waiter, object context) except -1:
+    """Cancel the task whose step failed outside of its coroutine: it awaits nothing, and nobody would ever resume it."""
+    task = callback.__self__
+    if not task.done():
+        awaited = task._fut_waiter
+        task.cancel()
+        if awaited is None or awaited.done():
+            loop.call_soon(callback, waiter, context=context)
+    return 0

@@ -73,12 +73,11 @@ class PureServer(EngineServer):
         self._again: TimerHandle | None = None
         self._door = Door(plan.gate, self._clock.time, plan.emit)
         plan.gate.watch(self._wake_acceptors)
-        self._acceptors = [
-            Acceptor(loop, self._clock, listener, door=self._door, accepted=self._accepted)
-            for listener in listeners
-            if listener.kind is not Kind.DATAGRAM
-        ]
+        self._acceptors = [self._acceptor(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM]
         self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
+
+    def _acceptor(self, listener: Listener) -> Acceptor:
+        return Acceptor(self._loop, self._clock, listener, door=self._door, accepted=self._accepted)
 
     def _endpoint(self, listener: Listener) -> DatagramEndpoint:
         service = self._plan.service
@@ -120,6 +119,10 @@ class PureServer(EngineServer):
         """The connections that have not ended."""
         return self._connections.values()
 
+    def _live(self) -> list[StreamConnection[Any]]:
+        """Return those that have not ended, as of now."""
+        return list(self._connections.values())
+
     def start(self) -> None:
         """Begin to accept and to read datagrams."""
         self.resume()
@@ -145,7 +148,7 @@ class PureServer(EngineServer):
         self._ending = True
         if timeout_s is not None and self._deadline is None:
             self._deadline = self._clock.call_at(self._clock.time() + timeout_s, self._cut_drain)
-        for connection in list(self._connections.values()):
+        for connection in self._live():
             connection.drain()
         self._check_stopped()
 
@@ -158,7 +161,7 @@ class PureServer(EngineServer):
             for connection in list(self._connections.values()):
                 connection.unhold()
             return
-        connections = self._plan.gate.unreserved(self._connections.values())
+        connections = self._plan.gate.unreserved(self._live())
         for connection in connections:
             if connection.held_bytes:
                 connection.hold()
@@ -175,7 +178,7 @@ class PureServer(EngineServer):
         self._check_stopped()
 
     def _cut(self, reason: CloseReason) -> None:
-        for connection in list(self._connections.values()):
+        for connection in self._live():
             connection.cut(reason)
         for endpoint in self._endpoints:
             endpoint.cut()
@@ -184,7 +187,7 @@ class PureServer(EngineServer):
         self._again = self._clock.call_at(self._clock.time() + CUT_AGAIN_S, partial(self._cut, reason))
 
     def _check_stopped(self) -> None:
-        idle = not self._connections and not self._attaching and not any(endpoint.busy for endpoint in self._endpoints)
+        idle = not self.connections and not self._attaching and not any(endpoint.busy for endpoint in self._endpoints)
         if not self._ending or self._stopped or not idle:
             return
         self._stopped = True

@@ -1,0 +1,176 @@
+"""Accepting in compiled code: from accept4(2) to the handler there is no socket object, and no `Peer` unless one is asked for.
+
+When to accept, and when to leave it for a while, is the acceptor's to say, as on the pure engine; who is let in is the door's.
+"""
+
+import os
+import socket
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t
+from posix.unistd cimport close as close_fd
+
+from .connection cimport Connection
+from .conversation cimport ConversationConnection
+from .host cimport Host
+from .origin cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
+from .poller cimport EPOLLIN, Pollable
+from .push cimport PushConnection
+
+from ...config import Action
+from ...core.events import Event, EventName
+from ...core.service import ConnectionHandler
+from ..accepting import ACCEPTS_PER_TURN, GONE_ALREADY
+from ..door import turn_away
+from ..listener import peer_of
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        SOCK_NONBLOCK
+        SOCK_CLOEXEC
+    int accept4(int fd, sockaddr* name, socklen_t* size, int flags)
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <sys/un.h>
+    enum { PATH_AT = offsetof(struct sockaddr_un, sun_path) };
+    """
+    enum: PATH_AT
+    struct sockaddr_un:
+        char sun_path[108]
+
+cdef int MOST = ACCEPTS_PER_TURN
+
+
+cdef class Entrance(Pollable):
+    """A listener of stream sockets in the poller's set.
+
+    Args:
+        host: What accepted connections belong to.
+        listener: Where they come from.
+        door: Lets them in or turns them away.
+        handler: Theirs.
+    """
+
+    cdef Host host
+    cdef object listener
+    cdef object local
+    cdef object door
+    cdef object gate
+    cdef object handler
+    cdef object acceptor
+    cdef object fields  # of every event about an accepted connection
+    cdef bint converses
+    cdef int batch  # how many to take at once
+
+    def __init__(self, Host host, listener, door, handler):
+        self.host = host
+        self.poller = host.poller
+        self.listener = listener
+        self.local = listener.address
+        self.door = door
+        self.gate = door.gate
+        self.handler = handler
+        self.fields = {"listener": listener}
+        self.converses = isinstance(handler, ConnectionHandler) or handler.is_async
+        self.batch = 1
+        host.entrances.append(self)
+
+    def serve(self, acceptor):
+        """Ask ``acceptor`` whether to accept, and tell it of failures, from now on."""
+        self.acceptor = acceptor
+
+    def poll(self, bint wanted):
+        """Accept from the next turn on, or do not."""
+        if wanted:
+            self.fd = self.listener.sock.fileno()
+            self.poller.adopt(self)
+            self.watch(EPOLLIN)
+        else:
+            self.unwatch()
+            self.poller.release(self)
+
+    def wake(self):
+        """The door may be open by now."""
+        self.acceptor.wake()
+
+    cdef void failed(self, object error) noexcept:
+        self.host.blame(error)  # whoever was being accepted is gone; the others are in the backlog
+
+    cdef int ready(self, uint32_t events) except -1:
+        cdef sockaddr_storage name
+        cdef socklen_t size
+        cdef int fd, taken
+        for taken in range(self.batch):
+            if self.gate.waits and not self.acceptor.may_accept():
+                return 0
+            size = sizeof(name)
+            fd = accept4(self.fd, <sockaddr*>&name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.accepted(fd, &name, size)
+            elif errno == EAGAIN or errno == EINTR:
+                self.batch = max(1, taken)  # being told that there is none more costs as much as taking one
+                return 0
+            elif errno not in GONE_ALREADY:
+                self.acceptor.failed(OSError(errno, os.strerror(errno)))
+                return 0
+            if self.mask == 0:  # whoever was told stopped the server
+                return 0
+        self.batch = min(2 * self.batch, MOST)
+        return 0
+
+    cdef int accepted(self, int fd, const sockaddr_storage* name, socklen_t size) except -1:
+        cdef Connection connection
+        try:
+            if self.converses:
+                connection = ConversationConnection.__new__(ConversationConnection)
+            else:
+                connection = PushConnection.__new__(PushConnection)
+        except BaseException:
+            close_fd(fd)
+            raise
+        connection.fd = fd  # and is closed with it, whatever comes
+        if name.ss_family == AF_INET or name.ss_family == AF_INET6:
+            connection.origin_rest = note(&connection.origin, name)
+        else:
+            connection.origin.family = AF_UNIX
+            connection.origin_rest = unix_peer(fd, <const sockaddr_un*>name, size)
+        refusal = self.door.let_in(caller(&connection.origin, connection.origin_rest))
+        if refusal is not None:
+            self.door.refuse(sock_of(connection), connection.peer, self.listener, refusal)
+            return 0
+        failure = None
+        try:
+            connection.settle_in(self.host, self.local, self.handler)
+            event = Event(EventName.ACCEPTED, connection, self.fields)
+            connection.take_place()
+        except Exception as error:
+            failure = error
+        if failure is not None:
+            # The handler could not be made: its peer must not keep a place.
+            self.gate.leave(caller(&connection.origin, connection.origin_rest))
+            turn_away(sock_of(connection), Action.CLOSE)
+            self.host.told(Event(EventName.HANDLER_FAILED, None, {"error": failure}))
+            return 0
+        self.host.told(event)
+        return connection.take_up()
+
+
+cdef object sock_of(Connection connection):
+    """Take the descriptor from a connection that is not to be."""
+    sock = socket.socket(fileno=connection.fd)
+    connection.fd = -1
+    return sock
+
+
+cdef object unix_peer(int fd, const sockaddr_un* name, socklen_t size):
+    """Return the `Peer` of a Unix socket, whose name accept(2) gave as Python's own accept does."""
+    cdef Py_ssize_t length = <Py_ssize_t>size - <Py_ssize_t>PATH_AT
+    cdef bytes path = PyBytes_FromStringAndSize(name.sun_path, max(0, length))
+    sock = socket.socket(fileno=fd)
+    try:
+        return peer_of(sock, path if path[:1] == b"\0" else os.fsdecode(path.partition(b"\0")[0]))
+    finally:
+        sock.detach()

@@ -1,0 +1,22 @@
+from .host cimport Host
+from .patience cimport Clocks, Patience
+from .transport cimport Transport
+
+
+cdef class DeadlinedTransport(Transport):
+    cdef Host host
+    cdef Clocks clocks
+    cdef Patience patience
+    cdef object timer  # of a clock that is not the poller's
+
+    # What a subclass knows.
+    cdef Py_ssize_t pending_bytes(self) except -1
+    cdef bint departs(self) noexcept
+    cdef bint lingers(self) noexcept
+    cdef int due(self, int which) except -1
+
+    cdef double time(self) except -1
+    cdef int arm(self, double when) except -1
+    cdef int arm_earliest(self) except -1
+    cdef void disarm(self) noexcept
+    cdef int tick(self) except -1

@@ -1,0 +1,88 @@
+"""One timer for all the deadlines of a connection: traffic moves instants, and the timer, when it fires, looks at them.
+
+The timer is in the poller's wheel, or of the clock that the server was told to go by.
+"""
+
+from libc.math cimport INFINITY
+
+from .patience cimport NOTHING_DUE, Patience, earliest
+
+
+cdef class DeadlinedTransport(Transport):
+    """A transport whose owner has so much patience and no more."""
+
+    # -- what a subclass knows -----------------------------------------------------------------------------------------
+
+    cdef Py_ssize_t pending_bytes(self) except -1:
+        """Return how many received bytes no message has taken yet."""
+        return 0
+
+    cdef bint departs(self) noexcept:
+        """Whether it is closing: only its flush, and then the peer's EOF, are waited for."""
+        return False
+
+    cdef bint lingers(self) noexcept:
+        """Whether all of its output went out after the close: only the peer's EOF is waited for."""
+        return False
+
+    cdef int due(self, int which) except -1:
+        """A deadline has passed."""
+        return 0
+
+    # -- the timer -----------------------------------------------------------------------------------------------------
+
+    cdef double time(self) except -1:
+        """Read the clock of the connection's host."""
+        return self.host.time()
+
+    cdef int arm(self, double when) except -1:
+        """Have `tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
+        if when < self.due_at:
+            if self.host.clock is None:
+                self.poller.wheel.set(self, when)
+                self.poller.prod()
+            else:
+                if self.timer is not None:
+                    self.timer.cancel()
+                    self.timer = None
+                    self.due_at = INFINITY
+                self.timer = self.host.clock.call_at(when, self._tick)
+                self.due_at = when
+        return 0
+
+    cdef int arm_earliest(self) except -1:
+        cdef double when
+        if earliest(&self.clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), &when) != NOTHING_DUE:
+            self.arm(when)
+        return 0
+
+    cdef void disarm(self) noexcept:
+        self.poller.wheel.cancel(self)
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            try:
+                timer.cancel()
+            except Exception as error:
+                self.host.blame(error)
+
+    cdef int expired(self) except -1:
+        try:
+            self.tick()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.failed(error)
+        return 0
+
+    def _tick(self):
+        self.timer = None
+        self.due_at = INFINITY
+        self.tick()
+
+    cdef int tick(self) except -1:
+        cdef double when
+        cdef int which
+        which = earliest(&self.clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), &when)
+        if which == NOTHING_DUE:
+            return 0
+        return self.arm(when) if when > self.time() else self.due(which)

@@ -1,0 +1,31 @@
+from .framing cimport Framing, Input
+from .patience cimport Patience
+from .poller cimport Poller
+from .transport cimport Levels
+
+
+cdef class Host:
+    cdef Poller poller
+    cdef object loop
+    cdef object clock  # None: the poller's own
+    cdef object emit
+    cdef object gate
+    cdef object idle
+    cdef object budget
+    cdef object context  # what handlers run in copies of
+    cdef Patience patience
+    cdef object codec
+    cdef Framing framing  # of the codec; None when it is not compiled
+    cdef Input input  # what was just read, while it is handled: of one connection at a time
+    cdef Levels levels
+    cdef int batch_messages
+    cdef readonly list connections  # each knows its place in it
+    # Whoever accepts for this server, here and elsewhere: to be told when a connection has left.
+    cdef readonly list entrances
+    cdef readonly list others
+    cdef public bint ending  # no connection is accepted any more
+
+    cdef double time(self) except -1
+    cdef int left(self) except -1
+    cdef int told(self, object event) except -1
+    cdef void blame(self, object error) noexcept

@@ -1,0 +1,19 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..base import Plan
+from ..pure.acceptor import Acceptor
+from ..pure.stream import StreamConnection
+from .poller import Poller
+
+class Host:
+    # At run time they are no subclasses, but have the same methods.
+    connections: list[StreamConnection[Any]]
+    others: list[Acceptor]
+    ending: bool
+    def __init__(
+        self, poller: Poller, loop: asyncio.AbstractEventLoop, plan: Plan, idle: Callable[[], None]
+    ) -> None: ...
+    def join(self) -> None: ...
+    def part(self) -> None: ...

@@ -1,0 +1,86 @@
+"""What connections need of the server that made them, kept once for all of them."""
+
+import contextvars
+
+from .framing cimport framing_of
+from .patience cimport Patience
+from .poller cimport Pollable, Poller
+from .transport cimport Levels
+
+
+cdef class Host:
+    """A server, as its connections see it.
+
+    Args:
+        poller: Serves their sockets.
+        loop: Whose it is.
+        plan: What the server was told to do.
+        idle: Called when a connection has left, once the server is told to end.
+    """
+
+    def __init__(self, Poller poller, loop, plan, idle):
+        limits = plan.limits
+        self.poller = poller
+        self.loop = loop
+        self.clock = plan.clock
+        self.emit = plan.emit
+        self.gate = getattr(plan, "gate", None)  # a client has none
+        self.idle = idle
+        self.budget = plan.budget
+        self.context = contextvars.copy_context()
+        self.patience = Patience(plan.timeouts)
+        self.codec = plan.service.codec
+        self.framing = framing_of(self.codec)
+        self.levels = Levels(limits)
+        self.batch_messages = limits.batch_messages
+        self.connections = []
+        self.entrances = []
+        self.others = []
+
+    def join(self):
+        """Begin to be served."""
+        self.poller.hosts.append(self)
+
+    def part(self):
+        """Be served no longer: all connections have left."""
+        if self in self.poller.hosts:
+            self.poller.hosts.remove(self)
+
+    def look_after_tasks(self):
+        """As `Poller.look_after_tasks`."""
+        for connection in self.connections[:]:
+            (<Pollable>connection).look_after_task()
+
+    cdef double time(self) except -1:
+        """Read the clock; within a batch of events, as of its beginning."""
+        if self.clock is not None:
+            return self.clock.time()
+        return self.poller.now if self.poller.dispatching else self.poller.clock()
+
+    cdef int left(self) except -1:
+        """A connection has left: there may be room for another, or nobody left to wait for."""
+        for entrance in self.entrances:
+            if (<Pollable>entrance).mask == 0:
+                entrance.wake()
+        for acceptor in self.others:
+            acceptor.wake()
+        if self.ending:
+            self.idle()
+        return 0
+
+    cdef int told(self, object event) except -1:
+        """Emit an event. Whatever an observer raises is not the connection's."""
+        try:
+            self.emit(event)
+        except Exception as error:
+            self.blame(error)
+        return 0
+
+    cdef void blame(self, object error) noexcept:
+        """Report that the engine itself failed, as far as it can still be reported."""
+        try:
+            self.loop.call_exception_handler(
+                {"message": "the native engine failed to serve a connection", "exception": error}
+            )
+        except Exception:
+            pass  # no memory even to say so

@@ -1,0 +1,55 @@
+"""The loop that `penstock.run` makes for the engine: asyncio's own, on the engine's selector, and hard to end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from .selector import NativeSelector
+
+
+class NativeLoop(asyncio.SelectorEventLoop):
+    """Goes on when memory is short for a moment.
+
+    asyncio itself asks for memory between two callbacks, where a fault would end every server on the loop; right before
+    a callback, which would then never be called; and in a task's step outside of its coroutine, after which nobody
+    would ever resume the task, or hear of its end. Here the turn is begun again, the callback or the step is called
+    once more, and the connections look whether their tasks have ended.
+    """
+
+    def __init__(self) -> None:
+        selector = NativeSelector()
+        super().__init__(selector)
+        selector.bind(self)
+        self._servers = selector
+
+    def _run_once(self) -> None:
+        try:
+            super()._run_once()  # type: ignore[misc] # of BaseEventLoop, which tells it to nobody
+        except MemoryError as error:
+            self.call_exception_handler({"message": "the loop is out of memory", "exception": error})
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report as ever, and call again what had no memory to begin."""
+        error = context.get("exception")
+        if isinstance(error, MemoryError):
+            handle: Any = context.get("handle")  # a private matter of asyncio's, in all that is asked here
+            if handle is not None and _had_not_begun(handle, error):
+                self.call_soon(handle._callback, *handle._args, context=handle._context)  # noqa: SLF001 - as above
+            self._servers.look_after_tasks()
+        super().call_exception_handler(context)
+
+
+def _had_not_begun(handle: Any, error: MemoryError) -> bool:
+    """Say whether a failed callback was not reached, or is the step of a task that goes on.
+
+    What a coroutine raises is its task's result: a step that raises has failed around it.
+    """
+    callback = handle._callback  # noqa: SLF001 - nothing public says what is to be called
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        return not task.done()
+    if type(callback).__name__ == "TaskStepMethWrapper":  # of asyncio in C, which does not say whose it is
+        return True
+    traceback = error.__traceback__  # begins in Handle._run
+    return traceback is None or traceback.tb_next is None
