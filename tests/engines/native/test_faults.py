@@ -1,7 +1,8 @@
 """The native engine when system calls and allocations fail, the k-th call of each kind for every k: T-78 and T-79.
 
-However it went for the connections at hand, the process lives, a new one is served, and no descriptor stays open.
-``PENSTOCK_FAULTS`` is the highest k; `make faults` asks for 200.
+However it went for the connections at hand, the process lives, a new one is served, and nothing stays open: no
+descriptor, no connection, no place at the gate, no task. ``PENSTOCK_FAULTS`` is the highest k; `make faults` asks for
+200.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import pytest
 from penstock.testing.peers import dial
 
 HIGHEST = int(os.environ.get("PENSTOCK_FAULTS", "12"))
+# So many allocations of the interpreter, at least: those from a reply to the end of its connection.
+HIGHEST_ALLOCATION = max(HIGHEST, 40)
 SERVER = Path(__file__).with_name("faults_server.py")
 SHIM = Path(__file__).with_name("faults_malloc.c")
 FAULTS = [
@@ -61,20 +64,29 @@ class Faulted:
         # What the first connections leave for the next ones, they have from now on.
         for address in self.addresses:
             work(address)
-        self.descriptors = self.asked(0)
+        self.descriptors = 0
+        self.usual = [min(self.asked(index) for _ in range(20)) for index in range(len(self.addresses))]
 
     def asked(self, index):
-        """How many descriptors a new connection is told of."""
+        """What is open, as a new connection is told: descriptors, connections, places at the gate, tasks."""
         with dial(self.addresses[index]) as sock, sock.makefile("rb") as answers:
             sock.sendall(b"open\n")
-            return int(answers.readline())
+            descriptors, *others = map(int, answers.readline().split())
+        return descriptors - self.descriptors, *others
 
-    def recovers(self, leaked=0):
-        """Whether new connections are served, and only this many descriptors more are open, as soon as may be."""
-        return all(self._settles(index, leaked) for index in range(2))
+    def recovers(self):
+        """Whether new connections are served at every address, and nothing else is open, as soon as may be."""
+        return all(self._settles(index) for index in range(len(self.addresses)))
 
-    def _settles(self, index, leaked):
-        return any(self.asked(index) <= self.descriptors + leaked for _ in range(2000))
+    def _settles(self, index):
+        return any(self.asked(index) <= self.usual[index] for _ in range(4000))
+
+    def survives(self):
+        """The same, where the fault may still be to come, and to meet whoever asks first."""
+        try:
+            return self.recovers()
+        except (OSError, ValueError):
+            return self.recovers()
 
     def stop(self):
         self.process.stdin.close()
@@ -89,6 +101,26 @@ def faulted(tmp_path_factory):
         yield server
         if server.process.poll() is None:
             assert 0 == server.stop()
+
+
+def starve(addresses, index, count):
+    """Be a peer of one address after whose message an allocation fails, and one more of each address meanwhile."""
+    with contextlib.suppress(OSError), dial(addresses[index]) as sock, sock.makefile("rb") as answers:
+        sock.settimeout(1)
+        sock.sendall(b"one\nnomemory %d\ntwo\n" % count)
+        others = [dial(address) for address in addresses]
+        for other in others:
+            other.sendall(b"one\ntwo\n")
+        sock.shutdown(socket.SHUT_WR)
+        answers.read()
+        for resets, other in enumerate(others):
+            with contextlib.suppress(OSError), other:
+                other.settimeout(1)
+                if resets % 2:
+                    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                else:
+                    other.shutdown(socket.SHUT_WR)
+                    other.recv(1000)
 
 
 def work(address):
@@ -146,8 +178,8 @@ def test_no_failed_system_call_stops_the_server(faulted, figure, tmp_path, call,
         leaked = happened if call == "close" else 0
 
         assert faulted.process.poll() is None, f"it ended at the {count}. {call}"
-        assert faulted.recovers(leaked), f"descriptors stay open after the {count}. {call}"
         faulted.descriptors += leaked
+        assert faulted.recovers(), f"something stays open after the {count}. {call}"
         injected += happened
         if not happened:
             break
@@ -179,7 +211,7 @@ def test_no_failed_allocation_of_the_engine_stops_the_server(figure, tmp_path):
             file.write(bytes(4))
 
         assert faulted.process.poll() is None, f"it ended at allocation {count}"
-        assert faulted.recovers(), f"descriptors stay open after allocation {count}"
+        assert faulted.recovers(), f"something stays open after allocation {count}"
         if waits:
             break
         injected += 1
@@ -187,3 +219,22 @@ def test_no_failed_allocation_of_the_engine_stops_the_server(figure, tmp_path):
     assert 0 == faulted.stop()
     assert injected > 0
     figure(f"T-79 allocations of the engine that failed: {injected}, 0 crashes, 0 descriptors left")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_failed_allocation_of_the_interpreter_stops_the_server(figure, tmp_path):
+    """Whatever had none: at most the connection it belongs to ends, and leaves nothing; all else goes on."""
+    pytest.importorskip("_testcapi")
+    with open(tmp_path / "stderr", "w") as errors:
+        faulted = Faulted(errors)
+    for index, address in enumerate(faulted.addresses):
+        for count in range(HIGHEST_ALLOCATION + 1):
+            starve(faulted.addresses, index, count)
+
+            assert faulted.process.poll() is None, f"it ended at allocation {count} after a reply of {address}"
+            assert faulted.survives(), f"something stays open after allocation {count} after a reply of {address}"
+
+    assert 0 == faulted.stop()
+    faults = len(faulted.addresses) * (HIGHEST_ALLOCATION + 1)
+    figure(f"T-79 allocations of the interpreter that failed: {faults}, 0 crashes, 0 connections left")
