@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ...address import Address, Peer
 from ..pure.tasks import TaskConnection
@@ -11,9 +12,7 @@ class ClientConversation(TaskConnection[Any]):
     is_gone: bool
     can_write: bool
     is_unused: bool
-    def __init__(
-        self, host: Host, peer: Peer, local: Address, read_s: float | None, total_s: float | None
-    ) -> None: ...
+    def __init__(self, host: Host, peer: Peer, local: Address, read_s: float | None, total_s: float | None) -> None: ...
     def begin(self, fd: int) -> None: ...
     def close_unused(self) -> None: ...
     def put_frames(self, frames: Sequence[bytes]) -> None: ...
