@@ -682,6 +682,8 @@ cdef class Connection(DeadlinedTransport):
         return 0
 
     cdef void part_soon(self) noexcept:
+        if self.poller.epoll < 0:
+            return  # the loop was closed
         if not self.parting_soon:
             self.parting_soon = True
             Py_INCREF(self)  # the wheel's entry is all that may be left of it

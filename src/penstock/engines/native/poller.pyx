@@ -63,6 +63,8 @@ cdef class Pollable(Timed):
     cdef void defer(self, unsigned char todo) noexcept:
         """Have `deferred` called after the batch of events at hand, or before the next one."""
         cdef Poller poller = self.poller
+        if poller.epoll < 0:
+            return  # the loop was closed
         if self.todo == 0:
             Py_INCREF(self)
             self.following = NULL
