@@ -37,7 +37,7 @@ cdef class Connection(DeadlinedTransport):
     cdef flag attached
     cdef flag begun
     cdef flag gone
-    cdef readonly bint draining
+    cdef flag drains
     cdef flag handling
     cdef flag corking
     cdef flag held

@@ -169,7 +169,7 @@ cdef class Connection(DeadlinedTransport):
             return 0
         self.begun = True
         self.start()
-        if self.draining:  # since before there was a transport
+        if self.drains:  # since before there was a transport
             self.drain()
         else:
             self.read_again()
@@ -203,6 +203,11 @@ cdef class Connection(DeadlinedTransport):
     cdef int interrupt(self) except -1:
         return 0
 
+    @property
+    def draining(self):
+        """Whether the server drains: what was received is handled, and nothing more will come."""
+        return self.drains != 0
+
     def drain(self):
         """Handle what was received whole, then close with ``drained``."""
         raise NotImplementedError
@@ -235,7 +240,7 @@ cdef class Connection(DeadlinedTransport):
 
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
         self.bytes_in += size
-        if not self.can_receive() or self.draining:
+        if not self.can_receive() or self.drains:
             return 0
         self.clocks.idle = self.time()
         self.take_in(data, size)

@@ -94,7 +94,7 @@ cdef class ConversationConnection(Connection):
             return self.part()
         if self.leave_reason is not None:
             return self.leave(self.leave_reason)
-        return self.leave(DRAINED if self.draining else CloseReason.DONE)
+        return self.leave(DRAINED if self.drains else CloseReason.DONE)
 
     cdef int ended(self) except -1:
         """The transport is gone: the rest follows when the handler has ended, and `on_close` after it."""
@@ -225,7 +225,7 @@ cdef class ConversationConnection(Connection):
 
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
         self.bytes_in += size
-        if not self.can_receive() or self.draining:
+        if not self.can_receive() or self.drains:
             return 0
         self.take_in(data, size)
         try:
@@ -323,7 +323,7 @@ cdef class ConversationConnection(Connection):
 
     cdef int output_resumed(self) except -1:
         self.wake_senders()
-        if (self.waiter is not None or self.pending_bytes() <= self.levels.read_size) and not self.draining:
+        if (self.waiter is not None or self.pending_bytes() <= self.levels.read_size) and not self.drains:
             self.read_again()
         return 0
 
@@ -341,7 +341,7 @@ cdef class ConversationConnection(Connection):
 
     def drain(self):
         """Let the handler receive what came whole; then it meets the end of the stream."""
-        self.draining = True
+        self.drains = True
         if self.attached and not self.leaving():
             self.pause_reading()
             self.wake()
@@ -469,7 +469,7 @@ cdef class Receive(Step):
                 conn.release_cork()
                 if conn.leaving() and conn.condition != CLOSED:
                     continue
-                if conn.input_over or conn.draining or conn.condition == CLOSED:
+                if conn.input_over or conn.drains or conn.condition == CLOSED:
                     self.value = conn.last()
                     self.phase = FINISHED
                     return STOP

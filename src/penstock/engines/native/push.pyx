@@ -154,7 +154,7 @@ cdef class PushConnection(Connection):
         if self.leaving() or self.write_paused:
             return 0
         self.process()
-        if not self.continuing and not self.write_paused and not self.draining and not self.leaving():
+        if not self.continuing and not self.write_paused and not self.drains and not self.leaving():
             self.read_again()
         return 0
 
@@ -173,7 +173,7 @@ cdef class PushConnection(Connection):
                 self.arm(self.clocks.idle + self.patience.idle_s)
         if self.ending:
             return self.finish_input()
-        if self.draining:
+        if self.drains:
             return self.leave(DRAINED)
         if not self.pending_bytes():
             self.clocks.partial = INFINITY
@@ -243,7 +243,7 @@ cdef class PushConnection(Connection):
 
     def drain(self):
         """Handle what was received whole, then close."""
-        self.draining = True
+        self.drains = True
         if self.attached and not self.leaving():
             self.pause_reading()
             if not self.continuing and not self.write_paused and not self.handling:
