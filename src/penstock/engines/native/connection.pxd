@@ -1,7 +1,7 @@
-from .deadlines cimport DeadlinedTransport
-from .framing cimport Framing, Input
+from .framing cimport Framing
 from .host cimport Host
 from .origin cimport Origin
+from .received cimport ReceivingTransport
 from .transport cimport flag
 from .uncompiled cimport CodecInput
 
@@ -25,10 +25,7 @@ cdef enum:
     HAPPENED_LOST
 
 
-cdef class Connection(DeadlinedTransport):
-    cdef Framing framing  # None: `uncompiled` cuts
-    cdef CodecInput uncompiled
-    cdef Input* input  # nothing while there is none; else the host's, while what was just read is handled, or its own
+cdef class Connection(ReceivingTransport):
     cdef object backlog  # what was posted over the high watermark, where not all that is owed has to leave
     cdef Py_ssize_t owed_bytes  # while output is over the high watermark, as the budget has it too
     cdef long long stalled_bytes  # what the kernel had taken when the peer's patience for reading began to count
@@ -71,16 +68,6 @@ cdef class Connection(DeadlinedTransport):
     cdef bint can_receive(self) noexcept
     cdef bint leaving(self) noexcept
     cdef int happen(self, int happening) except -1
-    cdef int take_in(self, const char* data, Py_ssize_t size) except -1
-    cdef int keep_rest(self) except -1
-    cdef int own_input(self) except -1
-    cdef bint unhandled(self) except -1
-    cdef object finish_rest(self)
-    cdef object next_message(self, Py_ssize_t limit)
-    cdef int switch(self, object codec) except -1
-    cdef int forget_input(self) except -1
-    cdef void drop_input(self) noexcept
-    cdef void disown_input(self) noexcept
     cdef int put_reply(self, object message) except -1
     cdef int put_message(self, object message) except -1
     cdef int put(self, bytes data) except -1

@@ -1,0 +1,150 @@
+"""What a connection has received and no message has taken, and what cuts it into messages."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from .census cimport PENSTOCK_DEBUG, living
+from .framing cimport NEED_DATA, clear, feed, framing_of, keep
+
+from ...codecs.base import Buffer
+
+
+cdef class ReceivingTransport(DeadlinedTransport):
+    """A transport with a codec: compiled framing where there is one, else the codec itself."""
+
+    def __dealloc__(self):
+        # The host may be gone; while it is not, nothing of its own is in use here: a batch of events holds its connection.
+        if self.input != NULL:
+            clear(self.input)
+            free(self.input)
+            if PENSTOCK_DEBUG:
+                living.blocks -= 1
+
+    @property
+    def codec(self):
+        """What cuts its stream into messages."""
+        return self.uncompiled.codec() if self.framing is None else self.framing.codec
+
+    cdef int take_in(self, const char* data, Py_ssize_t size) except -1:
+        """Add bytes that were just read. Where nothing is waiting they stay where they are, until `keep_rest`."""
+        if self.framing is None:
+            return self.uncompiled.feed(PyBytes_FromStringAndSize(data, size))
+        if self.input == NULL:
+            self.input = &self.host.input
+        return feed(self.input, data, size)
+
+    cdef int keep_rest(self) except -1:
+        """The shared buffer is about to be written again: take out of it what no message has taken, or give up."""
+        if self.input != NULL:
+            try:
+                if self.input.at != self.input.end:
+                    keep(self.input)
+                    self.own_input()
+                else:
+                    self.disown_input()
+            except BaseException:
+                self.disown_input()
+                raise
+        return 0
+
+    cdef int own_input(self) except -1:
+        """Have a place of its own for what is not handled yet."""
+        cdef Input* own
+        if self.input == NULL or self.input == &self.host.input:
+            own = <Input*>calloc(1, sizeof(Input))
+            if own == NULL:
+                raise MemoryError
+            if PENSTOCK_DEBUG:
+                living.blocks += 1
+            if self.input != NULL:
+                own[0] = self.host.input
+                memset(&self.host.input, 0, sizeof(Input))
+            self.input = own
+        return 0
+
+    cdef void drop_input(self) noexcept:
+        """Forget what no message has taken, as far as compiled framing has it.
+
+        A place of its own is given up later, by `keep_rest`: whoever cuts a message from it may be what led here.
+        """
+        if self.input != NULL:
+            clear(self.input)
+            if self.input == &self.host.input:
+                self.input = NULL
+
+    cdef void disown_input(self) noexcept:
+        if self.input != NULL:
+            self.drop_input()
+            if self.input != NULL:
+                free(self.input)
+                self.input = NULL
+                if PENSTOCK_DEBUG:
+                    living.blocks -= 1
+
+    cdef int forget_input(self) except -1:
+        self.drop_input()
+        if self.framing is None:
+            self.uncompiled = CodecInput(self.uncompiled.codec())
+        return 0
+
+    cdef Py_ssize_t pending_bytes(self) except -1:
+        if self.framing is None:
+            return self.uncompiled.pending_bytes()
+        return 0 if self.input == NULL else self.input.end - self.input.at
+
+    cdef bint unhandled(self) except -1:
+        """Whether anything is left that may hold a message."""
+        if self.framing is None:
+            return self.uncompiled.unhandled()
+        return self.input != NULL and self.input.at != self.input.end
+
+    cdef object next_message(self, Py_ssize_t limit):
+        """Return the next message, or NEED_DATA; a codec that is not compiled may cut up to ``limit`` at once.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad.
+        """
+        cdef Framing framing
+        if self.framing is None:
+            return self.uncompiled.next_message(limit)
+        framing = self.framing  # which may be exchanged meanwhile
+        return NEED_DATA if self.input == NULL else framing.cut(self.input)
+
+    cdef object finish_rest(self):
+        """Return what the codec makes of the rest at EOF: the last message, or NEED_DATA.
+
+        Raises:
+            RemoteProtocolError: The stream ended in the middle of a frame.
+        """
+        cdef bytes rest = b""
+        if self.framing is None:
+            return self.uncompiled.inbound.finish()
+        if self.input != NULL:
+            rest = self.input.at[:self.input.end - self.input.at]
+        return self.framing.codec.finish(Buffer(rest))
+
+    cdef int switch(self, object codec) except -1:
+        """Cut what no message has taken yet, and what follows, with another codec."""
+        cdef Framing framing = framing_of(codec)
+        cdef CodecInput uncompiled
+        cdef bytes rest = b""
+        if self.framing is None:
+            rest = self.uncompiled.rest_for(codec)
+            if framing is not None:
+                self.uncompiled = None
+                if rest:
+                    self.own_input()
+                    feed(self.input, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+                    keep(self.input)
+        elif framing is None:
+            if self.input != NULL:
+                rest = self.input.at[:self.input.end - self.input.at]
+            uncompiled = CodecInput(codec)
+            uncompiled.feed(rest)
+            self.uncompiled = uncompiled
+            self.drop_input()
+        elif self.input != NULL:
+            self.input.searched = 0
+        self.framing = framing
+        return 0
