@@ -102,8 +102,6 @@ def _figures(results: Results, scenario: scenarios.Scenario) -> str:
         line += ["1" if key == other else spread(results.ratio(key, other)) for other in yardsticks]
         if pairs:
             line.append(spread(results.ratio(key, pairs[key])) if key in pairs else "1")
-        if pairs:
-            line.append(spread(results.ratio(key, pairs[key])) if key in pairs else "1")
         if timed:
             line.append(_cell(results.median(key, "messages_per_s")))
             line += [_cell(results.median(key, "latency_ns", p), 1e-3) for p in ("p50", "p99", "p99.9")]

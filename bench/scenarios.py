@@ -70,8 +70,15 @@ LINE_ECHO = (
     "c-epoll-raw", "c-epoll", "tokio", "go", *FORMS, *PURE_FORMS, "penstock-pure-uvloop",
     "penstock-pure-default-malloc", "penstock-blocking", *PYTHON, "asyncio-protocol-default-malloc", *OTHERS,
 )  # fmt: skip
+# Where the form of a handler and the allocator say nothing new.
+FEWER = tuple(
+    key
+    for key in LINE_ECHO
+    if key not in ("penstock-native-callbacks", "penstock-pure-async", "penstock-pure-uvloop")
+    and not key.endswith("-default-malloc")
+)
 # penstock-blocking has a thread per connection, from a pool that is never that large.
-HOLD_MANY = tuple(key for key in LINE_ECHO if key != "penstock-blocking")
+HOLD_MANY = tuple(key for key in FEWER if key != "penstock-blocking")
 FRAMED = ("c-epoll", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
 BYTES = ("c-epoll-raw", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
 YARDSTICKS = ("c-epoll-raw", "tokio", "uvloop-protocol", "asyncio-protocol", "uvloop-streams", "asyncio-streams")
@@ -122,7 +129,7 @@ SCENARIOS = (
     Scenario("raw-1k", "Raw echo, 1 KiB × 64 in flight, 8 connections", "echo", BYTES,
              ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), framing="raw", connections=8, depth=64,
              size=1024),
-    Scenario("one-connection", "Line echo, one connection, 1 in flight: its latency", "echo", LINE_ECHO,
+    Scenario("one-connection", "Line echo, one connection, 1 in flight: its latency", "echo", FEWER,
              ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), connections=1),
     Scenario("length-prefixed-32", "Length-prefixed echo, 64 connections, 32 in flight", "echo", FRAMED,
              ("c-epoll", "uvloop-protocol", "asyncio-protocol"), framing="length-prefixed", depth=32),
@@ -132,14 +139,14 @@ SCENARIOS = (
              ("redis",), "µs CPU/request", framing="resp", connections=50, requests=100_000),
     Scenario("redis-benchmark-16", "redis-benchmark SET and GET, 50 connections, -P 16", "redis-benchmark", KEY_VALUE,
              ("redis",), "µs CPU/request", framing="resp", connections=50, depth=16, requests=500_000),
-    Scenario("connect", "Connect, one line, close", "connect", LINE_ECHO, ("c-epoll-raw", "uvloop-protocol",
+    Scenario("connect", "Connect, one line, close", "connect", FEWER, ("c-epoll-raw", "uvloop-protocol",
              "asyncio-protocol"), "µs CPU/connection"),
-    Scenario("accept", "Connect, close: no message", "accept", LINE_ECHO, ("c-epoll-raw", "uvloop-protocol",
+    Scenario("accept", "Connect, close: no message", "accept", FEWER, ("c-epoll-raw", "uvloop-protocol",
              "asyncio-protocol"), "µs CPU/connection"),
     Scenario("idle", "10,000 idle connections", "idle", HOLD_MANY, ("asyncio-protocol", "asyncio-streams"),
              "bytes resident/connection", connections=10_000, seconds=0, rounds_most=2),
     Scenario("fairness", "50 connections at 1 in flight beside one that pipelines without pause", "fairness",
-             LINE_ECHO, ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), "µs p99 of the 50", connections=50),
+             FEWER, ("c-epoll-raw", "uvloop-protocol", "asyncio-protocol"), "µs p99 of the 50", connections=50),
     Scenario("client", "A client's own cost: one request in flight against the C echo server", "client", CLIENTS,
              ("client-socket", "client-uvloop-streams"), "µs CPU/request", framing="request", connections=1,
              seconds=0, requests=20_000),
