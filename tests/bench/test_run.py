@@ -50,7 +50,10 @@ def test_a_scenario_runs_from_end_to_end(name, tmp_path):
     assert 2 * len(measured) == len(saved["records"])
     for record in saved["records"]:
         check_facts(saved["scenario"], record)
-    assert scenarios.BY_NAME[name].title in (tmp_path / "latest.md").read_text()
+    text = (tmp_path / "latest.md").read_text()
+    assert scenarios.BY_NAME[name].title in text
+    for table in text.split("\n\n"):
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1, table
     assert (tmp_path / f"{name}.svg").exists()
 
 
