@@ -9,7 +9,7 @@ import click
 
 from ..address import Address, parse_address
 from ..codecs import Codec, parse_codec
-from ..config import Option
+from ..config import Duration, Flag, Option
 from ..config.sources import load
 from ..errors import (
     BrokenError,
@@ -29,6 +29,13 @@ REFUSED: Final = 1
 TIMED_OUT: Final = 3
 PROTOCOL: Final = 5
 
+
+def flag(name: str, help: str, section: str = "Options") -> Option:  # noqa: A002  # the word
+    """Make an option that is off unless it is given."""
+    return Option(name=name, kind=Flag(), help=help, default=False, section=section)
+
+
+# What several client commands have; where it says more in one of them, that is `replace`d.
 CODEC: Final = Option(
     name="codec",
     kind=CodecSpec(optional=False),
@@ -36,6 +43,22 @@ CODEC: Final = Option(
     default="raw",
     section="Options",
 )
+TIMEOUT: Final = Option(
+    name="timeout",
+    kind=Duration(never=False),
+    help="Give up an attempt that is not accepted by then",
+    default=5.0,
+    section="Options",
+)
+WAIT: Final = Option(
+    name="wait",
+    kind=Duration(zero=True, never=False),
+    help="Try again for that long, until it accepts",
+    default=0.0,
+    section="Options",
+)
+HEX: Final = flag("hex", "Write messages and show replies as hexadecimal")
+JSON: Final = flag("json", "Print JSON")
 
 
 def client_options(options: Sequence[Option]) -> list[click.Parameter]:

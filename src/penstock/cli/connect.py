@@ -2,16 +2,17 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final
 
 import click
 
 from ..address import Address
-from ..config import Duration, Flag, Option
+from ..config import Duration
 from ..engines.base import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError
-from .client import client_options, client_timeouts, client_values, run_client
+from .client import HEX, TIMEOUT, WAIT, client_options, client_timeouts, client_values, flag, run_client
 from .commands import PenstockCommand
 from .form import Form
 from .messages import LineSplitter
@@ -19,55 +20,27 @@ from .output import Output, PipeOutput, TerminalOutput
 from .stdin import InputReader
 
 OPTIONS: Final = [
-    Option(
+    replace(
+        TIMEOUT,
         name="connect_timeout",
         kind=Duration(),
         help="Give up when no connection is made by then",
         default=10.0,
-        section="Options",
     ),
-    Option(
-        name="wait",
+    replace(
+        WAIT,
         kind=Duration(zero=True),
         help="After the end of input, wait for that much silence where the peer cannot say that it is done (UDP)",
         default=1.0,
-        section="Options",
     ),
-    Option(
-        name="hex",
-        kind=Flag(),
-        help="Write each line of input, and show what comes, as hexadecimal",
-        default=False,
-        section="Options",
+    replace(HEX, help="Write each line of input, and show what comes, as hexadecimal"),
+    flag("crlf", "End lines with CR LF, with the codec raw"),
+    flag("timestamps", "At the prompt, show when each reply came"),
+    flag(
+        "send_empty",
+        "At the prompt, let Enter alone send an empty message; with the codec raw it always sends a line's end",
     ),
-    Option(
-        name="crlf",
-        kind=Flag(),
-        help="End lines with CR LF, with the codec raw",
-        default=False,
-        section="Options",
-    ),
-    Option(
-        name="timestamps",
-        kind=Flag(),
-        help="At the prompt, show when each reply came",
-        default=False,
-        section="Options",
-    ),
-    Option(
-        name="send_empty",
-        kind=Flag(),
-        help="At the prompt, let Enter alone send an empty message; with the codec raw it always sends a line's end",
-        default=False,
-        section="Options",
-    ),
-    Option(
-        name="plain",
-        kind=Flag(),
-        help="Have the plain prompt, without line editing and history",
-        default=False,
-        section="Options",
-    ),
+    flag("plain", "Have the plain prompt, without line editing and history"),
 ]
 
 

@@ -24,7 +24,7 @@ _COMMANDS: Final = {
     "connect": ("connect:command", "Talk to a server: what you type is sent, what it says is shown."),
     "send": ("send:command", "Send messages and print the replies."),
     "probe": ("probe:command", "Say whether servers accept connections, and how fast."),
-    "bench": ("bench:command", "Load a server and measure how it answers."),
+    "bench": ("bench.command:command", "Load a server and measure how it answers."),
     "services": ("services:command", "List the classic services and the codecs."),
     "completion": ("completion:command", "Print the completion script of a shell."),
 }

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..address import Address, Kind, Scheme
-from ..config import Duration, Flag, Option
 from ..config.sources import load
 from ..errors import ConfigurationError, ConnectTimeoutError
-from .client import REFUSED, TIMED_OUT
+from .client import JSON, REFUSED, TIMED_OUT, TIMEOUT, WAIT
 from .commands import PenstockCommand
 from .params import click_options, given_options
 
@@ -23,23 +22,7 @@ RETRY_S: Final = 0.1
 # More at once would need more descriptors than a process may have by default.
 MAX_AT_ONCE: Final = 128
 
-OPTIONS: Final = [
-    Option(
-        name="timeout",
-        kind=Duration(never=False),
-        help="Give up an attempt that is not accepted by then",
-        default=5.0,
-        section="Options",
-    ),
-    Option(
-        name="wait",
-        kind=Duration(zero=True, never=False),
-        help="Try again for that long, until it accepts",
-        default=0.0,
-        section="Options",
-    ),
-    Option(name="json", kind=Flag(), help="Print JSON", default=False, section="Options"),
-]
+OPTIONS: Final = [TIMEOUT, WAIT, JSON]
 
 
 def command() -> click.Command:

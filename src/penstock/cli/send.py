@@ -6,17 +6,28 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
 
 from ..address import Address
-from ..config import Duration, Flag, Integer, Option, Text
+from ..config import Duration, Integer, Option, Text
 from ..engines.base import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, ConnectTimeoutError, EndOfStreamError
 from ..units import format_duration
-from .client import REFUSED, TIMED_OUT, client_options, client_timeouts, client_values, run_client
+from .client import (
+    HEX,
+    JSON,
+    REFUSED,
+    TIMED_OUT,
+    TIMEOUT,
+    client_options,
+    client_timeouts,
+    client_values,
+    flag,
+    run_client,
+)
 from .commands import PenstockCommand
 from .connect import make_output
 from .form import Form, read_file
@@ -28,20 +39,8 @@ from .report import fail
 SEARCHED_BYTES: Final = 64 * 1024
 
 OPTIONS: Final = [
-    Option(
-        name="timeout",
-        kind=Duration(),
-        help="Give up when the replies are not there by then, connecting included",
-        default=5.0,
-        section="Options",
-    ),
-    Option(
-        name="all",
-        kind=Flag(),
-        help="Print replies until the peer closes, not only one for each message",
-        default=False,
-        section="Options",
-    ),
+    replace(TIMEOUT, kind=Duration(), help="Give up when the replies are not there by then, connecting included"),
+    flag("all", "Print replies until the peer closes, not only one for each message"),
     Option(
         name="repeat", kind=Integer(1, 10**9), help="Send the messages that many times", default=1, section="Options"
     ),
@@ -58,22 +57,14 @@ OPTIONS: Final = [
         help="End with status 0 once a reply, as it is shown, has a match in it; with 1 when none comes",
         section="Options",
     ),
-    Option(
-        name="hex", kind=Flag(), help="Write messages and show replies as hexadecimal", default=False, section="Options"
-    ),
+    HEX,
     Option(
         name="from_file",
         kind=Text("PATH", "a path, or - for standard input", optional=True),
         help="Send what is in a file: all of it with the codec raw, each line as a message with others",
         section="Options",
     ),
-    Option(
-        name="json",
-        kind=Flag(),
-        help="Print each reply as an object with the seconds it took",
-        default=False,
-        section="Options",
-    ),
+    replace(JSON, help="Print each reply as an object with the seconds it took"),
 ]
 
 

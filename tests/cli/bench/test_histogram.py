@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.cli.bench_histogram import PERCENTILES, Histogram
+from penstock.cli.bench.histogram import PERCENTILES, Histogram
 
 TIMES = st.lists(st.floats(0, 10_000), min_size=1, max_size=200)
 

@@ -5,9 +5,10 @@ from html import escape
 from math import log10
 from typing import Final
 
-from .bench_histogram import Histogram
-from .bench_load import Load, Measured
-from .bench_report import describe, lines_of, time_text
+from .histogram import Histogram
+from .load import Load
+from .measured import Measured
+from .report import describe, lines_of, time_text
 
 WIDTH: Final = 720
 HEIGHT: Final = 260
@@ -32,7 +33,7 @@ def page(load: Load, measured: Measured, frame_bytes: int) -> str:
     over_time = [(each.ended_s, each.replies / each.seconds) for each in measured.intervals]
     curves = [percentile_curve(measured.told)]
     legend = "Latency by percentile"
-    if load.rate is not None:
+    if load.pace is not None:
         curves.append(percentile_curve(measured.latency))
         legend += ": from when each request was due, and, the second line, from when it was sent"
     ticks = [(0.0, "0"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99"), (5.0, "99.999"), (6.0, "99.9999")]
@@ -40,7 +41,7 @@ def page(load: Load, measured: Measured, frame_bytes: int) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>penstock bench {escape(str(load.address))}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>penstock bench</h1><p>{escape(describe(load))}</p>\n"
-        f"<pre>{escape(chr(10).join(list(lines_of(load, measured, frame_bytes))[2:]))}</pre>\n"
+        f"<pre>{escape(chr(10).join(list(lines_of(load, measured, frame_bytes))[1:]))}</pre>\n"
         f"<h2>Replies per second over time</h2>{plot([over_time], _number, 's')}\n"
         f"<h2>{legend}</h2>{plot(curves, time_text, '%', ticks)}\n"
         "</body></html>\n"

@@ -4,6 +4,8 @@ A value of up to 2048 ns has a bucket of its own; above that each power of two i
 bucket is never wider than a thousandth of what it counts.
 """
 
+from __future__ import annotations
+
 from array import array
 from collections.abc import Iterator
 from typing import Final
@@ -19,15 +21,16 @@ class Histogram:
     """Counts times. Recording one costs an index and an addition, whatever was counted before.
 
     Attributes:
+        counts: How many in each bucket. The compiled load generator writes here.
         count: How many.
         max_s: The longest, in seconds, exactly; 0.0 when there is none.
         total_s: Their sum, in seconds.
     """
 
-    __slots__ = ("_counts", "count", "max_s", "total_s")
+    __slots__ = ("count", "counts", "max_s", "total_s")
 
     def __init__(self) -> None:
-        self._counts = array("Q", bytes(8 * (_index(_MAX_NS) + 1)))
+        self.counts = array("Q", bytes(8 * BUCKETS))
         self.count = 0
         self.max_s = 0.0
         self.total_s = 0.0
@@ -39,11 +42,25 @@ class Histogram:
             value, seconds = 0, 0.0
         elif value > _MAX_NS:
             value = _MAX_NS
-        shift = value.bit_length() - _BITS
-        self._counts[(value >> shift) + shift * _HALF if shift > 0 else value] += count
+        self.counts[_index(value)] += count
         self.count += count
         self.total_s += seconds * count
         self.max_s = max(self.max_s, seconds)
+
+    def add(self, other: Histogram) -> None:
+        """Count what another has counted too."""
+        for index, count in enumerate(other.counts):
+            if count:
+                self.counts[index] += count
+        self.count += other.count
+        self.total_s += other.total_s
+        self.max_s = max(self.max_s, other.max_s)
+
+    def clear(self) -> None:
+        """Forget all, in place."""
+        self.counts[:] = array("Q", bytes(8 * len(self.counts)))
+        self.count = 0
+        self.max_s = self.total_s = 0.0
 
     @property
     def mean_s(self) -> float:
@@ -57,7 +74,7 @@ class Histogram:
         """
         wanted = max(1, -int(-self.count * percent // 100))
         seen = 0
-        for index, count in enumerate(self._counts):
+        for index, count in enumerate(self.counts):
             seen += count
             if seen >= wanted:
                 return min(_highest_ns(index) / 1e9, self.max_s)
@@ -65,7 +82,7 @@ class Histogram:
 
     def buckets(self) -> Iterator[tuple[float, int]]:
         """Yield (longest time in seconds, count) of each bucket that counted something, shortest first."""
-        for index, count in enumerate(self._counts):
+        for index, count in enumerate(self.counts):
             if count:
                 yield _highest_ns(index) / 1e9, count
 
@@ -80,3 +97,6 @@ def _highest_ns(index: int) -> int:
         return index
     shift = index // _HALF - 1
     return ((index - shift * _HALF + 1) << shift) - 1
+
+
+BUCKETS: Final = _index(_MAX_NS) + 1

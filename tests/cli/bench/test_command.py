@@ -13,9 +13,12 @@ import threading
 
 import pytest
 
+from penstock import __version__
 from penstock.address import parse_address
-from penstock.cli.bench_load import Load, Measured
-from penstock.cli.bench_report import as_data, lines_of, parse_assertion
+from penstock.cli.bench.assertions import parse_assertion
+from penstock.cli.bench.load import Load
+from penstock.cli.bench.measured import Measured
+from penstock.cli.bench.report import as_data, lines_of
 from penstock.codecs import parse_codec
 from penstock.errors import ConfigurationError
 
@@ -162,10 +165,11 @@ def test_errors_come_first_for_people(serve, penstock):
     lines = penstock("bench", served.address, "-n", "10", "-c", "2").stdout.splitlines()
 
     assert f"{served.address} over raw: 2 connections, depth 1, closed loop, 10 requests" == lines[0]
-    assert "errors      none" == lines[2]
-    assert lines[3].startswith("replies     10 in ")
+    assert lines[1].startswith(f"penstock {__version__}, ")
+    assert ["", "errors      none"] == lines[2:4]
+    assert lines[4].startswith("replies     10 in ")
     assert ["p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "mean", "max"] == [
-        line.split()[0] for line in lines[8:17]
+        line.split()[0] for line in lines[9:18]
     ]
 
 
@@ -239,7 +243,7 @@ def test_the_page_is_one_file(serve, penstock, directory):
     [
         (["tcp://example.org:80"], "URL: example.org is not this machine; with its owner's consent add --allow-remote"),
         (["tcp://192.0.2.1:80", "--allow-remote", "192.0.2.2"], "URL: 192.0.2.1 is not this machine"),
-        (["udp://127.0.0.1:9"], "URL: udp://127.0.0.1:9: bench loads streams"),
+        (["raw+icmp://127.0.0.1"], "URL: raw+icmp://127.0.0.1: bench loads tcp://, udp:// and Unix sockets"),
         (["tcp://127.0.0.1:9", "--codec", "json-lines"], "--message: json-lines messages are written as JSON"),
         (["tcp://127.0.0.1:9", "--message", ""], "--message: with the codec raw an empty message is nothing"),
         (["tcp://127.0.0.1:9", "--assert", "x"], "--assert: 'x' is no condition"),

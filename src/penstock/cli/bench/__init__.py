@@ -1,0 +1,1 @@
+"""``penstock bench``: a load generator, in Python and compiled, and what it reports."""

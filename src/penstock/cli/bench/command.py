@@ -1,0 +1,269 @@
+"""``penstock bench``: a load, and what it met."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ...address import Address, Kind
+from ...codecs import Codec
+from ...config import Choice, Duration, Integer, Option, Repeated, Size, Text
+from ...errors import ConfigurationError, ExitStatus, LocalProtocolError
+from ...units import parse_duration
+from ..client import JSON, REFUSED, TIMEOUT, client_options, client_timeouts, client_values, flag, run_client
+from ..commands import PenstockCommand
+from ..form import Form
+from ..messages import is_raw
+from ..report import fail
+from .assertions import Assertion, parse_assertion
+from .html import page
+from .load import Load
+from .pace import Pace
+from .progress import Progress
+from .report import as_data, lines_of
+from .run import ENGINES, Order, dialler, loop_of, run_here
+
+DEFAULT_SIZE: Final = 64
+DEFAULT_DURATION_S: Final = 10.0
+
+OPTIONS: Final = [
+    Option(
+        name="connections", kind=Integer(1, 20_000), short="-c", help="Connections at once", default=50, section="Load"
+    ),
+    Option(
+        name="depth",
+        kind=Integer(1, 10_000),
+        help="Most requests on their way on each connection",
+        default=1,
+        section="Load",
+    ),
+    Option(
+        name="rate",
+        kind=Integer(0, 10_000_000),
+        short="-q",
+        help="Send that many requests a second on all together, whatever is answered; 0: as many as are answered",
+        default=0,
+        section="Load",
+    ),
+    Option(
+        name="ramp",
+        kind=Text("FROM:TO:TIME", "two rates and a duration, as 100:5000:30s", optional=True),
+        help="Or as many as that, growing or falling evenly from the one rate to the other",
+        section="Load",
+    ),
+    Option(
+        name="warmup",
+        kind=Duration(zero=True, never=False),
+        help="Send for that long before anything is counted",
+        default=0.0,
+        section="Load",
+    ),
+    Option(
+        name="duration",
+        kind=Duration(never=False),
+        short="-z",
+        help="Send for that long",
+        default_text="10s, or the time of --ramp, or until --count",
+        section="Load",
+    ),
+    Option(
+        name="count",
+        kind=Integer(0, 10**12),
+        short="-n",
+        help="Send that many requests; 0: until --duration",
+        default=0,
+        section="Load",
+    ),
+    Option(
+        name="message",
+        kind=Text("MESSAGE", "a message as `penstock send` takes it", optional=True),
+        help="What each request is",
+        section="Load",
+    ),
+    Option(
+        name="size",
+        kind=Size(maximum=64 * 1024**2),
+        help="Or how long, for messages that are bytes or text",
+        default=DEFAULT_SIZE,
+        section="Load",
+    ),
+    replace(TIMEOUT, help="Count a request that is not answered by then as an error", section="Load"),
+    flag("expect_echo", "Count a reply that is not what was sent as an error", "Load"),
+    Option(
+        name="processes",
+        kind=Integer(1, 256),
+        help="Send from that many processes, where one core is not enough",
+        default=1,
+        section="Load",
+    ),
+    Option(
+        name="engine",
+        kind=Choice(ENGINES),
+        help="What sends: auto is the compiled load of the native engine where it was built",
+        default="auto",
+        section="Load",
+    ),
+    Option(
+        name="allow_remote",
+        kind=Text("HOST", "the host of the URL", optional=True),
+        help="Repeat the host here when it is not this machine: loading it is an attack unless its owner agreed",
+        section="Load",
+    ),
+    Option(
+        name="assert",
+        kind=Repeated(Text("CONDITION", "a condition, as p99<5ms, errors==0 or rate>10000")),
+        help="End with status 1 unless this holds; give it again for one more",
+        default=(),
+        section="Report",
+    ),
+    Option(
+        name="html",
+        kind=Text("PATH", "a path", optional=True),
+        help="Write a report with plots into this file",
+        section="Report",
+    ),
+    replace(JSON, section="Report"),
+]
+
+
+def command() -> click.Command:
+    """Make the command."""
+    return PenstockCommand(
+        "bench",
+        params=client_options(OPTIONS),
+        callback=_bench,
+        help="Load the server at URL with requests, and say how fast its replies come.\n\n"
+        "One reply is expected to each request. With the codec raw, a reply is as many bytes as the request, or a "
+        "datagram. With --rate or --ramp, latency counts from the moment when a request was due.",
+        epilog="Exit status: 0; 1 refused, no reply at all, or --assert does not hold; 2 usage; 3 timeout; "
+        "130 interrupted, after the report.",
+    )
+
+
+def _bench(**_params: Any) -> int:
+    address, codec, values = client_values(click.get_current_context(), OPTIONS)
+    if address.kind is None or address.kind is Kind.RAW:
+        raise ConfigurationError(f"{address}: bench loads tcp://, udp:// and Unix sockets", "URL")
+    if address.is_public and values["allow_remote"] != address.host:
+        problem = f"{address.host} is not this machine; with its owner's consent add --allow-remote {address.host}"
+        raise ConfigurationError(problem, "URL")
+    assertions = [parse_assertion(text) for text in values["assert"]]
+    loop_of(values["engine"])
+    if values["processes"] > values["connections"]:
+        raise ConfigurationError("each process needs a connection of its own: --connections", "--processes")
+    pace = _pace(values)
+    load = Load(
+        address,
+        codec,
+        _message(codec, address, values),
+        connections=values["connections"],
+        depth=values["depth"],
+        pace=pace,
+        warmup_s=values["warmup"],
+        duration_s=_duration_s(values, pace),
+        count=values["count"] or None,
+        timeout_s=values["timeout"],
+        expect_echo=values["expect_echo"],
+    )
+    _check_records(load)
+    names: list[Any] = []
+    status = run_client(_reach(load, names), address)
+    return status or _run(load, names[0], values, assertions)
+
+
+def _pace(values: dict[str, Any]) -> Pace | None:
+    text = values["ramp"]
+    if text is None:
+        return Pace(values["rate"], values["rate"]) if values["rate"] else None
+    if values["rate"]:
+        raise ConfigurationError("--rate and --ramp contradict each other: give one", "--ramp")
+    first, _, rest = text.partition(":")
+    last, _, time = rest.partition(":")
+    try:
+        kind = Integer(0, 10_000_000)
+        pace = Pace(kind.parse(first), kind.parse(last), parse_duration(time) or 0.0)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{text!r} is no ramp: {error}; write FROM:TO:TIME, as 100:5000:30s", "--ramp"
+        ) from None
+    if not pace.ramp_s or not (pace.first or pace.last):
+        raise ConfigurationError(f"{text!r} is no ramp: it takes no time, or sends nothing", "--ramp")
+    return pace
+
+
+def _duration_s(values: dict[str, Any], pace: Pace | None) -> float | None:
+    duration_s: float | None = values["duration"]
+    if duration_s is not None or values["count"]:
+        return duration_s
+    return pace.ramp_s if pace is not None and pace.ramp_s else DEFAULT_DURATION_S
+
+
+def _message(codec: Codec[Any], address: Address, values: dict[str, Any]) -> Any:
+    text = values["message"]
+    if text is None:
+        if codec.message_type not in {bytes, str}:
+            raise ConfigurationError(f"{codec.name} messages are written as JSON: say which one is sent", "--message")
+        text = "x" * values["size"]
+    message = Form(codec).parse_checked(os.fsencode(text), "--message")
+    if address.kind is Kind.STREAM and is_raw(codec) and not message:
+        raise ConfigurationError("with the codec raw an empty message is nothing at all", "--message")
+    return message
+
+
+def _check_records(load: Load) -> None:
+    try:
+        size = len(load.frame)
+    except (LocalProtocolError, TypeError) as error:
+        raise ConfigurationError(str(error), "--message") from error
+    if load.address.kind is Kind.SEQPACKET and not size:
+        raise ConfigurationError("an empty record looks like the end of a connection", "--message")
+
+
+async def _reach(load: Load, names: list[Any]) -> int:
+    """Connect once: a server that is not there is told of as everywhere else. Keep what its name was resolved to."""
+    from ...client import connect
+
+    async with await connect(load.address, codec="raw", timeouts=client_timeouts(load.timeout_s)) as conn:
+        names.append(load.address.unix_name if load.address.is_unix else conn.peer.sockname)
+    return 0
+
+
+def _run(load: Load, name: Any, values: dict[str, Any], assertions: Sequence[Assertion]) -> int:
+    progress = Progress(load.duration_s)
+    interval_s = 0.5 if load.duration_s is None else min(1.0, max(0.1, load.duration_s / 20))
+    order = Order(load, dialler(load.address, name), values["engine"], interval_s)
+    try:
+        if values["processes"] == 1:
+            measured = run_here(order, progress.show)
+        else:
+            from .processes import run_in_processes
+
+            measured = run_in_processes(order, values["processes"], progress.show)
+    finally:
+        progress.end()
+    frame_bytes = len(load.frame)
+    if values["json"]:
+        click.echo(json.dumps(as_data(load, measured), indent=2))
+    else:
+        for line in lines_of(load, measured, frame_bytes):
+            click.echo(line)
+    if values["html"] is not None:
+        _write(values["html"], page(load, measured, frame_bytes))
+    if measured.interrupted:
+        return ExitStatus.INTERRUPTED
+    failures = [] if measured.latency.count else ["no reply came"]
+    failures += [failure for each in assertions if (failure := each.failure(measured)) is not None]
+    for failure in failures:
+        fail(failure)
+    return REFUSED if failures else 0
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {(error.strerror or str(error)).lower()}", "--html") from error

@@ -1,0 +1,150 @@
+"""What ``penstock bench`` has seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from .histogram import Histogram
+
+
+@dataclass(slots=True)
+class Interval:
+    """What happened in one stretch of time.
+
+    Attributes:
+        ended_s: Its end, in seconds from the beginning of the load.
+        seconds: How long it was.
+        replies: How many came in it.
+        errors: How many there were in it.
+    """
+
+    ended_s: float = 0.0
+    seconds: float = 0.0
+    replies: int = 0
+    errors: int = 0
+
+    def __add__(self, other: Interval) -> Interval:
+        """Add what another process saw in the same stretch."""
+        longer = max(self, other, key=lambda each: each.seconds)
+        return Interval(longer.ended_s, longer.seconds, self.replies + other.replies, self.errors + other.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """How a run goes.
+
+    Attributes:
+        seconds: From its beginning.
+        replies: How many have come.
+        waited_s: How long they took, all added up.
+        errors: How many there were.
+    """
+
+    seconds: float
+    replies: int
+    waited_s: float
+    errors: int
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was seen, after the warm-up.
+
+    Attributes:
+        latency: From the moment when each request was sent to its reply.
+        corrected: From the moment when it was due; empty without a pace.
+        errors: How many requests and connections failed, by kind.
+        intervals: Over time.
+        bytes_in: Received.
+        bytes_out: Taken by the system.
+        seconds: From the first request to the last reply.
+        cpu_share: Of one core, that the busiest process of the load took.
+        processes: How many sent.
+        compiled: Whether they did so in compiled code.
+        interrupted: Whether the user ended it.
+    """
+
+    latency: Histogram = field(default_factory=Histogram)
+    corrected: Histogram = field(default_factory=Histogram)
+    errors: Counter[str] = field(default_factory=Counter)
+    intervals: list[Interval] = field(default_factory=list)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    cpu_share: float = 0.0
+    processes: int = 1
+    compiled: bool = False
+    interrupted: bool = False
+
+    @property
+    def told(self) -> Histogram:
+        """The latency that counts: from when it was due, where there is a pace."""
+        return self.corrected if self.corrected.count else self.latency
+
+    @property
+    def rate(self) -> float:
+        """Replies in a second."""
+        return self.latency.count / self.seconds if self.seconds else 0.0
+
+    def clear(self) -> None:
+        """Forget what was counted so far: that was the warm-up."""
+        self.latency.clear()
+        self.corrected.clear()
+        self.errors.clear()
+        self.bytes_in = self.bytes_out = 0
+
+
+def glimpse_of(parts: Iterable[Glimpse]) -> Glimpse:
+    """Return how several processes together are doing."""
+    seen = list(parts)
+    return Glimpse(
+        max(each.seconds for each in seen),
+        sum(each.replies for each in seen),
+        sum(each.waited_s for each in seen),
+        sum(each.errors for each in seen),
+    )
+
+
+def merged(parts: Sequence[Measured]) -> Measured:
+    """Return what several processes have seen together, at the same time."""
+    whole = Measured(processes=len(parts), compiled=all(part.compiled for part in parts))
+    whole.interrupted = any(part.interrupted for part in parts)
+    for part in parts:
+        whole.latency.add(part.latency)
+        whole.corrected.add(part.corrected)
+        whole.errors.update(part.errors)
+        whole.bytes_in += part.bytes_in
+        whole.bytes_out += part.bytes_out
+        whole.seconds = max(whole.seconds, part.seconds)
+        whole.cpu_share = max(whole.cpu_share, part.cpu_share)
+    columns = zip_longest(*(part.intervals for part in parts), fillvalue=Interval())
+    whole.intervals = [sum(column, Interval()) for column in columns]
+    return whole
+
+
+class Recorder:
+    """Cuts a run into intervals.
+
+    Args:
+        measured: What is counted into.
+        then: Called after each interval.
+    """
+
+    def __init__(self, measured: Measured, then: Callable[[Glimpse], object]) -> None:
+        self._measured = measured
+        self._then = then
+        self._replies = self._errors = 0
+        self._before_s = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        """Note that an interval has ended, so many seconds after the beginning."""
+        measured = self._measured
+        replies, errors = measured.latency.count, measured.errors.total()
+        measured.intervals.append(
+            Interval(seconds, seconds - self._before_s, replies - self._replies, errors - self._errors)
+        )
+        self._replies, self._errors, self._before_s = replies, errors, seconds
+        self._then(Glimpse(seconds, replies, measured.told.total_s, errors))
