@@ -381,6 +381,53 @@ def test_only_addresses_that_nobody_can_forge_from_outside_are_local(peer, local
     assert local is Gate.is_local(peer)
 
 
+def counts(gate):
+    return gate.open, gate.reserved, dict(gate._of_peer), dict(gate.refused)
+
+
+def with_each_allocation_failing(gate, call):
+    """Yield the counts after ``call`` has failed for want of memory: at its first allocation, its second, and so on."""
+    testcapi = pytest.importorskip("_testcapi")  # not every interpreter has it
+    for number in range(1000):
+        failed = False
+        testcapi.set_nomemory(number, number + 1)
+        try:
+            call()
+        except (MemoryError, SystemError):  # the interpreter itself loses one now and then
+            failed = True
+        finally:
+            testcapi.remove_mem_hooks()
+        if not failed:
+            return
+        yield counts(gate)
+
+
+# 341 keys fill a dictionary: the next one makes it grow. And numbers under 257 are never made, for they are there.
+@pytest.mark.parametrize("crowd", [256, 341, 342])
+@pytest.mark.parametrize(
+    "peer", [ipv4("192.0.2.7"), ipv6("2001:db8::7"), ipv4("127.0.0.9"), unix(7), ipv4("10.0.0.1")], ids=str
+)
+def test_without_memory_somebody_is_in_or_out_and_never_half(peer, crowd):
+    """Whichever allocation fails, nobody is counted who was not let in, and whoever is to leave can still leave."""
+    gate = Gate(
+        Rules(
+            max_connections=10_000,
+            max_per_peer=300,
+            reserve=5,
+            reserve_for=RESERVED,
+            accept_rate=Rate(100_000),
+            accept_rate_per_peer=Rate(100_000),
+        )
+    )
+    outcome(gate, *[ipv4(f"10.0.{number // 250}.{number % 250}") for number in range(crowd)])
+    outside = counts(gate)
+    assert all(outside == after for after in with_each_allocation_failing(gate, lambda: gate.admit(peer, NOW)))
+    inside = counts(gate)
+    assert outside != inside
+    assert all(inside == after for after in with_each_allocation_failing(gate, lambda: gate.leave(peer)))
+    assert outside == counts(gate)
+
+
 HOSTS = st.sampled_from(["192.0.2.1", "192.0.2.2", "127.0.0.1", "2001:db8::1", "2001:db8::2", ""])
 
 

@@ -155,7 +155,11 @@ class Gate:
         return now
 
     def admit(self, peer: Peer, now: float) -> Refusal | None:
-        """Let a peer in and count it, or say why not and count that."""
+        """Let a peer in and count it, or say why not and count that.
+
+        Raises:
+            MemoryError: It was not let in, and no connection is counted.
+        """
         refusal = self._why_not(peer, now)
         if refusal is not None:
             self.refused[refusal] += 1
@@ -171,8 +175,7 @@ class Gate:
         if self._has_reserve:
             is_reserved = self.is_reserved(peer)
             if is_reserved and self.reserved < rules.reserve:
-                self._enter(self._key(host))
-                self.reserved += 1
+                self._enter(self._key(host), reserved=1)
                 return None
             taken -= min(self.reserved, rules.reserve)
         if self.shedding:
@@ -195,32 +198,37 @@ class Gate:
             self._bucket.take(now)
         if key is not None and self._buckets is not None:
             self._buckets.take(key, now)
-        self._enter(key)
-        if self._has_reserve and is_reserved:
-            self.reserved += 1
+        self._enter(key, reserved=int(self._has_reserve and is_reserved))
         return None
 
-    def _enter(self, key: Hashable) -> None:
-        self.open += 1
+    def _enter(self, key: Hashable, reserved: int) -> None:
+        # Numbers first, then what may want room for a key, then what cannot fail: without memory nobody is half inside.
+        count, reserved = self.open + 1, self.reserved + reserved
         if key is not None:
             self._of_peer[key] = self._of_peer.get(key, 0) + 1
+        self.open, self.reserved = count, reserved
 
     def refuse(self, reason: Refusal) -> None:
         """Count a refusal that was decided elsewhere: a process without descriptors cannot ask who is there."""
         self.refused[reason] += 1
 
     def leave(self, peer: Peer) -> None:
-        """A connection that was admitted has ended."""
-        self.open -= 1
+        """A connection that was admitted has ended.
+
+        Raises:
+            MemoryError: Nothing has changed: it is to be told again.
+        """
+        open_now, reserved = self.open - 1, self.reserved
         if self._has_reserve and self.is_reserved(peer):
-            self.reserved -= 1
+            reserved -= 1
         key = self._key(peer.host)
         if key is not None:
-            count = self._of_peer[key] - 1
-            if count:
-                self._of_peer[key] = count
+            of_peer = self._of_peer[key] - 1
+            if of_peer:
+                self._of_peer[key] = of_peer
             else:
                 del self._of_peer[key]
+        self.open, self.reserved = open_now, reserved
 
     # -- datagrams -----------------------------------------------------------------------------------------------------
 

@@ -209,11 +209,12 @@ class PureServer(EngineServer):
         has_records = listener.kind is _SEQPACKET
         try:
             connection = self._make(peer, listener.address, records=has_records)
+            event = Event(_ACCEPTED, connection, {"listener": listener})
+            self._connections[connection.id] = connection
         except Exception as error:
             self._unmade(sock, peer, error)
             return
-        self._connections[connection.id] = connection
-        self._plan.emit(Event(_ACCEPTED, connection, {"listener": listener}))
+        self._plan.emit(event)
         if has_records:
             RecordTransport(self._loop, sock, connection).begin()
         elif self._brings_transports:
@@ -224,7 +225,7 @@ class PureServer(EngineServer):
             task.add_done_callback(self._attached)
 
     def _unmade(self, sock: socket.socket, peer: Peer, error: Exception) -> None:
-        """The handler could not be made: its peer must not keep a place."""
+        """The connection or its handler could not be made: its peer must not keep a place."""
         self._door.leave(peer)
         turn_away(sock, Action.CLOSE)
         self._plan.emit(Event(EventName.HANDLER_FAILED, None, {"error": error}))
