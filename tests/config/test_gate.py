@@ -3,8 +3,8 @@
 import pytest
 
 from penstock.config import Action, GateConfig
-from penstock.config.gate import Access, Frequency, OnRefusal, Unless, actions_of
-from penstock.config.kinds import Integer, Size
+from penstock.config.gate import Access, OnRefusal, actions_of
+from penstock.config.kinds import Frequency, Integer, Size, Unless
 from penstock.errors import ConfigurationError
 from penstock.reasons import Refusal
 from penstock.units import Rate

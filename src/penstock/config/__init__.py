@@ -1,8 +1,8 @@
 """The configuration: frozen, checked dataclasses, and the one description from which every source of them is read."""
 
 from ..suggest import did_you_mean, nearest
-from .gate import AUTO, CAN_WAIT, Action, GateConfig, refuse_waiting
-from .kinds import Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
+from .gate import CAN_WAIT, Action, GateConfig, refuse_waiting
+from .kinds import AUTO, Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
 from .option import Option
 from .options import (
     DEFAULT_THREADS,

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from ..address.networks import check_entry
 from ..errors import ConfigurationError
 from ..reasons import Refusal
 from ..suggest import did_you_mean
-from ..units import RATE_GRAMMAR, Rate, format_rate, parse_rate
-from .kinds import Integer, Kind, Repeated, Text, quote
+from ..units import Rate
+from .kinds import AUTO, Auto, Frequency, Integer, Repeated, Text, Unless, quote
 from .option import check_fields, declare
-
-Auto = Literal["auto"]
-AUTO: Final[Auto] = "auto"
 
 # More than any machine holds.
 MAX_COUNT: Final = 100_000_000
@@ -132,76 +129,6 @@ class Access(Text):
     def beside(self, value: object, directory: Path) -> str:
         assert isinstance(value, str)
         return f"@{directory / value[1:]}" if value.startswith("@") else value
-
-
-@dataclass(frozen=True, slots=True)
-class Frequency(Kind):
-    """How often something may happen, or None for "as often as it likes"."""
-
-    @property
-    def metavar(self) -> str:
-        return "RATE"
-
-    @property
-    def allowed(self) -> str:
-        return "a rate (100/s, 10/m), or none"
-
-    def check(self, value: object) -> None:
-        if value is not None and not isinstance(value, Rate):
-            raise ConfigurationError(f"expected a Rate or None, got {quote(value)}")
-
-    def parse(self, text: str) -> Rate | None:
-        return parse_rate(text)
-
-    def from_toml(self, value: object) -> Rate | None:
-        if not isinstance(value, str):
-            raise ConfigurationError(f"expected {RATE_GRAMMAR}, in quotes; got {quote(value)}")
-        return self.parse(value)
-
-    def format(self, value: object) -> str:
-        assert value is None or isinstance(value, Rate)
-        return format_rate(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Unless(Kind):
-    """Values of another kind, or ``none`` for no limit, or ``auto`` where that is worked out at the start.
-
-    Attributes:
-        kind: The other kind.
-        auto: Whether ``auto`` is a value too.
-    """
-
-    kind: Kind
-    auto: bool = False
-
-    @property
-    def metavar(self) -> str:
-        return self.kind.metavar
-
-    @property
-    def allowed(self) -> str:
-        return self.kind.allowed + (", auto, or none" if self.auto else ", or none")
-
-    def check(self, value: object) -> None:
-        if value is not None and not (self.auto and value == AUTO):
-            self.kind.check(value)
-
-    def parse(self, text: str) -> object:
-        if text == "none":
-            return None
-        return AUTO if self.auto and text == AUTO else self.kind.parse(text)
-
-    def from_toml(self, value: object) -> object:
-        if value == "none" or (self.auto and value == AUTO):
-            return self.parse(str(value))
-        return self.kind.from_toml(value)
-
-    def format(self, value: object) -> str:
-        return "none" if value is None else AUTO if value == AUTO else self.kind.format(value)
-
-    def toml(self, value: object) -> str:
-        return f'"{self.format(value)}"' if value is None or value == AUTO else self.kind.toml(value)
 
 
 @dataclass(frozen=True, slots=True)

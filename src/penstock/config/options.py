@@ -15,8 +15,8 @@ from typing import Any, Final, Literal, cast
 from ..address import Address, parse_address
 from ..errors import ConfigurationError
 from ..units import format_size
-from .gate import GateConfig, Unless
-from .kinds import Bind, Choice, Duration, Flag, Integer, Mode, Repeated, Size, Text
+from .gate import GateConfig
+from .kinds import Bind, Choice, Duration, Flag, Integer, Mode, Repeated, Size, Text, Unless
 from .option import Option, check_fields, declare
 from .overload import OverloadConfig, TcpConfig
 

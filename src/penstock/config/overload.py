@@ -5,8 +5,7 @@
 from dataclasses import dataclass
 
 from ..units import Rate
-from .gate import AUTO, Auto, Frequency, Unless
-from .kinds import Duration, Integer, Size
+from .kinds import AUTO, Auto, Duration, Frequency, Integer, Size, Unless
 from .option import check_fields, declare
 
 MIB = 1024**2

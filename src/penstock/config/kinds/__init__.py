@@ -1,0 +1,24 @@
+"""What the value of an option may be: one kind serves the command line, the environment, TOML, code and the docs."""
+
+from .base import Kind, quote
+from .compound import AUTO, Auto, Repeated, Unless
+from .quantities import Duration, Frequency, Integer, Mode, Size
+from .words import Bind, Choice, Flag, Text
+
+__all__ = [
+    "AUTO",
+    "Auto",
+    "Bind",
+    "Choice",
+    "Duration",
+    "Flag",
+    "Frequency",
+    "Integer",
+    "Kind",
+    "Mode",
+    "Repeated",
+    "Size",
+    "Text",
+    "Unless",
+    "quote",
+]
