@@ -57,8 +57,9 @@ docs-tables: $(READY)  ## regenerate the tables in docs/ that come from the sour
 
 apt:  # outside clients and tools for the tests; without them those tests say that they were skipped
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss; } \
-		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat telnet strace iproute2) >/dev/null 2>&1 || true; fi
+		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss && \
+		command -v redis-server && command -v zsh && command -v fish; } \
+		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat telnet strace iproute2 redis-server zsh fish) >/dev/null 2>&1 || true; fi
 
 .venv-fuzz/.ready:
 	$(PYTHON) -m venv .venv-fuzz

@@ -1,14 +1,21 @@
 """The command line as a user has it: a process of its own, in a directory of its own, in a clean environment."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from dataclasses import dataclass
 
 import pytest
+
+ROWS, COLUMNS = 24, 80
 
 APP = '''\
 import penstock
@@ -141,3 +148,78 @@ def end(process):
         process.wait(10)
     if process.stdout is not None:
         process.stdout.close()
+
+
+class Screen:
+    """A program on a terminal of its own, and what that terminal shows."""
+
+    def __init__(self, command, env, cwd):
+        self.fd, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.raw = b""
+        pyte = pytest.importorskip("pyte")
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.screen.write_process_input = lambda text: os.write(self.fd, text.encode())  # answers to its questions
+        self.stream = pyte.ByteStream(self.screen)
+        self.process = subprocess.Popen(
+            command,
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # shells control their jobs
+            env=env,
+            cwd=cwd,
+        )
+        os.close(inner)
+
+    @property
+    def lines(self):
+        """What is on the screen: the lines that are not empty."""
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    def type(self, text):
+        """Press keys."""
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, *expected):
+        """Read until the last lines on the screen are ``expected``."""
+        while self.lines[-len(expected) :] != list(expected):
+            assert self.read(), f"{expected} did not come: {self.lines}"
+
+    def wait_until(self, fact):
+        """Read until ``fact`` is true of what is on the screen."""
+        while not fact():
+            assert self.read(), f"it did not come: {self.lines}"
+
+    def read(self):
+        """Take what the program wrote; return whether there was something."""
+        if not select.select([self.fd], [], [], 20)[0]:
+            return False
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # EIO: the program's end is closed
+            return False
+        self.raw += data
+        self.stream.feed(data)
+        return True
+
+    def end(self):
+        """Read to the end; return the exit status."""
+        while self.read():
+            pass
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def terminal(environ, directory):
+    """A function that starts a program on a terminal of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*command, env=None):
+            shown = Screen(command, environ | (env or {}), directory)
+            stack.callback(os.close, shown.fd)
+            stack.callback(end, shown.process)
+            return shown
+
+        yield start

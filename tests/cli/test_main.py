@@ -179,7 +179,7 @@ def test_a_read_only_directory_is_good_enough(penstock, directory):
 
 def test_an_error_that_nobody_foresaw_is_one_line_too(monkeypatch, capsys):
     """With where it happened, and how to see more."""
-    monkeypatch.setattr("penstock.cli.completion.SHELLS", None)
+    monkeypatch.setattr("penstock.cli.completion.INSTALL", None)
 
     assert 1 == main(["completion", "bash"])
     told = capsys.readouterr().err.splitlines()
@@ -199,26 +199,6 @@ def test_services_and_codecs_are_listed(penstock):
     ]
     assert "lines" in [codec["name"] for codec in data["codecs"]]
     assert all(f"\n  {each['name']} " in plain for kind in data.values() for each in kind)
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        (["penstock", "se"], {"serve", "send", "services"}),
-        (["penstock", "serve", "ec"], {"echo"}),
-        (["penstock", "serve", "echo", "--codec", "net"], {"netstring"}),
-        (["penstock", "serve", "echo", "--model", ""], {"loop", "threads", "one-at-a-time"}),
-        (["penstock", "serve", "echo", "--timeout-i"], {"--timeout-idle"}),
-        (["penstock", "connect", "tcp://x:1", "--codec", "json"], {"json-lines"}),
-        (["penstock", "completion", "f"], {"fish"}),
-    ],
-)
-def test_a_shell_is_told_what_fits(penstock, words, offered):
-    """Commands, options, services, codecs and choices."""
-    env = {"_PENSTOCK_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    done = penstock(env=env)
-
-    assert offered == {line.partition(",")[2] for line in done.stdout.splitlines()}
 
 
 @pytest.mark.parametrize(

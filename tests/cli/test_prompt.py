@@ -1,93 +1,22 @@
 """The prompt of ``penstock connect``: what is on the screen of a terminal, with a server at the other end."""
 
-import fcntl
-import os
-import pty
-import select
 import stat
-import struct
-import subprocess
 import sys
-import termios
 
 import pytest
 
 pytest.importorskip("prompt_toolkit")
-pyte = pytest.importorskip("pyte")
-
-ROWS, COLUMNS = 24, 80
-
-
-class Screen:
-    """A program on a terminal of its own, and what that terminal shows."""
-
-    def __init__(self, arguments, env, cwd):
-        self.fd, inner = pty.openpty()
-        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        self.raw = b""
-        self.screen = pyte.Screen(COLUMNS, ROWS)
-        self.screen.write_process_input = lambda text: os.write(self.fd, text.encode())  # answers to its questions
-        self.stream = pyte.ByteStream(self.screen)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "penstock", "connect", *arguments],
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            start_new_session=True,
-            env=env,
-            cwd=cwd,
-        )
-        os.close(inner)
-
-    @property
-    def lines(self):
-        """What is on the screen: the lines that are not empty."""
-        return [line.rstrip() for line in self.screen.display if line.strip()]
-
-    def type(self, text):
-        """Press keys."""
-        os.write(self.fd, text.encode())
-
-    def wait_for(self, *expected):
-        """Read until the last lines on the screen are ``expected``."""
-        while self.lines[-len(expected) :] != list(expected):
-            assert self.read(), f"{expected} did not come: {self.lines}"
-
-    def read(self):
-        """Take what the program wrote; return whether there was something."""
-        if not select.select([self.fd], [], [], 20)[0]:
-            return False
-        try:
-            data = os.read(self.fd, 65536)
-        except OSError:  # EIO: the program's end is closed
-            return False
-        self.raw += data
-        self.stream.feed(data)
-        return True
-
-    def end(self):
-        """Read to the end; return the exit status."""
-        while self.read():
-            pass
-        return self.process.wait(20)
 
 
 @pytest.fixture
-def screen(environ, directory):
+def screen(terminal, directory):
     """A function that starts ``penstock connect`` on a terminal."""
-    started = []
 
     def start(*arguments, env=None):
-        made = Screen(arguments, environ | {"XDG_STATE_HOME": str(directory / "state")} | (env or {}), directory)
-        started.append(made)
-        return made
+        command = [sys.executable, "-m", "penstock", "connect", *arguments]
+        return terminal(*command, env={"XDG_STATE_HOME": str(directory / "state")} | (env or {}))
 
-    yield start
-    for made in started:
-        if made.process.poll() is None:
-            made.process.kill()
-            made.process.wait()
-        os.close(made.fd)
+    return start
 
 
 def greeting(served):

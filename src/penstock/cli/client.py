@@ -9,7 +9,7 @@ import click
 
 from ..address import Address, parse_address
 from ..codecs import Codec, parse_codec
-from ..config import Duration, Flag, Option
+from ..config import Duration, Flag, Option, Text
 from ..config.sources import load
 from ..errors import (
     BrokenError,
@@ -18,7 +18,7 @@ from ..errors import (
     ConnectTimeoutError,
     ProtocolError,
 )
-from .params import CodecSpec, click_options, codec_suggestions, given_options
+from .params import SCHEMES, CodecSpec, RawText, click_options, given_options, suggestions
 from .report import fail
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ WAIT: Final = Option(
     default=0.0,
     section="Options",
 )
+URL: Final = RawText(Text("URL"), SCHEMES)
 HEX: Final = flag("hex", "Write messages and show replies as hexadecimal")
 JSON: Final = flag("json", "Print JSON")
 
@@ -64,8 +65,8 @@ JSON: Final = flag("json", "Print JSON")
 def client_options(options: Sequence[Option]) -> list[click.Parameter]:
     """Make the parameters of a client command: the URL, the codec, and ``options``."""
     return [
-        click.Argument(["url"], metavar="URL"),
-        *click_options([CODEC, *options], codec_suggestions()),
+        click.Argument(["url"], metavar="URL", type=URL),
+        *click_options([CODEC, *options], suggestions()),
     ]
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # What the completion scripts of click set.
 COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
@@ -125,6 +128,14 @@ class CommandGroup(click.Group):
             hint = did_you_mean(args[0], self._lazy)
             ctx.fail(f"there is no command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        """Offer commands with their summaries, without importing any, and options."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self._lazy if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=self._lazy[name][1]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from their summaries, without importing any."""

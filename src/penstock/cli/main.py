@@ -90,7 +90,7 @@ def _run(arguments: list[str], run: Run) -> int:
     group = _make()
     instruction = os.environ.get(COMPLETION_VARIABLE)
     if instruction:
-        from click.shell_completion import shell_complete
+        from .shells import shell_complete
 
         return shell_complete(group, {"obj": run}, "penstock", COMPLETION_VARIABLE, instruction)
     # Not group.main(): that has its own ideas of a broken pipe.

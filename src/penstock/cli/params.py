@@ -1,9 +1,10 @@
 """The options of `penstock.config` as options of the command line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -19,26 +20,39 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType  # not generic before click 8.4
 
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+# The placeholders of values that are, or may be, paths.
+PATHS: Final = frozenset({"FILE", "PATH", "SERVICE"})
+# What an address begins with.
+SCHEMES: Final[Mapping[str, str]] = {
+    "tcp://": "HOST:PORT",
+    "udp://": "HOST:PORT",
+    "unix:": "PATH, a stream",
+    "unix+dgram:": "PATH, datagrams",
+    "unix+seqpacket:": "PATH, records",
+}
+
 
 class RawText(_ParamType):
     """Text as it was typed: all sources of values are read, and refused, in one place.
 
     Args:
         kind: What will be made of it; completion and the placeholder come from there.
-        suggestions: Further words for completion.
+        suggestions: Further words for completion, each with its description.
     """
 
-    def __init__(self, kind: Kind, suggestions: Sequence[str] = ()) -> None:
+    def __init__(self, kind: Kind, suggestions: Mapping[str, str] = NOTHING) -> None:
         self.name = kind.metavar
-        self._words = (*(kind.words if isinstance(kind, Choice) else ()), *suggestions)
+        self._words = {**dict.fromkeys(kind.words if isinstance(kind, Choice) else (), ""), **suggestions}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Leave it as it is."""
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer the words that begin like what was typed."""
-        return [CompletionItem(word) for word in self._words if word.startswith(incomplete)]
+        """Offer the words that begin like what was typed, and files where a path is meant."""
+        found = [CompletionItem(word, help=text) for word, text in self._words.items() if word.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, "file")] if self.name in PATHS else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +79,19 @@ class CodecSpec(Text):
             parse_codec(value)
 
 
-def codec_suggestions() -> dict[str, Sequence[str]]:
-    """Return the words that complete ``--codec``, for `click_options`."""
-    return {"codec": [codec.name for codec in describe_codecs()]}
+def suggestions() -> dict[str, Mapping[str, str]]:
+    """Return the words that complete values, each with its description, by option name: for `click_options`."""
+    return {"codec": {codec.name: codec.summary for codec in describe_codecs()}, "bind": SCHEMES}
 
 
 def click_options(
-    options: Iterable[Option], suggestions: dict[str, Sequence[str]] | None = None
+    options: Iterable[Option], suggestions: Mapping[str, Mapping[str, str]] = NOTHING
 ) -> list[click.Parameter]:
     """Make the command line's options, shorthands included.
 
     Args:
         options: What can be set.
-        suggestions: Words for completion, by option name.
+        suggestions: Words for completion, each with its description, by option name.
     """
     made: list[click.Parameter] = []
     for option in options:
@@ -93,7 +107,7 @@ def click_options(
         made.append(
             SectionOption(
                 names,
-                type=RawText(option.kind, (suggestions or {}).get(option.name, ())),
+                type=RawText(option.kind, suggestions.get(option.name, NOTHING)),
                 metavar=option.kind.metavar,
                 multiple=isinstance(option.kind, Repeated),
                 default=None,

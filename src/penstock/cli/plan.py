@@ -1,6 +1,6 @@
 """From the arguments of ``serve`` to a service and a configuration, both checked, with nothing opened yet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from ..server.diagnosis import max_backlog
 from ..services import Definition
 from ..services import all as all_services
 from .commands import SectionOption
-from .params import CodecSpec, RawText, click_options, codec_suggestions, given_options
+from .params import CodecSpec, RawText, click_options, given_options, suggestions
 from .target import is_target, load_service, module_exists
 
 # Those whose absence lets a peer that does nothing hold a connection for ever.
@@ -74,9 +74,10 @@ class Plan:
 def parameters() -> list[click.Parameter]:
     """Return the parameters that ``serve`` and ``check`` share: the target, and every option there is."""
     services = all_services()
-    target = click.Argument(["target"], metavar="SERVICE", type=_TargetType([service.name for service in services]))
+    target = click.Argument(["target"], metavar="SERVICE", type=_target_type(services))
     config = SectionOption(
         ["--config", "-c"],
+        type=RawText(Text("FILE")),
         metavar="FILE",
         help="Read this file: penstock.toml, or [tool.penstock] of a pyproject.toml.  "
         "[default: the one in the current directory]",
@@ -90,7 +91,7 @@ def parameters() -> list[click.Parameter]:
     )
     return [
         target,
-        *click_options(options(), codec_suggestions()),
+        *click_options(options(), suggestions()),
         *click_options(_labelled(option, services) for option in _service_options(services)),
         config,
         print_config,
@@ -182,8 +183,6 @@ def _options() -> list[Option]:
     return [replace(option, kind=CodecSpec()) if option.name == "codec" else option for option in options()]
 
 
-class _TargetType(RawText):
+def _target_type(services: Iterable[Definition]) -> RawText:
     """The name of a service, or of the user's own."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(Text("SERVICE"), names)
+    return RawText(Text("SERVICE"), {service.name: service.summary for service in services})

@@ -10,7 +10,7 @@ import click
 from ..address import Address, Kind, Scheme
 from ..config.sources import load
 from ..errors import ConfigurationError, ConnectTimeoutError
-from .client import JSON, REFUSED, TIMED_OUT, TIMEOUT, WAIT
+from .client import JSON, REFUSED, TIMED_OUT, TIMEOUT, URL, WAIT
 from .commands import PenstockCommand
 from .params import click_options, given_options
 
@@ -29,7 +29,7 @@ def command() -> click.Command:
     """Make the command."""
     return PenstockCommand(
         "probe",
-        params=[*click_options(OPTIONS), click.Argument(["urls"], metavar="URL...", nargs=-1, required=True)],
+        params=[*click_options(OPTIONS), click.Argument(["urls"], metavar="URL...", type=URL, nargs=-1, required=True)],
         callback=_probe,
         help="Say whether each URL accepts a connection, and how long that takes.\n\n"
         "All are tried at once. Nothing is sent. A UDP address takes whatever is sent to it, so it cannot be probed: "
