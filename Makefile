@@ -52,8 +52,9 @@ fuzz: .venv-fuzz/.ready  ## fuzz every target for $(SECONDS) seconds
 faults: $(READY)  ## let every system call and allocation of the native engine fail in turn
 	PENSTOCK_FAULTS=200 $(BIN)/python -m pytest -q tests/engines/native/test_faults.py
 
-docs-tables: $(READY)  ## regenerate the tables in docs/ that come from the source
+docs-tables: $(READY)  ## regenerate what comes from the source: the tables in docs/, and the manual page
 	$(BIN)/python tools/docs_tables.py
+	$(BIN)/python tools/man_page.py
 
 apt:  # outside clients and tools for the tests; without them those tests say that they were skipped
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

@@ -20,6 +20,7 @@ def command() -> click.Command:
         params=parameters(),
         callback=_check,
         help="Check what serve would do with the same arguments, without opening a socket.",
+        epilog="Exit status: 0 all is well; 2 usage or configuration; 3 SERVICE cannot be loaded.",
     )
 
 

@@ -69,15 +69,22 @@ class PenstockCommand(click.Command):
             run.traceback = run.traceback or "--traceback" in args
         return super().make_context(info_name, args, parent, **extra)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, section by section, in the order in which sections first appear, the common ones last."""
+    def sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return how options are written and what they do, in the order in which sections first appear.
+
+        Those that all commands have come last.
+        """
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option):
                 sections.setdefault(getattr(param, "section", "Options"), []).append(record)
         sections["Options"] = sections.pop("Options")
-        for section, records in sections.items():
+        return sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        for section, records in self.sections(ctx).items():
             with formatter.section(section):
                 formatter.write_dl(records)
 

@@ -36,7 +36,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
-def _make() -> click.Group:
+def make_program() -> click.Group:
     """Make the command ``penstock``."""
     version = click.Option(
         ["--version"],
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str], run: Run) -> int:
-    group = _make()
+    group = make_program()
     instruction = os.environ.get(COMPLETION_VARIABLE)
     if instruction:
         from .shells import shell_complete

@@ -20,6 +20,9 @@ SERVICE is a classic service (`penstock services` lists them), or your own: modu
 
 Every option is also a variable, as PENSTOCK_TIMEOUT_IDLE, and a key of penstock.toml, as timeout_idle = "5m".
 Durations are written 250ms, 10s, 5m, 1h or none, sizes 512, 64KiB or 1MiB.
+
+Exit status: 0 served until it was told to stop; 1 failed while it ran; 2 usage or configuration; 3 SERVICE cannot be
+loaded; 4 an address cannot be listened on; 7 connections were cut at the drain deadline; 130 interrupted before that.
 """
 
 
