@@ -64,9 +64,15 @@ cdef class Connection(ReceivingTransport):
     cdef int leave_place(self) except -1
     cdef int take_up(self) except -1
     cdef int adopted(self) except -1
-    cdef bint can_send(self) noexcept
-    cdef bint can_receive(self) noexcept
-    cdef bint leaving(self) noexcept
+    cdef inline bint can_send(self) noexcept:
+        return self.condition == OPEN or self.condition == PEER_EOF
+
+    cdef inline bint can_receive(self) noexcept:
+        return self.condition == OPEN or self.condition == LOCAL_EOF
+
+    cdef inline bint leaving(self) noexcept:
+        return self.condition >= CLOSING
+
     cdef int happen(self, int happening) except -1
     cdef int put_reply(self, object message) except -1
     cdef int put_message(self, object message) except -1

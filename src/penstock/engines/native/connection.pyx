@@ -5,6 +5,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
+from .frames cimport put_framed
 from .origin cimport AF_UNIX, caller, peer
 from .patience cimport DEADLINES, IDLE, LINGER, WRITE, Patience, start
 from .transport cimport Levels
@@ -199,15 +200,6 @@ cdef class Connection(ReceivingTransport):
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
-    cdef bint can_send(self) noexcept:
-        return self.condition == OPEN or self.condition == PEER_EOF
-
-    cdef bint can_receive(self) noexcept:
-        return self.condition == OPEN or self.condition == LOCAL_EOF
-
-    cdef bint leaving(self) noexcept:
-        return self.condition >= CLOSING
-
     cdef bint departs(self) noexcept:
         return self.condition >= CLOSING
 
@@ -320,23 +312,18 @@ cdef class Connection(ReceivingTransport):
 
     cdef int put_message(self, object message) except -1:
         """Frame a message and put it after what is queued; send, unless a batch is being gathered."""
-        cdef Py_ssize_t before
-        cdef Framing framing
+        cdef Framing framing = self.framing
         if (
-            self.framing is None
+            framing is None
             or self.write_paused
             or not self.attached
             or (type(message) is bytes and PyBytes_GET_SIZE(message) >= WORTH_A_SEND)
         ):
             return self.put(self.codec.encode(message))
-        before = self.queued()
-        framing = self.framing
         if not framing.put(self, message):
             return self.put(self.codec.encode(message))
-        if self.out != NULL:
-            self.out.corked += self.queued() - before
-            if not self.corking or self.out.corked > self.levels.high:
-                self.uncork()
+        if not self.corking or self.corked() > self.levels.high:
+            self.uncork()
         return 0
 
     cdef int put(self, bytes data) except -1:
@@ -350,11 +337,9 @@ cdef class Connection(ReceivingTransport):
             self.uncork()
             self.sent(size)
             return self.transmit_object(data)
-        self.gather(PyBytes_AS_STRING(data), size)
-        if self.out != NULL:
-            self.out.corked += size
-            if self.attached and (not self.corking or self.out.corked > self.levels.high):
-                self.uncork()
+        put_framed(self, b"", 0, data, b"", 0)
+        if not self.corking or self.corked() > self.levels.high:
+            self.uncork()
         return 0
 
     cdef int sent(self, Py_ssize_t size) except -1:

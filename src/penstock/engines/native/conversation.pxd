@@ -19,6 +19,7 @@ cdef class ConversationConnection(Connection):
     cdef flag input_over
     cdef flag had_message
 
+    cdef object at_hand(self)
     cdef int wake(self) except -1
     cdef int wake_directly(self) except -1
     cdef int wake_senders(self) except -1
@@ -53,5 +54,6 @@ cdef class Answer(Step):
     cdef object coroutine  # of the message at hand, while it awaits something
     cdef object awaited
 
-    cdef bint go_on(self) except -1
+    cdef object receive(self)
+    cdef bint go_on(self, object coroutine) except -1
     cdef bint answer(self, object reply) except -1

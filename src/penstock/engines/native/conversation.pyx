@@ -35,6 +35,10 @@ from ...reasons import CloseReason
 from ..base import Connection as _AnyConnection
 from ..pure.tasks import OTHERS_TURN, PREFETCH
 
+cdef extern from *:
+    bint PyCoro_CheckExact(object it) noexcept
+    object PyObject_CallOneArg(object function, object argument)
+
 cdef enum:
     FLUSH = 4  # of Pollable.todo
 
@@ -171,6 +175,19 @@ cdef class ConversationConnection(Connection):
             self.abort()
         await self.wait_closed()
 
+    cdef object at_hand(self):
+        """Return the next message if it is there, else NEED_DATA.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad.
+        """
+        message = self.next_message(PREFETCH)
+        if message is not NEED_DATA:
+            self.streak += 1
+            self.had_message = True
+            self.first_start = self.partial_start = INFINITY
+        return message
+
     cdef object last(self):
         """Nothing more will come: return what the codec makes of the rest, or raise why."""
         if self.condition == CLOSED and not self.input_over:
@@ -287,8 +304,8 @@ cdef class ConversationConnection(Connection):
                 raise self.why_not()
             self.put_reply(reply)
         self.handling = False
-        reason, self.leave_reason = self.leave_reason, None
-        if reason is not None:
+        if self.leave_reason is not None:
+            reason, self.leave_reason = self.leave_reason, None
             self.leave(reason)
         return 0
 
@@ -455,14 +472,11 @@ cdef class Receive(Step):
                     self.phase = YIELDING
                     return None
                 try:
-                    message = conn.next_message(PREFETCH)
+                    message = conn.at_hand()
                 except RemoteProtocolError as error:
                     conn.break_off(error)
                     raise
                 if message is not NEED_DATA:
-                    conn.streak += 1
-                    conn.had_message = True
-                    conn.first_start = conn.partial_start = INFINITY
                     self.value = message
                     self.phase = FINISHED
                     return STOP
@@ -498,45 +512,66 @@ cdef class Answer(Step):
 
     cdef object step(self):
         cdef ConversationConnection conn = self.conn
-        cdef bint over
+        cdef bint cutting = False
         if self.phase == AWAITING:
-            if not self.go_on():
+            coroutine, self.coroutine, self.awaited = self.coroutine, None, None
+            if not self.go_on(coroutine):
                 return self.awaited
         elif self.phase == WANTING_ROOM and not self.answer(self.value):
             return self.awaited
-        while True:
-            self.receiving.phase = self.phase
-            over = False
-            try:
-                awaited = self.receiving.step()
-            except EndOfStreamError:
-                over = True
-            if over:
-                self.phase = FINISHED
-                self.value = None
-                return STOP
-            self.phase = self.receiving.phase
-            if awaited is not STOP:
-                return awaited
-            self.phase = FRESH
-            message, self.receiving.value = self.receiving.value, None
-            conn.handling = True
-            coroutine = self.function(conn, message) if self.takes_connection else self.function(message)
-            self.coroutine = coroutine if type(coroutine) is CoroutineType else coroutine.__await__()
-            if not self.go_on():
-                return self.awaited
+        try:
+            while True:
+                message = NEED_DATA
+                # The short way to a message that is there and to be handled now; all else is what `Receive` knows.
+                if (
+                    self.phase == FRESH and conn.expired_by is None and not conn.leaving()
+                    and conn.streak < conn.host.batch_messages
+                ):
+                    cutting = True
+                    message = conn.at_hand()
+                    cutting = False
+                if message is NEED_DATA:
+                    awaited = self.receive()
+                    if awaited is not STOP or self.phase == FINISHED:
+                        return awaited
+                    message, self.receiving.value = self.receiving.value, None
+                conn.handling = True
+                coroutine = (
+                    self.function(conn, message) if self.takes_connection else PyObject_CallOneArg(self.function, message)
+                )
+                if not PyCoro_CheckExact(coroutine):
+                    coroutine = coroutine.__await__()
+                if not self.go_on(coroutine):
+                    return self.awaited
+        except RemoteProtocolError as error:
+            if cutting:
+                conn.break_off(error)
+            raise
 
-    cdef bint go_on(self) except -1:
+    cdef object receive(self):
+        """Return what is awaited until there is a message; STOP when there is one, or when none will come: then it has ended."""
+        self.receiving.phase = self.phase
+        try:
+            awaited = self.receiving.step()
+        except EndOfStreamError:
+            self.phase = FINISHED
+            self.value = None
+            return STOP
+        self.phase = FRESH if awaited is STOP else self.receiving.phase
+        return awaited
+
+    cdef bint go_on(self, object coroutine) except -1:
         """Resume the handler. Return whether its message is done with; else it awaits something."""
         cdef PyObject* result = NULL
-        cdef PySendResult status = PyIter_Send(self.coroutine, None, &result)
+        cdef PySendResult status = PyIter_Send(coroutine, None, &result)
         value = <object>result
         Py_DECREF(value)
         if status == PYGEN_NEXT:
             self.phase = AWAITING
+            self.coroutine = coroutine
             self.awaited = value
             return False
-        self.coroutine = self.awaited = None
+        self.phase = FRESH
         return self.answer(value)
 
     cdef bint answer(self, object reply) except -1:
@@ -548,8 +583,9 @@ cdef class Answer(Step):
             self.awaited = _room(conn)
             self.awaited._asyncio_future_blocking = True
             return False
-        self.phase = FRESH
-        self.value = self.awaited = None
+        if self.phase != FRESH:
+            self.phase = FRESH
+            self.value = self.awaited = None
         conn.finish_message(reply)
         return True
 

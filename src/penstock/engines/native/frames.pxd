@@ -1,4 +1,6 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 from .transport cimport Transport
 
@@ -45,8 +47,33 @@ cdef class Framing:
     cdef object decode(self, Input* input)
 
 
-cdef char* claim(Transport to, Py_ssize_t size) except? NULL
-cdef bint put_framed(
+cdef inline char* claim(Transport to, Py_ssize_t size) except? NULL:
+    """Return where so many bytes are to be written, as `Transport.gather` would; NULL when nothing more will be sent.
+
+    From here on they count as gathered.
+    """
+    cdef char* place
+    if to.lost or to.eof_due or to.shutting:
+        return NULL
+    if to.out == NULL or to.out.size - to.out.end < size:
+        to.reserve(size)
+    place = <char*>(to.out + 1) + to.out.end
+    to.out.end += size
+    to.out.corked += size
+    return place
+
+
+cdef inline bint put_framed(
     Transport to, const char* head, Py_ssize_t head_size, bytes body, const char* tail, Py_ssize_t tail_size
-) except -1
+) except -1:
+    """Put the three behind the output that is being gathered: all of them, or on MemoryError none. Return True."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
+    cdef char* place = claim(to, head_size + size + tail_size)
+    if place != NULL:
+        memcpy(place, head, head_size)
+        memcpy(place + head_size, PyBytes_AS_STRING(body), size)
+        memcpy(place + head_size + size, tail, tail_size)
+    return True
+
+
 cdef Py_ssize_t write_decimal(char* to, int64_t value) noexcept

@@ -173,30 +173,6 @@ cdef class Framing:
             buffer.clear()  # the traceback of a refusal refers to it
 
 
-cdef char* claim(Transport to, Py_ssize_t size) except? NULL:
-    """Return where so many bytes are to be written, as `Transport.gather` would; NULL when nothing more will be sent."""
-    cdef char* place
-    if to.lost or to.eof_due or to.shutting:
-        return NULL
-    to.reserve(size)
-    place = <char*>(to.out + 1) + to.out.end
-    to.out.end += size
-    return place
-
-
-cdef bint put_framed(
-    Transport to, const char* head, Py_ssize_t head_size, bytes body, const char* tail, Py_ssize_t tail_size
-) except -1:
-    """Put the three behind the output that is being gathered: all of them, or on MemoryError none. Return True."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
-    cdef char* place = claim(to, head_size + size + tail_size)
-    if place != NULL:
-        memcpy(place, head, head_size)
-        memcpy(place + head_size, PyBytes_AS_STRING(body), size)
-        memcpy(place + head_size + size, tail, tail_size)
-    return True
-
-
 cdef Py_ssize_t write_decimal(char* to, int64_t value) noexcept:
     """Write a number in digits, 20 bytes at most; return how many."""
     cdef char digits[20]

@@ -1,7 +1,7 @@
 """Frames of objects that another library reads and writes: struct, json-lines, msgpack. They are cut here, and their limits held.
 
-The library is handed a copy of the frame: what it makes may refer to it. A message during whose writing something else was queued
-or sent is the codec's: who counts what was gathered is not to be confused.
+The library is handed a copy of the frame: what it makes may refer to it. A message during whose writing output was paused is the
+codec's: it is held to the hard limit.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -42,7 +42,6 @@ cdef class StructFraming(Framing):
         return handed_over(input, start, self.limit, message)
 
     cdef bint put(self, Transport to, object message) except -1:
-        cdef Py_ssize_t queued = to.queued()
         if type(message) is not tuple or len(<tuple>message) != self.fields:
             return False
         alive = self
@@ -50,7 +49,7 @@ cdef class StructFraming(Framing):
             data = self.pack(*<tuple>message)
         except (StructError, OverflowError):
             return False
-        if self.unpack(data) != message or to.queued() != queued:
+        if self.unpack(data) != message or to.write_paused:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 
@@ -98,7 +97,6 @@ cdef class JsonLinesFraming(Framing):
         return handed_over(input, start, size + 1, message)
 
     cdef bint put(self, Transport to, object message) except -1:
-        cdef Py_ssize_t queued = to.queued()
         cdef const char* data
         cdef Py_ssize_t size
         alive = self
@@ -113,7 +111,7 @@ cdef class JsonLinesFraming(Framing):
         # A float that is no number is written as null.
         if memmem(data, size, b"null", 4) != NULL and not is_finite(message):
             return False
-        if to.queued() != queued:
+        if to.write_paused:
             return False
         return put_framed(to, b"", 0, line, b"\n", 1)
 
@@ -203,13 +201,12 @@ cdef class MsgpackFraming(Framing):
 
     cdef bint put(self, Transport to, object message) except -1:
         cdef Progress progress
-        cdef Py_ssize_t queued = to.queued()
         alive = self
         try:
             frame = self.write(message)
         except (ValueError, OverflowError, RecursionError, TypeError):
             return False
-        if PyBytes_GET_SIZE(frame) > self.limit or to.queued() != queued:
+        if PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
             return False
         if PyBytes_GET_SIZE(frame) > self.max_depth:
             progress.at = progress.depth = 0

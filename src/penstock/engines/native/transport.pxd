@@ -56,9 +56,19 @@ cdef class Transport(Pollable):
     cdef int transmit(self) except -1
     cdef int transmit_object(self, bytes data) except -1
     cdef int set_levels(self, Levels levels) except -1
-    cdef Py_ssize_t owed(self) noexcept
-    cdef Py_ssize_t queued(self) noexcept
-    cdef Py_ssize_t corked(self) noexcept
+
+    cdef inline Py_ssize_t owed(self) noexcept:
+        """Return how many bytes wait for the kernel, without those that are still being gathered."""
+        return 0 if self.out == NULL else self.out.end - self.out.at - self.out.corked
+
+    cdef inline Py_ssize_t queued(self) noexcept:
+        """Return how many bytes wait for the kernel, or are being gathered for it."""
+        return 0 if self.out == NULL else self.out.end - self.out.at
+
+    cdef inline Py_ssize_t corked(self) noexcept:
+        """Return how many bytes are being gathered."""
+        return 0 if self.out == NULL else self.out.corked
+
     cdef int end_output(self) except -1
     cdef int shut(self) except -1
     cdef void break_down(self, object error) noexcept

@@ -171,18 +171,6 @@ cdef class Transport(Pollable):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    cdef Py_ssize_t owed(self) noexcept:
-        """Return how many bytes wait for the kernel, without those that are still being gathered."""
-        return 0 if self.out == NULL else self.out.end - self.out.at - self.out.corked
-
-    cdef Py_ssize_t queued(self) noexcept:
-        """Return how many bytes wait for the kernel, or are being gathered for it."""
-        return 0 if self.out == NULL else self.out.end - self.out.at
-
-    cdef Py_ssize_t corked(self) noexcept:
-        """Return how many bytes are being gathered."""
-        return 0 if self.out == NULL else self.out.corked
-
     cdef int gather(self, const char* data, Py_ssize_t size) except -1:
         """Put bytes after what is queued; `transmit` sends them."""
         cdef Block* out
