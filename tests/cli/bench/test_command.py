@@ -1,6 +1,5 @@
 """``penstock bench``: against real servers, what is counted and what the status says."""
 
-import contextlib
 import html.parser
 import json
 import os
@@ -21,41 +20,6 @@ from penstock.cli.bench.measured import Measured
 from penstock.cli.bench.report import as_data, lines_of
 from penstock.codecs import parse_codec
 from penstock.errors import ConfigurationError
-
-
-@pytest.fixture
-def peer():
-    """A function that starts a server whose connections are handled, each in a thread, by a function."""
-    with contextlib.ExitStack() as stack:
-
-        def start(handle):
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            threads = []
-
-            def serve_one(conn):
-                with conn, contextlib.suppress(OSError):
-                    handle(conn)
-
-            def run():
-                with contextlib.suppress(OSError):
-                    while True:
-                        conn, _ = listener.accept()
-                        threads.append(threading.Thread(target=serve_one, args=(conn,)))
-                        threads[-1].start()
-
-            accepting = threading.Thread(target=run)
-            accepting.start()
-
-            def stop():
-                listener.shutdown(socket.SHUT_RDWR)
-                accepting.join()
-                for thread in threads:
-                    thread.join()
-
-            stack.callback(stop)
-            return "tcp://{}:{}".format(*listener.getsockname())
-
-        yield start
 
 
 def bench(penstock, *arguments, status=0):

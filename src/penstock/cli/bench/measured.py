@@ -60,7 +60,7 @@ class Measured:
         intervals: Over time.
         bytes_in: Received.
         bytes_out: Taken by the system.
-        seconds: From the first request to the last reply.
+        seconds: From the first request to the last reply, or to when no more were to be sent, if that was later.
         cpu_share: Of one core, that the busiest process of the load took.
         processes: How many sent.
         compiled: Whether they did so in compiled code.
@@ -90,10 +90,9 @@ class Measured:
         return self.latency.count / self.seconds if self.seconds else 0.0
 
     def clear(self) -> None:
-        """Forget what was counted so far: that was the warm-up."""
+        """Forget what came so far, and errors not: that was the warm-up."""
         self.latency.clear()
         self.corrected.clear()
-        self.errors.clear()
         self.bytes_in = self.bytes_out = 0
 
 
@@ -148,3 +147,21 @@ class Recorder:
         )
         self._replies, self._errors, self._before_s = replies, errors, seconds
         self._then(Glimpse(seconds, replies, measured.told.total_s, errors))
+
+    def end(self) -> None:
+        """Note what came since the last interval ended: as one more, or as a part of that one if it is short."""
+        measured = self._measured
+        rest = Interval(
+            max(measured.seconds, self._before_s),
+            max(0.0, measured.seconds - self._before_s),
+            measured.latency.count - self._replies,
+            measured.errors.total() - self._errors,
+        )
+        if not rest.replies and not rest.errors:
+            return
+        if measured.intervals and rest.seconds < measured.intervals[0].seconds / 2:
+            last = measured.intervals.pop()
+            rest.seconds += last.seconds
+            rest.replies += last.replies
+            rest.errors += last.errors
+        measured.intervals.append(rest)

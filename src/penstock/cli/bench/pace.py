@@ -43,6 +43,13 @@ class Pace:
         # The root of first·t + growth·t²/2 = wanted, in the form that stays exact where the growth is next to nothing.
         return 2 * wanted / (self.first + math.sqrt(max(0.0, self.first**2 + 2 * self._growth * wanted)))
 
+    def within(self, seconds: float) -> int:
+        """Return how many are due before so much time is over: those of a run of that length."""
+        number = self.due(seconds)
+        while number and self.due_at(number - 1) >= seconds * (1 - 1e-12):
+            number -= 1
+        return number
+
     @property
     def _growth(self) -> float:
         return (self.last - self.first) / self.ramp_s if self.ramp_s else 0.0

@@ -69,7 +69,8 @@ class LoadLoop:
         self._pace = load.pace
         self._issued = 0  # requests of this phase that were given to a connection
         self._limit: float = 0  # the most there may be of them
-        self._began_at = self._last_reply_at = self._connected_at = 0.0
+        self.connected_at = 0.0  # when there was a connection last
+        self._began_at = self._last_at = 0.0
         self._until = self._tick_at = self._interval_at = 0.0
 
     def connect(self) -> None:
@@ -93,7 +94,7 @@ class LoadLoop:
     def run(self) -> None:
         """Load, wait for the last replies, and leave."""
         now = time.perf_counter()
-        self._connected_at = now
+        self.connected_at = now
         if self.load.warmup_s:
             self._begin(Phase.WARMING_UP, now, self.load.warmup_s, None)
         else:
@@ -112,7 +113,8 @@ class LoadLoop:
                     break
                 self._wait(now)
         finally:
-            self.measured.seconds = max(1e-9, self._last_reply_at - self._began_at)
+            self._leave(time.perf_counter())
+            self.measured.seconds = max(1e-9, self._last_at - self._began_at)
             for stream in self._streams:
                 stream.close()
             self.selector.close()
@@ -121,12 +123,17 @@ class LoadLoop:
 
     def _begin(self, phase: Phase, now: float, duration_s: float | None, count: int | None) -> None:
         self.phase = phase
-        self._began_at = self._last_reply_at = now
+        self._began_at = self._last_at = now
         self._until = math.inf if duration_s is None else now + duration_s
         self._issued = 0
         self._limit = math.inf if count is None else count
         if self.load.pace is not None:
-            self._pace = self.load.pace.before if phase is Phase.WARMING_UP else self.load.pace
+            if phase is Phase.WARMING_UP:
+                self._pace = self.load.pace.before
+            else:
+                self._pace = self.load.pace
+                if duration_s is not None:
+                    self._limit = min(self._limit, self._pace.within(duration_s))
         self._interval_at = now + self._interval_s
         self._tick_at = now
 
@@ -167,14 +174,14 @@ class LoadLoop:
         self.measured.latency.record(now - sent_at, count)
         if self._pace is not None:
             self.measured.corrected.record(now - due_at, count)
-        self._last_reply_at = now
+        self._last_at = now
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def _wait(self, now: float) -> None:
         """Serve sockets until something happens, the next tick at the longest, or the next request is due."""
         until = self._tick_at
-        if self._pace is not None and self.phase is not Phase.ENDING and self._backlog(now) <= 0:
+        if self._pace is not None and self._issued < self._limit and self._backlog(now) <= 0:
             until = min(until, self._began_at + self._pace.due_at(self._issued))
         wait_s = until - now
         if wait_s > 2 * PACE_S and self._pace is None:
@@ -198,11 +205,11 @@ class LoadLoop:
         for stream in self._streams:
             stream.give_up_before(now - self.load.timeout_s, now)
             if stream.state is State.OPEN:
-                self._connected_at = now
+                self.connected_at = now
             elif stream.state is State.CLOSED and stream.retry_at <= now and self.phase is not Phase.ENDING:
                 self._open(stream, now)
-        if now - self._connected_at > self.load.timeout_s:
-            self.phase = Phase.OVER  # nobody is there any more, which the errors say
+        if now - self.connected_at > self.load.timeout_s:
+            self._leave(now)  # nobody is there any more, which the errors say
         if now >= self._interval_at and self.phase is not Phase.WARMING_UP:
             self._on_interval(now - self._began_at)
             self._interval_at = now + self._interval_s
@@ -212,14 +219,25 @@ class LoadLoop:
         match self.phase:
             case Phase.WARMING_UP:
                 self.measured.clear()
+                self.measured.errors.clear()
                 self._begin(Phase.SENDING, now, self.load.duration_s, self.load.count)
             case Phase.SENDING:
-                self._limit = self._issued if self._pace is None else self._issued + max(0, self._backlog(now))
+                if self._pace is None:
+                    self._limit = self._issued
+                self._last_at = now
                 self.phase = Phase.ENDING
                 self._until = now + self.load.timeout_s
             case _:
-                self.measured.errors["unanswered at the end"] += self.waiting + int(self._backlog(now))
+                if unanswered := self.waiting + int(self._backlog(now)):
+                    self.measured.errors["unanswered at the end"] += unanswered
                 self.phase = Phase.OVER
+
+    def _leave(self, now: float) -> None:
+        if self.phase is Phase.SENDING:
+            self._last_at = now
+        elif self.phase is Phase.WARMING_UP:
+            self.measured.clear()
+        self.phase = Phase.OVER
 
     def _open(self, stream: Stream, now: float) -> None:
         stream.retry_at = 0.0

@@ -98,6 +98,7 @@ class Stream:
         self._raw_have, self._raw_wrong = 0, False
         self._unsent = self._sent = 0
         self.state = State.OPEN
+        self._run.connected_at = now
         self._watch(selectors.EVENT_READ)
         self.fill(now, self._load.depth)  # before the run begins there is nothing to be sent
 

@@ -112,7 +112,8 @@ def run_here(
     """
     make, compiled = loop_of(order.engine)
     measured = Measured(compiled=compiled)
-    loop = make(order.load, measured, order.dial, order.interval_s, Recorder(measured, on_interval))
+    recorder = Recorder(measured, on_interval)
+    loop = make(order.load, measured, order.dial, order.interval_s, recorder)
     loop.connect()
     ready()
     cpu_at, began_at = time.process_time(), time.perf_counter()
@@ -120,5 +121,6 @@ def run_here(
         loop.run()
     except KeyboardInterrupt:
         measured.interrupted = True
+    recorder.end()
     measured.cpu_share = (time.process_time() - cpu_at) / max(1e-9, time.perf_counter() - began_at)
     return measured

@@ -122,7 +122,7 @@ cdef class LoadLoop:
     cdef Phase phase
     cdef int64_t waiting, issued, limit
     cdef int64_t bytes_in, bytes_out
-    cdef double began_at, last_reply_at, connected_at, until, tick_at, interval_at
+    cdef double began_at, last_at, connected_at, until, tick_at, interval_at
 
     def __cinit__(self):
         self.epoll = self.timer = -1
@@ -152,10 +152,10 @@ cdef class LoadLoop:
         self.block_size = number * self.frame_size
         self.block = <char*>malloc(self.block_size + 1)
         self.buffer = <char*>malloc(READ_BYTES)
-        self.stream_count = load.connections
-        self.streams = <Stream*>calloc(self.stream_count, sizeof(Stream))
+        self.streams = <Stream*>calloc(load.connections, sizeof(Stream))
         if self.block == NULL or self.buffer == NULL or self.streams == NULL:
             raise MemoryError
+        self.stream_count = load.connections
         for number in range(number):
             memcpy(self.block + number * self.frame_size, PyBytes_AS_STRING(self.frame), self.frame_size)
         for number in range(self.stream_count):
@@ -231,21 +231,26 @@ cdef class LoadLoop:
                     break
                 self.wait(now)
         finally:
+            self.leave(clock())
             self.tell()
-            self.measured.seconds = max(1e-9, self.last_reply_at - self.began_at)
+            self.measured.seconds = max(1e-9, self.last_at - self.began_at)
             for number in range(self.stream_count):
                 self.close(&self.streams[number])
 
     # -- what is to be sent ------------------------------------------------------------------------------------------------
 
     cdef int begin(self, Phase phase, double now, double duration_s, int64_t count) except -1:
+        cdef int64_t due
         self.phase = phase
-        self.began_at = self.last_reply_at = now
+        self.began_at = self.last_at = now
         self.until = now + duration_s
         self.issued = 0
         self.limit = count
         if self.paced:
             self.pace = Pace(self.asked_pace.before if phase == WARMING_UP else self.asked_pace)
+            if phase == SENDING and duration_s < INFINITY:
+                due = self.asked_pace.within(duration_s)
+                self.limit = due if count < 0 else min(count, due)
         self.interval_at = now + self.interval_s
         self.tick_at = now
         return 0
@@ -384,7 +389,7 @@ cdef class LoadLoop:
                 self.latency.record(now - entry.sent_at, taken)
                 if self.paced:
                     self.corrected.record(now - entry.due_at, taken)
-                self.last_reply_at = now
+                self.last_at = now
             entry.count -= taken
             count -= taken
             if entry.count == 0:
@@ -424,6 +429,7 @@ cdef class LoadLoop:
             return self.fail(stream, f"connect: {name_of(error)}", now)
         stream.state = OPEN
         stream.unsent = stream.sent = 0
+        self.connected_at = now
         self.open_count += 1
         self.watch(stream, EPOLLIN)
         return self.fill(stream, now, self.depth)
@@ -480,7 +486,7 @@ cdef class LoadLoop:
         """Serve sockets until something happens, the next tick at the longest, or the next request is due."""
         cdef double due_at
         cdef itimerspec when
-        if self.paced and self.phase != ENDING and self.backlog(now) <= 0:
+        if self.paced and (self.limit < 0 or self.issued < self.limit) and self.backlog(now) <= 0:
             due_at = self.began_at + self.pace.due_at(self.issued)
             if due_at < self.tick_at and due_at != self.armed_at:
                 memset(&when, 0, sizeof(when))
@@ -537,7 +543,7 @@ cdef class LoadLoop:
             elif stream.state == CLOSED and stream.retry_at <= now and self.phase != ENDING:
                 self.open(number, now)
         if now - self.connected_at > self.timeout_s:
-            self.phase = OVER  # nobody is there any more, which the errors say
+            self.leave(now)  # nobody is there any more, which the errors say
         if now >= self.interval_at and self.phase != WARMING_UP:
             self.tell()
             self.on_interval(now - self.began_at)
@@ -546,20 +552,35 @@ cdef class LoadLoop:
         return 0
 
     cdef int next_phase(self, double now) except -1:
+        cdef int64_t unanswered
         if self.phase == WARMING_UP:
-            self.latency.forget()
-            self.corrected.forget()
+            self.forget_replies()
             self.errors.clear()
-            self.bytes_in = self.bytes_out = 0
             return self.begin(SENDING, now, self.duration_s, self.count)
         if self.phase == SENDING:
-            self.limit = self.issued + max(0, self.backlog(now)) if self.paced else self.issued
+            if not self.paced:
+                self.limit = self.issued
+            self.last_at = now
             self.phase = ENDING
             self.until = now + self.timeout_s
             return 0
-        self.errors["unanswered at the end"] += self.waiting + self.backlog(now)
+        unanswered = self.waiting + self.backlog(now)
+        if unanswered:
+            self.errors["unanswered at the end"] += unanswered
         self.phase = OVER
         return 0
+
+    cdef void leave(self, double now) noexcept:
+        if self.phase == SENDING:
+            self.last_at = now
+        elif self.phase == WARMING_UP:
+            self.forget_replies()
+        self.phase = OVER
+
+    cdef void forget_replies(self) noexcept:
+        self.latency.forget()
+        self.corrected.forget()
+        self.bytes_in = self.bytes_out = 0
 
     cdef void tell(self):
         """Bring what is measured up to date."""

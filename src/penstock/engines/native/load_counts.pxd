@@ -9,4 +9,4 @@ cdef class Counts:
 
     cdef void record(self, double seconds, int64_t count) noexcept nogil
     cdef void tell(self)
-    cdef void forget(self)
+    cdef void forget(self) noexcept

@@ -44,7 +44,7 @@ cdef class Counts:
         self.histogram.total_s = self.total_s
         self.histogram.max_s = self.max_s
 
-    cdef void forget(self):
+    cdef void forget(self) noexcept:
         memset(self.buckets, 0, self.view.len)
         self.count = 0
         self.total_s = self.max_s = 0

@@ -109,6 +109,7 @@ cdef class DecodedReplies(Replies):
     cdef int take(self, Partial* partial, char* data, Py_ssize_t size) except -1:
         cdef char* end = data + size
         cdef int64_t count
+        cdef bint learnt = False
         if partial.inbound == NULL:
             inbound = StreamInbound(self.codec)
             Py_INCREF(inbound)
@@ -119,11 +120,14 @@ cdef class DecodedReplies(Replies):
             if count:
                 data += count * PyBytes_GET_SIZE(self.known)
                 continue
+            if learnt:
+                break  # they differ: it takes less to decode them many at once
             messages, taken = self.codec.decode_many(PyBytes_FromStringAndSize(data, end - data), 1)
             if not messages:
                 break
             self.learn(PyBytes_FromStringAndSize(data, taken), messages[0])
             data += <Py_ssize_t>taken
+            learnt = True
         if data < end:
             inbound.feed(PyBytes_FromStringAndSize(data, end - data))
             while messages := inbound.take(BATCH):
