@@ -114,6 +114,7 @@ def test_the_bottom_layers_do_no_input_or_output():
 
 # Tests of what several modules do together, or of a page of the documentation.
 OF_THE_WHOLE = {
+    "cli/test_outside.py",
     "codecs/test_reference.py",
     "services/test_discard_chargen_qotd.py",
     "services/test_outside.py",

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from penstock.cli.messages import MIN_LINE_BYTES, LineSplitter, parse_message, show_message
 from penstock.codecs import parse_codec
+from penstock.codecs.resp.values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 from penstock.errors import ConfigurationError
 
 
@@ -45,10 +46,14 @@ def test_what_is_not_json_is_refused_with_its_line(text):
         ({1}, "[1]"),
         (float("inf"), "Infinity"),
         (ValueError("no JSON at all"), '"no JSON at all"'),
+        (SimpleString(b"OK"), '"OK"'),
+        (ErrorReply(b"ERR no"), '{"error": "ERR no"}'),
+        ([ErrorReply(b"ERR no"), VerbatimString(b"text"), Push([1])], '[{"error": "ERR no"}, "text", [1]]'),
+        (Attributed({b"a": 1}, {b"ttl": 1}), '{"a": 1}'),
     ],
 )
 def test_what_json_cannot_say_is_shown_as_near_as_it_can(message, shown):
-    """msgpack has bytes and keys of any type, RESP has errors and sets."""
+    """msgpack has bytes and keys of any type, RESP has errors, sets, and values with attributes."""
 
     assert shown == show_message(message, parse_codec("msgpack")).decode()
 

@@ -1,9 +1,7 @@
 """``penstock send``: some messages, the replies to them, and an exit status that says how it went."""
 
 import json
-import shutil
 import socket
-import subprocess
 import threading
 
 import pytest
@@ -197,30 +195,3 @@ def test_mistakes_are_told_before_anything_is_sent(penstock, directory, argument
 
     assert (2, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith(f"penstock: error: {told}")
-
-
-@pytest.mark.outside
-def test_redis_is_asked_in_json(penstock, directory):
-    """RESP has no text: the strings of JSON are bytes there."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed")
-    server = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", "redis.sock", "--save", ""], cwd=directory, stdout=subprocess.DEVNULL
-    )
-    try:
-        ready = penstock("probe", "--wait", "20s", "unix:redis.sock")
-        done = penstock(
-            "send", "unix:redis.sock", "--codec", "resp", '["SET", "k", "é"]', '["GET", "k"]', "--expect", "é"
-        )
-        load = penstock(
-            "bench", "unix:redis.sock", "--codec", "resp", "--message", '["GET", "k"]', "-n", "100", "--depth", "5",
-            "--assert", "errors==0",
-        )  # fmt: skip
-    finally:
-        server.kill()
-        server.wait()
-
-    assert 0 == ready.returncode
-    assert (0, '"OK"\n"é"\n', "") == (done.returncode, done.stdout, done.stderr)
-    assert (0, "") == (load.returncode, load.stderr)

@@ -8,6 +8,7 @@ import json
 from typing import Any, Final
 
 from ..codecs import Codec, Raw, Resp
+from ..codecs.resp.values import Attributed, ErrorReply, VerbatimString
 from ..errors import ConfigurationError
 
 # The most that is kept of a line whose end has not come, beside what the codec can send anyway.
@@ -67,6 +68,12 @@ def _plain(value: Any) -> Any:
     match value:
         case None | bool() | int() | float() | str():
             return value
+        case ErrorReply():  # bytes as well, and not to be taken for a reply that says the same
+            return {"error": _plain(bytes(value))}
+        case VerbatimString():
+            return _plain(value.text)
+        case Attributed():
+            return _plain(value.value)
         case bytes() | bytearray() | memoryview():
             return bytes(value).decode("utf-8", "backslashreplace")
         case dict():
