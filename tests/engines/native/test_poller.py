@@ -114,6 +114,32 @@ def test_a_loop_does_all_that_a_loop_does():
     assert ([b"one\n", b"two\n"], "told") == run(main())
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_step_that_fails_over_a_lack_of_memory_is_taken_again(steps):
+    """asyncio may notice a MemoryError late, and fail with another error: nobody would resume the task."""
+
+    class Unawaitable:
+        _asyncio_future_blocking = True
+
+        def get_loop(self):
+            raise RuntimeError("what failed before shows here") from MemoryError()
+
+    class Await:
+        def __await__(self):
+            yield Unawaitable()
+            return "resumed"
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        reported = []
+        loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+        for _ in range(steps - 1):
+            await asyncio.sleep(0)  # the first step of a task is called in another way than the others
+        return await Await(), list(map(str, reported))
+
+    assert ("resumed", ["what failed before shows here"]) == run(main())
+
+
 def test_a_handler_is_in_a_task_of_its_own_and_keeps_its_context():
     """current_task, timeouts and cancellation are as ever when the engine resumes a task on the spot."""
     seen = []

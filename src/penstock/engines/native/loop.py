@@ -32,7 +32,7 @@ class NativeLoop(asyncio.SelectorEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report as ever, and call again what had no memory to begin."""
         error = context.get("exception")
-        if isinstance(error, MemoryError):
+        if error is not None and _is_for_want_of_memory(error):
             handle: Any = context.get("handle")  # a private matter of asyncio's, in all that is asked here
             if handle is not None and _had_not_begun(handle, error):
                 self.call_soon(handle._callback, *handle._args, context=handle._context)  # noqa: SLF001 - as above
@@ -40,7 +40,18 @@ class NativeLoop(asyncio.SelectorEventLoop):
         super().call_exception_handler(context)
 
 
-def _had_not_begun(handle: Any, error: MemoryError) -> bool:
+def _is_for_want_of_memory(error: BaseException) -> bool:
+    """Say whether an exception is a MemoryError, or came of one.
+
+    The interpreter does not always notice at once: what fails then is asyncio, over the error that is still set.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MemoryError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
+def _had_not_begun(handle: Any, error: BaseException) -> bool:
     """Say whether a failed callback was not reached, or is the step of a task that goes on.
 
     What a coroutine raises is its task's result: a step that raises has failed around it.
@@ -52,4 +63,4 @@ def _had_not_begun(handle: Any, error: MemoryError) -> bool:
     if type(callback).__name__ == "TaskStepMethWrapper":  # of asyncio in C, which does not say whose it is
         return True
     traceback = error.__traceback__  # begins in Handle._run
-    return traceback is None or traceback.tb_next is None
+    return isinstance(error, MemoryError) and (traceback is None or traceback.tb_next is None)
