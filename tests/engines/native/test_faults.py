@@ -21,8 +21,8 @@ from penstock.testing.peers import dial
 HIGHEST = int(os.environ.get("PENSTOCK_FAULTS", "12"))
 # So many allocations of the interpreter, at least: those from a reply to the end of its connection.
 HIGHEST_ALLOCATION = max(HIGHEST, 40)
-# CPython 3.13.0's _asyncio: its dictionary of running tasks, when it could not grow, is left with keys that are freed; the
-# collection at exit reads them.
+# CPython 3.13.0's _asyncio: its dictionary of running tasks, when it could not grow, is left with keys that are freed,
+# which the collection at exit reads.
 AFTER_NO_MEMORY = (0, -signal.SIGSEGV) if sys.version_info >= (3, 13) else (0,)
 SERVER = Path(__file__).with_name("faults_server.py")
 SHIM = Path(__file__).with_name("faults_malloc.c")
