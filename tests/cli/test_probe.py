@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import resource
+import signal
 import socket
 import subprocess
 import sys
 
 import pytest
+
+from penstock.cli.probe import at_once
 
 
 @pytest.fixture
@@ -109,10 +113,56 @@ def test_waiting_ends(penstock, free):
     assert 1 == penstock("probe", "--wait", "300ms", free).returncode
 
 
-@pytest.mark.parametrize("url", ["udp://127.0.0.1:9", "raw+icmp://127.0.0.1", "tcp://127.0.0.1:0", "nonsense"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_many_are_tried_with_few_descriptors(serve, penstock, host):
+    """What this process may have open says nothing about the servers."""
+    served = serve("app:echo")
+    port = served.address.rpartition(":")[2]
+    done = penstock(
+        "probe",
+        "--timeout",
+        "20s",
+        *[f"tcp://{host}:{port}"] * 100,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+    )
+
+    assert (0, {"OK"}) == (done.returncode, {line.split()[1] for line in done.stdout.splitlines()[1:]})
+
+
+@pytest.mark.parametrize(("limit", "attempts"), [(None, 128), (1024, 128), (256, 58), (64, 10), (16, 1)])
+def test_the_descriptors_say_how_many_are_tried_at_once(limit, attempts):
+    """One at least."""
+
+    assert attempts == at_once(limit)
+
+
+def test_waiting_can_be_interrupted(environ, directory, free):
+    """CTRL+C is status 130, and no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "penstock", "probe", "--wait", "1h", free],
+        cwd=directory,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "penstock.client" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, told = process.communicate(timeout=30)
+
+    assert (130, "") == (process.returncode, output)
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["udp://127.0.0.1:9", "raw+icmp://127.0.0.1", "tls://127.0.0.1:9", "fd://3", "tcp://127.0.0.1:0", "nonsense"],
+)
 def test_what_cannot_be_probed_is_a_mistake(penstock, url):
     """UDP takes whatever is sent to it: OK would say nothing."""
     done = penstock("probe", url)
 
     assert (2, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith("penstock: error: ")
+    assert 1 == len(done.stderr.splitlines())

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 # Between two attempts of --wait.
 RETRY_S: Final = 0.1
-# More at once would need more descriptors than a process may have by default.
+# Enough to be done with many soon, and not enough to be taken for a scan.
 MAX_AT_ONCE: Final = 128
+# What one attempt may have open: two addresses of one name, and what the resolver asks with.
+DESCRIPTORS_EACH: Final = 4
+# What the process has open besides.
+DESCRIPTORS_ELSEWHERE: Final = 24
 
 OPTIONS: Final = [TIMEOUT, WAIT, JSON]
 
@@ -80,7 +84,9 @@ async def probe_all(addresses: Sequence[Address], *, timeout_s: float, wait_s: f
     Returns:
         What came of the last attempt at each, in their order. No connection is left open.
     """
-    turns = asyncio.Semaphore(MAX_AT_ONCE)
+    from ..server.admission import descriptor_limit
+
+    turns = asyncio.Semaphore(at_once(descriptor_limit()))
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + wait_s
 
@@ -93,6 +99,13 @@ async def probe_all(addresses: Sequence[Address], *, timeout_s: float, wait_s: f
             await asyncio.sleep(RETRY_S)
 
     return await asyncio.gather(*map(probe, addresses))
+
+
+def at_once(limit: int | None) -> int:
+    """How many attempts go on at once in a process that may have ``limit`` descriptors open; None is no limit."""
+    if limit is None:
+        return MAX_AT_ONCE
+    return min(MAX_AT_ONCE, max(1, (limit - DESCRIPTORS_ELSEWHERE) // DESCRIPTORS_EACH))
 
 
 async def _try_once(address: Address, timeout_s: float) -> "ConnectResult":

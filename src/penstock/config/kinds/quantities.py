@@ -60,9 +60,12 @@ class Duration(Kind):
             raise ConfigurationError("0 would end everything at once" + ("; none turns it off" if self.never else ""))
 
     def parse(self, text: str) -> float | None:
-        value = parse_duration(text)
-        if value is None and not self.never:
-            raise ConfigurationError(f"none is not allowed here: write {DURATION_GRAMMAR}".replace(", or none", ""))
+        try:
+            value = parse_duration(text)
+            if value is None and not self.never:
+                raise ConfigurationError(f"none is not allowed here: write {DURATION_GRAMMAR}")
+        except ConfigurationError as error:
+            raise ConfigurationError(error.problem if self.never else error.problem.replace(", or none", "")) from None
         self.check(value)
         return value
 
