@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -260,3 +261,39 @@ def test_it_says_when_it_is_itself_what_was_measured(share, told):
 
     assert told == as_data(load, measured)["is_bottleneck"]
     assert told == any(line.startswith("the load generator used 97% of a core") for line in lines_of(load, measured, 1))
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_interruption_is_130_after_the_report(engine, peer, environ, directory, processes, group):
+    """Whether it comes from a terminal, to all processes, or to the one that the user started."""
+    served = threading.Semaphore(0)
+
+    def handle(conn):
+        while data := conn.recv(4096):
+            conn.sendall(data)
+            served.release()
+
+    command = ["bench", peer(handle), "-z", "60s", "-c", "2", "--processes", str(processes), "--engine", engine]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstock", *command, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+        cwd=directory,
+        start_new_session=True,
+    )
+    with process:
+        for _ in range(500):
+            assert served.acquire(timeout=20)
+        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+        try:
+            output, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    told = json.loads(output)
+
+    assert (130, "") == (process.returncode, errors)
+    assert (True, {}) == (told["interrupted"], told["errors"])
+    assert told["replies"] > 0

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Final, NoReturn
 
 from ...errors import ConfigurationError, PenstockError
 from .measured import Glimpse, Measured, glimpse_of, merged
 from .run import Order, run_here
 
+_DIED: Final = "a process of the load has died"
+
 
 def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimpse], object]) -> Measured:
-    """Run a load in several processes, which begin together.
+    """Run a load in several processes, which begin together; interrupted, they say what they have seen so far.
 
     Returns:
         What they have seen together.
@@ -27,7 +34,7 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
         context = multiprocessing.get_context("fork")
     except ValueError:
         raise ConfigurationError("this system cannot fork", "--processes") from None
-    children = []
+    children: list[BaseProcess] = []
     pipes: list[Connection] = []
     try:
         for number in range(processes):
@@ -40,9 +47,12 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
             pipes.append(pipe)
         for pipe in pipes:
             _receive(pipe)  # it has connected
-        for pipe in pipes:
-            pipe.send(None)
-        return merged(_collect(pipes, on_interval))
+        with _interrupting(children):
+            for pipe in pipes:
+                pipe.send(None)
+            return merged(_collect(pipes, on_interval))
+    except BrokenPipeError:
+        raise PenstockError(_DIED) from None
     finally:
         for child, pipe in zip(children, pipes, strict=False):
             pipe.close()
@@ -50,17 +60,29 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
             child.join()
 
 
+@contextlib.contextmanager
+def _interrupting(children: list[BaseProcess]) -> Iterator[None]:
+    """Have the children interrupted, once, where this process alone is; the second time it is too."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        for child in children:
+            if child.is_alive() and child.pid is not None:
+                os.kill(child.pid, signal.SIGINT)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _collect(pipes: list[Connection], on_interval: Callable[[Glimpse], object]) -> list[Measured]:
     seen: dict[Connection, Glimpse] = {}
     done: dict[Connection, Measured] = {}
     while len(done) < len(pipes):
-        try:
-            ready = [
-                each for each in wait([pipe for pipe in pipes if pipe not in done]) if isinstance(each, Connection)
-            ]
-        except KeyboardInterrupt:
-            continue  # it reaches the children too: each tells what it has seen so far
-        for pipe in ready:
+        for pipe in wait([pipe for pipe in pipes if pipe not in done]):
             assert isinstance(pipe, Connection)
             told = _receive(pipe)
             if isinstance(told, Measured):
@@ -76,14 +98,25 @@ def _receive(pipe: Connection) -> object:
     try:
         return pipe.recv()
     except EOFError:
-        raise PenstockError("a process of the load has died") from None
+        raise PenstockError(_DIED) from None
 
 
 def _run_share(order: Order, pipe: Connection) -> None:
+    # A terminal interrupts all of its processes, and the parent does so once more.
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
     def ready() -> None:
         pipe.send(None)
         pipe.recv()
 
-    # An interrupt before it began; or nobody wants to know any more.
-    with contextlib.suppress(KeyboardInterrupt, OSError, EOFError):
-        pipe.send(run_here(order, pipe.send, ready))
+    with contextlib.suppress(OSError, EOFError):  # nobody wants to know any more
+        try:
+            told = run_here(order, pipe.send, ready)
+        except KeyboardInterrupt:  # before it began
+            told = Measured(interrupted=True)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        pipe.send(told)
