@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -34,7 +34,7 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
         context = multiprocessing.get_context("fork")
     except ValueError:
         raise ConfigurationError("this system cannot fork", "--processes") from None
-    children: list[BaseProcess] = []
+    children = []
     pipes: list[Connection] = []
     try:
         for number in range(processes):
@@ -61,7 +61,7 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
 
 
 @contextlib.contextmanager
-def _interrupting(children: list[BaseProcess]) -> Iterator[None]:
+def _interrupting(children: Sequence[BaseProcess]) -> Iterator[None]:
     """Have the children interrupted, once, where this process alone is; the second time it is too."""
     before = signal.getsignal(signal.SIGINT)
 
