@@ -187,3 +187,143 @@ def test_enter_alone_is_a_message_when_asked_for(serve, screen):
     with_it.wait_for("> 61", "41", ">")
 
     assert not any("not sent" in line for line in [*without.lines, *with_it.lines])
+
+
+def test_a_line_is_edited(serve, screen):
+    """With the keys of a shell: back a character, to the beginning, to the end, a word deleted, a line killed."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("hellp\x1b[D\x1b[3~o\x01oh \x05 worlds\x7f")
+    shown.wait_for("> oh hello world")
+    shown.type("\r")
+    shown.wait_for("> oh hello world", "OH HELLO WORLD", ">")
+    shown.type("one two three\x17four")
+    shown.wait_for("> one two four")
+    shown.type("\x15rest\r")
+    shown.wait_for("> rest", "REST", ">")
+
+
+def test_lines_that_are_pasted_are_messages_each(serve, screen):
+    """As lines of a pipe are; what is wrong with one keeps those after it."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines:max=5")
+    shown.wait_for(">")
+    shown.type("\x1b[200~one\ntwo\n\x1b[201~\r")
+    shown.wait_for("ONE", "TWO", ">")
+    shown.type("\x1b[200~three\nthirteen\nfour\n\x1b[201~\r")
+    told = {"THREE", "not sent: message of 8 bytes exceeds max_frame_bytes=5"}
+    shown.wait_until(lambda: told <= set(shown.lines))
+
+    assert "FOUR" not in shown.lines
+
+
+def test_json_that_is_pasted_may_go_over_several_lines(serve, screen):
+    """One value is one message; several are several."""
+    served = serve("app:objects")
+    shown = screen(served.address, "--codec", "json-lines")
+    shown.wait_for(">")
+    shown.type('\x1b[200~{\n  "a": 1\n}\n\x1b[201~\r')
+    shown.wait_for('{"got": {"a": 1}}', ">")
+    shown.type("\x1b[200~1\n2\x1b[201~\r")
+    shown.wait_for('{"got": 1}', '{"got": 2}', ">")
+
+
+def test_history_is_of_one_address(serve, screen):
+    """What was typed to one server is not offered to another; within one, it is searched."""
+    first, second = serve("app:shout"), serve("app:shout")
+    shown = screen(first.address, "--codec", "lines")
+    shown.wait_for(">")
+    for line in ("alpha", "beta"):
+        shown.type(f"{line}\r")
+        shown.wait_for(line.upper(), ">")
+    shown.type("\x12al")
+    shown.wait_until(lambda: any("alpha" in line and "al" in line for line in shown.lines[-2:]))
+    shown.type("\r")
+    shown.wait_until(lambda: shown.lines[-1] == "> alpha")
+    shown.type("\x04\x03")
+    shown.end()
+    other = screen(second.address, "--codec", "lines")
+    other.wait_for(">")
+    other.type("\x1b[A\x1b[Afresh\r")
+    other.wait_for(greeting(second), "> fresh", "FRESH", ">")
+
+
+def test_commands_and_paths_are_completed(serve, screen, directory):
+    """A command that is the only one, those that fit, and a path after /file."""
+    (directory / "messages.txt").write_text("one\n")
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("/h\t\t")
+    shown.wait_until(lambda: {"/help", "/hex"} <= {word for line in shown.lines for word in line.split()})
+    shown.type("\x15/fi\t")
+    shown.wait_until(lambda: "> /file" in shown.lines)
+    shown.type(" mess\t")
+    shown.wait_until(lambda: "> /file messages.txt" in shown.lines)
+    shown.type("\r")
+    shown.wait_for("> /file messages.txt", "ONE", ">")
+
+
+def test_mistakes_are_told_in_red(serve, screen):
+    """Replies are not coloured, and the prompt is none either."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("x\r")
+    shown.wait_for("X", ">")
+    shown.type("/repeat none\r")
+    shown.wait_for("/repeat: it takes how often, from 1 to 1000000, and a message", ">")
+    rows = [row for row, line in enumerate(shown.screen.display) if line.startswith(("X", "/repeat:"))]
+
+    assert ["default", "red"] == [shown.screen.buffer[row][0].fg for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/file", "/file: it takes the path of a file"),
+        ("/file nothing", "/file: cannot read nothing: no such file or directory"),
+        ("/repeat 3", "/repeat: nothing was sent yet"),
+        ("/json [1", "/json: Expecting ',' delimiter: line 1 column 3 (char 2)"),
+        ("/hex 0", "/hex: bytes are pairs of hexadecimal digits: 48 69 0a, or 48690a"),
+    ],
+)
+def test_a_mistake_ends_nothing(serve, screen, line, told):
+    """It is told, and the next line is sent."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type(f"{line}\r")
+    shown.wait_for(f"> {line}", told, ">")
+    shown.type("x\r")
+    shown.wait_for("> x", "X", ">")
+
+
+def test_without_a_place_for_history_there_is_a_prompt(serve, screen):
+    """Row 55: a home that is not there, or that cannot be written; the arrow brings back this run's lines."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines", env={"XDG_STATE_HOME": "", "HOME": "/proc/none"})
+    shown.wait_for(">")
+    shown.type("kept\r")
+    shown.wait_for("KEPT", ">")
+    shown.type("\x1b[A\r")
+    shown.wait_for("> kept", "KEPT", "> kept", "KEPT", ">")
+
+    assert any(line.startswith("penstock: warning: no history is kept: ") for line in shown.lines)
+
+
+def test_history_is_private_whatever_the_umask(serve, terminal, directory):
+    """Row 55."""
+    served = serve("app:shout")
+    command = f'umask 000; exec "{sys.executable}" -m penstock connect {served.address} --codec lines'
+    shown = terminal("sh", "-c", command, env={"XDG_STATE_HOME": str(directory / "state")})
+    shown.wait_for(">")
+    shown.type("x\r")
+    shown.wait_for("X", ">")
+    shown.type("\x04")
+    shown.end()
+    history = directory / "state" / "penstock" / "history"
+
+    assert 0o700 == stat.S_IMODE(history.stat().st_mode)
+    assert [0o600] == [stat.S_IMODE(file.stat().st_mode) for file in history.iterdir()]

@@ -4,6 +4,8 @@ An answer is one to three lines on standard error that say what, where, what is 
 status of its class; nothing on standard output, no traceback, nothing opened.
 """
 
+import os
+
 import pytest
 
 REFUSED, USAGE, APPLICATION, BIND = 1, 2, 3, 4
@@ -105,6 +107,12 @@ ROWS = {
         USAGE,
         "penstock: error: --threads: -1 is not a whole number from 1 to 1024",
     ),
+    "15, 16, 19 options of later versions": (
+        ["serve", "app:echo", "--workers", "4", "--reload"],
+        USAGE,
+        "penstock: error: there is no option --workers: this version serves from one process",
+        SERVE_HELP,
+    ),
     "17 backlog -1": (
         ["serve", "app:echo", "--backlog", "-1"],
         USAGE,
@@ -114,6 +122,23 @@ ROWS = {
         ["serve", "app:echo", "--model", "threads", "--one-at-a-time"],
         USAGE,
         "penstock: error: --model threads and --one-at-a-time contradict each other: give one",
+        SERVE_HELP,
+    ),
+    "19 reload": (
+        ["serve", "app:echo", "--reload"],
+        USAGE,
+        "penstock: error: there is no option --reload: this version does not reload",
+        SERVE_HELP,
+    ),
+    "20 to 23 TLS": (
+        ["serve", "app:echo", "--bind", "tls://127.0.0.1:9000"],
+        USAGE,
+        "penstock: error: tls://127.0.0.1:9000: TLS is not served by this version; write tcp:// behind a TLS proxy",
+    ),
+    "20 to 23 a certificate": (
+        ["serve", "app:echo", "--certfile", "missing.pem"],
+        USAGE,
+        "penstock: error: there is no option --certfile: this version does not speak TLS",
         SERVE_HELP,
     ),
     "24 Unix path is a regular file": (
@@ -254,6 +279,11 @@ ROWS = {
         1,
         "penstock: error: cannot connect to tcp://127.0.0.1:1: …",
     ),
+    "35 connect over TLS": (
+        ["connect", "tls://127.0.0.1:1"],
+        USAGE,
+        "penstock: error: tls://127.0.0.1:1: this version does not speak TLS",
+    ),
     "connect to no address": (
         ["connect", "127.0.0.1"],
         USAGE,
@@ -306,3 +336,40 @@ def test_bad_input_is_answered(penstock, files, row):
         lines[0] = TOLD[row]
 
     check(penstock(*arguments), status, *lines)
+
+
+ENVIRONMENT_ROWS = {
+    "47 a number that is none": (
+        {"PENSTOCK_THREADS": "abc"},
+        "penstock: error: PENSTOCK_THREADS: 'abc' is not a whole number from 1 to 1024",
+    ),
+    "47 a codec that is none": (
+        {"PENSTOCK_CODEC": "linse"},
+        "penstock: error: PENSTOCK_CODEC: no codec is called 'linse'; did you mean lines? (there are …",
+    ),
+    "41 a configuration file that is not there": (
+        {"PENSTOCK_CONFIG": "nothing.toml"},
+        "penstock: error: nothing.toml: cannot read it: no such file or directory",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ENVIRONMENT_ROWS)
+def test_a_bad_variable_is_answered(penstock, row):
+    """By its name."""
+    variables, *lines = ENVIRONMENT_ROWS[row]
+
+    check(penstock("serve", "app:echo", env=variables), USAGE, *lines)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["services"], ["--version"], ["--help"], ["check", "app:echo"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_answered(penstock, arguments):
+    """Row 33, with a full disk: what was asked for is not there, and whoever asked is told."""
+    with open("/dev/full", "w") as full:
+        done = penstock(*arguments, stdout=full)
+
+    assert (1, "penstock: error: cannot write standard output: no space left on device\n") == (
+        done.returncode,
+        done.stderr,
+    )

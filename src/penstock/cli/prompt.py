@@ -107,20 +107,22 @@ class Prompt:
             # Why it ended is what receiving ends with, after the last messages.
             await self._conn.wait_closed()
 
-    async def _obey(self, line: str) -> bool:
-        """Do what a line asks for; return whether it asks for the end."""
+    async def _obey(self, text: str) -> bool:
+        """Do what each line of ``text`` asks for, up to the first mistake; return whether one asks for the end."""
         try:
-            request = self._interpreter.read(line)
-            for _ in range(request.repeat):
-                for message in request.messages:
-                    await self._conn.send(message)
+            for line in self._interpreter.lines(text):
+                request = self._interpreter.read(line)
+                for _ in range(request.repeat):
+                    for message in request.messages:
+                        await self._conn.send(message)
+                for note in request.notes:
+                    self._screen.note(note)
+                await self._screen.shown()
+                if request.quit:
+                    return True
         except (ConfigurationError, LocalProtocolError) as error:
             self._screen.complain(str(error))
-            return False
-        for note in request.notes:
-            self._screen.note(note)
-        await self._screen.shown()
-        return request.quit
+        return False
 
     async def _receive(self) -> None:
         async for message in self._conn:

@@ -1,5 +1,6 @@
 """What a line at the prompt of ``penstock connect`` asks for: a message, or one of the commands."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,16 @@ class Interpreter:
             "/time": self._time,
             "/quit": lambda _: Request(quit=True),
         }
+
+    def lines(self, text: str) -> list[str]:
+        """Return the lines of what was typed, or pasted; a value of JSON may go over several."""
+        if "\n" not in text:
+            return [text]
+        if self._settings.form.codec.message_type not in {bytes, str}:
+            with contextlib.suppress(ConfigurationError):
+                self._message(text)
+                return [text]
+        return text.removesuffix("\n").split("\n")
 
     def read(self, line: str) -> Request:
         """Say what ``line`` asks for. ``//`` at its beginning stands for a message that begins with one slash.

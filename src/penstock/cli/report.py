@@ -1,6 +1,7 @@
 """How an error reaches the user: what, where, what is allowed, what to do; on standard error, in one to three lines."""
 
 import contextlib
+import errno
 
 import click
 
@@ -16,6 +17,17 @@ _ELSEWHERE = {
     "--fd": "--bind fd://NUMBER",
     "--graceful-timeout": "--timeout-drain",
     "--framing": "--codec",
+}
+
+# What is in the way of writing, and no mistake of ours: a full disk, a quota, a limit, a terminal that is gone.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+# What other servers have, and this version has not.
+_MISSING = {
+    "--workers": "this version serves from one process",
+    "--reload": "this version does not reload",
+    "--certfile": "this version does not speak TLS",
+    "--ssl-certfile": "this version does not speak TLS",
+    "--tls-cert": "this version does not speak TLS",
 }
 
 
@@ -60,6 +72,8 @@ def _usage_text(error: click.ClickException) -> str:
 
         known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
         elsewhere = _ELSEWHERE if "--bind" in known else {}
+        if elsewhere and error.option_name in _MISSING:
+            return f"there is no option {error.option_name}: {_MISSING[error.option_name]}"
         meant = nearest(error.option_name, [*known, *elsewhere])
         hint = (
             "" if meant is None else f"; write {elsewhere[meant]}" if meant in elsewhere else f"; did you mean {meant}?"
@@ -82,7 +96,9 @@ def report(error: Exception, run: Run) -> int:
     if isinstance(error, PenstockError):
         fail(str(error))
         return error.exit_status
-    if not run.traceback:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        fail(f"cannot write standard output: {(error.strerror or str(error)).lower()}")
+    elif not run.traceback:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{frame.filename}:{frame.lineno}"
         fail(f"unexpected {type(error).__name__}: {error}\n  at {where}; --traceback shows all of it")
