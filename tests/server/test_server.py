@@ -201,3 +201,21 @@ async def test_a_wrong_option_is_refused_before_anything_is_opened():
         penstock.serve(echo, bind="tcp://127.0.0.1:0", backlog=-1)
     with pytest.raises(TypeError):
         penstock.serve(echo, bind="tcp://127.0.0.1:0", backlogg=1)
+
+
+async def test_nobody_waits_for_ever_for_an_end_that_failed(monkeypatch):
+    """For want of memory, say: the failure is told, and the end is the end."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(repr(context["exception"])))
+
+    def close_listeners(listeners):
+        for listener in listeners:
+            listener.sock.close()
+        raise MemoryError("on purpose")
+
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0", engine="pure")
+    await server.start()
+    monkeypatch.setattr("penstock.server.server.close_listeners", close_listeners)
+    await server.drain()
+
+    assert ["MemoryError('on purpose')"] == told

@@ -285,15 +285,17 @@ class Server:
             self._loop.call_soon_threadsafe(self._on_stopped)
 
     def _on_stopped(self) -> None:
-        for helper in self._helpers:
-            helper.cancel()
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        self._close_listeners()
-        self._emit(Event(EventName.STOPPED))
         assert self._stopped is not None
-        if not self._stopped.done():
-            self._stopped.set_result(None)
+        try:
+            for helper in self._helpers:
+                helper.cancel()
+            if self._watchdog is not None:
+                self._watchdog.stop()
+            self._close_listeners()
+            self._emit(Event(EventName.STOPPED))
+        finally:  # whatever failed, for want of memory: nobody waits for ever
+            if not self._stopped.done():
+                self._stopped.set_result(None)
 
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []
