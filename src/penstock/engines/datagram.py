@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import sys
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -17,77 +14,25 @@ from .base import ConnectionBase
 from .listener import Listener
 from .wire import next_connection_id
 
+if TYPE_CHECKING:
+    from .endpoint import DatagramEndpoint
+
 M = TypeVar("M")
 
-# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
-MAX_DATAGRAM_BYTES: Final = 65536
-# Datagrams read before others get their turn.
-READS_PER_TURN: Final = 32
 
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
+class OneDatagram(ConnectionBase[M]):
+    """One datagram and its sender, for as long as it is being handled: all but where it is kept."""
 
-# From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
-# dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
-_SO_MEMINFO: Final = 55
-_MEMINFO: Final = struct.Struct("=9I")
-
-
-def kernel_drops(sock: socket.socket) -> int:
-    """Return how many datagrams the kernel has dropped for a socket; 0 where it does not say."""
-    if sys.platform != "linux":
-        return 0
-    try:
-        drops: int = _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8]
-    except (OSError, struct.error):  # before Linux 4.12
-        return 0
-    return drops
-
-
-class Endpoint(Protocol):
-    """Whoever reads the datagrams of one listener."""
-
-    @property
-    def codec(self) -> Codec[Any]:
-        """What decodes them."""
-
-    def send(self, data: bytes, name: Any, /) -> bool:
-        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
-
-    def refuse_answer(self) -> None:
-        """Count an answer that is too large for its question. Only called where the connection was given a gate."""
-
-
-class DatagramConnection(ConnectionBase[M]):
-    """One datagram and its sender, for as long as it is being handled."""
-
-    __slots__ = (
-        "_answers",
-        "_endpoint",
-        "_gate",
-        "_listener",
-        "_name",
-        "bytes_in",
-        "bytes_out",
-        "close_reason",
-        "codec",
-        "id",
-        "state",
-    )
+    if not TYPE_CHECKING:
+        __slots__ = ()  # a subclass has them
 
     is_datagram = True
 
-    def __init__(self, endpoint: Endpoint, name: Any, listener: Listener, size: int, gate: Gate | None = None) -> None:
-        self.id = next_connection_id()
-        self.codec = endpoint.codec
-        self.state = None
-        self.bytes_in = size
-        self.bytes_out = 0
-        self.close_reason = None
-        self._answers = 0
-        self._endpoint = endpoint
-        self._gate = gate
-        self._name = name
-        self._listener = listener
+    _answers: int  # how many were sent, or asked for
+    _endpoint: DatagramEndpoint
+    _gate: Gate | None
+    _listener: Listener
+    _name: Any  # of the sender, as recvfrom(2) has it
 
     def __repr__(self) -> str:
         return f"<datagram {self.id} {self.peer}>"
@@ -126,15 +71,19 @@ class DatagramConnection(ConnectionBase[M]):
 
     def _send(self, message: M) -> bool:
         data = self.codec.encode_datagram(message)
-        size = self.bytes_out + len(data)
+        return self.may_answer(len(data)) and self._endpoint.send(data, self._name)
+
+    def may_answer(self, size: int) -> bool:
+        """Count an answer of so many bytes; or refuse it, counted, when it is too large for its question."""
+        size += self.bytes_out
         gate = self._gate
         answers = self._answers + 1
         if gate is not None and gate.amplifies(self.bytes_in, answers, size) and not gate.is_local(self.peer):
-            self._endpoint.refuse_answer()
+            self._endpoint.drop("amplification")
             return False
         self._answers = answers
         self.bytes_out = size
-        return self._endpoint.send(data, self._name)
+        return True
 
     def close(self) -> None:
         """Send no more."""
@@ -168,7 +117,40 @@ class DatagramConnection(ConnectionBase[M]):
         """Do nothing: a datagram is queued behind no other of its own."""
 
 
-def handle(handler: MessageHandler | CallbackHandler, conn: DatagramConnection[Any], message: Any) -> None:
+class DatagramConnection(OneDatagram[M]):
+    """One datagram and its sender, kept in slots."""
+
+    __slots__ = (
+        "_answers",
+        "_endpoint",
+        "_gate",
+        "_listener",
+        "_name",
+        "bytes_in",
+        "bytes_out",
+        "close_reason",
+        "codec",
+        "id",
+        "state",
+    )
+
+    def __init__(
+        self, endpoint: DatagramEndpoint, name: Any, listener: Listener, size: int, gate: Gate | None = None
+    ) -> None:
+        self.id = next_connection_id()
+        self.codec = endpoint.codec
+        self.state = None
+        self.bytes_in = size
+        self.bytes_out = 0
+        self.close_reason = None
+        self._answers = 0
+        self._endpoint = endpoint
+        self._gate = gate
+        self._name = name
+        self._listener = listener
+
+
+def handle(handler: MessageHandler | CallbackHandler, conn: OneDatagram[Any], message: Any) -> None:
     """Call a ``def`` handler for one datagram and send what it returns. Raises what the handler raises."""
     if isinstance(handler, MessageHandler):
         function = handler.function
@@ -184,21 +166,3 @@ def handle(handler: MessageHandler | CallbackHandler, conn: DatagramConnection[A
         raise
     finally:
         callbacks.on_close(conn, conn.end(CloseReason.DONE))
-
-
-def is_forged(name: Any, own: Any, sock: socket.socket) -> bool:
-    """Say whether a datagram cannot be from whom it says.
-
-    It says port 0, to which nobody can be answered, or the very socket that received it, which would answer itself for
-    ever.
-
-    Args:
-        name: Whom it says it is from, as recvfrom(2) has it.
-        own: The name of the socket that received it, asked for once.
-        sock: That socket.
-    """
-    if not isinstance(name, tuple):
-        return False
-    if name[1] != own[1]:
-        return bool(name[1] == 0)
-    return bool(name[0] == own[0] or (own[0] in _WILDCARDS and Gate.is_local(Peer(name, sock.family))))

@@ -1,13 +1,14 @@
 """The native engine: connections served in compiled code, the rest of a server as the pure engine has it.
 
-Streams are read, written and watched by the poller; handlers are called, and their tasks resumed, from there. Records
-and datagrams go through the loop, as in the pure engine.
+Streams and datagrams are read, written and watched by the poller; handlers are called, and their tasks resumed, from
+there. Records of seqpacket sockets go through the loop, as in the pure engine.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from ...address import Kind
@@ -15,10 +16,12 @@ from ..base import Clock, ConnectionBase, Engine, Plan
 from ..door import Door
 from ..listener import Listener
 from ..pure.acceptor import Acceptor
+from ..pure.datagrams import LoopEndpoint
 from ..pure.engine import PureEngine, PureServer
 from ..pure.stream import StreamConnection
 from .acceptor import Entrance
 from .attached import AttachedPoller
+from .endpoint import NativeEndpoint
 from .host import Host
 from .loop import NativeLoop
 from .poller import Poller
@@ -97,6 +100,9 @@ class NativeServer(PureServer):
             return acceptor
         entrance = Entrance(self._native, listener, self._door, self._handler)
         return NativeAcceptor(self._loop, self._clock, listener, self._door, entrance)
+
+    def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] | None = None) -> LoopEndpoint:
+        return super()._endpoint(listener, make or partial(NativeEndpoint, self._native))
 
     def _live(self) -> list[StreamConnection[Any]]:
         return [*self._native.connections, *super()._live()]

@@ -12,13 +12,13 @@ from ...address import Kind, Peer
 from ...config import Action
 from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
-from ...core.service import AnyHandler, ConnectionHandler
+from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
 from ...reasons import CloseReason
 from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
 from ..door import Door, turn_away
 from ..listener import Listener
 from .acceptor import Acceptor
-from .datagrams import DatagramEndpoint
+from .datagrams import LoopEndpoint
 from .host import Host
 from .pool import ThreadPool, in_threads
 from .push import PushConnection
@@ -79,22 +79,24 @@ class PureServer(EngineServer):
     def _acceptor(self, listener: Listener) -> Acceptor:
         return Acceptor(self._loop, self._clock, listener, door=self._door, accepted=self._accepted)
 
-    def _endpoint(self, listener: Listener) -> DatagramEndpoint:
-        service = self._plan.service
-        handler = service.datagram
-        assert handler is not None, "the server refuses datagram addresses for a service without connections"
-        placed = self._placed(handler)
-        assert not isinstance(placed, ConnectionHandler)
-        return DatagramEndpoint(
+    def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] = LoopEndpoint) -> LoopEndpoint:
+        return make(
             self._loop,
             listener,
-            placed,
-            service.codec,
+            self._datagram_handler(),
+            self._plan.service.codec,
             gate=self._plan.gate,
             clock=self._clock,
             emit=self._plan.emit,
             idle=self._check_stopped,
         )
+
+    def _datagram_handler(self) -> MessageHandler | CallbackHandler:
+        handler = self._plan.service.datagram
+        assert handler is not None, "the server refuses datagram addresses for a service without connections"
+        placed = self._placed(handler)
+        assert not isinstance(placed, ConnectionHandler)
+        return placed
 
     def _placed(self, handler: AnyHandler) -> AnyHandler:
         """Put a handler that may block into the pool."""

@@ -1,0 +1,189 @@
+"""A datagram listener at work, whatever reads it: what is handled, what is dropped and why."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Final
+
+from ..address import Peer
+from ..codecs.base import Codec
+from ..core.events import Event, EventName
+from ..core.gate import Gate
+from ..core.service import CallbackHandler, MessageHandler
+from ..errors import RemoteProtocolError
+from .base import Clock
+from .datagram import DatagramConnection, OneDatagram, handle
+from .listener import Listener
+
+# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
+MAX_DATAGRAM_BYTES: Final = 65536
+# Datagrams read before others get their turn.
+READS_PER_TURN: Final = 32
+
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
+
+# From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
+# dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=9I")
+
+
+# Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
+_DATAGRAM: Final = EventName.DATAGRAM
+
+
+class DatagramEndpoint(ABC):
+    """One datagram listener at work. It has no connections: a datagram's handler is given a `OneDatagram`.
+
+    Args:
+        listener: Which.
+        handler: Called for each datagram.
+        codec: What decodes and encodes them.
+        gate: Decides whose datagrams are handled.
+        clock: Where time comes from.
+        emit: Told of every event.
+        gate_lock: Guards the gate, where several threads ask it.
+
+    Attributes:
+        codec: What decodes and encodes them.
+        gate: Decides whose datagrams are handled.
+        handler_errors: What a ``def`` handler may raise to end its own datagram only.
+    """
+
+    handler_errors: ClassVar[type[BaseException]] = Exception
+
+    def __init__(
+        self,
+        listener: Listener,
+        handler: MessageHandler | CallbackHandler,
+        codec: Codec[Any],
+        *,
+        gate: Gate,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        gate_lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self.codec = codec
+        self.gate = gate
+        self._listener = listener
+        self._socket = listener.sock
+        self._is_unix = listener.sock.family == socket.AF_UNIX
+        self._own = listener.sock.getsockname()
+        self._handler = handler
+        self._gate_lock = gate_lock or contextlib.nullcontext()
+        self._clock = clock
+        self._emit = emit
+        self._fields = {"listener": listener}
+        self._reading = False
+        self._kernel_drops = kernel_drops(listener.sock)  # an inherited socket may have some
+
+    @abstractmethod
+    def send(self, data: bytes, name: Any) -> bool:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
+
+    @abstractmethod
+    def serve(self, conn: OneDatagram[Any], message: Any) -> None:
+        """Have a datagram's message handled."""
+
+    def read(self) -> int:
+        """Read and serve what is there, as much as one turn may. Return how many datagrams were met."""
+        for count in range(READS_PER_TURN):
+            if not self._reading:
+                return count
+            try:
+                data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)
+            except (BlockingIOError, InterruptedError):
+                return count
+            except OSError as error:
+                # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
+                self.drop(type(error).__name__)
+                continue
+            if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
+                self.drop("too_large")
+            elif self.admits(name):
+                self._received(data, name)
+        return READS_PER_TURN
+
+    def admits(self, name: Any) -> bool:
+        """Say whether a datagram of this sender is to be handled; drop it, counted, if not."""
+        if is_forged(name, self._own, self._socket):
+            self.drop("forged")
+            return False
+        if self.gate.judges_datagrams:
+            with self._gate_lock:
+                refusal = self.gate.admit_datagram(Peer(name, self._socket.family), self._clock.time())
+            if refusal is not None:
+                self.drop(refusal)
+                return False
+        return True
+
+    def _received(self, data: bytes, name: Any) -> None:
+        try:
+            message = self.codec.decode_datagram(data)
+        except RemoteProtocolError as error:
+            self.drop(str(error.reason))
+            return
+        self.serve(DatagramConnection(self, name, self._listener, len(data), self.gate), message)
+
+    def call(self, conn: OneDatagram[Any], message: Any) -> None:
+        """Call a ``def`` handler, which may fail."""
+        try:
+            handle(self._handler, conn, message)
+        except self.handler_errors as error:
+            self.failed(conn, error)
+        self.handled(conn)
+
+    def handled(self, conn: OneDatagram[Any]) -> None:
+        """Say that a datagram was handled."""
+        self._emit(Event(_DATAGRAM, conn, self._fields))
+
+    def failed(self, conn: OneDatagram[Any], error: BaseException) -> None:
+        """Say that a handler failed."""
+        self._emit(Event(EventName.HANDLER_FAILED, conn, {"error": error}))
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Say that datagrams were dropped, on their way in or out."""
+        fields = {"reason": reason, "count": count, "listener": self._listener}
+        self._emit(Event(EventName.DATAGRAM_DROPPED, None, fields))
+
+    def count_kernel_drops(self) -> None:
+        """Ask the kernel what it dropped since it was asked last."""
+        drops = kernel_drops(self._socket)
+        if drops > self._kernel_drops:
+            self.drop("kernel_queue_full", drops - self._kernel_drops)
+        self._kernel_drops = drops
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """Return how many datagrams the kernel has dropped for a socket; 0 where it does not say."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        drops: int = _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8]
+    except (OSError, struct.error):  # before Linux 4.12
+        return 0
+    return drops
+
+
+def is_forged(name: Any, own: Any, sock: socket.socket) -> bool:
+    """Say whether a datagram cannot be from whom it says.
+
+    It says port 0, to which nobody can be answered, or the very socket that received it, which would answer itself for
+    ever.
+
+    Args:
+        name: Whom it says it is from, as recvfrom(2) has it.
+        own: The name of the socket that received it, asked for once.
+        sock: That socket.
+    """
+    if not isinstance(name, tuple):
+        return False
+    if name[1] != own[1]:
+        return bool(name[1] == 0)
+    return bool(name[0] == own[0] or (own[0] in _WILDCARDS and Gate.is_local(Peer(name, sock.family))))

@@ -1,0 +1,399 @@
+"""Datagrams in compiled code: a batch comes in with recvmmsg(2), and its answers leave with sendmmsg(2).
+
+Everything that is rare is the endpoint's, as on the pure engine: refusals, coroutines, callbacks, answers for which the kernel
+has no room.
+"""
+
+import os
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint16_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+from posix.time cimport timespec
+
+from .census cimport PENSTOCK_DEBUG, living
+from .host cimport Host
+from .origin cimport AF_INET, AF_INET6, Origin, note, peer, sockaddr_storage
+from .poller cimport EPOLLIN, EPOLLOUT, Pollable
+
+from ...core.events import Event, EventName
+from ...core.service import MessageHandler
+from ...errors import RemoteProtocolError
+from ...reasons import CloseReason
+from ..endpoint import MAX_DATAGRAM_BYTES, READS_PER_TURN
+from ..pure.datagrams import CENSUS_S
+from ..wire import next_connection_id
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        MSG_DONTWAIT
+        MSG_TRUNC
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        void* msg_name
+        unsigned int msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        int msg_flags
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout)
+    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
+
+cdef extern from *:
+    """
+    #include <netinet/in.h>
+    #include <stddef.h>
+    #include <sys/un.h>
+    /* Where the port of an IPv4 and of an IPv6 address is: both have it in the same place. */
+    enum { PATH_AT = offsetof(struct sockaddr_un, sun_path) };
+    static uint16_t penstock_port(const struct sockaddr_storage *name)
+    {
+        return ntohs(((const struct sockaddr_in *)name)->sin_port);
+    }
+    """
+    enum: PATH_AT
+    uint16_t penstock_port(const sockaddr_storage* name) nogil
+
+cdef enum:
+    BATCH = 32
+    SLOT_BYTES = 65536
+    # Below it are the ports of services, who are no ordinary clients: whether such a sender may be true is the endpoint's to say.
+    UNPRIVILEGED = 1024
+
+assert BATCH == READS_PER_TURN and SLOT_BYTES == MAX_DATAGRAM_BYTES
+
+cdef struct Batch:
+    # Pages of it that no datagram ever reached are never touched, and cost nothing.
+    mmsghdr headers[BATCH]
+    iovec blocks[BATCH]
+    sockaddr_storage names[BATCH]
+    char data[BATCH * SLOT_BYTES]
+
+cdef object ABORTED = CloseReason.ABORTED
+cdef object DATAGRAM = EventName.DATAGRAM
+cdef double CENSUS_AFTER_S = CENSUS_S
+
+
+cdef class DatagramState:
+    """Where a datagram's connection is kept. `NativeDatagram` makes one of it that behaves as on the other engines."""
+
+    cdef public object id
+    cdef public object codec
+    cdef public object state
+    cdef public object close_reason
+    cdef public Py_ssize_t bytes_in
+    cdef public Py_ssize_t bytes_out
+    cdef public Py_ssize_t _answers
+    cdef readonly object _endpoint
+    cdef readonly object _gate
+    cdef readonly object _listener
+    cdef bytes address  # of the sender, as recvmmsg(2) has it
+
+    @property
+    def _name(self):
+        return name_of(self.address)
+
+
+cdef class Port(Pollable):
+    """A datagram socket in the poller's set.
+
+    Args:
+        host: What says how time passes and handlers are called.
+        endpoint: Whose socket it is, a `NativeEndpoint`.
+        listener: The socket.
+        handler: Called here if it is a ``def`` message handler; by the endpoint otherwise.
+        kind: The class of a datagram's connection, a `DatagramState`.
+    """
+
+    cdef Host host
+    cdef object endpoint
+    cdef object listener
+    cdef object codec
+    cdef object gate
+    cdef object decode
+    cdef object encode
+    cdef object fields  # of every event about a datagram that was handled
+    cdef object function  # None: the endpoint calls the handler
+    cdef object kind
+    cdef bint takes_connection
+    cdef bint named  # senders have ports
+    cdef bint reading
+    cdef bint serving  # a batch is being handled
+    cdef bint cleared  # what is left of it is not to be handled
+    cdef uint16_t own_port
+    cdef Batch* batch
+    # Answers that wait for the end of the batch: to whom, and what. Each is owned.
+    cdef int queued
+    cdef PyObject* names[BATCH]
+    cdef PyObject* answers[BATCH]
+
+    def __init__(self, Host host, endpoint, listener, handler, kind):
+        self.host = host
+        self.poller = host.poller
+        self.endpoint = endpoint
+        self.listener = listener
+        self.fields = {"listener": listener}
+        self.codec = endpoint.codec
+        self.gate = endpoint.gate
+        self.decode = self.codec.decode_datagram
+        self.encode = self.codec.encode_datagram
+        self.kind = kind
+        if isinstance(handler, MessageHandler) and not handler.is_async:
+            self.function = handler.function
+            self.takes_connection = handler.takes_connection
+        own = listener.sock.getsockname()
+        self.named = isinstance(own, tuple)
+        if self.named:
+            self.own_port = own[1]
+
+    def __dealloc__(self):
+        self.forget()
+        if self.batch != NULL:
+            self.free_batch()
+        if self.poller is not None and self.poller.wheel is not None:
+            self.poller.wheel.cancel(self)
+
+    def poll(self, bint reading, bint writing):
+        """Read, and tell the endpoint when there is room to write, from the next turn on; or do not."""
+        cdef uint32_t mask = (<uint32_t>EPOLLIN if reading else 0) | (<uint32_t>EPOLLOUT if writing else 0)
+        if mask and not self.mask:
+            self.fd = self.listener.sock.fileno()
+            if self.batch == NULL:
+                self.make_batch()
+            self.poller.adopt(self)
+        self.reading = reading
+        if mask:
+            self.watch(mask)
+        elif self.mask:
+            self.unwatch()
+            self.poller.release(self)
+            self.poller.wheel.cancel(self)
+            if not self.serving:
+                self.free_batch()
+
+    def flush(self):
+        """Send the answers that wait for the end of the batch."""
+        if self.queued:
+            self.send_queued()
+
+    def clear(self):
+        """Forget them, and what was read and is not handled yet."""
+        self.cleared = self.serving
+        self.forget()
+
+    cdef void failed(self, object error) noexcept:
+        self.host.blame(error)
+
+    cdef int expired(self) except -1:
+        self.endpoint.count_kernel_drops()
+        return 0
+
+    cdef int make_batch(self) except -1:
+        cdef int index
+        cdef Batch* batch = <Batch*>malloc(sizeof(Batch))
+        if batch == NULL:
+            raise MemoryError
+        if PENSTOCK_DEBUG:
+            living.blocks += 1
+        memset(batch.headers, 0, sizeof(batch.headers))
+        for index in range(BATCH):
+            batch.blocks[index].iov_base = &batch.data[index * SLOT_BYTES]
+            batch.blocks[index].iov_len = SLOT_BYTES
+            batch.headers[index].msg_hdr.msg_iov = &batch.blocks[index]
+            batch.headers[index].msg_hdr.msg_iovlen = 1
+            batch.headers[index].msg_hdr.msg_name = &batch.names[index]
+        self.batch = batch
+        return 0
+
+    cdef void free_batch(self) noexcept:
+        free(self.batch)
+        self.batch = NULL
+        if PENSTOCK_DEBUG:
+            living.blocks -= 1
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    cdef int ready(self, uint32_t events) except -1:
+        if events & EPOLLOUT:
+            self.endpoint.send_kept()
+        if self.reading and events & ~<uint32_t>EPOLLOUT:
+            self.receive()
+        return 0
+
+    cdef int receive(self) except -1:
+        cdef int count, index
+        cdef int most = BATCH
+        if self.function is None:
+            most = min(most, self.endpoint.room)
+        for index in range(most):
+            self.batch.headers[index].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        if self.place < 0:
+            self.poller.wheel.set(self, self.poller.now + CENSUS_AFTER_S)
+        count = recvmmsg(self.fd, self.batch.headers, most, MSG_DONTWAIT, NULL)
+        if count < 0:
+            # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
+            if errno != EAGAIN and errno != EINTR:
+                self.endpoint.drop(name_of_error(errno))
+            return 0
+        context = PyContext_Copy(self.host.context)
+        self.serving = True
+        self.cleared = False
+        PyContext_Enter(context)
+        try:
+            for index in range(count):
+                if self.cleared:
+                    break
+                try:
+                    self.take(index)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.host.blame(error)  # one datagram is lost, for want of memory
+        finally:
+            PyContext_Exit(context)
+            self.serving = False
+            if self.mask == 0:
+                self.free_batch()
+            if self.queued:
+                self.send_queued()
+        return 0
+
+    cdef int take(self, int index) except -1:
+        """Handle one datagram of the batch."""
+        cdef msghdr* header = &self.batch.headers[index].msg_hdr
+        cdef Py_ssize_t size = self.batch.headers[index].msg_len
+        cdef DatagramState conn
+        cdef uint16_t port
+        if header.msg_flags & MSG_TRUNC:  # there is more of it than this, and half of it is nothing
+            self.endpoint.drop("too_large")
+            return 0
+        address = PyBytes_FromStringAndSize(<const char*>header.msg_name, header.msg_namelen)
+        port = penstock_port(<sockaddr_storage*>header.msg_name) if self.named else UNPRIVILEGED
+        if port < UNPRIVILEGED or port == self.own_port or self.gate.judges_datagrams:
+            if not self.endpoint.admits(name_of(address)):
+                return 0
+        data = PyBytes_FromStringAndSize(&self.batch.data[index * SLOT_BYTES], size)
+        try:
+            message = self.decode(data)
+        except RemoteProtocolError as error:
+            self.endpoint.drop(str(error.reason))
+            return 0
+        conn = self.kind()
+        conn.id = next_connection_id()
+        conn.codec = self.codec
+        conn.bytes_in = size
+        conn._endpoint = self.endpoint
+        conn._gate = self.gate
+        conn._listener = self.listener
+        conn.address = address
+        if self.function is None:
+            self.endpoint.serve(conn, message)
+            return 0
+        try:
+            reply = self.function(conn, message) if self.takes_connection else self.function(message)
+            if reply is not None and conn.close_reason is not ABORTED:
+                self.answer(conn, reply)
+        except Exception as error:
+            self.endpoint.failed(conn, error)
+        self.host.told(Event(DATAGRAM, conn, self.fields))
+        return 0
+
+    # -- out -----------------------------------------------------------------------------------------------------------
+
+    cdef int answer(self, DatagramState conn, object reply) except -1:
+        """Queue what a handler returned, until the end of the batch."""
+        data = self.encode(reply) if conn.codec is self.codec else conn.codec.encode_datagram(reply)
+        if type(data) is not bytes:
+            data = bytes(data)
+        # One answer no longer than its question makes nothing larger, whatever the gate's limit: that is at least one.
+        if conn._answers == 0 and PyBytes_GET_SIZE(data) <= conn.bytes_in:
+            conn._answers = 1
+            conn.bytes_out = PyBytes_GET_SIZE(data)
+        elif not conn.may_answer(PyBytes_GET_SIZE(data)):
+            return 0
+        if self.queued == BATCH or PyBytes_GET_SIZE(conn.address) == 0 or self.endpoint.keeps:
+            self.endpoint.send(data, conn._name)
+            return 0
+        Py_INCREF(data)
+        Py_INCREF(conn.address)
+        self.answers[self.queued] = <PyObject*>data
+        self.names[self.queued] = <PyObject*>conn.address
+        self.queued += 1
+        return 0
+
+    cdef int send_queued(self) except -1:
+        """Send what is queued, in order. Nothing of the user's runs before all has been offered to the kernel."""
+        cdef mmsghdr headers[BATCH]
+        cdef iovec blocks[BATCH]
+        cdef int index, taken
+        cdef int sent = 0
+        cdef int count = self.queued
+        cdef list failures = []
+        cdef list kept = []
+        memset(headers, 0, count * sizeof(mmsghdr))
+        for index in range(count):
+            blocks[index].iov_base = PyBytes_AS_STRING(<object>self.answers[index])
+            blocks[index].iov_len = PyBytes_GET_SIZE(<object>self.answers[index])
+            headers[index].msg_hdr.msg_iov = &blocks[index]
+            headers[index].msg_hdr.msg_iovlen = 1
+            headers[index].msg_hdr.msg_name = PyBytes_AS_STRING(<object>self.names[index])
+            headers[index].msg_hdr.msg_namelen = PyBytes_GET_SIZE(<object>self.names[index])
+        try:
+            while sent < count:
+                taken = sendmmsg(self.fd, headers + sent, count - sent, MSG_DONTWAIT)
+                if taken > 0:
+                    sent += taken
+                elif errno == EAGAIN:
+                    # On a Unix socket it is this peer's queue that is full; on others what follows has no room either.
+                    while sent < count:
+                        kept.append((<object>self.answers[sent], <object>self.names[sent]))
+                        sent += 1
+                        if not self.named:
+                            break
+                elif errno != EINTR:
+                    failures.append(errno)
+                    sent += 1
+        finally:
+            self.forget()
+        for number in failures:
+            self.endpoint.drop(name_of_error(number))
+        for data, address in kept:
+            self.endpoint.send(data, name_of(address))
+        return 0
+
+    cdef void forget(self) noexcept:
+        """Let go of what is queued."""
+        cdef int index
+        cdef int count = self.queued
+        self.queued = 0
+        for index in range(count):
+            Py_DECREF(<object>self.answers[index])
+            Py_DECREF(<object>self.names[index])
+
+
+cdef str name_of_error(int number):
+    """Return what Python calls an error of the system."""
+    return type(OSError(number, os.strerror(number))).__name__
+
+
+cdef object name_of(bytes address):
+    """Return a sender's name, as recvfrom(2) has it in Python."""
+    cdef const sockaddr_storage* name = <const sockaddr_storage*>PyBytes_AS_STRING(address)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(address)
+    cdef Origin origin
+    if size == 0:
+        return None
+    if name.ss_family == AF_INET or name.ss_family == AF_INET6:
+        rest = note(&origin, name)
+        return peer(&origin, rest).sockname
+    path = address[<Py_ssize_t>PATH_AT:]
+    return path if path[:1] == b"\0" else os.fsdecode(path.partition(b"\0")[0])
