@@ -18,7 +18,6 @@ from penstock.testing.thread import ServerThread
 PATIENCE_S = 20
 
 
-@pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories():
     """Run every coroutine in both: what a client promises does not depend on whose connection it has."""
     loops = {"asyncio": asyncio.SelectorEventLoop}
