@@ -128,6 +128,32 @@ def test_one_byte_a_segment_gives_what_one_segment_gives(serve, opened, engine, 
     assert line == received
 
 
+@pytest.mark.parametrize(("codec", "empty", "last"), [("lines", b"\n", b"x\n"), ("netstring", b"0:,", b"1:x,")])
+def test_a_million_empty_frames_are_messages_and_hold_nobody_up(
+    serve, opened, tools, codec, empty, last, engine, figure
+):
+    """They are legal: each is one message, and between them another connection has its turn."""
+    count = 0
+
+    def react(message):
+        nonlocal count
+        count += not message
+        return message or None
+
+    with serve(penstock.on_message(codec=codec)(react)) as server:
+        flood, other = server.dial(), server.dial()
+        opened += [flood, other]
+        flood.sendall(empty * 500_000)
+        other.sendall(last)
+        answer = other.recv(100)
+        meanwhile = count
+        flood.sendall(empty * 500_000 + last)
+        end = flood.recv(100)
+    figure(f"T-05 {engine.label} {codec}: a million empty frames, another's turn after {meanwhile} of the first half")
+
+    assert (last, last, 1_000_000) == (answer, end, count)
+
+
 FOREIGN = {
     "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),

@@ -130,12 +130,12 @@ ROWS = {
         "penstock: error: there is no option --reload: this version does not reload",
         SERVE_HELP,
     ),
-    "20 to 23 TLS": (
+    "20, 21, 22, 23 TLS": (
         ["serve", "app:echo", "--bind", "tls://127.0.0.1:9000"],
         USAGE,
         "penstock: error: tls://127.0.0.1:9000: TLS is not served by this version; write tcp:// behind a TLS proxy",
     ),
-    "20 to 23 a certificate": (
+    "20 a certificate": (
         ["serve", "app:echo", "--certfile", "missing.pem"],
         USAGE,
         "penstock: error: there is no option --certfile: this version does not speak TLS",

@@ -389,6 +389,28 @@ def test_it_ends_cleanly_when_told_to(serve, number):
     assert not (served.stderr.parent / "s").exists()
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PYTHONASYNCIODEBUG": "1"},
+        {"PYTHONOPTIMIZE": "2"},
+        {"PYTHONWARNINGS": "error"},
+        {"PYTHONHASHSEED": "0"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"HOME": "/proc/none"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("engine", ["auto", "pure"])
+def test_what_is_set_for_python_does_not_matter(serve, env, engine):
+    """Rows 53 to 55: it serves, text that is no ASCII included, and ends with status 0."""
+    served = serve("app:shout", "--engine", engine, env=env)
+
+    assert "X é\n".encode() == exchange(served.address, "x é\n".encode())
+    assert 0 == served.stop()
+    assert "Traceback" not in served.log()
+
+
 def test_once_serves_one_message_and_ends(serve):
     """By itself, with status 0."""
     served = serve("echo", "--once")
