@@ -1,5 +1,7 @@
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+@cython.final
 cdef class Counts:
     cdef object histogram
     cdef Py_buffer view
@@ -7,6 +9,6 @@ cdef class Counts:
     cdef int64_t count
     cdef double total_s, max_s
 
-    cdef void record(self, double seconds, int64_t count) noexcept nogil
-    cdef void tell(self)
-    cdef void forget(self) noexcept
+    cpdef void record(self, double seconds, int64_t count) noexcept
+    cpdef void tell(self)
+    cpdef void forget(self) noexcept

@@ -18,7 +18,7 @@ cdef double MAX_NS = <double>((<int64_t>1 << 44) - 1)
 cdef class Counts:
     """Counts times into a `penstock.cli.bench.histogram.Histogram`."""
 
-    def __init__(self, histogram):
+    def __cinit__(self, histogram):
         PyObject_GetBuffer(histogram.counts, &self.view, PyBUF_WRITABLE)
         self.buckets = <uint64_t*>self.view.buf
         self.histogram = histogram
@@ -27,7 +27,8 @@ cdef class Counts:
         if self.buckets != NULL:
             PyBuffer_Release(&self.view)
 
-    cdef void record(self, double seconds, int64_t count) noexcept nogil:
+    cpdef void record(self, double seconds, int64_t count) noexcept:
+        """Count a time ``count`` times."""
         cdef uint64_t value
         cdef int shift
         if seconds < 0:
@@ -39,12 +40,14 @@ cdef class Counts:
         self.total_s += seconds * count
         self.max_s = fmax(self.max_s, seconds)
 
-    cdef void tell(self):
+    cpdef void tell(self):
+        """Bring the histogram up to date: all of it but its buckets."""
         self.histogram.count = self.count
         self.histogram.total_s = self.total_s
         self.histogram.max_s = self.max_s
 
-    cdef void forget(self) noexcept:
+    cpdef void forget(self) noexcept:
+        """Begin anew."""
         memset(self.buckets, 0, self.view.len)
         self.count = 0
         self.total_s = self.max_s = 0

@@ -15,13 +15,15 @@ cdef class Pace:
         self.growth = (self.last - self.first) / self.ramp_s if self.ramp_s > 0 else 0
         self.stride, self.offset = pace.stride, pace.offset
 
-    cdef int64_t due(self, double seconds) noexcept:
+    cpdef int64_t due(self, double seconds) noexcept:
+        """Return how many requests are due so many seconds after the beginning."""
         cdef double ramp_s = fmin(seconds, self.ramp_s)
         cdef double whole = self.first * ramp_s + self.growth * ramp_s * ramp_s / 2 + self.last * (seconds - ramp_s)
         cdef int64_t number = <int64_t>whole - self.offset
         return number // self.stride + 1 if number >= 0 else 0
 
-    cdef double due_at(self, int64_t number) noexcept:
+    cpdef double due_at(self, int64_t number) noexcept:
+        """Return when one is due, in seconds from the beginning."""
         cdef double wanted = <double>(number * self.stride + self.offset)
         cdef double in_ramp = (self.first + self.last) / 2 * self.ramp_s
         if wanted == 0:

@@ -8,6 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp
 
+from .census cimport PENSTOCK_DEBUG, living
 from .frames cimport NEED_DATA, clear, feed, keep
 from .frames cimport take as take_frame
 from .framing cimport framing_of
@@ -25,6 +26,8 @@ cdef void forget(Partial* partial) noexcept:
     partial.have = 0
     partial.wrong = False
     partial.inbound = NULL
+    if PENSTOCK_DEBUG:
+        living.references -= inbound != NULL
     Py_XDECREF(inbound)
 
 
@@ -114,6 +117,8 @@ cdef class DecodedReplies(Replies):
             inbound = StreamInbound(self.codec)
             Py_INCREF(inbound)
             partial.inbound = <PyObject*>inbound
+            if PENSTOCK_DEBUG:
+                living.references += 1
         inbound = <object>partial.inbound
         while data < end and not inbound.pending_bytes:
             count = self.same(data, end - data)
