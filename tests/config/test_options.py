@@ -33,7 +33,7 @@ def test_the_defaults_are_those_of_the_documentation():
     config = ServerConfig()
 
     assert ("tcp://127.0.0.1:9000",) == config.bind
-    assert Timeouts(10.0, 300.0, 30.0, 30.0, None, 25.0, 2.0) == config.timeouts
+    assert Timeouts(10.0, 10.0, 300.0, 30.0, 30.0, None, 25.0, 2.0) == config.timeouts
     assert Limits(65536, 16384, 1048576, 262144, 256, "disconnect") == config.limits
     assert ("loop", "auto", 1024, True, 0o600, False) == (
         config.model,
@@ -108,8 +108,8 @@ def test_the_defaults_are_those_of_the_documentation():
         (
             lambda: Timeouts().merged(idle=1),
             "Timeouts",
-            "there is no idle; there are first_message_s, idle_s, message_s, write_s, lifetime_s, drain_s, linger_s, "
-            "message_bytes_per_s",
+            "there is no idle; there are handshake_s, first_message_s, idle_s, message_s, write_s, lifetime_s, "
+            "drain_s, linger_s, message_bytes_per_s",
         ),
     ],
 )
@@ -137,7 +137,7 @@ def test_port_0_may_be_asked_for_twice():
 
 def test_waits_may_be_zero_and_timeouts_may_be_off():
     """Zero is "not at all" for a wait; None is "never" everywhere."""
-    timeouts = Timeouts(None, None, None, None, None, drain_s=0, linger_s=0)
+    timeouts = Timeouts(None, None, None, None, None, None, drain_s=0, linger_s=0)
 
     assert (None, 0, 0) == (timeouts.idle_s, timeouts.drain_s, timeouts.linger_s)
 

@@ -6,8 +6,17 @@ from penstock.config import Timeouts
 from penstock.core.deadlines import Deadline, Deadlines
 from penstock.reasons import CloseReason
 
-NEVER = Timeouts(first_message_s=None, idle_s=None, message_s=None, write_s=None, lifetime_s=None, linger_s=None)
+NEVER = Timeouts(
+    handshake_s=None,
+    first_message_s=None,
+    idle_s=None,
+    message_s=None,
+    write_s=None,
+    lifetime_s=None,
+    linger_s=None,
+)
 FIELDS = {
+    Deadline.HANDSHAKE: ("handshake_s", "handshake_since"),
     Deadline.FIRST_MESSAGE: ("first_message_s", "first_since"),
     Deadline.IDLE: ("idle_s", "idle_since"),
     Deadline.MESSAGE: ("message_s", "partial_since"),
@@ -77,33 +86,24 @@ def test_a_connection_that_lingers_has_only_its_peers_end_to_wait_for():
 
 def test_before_its_handshake_is_over_a_peer_is_blamed_for_nothing_but_that():
     """Not for its first message, nor for silence; its age and output that it does not take count as ever."""
-    every = Timeouts(first_message_s=1.0, idle_s=1.0, message_s=1.0, write_s=8.0, lifetime_s=20.0)
+    every = Timeouts(first_message_s=1.0, idle_s=1.0, message_s=1.0, handshake_s=8.0, write_s=8.0, lifetime_s=20.0)
     deadlines = Deadlines(every, now=0.0)
     deadlines.first_since = deadlines.idle_since = deadlines.partial_since = 0.0
-    deadlines.handshake_due = 10.0
+    deadlines.handshake_since = 2.0
 
     assert (10.0, Deadline.HANDSHAKE) == deadlines.next()
-    assert [None, Deadline.HANDSHAKE] == [deadlines.due(9.999), deadlines.due(10.0)]
     deadlines.stalled_since = 1.0
     assert (9.0, Deadline.WRITE) == deadlines.next()
-    deadlines.stalled_since, deadlines.handshake_due = None, float("inf")
+    deadlines.stalled_since, deadlines.timeouts = None, every.merged(handshake_s=None)
     assert (20.0, Deadline.LIFETIME) == deadlines.next()
-    deadlines.handshake_due = None
+    deadlines.handshake_since = None
     assert (1.0, Deadline.FIRST_MESSAGE) == deadlines.next()
-
-
-def test_a_handshake_without_a_deadline_waits_for_ever():
-    """Where nothing else counts either."""
-    deadlines = Deadlines(Timeouts(idle_s=1.0), now=0.0)
-    deadlines.idle_since, deadlines.handshake_due = 0.0, float("inf")
-
-    assert deadlines.next() is None
 
 
 def test_a_connection_that_leaves_in_its_handshake_has_only_its_flush_to_wait_for():
     """The handshake is nothing to wait for any more."""
-    deadlines = Deadlines(Timeouts(write_s=8.0), now=0.0)
-    deadlines.handshake_due = 1.0
+    deadlines = Deadlines(Timeouts(write_s=8.0, handshake_s=1.0), now=0.0)
+    deadlines.handshake_since = 0.0
     deadlines.closing(5.0)
 
     assert (13.0, Deadline.WRITE) == deadlines.next()

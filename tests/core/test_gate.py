@@ -123,7 +123,7 @@ def test_handshakes_that_are_not_over_are_limited():
     """Whoever connects and says nothing takes none of the places of those who speak."""
     gate = Gate(Rules(max_handshakes=1))
     gate.admit(ipv4("192.0.2.1"), NOW)
-    handshake = gate.begin_handshake(NOW, 10.0)
+    handshake = gate.begin_handshake(NOW)
 
     assert [Refusal.HANDSHAKES] == outcome(gate, ipv4("192.0.2.2"))
     handshake.end()
@@ -134,7 +134,7 @@ def test_handshakes_that_are_not_over_are_limited():
 def test_a_handshakes_place_is_given_back_once_however_often_its_end_is_told():
     """Done, then late, then reset, then stopped: an engine need not know which of them came first."""
     gate = Gate(Rules(max_handshakes=2))
-    handshakes = [gate.begin_handshake(NOW, None) for _ in range(2)]
+    handshakes = [gate.begin_handshake(NOW) for _ in range(2)]
     for _ in range(4):
         handshakes[0].end()
 
@@ -143,18 +143,11 @@ def test_a_handshakes_place_is_given_back_once_however_often_its_end_is_told():
     assert 0 == gate.handshakes
 
 
-def test_a_handshake_says_when_it_has_taken_too_long():
-    """An instant on the engine's clock; infinity where it may take for ever."""
-    gate = Gate()
-
-    assert [NOW + 10.0, float("inf")] == [gate.begin_handshake(NOW, time_s).due_at for time_s in (10.0, None)]
-
-
 def test_the_end_of_a_handshake_opens_a_gate_that_waits_for_it():
     """Those who look after the backlog are told; where nobody waits, nobody is."""
     for actions, told in (({Refusal.HANDSHAKES: Action.WAIT}, 1), ({}, 0)):
         gate, heard = Gate(Rules(max_handshakes=1, actions=actions)), []
-        handshake = gate.begin_handshake(NOW, 10.0)
+        handshake = gate.begin_handshake(NOW)
         gate.watch(lambda gate=gate, heard=heard: heard.append(gate.opens_at(NOW)))
         handshake.end()
         handshake.end()
@@ -194,7 +187,7 @@ def test_the_reserve_is_for_those_it_is_kept_for_and_for_nobody_else():
         ({"max_per_peer": 1}, None),
         ({"accept_rate": Rate(1, 3600.0)}, None),
         ({"accept_rate_per_peer": Rate(1, 3600.0)}, None),
-        ({"max_handshakes": 1}, lambda gate: gate.begin_handshake(NOW, None)),
+        ({"max_handshakes": 1}, lambda gate: gate.begin_handshake(NOW)),
         ({}, lambda gate: gate.shed(True)),
     ],
 )
@@ -267,7 +260,7 @@ def test_a_gate_that_sheds_lets_nobody_in_until_it_does_no_longer():
     ("reason", "rules", "fill"),
     [
         (Refusal.LIMIT, {"max_connections": 1}, lambda gate: gate.admit(ipv4("192.0.2.1"), NOW)),
-        (Refusal.HANDSHAKES, {"max_handshakes": 1}, lambda gate: gate.begin_handshake(NOW, None)),
+        (Refusal.HANDSHAKES, {"max_handshakes": 1}, lambda gate: gate.begin_handshake(NOW)),
         (Refusal.MEMORY, {}, lambda gate: gate.shed(True)),
     ],
 )

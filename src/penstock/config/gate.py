@@ -141,6 +141,9 @@ class GateConfig:
             machine, which may be a proxy that stands for many, are not counted; a number holds for them too.
         peer_prefix_ipv4: Bits of an IPv4 address by which peers are one.
         peer_prefix_ipv6: Bits of an IPv6 address by which peers are one. A subscriber has at least 64 to choose from.
+        max_handshakes: Open at once of peers that have yet to show who they are, where the handler asks for that
+            (``conn.begin_handshake``). ``auto``: a tenth of ``max_connections``, so that those who never do leave nine
+            tenths to those who have.
         accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a
             restart is no protection, and one that protects refuses the rush.
         accept_rate_per_peer: The same for each address.
@@ -184,6 +187,14 @@ class GateConfig:
         Integer(1, 128),
         "Gate",
         "Take IPv6 peers for one that have so many leading bits in common",
+    )
+    max_handshakes: int | Auto | None = declare(
+        AUTO,
+        "max_handshakes",
+        Unless(Integer(1, MAX_COUNT), auto=True),
+        "Gate",
+        "Let nobody in while that many peers have yet to show who they are",
+        default_text="a tenth of `--max-connections`",
     )
     accept_rate: Rate | None = declare(
         None, "accept_rate", Frequency(), "Gate", "Admit that many connections at once, and so many again in that time"

@@ -36,6 +36,8 @@ class Timeouts:
     """How long things may take, each in seconds, None for ever.
 
     Attributes:
+        handshake_s: From where a handler says that the peer has to show who it is (``conn.begin_handshake``) to where
+            it has. Until then nothing else is held against the peer.
         first_message_s: From the connection to the end of its first message.
         idle_s: Without a byte in either direction.
         message_s: From the first byte of one message to its last.
@@ -48,6 +50,13 @@ class Timeouts:
             many bytes of it have come, it is given another second. None: it has ``message_s``, however long it is.
     """
 
+    handshake_s: float | None = declare(
+        10.0,
+        "timeout_handshake",
+        Duration(),
+        "Timeouts",
+        "Abort a peer that has not shown who it is by then, where the handler asks for that",
+    )
     first_message_s: float | None = declare(
         10.0,
         "timeout_first_message",

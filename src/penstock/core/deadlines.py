@@ -7,6 +7,7 @@ and the engine sets the timer again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from math import inf
 
@@ -17,7 +18,7 @@ from ..reasons import CloseReason
 class Deadline(Enum):
     """Which patience ended. The value is the close reason."""
 
-    HANDSHAKE = CloseReason.HANDSHAKE_TIMEOUT  # a layer below the codec is not through with its own exchange
+    HANDSHAKE = CloseReason.HANDSHAKE_TIMEOUT  # the peer has not shown who it is
     FIRST_MESSAGE = CloseReason.FIRST_MESSAGE_TIMEOUT  # nothing complete since the connection opened
     IDLE = CloseReason.IDLE_TIMEOUT  # no byte in either direction
     MESSAGE = CloseReason.MESSAGE_TIMEOUT  # a message began and did not end
@@ -38,8 +39,8 @@ class Deadlines:
         timeouts: How long each patience lasts.
         opened_at: When the connection was made.
         lifetime_since: The same, until it leaves: then its age is nothing to close it for.
-        handshake_due: When its handshake has taken too long; None when there is none. Until then the peer is
-            blamed for no message: of the others only its lifetime and a stall of output count.
+        handshake_since: When its handshake began; None when there is none. Until it has ended the peer is blamed for
+            no message: of the others only its lifetime and a stall of output count.
         first_since: Since when its first message has been waited for.
         idle_since: Since when nothing has moved while a message was waited for; None while a handler works.
         partial_since: When the first byte of the incomplete message at hand came.
@@ -51,7 +52,7 @@ class Deadlines:
 
     __slots__ = (
         "first_since",
-        "handshake_due",
+        "handshake_since",
         "idle_since",
         "lifetime_since",
         "lingering_since",
@@ -66,7 +67,7 @@ class Deadlines:
         self.timeouts = timeouts
         self.opened_at = now
         self.lifetime_since: float | None = now
-        self.handshake_due: float | None = None
+        self.handshake_since: float | None = None
         self.first_since: float | None = None
         self.idle_since: float | None = None
         self.partial_since: float | None = None
@@ -79,13 +80,9 @@ class Deadlines:
         timeouts = self.timeouts
         if self.lingering_since is not None:
             return None if timeouts.linger_s is None else (self.lingering_since + timeouts.linger_s, Deadline.LINGER)
-        if self.handshake_due is not None:
-            return self._next_of_handshake(self.handshake_due)
         earliest, found = inf, None
         for since, patience, which in (
-            (self.first_since, timeouts.first_message_s, Deadline.FIRST_MESSAGE),
-            (self.idle_since, timeouts.idle_s, Deadline.IDLE),
-            (self.partial_since, self._message_s(), Deadline.MESSAGE),
+            *self._input(),
             (self.stalled_since, timeouts.write_s, Deadline.WRITE),
             (self.lifetime_since, timeouts.lifetime_s, Deadline.LIFETIME),
         ):
@@ -93,16 +90,16 @@ class Deadlines:
                 earliest, found = since + patience, which
         return None if found is None else (earliest, found)
 
-    def _next_of_handshake(self, due_at: float) -> tuple[float, Deadline] | None:
-        found = [(due_at, Deadline.HANDSHAKE)]
-        for since, patience, which in (
-            (self.stalled_since, self.timeouts.write_s, Deadline.WRITE),
-            (self.lifetime_since, self.timeouts.lifetime_s, Deadline.LIFETIME),
-        ):
-            if since is not None and patience is not None:
-                found.append((since + patience, which))
-        entry = min(found, key=lambda each: each[0])
-        return entry if entry[0] < inf else None
+    def _input(self) -> Iterable[tuple[float | None, float | None, Deadline]]:
+        """Return what the peer may be blamed for not having sent: since when, for how long, and what it is called."""
+        timeouts = self.timeouts
+        if self.handshake_since is not None:
+            return ((self.handshake_since, timeouts.handshake_s, Deadline.HANDSHAKE),)
+        return (
+            (self.first_since, timeouts.first_message_s, Deadline.FIRST_MESSAGE),
+            (self.idle_since, timeouts.idle_s, Deadline.IDLE),
+            (self.partial_since, self._message_s(), Deadline.MESSAGE),
+        )
 
     def _message_s(self) -> float | None:
         """Return how long the message at hand may take: a long one more, as long as it comes at the slowest rate."""
@@ -118,7 +115,7 @@ class Deadlines:
 
     def closing(self, now: float) -> None:
         """The connection leaves: from here on only its flush is waited for, and then the peer's EOF."""
-        self.handshake_due = self.first_since = self.idle_since = self.partial_since = self.lifetime_since = None
+        self.handshake_since = self.first_since = self.idle_since = self.partial_since = self.lifetime_since = None
         self.stalled_since = now
 
     def lingering(self, now: float) -> None:

@@ -289,15 +289,11 @@ class Gate:
 
     # -- handshakes ----------------------------------------------------------------------------------------------------
 
-    def begin_handshake(self, now: float, timeout_s: float | None) -> Handshake:
-        """A connection that was admitted begins a handshake, which takes one of ``max_handshakes`` until it ends.
-
-        Args:
-            now: On the engine's clock.
-            timeout_s: How long it may take; None for ever.
-        """
+    def begin_handshake(self, now: float) -> Handshake:
+        """A connection that was admitted begins a handshake, which takes one of ``max_handshakes`` until it ends."""
+        handshake = Handshake(self, now)
         self.handshakes += 1
-        return Handshake(self, inf if timeout_s is None else now + timeout_s)
+        return handshake
 
     def open_of(self, peer: Peer) -> int:
         """Return how many connections of the peer's address are open; 0 for Unix peers, who are not counted."""
@@ -357,20 +353,21 @@ class Handshake:
     """One connection's handshake. Whoever has it calls `end`, however it ends: done, failed, late, reset, stopped.
 
     Attributes:
-        due_at: When it has taken too long, on the engine's clock; infinity for never.
+        since: When it began, on the engine's clock.
     """
 
-    __slots__ = ("_gate", "due_at")
+    __slots__ = ("_gate", "since")
 
-    def __init__(self, gate: Gate, due_at: float) -> None:
+    def __init__(self, gate: Gate, since: float) -> None:
         self._gate: Gate | None = gate
-        self.due_at = due_at
+        self.since = since
 
     def end(self) -> None:
         """Give the place back, and tell those who wait for one. May be repeated."""
-        gate, self._gate = self._gate, None
+        gate = self._gate
         if gate is not None:
             gate.handshakes -= 1
+            self._gate = None
             if gate.rules.max_handshakes is not None and gate.waits:
                 gate.changed()
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 from ..codecs.base import Codec
 from ..config import Limits, Timeouts
@@ -38,7 +38,7 @@ from ..core.events import Event
 from ..core.gate import Gate
 from ..core.memory import OutputBudget, Pressure
 from ..core.service import Handler, Service
-from ..errors import ConnectionEndedError, EndOfStreamError
+from ..errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError
 from ..reasons import CloseReason
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .listener import Listener
 
 M = TypeVar("M")
+
+NO_HANDSHAKE: Final = "only who has connected to a server has to show who he is"
 
 
 class TimerHandle(Protocol):
@@ -63,23 +65,6 @@ class Clock(Protocol):
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> TimerHandle:
         """Call ``callback`` when `time` reaches ``when``."""
-
-
-class Handshaking(Protocol):
-    """What a layer between transport and codec (a PROXY header, TLS) tells its connection about its own exchange.
-
-    From `handshake_began` to `handshake_ended` no byte reaches the codec and nothing of the handler is called; the
-    connection holds one of the gate's ``max_handshakes`` (`Gate.begin_handshake`) and its `Deadlines.handshake_due`
-    counts in place of all that blame a peer for its messages. Late, it is ended with ``handshake_timeout``, without a
-    flush: there is nobody yet to flush to. A connection that ends in between has ended its handshake too. There may be
-    several, one after the other; in the middle of a stream (STARTTLS) too, between two messages.
-    """
-
-    def handshake_began(self, timeout_s: float | None, /) -> None:
-        """What is exchanged from now on is the layer's; it may take so long, None for ever."""
-
-    def handshake_ended(self, error: Exception | None, /) -> None:
-        """It is through; or ``error`` says what the peer did wrong, and the connection is ended for it."""
 
 
 class ConnectionBase(ABC, Generic[M]):
@@ -182,6 +167,27 @@ class ConnectionBase(ABC, Generic[M]):
 
         Raises:
             LocalProtocolError: It stands for a datagram, which has no end.
+        """
+
+    def begin_handshake(self) -> None:
+        """Give the peer ``timeouts.handshake_s`` to show who it is: a login, a greeting. May be repeated: it goes on.
+
+        Until `end_handshake` the connection holds one of the gate's ``max_handshakes``, and this timeout, which no byte
+        of the peer moves, counts in place of all others but the write timeout and the lifetime. Once it is over the
+        connection is aborted with ``handshake_timeout``. A connection that closes has ended its handshake.
+
+        Begun in ``on_connect``, or first of all in a connection handler, it holds the peer from the start; those who
+        were accepted in the same turn are in already. There may be several, one after the other.
+
+        Raises:
+            LocalProtocolError: It stands for a datagram, or is a client's.
+        """
+        raise LocalProtocolError(NO_HANDSHAKE)
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is: other peers may try. All timeouts count again, from where they always do.
+
+        Does nothing where no handshake has begun.
         """
 
     @abstractmethod

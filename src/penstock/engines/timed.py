@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ..config import Timeouts
 from ..core.deadlines import Deadline, Deadlines
+from ..core.gate import Handshake
 from ..core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from .base import Clock, ConnectionBase, TimerHandle
 
@@ -34,6 +35,7 @@ class TimedConnection(ConnectionBase[M]):
         "_can_send",
         "_clock",
         "_deadlines",
+        "_handshake",
         "_leaving",
         "_state",
         "_timer",
@@ -44,9 +46,18 @@ class TimedConnection(ConnectionBase[M]):
         self._deadlines = Deadlines(timeouts, clock.time())
         self._timer: TimerHandle | None = None
         self._armed_at = inf
+        self._handshake: Handshake | None = None
         self._become(_OPEN)
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _take_handshake(self, now: float) -> Handshake:
+        """Ask the gate for one.
+
+        Raises:
+            LocalProtocolError: A client has no gate.
+        """
 
     @abstractmethod
     def _pending_bytes(self) -> int:
@@ -67,6 +78,31 @@ class TimedConnection(ConnectionBase[M]):
         self._can_send = state in SENDABLE
         self._can_receive = state in RECEIVABLE
         self._leaving = state in LEAVING
+        if self._leaving:
+            self._leave_handshake()
+
+    # -- the handshake -------------------------------------------------------------------------------------------------
+
+    def begin_handshake(self) -> None:
+        """Give the peer so long to show who it is."""
+        if self._handshake is None and not self._leaving:
+            self._handshake = self._take_handshake(self._clock.time())
+            self._deadlines.handshake_since = self._handshake.since
+            self._arm_next()
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is."""
+        self._leave_handshake()
+        self._arm_next()
+
+    def _leave_handshake(self) -> None:
+        if self._handshake is not None:
+            self._give_back_handshake(self._handshake)
+            self._handshake = self._deadlines.handshake_since = None
+
+    def _give_back_handshake(self, handshake: Handshake) -> None:
+        """Tell the gate that it is over."""
+        handshake.end()
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 

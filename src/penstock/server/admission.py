@@ -20,6 +20,8 @@ logger = logging.getLogger("penstock")
 DEFAULT_MAX_CONNECTIONS: Final = 10_000
 # A quarter: no single address can take the whole server, and four together can still take all of it.
 DEFAULT_PEER_SHARE: Final = 4
+# A tenth: peers that connect and never show who they are take no more from those who do.
+DEFAULT_HANDSHAKE_SHARE: Final = 10
 
 # Kept for what is no connection: listeners, the loop, logs, files the handlers open. Where there are few descriptors at
 # all, a quarter of them.
@@ -60,13 +62,16 @@ def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None, 
     if config.once or config.model == "one-at-a-time":
         limit = 1
         actions[Refusal.LIMIT] = Action.WAIT
-    per_peer = gate.max_per_peer
+    per_peer, handshakes = gate.max_per_peer, gate.max_handshakes
     if per_peer == AUTO:
         per_peer = None if limit is None else max(1, limit // DEFAULT_PEER_SHARE)
+    if handshakes == AUTO:
+        handshakes = None if limit is None else max(1, limit // DEFAULT_HANDSHAKE_SHARE)
     text = gate.refusal_text
     return Rules(
         max_connections=limit,
         max_per_peer=per_peer,
+        max_handshakes=handshakes,
         loopback_counts=gate.max_per_peer != AUTO,
         ipv4_prefix=gate.peer_prefix_ipv4,
         ipv6_prefix=gate.peer_prefix_ipv6,

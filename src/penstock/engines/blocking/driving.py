@@ -19,9 +19,11 @@ from typing import TypeVar
 
 from ...config import Limits, Timeouts
 from ...core.events import Event
+from ...core.gate import Gate, Handshake
 from ...core.memory import OutputBudget
 from ...core.states import State
-from ..base import Clock
+from ...errors import LocalProtocolError
+from ..base import NO_HANDSHAKE, Clock
 from ..timed import TimedConnection
 from .parking import prepare
 from .poller import Poller
@@ -41,6 +43,7 @@ class Host:
         report: Takes the events out of the queue it is given, in order, and tells them.
         timers: The clock, when it is one that the waiting thread itself has to run: a client without a thread.
         budget: What all peers together are owed beyond their high watermarks; guarded by ``budget_lock``.
+        gate: Counts handshakes, guarded by ``gate_lock``; a client has none.
     """
 
     clock: Clock
@@ -50,6 +53,8 @@ class Host:
     timers: Timers | None = None
     budget: OutputBudget = field(default_factory=OutputBudget)
     budget_lock: threading.Lock = field(default_factory=threading.Lock)
+    gate: Gate | None = None
+    gate_lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 class DrivenSocket(TimedConnection[M]):
@@ -214,6 +219,27 @@ class DrivenSocket(TimedConnection[M]):
         """Change this connection's timeouts."""
         with self._lock:
             super().set_timeouts(**timeouts)
+
+    def begin_handshake(self) -> None:
+        """Give the peer so long to show who it is."""
+        with self._lock:
+            super().begin_handshake()
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is."""
+        with self._lock:
+            super().end_handshake()
+
+    def _take_handshake(self, now: float) -> Handshake:
+        gate = self._host.gate
+        if gate is None:
+            raise LocalProtocolError(NO_HANDSHAKE)
+        with self._host.gate_lock:
+            return gate.begin_handshake(now)
+
+    def _give_back_handshake(self, handshake: Handshake) -> None:
+        with self._host.gate_lock:
+            handshake.end()
 
     def _tick(self) -> None:
         """Do what is due, on whatever thread the clock has; nobody need be waiting."""

@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any, Final
 
-from ...address import Kind
+from ...address import Kind, Peer
 from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
@@ -66,9 +66,17 @@ class BlockingServer(EngineServer):
         own_timers = Timers(self._poller.wake)
         self._timers = own_timers if plan.clock is None else None  # those that the keeper has to run
         self._clock: Clock = plan.clock or own_timers
-        self._host = Host(self._clock, plan.timeouts, plan.limits, self._report, budget=plan.budget)
         self._emit_lock = threading.RLock()  # an observer may do what causes the next event
         self._gate_lock = threading.RLock()  # for the gate tells those who watch it
+        self._host = Host(
+            self._clock,
+            plan.timeouts,
+            plan.limits,
+            self._report,
+            budget=plan.budget,
+            gate=plan.gate,
+            gate_lock=self._gate_lock,
+        )
         self._lock = threading.Lock()  # of what follows, and of accept(2)
         self._connections: dict[int, ServedConnection[Any]] = {}
         self._endpoints_left = 0
@@ -288,10 +296,15 @@ class BlockingServer(EngineServer):
                 self._workers.reserve()
                 if self._spare is None:
                     self._spare = Poller()
-                with self._lock:
-                    if not self._accepting:
-                        return
-                    sock, name = listener.sock.accept()
+                with self._gate_lock:  # what the door says holds until whoever comes is counted
+                    if self._door.opens_at() > self._clock.time():
+                        continue
+                    with self._lock:
+                        if not self._accepting:
+                            return
+                        sock, name = listener.sock.accept()
+                    sock.setblocking(False)
+                    peer = self._door.admit(sock, name, listener)
             except (BlockingIOError, InterruptedError):
                 return
             except RuntimeError:  # the system gives no further thread
@@ -302,8 +315,9 @@ class BlockingServer(EngineServer):
                     continue
                 self._failed(error, backlog)
                 return
-            sock.setblocking(False)
-            self._accepted(sock, name, listener)
+            self._report(self._door_events)
+            if peer is not None:
+                self._accepted(sock, peer, listener)
 
     def _failed(self, error: OSError, backlog: _Backlog) -> None:
         with self._gate_lock:
@@ -316,12 +330,7 @@ class BlockingServer(EngineServer):
         backlog.may_be_tried = True
         self._poller.wake()
 
-    def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
-        with self._gate_lock:
-            peer = self._door.admit(sock, name, listener)
-        self._report(self._door_events)
-        if peer is None:
-            return
+    def _accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         service = self._plan.service
         handler = service.handler
         assert self._spare is not None

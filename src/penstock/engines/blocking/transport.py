@@ -317,6 +317,8 @@ class SocketConnection(SendingSocket[M]):
         if which is Deadline.LINGER:
             self._happen(Happening.LOST)
             self._end()
+        elif which is Deadline.HANDSHAKE:
+            self._lose(which.value)
         elif which is Deadline.WRITE:
             if not self._driving and self._flush():
                 self._arm_next()  # nobody had tried to send for a while: the peer is not to blame

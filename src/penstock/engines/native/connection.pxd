@@ -38,6 +38,7 @@ cdef class Connection(ReceivingTransport):
     cdef flag handling
     cdef flag corking
     cdef flag held
+    cdef flag shaking_hands  # it is one of the host's `handshakes`
     cdef flag parting  # how far its end has been carried out
     cdef flag parting_soon
     cdef unsigned int place  # in the host's list
@@ -95,6 +96,8 @@ cdef class Connection(ReceivingTransport):
     cdef int part(self) except -1
     cdef void part_soon(self) noexcept
     cdef int released(self) except -1
+    cdef int leave_handshake(self) except -1
+    cdef void handshake_is_over(self) noexcept
     cdef int stall_began(self) except -1
     cdef bint has_progressed(self) noexcept
     cdef int read_again(self) except -1

@@ -7,7 +7,7 @@ from libc.math cimport INFINITY
 from .census cimport PENSTOCK_DEBUG, living
 from .frames cimport put_framed
 from .origin cimport AF_UNIX, caller, peer
-from .patience cimport DEADLINES, IDLE, LINGER, WRITE, Patience, start
+from .patience cimport DEADLINES, HANDSHAKE, IDLE, LINGER, WRITE, Clocks, Patience, earliest, start
 from .transport cimport Levels
 
 from ...core.endings import reason_of, why_not
@@ -16,6 +16,7 @@ from ...core.output import Backlog
 from ...core.states import TRANSITIONS, Happening, State, after
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError, SlowPeerError
 from ...reasons import CloseReason
+from ..base import NO_HANDSHAKE
 from ..wire import next_connection_id
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -211,6 +212,8 @@ cdef class Connection(ReceivingTransport):
         if follows < 0:
             after(STATES[self.condition], HAPPENINGS[happening])  # raises, in the table's own words
         self.condition = <unsigned char>follows
+        if follows >= CLOSING:
+            self.handshake_is_over()
         return 0
 
     # -- what the transport reports ------------------------------------------------------------------------------------
@@ -238,6 +241,7 @@ cdef class Connection(ReceivingTransport):
 
     cdef int connection_lost(self, object error) except -1:
         self.condition = CLOSED
+        self.handshake_is_over()
         self.gone = True
         self.backlog = None
         self.write_paused = False
@@ -555,6 +559,7 @@ cdef class Connection(ReceivingTransport):
             self.parting = TO_LEAVE
             self.host.told(event)
         if self.parting == TO_LEAVE:
+            self.leave_handshake()
             if self.host.gate is not None:
                 self.host.gate.leave(caller(&self.origin, self.origin_rest))
             self.parting = TO_GIVE_UP_PLACE
@@ -610,6 +615,56 @@ cdef class Connection(ReceivingTransport):
         if self.condition != CLOSED:
             self.arm_earliest()
 
+    def begin_handshake(self):
+        """Give the peer so long to show who it is."""
+        if self.host.gate is None:
+            raise LocalProtocolError(NO_HANDSHAKE)
+        if self.shaking_hands or self.leaving():
+            return
+        handshake = self.host.gate.begin_handshake(self.time())
+        try:
+            self.host.handshakes[self] = handshake
+        except BaseException:
+            handshake.end()
+            raise
+        self.shaking_hands = True
+        self.arm_earliest()
+
+    def end_handshake(self):
+        """The peer has shown who it is."""
+        self.leave_handshake()
+        if self.condition != CLOSED:
+            self.arm_earliest()
+
+    cdef int leave_handshake(self) except -1:
+        if self.shaking_hands:
+            self.host.handshakes[self].end()
+            del self.host.handshakes[self]
+            self.shaking_hands = False
+        return 0
+
+    cdef void handshake_is_over(self) noexcept:
+        """The connection leaves. What fails for want of memory is tried again when it is gone."""
+        try:
+            self.leave_handshake()
+        except Exception as error:
+            self.host.blame(error)
+
+    cdef int earliest_due(self, double* when) except -1:
+        cdef Clocks clocks
+        cdef double due
+        cdef int which
+        if not self.shaking_hands:
+            return ReceivingTransport.earliest_due(self, when)
+        clocks = self.clocks
+        clocks.first = clocks.idle = clocks.partial = INFINITY
+        which = earliest(&clocks, self.patience, 0, False, False, when)
+        due = self.host.handshakes[self].since + self.patience.handshake_s
+        if due < when[0]:
+            when[0] = due
+            return HANDSHAKE
+        return which
+
     def set_handler(self, handler):
         """Refuse: only callbacks can be exchanged."""
         raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
@@ -643,6 +698,8 @@ cdef class Connection(ReceivingTransport):
             self.happen(HAPPENED_LOST)
             self.break_down(None)
             return 0
+        if which == HANDSHAKE:
+            return self.lose(DEADLINES[which].value)
         if which == WRITE:
             return self.stall_began() if self.has_progressed() else self.lose(DEADLINES[which].value)
         return self.expire(which)

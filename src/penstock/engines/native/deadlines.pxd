@@ -17,6 +17,7 @@ cdef class DeadlinedTransport(Transport):
 
     cdef double time(self) except -1
     cdef int arm(self, double when) except -1
+    cdef int earliest_due(self, double* when) except -1
     cdef int arm_earliest(self) except -1
     cdef void disarm(self) noexcept
     cdef int tick(self) except -1

@@ -50,9 +50,13 @@ cdef class DeadlinedTransport(Transport):
                 self.due_at = when
         return 0
 
+    cdef int earliest_due(self, double* when) except -1:
+        """As `patience.earliest`, of what counts for this connection."""
+        return earliest(&self.clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), when)
+
     cdef int arm_earliest(self) except -1:
         cdef double when
-        if earliest(&self.clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), &when) != NOTHING_DUE:
+        if self.earliest_due(&when) != NOTHING_DUE:
             self.arm(when)
         return 0
 
@@ -82,7 +86,7 @@ cdef class DeadlinedTransport(Transport):
     cdef int tick(self) except -1:
         cdef double when
         cdef int which
-        which = earliest(&self.clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), &when)
+        which = self.earliest_due(&when)
         if which == NOTHING_DUE:
             return 0
         return self.arm(when) if when > self.time() else self.due(which)

@@ -19,6 +19,7 @@ cdef class Host:
     cdef Input input  # what was just read, while it is handled: of one connection at a time
     cdef Levels levels
     cdef int batch_messages
+    cdef dict handshakes  # of the connections that are in one
     cdef readonly list connections  # each knows its place in it
     # Whoever accepts for this server, here and elsewhere: to be told when a connection has left.
     cdef readonly list entrances

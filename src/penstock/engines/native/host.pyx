@@ -33,6 +33,7 @@ cdef class Host:
         self.framing = framing_of(self.codec)
         self.levels = Levels(limits)
         self.batch_messages = limits.batch_messages
+        self.handshakes = {}
         self.connections = []
         self.entrances = []
         self.others = []

@@ -1,5 +1,6 @@
 cdef class Patience:
     cdef object timeouts
+    cdef double handshake_s
     cdef double first_s
     cdef double idle_s
     cdef double message_s
@@ -24,6 +25,7 @@ cdef enum:
     WRITE
     LIFETIME
     LINGER
+    HANDSHAKE
 
 cdef void start(Clocks* clocks, double now) noexcept
 cdef int earliest(

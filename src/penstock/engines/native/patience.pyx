@@ -5,7 +5,14 @@ from libc.math cimport INFINITY
 from ...core.deadlines import Deadline
 
 DEADLINES = (
-    None, Deadline.FIRST_MESSAGE, Deadline.IDLE, Deadline.MESSAGE, Deadline.WRITE, Deadline.LIFETIME, Deadline.LINGER
+    None,
+    Deadline.FIRST_MESSAGE,
+    Deadline.IDLE,
+    Deadline.MESSAGE,
+    Deadline.WRITE,
+    Deadline.LIFETIME,
+    Deadline.LINGER,
+    Deadline.HANDSHAKE,
 )
 
 
@@ -18,6 +25,7 @@ cdef class Patience:
 
     def __init__(self, timeouts):
         self.timeouts = timeouts
+        self.handshake_s = seconds(timeouts.handshake_s)
         self.first_s = seconds(timeouts.first_message_s)
         self.idle_s = seconds(timeouts.idle_s)
         self.message_s = seconds(timeouts.message_s)

@@ -64,7 +64,9 @@ class PureServer(EngineServer):
         self._brings_transports = isinstance(loop, asyncio.SelectorEventLoop)
         self._attaching: set[asyncio.Task[None]] = set()  # accepted sockets that the loop makes its transports for
         self._pool: ThreadPool | None = None
-        self._host = Host(loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget)
+        self._host = Host(
+            loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget, plan.gate
+        )
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._make = self._maker(self._handler)
         self._ending = False

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from ...config import Limits, Timeouts
 from ...core.events import Event
+from ...core.gate import Gate
 from ...core.memory import OutputBudget
 from ..base import Clock
 
@@ -39,6 +40,7 @@ class Host:
         emit: Told of every event.
         released: Called once, when the transport is gone and the handler has ended.
         budget: What all peers together are owed beyond their high watermarks.
+        gate: Counts handshakes; a client has none.
         buffer: What every read goes into, on loops that let it.
     """
 
@@ -49,6 +51,7 @@ class Host:
     emit: Callable[[Event], None]
     released: Callable[[StreamConnection[Any]], None]
     budget: OutputBudget = field(default_factory=OutputBudget)
+    gate: Gate | None = None
     buffer: memoryview = field(init=False)
 
     def __post_init__(self) -> None:

@@ -295,6 +295,14 @@ class ThreadSafeConnection(ConnectionBase[M]):
         self._over = self._over or "EOF was already sent"
         self._loop.call_soon_threadsafe(self._conn.send_eof)
 
+    def begin_handshake(self) -> None:
+        """Give the peer so long to show who it is."""
+        self._ask(self._conn.begin_handshake)
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is."""
+        self._loop.call_soon_threadsafe(self._conn.end_handshake)
+
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""
         self._codec = codec

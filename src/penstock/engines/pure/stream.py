@@ -11,6 +11,7 @@ from ...codecs.base import Codec
 from ...core.deadlines import Deadline
 from ...core.endings import reason_of
 from ...core.events import Event, EventName
+from ...core.gate import Handshake
 from ...core.inbound import RecordInbound, StreamInbound
 from ...core.service import Handler
 from ...core.states import RECEIVABLE, Happening, State
@@ -20,6 +21,7 @@ from ...errors import (
     RemoteProtocolError,
 )
 from ...reasons import CloseReason
+from ..base import NO_HANDSHAKE
 from ..wire import next_connection_id, reset_on_close
 from .host import Host
 from .sending import SendingConnection
@@ -355,10 +357,17 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
     def _pending_bytes(self) -> int:
         return self._inbound.pending_bytes
 
+    def _take_handshake(self, now: float) -> Handshake:
+        if self._host.gate is None:
+            raise LocalProtocolError(NO_HANDSHAKE)
+        return self._host.gate.begin_handshake(now)
+
     def _expire(self, which: Deadline) -> None:
         if which is Deadline.LINGER:
             self._happen(Happening.LOST)
             self._transport.abort()
+        elif which is Deadline.HANDSHAKE:
+            self._lose(which.value)
         elif which is Deadline.WRITE:
             if self._has_progressed():
                 self._stall_began()
