@@ -51,6 +51,18 @@ def test_help_shows_every_option_with_its_default(penstock):
     assert "PENSTOCK_TIMEOUT_IDLE" in shown
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["serve", "--help"], ["bench", "--help"], ["services"]], ids=" ".join
+)
+def test_words_are_not_broken_at_their_hyphens(penstock, arguments, columns):
+    """An option, or the option of a codec, can be found and copied."""
+    lines = penstock(*arguments, env={"COLUMNS": columns}).stdout.splitlines()
+
+    assert [] == [line for line in lines if line.endswith("-")]
+    assert not any("\u2011" in line for line in lines)
+
+
 def test_the_version_is_the_packages(penstock):
     """One line."""
 

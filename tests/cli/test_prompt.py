@@ -1,5 +1,6 @@
 """The prompt of ``penstock connect``: what is on the screen of a terminal, with a server at the other end."""
 
+import shutil
 import stat
 import sys
 
@@ -327,3 +328,26 @@ def test_history_is_private_whatever_the_umask(serve, terminal, directory):
 
     assert 0o700 == stat.S_IMODE(history.stat().st_mode)
     assert [0o600] == [stat.S_IMODE(file.stat().st_mode) for file in history.iterdir()]
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_it_can_be_suspended(serve, terminal, directory):
+    """CTRL+Z gives the shell back, and the prompt with what was typed is there again afterwards."""
+    served = serve("app:shout")
+    shown = terminal(
+        "bash", "--norc", "--noprofile", "-i", env={"PS1": "$ ", "XDG_STATE_HOME": str(directory / "state")}
+    )
+    shown.wait_for("$")
+    shown.type(f'clear; "{sys.executable}" -m penstock connect {served.address} --codec lines\r')
+    shown.wait_for(">")
+    shown.type("half")
+    shown.wait_for("> half")
+    shown.type("\x1a")
+    shown.wait_until(lambda: shown.lines[-1] == "$")
+    shown.type("fg\r")
+    shown.wait_for("> half")
+    shown.type(" whole\r")
+    shown.wait_for("> half whole", "HALF WHOLE", ">")
+    shown.type("\x04")
+    shown.wait_until(lambda: shown.lines[-1] == "$")

@@ -1,6 +1,6 @@
 """What every command has in common: lazy loading, ``--help`` by section, ``--traceback``, "did you mean"."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+# A hyphen at which textwrap does not break.
+_NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 
 
 class Run:
@@ -34,6 +36,28 @@ def _set_traceback(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         run.traceback = True
 
 
+class Formatter(click.HelpFormatter):
+    """Wraps text between words only: ``--max-connections`` is found whole, and can be copied."""
+
+    def write_text(self, text: str) -> None:
+        """Write a paragraph."""
+        super().write_text(text.replace("-", _NO_BREAK))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write terms and what they are."""
+        super().write_dl([(term, text.replace("-", _NO_BREAK)) for term, text in rows], col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        """Return what was written."""
+        return super().getvalue().replace(_NO_BREAK, "-")
+
+
+class Context(click.Context):
+    """The context of our commands."""
+
+    formatter_class = Formatter
+
+
 class SectionOption(click.Option):
     """An option that stands under a heading in ``--help``."""
 
@@ -44,6 +68,8 @@ class SectionOption(click.Option):
 
 class PenstockCommand(click.Command):
     """A command whose options stand under headings, and that takes ``--traceback``."""
+
+    context_class = Context
 
     def __init__(
         self, name: str, *, params: Sequence[click.Parameter], **kwargs: Any
@@ -96,6 +122,8 @@ class CommandGroup(click.Group):
         commands: For each name, ``module:function`` within ``package`` and the summary. The function makes the command.
         package: Where the modules are.
     """
+
+    context_class = Context
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ class Prompt:
         self._screen = Screen(settings)
         self._interpreter = Interpreter(settings)
         self._session: PromptSession[str] = PromptSession(
-            history=open_history(address), completer=Commands(), complete_while_typing=False
+            history=open_history(address), completer=Commands(), complete_while_typing=False, enable_suspend=True
         )
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ import click
 from ..codecs import CodecOption, describe_codecs
 from ..config import Option
 from ..services import all as all_services
-from .commands import PenstockCommand
+from .commands import Formatter, PenstockCommand
 
 
 def command() -> click.Command:
@@ -27,7 +27,7 @@ def _services(*, as_json: bool) -> None:
         return
     services = [(service.name, service.summary, _flags(service.options)) for service in all_services()]
     codecs = [(codec.name, codec.summary, _keys(codec.options)) for codec in describe_codecs()]
-    formatter = click.HelpFormatter(max_width=100)
+    formatter = Formatter(max_width=100)
     for title, rows in (("Services (penstock serve NAME)", services), ("Codecs (--codec NAME)", codecs)):
         with formatter.section(title):
             formatter.write_dl([(name, f"{summary} {more}".strip()) for name, summary, more in rows])
