@@ -19,6 +19,40 @@ def of(times):
     return histogram
 
 
+def state_of(histogram):
+    """All that it is."""
+    return histogram.counts, histogram.count, histogram.max_s, histogram.total_s
+
+
+@given(st.lists(st.tuples(st.floats(-1, 100_000), st.integers(1, 1000)), max_size=100))
+def test_what_compiled_code_counts_into_it_is_the_same(times):
+    """In every bucket; and nothing is left when it forgets."""
+    native = pytest.importorskip("penstock.engines.native.load_counts")
+    python, compiled = Histogram(), Histogram()
+    counts = native.Counts(compiled)
+    for seconds, count in times:
+        python.record(seconds, count)
+        counts.record(seconds, count)
+    counts.tell()
+
+    assert state_of(python) == state_of(compiled)
+    counts.forget()
+    counts.tell()
+    assert state_of(Histogram()) == state_of(compiled)
+
+
+@given(TIMES, TIMES)
+def test_two_added_up_are_one_that_counted_all(one, other):
+    """As those of several processes are; what is cleared is as new."""
+    whole = of(one)
+    whole.add(of(other))
+
+    assert of([*one, *other]).counts == whole.counts
+    assert (len(one) + len(other), max(*one, *other)) == (whole.count, whole.max_s)
+    whole.clear()
+    assert state_of(Histogram()) == state_of(whole)
+
+
 @given(TIMES, st.sampled_from(PERCENTILES))
 def test_a_percentile_is_the_exact_one_to_a_thousandth(times, percent):
     """The smallest time that so many do not exceed; never above the longest."""

@@ -37,11 +37,8 @@ class Histogram:
 
     def record(self, seconds: float, count: int = 1) -> None:
         """Count a time ``count`` times. Negative ones, which a clock should not give, count as 0."""
-        value = int(seconds * 1e9)
-        if value < 0:
-            value, seconds = 0, 0.0
-        elif value > _MAX_NS:
-            value = _MAX_NS
+        seconds = max(0.0, seconds)
+        value = min(int(seconds * 1e9), _MAX_NS)
         self.counts[_index(value)] += count
         self.count += count
         self.total_s += seconds * count
