@@ -1,6 +1,7 @@
 """The prompt of ``penstock connect``: what is on the screen of a terminal, with a server at the other end."""
 
 import shutil
+import socket
 import stat
 import sys
 
@@ -351,3 +352,14 @@ def test_it_can_be_suspended(serve, terminal, directory):
     shown.wait_for("> half whole", "HALF WHOLE", ">")
     shown.type("\x04")
     shown.wait_until(lambda: shown.lines[-1] == "$")
+
+
+@pytest.mark.parametrize("more", [(), ("--plain",)], ids=["prompt", "plain"])
+def test_a_peer_that_stays_keeps_nobody(screen, more):
+    """Whoever ends the input leaves, although the peer does not."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        shown = screen(f"tcp://127.0.0.1:{listener.getsockname()[1]}", "--wait", "100ms", *more)
+        shown.wait_for(">")
+        shown.type("\x04")
+
+        assert 0 == shown.end()

@@ -30,7 +30,8 @@ OPTIONS: Final = [
     replace(
         WAIT,
         kind=Duration(zero=True),
-        help="After the end of input, wait for that much silence where the peer cannot say that it is done (UDP)",
+        help="After the end of input, leave after that much silence, where the peer cannot say that it is done (UDP), "
+        "and at a prompt",
         default=1.0,
     ),
     replace(HEX, help="Write each line of input, and show what comes, as hexadecimal"),
@@ -84,7 +85,9 @@ async def _converse(address: Address, form: Form, values: dict[str, Any]) -> int
         if interactive:
             hint = "; for line editing install penstock[cli]" if editing else ""
             click.echo(f"connected to {conn.peer}; CTRL+D ends{hint}", err=True)
-        await Conversation(conn, InputReader(), output, form, wait_s=values["wait"]).run()
+        # Whoever types the end means it; the end of a file says nothing of how long the last reply may take.
+        wait_s = values["wait"] if interactive or conn.is_datagram else None
+        await Conversation(conn, InputReader(), output, form, wait_s=wait_s).run()
     return 0
 
 
@@ -103,7 +106,7 @@ class Conversation:
         reader: The input.
         output: Where messages are shown.
         form: How they are written and shown.
-        wait_s: On datagrams, how long a silence after the end of input is the end; None for ever.
+        wait_s: How long a silence after the end of input is the end; None: only the peer's end is.
     """
 
     def __init__(
@@ -177,10 +180,7 @@ class Conversation:
             self._heard.set()
 
     async def _last_replies(self, receiving: "asyncio.Task[None]") -> None:
-        """Wait until the peer's end; where there is none, for as long a silence as was asked for."""
-        if not self._conn.is_datagram:
-            await asyncio.wait([receiving])
-            return
+        """Wait until the peer's end, or for as long a silence as was asked for."""
         while not receiving.done():
             self._heard.clear()
             heard = asyncio.create_task(self._heard.wait())

@@ -45,7 +45,7 @@ class Prompt:
         conn: The connection. Who made it closes it.
         address: As the user wrote it: its history is offered.
         settings: How things are shown.
-        wait_s: On datagrams, how long last replies are waited for at the end of input; None for ever.
+        wait_s: How long last replies, and the end of the peer, are waited for at the end of input; None for ever.
     """
 
     def __init__(self, conn: Connection[Any], address: Address, settings: Settings, *, wait_s: float | None) -> None:
@@ -76,8 +76,7 @@ class Prompt:
                 showing.result()  # it ends only when nothing can be shown any more
             if not receiving.done():
                 asking.result()
-                wait_s = self._wait_s if self._conn.is_datagram else None
-                await asyncio.wait([receiving], timeout=wait_s)
+                await asyncio.wait([receiving], timeout=self._wait_s)
             if receiving.done():
                 receiving.result()
                 if not asking.done():
