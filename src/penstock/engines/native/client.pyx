@@ -2,10 +2,11 @@
 
 import select
 
-from .connection cimport CLOSED, HAPPENED_LOST, OPEN
-from .conversation cimport ConversationConnection, Receive
+from .conversation cimport ConversationConnection
+from .exchange cimport Receive, receive_from
 from .host cimport Host
 from .origin cimport AF_INET, AF_UNIX
+from .states cimport CLOSED, HAPPENED_LOST, OPEN
 
 from ...core.deadlines import Deadline
 from ...errors import Phase, TimedOutError
@@ -49,15 +50,10 @@ cdef class ClientConversation(ConversationConnection):
 
     def receive(self, timeout_s=None):
         """Return the next message, once awaited."""
-        cdef Receive step = Receive.__new__(Receive)
-        step.conn = self
-        step.timeout_s = self.read_s if timeout_s is None else timeout_s
-        return step
+        return receive_from(self, self.read_s if timeout_s is None else timeout_s, False)
 
     def __anext__(self):
-        cdef Receive step = ConversationConnection.__anext__(self)
-        step.timeout_s = self.read_s
-        return step
+        return receive_from(self, self.read_s, True)
 
     def request(self, message, timeout_s=None):
         """Send one message; return the next one that comes, once awaited."""

@@ -1,22 +1,19 @@
-"""A connection's states, output and end, as `engines.pure.stream` has them, without an object per step."""
+"""A connection, as `engines.pure.stream` has it, without an object per step: its beginning, how it closes, its deadlines."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
-from .frames cimport put_framed
-from .origin cimport AF_UNIX, caller, peer
-from .patience cimport DEADLINES, HANDSHAKE, IDLE, LINGER, WRITE, Clocks, Patience, earliest, start
+from .origin cimport AF_UNIX
+from .patience cimport DEADLINES, HANDSHAKE, IDLE, LINGER, WRITE, Patience, start
+from .states cimport (
+    BOTH_EOF, CLOSED, CLOSING, FLUSHING, HAPPENED_CLOSE, HAPPENED_FLUSHED, HAPPENED_LOST, HAPPENED_PEER_EOF, LOCAL_EOF, OPEN, PEER_EOF
+)
 from .transport cimport Levels
+from .uncompiled cimport CodecInput
 
-from ...core.endings import reason_of, why_not
 from ...core.events import Event, EventName
-from ...core.output import Backlog
-from ...core.states import TRANSITIONS, Happening, State, after
-from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError, SlowPeerError
+from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from ..base import NO_HANDSHAKE
 from ..wire import next_connection_id
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -28,50 +25,13 @@ cdef extern from "<sys/socket.h>" nogil:
         int l_onoff
         int l_linger
 
-# How long to wait before what could not be done for want of memory is tried again.
-cdef double AGAIN_S = 0.05
-
-# Replies of this size and more are sent from where they are, not copied together with others.
-cdef Py_ssize_t WORTH_A_SEND = 16 * 1024
-
-cdef tuple STATES = tuple(State)
-cdef tuple HAPPENINGS = tuple(Happening)
-cdef signed char AFTER[8][5]  # -1: it cannot happen
-
-
-cdef int _tabulate() except -1:
-    assert [state.name for state in STATES] == [
-        "OPEN", "PEER_EOF", "LOCAL_EOF", "BOTH_EOF", "CLOSING", "FLUSHING", "LINGERING", "CLOSED"
-    ]
-    assert [happening.name for happening in HAPPENINGS] == ["PEER_EOF", "SEND_EOF", "CLOSE", "FLUSHED", "LOST"]
-    cdef int row, column
-    for row in range(8):
-        for column in range(5):
-            follows = TRANSITIONS[STATES[row]].get(HAPPENINGS[column])
-            AFTER[row][column] = -1 if follows is None else STATES.index(follows)
-    return 0
-
-
-_tabulate()
-
-cdef enum:
-    # How far the end of a connection whose transport is gone has been carried out.
-    HANDLER_ENDS = 1
-    TO_BE_TOLD
-    TO_LEAVE
-    TO_GIVE_UP_PLACE
-    DEPARTED
-
 cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
-cdef object DRAINED = CloseReason.DRAINED
 cdef object HANDLER_ERROR = CloseReason.HANDLER_ERROR
-cdef object NETWORK = CloseReason.NETWORK
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
-cdef object SLOW_CONSUMER = CloseReason.SLOW_CONSUMER
 
 
-cdef class Connection(ReceivingTransport):
+cdef class Connection(PartingTransport):
     """One peer. What happens to its messages is a subclass's."""
 
     is_datagram = False
@@ -105,32 +65,6 @@ cdef class Connection(ReceivingTransport):
         self.corking = True  # until there is a transport
         start(&self.clocks, self.time())
         return 0
-
-    cdef int take_place(self) except -1:
-        """Be one of the host's connections."""
-        cdef list connections = self.host.connections
-        self.place = <unsigned int>len(connections)
-        connections.append(self)
-        return 0
-
-    cdef int leave_place(self) except -1:
-        """Be none of them any more. May be repeated."""
-        cdef list connections = self.host.connections
-        cdef Connection last
-        if self.place < len(connections) and connections[self.place] is self:
-            last = connections.pop()
-            if last is not self:
-                last.place = self.place
-                connections[self.place] = last
-        return 0
-
-    @property
-    def peer(self):
-        """Who is at the other end."""
-        return peer(&self.origin, self.origin_rest)
-
-    def __repr__(self):
-        return f"<connection {self.id} {self.peer} {STATES[self.condition].value}>"
 
     cdef int take_up(self) except -1:
         """Serve the connected, non-blocking socket that is at hand, and tell the handler."""
@@ -181,12 +115,6 @@ cdef class Connection(ReceivingTransport):
         """Return 1 when the connection will leave by itself; else it is closed right after this."""
         return 0
 
-    cdef int ended(self) except -1:
-        return 0
-
-    cdef int output_resumed(self) except -1:
-        return 0
-
     cdef int interrupt(self) except -1:
         return 0
 
@@ -198,23 +126,6 @@ cdef class Connection(ReceivingTransport):
     def drain(self):
         """Handle what was received whole, then close with ``drained``."""
         raise NotImplementedError
-
-    # -- the state -----------------------------------------------------------------------------------------------------
-
-    cdef bint departs(self) noexcept:
-        return self.condition >= CLOSING
-
-    cdef bint lingers(self) noexcept:
-        return self.condition == LINGERING
-
-    cdef int happen(self, int happening) except -1:
-        cdef int follows = AFTER[self.condition][happening]
-        if follows < 0:
-            after(STATES[self.condition], HAPPENINGS[happening])  # raises, in the table's own words
-        self.condition = <unsigned char>follows
-        if follows >= CLOSING:
-            self.handshake_is_over()
-        return 0
 
     # -- what the transport reports ------------------------------------------------------------------------------------
 
@@ -250,29 +161,6 @@ cdef class Connection(ReceivingTransport):
         self.lost_error = error
         return self.part()
 
-    cdef int pause_writing(self) except -1:
-        self.owe(self.all_owed())
-        if not self.leaving():
-            self.host.told(Event(EventName.READING_PAUSED, self))
-            self.stall_began()
-            self.pause_reading()
-        return 0
-
-    cdef int resume_writing(self) except -1:
-        if self.backlog:
-            self.write_paused = True  # until what waits behind the transport was handed to it
-            self.refill(self.levels.high)
-            if self.owed() > self.levels.high:
-                self.owe(self.all_owed())
-                return self.stall_began()
-            self.write_paused = False
-        self.owe(0)
-        self.clocks.stalled = INFINITY
-        if self.leaving():
-            return self.flushed()
-        self.host.told(Event(EventName.READING_RESUMED, self))
-        return self.output_resumed()
-
     cdef void failed(self, object error) noexcept:
         if self.gone:
             self.part_soon()
@@ -280,148 +168,7 @@ cdef class Connection(ReceivingTransport):
             self.break_down(error)
         self.host.blame(error)
 
-    # -- output --------------------------------------------------------------------------------------------------------
-
-    def post(self, message):
-        """Queue one message; never wait."""
-        if not self.can_send() or self.leave_reason is not None:
-            raise self.why_not()
-        if self.write_paused and self.levels.limits.slow_consumer != "disconnect":
-            self.post_late(self.codec.encode(message))
-        else:
-            self.put_reply(message)
-
-    def try_send(self, message):
-        """Queue one message if output is not over its high watermark."""
-        if not self.can_send() or self.leave_reason is not None:
-            raise self.why_not()
-        if self.corked() and self.owed():
-            self.uncork()  # what was gathered counts, and goes behind what waits
-        if self.write_paused or self.corked() > self.levels.high:
-            return False
-        self.put_reply(message)
-        return True
-
-    @property
-    def raises_when_full(self):
-        """Whether `post` says to its caller that there is no room."""
-        return self.levels.limits.slow_consumer == "raise"
-
-    def refusal(self):
-        """Return what `post` would raise whatever the message, or None."""
-        return None if self.can_send() and self.leave_reason is None else self.why_not()
-
-    cdef int put_reply(self, object message) except -1:
-        return self.put_message(message)
-
-    cdef int put_message(self, object message) except -1:
-        """Frame a message and put it after what is queued; send, unless a batch is being gathered."""
-        cdef Framing framing = self.framing
-        if (
-            framing is None
-            or self.write_paused
-            or not self.attached
-            or (type(message) is bytes and PyBytes_GET_SIZE(message) >= WORTH_A_SEND)
-        ):
-            return self.put(self.codec.encode(message))
-        if not framing.put(self, message):
-            return self.put(self.codec.encode(message))
-        if not self.corking or self.corked() > self.levels.high:
-            self.uncork()
-        return 0
-
-    cdef int put(self, bytes data) except -1:
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        if self.write_paused:
-            self.charge(size)
-            if self.backlog:
-                self.backlog.keep(data)
-                return 0
-        if size >= WORTH_A_SEND and self.attached and not self.sending:
-            self.uncork()
-            self.sent(size)
-            return self.transmit_object(data)
-        put_framed(self, b"", 0, data, b"", 0)
-        if not self.corking or self.corked() > self.levels.high:
-            self.uncork()
-        return 0
-
-    cdef int sent(self, Py_ssize_t size) except -1:
-        """Take note that bytes are handed to the transport."""
-        self.bytes_out += size
-        if not self.handling and self.clocks.idle != INFINITY:
-            self.clocks.idle = self.time()
-        return 0
-
-    cdef int uncork(self) except -1:
-        """Send what was gathered."""
-        cdef Py_ssize_t corked = self.corked()
-        if corked and self.attached:
-            self.sent(corked)
-            self.out.corked = 0
-            self.transmit()
-        return 0
-
-    cdef int charge(self, Py_ssize_t size) except -1:
-        """Hold what a peer that does not read is owed to the hard limit."""
-        cdef Py_ssize_t most = self.most_owed() + (0 if self.backlog is None else self.backlog.posted_bytes)
-        self.owe(self.all_owed() + size)
-        if self.owed_bytes > most:
-            self.lose(SLOW_CONSUMER)
-            raise SlowPeerError(SLOW_CONSUMER)
-        return 0
-
-    cdef Py_ssize_t all_owed(self) except -1:
-        """Return how many bytes wait: for the kernel, to be sent together, and behind both."""
-        return self.queued() + (0 if self.backlog is None else len(self.backlog))
-
-    cdef Py_ssize_t most_owed(self) except -1:
-        """Return what the peer may be owed while it is over its high watermark."""
-        limits = self.levels.limits
-        return limits.write_high_bytes if self.host.budget.exceeded else limits.write_max_bytes
-
-    cdef int post_late(self, bytes data) except -1:
-        """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
-        if self.backlog is None:
-            self.backlog = Backlog()
-        excess = self.all_owed() + PyBytes_GET_SIZE(data) - self.most_owed()
-        dropped = self.backlog.admit(data, self.levels.limits.slow_consumer, excess)
-        self.owe(self.all_owed())
-        if dropped is not None:
-            self.host.told(Event(EventName.MESSAGE_DROPPED, self, dropped))
-        return 0
-
-    cdef int refill(self, Py_ssize_t high) except -1:
-        """Hand the transport what waits behind it, until it owes more than ``high`` bytes."""
-        cdef bytes data
-        while self.backlog and not self.lost:
-            self.uncork()
-            if self.owed() > high:
-                break
-            data = self.backlog.take(high - self.owed() + 1)
-            self.sent(PyBytes_GET_SIZE(data))
-            self.transmit_object(data)
-        return 0
-
-    cdef int owe(self, Py_ssize_t size) except -1:
-        if size != self.owed_bytes:
-            self.host.budget.used_bytes += size - self.owed_bytes
-            self.owed_bytes = size
-        return 0
-
-    def send_eof(self):
-        """End our direction after what was queued; go on receiving."""
-        if self.can_send():
-            self.happen(HAPPENED_SEND_EOF)
-            self.uncork()
-            self.refill(self.all_owed())
-            self.end_output()
-
-    cdef object why_not(self):
-        """Return the error for whoever uses a connection that is no longer there."""
-        return why_not(STATES[self.condition], self.close_reason, leaving=self.leave_reason is not None)
-
-    # -- the end -------------------------------------------------------------------------------------------------------
+    # -- closing -------------------------------------------------------------------------------------------------------
 
     def close(self):
         """Flush what was queued, send EOF, then end the connection."""
@@ -516,58 +263,6 @@ cdef class Connection(ReceivingTransport):
         self.leave_reason = HANDLER_ERROR
         return self.leave(HANDLER_ERROR)
 
-    cdef int part(self) except -1:
-        """The transport is gone: carry the end out, or what is left of it. What fails for want of memory is tried again."""
-        if self.parting == DEPARTED:
-            return 0
-        try:
-            if self.parting == 0:
-                if self.close_reason is None:
-                    self.close_reason = reason_of(self.lost_error)
-                self.lost_error = None
-                self.owe(0)
-                self.parting = HANDLER_ENDS
-            if self.parting == HANDLER_ENDS and self.begun:
-                return self.ended()
-            return self.released()
-        except Exception as error:
-            self.part_soon()
-            self.host.blame(error)
-        return 0
-
-    cdef void part_soon(self) noexcept:
-        if self.poller.epoll < 0:
-            return  # the loop was closed
-        if not self.parting_soon:
-            self.parting_soon = True
-            Py_INCREF(self)  # the wheel's entry is all that may be left of it
-        self.poller.wheel.set(self, self.poller.clock() + AGAIN_S)
-        self.poller.prod()
-
-    cdef int released(self) except -1:
-        """Transport and handler are both gone: say so, and give the place up."""
-        if self.parting < TO_BE_TOLD:
-            self.parting = TO_BE_TOLD
-        if self.parting == TO_BE_TOLD:
-            fields = {
-                "reason": self.close_reason,
-                "bytes_in": self.bytes_in,
-                "bytes_out": self.bytes_out,
-                "duration_s": self.time() - self.clocks.opened,
-            }
-            event = Event(EventName.CLOSED, self, fields)
-            self.parting = TO_LEAVE
-            self.host.told(event)
-        if self.parting == TO_LEAVE:
-            self.leave_handshake()
-            if self.host.gate is not None:
-                self.host.gate.leave(caller(&self.origin, self.origin_rest))
-            self.parting = TO_GIVE_UP_PLACE
-        self.leave_place()
-        self.host.left()
-        self.parting = DEPARTED
-        return 0
-
     # -- input flow ----------------------------------------------------------------------------------------------------
 
     cdef int read_again(self) except -1:
@@ -615,83 +310,16 @@ cdef class Connection(ReceivingTransport):
         if self.condition != CLOSED:
             self.arm_earliest()
 
-    def begin_handshake(self):
-        """Give the peer so long to show who it is."""
-        if self.host.gate is None:
-            raise LocalProtocolError(NO_HANDSHAKE)
-        if self.shaking_hands or self.leaving():
-            return
-        handshake = self.host.gate.begin_handshake(self.time())
-        try:
-            self.host.handshakes[self] = handshake
-        except BaseException:
-            handshake.end()
-            raise
-        self.shaking_hands = True
-        self.arm_earliest()
-
-    def end_handshake(self):
-        """The peer has shown who it is."""
-        self.leave_handshake()
-        if self.condition != CLOSED:
-            self.arm_earliest()
-
-    cdef int leave_handshake(self) except -1:
-        if self.shaking_hands:
-            self.host.handshakes[self].end()
-            del self.host.handshakes[self]
-            self.shaking_hands = False
-        return 0
-
-    cdef void handshake_is_over(self) noexcept:
-        """The connection leaves. What fails for want of memory is tried again when it is gone."""
-        try:
-            self.leave_handshake()
-        except Exception as error:
-            self.host.blame(error)
-
-    cdef int earliest_due(self, double* when) except -1:
-        cdef Clocks clocks
-        cdef double due
-        cdef int which
-        if not self.shaking_hands:
-            return ReceivingTransport.earliest_due(self, when)
-        clocks = self.clocks
-        clocks.first = clocks.idle = clocks.partial = INFINITY
-        which = earliest(&clocks, self.patience, 0, False, False, when)
-        due = self.host.handshakes[self].since + self.patience.handshake_s
-        if due < when[0]:
-            when[0] = due
-            return HANDSHAKE
-        return which
-
     def set_handler(self, handler):
         """Refuse: only callbacks can be exchanged."""
         raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
-
-    cdef int stall_began(self) except -1:
-        self.clocks.stalled = self.time()
-        self.stalled_bytes = self.bytes_out - self.owed()
-        if self.patience.write_s != INFINITY:
-            self.arm(self.clocks.stalled + self.patience.write_s)
-        return 0
-
-    cdef bint has_progressed(self) noexcept:
-        """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed."""
-        return self.bytes_out - self.owed() - self.stalled_bytes >= self.levels.step
-
-    cdef int expired(self) except -1:
-        if self.parting_soon:
-            self.parting_soon = False
-            Py_DECREF(self)
-        return ReceivingTransport.expired(self)
 
     cdef int tick(self) except -1:
         if self.gone:
             return self.part()
         if self.condition == CLOSED:
             return 0  # the transport is about to say so
-        return ReceivingTransport.tick(self)
+        return PartingTransport.tick(self)
 
     cdef int due(self, int which) except -1:
         if which == LINGER:

@@ -4,7 +4,7 @@ from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
-from .connection cimport CLOSED, Connection, Host
+from .connection cimport Connection, Host
 from .framing cimport NEED_DATA
 from .transport cimport CONTINUE, REPORT_LOST, Transport
 

@@ -1,0 +1,19 @@
+from .awaited cimport AwaitedConnection
+from .exchange cimport Receive
+from .step cimport Step
+
+
+cdef class Answer(Step):
+    cdef AwaitedConnection conn
+    cdef object function
+    cdef bint takes_connection
+    cdef Receive receiving  # the message after the one at hand
+    cdef object coroutine  # of the message at hand, while it awaits something
+    cdef object awaited
+
+    cdef object receive(self)
+    cdef bint go_on(self, object coroutine) except -1
+    cdef bint answer(self, object reply) except -1
+
+
+cdef Answer answer_of(AwaitedConnection conn, object handler)

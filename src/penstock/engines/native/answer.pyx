@@ -1,0 +1,139 @@
+"""What the task of a message handler's connection runs."""
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from .exchange cimport receive_from
+from .framing cimport NEED_DATA
+from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
+
+from ...errors import EndOfStreamError, RemoteProtocolError
+
+cdef extern from *:
+    bint PyCoro_CheckExact(object it) noexcept
+    object PyObject_CallOneArg(object function, object argument)
+
+
+cdef class Answer(Step):
+    """One coroutine after the other, each until it has ended.
+
+    One that awaits nothing costs no more than itself: no wake-up, no future.
+    """
+
+    cdef object step(self):
+        cdef AwaitedConnection conn = self.conn
+        cdef bint cutting = False
+        if self.phase == AWAITING:
+            coroutine, self.coroutine, self.awaited = self.coroutine, None, None
+            if not self.go_on(coroutine):
+                return self.awaited
+        elif self.phase == WANTING_ROOM and not self.answer(self.value):
+            return self.awaited
+        try:
+            while True:
+                message = NEED_DATA
+                # The short way to a message that is there and to be handled now; all else is what `Receive` knows.
+                if (
+                    self.phase == FRESH and conn.expired_by is None and not conn.leaving()
+                    and conn.streak < conn.host.batch_messages
+                ):
+                    cutting = True
+                    message = conn.at_hand()
+                    cutting = False
+                if message is NEED_DATA:
+                    awaited = self.receive()
+                    if awaited is not STOP or self.phase == FINISHED:
+                        return awaited
+                    message, self.receiving.value = self.receiving.value, None
+                conn.handling = True
+                coroutine = (
+                    self.function(conn, message) if self.takes_connection else PyObject_CallOneArg(self.function, message)
+                )
+                if not PyCoro_CheckExact(coroutine):
+                    coroutine = coroutine.__await__()
+                if not self.go_on(coroutine):
+                    return self.awaited
+        except RemoteProtocolError as error:
+            if cutting:
+                conn.break_off(error)
+            raise
+
+    cdef object receive(self):
+        """Return what is awaited until there is a message; STOP when there is one, or when none will come: then it has ended."""
+        cdef bint over = False
+        self.receiving.phase = self.phase
+        try:
+            awaited = self.receiving.step()
+        except EndOfStreamError:
+            over = True
+        if over:
+            self.phase = FINISHED
+            self.value = None
+            return STOP
+        self.phase = FRESH if awaited is STOP else self.receiving.phase
+        return awaited
+
+    cdef bint go_on(self, object coroutine) except -1:
+        """Resume the handler. Return whether its message is done with; else it awaits something."""
+        cdef PyObject* result = NULL
+        cdef PySendResult status = PyIter_Send(coroutine, None, &result)
+        value = <object>result
+        Py_DECREF(value)
+        if status == PYGEN_NEXT:
+            self.phase = AWAITING
+            self.coroutine = coroutine
+            self.awaited = value
+            return False
+        self.phase = FRESH
+        return self.answer(value)
+
+    cdef bint answer(self, object reply) except -1:
+        """Send the reply, if there is one, and room for it. Return whether that is done."""
+        cdef AwaitedConnection conn = self.conn
+        if reply is not None and conn.write_paused and conn.can_send():
+            self.phase = WANTING_ROOM
+            self.value = reply
+            self.awaited = conn.room()
+            self.awaited._asyncio_future_blocking = True
+            return False
+        if self.phase != FRESH:
+            self.phase = FRESH
+            self.value = self.awaited = None
+        conn.finish_message(reply)
+        return True
+
+    def throw(self, kind, value=None, traceback=None):
+        """Raise in the handler, where there is one at work."""
+        if self.phase != AWAITING:
+            return Step.throw(self, kind, value, traceback)
+        try:
+            return self.coroutine.throw(kind if isinstance(kind, BaseException) else kind if value is None else value)
+        except StopIteration as stop:
+            self.coroutine = self.awaited = None
+            reply = stop.value
+        except BaseException:
+            self.phase = FINISHED
+            raise
+        return self.send(None) if self.answer(reply) else self.awaited
+
+    cdef int abandon(self) except -1:
+        coroutine, self.coroutine = self.coroutine, None
+        self.receiving.phase = self.phase
+        self.phase = FINISHED
+        self.receiving.abandon()
+        if coroutine is not None:
+            coroutine.close()
+        return 0
+
+
+cdef Answer answer_of(AwaitedConnection conn, handler):
+    """Return what the task of a connection with this message handler is to run."""
+    cdef Answer it = Answer.__new__(Answer)
+    it.conn = conn
+    it.function = handler.function
+    it.takes_connection = handler.takes_connection
+    it.receiving = receive_from(conn, None, False)
+    return it
+
+
+become_awaitable(Answer)

@@ -1,0 +1,26 @@
+from .connection cimport Connection
+from .transport cimport flag
+from .waiter cimport Waiter
+
+
+cdef class AwaitedConnection(Connection):
+    cdef Waiter waiter  # of whoever receives
+    cdef object timer_of_wait
+    cdef object expired_by  # the deadline that `on_timeout` is to be told of
+    cdef list send_waiters
+    cdef double first_start  # where the clocks stood when nobody waited any more; inf: nowhere
+    cdef double partial_start
+    cdef int streak  # messages received without letting the loop turn
+    cdef flag input_over
+    cdef flag had_message
+
+    cdef object at_hand(self)
+    cdef object last(self)
+    cdef int begin_wait(self, object timeout_s) except -1
+    cdef int end_wait(self) except -1
+    cdef int wake(self) except -1
+    cdef int wake_directly(self) except -1
+    cdef int finish_message(self, object reply) except -1
+    cdef int release_cork(self) except -1
+    cdef object room(self)
+    cdef int wake_senders(self) except -1

@@ -1,0 +1,206 @@
+"""A connection whose messages wait until somebody receives them, and whose senders wait for room."""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport uint32_t
+
+from .framing cimport NEED_DATA
+from .states cimport CLOSED
+from .transport cimport REPORT_LOST, Transport
+from .waiter cimport DONE, PENDING, Waiter
+
+from ...errors import EndOfStreamError, LocalProtocolError, Phase, RemoteProtocolError, TimedOutError
+from ..pure.tasks import PREFETCH
+
+cdef enum:
+    FLUSH = 4  # of Pollable.todo
+
+
+cdef class AwaitedConnection(Connection):
+    """Whoever waits is resumed as soon as bytes were read for it."""
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    cdef object at_hand(self):
+        """Return the next message if it is there, else NEED_DATA.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad.
+        """
+        message = self.next_message(PREFETCH)
+        if message is not NEED_DATA:
+            self.streak += 1
+            self.had_message = True
+            self.first_start = self.partial_start = INFINITY
+        return message
+
+    cdef object last(self):
+        """Nothing more will come: return what the codec makes of the rest, or raise why."""
+        if self.condition == CLOSED and not self.input_over:
+            raise self.why_not()
+        if self.input_over:
+            try:
+                rest = self.finish_rest()
+            except RemoteProtocolError as error:
+                self.break_off(error)
+                raise
+            if rest is not NEED_DATA:
+                self.forget_input()
+                return rest
+        raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
+
+    cdef int begin_wait(self, object timeout_s) except -1:
+        """Start the clocks that count while somebody waits for the peer, each from where it was stopped."""
+        cdef double now
+        if self.waiter is not None:
+            raise LocalProtocolError("another task is already receiving from this connection")
+        now = self.time()
+        self.clocks.idle = now
+        if self.patience.idle_s != INFINITY:
+            self.arm(now + self.patience.idle_s)
+        if not self.had_message:
+            self.clocks.first = now if self.first_start == INFINITY else self.first_start
+            if self.patience.first_s != INFINITY:
+                self.arm(self.clocks.first + self.patience.first_s)
+        if self.pending_bytes():
+            self.clocks.partial = now if self.partial_start == INFINITY else self.partial_start
+            if self.patience.message_s != INFINITY:
+                self.arm(self.clocks.partial + self.patience.message_s)
+        self.waiter = Waiter(self.poller, self.host.loop)
+        if timeout_s is not None:
+            clock = self.host.loop if self.host.clock is None else self.host.clock
+            waiter = self.waiter
+            self.timer_of_wait = clock.call_at(clock.time() + timeout_s, lambda: _fail(waiter, timeout_s))
+        if not self.write_paused:
+            self.read_again()
+        return 0
+
+    cdef int end_wait(self) except -1:
+        self.waiter = None
+        self.clocks.idle = INFINITY
+        self.first_start = self.clocks.first
+        self.partial_start = self.clocks.partial
+        self.clocks.first = self.clocks.partial = INFINITY
+        if self.timer_of_wait is not None:
+            self.timer_of_wait.cancel()
+            self.timer_of_wait = None
+        return 0
+
+    cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
+        self.bytes_in += size
+        if not self.can_receive() or self.drains:
+            return 0
+        self.take_in(data, size)
+        try:
+            if self.waiter is not None:
+                self.clocks.idle = self.time()
+                self.wake_directly()
+            elif self.pending_bytes() > self.levels.read_size:
+                self.pause_reading()
+        finally:
+            self.keep_rest()
+        return 0
+
+    cdef int input_ended(self) except -1:
+        self.input_over = True
+        return self.wake_directly()
+
+    cdef int wake(self) except -1:
+        cdef Waiter waiter = self.waiter  # whoever is woken lets go of it
+        if waiter is not None and waiter.state == PENDING:
+            waiter.settle(DONE, None)
+        return 0
+
+    cdef int wake_directly(self) except -1:
+        """Resume the task; what it answers leaves in one write."""
+        if self.waiter is None:
+            return 0
+        self.corking = True
+        self.poller.direct = self.poller.dispatching
+        try:
+            self.wake()
+        finally:
+            self.poller.direct = False
+            self.release_cork()
+        return 0
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    cdef int finish_message(self, object reply) except -1:
+        """Send the reply of the message that was handled, then close if its handler, or a deadline meanwhile, asked to."""
+        if reply is not None:
+            if not self.can_send():
+                raise self.why_not()
+            self.put_reply(reply)
+        self.handling = False
+        if self.leave_reason is not None:
+            reason, self.leave_reason = self.leave_reason, None
+            self.leave(reason)
+        return 0
+
+    cdef int put_reply(self, object message) except -1:
+        # While messages that were read together are being answered, the answers are gathered too. They leave when the
+        # next message is waited for, or at the loop's next turn if the handler awaits something else.
+        if not self.corking and self.attached and self.unhandled():
+            self.corking = True
+            self.defer(FLUSH)
+        return self.put_message(message)
+
+    cdef int release_cork(self) except -1:
+        if self.attached:
+            self.corking = False
+            self.uncork()
+        return 0
+
+    cdef int deferred(self, uint32_t todo) except -1:
+        if todo & FLUSH:
+            self.release_cork()
+        if todo & REPORT_LOST:
+            Transport.deferred(self, todo)
+        return 0
+
+    cdef object room(self):
+        """Return a future that is done when output has fallen to the low watermark."""
+        waiter = self.host.loop.create_future()
+        if self.send_waiters is None:
+            self.send_waiters = []
+        self.send_waiters.append(waiter)
+        return waiter
+
+    cdef int wake_senders(self) except -1:
+        waiters, self.send_waiters = self.send_waiters, None
+        if waiters is not None:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        return 0
+
+    cdef int output_resumed(self) except -1:
+        self.wake_senders()
+        if (self.waiter is not None or self.pending_bytes() <= self.levels.read_size) and not self.drains:
+            self.read_again()
+        return 0
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def drain(self):
+        """Let the handler receive what came whole; then it meets the end of the stream."""
+        self.drains = True
+        if self.attached and not self.leaving():
+            self.pause_reading()
+            self.wake()
+
+    cdef int leave(self, object reason) except -1:
+        Connection.leave(self, reason)
+        if self.leaving():
+            self.wake_senders()
+        return self.wake()
+
+    cdef int lose(self, object reason) except -1:
+        Connection.lose(self, reason)
+        self.wake_senders()
+        return self.wake()
+
+
+def _fail(waiter, timeout_s):
+    if not waiter.done():
+        waiter.set_exception(TimedOutError(Phase.READ, timeout_s))

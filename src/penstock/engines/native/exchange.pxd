@@ -1,0 +1,18 @@
+from .awaited cimport AwaitedConnection
+from .step cimport Step
+
+
+cdef class Receive(Step):
+    cdef AwaitedConnection conn
+    cdef object timeout_s
+    cdef bint iterates
+    cdef int turns
+
+
+cdef class Send(Step):
+    cdef AwaitedConnection conn
+    cdef object message
+
+
+cdef Receive receive_from(AwaitedConnection conn, object timeout_s, bint iterates)
+cdef Send send_to(AwaitedConnection conn, object message)

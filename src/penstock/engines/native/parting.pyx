@@ -1,0 +1,103 @@
+"""How a connection whose transport is gone leaves: step by step, each remembered, so that what had no memory is done later."""
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from .origin cimport caller
+
+from ...core.endings import reason_of
+from ...core.events import Event, EventName
+
+# How long to wait before what could not be done for want of memory is tried again.
+cdef double AGAIN_S = 0.05
+
+cdef enum:
+    # How far the end of a connection whose transport is gone has been carried out.
+    HANDLER_ENDS = 1
+    TO_BE_TOLD
+    TO_LEAVE
+    TO_GIVE_UP_PLACE
+    DEPARTED
+
+
+cdef class PartingTransport(SendingTransport):
+    """A transport with a place: in its server's list, and at the gate."""
+
+    cdef int ended(self) except -1:
+        """The transport is gone: end the handler, and call `released` when it has ended."""
+        return self.released()
+
+    cdef int take_place(self) except -1:
+        """Be one of the host's connections."""
+        cdef list connections = self.host.connections
+        self.place = <unsigned int>len(connections)
+        connections.append(self)
+        return 0
+
+    cdef int leave_place(self) except -1:
+        """Be none of them any more. May be repeated."""
+        cdef list connections = self.host.connections
+        cdef PartingTransport last
+        if self.place < len(connections) and connections[self.place] is self:
+            last = connections.pop()
+            if last is not self:
+                last.place = self.place
+                connections[self.place] = last
+        return 0
+
+    cdef int part(self) except -1:
+        """The transport is gone: carry the end out, or what is left of it. What fails for want of memory is tried again."""
+        if self.parting == DEPARTED:
+            return 0
+        try:
+            if self.parting == 0:
+                if self.close_reason is None:
+                    self.close_reason = reason_of(self.lost_error)
+                self.lost_error = None
+                self.owe(0)
+                self.parting = HANDLER_ENDS
+            if self.parting == HANDLER_ENDS and self.begun:
+                return self.ended()
+            return self.released()
+        except Exception as error:
+            self.part_soon()
+            self.host.blame(error)
+        return 0
+
+    cdef void part_soon(self) noexcept:
+        if self.poller.epoll < 0:
+            return  # the loop was closed
+        if not self.parting_soon:
+            self.parting_soon = True
+            Py_INCREF(self)  # the wheel's entry is all that may be left of it
+        self.poller.wheel.set(self, self.poller.clock() + AGAIN_S)
+        self.poller.prod()
+
+    cdef int released(self) except -1:
+        """Transport and handler are both gone: say so, and give the place up."""
+        if self.parting < TO_BE_TOLD:
+            self.parting = TO_BE_TOLD
+        if self.parting == TO_BE_TOLD:
+            fields = {
+                "reason": self.close_reason,
+                "bytes_in": self.bytes_in,
+                "bytes_out": self.bytes_out,
+                "duration_s": self.time() - self.clocks.opened,
+            }
+            event = Event(EventName.CLOSED, self, fields)
+            self.parting = TO_LEAVE
+            self.host.told(event)
+        if self.parting == TO_LEAVE:
+            self.leave_handshake()
+            if self.host.gate is not None:
+                self.host.gate.leave(caller(&self.origin, self.origin_rest))
+            self.parting = TO_GIVE_UP_PLACE
+        self.leave_place()
+        self.host.left()
+        self.parting = DEPARTED
+        return 0
+
+    cdef int expired(self) except -1:
+        if self.parting_soon:
+            self.parting_soon = False
+            Py_DECREF(self)
+        return SendingTransport.expired(self)
