@@ -133,12 +133,15 @@ def cut_all(codec, pieces):
     cutter = Cutter(codec)
     messages = []
     for piece in pieces:
+        refusal = None
         cutter.feed(piece)
         try:
             while (message := cutter.cut()) is not NEED_DATA:
                 messages.append(message)
         except Exception as error:
-            return messages, error, cutter.rest
+            refusal = error
+        if refusal is not None:
+            return messages, refusal, cutter.rest
         cutter.settle()
     return messages, None, cutter.rest
 

@@ -45,11 +45,12 @@ cdef class StructFraming(Framing):
         if type(message) is not tuple or len(<tuple>message) != self.fields:
             return False
         alive = self
+        data = None
         try:
             data = self.pack(*<tuple>message)
         except (StructError, OverflowError):
-            return False
-        if self.unpack(data) != message or to.write_paused:
+            pass
+        if data is None or self.unpack(data) != message or to.write_paused:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 
@@ -87,22 +88,26 @@ cdef class JsonLinesFraming(Framing):
             return self.decode(input)
         alive = self
         line = PyBytes_FromStringAndSize(start, size)
+        message = NEED_DATA
         try:
             # What a type does not ask for, msgspec skips without a look at its encoding.
             if self.typed and not line.isascii():
                 line.decode()
             message = self.read(line)
         except (ValueError, RecursionError):
-            return self.decode(input)
-        return handed_over(input, start, size + 1, message)
+            pass
+        return self.decode(input) if message is NEED_DATA else handed_over(input, start, size + 1, message)
 
     cdef bint put(self, Transport to, object message) except -1:
         cdef const char* data
         cdef Py_ssize_t size
         alive = self
+        line = None
         try:
             line = self.write(message)
         except (ValueError, OverflowError, RecursionError, TypeError):
+            pass
+        if line is None:
             return False
         data = PyBytes_AS_STRING(line)
         size = PyBytes_GET_SIZE(line)
@@ -193,20 +198,22 @@ cdef class MsgpackFraming(Framing):
             return NEED_DATA
         alive = self
         frame = PyBytes_FromStringAndSize(start, progress.at)
+        message = NEED_DATA
         try:
             message = self.read(frame)
         except (ValueError, RecursionError):
-            return self.decode(input)
-        return handed_over(input, start, progress.at, message)
+            pass
+        return self.decode(input) if message is NEED_DATA else handed_over(input, start, progress.at, message)
 
     cdef bint put(self, Transport to, object message) except -1:
         cdef Progress progress
         alive = self
+        frame = None
         try:
             frame = self.write(message)
         except (ValueError, OverflowError, RecursionError, TypeError):
-            return False
-        if PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
+            pass
+        if frame is None or PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
             return False
         if PyBytes_GET_SIZE(frame) > self.max_depth:
             progress.at = progress.depth = 0

@@ -87,11 +87,12 @@ cdef class RespFraming(Framing):
             return NEED_DATA
         frame = PyBytes_FromStringAndSize(start, progress.at)
         at = PyBytes_AS_STRING(frame)
+        message = NEED_DATA
         try:
             message = value(&at)
         except (RemoteProtocolError, TypeError):
-            return self.decode(input)
-        return handed_over(input, start, progress.at, message)
+            pass
+        return self.decode(input) if message is NEED_DATA else handed_over(input, start, progress.at, message)
 
     cdef object cut_inline(self, Input* input, Py_ssize_t held):
         cdef Py_ssize_t most = min(self.limit, MAX_INLINE_BYTES)
@@ -102,11 +103,12 @@ cdef class RespFraming(Framing):
                 return self.decode(input)
             input.searched = held
             return NEED_DATA
+        message = NEED_DATA
         try:
             message = split_inline(PyBytes_FromStringAndSize(start, end + 1 - start))
         except RemoteProtocolError:
-            return self.decode(input)
-        return handed_over(input, start, end + 1 - start, message)
+            pass
+        return self.decode(input) if message is NEED_DATA else handed_over(input, start, end + 1 - start, message)
 
     cdef bint put(self, Transport to, object message) except -1:
         return put_value(to, message, self.limit, self.max_depth, self.resp3)

@@ -84,14 +84,17 @@ cdef class NativeSelector(Poller):
         return self._key(fileobj)
 
     def _key(self, fileobj):
+        fd = closed = None
         try:
             fd = _fileno(fileobj)
-        except ValueError:
-            # It was closed: look for the object itself.
+        except ValueError as error:
+            closed = error
+        if closed is not None:
+            # Look for the object itself.
             for key in self.keys.values():
                 if key.fileobj is fileobj:
                     return key
-            raise
+            raise closed
         try:
             return self.keys[fd]
         except KeyError:

@@ -1,0 +1,52 @@
+"""The sources of the native engine, as text: what the compiler would let pass."""
+
+import re
+from pathlib import Path
+
+import penstock.engines.native
+
+FOLDER = Path(penstock.engines.native.__file__).parent
+# The load generator does not go on without memory.
+SOURCES = [path for path in sorted(FOLDER.glob("*.pyx")) if not path.name.startswith("load")]
+
+
+def leaves_except(source):
+    """The numbers of the lines on which a clause that caught an exception is left before its end."""
+    found = []
+    blocks = []
+    for number, line in enumerate(source.splitlines(), start=1):
+        statement = line.strip()
+        if not statement:
+            continue
+        indent = len(line) - len(line.lstrip())
+        while blocks and indent <= blocks[-1][0]:
+            blocks.pop()
+        kinds = [kind for _, kind in blocks]
+        if "except" in kinds:
+            loops = kinds[len(kinds) - kinds[::-1].index("except") :]
+            jumps = re.match(r"(break|continue)\b", statement) and not {"for", "while"} & set(loops)
+            if jumps or re.search(r"(^|: )return\b", statement):
+                found.append(number)
+        if block := re.match(r"(except|for|while)\b.*:", statement):
+            blocks.append((indent, block[1]))
+    return found
+
+
+def test_what_leaves_an_except_clause_is_found():
+    source = """
+try:
+    pass
+except ValueError:
+    for it in them:
+        break
+    if it: return
+except TypeError as error:
+    continue
+"""
+
+    assert [7, 9] == leaves_except(source)
+
+
+def test_no_except_clause_is_left_before_its_end():
+    """Cython then gives up the exception's traceback as though there were one. Without memory there may be none."""
+    assert {} == {path.name: lines for path in SOURCES if (lines := leaves_except(path.read_text()))}
