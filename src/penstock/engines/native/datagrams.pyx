@@ -282,10 +282,13 @@ cdef class Port(Pollable):
             if not self.endpoint.admits(name_of(address)):
                 return 0
         data = PyBytes_FromStringAndSize(&self.batch.data[index * SLOT_BYTES], size)
+        refusal = None
         try:
             message = self.decode(data)
         except RemoteProtocolError as error:
-            self.endpoint.drop(str(error.reason))
+            refusal = error
+        if refusal is not None:
+            self.endpoint.drop(str(refusal.reason))
             return 0
         conn = self.kind()
         conn.id = next_connection_id()
