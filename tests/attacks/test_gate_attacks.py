@@ -281,8 +281,8 @@ def test_the_total_holds_on_every_transport(serve, opened, tmp_path, scheme):
         assert 3 == server.server.stats.accepted
 
 
-def test_keep_alive_and_user_timeout_are_set_on_what_is_accepted(serve, dial_from, tools):
-    """A peer whose power failed is found out by the kernel: 60 s, 4 questions 15 s apart, 30 s for output."""
+def test_what_the_kernel_is_told_holds_for_what_is_accepted(serve, dial_from, tools):
+    """A peer whose power failed is found out: 60 s, 4 questions 15 s apart, 30 s for output; 256 KiB for one slow."""
     with serve(echo) as server:
         peer = dial_from(server)
         tools.ask(peer)
@@ -297,10 +297,11 @@ def test_keep_alive_and_user_timeout_are_set_on_what_is_accepted(serve, dial_fro
                     (tcp, socket.TCP_KEEPINTVL),
                     (tcp, socket.TCP_KEEPCNT),
                     (tcp, socket.TCP_USER_TIMEOUT),
+                    (tcp, socket.TCP_NOTSENT_LOWAT),
                 )
             ]
 
-    assert [1, 60, 15, 4, 30_000] == found
+    assert [1, 60, 15, 4, 30_000, 256 * 1024] == found
 
 
 def server_side_of(peer):

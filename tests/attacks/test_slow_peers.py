@@ -1,7 +1,9 @@
 """Peers that take their time: T-35 to T-38, T-40. Time is told by a clock that stands still until it is moved."""
 
+import pytest
+
 import penstock
-from penstock.config import Limits, OverloadConfig, Timeouts
+from penstock.config import Limits, OverloadConfig, TcpConfig, Timeouts
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import dial
 
@@ -97,6 +99,7 @@ class Owe(penstock.Handler):
         try:
             for _ in range(160):
                 conn.post(b"x" * (64 * KIB - 1))
+            conn.state = "owing"
         except penstock.SlowPeerError:
             pass
 
@@ -126,9 +129,29 @@ def test_those_who_never_read_are_cut_at_the_hard_limit(serve, opened, tools, en
     assert 10 * MIB > sent
 
 
+@pytest.mark.parametrize("unsent_bytes", [256 * KIB, None])
+def test_the_kernel_holds_little_for_those_who_never_read(serve, opened, until, engine, unsent_bytes, figure):
+    """T-37: what it takes is beyond every limit of the process; left alone it takes megabytes for each."""
+    peers, owed = 20, 160 * 64 * KIB
+    limits, tcp = Limits(write_max_bytes=16 * MIB), TcpConfig(unsent_bytes=unsent_bytes)
+    with serve(owing(), timeouts=NEVER, limits=limits, tcp=tcp) as server:
+        for _ in range(peers):
+            opened.append(server.dial())
+            opened[-1].sendall(b"go\n")
+        until(server, lambda it: [conn.state for conn in it.connections] == ["owing"] * peers)
+        taken = server.call(lambda: max(owed - conn.held_bytes for conn in server.server.connections))
+        server.call(server.server.begin_stop)
+    label = "none" if unsent_bytes is None else f"{unsent_bytes // KIB} KiB"
+    figure(
+        f"T-37 {engine.label}: the kernels take {taken / KIB:.0f} KiB for a peer that never reads, tcp_unsent {label}"
+    )
+
+    assert (taken < 640 * KIB) is (unsent_bytes is not None)
+
+
 def test_above_the_budget_of_all_only_those_who_do_not_read_are_ended(serve, opened, tools, engine, figure):
     """T-37: peers under their own limits are together far above the budget; the one who reads is served on."""
-    budget, peers, owed = 4 * MIB, 30, 6 * MIB  # of which the kernels take more than 2 MiB
+    budget, peers, owed = 4 * MIB, 30, MIB  # of which the kernels take a fifth
 
     class OweSome(penstock.Handler):
         def on_message(self, conn, message):
@@ -157,12 +180,12 @@ def test_above_the_budget_of_all_only_those_who_do_not_read_are_ended(serve, ope
         server.wait_until(lambda it: it.stats.closed.total() + len(it.connections) == peers + 1)
         ended, left = server.call(lambda: (server.server.stats.closed.total(), len(server.server.connections) - 1))
     figure(
-        f"T-37 {engine.label}: {peers} x 6 MiB owed against a budget of 4 MiB: {most / MIB:.1f} MiB held at most, "
+        f"T-37 {engine.label}: {peers} x 1 MiB owed against a budget of 4 MiB: {most / MIB:.1f} MiB held at most, "
         f"{ended} ended, {left} left, the one who reads answered {peers} of {peers}"
     )
 
     assert budget + (peers + 1) * limits.write_high_bytes >= most
-    assert 0 < ended
+    assert 0 < ended < peers
     assert peers == ended + left
 
 

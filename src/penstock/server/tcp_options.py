@@ -30,5 +30,7 @@ def _options(config: TcpConfig) -> Iterator[tuple[int, str, int]]:
         yield tcp, "TCP_KEEPIDLE", max(1, round(config.keepalive_s))
         yield tcp, "TCP_KEEPINTVL", max(1, round(config.keepalive_interval_s))
         yield tcp, "TCP_KEEPCNT", config.keepalive_probes
+    if config.unsent_bytes is not None:
+        yield tcp, "TCP_NOTSENT_LOWAT", config.unsent_bytes
     if config.user_timeout_s is not None:
         yield tcp, "TCP_USER_TIMEOUT", max(1, round(config.user_timeout_s * 1000))
