@@ -289,6 +289,18 @@ ROWS = {
         USAGE,
         "penstock: error: URL: '127.0.0.1' is not an address: …",
     ),
+    "connect as netcat does": (
+        ["connect", "127.0.0.1", "9000"],
+        USAGE,
+        "penstock: error: got unexpected extra argument (9000); write 127.0.0.1:9000",
+        "  penstock connect --help shows what is allowed",
+    ),
+    "connect without a port": (
+        ["connect", "localhost"],
+        USAGE,
+        "penstock: error: URL: 'localhost' is not an address: it has no port; write HOST:PORT with 1 to 65535; "
+        "a server may have 0, and the system chooses",
+    ),
     "send no message": (
         ["send", "tcp://127.0.0.1:1"],
         USAGE,
