@@ -3,8 +3,6 @@
 import html.parser
 import json
 import os
-import pty
-import select
 import signal
 import socket
 import subprocess
@@ -230,27 +228,6 @@ def test_a_server_that_is_not_there_is_status_1(penstock):
 
     assert (1, "") == (done.returncode, done.stdout)
     assert done.stderr.endswith(": connection refused\n")
-
-
-def test_on_a_terminal_a_line_says_how_it_goes(serve, environ, directory):
-    """It is taken away at the end; standard output has the report alone."""
-    served = serve("app:echo")
-    fd, inner = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "penstock", "bench", served.address, "--duration", "500ms", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=inner,
-        env=environ,
-        cwd=directory,
-    )
-    os.close(inner)
-    output, _ = process.communicate(timeout=30)
-    shown = os.read(fd, 65536).decode() if select.select([fd], [], [], 20)[0] else ""
-    os.close(fd)
-
-    assert {} == json.loads(output)["errors"]
-    assert " of 0.5 s  " in shown
-    assert " replies/s  mean " in shown
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.5, False), (0.97, True)])

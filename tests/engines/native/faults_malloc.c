@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 
 static volatile unsigned *waits;
@@ -43,6 +44,15 @@ void *malloc(size_t size)
         return NULL;
     }
     return __libc_malloc(size);
+}
+
+void *calloc(size_t number, size_t size)
+{
+    if (fails(__builtin_return_address(0))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return __libc_calloc(number, size);
 }
 
 void *realloc(void *block, size_t size)

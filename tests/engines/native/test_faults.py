@@ -242,3 +242,40 @@ def test_no_failed_allocation_of_the_interpreter_stops_the_server(figure, tmp_pa
     assert faulted.stop() in AFTER_NO_MEMORY
     faults = len(faulted.addresses) * (HIGHEST_ALLOCATION + 1)
     figure(f"T-79 allocations of the interpreter that failed: {faults}, 0 crashes, 0 connections left")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_no_failed_allocation_of_a_load_crashes_it(faulted, figure, tmp_path):
+    """`penstock bench` in compiled code: it says what it lacked, and what is loaded goes on serving."""
+    library = tmp_path / "malloc.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
+    control = tmp_path / "failing"
+    environment = {**os.environ, "LD_PRELOAD": str(library), "FAILING_MALLOC": str(control)}
+    command = [
+        sys.executable,
+        "-m",
+        "penstock",
+        "bench",
+        faulted.addresses[0],
+        "--codec",
+        "lines",
+        "--engine",
+        "native",
+    ]
+    load = ["-c", "3", "--depth", "9", "-n", "100", "--size", "40KiB"]
+    injected = 0
+    for count in range(1, HIGHEST + 1):
+        control.write_bytes(count.to_bytes(4, sys.byteorder))
+        done = subprocess.run([*command, *load], env=environment, capture_output=True, text=True, timeout=60)
+        if int.from_bytes(control.read_bytes(), sys.byteorder):
+            break
+
+        assert 1 == done.returncode, done.stderr
+        assert done.stderr.startswith("penstock: error: unexpected MemoryError"), done.stderr
+        injected += 1
+
+    assert injected > 0
+    assert faulted.recovers()
+    figure(f"T-79 allocations of a load that failed: {injected}, each told, 0 crashes")

@@ -30,7 +30,9 @@ class Progress:
             f"{seen.seconds:5.1f}{self._of} s  {seen.replies / seen.seconds:,.0f} replies/s  "
             f"mean {time_text(seen.waited_s / max(1, seen.replies))}  {seen.errors:,} errors"
         )
-        click.echo(f"\r{text[:79]}\x1b[K", nl=False, err=True)
+        # A line that is wrapped cannot be written anew. A terminal that does not know its width says 0.
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        click.echo(f"\r{text[: width - 1]}\x1b[K", nl=False, err=True)
 
     def end(self) -> None:
         """Take it away."""
