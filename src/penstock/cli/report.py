@@ -82,8 +82,9 @@ def _usage_text(error: click.ClickException) -> str:
         return f"there is no option {error.option_name}{hint}"
     text = error.format_message().rstrip(".")
     port = re.fullmatch(r"Got unexpected extra argument \((\d+)\)", text)
-    if port is not None and error.ctx is not None and "url" in error.ctx.params:  # as netcat has it
-        text += f"; write {error.ctx.params['url']}:{port[1]}"
+    url = error.ctx.params.get("url") if isinstance(error, click.UsageError) and error.ctx is not None else None
+    if port is not None and url is not None:  # as netcat has it
+        text += f"; write {url}:{port[1]}"
     return text[:1].lower() + text[1:]
 
 
