@@ -36,8 +36,8 @@ class EventName(StrEnum):
     STOPPED = "stopped"
 
 
-# Of each connection and datagram. Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond, and
-# more, each time it is named.
+# Of each connection and datagram. Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond,
+# and more, each time it is named.
 _ACCEPTED, _CLOSED, _DATAGRAM = EventName.ACCEPTED, EventName.CLOSED, EventName.DATAGRAM
 
 
