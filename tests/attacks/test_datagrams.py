@@ -160,6 +160,43 @@ def test_a_server_does_not_answer_itself(serve, opened, bind, engine, figure):
     assert (1, {"forged": 2}) == (handled, dropped)
 
 
+@pytest.mark.parametrize("port", [7, 13, 17, 19, 37])
+def test_services_that_answer_whatever_comes_are_not_answered(serve, opened, port, engine, figure):
+    """T-88: one forged datagram would have two of them talk to each other for ever."""
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.append(other)
+    try:
+        other.bind(("127.0.0.7", port))
+    except PermissionError:
+        pytest.skip("this user may not bind the ports of services")
+    with serve(echo, bind=UDP) as server:
+        other.sendto(b"ping", ("127.0.0.1", server.port))
+        server.wait_until(lambda it: it.stats.datagrams_dropped == {"reflector": 1})
+        sock = peer(server, opened)
+        sock.send(b"ping")
+
+        assert b"ping" == sock.recv(100)
+        assert (1, {"reflector": 1}) == accounted(server, 2)
+
+
+def test_two_servers_that_answer_each_other_are_ended_by_the_rate(serve, opened, engine, figure):
+    """T-88: on any other port nothing tells a server from a client but that it never stops."""
+    try:
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    except PermissionError:
+        pytest.skip("this user may not forge datagrams")
+    opened.append(raw)
+    overload = OverloadConfig(datagram_rate_per_peer=Rate(20, 3600.0))
+    with serve(echo, bind=("udp://127.0.0.1:0", "udp://127.0.0.1:0"), overload=overload) as server:
+        ports = [int(address.rpartition(":")[2]) for address in server.addresses]
+        raw.sendto(struct.pack("!HHHH4s", ports[1], ports[0], 12, 0, b"ping"), ("127.0.0.1", 0))
+        server.wait_until(lambda it: it.stats.datagrams_dropped == {"peer_rate": 1})
+        handled = server.server.stats.datagrams
+    figure(f"T-88 {engine.label}: two echo servers set on each other at 20/h: over after {handled} datagrams")
+
+    assert 20 == handled
+
+
 def test_one_sender_is_held_to_its_rate_and_another_is_not(serve, opened, engine, figure):
     """A bucket for each address: five at once, then one every two seconds, to the tick."""
     clock = ManualClock()

@@ -26,6 +26,10 @@ MAX_DATAGRAM_BYTES: Final = 65536
 # Datagrams read before others get their turn.
 READS_PER_TURN: Final = 32
 
+# Of services that answer whatever comes: echo, daytime, qotd, chargen, time. Nobody sends from there but they, and two of
+# them, once one forged datagram has begun it, would answer each other for ever; inetd drops these too.
+ANSWERING_PORTS: Final = frozenset({7, 13, 17, 19, 37})
+
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
 # From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
@@ -114,6 +118,9 @@ class DatagramEndpoint(ABC):
         """Say whether a datagram of this sender is to be handled; drop it, counted, if not."""
         if is_forged(name, self._own, self._socket):
             self.drop("forged")
+            return False
+        if isinstance(name, tuple) and name[1] in ANSWERING_PORTS:
+            self.drop("reflector")
             return False
         if self.gate.judges_datagrams:
             with self._gate_lock:
