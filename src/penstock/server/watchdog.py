@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -37,9 +38,12 @@ class Watchdog:
         self._stall_s = stall_s
         self._report = report
         self._beat_at = 0.0
+        self._reported_at = 0.0  # the sign of life after which a stall was reported last
         self._beat: asyncio.TimerHandle | None = None
         self._thread_id = 0
-        self._ended = threading.Event()
+        # Held until the thread is to end. An Event has a lock inside, which a MemoryError could leave locked for ever.
+        self._ended = threading.Lock()
+        self._ended.acquire()
         self._thread = threading.Thread(target=self._watch, name="penstock-watchdog", daemon=True)
 
     def start(self) -> None:
@@ -52,7 +56,8 @@ class Watchdog:
         """Watch no longer. Returns when the thread has ended, which is at once."""
         if self._beat is not None:
             self._beat.cancel()
-        self._ended.set()
+        if self._ended.locked():
+            self._ended.release()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -61,18 +66,25 @@ class Watchdog:
         self._beat = self._loop.call_later(self._stall_s / 2, self._live)
 
     def _watch(self) -> None:
-        reported = 0.0  # the sign of life after which a stall was reported last
-        while not self._ended.wait(self._stall_s / 2):
-            if self._loop.is_closed():  # without a word: nobody is left to stop this
-                return
-            beat_at = self._beat_at
-            # The timer was due after half of the time, and then the loop was held for all of it.
-            if beat_at == reported or time.monotonic() - beat_at < self._stall_s * 1.5:
-                continue
-            frames = holders(sys._current_frames().get(self._thread_id))  # noqa: SLF001 - documented, for debuggers
-            if frames:
-                reported = beat_at
-                self._report(frames)
+        ended = False
+        while not ended:
+            # Without memory for a look there is none, and the next one comes.
+            with contextlib.suppress(MemoryError):
+                ended = self._ended.acquire(timeout=self._stall_s / 2)
+                # A loop that was closed without a word leaves nobody to stop this.
+                ended = ended or self._loop.is_closed()
+                if not ended:
+                    self._look()
+
+    def _look(self) -> None:
+        beat_at = self._beat_at
+        # The timer was due after half of the time, and then the loop was held for all of it.
+        if beat_at == self._reported_at or time.monotonic() - beat_at < self._stall_s * 1.5:
+            return
+        frames = holders(sys._current_frames().get(self._thread_id))  # noqa: SLF001 - documented, for debuggers
+        if frames:
+            self._reported_at = beat_at
+            self._report(frames)
 
 
 def holders(frame: FrameType | None) -> list[str]:

@@ -95,7 +95,11 @@ class Faulted:
     def stop(self):
         self.process.stdin.close()
         self.process.stdout.close()
-        return self.process.wait(20)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 @pytest.fixture(scope="module")
