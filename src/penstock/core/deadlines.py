@@ -29,6 +29,14 @@ class Deadline(Enum):
     LINGER = CloseReason.DONE  # everything was sent; the peer does not end its side
 
 
+# Those that hold something against the peer: that it did not send, or did not read. Its age is no fault of its own.
+BLAMING = frozenset(Deadline) - {Deadline.LIFETIME}
+
+
+# Those that end with what the peer has to send, once somebody has made something of it.
+SILENCE = frozenset({Deadline.HANDSHAKE, Deadline.FIRST_MESSAGE, Deadline.IDLE, Deadline.MESSAGE})
+
+
 class Deadlines:
     """The instants one connection's deadlines are counted from.
 

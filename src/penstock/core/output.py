@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from ..config import SlowConsumer
+from ..config import Limits, SlowConsumer
 from ..errors import QueueFullError
+
+
+def progressed(limits: Limits, taken_bytes: int) -> bool:
+    """Return whether a peer that took so much in ``write_s`` reads on: as much as lets reading it go on.
+
+    Less does not count: a peer that reads a byte now and then would hold its output for ever.
+    """
+    return taken_bytes >= max(1, limits.write_high_bytes - limits.write_low_bytes)
 
 
 class Backlog:

@@ -23,6 +23,9 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
     of its messages are handled before the engine looks at the others.
 10. Draining stops accepting and reading at once. What was received whole is handled and answered; then the connection
     closes.
+11. A peer is late when its bytes are, not when the engine is: before a deadline that blames it ends a connection, what
+    has come is read and what waits is sent, once. A process that did not run for a while (it was stopped, the machine
+    was suspended, a handler held the loop) ends nobody for that.
 """
 
 from __future__ import annotations

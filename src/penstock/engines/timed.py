@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from math import inf
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ..config import Timeouts
-from ..core.deadlines import Deadline, Deadlines
+from ..core.deadlines import BLAMING, SILENCE, Deadline, Deadlines
 from ..core.gate import Handshake
 from ..core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
 from .base import Clock, ConnectionBase, TimerHandle
 
 M = TypeVar("M")
+
+# How long whoever was woken has until the deadlines are looked at again.
+AGAIN_S: Final = 0.01
 
 # Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
 _OPEN, _CLOSED = State.OPEN, State.CLOSED
@@ -37,6 +40,7 @@ class TimedConnection(ConnectionBase[M]):
         "_deadlines",
         "_handshake",
         "_leaving",
+        "_overdue",
         "_state",
         "_timer",
     )
@@ -47,6 +51,7 @@ class TimedConnection(ConnectionBase[M]):
         self._timer: TimerHandle | None = None
         self._armed_at = inf
         self._handshake: Handshake | None = None
+        self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again
         self._become(_OPEN)
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
@@ -62,6 +67,14 @@ class TimedConnection(ConnectionBase[M]):
     @abstractmethod
     def _pending_bytes(self) -> int:
         """Return how many bytes of incomplete messages there are."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Read what has come and send what waits, as far as the kernel lets; then call `_decide`: law 11."""
+
+    @abstractmethod
+    def _is_woken(self) -> bool:
+        """Return whether whoever waits for messages was told of something and has not run since."""
 
     @abstractmethod
     def _expire(self, which: Deadline) -> None:
@@ -137,9 +150,25 @@ class TimedConnection(ConnectionBase[M]):
         self._armed_at = inf
         if self._state is _CLOSED:
             return  # the peer's EOF was faster than the end of the wait for it
+        if self._due() in BLAMING:
+            self._look()
+        else:
+            self._decide()
+
+    def _due(self) -> Deadline | None:
         self._deadlines.partial_bytes = self._pending_bytes()
-        which = self._deadlines.due(self._clock.time())
+        return self._deadlines.due(self._clock.time())
+
+    def _decide(self) -> None:
+        """Expire if anything is due by now, else set the timer for what is next."""
+        self._overdue = False
+        if self._state is _CLOSED:
+            return
+        which = self._due()
         if which is None:
             self._arm_next()
+        elif which in SILENCE and self._is_woken():
+            self._overdue = True
+            self._arm(self._clock.time() + AGAIN_S)  # it may not wait again for long, and other deadlines count
         else:
             self._expire(which)

@@ -11,6 +11,10 @@ from typing import Final, Protocol
 # One record of a seqpacket connection; a longer one ends the connection.
 MAX_RECORD_BYTES: Final = 256 * 1024
 
+# The most reads, or records, that are taken from one socket before anything else is done: what the kernel keeps of a
+# stream by default is less (tcp(7), tcp_rmem), and a peer that sends without pause must not hold whoever reads it.
+READS_AT_ONCE: Final = 16
+
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 # Numbers connections, of every engine, from 1.

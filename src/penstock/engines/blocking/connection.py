@@ -175,6 +175,8 @@ class BlockingConnection(SocketConnection[M]):
         if self._blames:
             self._count_from(self._clock.time())
         try:
+            if self._overdue:
+                self._decide()
             if self._may_park(timeout_s):
                 self._park()
                 if self._news or (gives_up_at is not None and self._clock.time() >= gives_up_at):
@@ -193,7 +195,7 @@ class BlockingConnection(SocketConnection[M]):
 
     def _may_park(self, timeout_s: float | None) -> bool:
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
-        if not CAN_PARK or self._driving or self._output or not self._wants_input():
+        if not CAN_PARK or self._news or self._driving or self._output or not self._wants_input():
             return False
         if timeout_s is not None and timeout_s < PARK_S:
             return False

@@ -69,6 +69,7 @@ class DrivenSocket(TimedConnection[M]):
     __slots__ = (
         "_changed",
         "_driving",
+        "_due_while_parked",
         "_events",
         "_fd",
         "_gone",
@@ -94,6 +95,7 @@ class DrivenSocket(TimedConnection[M]):
         self._waiting = 0  # threads that wait for the one that drives
         self._driving = False  # a thread waits for the socket; it does not hold the lock
         self._parked = False  # it does so in recv(2), where it cannot be woken
+        self._due_while_parked = False  # a deadline passed meanwhile: what recv(2) returns comes first
         self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
 
     # -- what a subclass does, the lock held ---------------------------------------------------------------------------
@@ -178,6 +180,9 @@ class DrivenSocket(TimedConnection[M]):
             self._lost(broken)
         elif data is not None:
             self._take(data)
+        if self._due_while_parked:
+            self._due_while_parked = False
+            super()._tick()
 
     def _drove(self) -> None:
         """This thread has waited; the lock is held again."""
@@ -244,5 +249,9 @@ class DrivenSocket(TimedConnection[M]):
     def _tick(self) -> None:
         """Do what is due, on whatever thread the clock has; nobody need be waiting."""
         with self._lock:
-            super()._tick()
+            if self._parked:
+                self._timer = None
+                self._due_while_parked = True
+            else:
+                super()._tick()
         self._tell()

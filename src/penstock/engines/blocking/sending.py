@@ -10,7 +10,7 @@ from typing import TypeVar
 from ...codecs.base import Codec
 from ...core.endings import why_not
 from ...core.events import Event, EventName
-from ...core.output import Backlog
+from ...core.output import Backlog, progressed
 from ...core.states import State
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -42,6 +42,7 @@ class SendingSocket(DrivenSocket[M]):
         "_owed_bytes",
         "_records",
         "_senders",
+        "_stalled_bytes",
         "_write_paused",
         "bytes_out",
         "close_reason",
@@ -62,6 +63,7 @@ class SendingSocket(DrivenSocket[M]):
         self._eof_sent = False
         self._write_paused = False
         self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
+        self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
         self._senders = 0  # threads that wait until their frame has gone out
 
     @abstractmethod
@@ -208,17 +210,16 @@ class SendingSocket(DrivenSocket[M]):
             if self._deadlines.idle_since is not None:
                 self._deadlines.idle_since = self._clock.time()
 
-    def _flush(self) -> bool:
-        """Send what the kernel takes now; return whether it took anything."""
+    def _flush(self) -> None:
+        """Send what the kernel takes now."""
         try:
             sent = self._output.flush(self._sock)
         except OSError as error:
             self._lost(error)
-            return False
+            return
         if sent:
             self._count_sent(sent)
             self._output_sank()
-        return sent > 0
 
     def _output_sank(self) -> None:
         """The peer reads: go on with what waited for that."""
@@ -233,8 +234,6 @@ class SendingSocket(DrivenSocket[M]):
             owed = len(self._output)
         if owed <= enough:
             self._deadlines.stalled_since = None
-        elif self._deadlines.stalled_since is not None:
-            self._deadlines.stalled_since = self._clock.time()
         paused = self._write_paused and owed > enough
         if self._owed_bytes:
             self._owe(self._owed_with(b"") if paused else 0)
@@ -262,4 +261,8 @@ class SendingSocket(DrivenSocket[M]):
 
     def _stall_begins(self) -> None:
         self._deadlines.stalled_since = self._clock.time()
+        self._stalled_bytes = self.bytes_out
         self._arm_next()
+
+    def _has_progressed(self) -> bool:
+        return progressed(self._limits, self.bytes_out - self._stalled_bytes)

@@ -15,7 +15,7 @@ from ...core.service import Handler
 from ...core.states import Happening, State
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from ..wire import next_connection_id, receive_record, reset_on_close
+from ..wire import READS_AT_ONCE, next_connection_id, receive_record, reset_on_close
 from .driving import Host
 from .parking import DONT_WAIT
 from .poller import READ, WRITE, Poller
@@ -111,8 +111,8 @@ class SocketConnection(SendingSocket[M]):
     def _act(self, events: int) -> None:
         if events & WRITE:
             self._flush()
-        if events & READ and self._state is not State.CLOSED:
-            self._read()
+        if events & READ:
+            self._read_wanted()
 
     def _pending_bytes(self) -> int:
         return self._inbound.pending_bytes
@@ -123,6 +123,11 @@ class SocketConnection(SendingSocket[M]):
         if not self._can_receive or self._draining or self._write_paused or self._held:
             return False
         return self._receiving or self._inbound.pending_bytes <= self._host.limits.read_bytes
+
+    def _read_wanted(self) -> None:
+        """Read, unless that was done or given up since the socket was polled."""
+        if self._state is not State.CLOSED and self._wants_input():
+            self._read()
 
     def _read(self) -> None:
         try:
@@ -215,7 +220,7 @@ class SocketConnection(SendingSocket[M]):
         self._deadlines.closing(self._clock.time())
         self._news = True
         if self._output:
-            self._arm_next()
+            self._stall_begins()
         else:
             self._flushed()
         self._wake()
@@ -311,6 +316,21 @@ class SocketConnection(SendingSocket[M]):
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
+    def _look(self) -> None:
+        if self._output:
+            self._flush()
+        for _ in range(READS_AT_ONCE):
+            before = self.bytes_in
+            self._read_wanted()
+            if self.bytes_in == before:
+                break
+        self._wake()  # whoever polls may have nothing left to be told of
+        self._changed.notify_all()
+        self._decide()
+
+    def _is_woken(self) -> bool:
+        return self._news
+
     def _expire(self, which: Deadline) -> None:
         if self._state is State.CLOSED:
             return
@@ -320,8 +340,8 @@ class SocketConnection(SendingSocket[M]):
         elif which is Deadline.HANDSHAKE:
             self._lose(which.value)
         elif which is Deadline.WRITE:
-            if not self._driving and self._flush():
-                self._arm_next()  # nobody had tried to send for a while: the peer is not to blame
+            if self._has_progressed():
+                self._stall_begins()
             else:
                 self._lose(which.value)
         else:

@@ -72,7 +72,12 @@ cdef class AwaitedConnection(Connection):
             self.timer_of_wait = clock.call_at(clock.time() + timeout_s, lambda: _fail(waiter, timeout_s))
         if not self.write_paused:
             self.read_again()
+        if self.overdue:
+            self.decide()
         return 0
+
+    cdef bint is_woken(self) noexcept:
+        return self.waiter is not None and self.waiter.state != PENDING
 
     cdef int end_wait(self) except -1:
         self.waiter = None

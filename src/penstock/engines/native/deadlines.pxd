@@ -1,6 +1,6 @@
 from .host cimport Host
 from .patience cimport Clocks, Patience
-from .transport cimport Transport
+from .transport cimport Transport, flag
 
 
 cdef class DeadlinedTransport(Transport):
@@ -8,12 +8,14 @@ cdef class DeadlinedTransport(Transport):
     cdef Clocks clocks
     cdef Patience patience
     cdef object timer  # of a clock that is not the poller's
+    cdef flag overdue  # whoever was woken by what came in time calls `decide` when it waits again
 
     # What a subclass knows.
     cdef Py_ssize_t pending_bytes(self) except -1
     cdef bint departs(self) noexcept
     cdef bint lingers(self) noexcept
     cdef int due(self, int which) except -1
+    cdef bint is_woken(self) noexcept
 
     cdef double time(self) except -1
     cdef int arm(self, double when) except -1
@@ -21,3 +23,5 @@ cdef class DeadlinedTransport(Transport):
     cdef int arm_earliest(self) except -1
     cdef void disarm(self) noexcept
     cdef int tick(self) except -1
+    cdef int look(self) except -1
+    cdef int decide(self) except -1

@@ -5,7 +5,14 @@ The timer is in the poller's wheel, or of the clock that the server was told to 
 
 from libc.math cimport INFINITY
 
-from .patience cimport NOTHING_DUE, Patience, earliest
+from .patience cimport HANDSHAKE, LIFETIME, MESSAGE, NOTHING_DUE, Patience, earliest
+from .poller cimport EPOLLIN, EPOLLOUT
+
+from ..timed import AGAIN_S
+from ..wire import READS_AT_ONCE as _READS_AT_ONCE
+
+cdef double again_s = AGAIN_S
+cdef int READS_AT_ONCE = _READS_AT_ONCE
 
 
 cdef class DeadlinedTransport(Transport):
@@ -28,6 +35,10 @@ cdef class DeadlinedTransport(Transport):
     cdef int due(self, int which) except -1:
         """A deadline has passed."""
         return 0
+
+    cdef bint is_woken(self) noexcept:
+        """Whether whoever waits for messages was told of something and has not run since."""
+        return False
 
     # -- the timer -----------------------------------------------------------------------------------------------------
 
@@ -84,9 +95,36 @@ cdef class DeadlinedTransport(Transport):
         self.tick()
 
     cdef int tick(self) except -1:
+        """Do what is due."""
         cdef double when
         cdef int which
         which = self.earliest_due(&when)
+        if which != NOTHING_DUE and which != LIFETIME and when <= self.time():
+            self.look()
+        return 0 if self.lost else self.decide()
+
+    cdef int look(self) except -1:
+        """Read what has come and send what waits, as far as the kernel lets: law 11."""
+        cdef int turn
+        if self.mask & EPOLLOUT:
+            self.writable()
+        for turn in range(READS_AT_ONCE):
+            if not self.mask & EPOLLIN or not self.readable():
+                break
+        return 0
+
+    cdef int decide(self) except -1:
+        """Call `due` if anything is by now, else set the timer for what is next."""
+        cdef double when, now
+        cdef int which
+        self.overdue = False
+        which = self.earliest_due(&when)
         if which == NOTHING_DUE:
             return 0
-        return self.arm(when) if when > self.time() else self.due(which)
+        now = self.time()
+        if when > now:
+            return self.arm(when)
+        if (which <= MESSAGE or which == HANDSHAKE) and self.is_woken():
+            self.overdue = True
+            return self.arm(now + again_s)  # it may not wait again for long, and other deadlines count
+        return self.due(which)

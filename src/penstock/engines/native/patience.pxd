@@ -19,6 +19,7 @@ cdef struct Clocks:
 
 cdef enum:
     NOTHING_DUE
+    # Up to the message's, and the handshake's, they end with what the peer has to send.
     FIRST_MESSAGE
     IDLE
     MESSAGE

@@ -156,15 +156,18 @@ cdef class Transport(Pollable):
         self.reading = True
         return self.watch_wanted()
 
-    cdef int readable(self) except -1:
+    cdef bint readable(self) except -1:
+        """Read once. Return whether anything came."""
         cdef ssize_t size
         size = recv(self.fd, self.poller.buffer, self.levels.read_size, 0)
         if size > 0:
-            return self.data_received(self.poller.buffer, size)
+            self.data_received(self.poller.buffer, size)
+            return True
         if size == 0:
             self.read_over = True
             self.watch_wanted()
-            return self.eof_received()
+            self.eof_received()
+            return True
         if errno != EAGAIN and errno != EINTR:
             self.break_down(os_error())
         return 0

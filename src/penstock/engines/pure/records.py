@@ -7,14 +7,11 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..wire import receive_record
+from ..wire import READS_AT_ONCE, receive_record
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
     from .stream import StreamConnection
-
-# Records read before other connections get their turn.
-READS_PER_TURN = 16
 
 
 class RecordTransport(SocketTransport):
@@ -31,7 +28,7 @@ class RecordTransport(SocketTransport):
         self._waiting_bytes = 0
 
     def _read(self) -> None:
-        for _ in range(READS_PER_TURN):
+        for _ in range(READS_AT_ONCE):
             if not self._reading:
                 return
             try:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ...codecs.base import Codec
 from ...core.endings import why_not
 from ...core.events import Event, EventName
-from ...core.output import Backlog
+from ...core.output import Backlog, progressed
 from ...core.states import Happening, State
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -270,13 +270,7 @@ class SendingConnection(TimedConnection[M]):
         return self.bytes_out - self._transport.get_write_buffer_size()
 
     def _has_progressed(self) -> bool:
-        """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed.
-
-        Less does not count: a peer that reads a byte now and then would hold its output for ever.
-        """
-        limits = self._limits
-        step = max(1, limits.write_high_bytes - limits.write_low_bytes)
-        return self._taken_bytes() - self._stalled_bytes >= step
+        return progressed(self._limits, self._taken_bytes() - self._stalled_bytes)
 
     def set_limits(self, **limits: int | str) -> None:
         """Change this connection's watermarks, hard limit or policy."""

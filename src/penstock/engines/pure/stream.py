@@ -22,9 +22,10 @@ from ...errors import (
 )
 from ...reasons import CloseReason
 from ..base import NO_HANDSHAKE
-from ..wire import next_connection_id, reset_on_close
+from ..wire import READS_AT_ONCE, next_connection_id, reset_on_close
 from .host import Host
 from .sending import SendingConnection
+from .transport import SocketTransport
 
 M = TypeVar("M")
 
@@ -361,6 +362,24 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
         if self._host.gate is None:
             raise LocalProtocolError(NO_HANDSHAKE)
         return self._host.gate.begin_handshake(now)
+
+    def _look(self) -> None:
+        transport = self._transport
+        if isinstance(transport, SocketTransport):
+            transport.write_now()
+            for _ in range(READS_AT_ONCE):
+                before = self.bytes_in
+                transport.read_now()
+                if self.bytes_in == before:
+                    break
+            self._decide()
+        else:
+            # A loop's own transport moves bytes when the loop polls: before what is called soon from there.
+            call_soon = self._host.loop.call_soon
+            call_soon(call_soon, self._decide)
+
+    def _is_woken(self) -> bool:
+        return False
 
     def _expire(self, which: Deadline) -> None:
         if which is Deadline.LINGER:

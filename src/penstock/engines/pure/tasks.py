@@ -232,6 +232,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if timeout_s is not None:
             timer = self._clock.call_at(now + timeout_s, lambda: fail(waiter, timeout_s))
         self._resume_reading_if_idle()
+        if self._overdue:
+            self._decide()
         try:
             await waiter
         finally:
@@ -279,6 +281,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _is_woken(self) -> bool:
+        return self._waiter is not None and self._waiter.done()
 
     def _input_ended(self) -> None:
         self._input_over = True

@@ -124,6 +124,11 @@ class SocketTransport(asyncio.Transport):
         self._read_over = True
         self._connection.eof_received()
 
+    def read_now(self) -> None:
+        """Read, though nobody said that there is anything; nothing while reading is paused."""
+        if self._reading and not self._entered:
+            self._enter(self._read)
+
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -155,6 +160,11 @@ class SocketTransport(asyncio.Transport):
                 self._finish(None)
             elif self._eof:
                 self._shut_down()
+
+    def write_now(self) -> None:
+        """Send what waits for the kernel, though nobody said that there is room."""
+        if self.get_write_buffer_size() and not self._entered:
+            self._enter(self._write_more)
 
     def can_write_eof(self) -> bool:
         """Always."""
