@@ -79,3 +79,21 @@ def test_the_ladder_goes_up_and_down_and_the_honest_are_served(
 def pressures(server):
     """The steps of the ladder so far."""
     return [event.fields["pressure"] for event in server.record.of(EventName.PRESSURE)]
+
+
+def test_who_was_not_read_while_memory_was_short_is_read_again(serve, opened, until, tools, engine):
+    """Half a message is held bytes: its other half stays with the kernel until all is as usual."""
+    with serve(penstock.as_service(Owe, codec="lines")) as server:
+        peer, other = server.dial(), server.dial()
+        opened.extend([peer, other])
+        peer.sendall(b"pi")
+        until(server, lambda it: sorted(conn.bytes_in for conn in it.connections) == [0, 2])
+        server.call(lambda: server.server._at_work.relieve(Pressure.PAUSE, 0))
+        # A thread that is in recv(2) cannot be woken, and stays there for 10 ms at most.
+        until(server, lambda it: not any(getattr(conn, "_parked", False) for conn in it.connections))
+        peer.sendall(b"ng\n")
+        assert b"ping\n" == tools.ask(other)
+        assert [2, 5] == sorted(server.call(lambda: [conn.bytes_in for conn in server.server.connections]))
+        server.call(lambda: server.server._at_work.relieve(Pressure.CALM, 0))
+
+        assert b"ping\n" == peer.recv(100)

@@ -1,5 +1,6 @@
 """From options to rules: what the machine allows, what files say."""
 
+import asyncio
 import logging
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.address.networks import AccessList
 from penstock.config import Action, GateConfig, ServerConfig
+from penstock.core.gate import Gate
 from penstock.errors import ConfigurationError
 from penstock.reasons import Refusal
 from penstock.server.admission import AccessFiles, affordable, descriptors_for, rules_of
@@ -117,3 +119,32 @@ def test_a_file_s_signature_changes_with_it(tmp_path):
 
     assert [None] == before
     assert before != files.signature()
+
+
+def test_what_changed_since_the_files_were_read_is_read_again(tmp_path, monkeypatch):
+    """Also between the reading and the first look; a file that is broken changes nothing until it is right again."""
+    monkeypatch.setattr("penstock.server.admission.FOLLOW_S", 0.0)
+    path = tmp_path / "deny.txt"
+    path.write_text("192.0.2.1\n")
+    files, gate = AccessFiles([], [f"@{path}"]), Gate()
+    before = files.signature()
+    gate.set(access=files.load())
+
+    async def edit():
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            path.write_text("192.0.2.10\n")
+            following = group.create_task(files.follow(gate, before))
+            while not gate.rules.access.permits("192.0.2.1"):
+                await asyncio.sleep(0)
+            path.write_text("# nobody\nnonsense\n")
+            for _ in range(100):
+                await asyncio.sleep(0.001)
+            assert not gate.rules.access.permits("192.0.2.10")
+            path.write_text("192.0.2.100\n")
+            while not gate.rules.access.permits("192.0.2.10"):
+                await asyncio.sleep(0)
+            following.cancel()
+
+    asyncio.run(edit())
+
+    assert not gate.rules.access.permits("192.0.2.100")

@@ -1,9 +1,12 @@
 """What the kernel says about memory: control groups of both versions, and the process itself."""
 
+import asyncio
+
 import pytest
 
 from penstock.config import OverloadConfig
-from penstock.server.memory import memory_of, resident_bytes
+from penstock.core.gate import Gate
+from penstock.server.memory import Memory, follow_memory, memory_of, resident_bytes
 
 MIB = 1024**2
 
@@ -50,3 +53,43 @@ def test_a_group_that_is_gone_says_nothing(tmp_path):
     memory = memory_of(OverloadConfig(), groups=tmp_path, membership="0::/\n")
 
     assert memory.used_bytes() is None
+
+
+class Relieved:
+    """An engine that notes what it is asked for, and fails at first."""
+
+    def __init__(self):
+        self.asked = []
+
+    def relieve(self, pressure, excess_bytes):
+        self.asked.append((pressure.name, excess_bytes))
+        if len(self.asked) == 1:
+            raise MemoryError
+
+
+async def follow(readings, gate, engine, monkeypatch):
+    monkeypatch.setattr("penstock.server.memory.READ_S", 0.0)
+    monkeypatch.setattr("penstock.server.memory.READ_UNDER_PRESSURE_S", 0.0)
+    monkeypatch.setattr("penstock.server.memory.give_back", lambda: None)
+    events = []
+    told = iter(readings)
+    await follow_memory(Memory(1000, lambda: next(told)), gate, engine, events.append)
+    return [event.fields["pressure"].name for event in events]
+
+
+def test_the_ladder_goes_on_where_a_step_had_no_memory_itself(monkeypatch):
+    """That is when it is needed: what a step could not do is tried again with the next reading."""
+    gate, engine = Gate(), Relieved()
+    steps = asyncio.run(follow([960, 960, 970, 970, 100, None], gate, engine, monkeypatch))
+
+    assert [("SHED", 60), ("SHED", 70), ("CALM", 0), ("CALM", 0)] == engine.asked
+    assert ["SHED", "CALM"] == steps
+
+
+def test_a_limit_that_is_gone_keeps_nobody_out(monkeypatch):
+    """With its control group: nobody would ever look whether there is memory again."""
+    gate, engine = Gate(), Relieved()
+    asyncio.run(follow([910, 910, None], gate, engine, monkeypatch))
+
+    assert not gate.shedding
+    assert ("CALM", 0) == engine.asked[-1]

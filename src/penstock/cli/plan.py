@@ -21,9 +21,9 @@ from .params import CodecSpec, RawText, click_options, given_options, suggestion
 from .target import is_target, load_service, module_exists
 
 # Those whose absence lets a peer that does nothing hold a connection for ever.
-_PROTECTING: Final = ("timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
+_PROTECTING: Final = ("timeout_handshake", "timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
 # Those whose absence lets one peer hold all there is to hold.
-_LIMITING: Final = ("max_connections", "max_per_peer")
+_LIMITING: Final = ("max_connections", "max_per_peer", "max_handshakes")
 
 
 @dataclass(frozen=True, slots=True)

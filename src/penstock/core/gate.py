@@ -92,7 +92,8 @@ class Rules:
 class Gate:
     """Counts connections and decides on new ones.
 
-    It has no lock: an engine with several threads asks it under its own.
+    It has no lock: an engine with several threads asks it under its own. `set` and `shed` may be called meanwhile, from
+    one thread: each decision goes by what was there when it looked.
 
     Attributes:
         rules: What it goes by now.
@@ -150,8 +151,9 @@ class Gate:
         ):
             if full and actions.get(reason) is Action.WAIT:
                 return inf
-        if self._bucket is not None and actions.get(Refusal.RATE) is Action.WAIT:
-            return max(now, self._bucket.ready_at())
+        bucket = self._bucket
+        if bucket is not None and actions.get(Refusal.RATE) is Action.WAIT:
+            return max(now, bucket.ready_at())
         return now
 
     def admit(self, peer: Peer, now: float) -> Refusal | None:
@@ -190,14 +192,15 @@ class Gate:
             if full and (rules.loopback_counts or not _is_loopback(host)):
                 return Refusal.PER_PEER
         # Both before either is taken from: what one refuses costs nothing of the other.
-        if self._buckets is not None and key is not None and self._buckets.ready_at(key) > now:
+        bucket, buckets = self._bucket, self._buckets
+        if buckets is not None and key is not None and buckets.ready_at(key) > now:
             return Refusal.PEER_RATE
-        if self._bucket is not None:
-            if self._bucket.ready_at() > now:
+        if bucket is not None:
+            if bucket.ready_at() > now:
                 return Refusal.RATE
-            self._bucket.take(now)
-        if key is not None and self._buckets is not None:
-            self._buckets.take(key, now)
+            bucket.take(now)
+        if key is not None and buckets is not None:
+            buckets.take(key, now)
         self._enter(key, reserved=int(self._has_reserve and is_reserved))
         return None
 
@@ -244,11 +247,12 @@ class Gate:
             return None  # a Unix socket does not say who sends
         if not self.rules.access.permits(host):
             return Refusal.DENIED
-        if self._datagrams is not None:
+        buckets = self._datagrams
+        if buckets is not None:
             key = self._key(host)
-            if self._datagrams.ready_at(key) > now:
+            if buckets.ready_at(key) > now:
                 return Refusal.PEER_RATE
-            self._datagrams.take(key, now)
+            buckets.take(key, now)
         return None
 
     def amplifies(self, question_bytes: int, answers: int, answer_bytes: int) -> bool:

@@ -26,8 +26,8 @@ MAX_DATAGRAM_BYTES: Final = 65536
 # Datagrams read before others get their turn.
 READS_PER_TURN: Final = 32
 
-# Of services that answer whatever comes: echo, daytime, qotd, chargen, time. Nobody sends from there but they, and two of
-# them, once one forged datagram has begun it, would answer each other for ever; inetd drops these too.
+# Of services that answer whatever comes: echo, daytime, qotd, chargen, time. Nobody sends from there but they, and two
+# of them, once one forged datagram has begun it, would answer each other for ever; inetd drops these too.
 ANSWERING_PORTS: Final = frozenset({7, 13, 17, 19, 37})
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})

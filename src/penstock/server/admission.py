@@ -175,9 +175,13 @@ class AccessFiles:
         """Return what changes when a file does."""
         return [_signature(path) for path in self.paths]
 
-    async def follow(self, gate: Gate) -> None:
-        """Give the gate a new list whenever a file has changed. What cannot be read changes nothing, and is logged."""
-        before = self.signature()
+    async def follow(self, gate: Gate, before: list[_Signature]) -> None:
+        """Give the gate a new list whenever a file has changed. What cannot be read changes nothing, and is logged.
+
+        Args:
+            gate: Goes by what was read so far.
+            before: The signature from before that.
+        """
         while True:
             await asyncio.sleep(FOLLOW_S)
             now = self.signature()

@@ -65,22 +65,38 @@ def memory_of(config: OverloadConfig, *, groups: Path = CGROUPS, membership: str
 async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: Callable[[Event], None]) -> None:
     """Read how much is used, again and again, and do what the ladder says."""
     ladder = Ladder(memory.limit_bytes)
+    told, tense = Pressure.CALM, False
     while True:
-        used = memory.used_bytes()
-        if used is None:
-            return
-        if ladder.is_short(used):
-            give_back()  # what is free in the heap is no reason to end anybody
-            used = memory.used_bytes() or used
-        before = ladder.pressure
-        pressure = ladder.read(used)
-        if pressure is not before:
-            fields = {"pressure": pressure, "used_bytes": used, "limit_bytes": memory.limit_bytes}
-            emit(Event(EventName.PRESSURE, None, fields))
+        try:
+            used = _look(memory, ladder)
+            if used is None:  # the control group is gone, and its limit with it
+                gate.shed(False)
+                engine.relieve(Pressure.CALM, 0)
+                return
+            pressure = ladder.read(used)
             gate.shed(pressure >= Pressure.REFUSE)
-        if pressure is not before or pressure is not Pressure.CALM:
-            engine.relieve(pressure, ladder.excess_bytes(used))
-        await asyncio.sleep(READ_S if pressure is Pressure.CALM else READ_UNDER_PRESSURE_S)
+            if pressure is not told:
+                fields = {"pressure": pressure, "used_bytes": used, "limit_bytes": memory.limit_bytes}
+                emit(Event(EventName.PRESSURE, None, fields))
+                told = pressure
+            if pressure is not Pressure.CALM:
+                tense = True
+                engine.relieve(pressure, ladder.excess_bytes(used))
+            elif tense:
+                engine.relieve(pressure, 0)
+                tense = False
+        except MemoryError:
+            pass  # now of all times: what is not done yet is tried again with the next reading
+        await asyncio.sleep(READ_S if ladder.pressure is Pressure.CALM else READ_UNDER_PRESSURE_S)
+
+
+def _look(memory: Memory, ladder: Ladder) -> int | None:
+    """Return what is used; where that is much, once the heap has given back what is free in it."""
+    used = memory.used_bytes()
+    if used is not None and ladder.is_short(used):
+        give_back()  # that is no reason to end anybody
+        used = memory.used_bytes() or used
+    return used
 
 
 def give_back() -> None:

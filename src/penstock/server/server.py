@@ -124,6 +124,7 @@ class Server:
             addresses = [parse_address(text) for text in config.bind]
         self._loop = asyncio.get_running_loop()
         access = AccessFiles(config.gate.allow, config.gate.deny)
+        before = access.signature()
         self.gate = Gate(rules_of(config, access.load(), descriptor_limit(), engine.descriptors_per_connection))
         plan = Plan(
             service=service,
@@ -160,7 +161,7 @@ class Server:
             self._close_listeners()
             raise
         if access.paths:
-            self._helpers.append(self._loop.create_task(access.follow(self.gate)))
+            self._helpers.append(self._loop.create_task(access.follow(self.gate, before)))
         memory = memory_of(config.overload)
         if memory is not None:
             follow = follow_memory(memory, self.gate, self._at_work, self._emit)

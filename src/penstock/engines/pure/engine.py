@@ -162,7 +162,7 @@ class PureServer(EngineServer):
     def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
         if pressure is Pressure.CALM:
-            for connection in list(self._connections.values()):
+            for connection in self._live():
                 connection.unhold()
             return
         connections = self._plan.gate.unreserved(self._live())
