@@ -12,12 +12,8 @@ import threading
 import pytest
 
 from penstock import __version__
-from penstock.address import parse_address
 from penstock.cli.bench.assertions import parse_assertion
-from penstock.cli.bench.load import Load
 from penstock.cli.bench.measured import Measured
-from penstock.cli.bench.report import as_data, lines_of
-from penstock.codecs import parse_codec
 from penstock.errors import ConfigurationError
 
 
@@ -228,16 +224,6 @@ def test_a_server_that_is_not_there_is_status_1(penstock):
 
     assert (1, "") == (done.returncode, done.stdout)
     assert done.stderr.endswith(": connection refused\n")
-
-
-@pytest.mark.parametrize(("share", "told"), [(0.5, False), (0.97, True)])
-def test_it_says_when_it_is_itself_what_was_measured(share, told):
-    """A load generator that had a whole core to itself and used all of it could not have gone faster."""
-    load = Load(parse_address("tcp://127.0.0.1:9000"), parse_codec("raw"), b"x")
-    measured = Measured(seconds=1.0, cpu_share=share)
-
-    assert told == as_data(load, measured)["is_bottleneck"]
-    assert told == any(line.startswith("the load generator used 97% of a core") for line in lines_of(load, measured, 1))
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["process", "group"])

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from penstock.cli.bench.pace import Pace
 from penstock.codecs import Lines
+from penstock.errors import PenstockError
 
 from .conftest import DATAGRAMS, KINDS, echo, listener_of, load_of, run_load
 
@@ -263,6 +265,33 @@ def test_every_descriptor_is_given_back(engine, tmp_path, accepting):
 
     assert seen.errors.total() >= 5
     assert len(before) == len(after)
+
+
+def test_without_a_descriptor_it_does_not_begin(engine, tmp_path):
+    """What the system says, and not a traceback."""
+    listener, address = listener_of("tcp", tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with listener:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(PenstockError, match=r"^the load cannot begin: too many open files$"):
+                run_load(engine, address)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_where_descriptors_run_out_those_without_one_are_errors(engine, peer):
+    """And the others are loaded."""
+    address = peer(echo)
+    taken = max(int(name) for name in os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 12, hard))
+    try:
+        seen = run_load(engine, address, connections=40, count=50, timeout_s=1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert seen.errors["connect: EMFILE"] >= 28
 
 
 # -- datagrams ---------------------------------------------------------------------------------------------------------

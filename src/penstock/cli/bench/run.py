@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from ...address import Address
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, PenstockError
 from .load import Load
 from .measured import Glimpse, Measured, Recorder
 
@@ -109,11 +109,17 @@ def run_here(
 
     Returns:
         What was seen, also when the user has interrupted it.
+
+    Raises:
+        PenstockError: There is no descriptor left to begin with.
     """
     make, compiled = loop_of(order.engine)
     measured = Measured(compiled=compiled)
     recorder = Recorder(measured, on_interval)
-    loop = make(order.load, measured, order.dial, order.interval_s, recorder)
+    try:
+        loop = make(order.load, measured, order.dial, order.interval_s, recorder)
+    except OSError as error:
+        raise PenstockError(f"the load cannot begin: {(error.strerror or str(error)).lower()}") from error
     loop.connect()
     ready()
     cpu_at, began_at = time.process_time(), time.perf_counter()

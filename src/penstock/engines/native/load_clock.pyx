@@ -1,5 +1,7 @@
 """The clock of a compiled load, and an alarm that is more exact than the milliseconds of epoll_wait(2)."""
 
+import os
+
 from libc.errno cimport errno
 from libc.string cimport memset
 from posix.time cimport itimerspec
@@ -26,7 +28,7 @@ cdef class Alarm:
     def __cinit__(self):
         self.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
         if self.fd < 0:
-            raise OSError(errno, "the load has no descriptor for a timer")
+            raise OSError(errno, os.strerror(errno))
 
     def __dealloc__(self):
         if self.fd >= 0:

@@ -1,6 +1,7 @@
 """The connections of a compiled load: one epoll set, requests out of one block, replies through one buffer."""
 
 import errno as _errno
+import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
@@ -81,7 +82,7 @@ cdef class Connections:
         event.events = EPOLLIN
         event.data.u64 = ALARM
         if self.epoll < 0 or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.alarm.fd, &event) < 0:
-            raise OSError(errno, "the load has no descriptor for epoll")
+            raise OSError(errno, os.strerror(errno))
 
     def __dealloc__(self):
         cdef int64_t number
@@ -119,7 +120,7 @@ cdef class Connections:
             count = epoll_wait(self.epoll, events, EVENTS, timeout)
         if count < 0:
             if errno != EINTR:
-                raise OSError(errno, "epoll_wait failed")
+                raise OSError(errno, os.strerror(errno))
             PyErr_CheckSignals()
             return 0
         for number in range(count):
