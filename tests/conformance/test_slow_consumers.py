@@ -4,6 +4,7 @@ The peers are on Unix sockets, where the kernels hold little; the messages carry
 """
 
 import threading
+import time
 
 import pytest
 
@@ -48,6 +49,18 @@ def dropped(server):
     """How many messages the events say were given up, by policy."""
     server.call(lambda: None)
     return dict(server.server.stats.messages_dropped)
+
+
+@pytest.fixture
+def until_held():
+    """Wait until what is held for the peers is as a function says."""
+
+    def wait(server, fact):
+        until = time.monotonic() + PATIENCE_S
+        while not fact(server.call(lambda: sum(conn.held_bytes for conn in server.server.connections))):
+            assert time.monotonic() < until
+
+    return wait
 
 
 class Flood:
@@ -243,6 +256,37 @@ def test_a_reply_is_never_what_gives_way(serve, form, bind):
         assert ["peer_closed"] == server.reasons(1)
         assert COUNT == numbers[-1]
         assert sorted(numbers) == numbers
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "raise", "disconnect"])
+def test_what_the_peer_has_read_by_now_is_not_owed(serve, engine, tmp_path, until_held, policy):
+    """Between the watermarks too: nothing gives way while there is room."""
+    connections = []
+
+    class Large(penstock.Handler):
+        def on_message(self, conn, _message):
+            connections.append(conn)
+            conn.post(b"x" * (600 * KIB - 1))
+
+    limits = LIMITS.merged(slow_consumer=policy)
+    with serve(penstock.as_service(Large, codec="lines:max=1MiB"), limits=limits, bind=f"unix:{tmp_path}/s") as server:
+        with server.dial() as peer:
+            peer.send(b"go\n")
+            until_held(server, lambda held: held > limits.write_max_bytes)
+            received = 0
+            while server.call(lambda: sum(conn.held_bytes for conn in server.server.connections)) > 130 * KIB:
+                received += len(peer.recv(4 * KIB))
+            held = server.call(lambda: sum(conn.held_bytes for conn in server.server.connections))
+            server.call(lambda: connections[0].post(b"y" * (100 * KIB - 1)))
+            while received < 700 * KIB:
+                received += len(peer.recv(1 << 20))
+            peer.shutdown(1)
+            assert b"" == peer.recv(1)
+        assert ["peer_closed"] == server.reasons(1)
+
+    assert 130 * KIB >= held > limits.write_low_bytes
+    assert 700 * KIB == received
+    assert {} == server.server.stats.messages_dropped
 
 
 @has_conn

@@ -123,9 +123,7 @@ class ConnectionBase(ABC, Generic[M]):
 
         One message of any size is queued while output is not over its high watermark. Above it the peer may be owed
         ``limits.write_max_bytes``, or no more than the watermark while all peers together are owed too much
-        (``overload.write_total_bytes``); what would be more meets ``limits.slow_consumer``. By any policy that drops or
-        raises, what the peer has read since output went over its high watermark may count only once output is down at
-        the low one.
+        (``overload.write_total_bytes``); what would be more meets ``limits.slow_consumer``.
 
         Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it
         is safe from any of them; otherwise call it on the loop's thread. A datagram that the kernel has no room for is

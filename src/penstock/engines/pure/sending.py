@@ -171,12 +171,20 @@ class SendingConnection(TimedConnection[M]):
         limit = self._most_bytes() + (self._backlog.posted_bytes if self._backlog else 0)
         self._owe(self._owed_bytes + size)
         if self._owed_bytes > limit:
-            # The sum forgets what the transport has sent since; asking the transport is O(its chunks), so only now.
-            held_bytes = self._corked_bytes + len(self._backlog or b"")
-            self._owe(self._transport.get_write_buffer_size() + held_bytes + size)
+            self._recount(size)
             if self._owed_bytes > limit:
                 self._lose(CloseReason.SLOW_CONSUMER)
                 raise SlowPeerError(CloseReason.SLOW_CONSUMER)
+
+    def _recount(self, size: int) -> int:
+        """Take what the transport has sent meanwhile off what is owed, with ``size`` bytes on their way; return it.
+
+        Only where it matters: asking somebody else's transport may cost as much as it has chunks.
+        """
+        held_bytes = self._corked_bytes + len(self._backlog or b"")
+        before = self._owed_bytes
+        self._owe(self._transport.get_write_buffer_size() + held_bytes + size)
+        return before - self._owed_bytes
 
     def _most_bytes(self) -> int:
         """Return what the peer may be owed while it is over its high watermark."""
@@ -185,8 +193,11 @@ class SendingConnection(TimedConnection[M]):
     def _post_late(self, data: bytes) -> None:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
         backlog = self._backlog = self._backlog or Backlog()
+        excess_bytes = self._owed_bytes + len(data) - self._most_bytes()
+        if excess_bytes > 0:
+            excess_bytes -= self._recount(0)
         before = len(backlog)
-        dropped = backlog.admit(data, self._limits.slow_consumer, self._owed_bytes + len(data) - self._most_bytes())
+        dropped = backlog.admit(data, self._limits.slow_consumer, excess_bytes)
         self._owe(self._owed_bytes + len(backlog) - before)
         if dropped is not None:
             self._host.emit(Event(EventName.MESSAGE_DROPPED, self, dropped))
