@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
+from itertools import islice
 from math import log10
 from typing import Final
 
@@ -30,7 +31,6 @@ Points = Sequence[tuple[float, float]]
 
 def page(load: Load, measured: Measured, frame_bytes: int) -> str:
     """Write the whole page."""
-    over_time = [(each.ended_s, each.replies / each.seconds) for each in measured.intervals]
     curves = [percentile_curve(measured.told)]
     legend = "Latency by percentile"
     if load.pace is not None:
@@ -42,15 +42,24 @@ def page(load: Load, measured: Measured, frame_bytes: int) -> str:
         f"<title>penstock bench {escape(str(load.address))}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>penstock bench</h1><p>{escape(describe(load))}</p>\n"
         f"<pre>{escape(chr(10).join(list(lines_of(load, measured, frame_bytes))[1:]))}</pre>\n"
-        f"<h2>Replies per second over time</h2>{plot([over_time], _number, 's')}\n"
+        f"<h2>Replies per second over time</h2>{plot([rate_steps(measured)], _number, 's')}\n"
         f"<h2>{legend}</h2>{plot(curves, time_text, '%', ticks)}\n"
         "</body></html>\n"
     )
 
 
+def rate_steps(measured: Measured) -> Points:
+    """Return the points (seconds, replies a second): a step for each interval, so that a single one is seen too."""
+    points = []
+    for each in measured.intervals:
+        rate = each.replies / (each.seconds or 1.0)
+        points += [(max(0.0, each.ended_s - each.seconds), rate), (each.ended_s, rate)]
+    return points
+
+
 def percentile_curve(histogram: Histogram) -> Points:
     """Return the points (how many nines, seconds), up to the last percentile that one single time decides."""
-    points = []
+    points = [(0.0, seconds) for seconds, _ in islice(histogram.buckets(), 1)]
     seen = 0
     for seconds, count in histogram.buckets():
         seen += count
