@@ -258,6 +258,7 @@ def test_a_reply_is_never_what_gives_way(serve, form, bind):
         assert sorted(numbers) == numbers
 
 
+@pytest.mark.engines("pure", "uvloop", "native", "attached")  # a thread sends whenever there is room, not in turns
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "raise", "disconnect"])
 def test_what_the_peer_has_read_by_now_is_not_owed(serve, engine, tmp_path, until_held, policy):
     """Between the watermarks too: nothing gives way while there is room."""
