@@ -239,8 +239,9 @@ def test_rules_change_while_the_server_runs(serve, dial_from, tools):
         assert b"ping\n" == tools.ask(first)
 
 
+@pytest.mark.parametrize("me", [f"uid:{os.getuid()}", f"gid:{os.getgid()}"])
 @pytest.mark.parametrize("scheme", ["unix", "unix+seqpacket"])
-def test_unix_peers_are_judged_by_their_user(serve, tmp_path, scheme):
+def test_unix_peers_are_judged_by_their_user_and_their_group(serve, tmp_path, scheme, me):
     """T-89: SO_PEERCRED, which a peer cannot choose."""
     kind = socket.SOCK_STREAM if scheme == "unix" else socket.SOCK_SEQPACKET
     path = tmp_path / "s"
@@ -255,7 +256,6 @@ def test_unix_peers_are_judged_by_their_user(serve, tmp_path, scheme):
             except (ConnectionResetError, BrokenPipeError):
                 return b""
 
-    me = f"uid:{os.getuid()}"
     with serve(echo, bind=f"{scheme}:{path}", gate=GateConfig(deny=(me,))) as server:
         assert b"" == attempt()
         server.wait_until(lambda it: it.stats.refused == {"denied": 1})
