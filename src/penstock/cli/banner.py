@@ -29,6 +29,10 @@ class Ready(Protocol):
         """Which engine moves the bytes."""
 
     @property
+    def threads(self) -> int:
+        """The most threads that handlers may occupy."""
+
+    @property
     def engine_reason(self) -> str:
         """Why that one."""
 
@@ -44,7 +48,7 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
     first, *others = server.addresses
     lines = [f"penstock serves {server.service.name} on {first}"]
     lines += [" " * (len(lines[0]) - len(first)) + address for address in others]
-    model = config.model if config.model != "threads" else f"threads, at most {config.threads}"
+    model = config.model if config.model != "threads" else f"threads, at most {server.threads}"
     lines += [
         f"  codec   {server.service.codec.name}",
         f"  engine  {server.engine_name}{loop}: {server.engine_reason}",

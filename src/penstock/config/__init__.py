@@ -7,6 +7,7 @@ from .option import Option
 from .options import (
     DEFAULT_THREADS,
     DefaultBind,
+    DefaultThreads,
     EngineName,
     Limits,
     LogFormat,
@@ -28,6 +29,7 @@ __all__ = [
     "Bind",
     "Choice",
     "DefaultBind",
+    "DefaultThreads",
     "Duration",
     "EngineName",
     "Flag",

@@ -186,8 +186,14 @@ class Limits:
         return dataclasses.replace(self, **cast("Any", overrides))
 
 
+class DefaultThreads(int):
+    """A bound that nobody asked for: an engine whose threads wait for their peers, too, has one of its own."""
+
+    __slots__ = ()
+
+
 # What the standard library's ThreadPoolExecutor takes: handlers mostly wait, and more threads cost more than they give.
-DEFAULT_THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
+DEFAULT_THREADS: Final = DefaultThreads(min(32, (os.cpu_count() or 1) + 4))
 
 
 class DefaultBind(tuple[str, ...]):
@@ -205,7 +211,7 @@ class ServerConfig:
         codec: A codec spec, ``name`` or ``name:key=value,…``; None for the service's own.
         model: What runs the handlers: ``loop`` (all connections in turn on one thread), ``threads`` (a pool), or
             ``one-at-a-time`` (one connection; the others wait in the backlog).
-        threads: Most threads in the pool.
+        threads: Most threads that handlers may occupy; on the blocking engine, most connections.
         engine: What moves the bytes; ``auto`` takes the best there is.
         backlog: Connections the kernel may hold until they are accepted.
         reuse_address: Whether an address in TIME_WAIT may be bound again.
@@ -255,8 +261,8 @@ class ServerConfig:
         "threads",
         Integer(1, 1024),
         "Concurrency",
-        "Have at most that many threads in the pool",
-        default_text="CPUs + 4, at most 32",
+        "Have at most that many threads for handlers; on the blocking engine each connection has one",
+        default_text="CPUs + 4, at most 32; 256 with --engine blocking",
     )
     engine: EngineName = declare(
         "auto", "engine", Choice(("auto", "native", "pure", "blocking")), "Concurrency", "What moves the bytes"

@@ -36,7 +36,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 from ..codecs.base import Codec
-from ..config import Limits, Timeouts
+from ..config import DEFAULT_THREADS, Limits, Timeouts
 from ..core.events import Event
 from ..core.gate import Gate
 from ..core.memory import OutputBudget, Pressure
@@ -387,10 +387,12 @@ class Engine(ABC):
     Attributes:
         name: The word users write for it: ``--engine NAME``.
         descriptors_per_connection: How many descriptors a stream connection has open.
+        default_threads: Most threads that handlers may occupy where nobody says.
     """
 
     name: str
     descriptors_per_connection: int = 1
+    default_threads: int = DEFAULT_THREADS
 
     @abstractmethod
     def refuses(self, plan: Plan) -> str | None:

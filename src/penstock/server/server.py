@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Kind, parse_address
-from ..config import DefaultBind, ServerConfig
+from ..config import DefaultBind, DefaultThreads, ServerConfig
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
 from ..core.memory import OutputBudget
@@ -91,6 +91,12 @@ class Server:
         return self._engine.name
 
     @property
+    def threads(self) -> int:
+        """The most threads that handlers may occupy."""
+        assert self._engine is not None, "the server was not started"
+        return _threads(self.config, self._engine)
+
+    @property
     def engine_reason(self) -> str:
         """Why that one."""
         return self._reason
@@ -130,7 +136,7 @@ class Server:
             service=service,
             timeouts=config.timeouts,
             limits=config.limits,
-            threads=config.threads,
+            threads=_threads(config, engine),
             emit=self._emit,
             on_stopped=self._engine_stopped,
             blocking=config.model == "threads",
@@ -301,3 +307,7 @@ class Server:
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []
         close_listeners(listeners)
+
+
+def _threads(config: ServerConfig, engine: Engine) -> int:
+    return engine.default_threads if isinstance(config.threads, DefaultThreads) else config.threads

@@ -1,5 +1,6 @@
 """A server of threads: its pool, its end, its clock, its refusals."""
 
+import contextlib
 import threading
 
 import pytest
@@ -53,6 +54,18 @@ def test_at_the_bound_of_the_pool_the_others_wait_in_the_backlog(serve):
             assert 2 == server.server.stats.accepted
         with third:
             assert b"third\n" == third.recv(10)
+
+
+def test_a_handful_of_silent_peers_holds_nobody_up(serve):
+    """Each of them has a thread: there are more by default than a pool for handlers would have."""
+    with serve(echo) as server, contextlib.ExitStack() as peers:
+        for _ in range(64):
+            peers.enter_context(dial(server.address))
+        with dial(server.address) as late:
+            late.sendall(b"hello\n")
+
+            assert b"hello\n" == late.recv(10)
+        assert 256 == server.server.threads
 
 
 @pytest.mark.parametrize("early", [29.999])

@@ -33,11 +33,18 @@ from .workers import Workers
 GIVE_UP_S: Final = 2.0
 
 
+# Every connection holds a thread as long as it is open, also one whose peer says nothing. One that waits costs 24 KiB
+# and no time, so 256 cost 6 MiB: it takes more than a handful of silent peers to hold everybody up until the first of
+# them meets its first-message timeout.
+DEFAULT_THREADS: Final = 256
+
+
 class BlockingEngine(Engine):
     """Threads that wait, for handlers that block."""
 
     name = "blocking"
     descriptors_per_connection = 2  # its socket, and what wakes the thread that waits for it
+    default_threads = DEFAULT_THREADS
 
     def refuses(self, plan: Plan) -> str | None:
         """Refuse coroutines: there is no loop to run them."""
