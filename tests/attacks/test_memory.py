@@ -5,6 +5,7 @@ from penstock.config import Limits, OverloadConfig, Timeouts
 from penstock.core.events import EventName
 from penstock.core.memory import Pressure
 from penstock.server import memory
+from penstock.testing.clock import ManualClock
 from penstock.testing.peers import dial
 
 MIB = 1024**2
@@ -97,3 +98,34 @@ def test_who_was_not_read_while_memory_was_short_is_read_again(serve, opened, un
         server.call(lambda: server.server._at_work.relieve(Pressure.CALM, 0))
 
         assert b"ping\n" == peer.recv(100)
+
+
+def test_the_idle_are_let_go_sooner_while_memory_is_short(serve, opened, until, tools, engine):
+    """After a tenth of their time, to the tick, and as at their deadline; who is not idle stays."""
+    clock = ManualClock()
+    timeouts = Timeouts(first_message_s=None, idle_s=40.0, drain_s=10.0, linger_s=0.0)
+    with serve(penstock.as_service(Owe, codec="lines"), clock=clock, timeouts=timeouts) as server:
+
+        def relieve_after(seconds):
+            # Where a thread serves each, it has begun to wait before time goes on.
+            until(server, lambda it: all(_waits(conn) for conn in it.connections))
+            server.call(lambda: clock.advance(seconds))
+            server.call(lambda: server.server._at_work.relieve(Pressure.PAUSE, 0))
+
+        idle, busy = server.dial(), server.dial()
+        opened.extend([idle, busy])
+        assert [b"ping\n"] * 2 == [tools.ask(idle), tools.ask(busy)]
+        relieve_after(3.75)
+        assert b"ping\n" == tools.ask(busy)
+        assert [] == server.record.reasons
+        relieve_after(0.25)
+
+        assert b"" == idle.recv(1)
+        idle.close()
+        assert ["idle_timeout"] == server.reasons(1)
+        assert b"ping\n" == tools.ask(busy)
+
+
+def _waits(conn):
+    deadlines = getattr(conn, "_deadlines", None)
+    return deadlines is None or deadlines.idle_since is not None

@@ -32,6 +32,16 @@ def test_the_default_is_ten_thousand_or_what_the_descriptors_allow(descriptors, 
     assert (limit, per_peer, False) == (found.max_connections, found.max_per_peer, found.loopback_counts)
 
 
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [({}, 1000), ({"max_connections": 5}, 1), ({"max_handshakes": 7}, 7), ({"max_handshakes": None}, None)],
+)
+def test_a_tenth_of_the_connections_may_have_yet_to_show_who_they_are(options, most):
+    """Or as many as somebody said; where connections have no limit, these have none."""
+    assert most == rules(**options).max_handshakes
+    assert rules(max_connections=None).max_handshakes is None
+
+
 @given(st.integers(1, 10_000_000))
 def test_what_is_asked_for_is_enough(connections):
     """The two formulas are each other's inverse, where there are descriptors enough for the whole reserve."""

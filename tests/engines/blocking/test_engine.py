@@ -8,6 +8,7 @@ import pytest
 import penstock
 from penstock.config import Timeouts
 from penstock.core.events import EventName
+from penstock.engines.blocking.serving import ServedConnection
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import dial, read_to_end
 from penstock.testing.thread import PATIENCE_S
@@ -66,6 +67,29 @@ def test_a_handful_of_silent_peers_holds_nobody_up(serve):
 
             assert b"hello\n" == late.recv(10)
         assert 256 == server.server.threads
+
+
+def test_a_connection_that_cannot_be_made_keeps_no_place(serve, monkeypatch):
+    """Without memory for it its peer is turned away, once it was told; the next one is served."""
+    made = []
+
+    class Failing(ServedConnection):
+        def begin(self):
+            made.append(self)
+            if len(made) == 1:
+                raise MemoryError
+            super().begin()
+
+    monkeypatch.setattr("penstock.engines.blocking.engine.ServedConnection", Failing)
+    with serve(echo) as server:
+        with dial(server.address) as first:
+            assert b"" == read_to_end(first)
+        with dial(server.address) as second:
+            second.sendall(b"x\n")
+            assert b"x\n" == second.recv(10)
+            assert 1 == server.server.gate.open
+
+    assert (1, 1) == (server.server.stats.accepted, server.server.stats.handler_errors)
 
 
 @pytest.mark.parametrize("early", [29.999])

@@ -13,13 +13,14 @@ from math import inf
 from typing import Any, Final
 
 from ...address import Kind, Peer
+from ...config import Action
 from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
 from ...reasons import CloseReason
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
 from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
-from ..door import Door
+from ..door import Door, turn_away
 from ..listener import Listener
 from .datagrams import DatagramThread
 from .driving import Host
@@ -342,21 +343,30 @@ class BlockingServer(EngineServer):
         handler = service.handler
         assert self._spare is not None
         poller, self._spare = self._spare, None
-        connection: ServedConnection[Any] = ServedConnection(
-            self._host,
-            sock,
-            poller,
-            handler,
-            codec=service.codec,
-            peer=peer,
-            local=listener.address,
-            records=listener.kind is Kind.SEQPACKET,
-            at_once=self._plan.blocking or (not isinstance(handler, ConnectionHandler) and handler.blocking),
-        )
-        connection.begin()
-        with self._lock:
-            self._connections[connection.id] = connection
-        self._emit(Event(EventName.ACCEPTED, connection, {"listener": listener}))
+        try:
+            connection: ServedConnection[Any] = ServedConnection(
+                self._host,
+                sock,
+                poller,
+                handler,
+                codec=service.codec,
+                peer=peer,
+                local=listener.address,
+                records=listener.kind is Kind.SEQPACKET,
+                at_once=self._plan.blocking or (not isinstance(handler, ConnectionHandler) and handler.blocking),
+            )
+            connection.begin()
+            event = Event(EventName.ACCEPTED, connection, {"listener": listener})
+            with self._lock:
+                self._connections[connection.id] = connection
+        except Exception as error:  # its peer must not keep a place
+            with self._gate_lock:
+                self._door.leave(peer)
+            poller.close()
+            turn_away(sock, Action.CLOSE)
+            self._emit(Event(EventName.HANDLER_FAILED, None, {"error": error}))
+            return
+        self._emit(event)
         if self._ending:  # while it was being accepted: `drain` or `stop` may have missed it
             connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
         self._workers.do(partial(self._serve, connection))
