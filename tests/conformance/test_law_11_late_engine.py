@@ -74,8 +74,10 @@ def test_a_long_message_that_came_in_time_is_read_to_its_end(serve, form, clock,
 def test_more_of_a_message_that_does_not_end_changes_nothing(serve, form, clock):
     """What came is looked at once: whoever sends a byte at each deadline gains nothing by it."""
     with serve(echo, clock=clock, timeouts=NONE.merged(message_s=8.0)) as server, server.dial() as peer:
+        peer.sendall(b"ping\n")
+        assert b"ping\n" == read_exactly(peer, 5)  # whoever was at work in a thread waits for the peer now
         peer.sendall(b"be")
-        received(server, 2)
+        received(server, 7)
         late(server, clock, 8.0, lambda: peer.sendall(b"gun"))
 
         assert b"" == read_to_end(peer)
