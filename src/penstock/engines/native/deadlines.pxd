@@ -8,7 +8,6 @@ cdef class DeadlinedTransport(Transport):
     cdef Clocks clocks
     cdef Patience patience
     cdef object timer  # of a clock that is not the poller's
-    cdef flag overdue  # whoever was woken by what came in time calls `decide` when it waits again
 
     # What a subclass knows.
     cdef Py_ssize_t pending_bytes(self) except -1

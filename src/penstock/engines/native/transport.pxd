@@ -37,6 +37,8 @@ cdef class Transport(Pollable):
     cdef flag shutting  # closed once what is queued was sent
     cdef flag lost  # nothing more will be sent or received; `connection_lost` was or will be called
     cdef flag write_paused  # more than the high watermark is queued, and not yet as little as the low one
+    # A subclass's, here because one byte was free: whoever was woken by what came in time calls `decide` when it waits again.
+    cdef flag overdue
     cdef Levels levels  # shared by all connections that have the same
     cdef Block* out
     cdef object lost_error
