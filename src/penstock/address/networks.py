@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 from ..errors import ConfigurationError
@@ -13,6 +14,8 @@ ENTRY_GRAMMAR: Final = "a network (192.0.2.0/24, 2001:db8::/32), an address, uid
 
 _USER: Final = re.compile(r"(uid|gid):([0-9]{1,10})", re.ASCII)
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_MAPPED_PREFIX: Final = _MAPPED.network_address.packed[:12]
+_WIDTHS: Final = {4: 32, 6: 128}
 
 
 class AccessList:
@@ -69,11 +72,10 @@ class AccessList:
         """
         if not self._entries:
             return True
-        address = parse_host(host)
-        width = address.max_prefixlen
-        number = int(address)
-        for length in self._prefixes[address.version]:
-            found = self._entries[address.version, length].get(number >> (width - length))
+        version, number = host_number(host)
+        width = _WIDTHS[version]
+        for length in self._prefixes[version]:
+            found = self._entries[version, length].get(number >> (width - length))
             if found is not None:
                 return found
         return not self._only
@@ -107,10 +109,21 @@ def check_entry(entry: str) -> None:
     AccessList((entry,))
 
 
-def parse_host(host: str) -> IPv4Address | IPv6Address:
-    """Read a peer's address; a zone is left out and an IPv4-mapped one is the IPv4 one."""
-    address = ip_address(host.partition("%")[0])
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+def host_number(host: str) -> tuple[int, int]:
+    """Read a peer's address: return its version and its bits as one number.
+
+    A zone is left out, and an IPv4-mapped address is the IPv4 one. Asked for each connection, so it does without
+    `ipaddress`.
+
+    Raises:
+        OSError: It is no address.
+    """
+    if ":" not in host:
+        return 4, int.from_bytes(inet_pton(AF_INET, host), "big")
+    packed = inet_pton(AF_INET6, host.partition("%")[0])
+    if packed.startswith(_MAPPED_PREFIX):
+        return 4, int.from_bytes(packed[len(_MAPPED_PREFIX) :], "big")
+    return 6, int.from_bytes(packed, "big")
 
 
 def _network(entry: str) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 from ..address import Peer
-from ..address.networks import AccessList, parse_host
+from ..address.networks import AccessList, host_number
 from ..config import Action, refuse_waiting
 from ..errors import ConfigurationError
 from ..reasons import Refusal
@@ -308,10 +308,10 @@ class Gate:
         if not host:
             return None
         rules = self.rules
-        if ":" not in host:
-            # As it stands it is one address: nothing to parse for each accept.
-            return host if rules.ipv4_prefix == 32 else (4, int(parse_host(host)) >> (32 - rules.ipv4_prefix))
-        return 6, int(parse_host(host)) >> (128 - rules.ipv6_prefix)
+        if ":" not in host and rules.ipv4_prefix == 32:
+            return host  # as it stands it is one address: nothing to parse for each accept
+        version, number = host_number(host)
+        return version, number >> (32 - rules.ipv4_prefix if version == 4 else 128 - rules.ipv6_prefix)
 
     # -- changing ------------------------------------------------------------------------------------------------------
 

@@ -136,8 +136,6 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
             self._reset_on_close()
             transport.abort()
             return
-        if (lifetime_s := self._deadlines.timeouts.lifetime_s) is not None:
-            self._arm(self._deadlines.opened_at + lifetime_s)
         self._corking = False
         self._uncork()
         if self._leave_reason is not None:  # closed before its handler was told of it
@@ -145,6 +143,8 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
             return
         self._begun = True
         self._begin()
+        if self._timer is None:  # nothing is waited for yet, but its lifetime has begun
+            self._arm_next()
         if self._draining:  # since before there was a transport
             self.drain()
 
