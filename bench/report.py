@@ -156,7 +156,8 @@ def write(folder: Path) -> Path:
     results = newest(folder)
     parts = [
         "# Results",
-        "Made by `make bench`; how it measures and how to read it: [the bench](../README.md).",
+        "Made by `make bench`; how it measures and how to read it: [the bench](../README.md). Where what is "
+        "missed goes, and what was tried: [figures](../../docs/design/figures.md).",
         "## The figures to hold",
         f"{count(results).capitalize()}. A figure is met or missed where 19 times of 20 the median of any number of "
         "rounds would be on the same side of the limit (with fewer than 6 rounds: where all of them are), and open "
