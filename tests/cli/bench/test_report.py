@@ -1,5 +1,7 @@
 """What is said of a load that was itself too slow, and of times."""
 
+from collections import Counter
+
 import pytest
 
 from penstock.cli.bench.measured import Measured, merged
@@ -58,3 +60,12 @@ def test_of_several_processes_the_busiest_counts(monkeypatch):
 def test_times_have_the_unit_that_suits_them(seconds, text):
     """For people."""
     assert text == time_text(seconds)
+
+
+def test_without_a_reply_no_time_is_told():
+    """A table of noughts would say that the server is fast."""
+    measured = Measured(errors=Counter({"ECONNREFUSED": 3}))
+    lines = list(lines_of(load_of("tcp://127.0.0.1:9"), measured, 6))
+
+    assert ["errors      3", "           3  ECONNREFUSED"] == lines[3:5]
+    assert [] == [line for line in lines if "latency" in line or "p50" in line]

@@ -67,8 +67,9 @@ def lines_of(load: Load, measured: Measured, frame_bytes: int) -> Iterable[str]:
     yield f"throughput  {measured.rate:,.0f} replies/s"
     sent, received = (count / (measured.seconds or 1.0) / 1e6 for count in (measured.bytes_out, measured.bytes_in))
     yield f"bytes       {sent:,.2f} MB/s out, {received:,.2f} MB/s in; {frame_bytes} in a request"
-    yield ""
-    yield from _latency_lines(load, measured)
+    if measured.latency.count:
+        yield ""
+        yield from _latency_lines(load, measured)
     if (warning := bottleneck(load, measured)) is not None:
         yield ""
         yield warning
