@@ -51,8 +51,14 @@ def settled(server, peer):
     """The server answers, and waits again."""
     peer.sendall(b"ping\n")
     assert b"ping\n" == peer.recv(100)
+    spin(server, lambda: waits(server))
     for _ in range(20):
         server.call(lambda: None)
+
+
+def waits(server):
+    """Whether every thread that serves a connection is back where it waits for its peer, which the loop cannot tell."""
+    return all(getattr(conn, "_receiving", True) for conn in server.server.connections)
 
 
 def spin(server, fact):
