@@ -51,7 +51,7 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
             for pipe in pipes:
                 pipe.send(None)
             return merged(_collect(pipes, on_interval))
-    except BrokenPipeError:
+    except ConnectionError:
         raise PenstockError(_DIED) from None
     finally:
         for child, pipe in zip(children, pipes, strict=False):
@@ -97,7 +97,7 @@ def _collect(pipes: list[Connection], on_interval: Callable[[Glimpse], object]) 
 def _receive(pipe: Connection) -> object:
     try:
         return pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):  # reset, if it had not read what it was told
         raise PenstockError(_DIED) from None
 
 
