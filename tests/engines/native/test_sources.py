@@ -6,8 +6,7 @@ from pathlib import Path
 import penstock.engines.native
 
 FOLDER = Path(penstock.engines.native.__file__).parent
-# The load generator does not go on without memory.
-SOURCES = [path for path in sorted(FOLDER.glob("*.pyx")) if not path.name.startswith("load")]
+SOURCES = sorted(FOLDER.glob("*.pyx"))
 
 
 def leaves_except(source):

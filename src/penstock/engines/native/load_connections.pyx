@@ -173,12 +173,14 @@ cdef class Connections:
                 return self.fail(stream, "closed by the peer", now)
             self.bytes_in += size
             self.replies.found = self.replies.wrong = 0
+            wrong = None
             try:
                 self.replies.take(&stream.partial, self.buffer, size)
             except ProtocolError as error:
-                self.replied(stream, now)
-                return self.fail(stream, f"protocol: {error}", now)
+                wrong = f"protocol: {error}"
             self.replied(stream, now)
+            if wrong is not None:
+                return self.fail(stream, wrong, now)
             # Of records each is read by itself: no more than are waited for, for the last look finds nothing.
             if not self.records or stream.waiting == 0:
                 break
@@ -188,12 +190,17 @@ cdef class Connections:
         """Begin to connect one that is closed."""
         cdef epoll_event event
         stream.retry_at = 0
+        sock = failure = None
         try:
             sock = self.dial()
         except BlockingIOError:
-            return 0  # the backlog of a Unix socket is full: at the next tick
+            pass  # the backlog of a Unix socket is full: at the next tick
         except OSError as error:
-            return self.fail(stream, f"connect: {_errno.errorcode.get(error.errno, type(error).__name__)}", now)
+            failure = f"connect: {_errno.errorcode.get(error.errno, type(error).__name__)}"
+        if failure is not None:
+            return self.fail(stream, failure, now)
+        if sock is None:
+            return 0
         stream.fd = sock.detach()
         stream.state = CONNECTING
         stream.since = now
