@@ -143,8 +143,9 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
             return
         self._begun = True
         self._begin()
-        if self._timer is None:  # nothing is waited for yet, but its lifetime has begun
-            self._arm_next()
+        # Last: a timer that comes earlier is there by now, as a rule, and this one need not be set.
+        if (lifetime_s := self._deadlines.timeouts.lifetime_s) is not None and self._state is not _CLOSED:
+            self._arm(self._deadlines.opened_at + lifetime_s)
         if self._draining:  # since before there was a transport
             self.drain()
 
