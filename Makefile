@@ -11,7 +11,7 @@ SECONDS ?= 60
 TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint types check bench bench-report bench-smoke docs-tables fuzz faults apt clean
+.PHONY: help serve test attacks test-all lint types check bench bench-report bench-smoke docs-tables fuzz faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -21,6 +21,9 @@ serve: $(READY)  ## serve echo on $(BIND)
 
 test: $(READY) apt  ## every test, on this Python
 	$(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST_ARGS)
+
+attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other
+	$(BIN)/python -m pytest -q -m full tests/attacks $(PYTEST_ARGS)
 
 test-all:  ## every test, on every CPython 3.11 and newer on this machine
 	PYTHON="$(PYTHON)" tools/test_all.sh
