@@ -71,6 +71,27 @@ def test_a_64_is_one_peer_and_a_mapped_address_is_the_ipv4_one(start, namespace,
     assert 0 == server.end()
 
 
+# By the defaults an address has a quarter, of the connections or of the threads that each of them holds.
+PLACES = 64
+PLENTY = {"blocking": ("--threads", str(PLACES))}
+
+
+@pytest.mark.engines("pure", "blocking", "native")
+def test_by_default_one_address_elsewhere_cannot_take_every_place(start, namespace, engine, figure):
+    """A quarter of what there is, whichever addresses of its /64 it comes from; then another one is served."""
+    options = PLENTY.get(engine.label, ("--max-connections", str(PLACES)))
+    server = start(*options, bind="tcp://[::]:0", under=namespace(SET_UP))
+    one, same, other = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"
+    found = ask(server, [(one if index % 2 else same, one) for index in range(PLACES)] + [(other, one)])
+    served = len([each for each in found[:-1] if each == "ping\n"])
+    figure(f"T-26 {engine.label}: one /64 that wants all {PLACES} places has {served}, another one is served")
+
+    assert ["ping\n"] * (PLACES // 4) == found[: PLACES // 4]
+    assert ["ConnectionResetError"] * (PLACES - PLACES // 4) == found[PLACES // 4 : -1]
+    assert "ping\n" == found[-1]
+    assert 0 == server.end()
+
+
 @pytest.mark.engines("pure", "blocking", "native")
 def test_where_there_is_no_ipv6_every_address_is_one_of_ipv4(start, namespace, engine, figure):
     """T-90: a machine without it serves what it has."""

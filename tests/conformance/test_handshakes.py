@@ -87,7 +87,7 @@ def login(request, serve, engine, clock):
         pytest.skip("this engine has no such form")
 
     def start(timeouts, **gate):
-        return serve(service, clock=clock, model=model, timeouts=timeouts, threads=8, gate=GateConfig(**gate))
+        return serve(service, clock=clock, model=model, timeouts=timeouts, threads=40, gate=GateConfig(**gate))
 
     return start
 

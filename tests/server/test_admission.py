@@ -15,10 +15,10 @@ from penstock.reasons import Refusal
 from penstock.server.admission import AccessFiles, affordable, descriptors_for, rules_of
 
 
-def rules(descriptors=None, **options):
+def rules(descriptors=None, places=None, **options):
     gate = GateConfig(**{name: value for name, value in options.items() if name not in ("model", "once")})
     rest = {name: value for name, value in options.items() if name in ("model", "once")}
-    return rules_of(ServerConfig(gate=gate, **rest), AccessList(), descriptors)
+    return rules_of(ServerConfig(gate=gate, **rest), AccessList(), descriptors, places=places)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,24 @@ def test_a_tenth_of_the_connections_may_have_yet_to_show_who_they_are(options, m
     """Or as many as somebody said; where connections have no limit, these have none."""
     assert most == rules(**options).max_handshakes
     assert rules(max_connections=None).max_handshakes is None
+
+
+@pytest.mark.parametrize(
+    ("options", "shares"),
+    [
+        ({}, (64, 25)),
+        ({"max_connections": 40}, (10, 4)),
+        ({"max_connections": None}, (64, 25)),
+        ({"max_per_peer": 300, "max_handshakes": None}, (300, None)),
+        ({"max_per_peer": None, "max_handshakes": 256}, (None, 256)),
+    ],
+)
+def test_where_each_connection_holds_a_thread_a_share_is_one_of_the_threads(options, shares):
+    """A quarter of 10,000 would be all of 256; the total stays what it was, for whoever has no thread waits."""
+    found = rules(places=256, **options)
+
+    assert shares == (found.max_per_peer, found.max_handshakes)
+    assert rules(**options).max_connections == found.max_connections
 
 
 @given(st.integers(1, 10_000_000))

@@ -137,13 +137,14 @@ class GateConfig:
 
     Attributes:
         max_connections: Open at once. ``auto``: 10,000, or what nine tenths of the descriptors allow.
-        max_per_peer: Open at once from one address. ``auto``: a quarter of ``max_connections``, and peers on this
-            machine, which may be a proxy that stands for many, are not counted; a number holds for them too.
+        max_per_peer: Open at once from one address. ``auto``: a quarter of ``max_connections``, or of the threads where
+            each connection holds one, as on the blocking engine; and peers on this machine, which may be a proxy that
+            stands for many, are not counted; a number holds for them too.
         peer_prefix_ipv4: Bits of an IPv4 address by which peers are one.
         peer_prefix_ipv6: Bits of an IPv6 address by which peers are one. A subscriber has at least 64 to choose from.
         max_handshakes: Open at once of peers that have yet to show who they are, where the handler asks for that
-            (``conn.begin_handshake``). ``auto``: a tenth of ``max_connections``, so that those who never do leave nine
-            tenths to those who have.
+            (``conn.begin_handshake``). ``auto``: a tenth of ``max_connections``, or of the threads as above, so that
+            those who never do leave nine tenths to those who have.
         accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a
             restart is no protection, and one that protects refuses the rush.
         accept_rate_per_peer: The same for each address.
@@ -172,7 +173,8 @@ class GateConfig:
         Unless(Integer(1, MAX_COUNT), auto=True),
         "Gate",
         "Have at most that many of them from one address",
-        default_text="a quarter of `--max-connections`; peers on this machine are not counted",
+        default_text="a quarter of `--max-connections`, or of `--threads` with --engine blocking; "
+        "peers on this machine are not counted",
     )
     peer_prefix_ipv4: int = declare(
         32,
@@ -194,7 +196,7 @@ class GateConfig:
         Unless(Integer(1, MAX_COUNT), auto=True),
         "Gate",
         "Let nobody in while that many peers have yet to show who they are",
-        default_text="a tenth of `--max-connections`",
+        default_text="a tenth of `--max-connections`, or of `--threads` with --engine blocking",
     )
     accept_rate: Rate | None = declare(
         None, "accept_rate", Frequency(), "Gate", "Admit that many connections at once, and so many again in that time"

@@ -388,11 +388,13 @@ class Engine(ABC):
         name: The word users write for it: ``--engine NAME``.
         descriptors_per_connection: How many descriptors a stream connection has open.
         default_threads: Most threads that handlers may occupy where nobody says.
+        thread_per_connection: Whether a connection holds one of them as long as it is open.
     """
 
     name: str
     descriptors_per_connection: int = 1
     default_threads: int = DEFAULT_THREADS
+    thread_per_connection: bool = False
 
     @abstractmethod
     def refuses(self, plan: Plan) -> str | None:

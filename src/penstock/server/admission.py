@@ -47,7 +47,9 @@ def descriptors_for(connections: int, each: int = 1) -> int:
     return connections * each * 10 // 9 + 1 + RESERVED_DESCRIPTORS
 
 
-def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None, each: int = 1) -> Rules:
+def rules_of(
+    config: ServerConfig, access: AccessList, descriptors: int | None, each: int = 1, places: int | None = None
+) -> Rules:
     """Work out what a server's gate goes by; log what was lowered.
 
     Args:
@@ -55,6 +57,7 @@ def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None, 
         access: Who may connect at all.
         descriptors: How many the process may have open; None for no limit.
         each: How many a connection has open on the server's engine.
+        places: How many connections the engine serves at once, while the others wait; None for any number.
     """
     gate = config.gate
     limit = _max_connections(gate, descriptors, each)
@@ -63,10 +66,12 @@ def rules_of(config: ServerConfig, access: AccessList, descriptors: int | None, 
         limit = 1
         actions[Refusal.LIMIT] = Action.WAIT
     per_peer, handshakes = gate.max_per_peer, gate.max_handshakes
+    # A share of what can be had: of connections that hold a thread each there are no more than threads.
+    shared = min((most for most in (limit, places) if most is not None), default=None)
     if per_peer == AUTO:
-        per_peer = None if limit is None else max(1, limit // DEFAULT_PEER_SHARE)
+        per_peer = None if shared is None else max(1, shared // DEFAULT_PEER_SHARE)
     if handshakes == AUTO:
-        handshakes = None if limit is None else max(1, limit // DEFAULT_HANDSHAKE_SHARE)
+        handshakes = None if shared is None else max(1, shared // DEFAULT_HANDSHAKE_SHARE)
     text = gate.refusal_text
     return Rules(
         max_connections=limit,

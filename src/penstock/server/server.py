@@ -131,12 +131,15 @@ class Server:
         self._loop = asyncio.get_running_loop()
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
-        self.gate = Gate(rules_of(config, access.load(), descriptor_limit(), engine.descriptors_per_connection))
+        threads = _threads(config, engine)
+        places = threads if engine.thread_per_connection else None
+        each = engine.descriptors_per_connection
+        self.gate = Gate(rules_of(config, access.load(), descriptor_limit(), each, places))
         plan = Plan(
             service=service,
             timeouts=config.timeouts,
             limits=config.limits,
-            threads=_threads(config, engine),
+            threads=threads,
             emit=self._emit,
             on_stopped=self._engine_stopped,
             blocking=config.model == "threads",

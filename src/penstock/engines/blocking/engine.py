@@ -46,6 +46,7 @@ class BlockingEngine(Engine):
     name = "blocking"
     descriptors_per_connection = 2  # its socket, and what wakes the thread that waits for it
     default_threads = DEFAULT_THREADS
+    thread_per_connection = True
 
     def refuses(self, plan: Plan) -> str | None:
         """Refuse coroutines: there is no loop to run them."""
