@@ -35,11 +35,12 @@ def turn_away(sock: socket.socket, action: Action, text: bytes = b"") -> None:
     with contextlib.suppress(OSError):  # the peer was faster
         if action is Action.RESET:
             reset_on_close(sock)
-        elif text:
-            sock.send(text)
+        else:
+            if text:
+                sock.send(text)
             sock.shutdown(socket.SHUT_WR)
-            # What the peer has sent by now and nobody has read would make the kernel answer with a reset, which can
-            # destroy the text on its way. Who sends more than this meets that.
+            # What the peer has sent by now and nobody has read would make the kernel answer with a reset instead, which
+            # can destroy the text on its way. Who sends more than this meets that.
             sock.recv(65536)
     sock.close()
 
