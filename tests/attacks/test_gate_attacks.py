@@ -51,8 +51,8 @@ def test_of_n_and_k_clients_exactly_n_are_served_and_k_are_told(
         server.wait_connections(0)
         gauge, refused = server.server.gate.open, dict(server.server.stats.refused)
     figure(
-        f"T-25 {engine.label}: {limit} served, {more} {action} of {limit + more} at once, overshoot {most - limit}; then "
-        f"{more} one by one, in {statistics.median(waited) * 1e3:.1f} ms, {max(waited) * 1e3:.1f} ms at most"
+        f"T-25 {engine.label}: {limit} served, {more} {action} of {limit + more} at once, overshoot {most - limit}; "
+        f"then {more} one by one, in {statistics.median(waited) * 1e3:.1f} ms, {max(waited) * 1e3:.1f} ms at most"
     )
 
     assert [b"ping\n"] * limit == answers == still
