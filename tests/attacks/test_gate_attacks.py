@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import socket
 import stat
@@ -231,24 +232,42 @@ def test_a_peer_that_connects_too_often_is_refused_and_others_are_not(serve, dia
 
 
 def test_networks_decide_who_may_connect_and_a_file_is_read_again_when_it_changes(
-    serve, dial_from, tools, until, tmp_path
+    serve, dial_from, tools, until, tmp_path, monkeypatch, caplog
 ):
     """The longest prefix wins; an operator edits the list while the server runs; a broken list changes nothing."""
-    path = tmp_path / "deny.txt"
+    monkeypatch.setattr("penstock.server.admission.FOLLOW_S", 0.01)
+    path, new = tmp_path / "deny.txt", tmp_path / "deny.txt.new"
     path.write_text("127.0.0.8/30  # a street\n")
-    with serve(echo, gate=GateConfig(deny=(f"@{path}",), allow=("127.0.0.0/8", "127.0.0.9"))) as server:
+    config = GateConfig(deny=(f"@{path}",), allow=("127.0.0.0/8", "127.0.0.9"))
+    with serve(echo, gate=config) as server, caplog.at_level(logging.INFO, logger="penstock"):
         gate = server.server.gate
 
-        assert b"ping\n" == tools.ask(dial_from(server, "127.0.0.1"))
-        assert b"ping\n" == tools.ask(dial_from(server, "127.0.0.9"))
-        assert tools.ask(dial_from(server, "127.0.0.10")) is None
-        before = gate.rules
-        path.write_text("127.0.0.1\n")
-        until(server, lambda it: gate.rules is not before)
+        def served():
+            return [host for host in (1, 9, 10) if tools.ask(dial_from(server, f"127.0.0.{host}"))]
 
-        assert tools.ask(dial_from(server, "127.0.0.1")) is None
-        assert b"ping\n" == tools.ask(dial_from(server, "127.0.0.10"))
-        server.wait_until(lambda it: it.stats.refused == {"denied": 2})
+        def put(text):
+            new.write_text(text)
+            new.replace(path)  # there is no moment in which half of it is there
+
+        def once_logged(text):
+            until(server, lambda it: text in caplog.text)
+            caplog.clear()
+            return served()
+
+        assert [1, 9] == served()
+        before = gate.rules
+        put("127.0.0.1\n")
+        assert [9, 10] == once_logged("networks were read again")
+        assert before is not gate.rules
+        put("127.0.0.10\n127.0.0.\n")
+        assert [9, 10] == once_logged(f"the networks are as before: {path}:2: '127.0.0.' is not a network")
+        put("::ffff:127.0.0.10/128  # as a socket for both shows it\n")
+        assert [1, 9] == once_logged("networks were read again")
+        path.unlink()
+        assert [1, 9] == once_logged(f"the networks are as before: {path}: cannot be read")
+        put("")
+        assert [1, 9, 10] == once_logged("networks were read again")
+        server.wait_until(lambda it: it.stats.refused == {"denied": 5})
 
 
 def test_rules_change_while_the_server_runs(serve, dial_from, tools):

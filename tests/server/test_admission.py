@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 
 import pytest
 from hypothesis import given
@@ -147,6 +148,56 @@ def test_a_file_s_signature_changes_with_it(tmp_path):
 
     assert [None] == before
     assert before != files.signature()
+
+
+@pytest.mark.parametrize("change", ["replaced", "written", "allowed"])
+def test_a_change_that_leaves_size_and_time_as_they_were_is_one(tmp_path, change):
+    """A rename over it, a tool that sets the time back, a right that was missing: each is to be read."""
+    path, other = tmp_path / "deny.txt", tmp_path / "deny.txt.new"
+    path.write_text("192.0.2.1\n")
+    files, stat = AccessFiles([], [f"@{path}"]), path.stat()
+    before = files.signature()
+    while path.stat().st_ctime_ns == stat.st_ctime_ns:  # the kernel's clock for files ticks every few ms
+        match change:
+            case "replaced":
+                other.write_text("192.0.2.2\n")
+                os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+                other.replace(path)
+            case "written":
+                path.write_text("192.0.2.2\n")
+                os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            case "allowed":
+                path.chmod(0o600)
+
+    assert (stat.st_size, stat.st_mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert before != files.signature()
+
+
+@pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("can't start new thread")])
+def test_what_could_not_be_read_for_want_of_memory_is_read_at_the_next_look(tmp_path, monkeypatch, trouble):
+    """The file has changed once: nobody changes it again because the server had no memory."""
+    monkeypatch.setattr("penstock.server.admission.FOLLOW_S", 0.0)
+    path = tmp_path / "deny.txt"
+    path.write_text("192.0.2.1\n")
+    files, gate, load, failures = AccessFiles([], [f"@{path}"]), Gate(), AccessFiles.load, [trouble] * 3
+
+    def load_or_not(self):
+        if failures:
+            raise failures.pop()
+        return load(self)
+
+    monkeypatch.setattr(AccessFiles, "load", load_or_not)
+
+    async def follow():
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            following = group.create_task(files.follow(gate, [None]))
+            while gate.rules.access.permits("192.0.2.1"):
+                await asyncio.sleep(0)
+            following.cancel()
+
+    asyncio.run(follow())
+
+    assert [] == failures
 
 
 def test_what_changed_since_the_files_were_read_is_read_again(tmp_path, monkeypatch, caplog):

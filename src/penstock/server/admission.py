@@ -148,7 +148,7 @@ def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
 
 # -- files of networks -------------------------------------------------------------------------------------------------
 
-_Signature = tuple[int, int, int] | None
+_Signature = tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +189,19 @@ class AccessFiles:
         """
         while True:
             await asyncio.sleep(FOLLOW_S)
-            now = self.signature()
-            if now == before:
-                continue
-            before = now
             try:
-                access = await asyncio.to_thread(self.load)
-            except ConfigurationError as error:
-                logger.error("the networks are as before: %s", error)
-            else:
-                gate.set(access=access)
-                logger.info("networks were read again: %s", ", ".join(self.paths))
+                now = self.signature()
+                if now == before:
+                    continue
+                try:
+                    gate.set(access=await asyncio.to_thread(self.load))
+                except ConfigurationError as error:
+                    logger.error("the networks are as before: %s", error)
+                else:
+                    logger.info("networks were read again: %s", ", ".join(self.paths))
+                before = now
+            except (MemoryError, RuntimeError):  # the second of a system that gives no thread
+                pass  # what is not done yet is tried again at the next look
 
 
 def _expanded(entries: Sequence[str]) -> Iterator[str]:
@@ -233,4 +235,5 @@ def _signature(path: str) -> _Signature:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # The last of these nobody can set back, and it moves with the rights, too.
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
