@@ -282,6 +282,36 @@ async def test_a_read_that_times_out_leaves_the_connection_as_it_was(clock, peer
     assert b"late" == message
 
 
+@pytest.mark.parametrize("options", [{}, {"idle_s": 60.0}], ids=["nobody-blamed", "the-peer-blamed"])
+async def test_a_reply_that_came_in_time_is_read_before_time_is_up(clock, peer, tools, options):
+    """A process that was stopped meanwhile finds it in the kernel; half a reply is none, and moves no limit."""
+    conn = await penstock.connect(peer.address, clock=clock)
+    conn.set_timeouts(**options)
+    far = await peer.accept()
+    asking = asyncio.create_task(conn.request(b"who?", 5.0))
+    await tools.turns()
+    far.sendall(b"m")
+    await tools.turns()
+    far.sendall(b"e\n")
+    clock.advance(5.0)
+    reply = await asking
+    asking = asyncio.create_task(conn.receive(5.0))
+    await tools.turns()
+    clock.advance(4.0)
+    far.sendall(b"n")
+    await tools.turns()
+    far.sendall(b"o")
+    clock.advance(1.0)
+    with pytest.raises(penstock.TimedOutError):
+        await asking
+    far.sendall(b"t me\n")
+    later = await conn.receive()
+    conn.abort()
+
+    assert (b"me", b"not me") == (reply, later)
+    assert 0 == clock.pending
+
+
 async def test_a_peer_that_does_not_read_is_given_up(clock, peer, tools):
     """After ``write_s`` without any progress; the connection is gone, and whoever sends is told in which phase."""
     conn = await penstock.connect(peer.address, clock=clock, timeouts=ClientTimeouts(write_s=5.0))

@@ -95,6 +95,22 @@ async def test_time_runs_out_by_the_clock(clock, far, tools, timeouts, phase):
     assert 0 == clock.pending
 
 
+async def test_a_datagram_that_came_in_time_is_read_before_time_is_up(clock, far, tools):
+    """A process that was stopped meanwhile finds it in the kernel."""
+    conn = await penstock.connect(address(far), codec="raw", clock=clock)
+    await conn.send(b"who?")
+    _, near = far.recvfrom(100)
+    receiving = asyncio.create_task(conn.receive(5.0))
+    await tools.turns()
+    far.sendto(b"me", near)
+    clock.advance(5.0)
+    reply = await receiving
+    conn.close()
+
+    assert b"me" == reply
+    assert 0 == clock.pending
+
+
 async def test_closing_wakes_whoever_receives(far, tools):
     """With ClosedError, and nothing is left."""
     before = tools.books()

@@ -4,10 +4,12 @@ Bytes are put into the kernel and the clock is moved in one call on the server's
 deadline passes, and an engine of threads may or may not have.
 """
 
+import queue
 import time
 
 import pytest
 
+import penstock
 from penstock.config import Limits, Timeouts
 from penstock.core.events import EventName
 from penstock.testing.clock import ManualClock
@@ -113,3 +115,72 @@ def test_a_peer_that_read_in_time_does_not_stall(serve, form, clock, tmp_path):
         late(server, clock, 8.0, lambda: read_exactly(peer, 200_000))
 
         assert b"x" * 2_800_000 + b"\n" == read_exactly(peer, 2_800_001)
+
+
+@pytest.fixture
+def listen(serve, engine, clock):
+    """Serve one peer who is given eight seconds for a message; return what became of each ``receive`` too."""
+
+    def start(**options):
+        outcomes = queue.SimpleQueue()
+
+        async def converse(conn):
+            for _ in range(2):
+                try:
+                    outcomes.put(await conn.receive(timeout_s=8.0))
+                except (TimeoutError, penstock.EndOfStreamError) as error:
+                    outcomes.put(type(error))
+
+        def converse_in_a_thread(conn):
+            for _ in range(2):
+                try:
+                    outcomes.put(conn.receive(timeout_s=8.0))
+                except (TimeoutError, penstock.EndOfStreamError) as error:
+                    outcomes.put(type(error))
+
+        handler = converse_in_a_thread if engine.name == "blocking" else converse
+        service = penstock.on_connection(codec="lines:max=1MiB")(handler)
+        return serve(service, clock=clock, timeouts=NONE, **options), lambda: outcomes.get(timeout=PATIENCE_S)
+
+    return start
+
+
+def test_receive_returns_a_message_that_came_in_time(listen, clock):
+    """At its own timeout as at the connection's: the kernel is asked before it is raised."""
+    serving, outcome = listen()
+    with serving as server, server.dial() as peer:
+        peer.sendall(b"be")
+        received(server, 2)
+        late(server, clock, 8.0, lambda: peer.sendall(b"gun\n"))
+        first = outcome()
+        received(server, 6)
+        late(server, clock, 100.0, lambda: None)
+
+        assert (b"begun", penstock.TimedOutError) == (first, outcome())
+
+
+def test_receive_returns_a_long_message_that_came_in_time(listen, clock, tmp_path):
+    """However many reads it takes."""
+    serving, outcome = listen(limits=Limits(read_bytes=4096), bind=f"unix://{tmp_path}/s")
+    with serving as server, server.dial() as peer:
+        peer.sendall(b"xx")
+        received(server, 2)
+        late(server, clock, 8.0, lambda: peer.sendall(b"x" * 49_998 + b"\n"))
+
+        assert b"x" * 50_000 == outcome()
+
+
+def test_receive_gives_up_on_a_message_that_has_not_ended(listen, clock):
+    """What came in time is looked at once, and no byte begins the time anew; the next call has what there is."""
+    serving, outcome = listen()
+    with serving as server, server.dial() as peer:
+        peer.sendall(b"b")
+        received(server, 1)
+        late(server, clock, 5.0, lambda: None)
+        peer.sendall(b"e")
+        received(server, 2)
+        late(server, clock, 3.0, lambda: peer.sendall(b"g"))
+        first = outcome()
+        peer.sendall(b"un\n")
+
+        assert (penstock.TimedOutError, b"begun") == (first, outcome())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from ..address import Address, Peer
@@ -13,8 +14,9 @@ from ..core.deadlines import Deadline
 from ..core.states import Happening, State
 from ..engines.base import Clock
 from ..engines.pure.host import Host
-from ..engines.pure.tasks import PREFETCH, TaskConnection, fail
+from ..engines.pure.tasks import PREFETCH, TaskConnection
 from ..engines.pure.waiter import Waiter
+from ..engines.receiving import ReceiveLimit
 from ..errors import Phase, TimedOutError
 from ..reasons import CloseReason
 from .options import ClientTimeouts
@@ -62,7 +64,7 @@ class ClientConnection(TaskConnection[M]):
             who keep connections; it returns at once and raises nothing.
     """
 
-    __slots__ = ("_blames", "_lost_by", "_read_s", "_total_s", "_waits_for_ever", "on_change")
+    __slots__ = ("_blames", "_lost_by", "_total_s", "_waits_for_ever", "on_change")
 
     def __init__(
         self, host: Host, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance, *, records: bool = False
@@ -106,16 +108,12 @@ class ClientConnection(TaskConnection[M]):
         if self._waiter is waiter:  # else others may have begun to wait since
             self._waiter = None
 
-    async def _wait_readable(self, timeout_s: float | None) -> None:
-        if timeout_s is None:
-            timeout_s = self._read_s
-        if self._blames or self._waiter is not None:
-            await super()._wait_readable(timeout_s)
+    async def _wait_readable(self, limit: ReceiveLimit | None) -> None:
+        if self._blames or self._waiter is not None or (limit is not None and limit.is_over):
+            await super()._wait_readable(limit)
             return
         waiter = self._next_input()
-        timer = None
-        if timeout_s is not None:
-            timer = self._clock.call_at(self._clock.time() + timeout_s, lambda: fail(waiter, timeout_s))
+        timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, waiter, limit))
         try:
             await waiter
         finally:

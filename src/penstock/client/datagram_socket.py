@@ -56,6 +56,11 @@ class DatagramSocket:
             self._loop.add_reader(self.sock, _settle, waiter)
             try:
                 await self._wait(waiter, until, timeout_s)
+            except TimedOutError as error:
+                try:
+                    return attempt()  # what has come in time is read before time is up: law 11
+                except (BlockingIOError, InterruptedError):
+                    raise error from None
             finally:
                 self._reading = None
                 if self.sock.fileno() >= 0:

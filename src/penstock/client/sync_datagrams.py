@@ -11,6 +11,7 @@ from ..core.states import Happening, State
 from ..engines.blocking.driving import Host
 from ..engines.blocking.parking import DONT_WAIT
 from ..engines.blocking.poller import READ, WRITE, Poller
+from ..engines.receiving import ReceiveLimit
 from ..errors import BrokenError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
 from .connection import Allowance
@@ -61,9 +62,9 @@ class SyncDatagramConnection(SyncConnection[M]):
         self._refusal = error
         self._news = True
 
-    def _wait_readable(self, timeout_s: float | None, gives_up_at: float | None) -> None:
+    def _wait_readable(self, limit: ReceiveLimit | None) -> None:
         if self._refusal is None:
-            super()._wait_readable(timeout_s, gives_up_at)
+            super()._wait_readable(limit)
         if self._refusal is not None:
             error, self._refusal = self._refusal, None
             raise BrokenError(CloseReason.NETWORK) from error

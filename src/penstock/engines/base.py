@@ -258,7 +258,7 @@ class Connection(ConnectionBase[M]):
         """Return the next message.
 
         Args:
-            timeout_s: How long to wait for it, in seconds on the engine's clock; None to wait as long as the
+            timeout_s: How long to wait for all of it, in seconds on the engine's clock; None to wait as long as the
                 connection's own timeouts allow.
 
         Raises:

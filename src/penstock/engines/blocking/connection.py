@@ -19,11 +19,10 @@ from ...errors import (
     ConnectionEndedError,
     EndOfStreamError,
     LocalProtocolError,
-    Phase,
     RemoteProtocolError,
-    TimedOutError,
 )
 from ...reasons import CloseReason
+from ..receiving import ReceiveLimit
 from .driving import Host
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
@@ -87,7 +86,7 @@ class BlockingConnection(SocketConnection[M]):
         """Return the next message.
 
         Args:
-            timeout_s: How long to wait for it, in seconds on the engine's clock; None to wait as long as the
+            timeout_s: How long to wait for all of it, in seconds on the engine's clock; None to wait as long as the
                 connection's own timeouts allow; 0 to take only what is there.
 
         Raises:
@@ -120,7 +119,7 @@ class BlockingConnection(SocketConnection[M]):
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
         if timeout_s is None:
             timeout_s = self._read_s
-        gives_up_at = None if timeout_s is None else self._clock.time() + timeout_s
+        limit = None if timeout_s is None else ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
         while True:
             if self._expired is not None:
                 which, self._expired = self._expired, None
@@ -143,7 +142,7 @@ class BlockingConnection(SocketConnection[M]):
                 self._ready.append(self._last())
                 self._batch_size = 1
                 return
-            self._wait_readable(timeout_s, gives_up_at)
+            self._wait_readable(limit)
 
     def _last(self) -> M:
         if self._state is State.CLOSED and not self._input_over:
@@ -154,35 +153,37 @@ class BlockingConnection(SocketConnection[M]):
             self._break_off(error)
             raise
 
-    def _wait_readable(self, timeout_s: float | None, gives_up_at: float | None) -> None:
+    def _wait_readable(self, limit: ReceiveLimit | None) -> None:
         """Wait for bytes, EOF or the end, while the clocks count that blame the peer for silence."""
         if self._receiving:
             raise LocalProtocolError("another thread is already receiving from this connection")
+        if limit is not None and limit.is_over:
+            raise limit.error()
         self._receiving = True
         self._news = False
         try:
-            if timeout_s is not None and timeout_s <= 0:
-                if not self._driving and self._wants_input():
-                    self._read()
-            else:
-                self._await_news(timeout_s, gives_up_at)
-            if not self._news:
-                raise TimedOutError(Phase.READ, timeout_s or 0.0)
+            if limit is None or limit.timeout_s > 0:
+                self._await_news(limit)
+            if limit is not None and not self._news:
+                limit.is_over = True
+                self._catch_up()
+                if not self._news:
+                    raise limit.error()
         finally:
             self._receiving = False
 
-    def _await_news(self, timeout_s: float | None, gives_up_at: float | None) -> None:
+    def _await_news(self, limit: ReceiveLimit | None) -> None:
         if self._blames:
             self._count_from(self._clock.time())
         try:
             if self._overdue:
                 self._decide()
-            if self._may_park(timeout_s):
+            if self._may_park(limit):
                 self._park()
-                if self._news or (gives_up_at is not None and self._clock.time() >= gives_up_at):
+                if self._news or (limit is not None and self._clock.time() >= limit.until):
                     return
             given_up: list[bool] = []  # this wait's own: a timer that comes late is no other wait's
-            timer = None if gives_up_at is None else self._clock.call_at(gives_up_at, partial(self._give_up, given_up))
+            timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, given_up))
             self._wake()
             try:
                 self._drive(lambda: self._news or bool(given_up))
@@ -193,11 +194,11 @@ class BlockingConnection(SocketConnection[M]):
             if self._blames:
                 self._stop_counting()
 
-    def _may_park(self, timeout_s: float | None) -> bool:
+    def _may_park(self, limit: ReceiveLimit | None) -> bool:
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
         if not CAN_PARK or self._news or self._driving or self._output or not self._wants_input():
             return False
-        if timeout_s is not None and timeout_s < PARK_S:
+        if limit is not None and limit.timeout_s < PARK_S:
             return False
         timers = self._host.timers
         return timers is None or not timers.due_within(PARK_S)

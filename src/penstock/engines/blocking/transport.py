@@ -317,6 +317,11 @@ class SocketConnection(SendingSocket[M]):
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
+        self._catch_up()
+        self._decide()
+
+    def _catch_up(self) -> None:
+        """Read what has come and send what waits."""
         if self._output:
             self._flush()
         for _ in range(READS_AT_ONCE):
@@ -326,7 +331,6 @@ class SocketConnection(SendingSocket[M]):
                 break
         self._wake()  # whoever polls may have nothing left to be told of
         self._changed.notify_all()
-        self._decide()
 
     def _is_woken(self) -> bool:
         return self._news

@@ -16,7 +16,8 @@ cdef class AwaitedConnection(Connection):
 
     cdef object at_hand(self)
     cdef object last(self)
-    cdef int begin_wait(self, object timeout_s) except -1
+    cdef int begin_wait(self, object limit) except -1
+    cdef object clock_of_waits(self)
     cdef int end_wait(self) except -1
     cdef int wake(self) except -1
     cdef int wake_directly(self) except -1

@@ -1,5 +1,7 @@
 """A connection whose messages wait until somebody receives them, and whose senders wait for room."""
 
+from functools import partial
+
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
@@ -8,7 +10,7 @@ from .states cimport CLOSED
 from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
 
-from ...errors import EndOfStreamError, LocalProtocolError, Phase, RemoteProtocolError, TimedOutError
+from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ..pure.tasks import PREFETCH
 
 cdef enum:
@@ -48,11 +50,13 @@ cdef class AwaitedConnection(Connection):
                 return rest
         raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
 
-    cdef int begin_wait(self, object timeout_s) except -1:
+    cdef int begin_wait(self, object limit) except -1:
         """Start the clocks that count while somebody waits for the peer, each from where it was stopped."""
         cdef double now
         if self.waiter is not None:
             raise LocalProtocolError("another task is already receiving from this connection")
+        if limit is not None and limit.is_over:
+            raise limit.error()
         now = self.time()
         self.clocks.idle = now
         if self.patience.idle_s != INFINITY:
@@ -66,15 +70,17 @@ cdef class AwaitedConnection(Connection):
             if self.patience.message_s != INFINITY:
                 self.arm(self.clocks.partial + self.patience.message_s)
         self.waiter = Waiter(self.poller, self.host.loop)
-        if timeout_s is not None:
-            clock = self.host.loop if self.host.clock is None else self.host.clock
-            waiter = self.waiter
-            self.timer_of_wait = clock.call_at(clock.time() + timeout_s, lambda: _fail(waiter, timeout_s))
+        if limit is not None:
+            self.timer_of_wait = self.clock_of_waits().call_at(limit.until, partial(_give_up, self, self.waiter, limit))
         if not self.write_paused:
             self.read_again()
         if self.overdue:
             self.decide()
         return 0
+
+    cdef object clock_of_waits(self):
+        """Return what `receive` tells the time by, and sets its timers with."""
+        return self.host.loop if self.host.clock is None else self.host.clock
 
     cdef bint is_woken(self) noexcept:
         return self.waiter is not None and self.waiter.state != PENDING
@@ -206,6 +212,16 @@ cdef class AwaitedConnection(Connection):
         return self.wake()
 
 
-def _fail(waiter, timeout_s):
-    if not waiter.done():
-        waiter.set_exception(TimedOutError(Phase.READ, timeout_s))
+def _give_up(AwaitedConnection conn, Waiter waiter, object limit):
+    """The time for a message is over. What has come within it is read first: law 11."""
+    if waiter.state != PENDING:
+        return
+    limit.is_over = True
+    try:
+        conn.look()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        conn.failed(error)
+    if waiter.state == PENDING:
+        waiter.set_exception(limit.error())

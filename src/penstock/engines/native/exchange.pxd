@@ -5,6 +5,7 @@ from .step cimport Step
 cdef class Receive(Step):
     cdef AwaitedConnection conn
     cdef object timeout_s
+    cdef object limit  # of `timeout_s`, once it is waited for
     cdef bint iterates
     cdef int turns
 

@@ -9,6 +9,7 @@ from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, YIELDING
 
 from ...errors import EndOfStreamError, RemoteProtocolError
 from ..pure.tasks import OTHERS_TURN
+from ..receiving import ReceiveLimit
 
 
 class DeadlinePassed(Exception):
@@ -58,7 +59,9 @@ cdef class Receive(Step):
                     self.phase = FINISHED
                     return STOP
                 conn.streak = 0
-                conn.begin_wait(self.timeout_s)
+                if self.timeout_s is not None and self.limit is None:
+                    self.limit = ReceiveLimit(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
+                conn.begin_wait(self.limit)
                 self.phase = WAITING
                 conn.waiter._asyncio_future_blocking = True
                 return conn.waiter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from ...address import Address, Peer
@@ -365,6 +366,10 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
         return self._host.gate.begin_handshake(now)
 
     def _look(self) -> None:
+        self._catch_up(self._decide)
+
+    def _catch_up(self, then: Callable[[], object]) -> None:
+        """Move what bytes there are, in and out, and then call ``then``: at once, or a turn of the loop later."""
         transport = self._transport
         if isinstance(transport, SocketTransport):
             transport.write_now()
@@ -373,11 +378,11 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
                 transport.read_now()
                 if self.bytes_in == before:
                     break
-            self._decide()
+            then()
         else:
             # A loop's own transport moves bytes when the loop polls: before what is called soon from there.
             call_soon = self._host.loop.call_soon
-            call_soon(call_soon, self._decide)
+            call_soon(call_soon, then)
 
     def _is_woken(self) -> bool:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -13,9 +14,10 @@ from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
 from ...core.states import State
-from ...errors import EndOfStreamError, LocalProtocolError, Phase, RemoteProtocolError, TimedOutError
+from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..base import Connection
+from ..receiving import ReceiveLimit
 from .host import Host
 from .stream import StreamConnection
 from .waiter import Waiter
@@ -45,6 +47,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         "_handler",
         "_input_over",
         "_partial_start",
+        "_read_s",
         "_ready",
         "_streak",
         "_task",
@@ -72,6 +75,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         # Where the clocks stood when nobody waited any more.
         self._first_start: float | None = None
         self._partial_start: float | None = None
+        self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._waiter: asyncio.Future[None] | Waiter | None = None
         self._flush_scheduled = False
         self._task: asyncio.Task[None] | None = None
@@ -176,6 +180,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     async def receive(self, timeout_s: float | None = None) -> M:
         """Return the next message."""
+        if timeout_s is None:
+            timeout_s = self._read_s
+        limit: ReceiveLimit | None = None
         while True:
             if self._expired is not None:
                 which, self._expired = self._expired, None
@@ -205,7 +212,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             if self._input_over or self._draining or self._state is _CLOSED:
                 return self._last()
             self._streak = 0
-            await self._wait_readable(timeout_s)
+            if timeout_s is not None and limit is None:
+                limit = ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
+            await self._wait_readable(limit)
 
     def _last(self) -> M:
         if self._state is _CLOSED and not self._input_over:
@@ -216,21 +225,21 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._break_off(error)
             raise
 
-    async def _wait_readable(self, timeout_s: float | None) -> None:
+    async def _wait_readable(self, limit: ReceiveLimit | None) -> None:
         """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.
 
         Raises:
-            TimeoutError: ``timeout_s`` passed.
+            TimeoutError: The limit passed.
             LocalProtocolError: Somebody waits already.
         """
         if self._waiter is not None:
             raise LocalProtocolError("another task is already receiving from this connection")
+        if limit is not None and limit.is_over:
+            raise limit.error()
         now = self._clock.time()
         self._count_from(now)
         waiter = self._waiter = self._host.loop.create_future()
-        timer = None
-        if timeout_s is not None:
-            timer = self._clock.call_at(now + timeout_s, lambda: fail(waiter, timeout_s))
+        timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, waiter, limit))
         self._resume_reading_if_idle()
         if self._overdue:
             self._decide()
@@ -244,6 +253,12 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._partial_start, deadlines.partial_since = deadlines.partial_since, None
             if timer is not None:
                 timer.cancel()
+
+    def _give_up(self, waiter: asyncio.Future[None] | Waiter, limit: ReceiveLimit) -> None:
+        """The time for a message is over. What has come within it is read first: law 11."""
+        if not waiter.done():
+            limit.is_over = True
+            self._catch_up(partial(_fail, waiter, limit))
 
     def _count_from(self, now: float) -> None:
         """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
@@ -392,7 +407,6 @@ class _DeadlinePassed(Exception):  # noqa: N818 - it never leaves this module
         self.which = which
 
 
-def fail(waiter: asyncio.Future[None] | Waiter, timeout_s: float) -> None:
-    """Have whoever still waits meet TimedOutError."""
+def _fail(waiter: asyncio.Future[None] | Waiter, limit: ReceiveLimit) -> None:
     if not waiter.done():
-        waiter.set_exception(TimedOutError(Phase.READ, timeout_s))
+        waiter.set_exception(limit.error())
