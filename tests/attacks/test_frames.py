@@ -1,4 +1,4 @@
-"""Bytes that are meant to cost more than they are worth: T-10, T-35, T-39, T-42."""
+"""Bytes that are meant to cost more than they are worth: T-10, T-35, T-39."""
 
 import json
 import struct
@@ -152,42 +152,3 @@ def test_a_million_empty_frames_are_messages_and_hold_nobody_up(
     figure(f"T-05 {engine.label} {codec}: a million empty frames, another's turn after {meanwhile} of the first half")
 
     assert (last, last, 1_000_000) == (answer, end, count)
-
-
-FOREIGN = {
-    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
-    "ssh": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "smtp": b"EHLO x\r\n",
-    "rdp": b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00",
-    "mqtt": b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04test",
-    "redis": b"*1\r\n$4\r\nPING\r\n",
-    "zeros": bytes(512),
-    "ones": b"\xff" * 512,
-    "proxy": b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n",
-    "proxy2": b"\r\n\r\n\x00\r\nQUIT\n!\x11\x00\x0c" + bytes(12),
-    "newlines": b"\n" * 512,
-}
-
-
-@pytest.mark.parametrize(
-    "codec", ["lines", "length-prefixed", "varint", "netstring", "json-lines", "msgpack", "resp", "fixed:size=16"]
-)
-def test_a_foreign_greeting_ends_in_one_reason(serve, opened, codec, engine, figure):
-    """T-42: whoever speaks another protocol is answered or closed, never a traceback, never a hang."""
-    with serve(served(codec), timeouts=AT_ONCE) as server:
-        for greeting in FOREIGN.values():
-            sock = server.dial()
-            opened.append(sock)
-            pour(sock, greeting, 1)
-            sock.shutdown(1)
-            while True:
-                try:
-                    if not sock.recv(65536):
-                        break
-                except ConnectionResetError:
-                    break
-        reasons = server.reasons(len(FOREIGN))
-    figure(f"T-42 {engine.label} {codec}: {len(FOREIGN)} foreign greetings: {', '.join(sorted(set(reasons)))}")
-
-    assert len(FOREIGN) == len(reasons)

@@ -261,7 +261,7 @@ DECODERS = [
     ("Varint", {"max_frame_bytes": 300}, read_varint, octets),
     ("Netstring", {"max_frame_bytes": 300}, read_netstrings, octets),
     ("JsonLines", {}, read_json_lines, json_value),
-    ("Msgpack", {"max_frame_bytes": LIMIT}, read_msgpack, msgpack_value),
+    ("Msgpack", {"max_frame_bytes": LIMIT, "array_keys": True}, read_msgpack, msgpack_value),
     ("Resp", {"max_frame_bytes": 2**14}, read_resp2, resp_value),
 ]
 

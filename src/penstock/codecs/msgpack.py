@@ -16,7 +16,8 @@ from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH,
 from .octets import require_range
 
 # How far the end of one object was looked for: where the next element begins, how many elements are still to come, and
-# how many of them in each container that is open, the outermost first.
+# how many of them in each container that is open, the outermost first: below zero in a map, where an even number means
+# that a key comes next.
 _Progress = tuple[int, int, list[int]]
 
 
@@ -49,7 +50,9 @@ _BLOBS: Final = {
 # First byte -> bytes of the count, and elements for each of it.
 _CONTAINERS: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 _STRINGS: Final = frozenset([*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB])
-_NOT_CONTAINERS: Final = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(_CONTAINERS))
+_MAPS: Final = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
+_ARRAYS: Final = bytes([*range(0x90, 0xA0), 0xDC, 0xDD])
+_NOT_CONTAINERS: Final = bytes(set(range(256)) - set(_MAPS) - set(_ARRAYS))
 
 
 class Msgpack(Codec[Any]):
@@ -57,12 +60,14 @@ class Msgpack(Codec[Any]):
 
     The format has no frame around an object, so its end is found by reading its headers: each byte is looked at once,
     however the bytes arrive, and nothing is built before the object is whole. Without ``type`` a message is None, bool,
-    int, float, str, bytes, list, dict, datetime (the timestamp extension) or ``msgspec.msgpack.Ext``. An array that is
-    a key becomes a tuple. Of a key that stands twice in a map the last value counts.
+    int, float, str, bytes, list, dict, datetime (the timestamp extension) or ``msgspec.msgpack.Ext``. Of a key that
+    stands twice in a map the last value counts.
 
     Args:
         type: What to decode into and check against, as msgspec does: a ``msgspec.Struct``, a dataclass, any annotation.
         max_depth: How many arrays and maps may stand one inside the other, 1 to 512.
+        array_keys: Let an array be a map's key, as a tuple. A tuple's hash has no secret in it: a peer can choose
+            75,000 pairs of ints in 1 MiB that all have the same, and a dict of them takes most of a minute to make.
         max_frame_bytes: Largest object, in bytes. A length or a count above it is refused on its header.
 
     Raises:
@@ -77,12 +82,14 @@ class Msgpack(Codec[Any]):
         *,
         type: Any = Any,  # noqa: A002  # msgspec's word for it
         max_depth: int = DEFAULT_MAX_DEPTH,
+        array_keys: bool = False,
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
         import msgspec  # noqa: PLC0415  # 37 ms that only this codec's users pay
 
         self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
+        self.array_keys = array_keys
         self.type = type
         self._decode = msgspec.msgpack.Decoder(type).decode
         self._encode = msgspec.msgpack.encode
@@ -94,8 +101,8 @@ class Msgpack(Codec[Any]):
             FrameTooLongError: It has to be longer than ``max_frame_bytes``, as its headers so far say.
             BadFrameError: It holds the byte C1, which begins nothing.
             BadEncodingError: A string in it is not UTF-8.
-            BadPayloadError: It is nested deeper than ``max_depth``, a map's key cannot be one in Python, a timestamp is
-                malformed, or it is not of ``type``.
+            BadPayloadError: It is nested deeper than ``max_depth``, a map's key is an array and ``array_keys`` is not
+                set, or cannot be one in Python, a timestamp is malformed, or it is not of ``type``.
         """
         end, progress = self._find_end(buffer, 0, buffer.resume)
         if not end:
@@ -110,8 +117,8 @@ class Msgpack(Codec[Any]):
         """Write one object, as msgspec does: a tuple as an array, a datetime with time zone as the timestamp extension.
 
         Raises:
-            LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, an int
-                beyond 64 bits, a lone surrogate.
+            LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, a
+                tuple as a key where ``array_keys`` is not set, an int beyond 64 bits, a lone surrogate.
             TypeError: It holds something that msgspec cannot write.
         """
         try:
@@ -120,13 +127,20 @@ class Msgpack(Codec[Any]):
             raise LocalProtocolError(f"the message has no MessagePack form: {error}") from None
         if len(data) > self.max_frame_bytes:
             raise LocalProtocolError(f"object of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
-        # What could begin a container may also stand inside a string: then count for certain.
-        if len(data) > self.max_depth < len(data.translate(None, _NOT_CONTAINERS)):
+        # What could begin a container may also stand inside a string: then look for certain.
+        if self._may_be_refused(data.translate(None, _NOT_CONTAINERS)):
             try:
                 self._find_end(data, 0, None)
             except RemoteProtocolError as error:
                 raise LocalProtocolError(f"the message would be refused: {error}") from None
         return data
+
+    def _may_be_refused(self, containers: bytes) -> bool:
+        """Whether containers that begin with these bytes may be nested too deep, or one be another's key."""
+        if len(containers) > self.max_depth:
+            return True
+        has_both = containers.translate(None, _MAPS) and containers.translate(None, _ARRAYS)
+        return not self.array_keys and bool(has_both)
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
         """Take up to ``limit`` objects.
@@ -161,9 +175,10 @@ class Msgpack(Codec[Any]):
             first = data[at]
             step = _SIZES[first]
             count = -1
+            is_map = False
             if not step:
                 if first < 0xA0:
-                    step, count = 1, (first & 0x0F) << (first < 0x90)
+                    step, count, is_map = 1, (first & 0x0F) << (first < 0x90), first < 0x90
                 elif first in _BLOBS:
                     width, between = _BLOBS[first]
                     step = 1 + width
@@ -175,19 +190,22 @@ class Msgpack(Codec[Any]):
                     step = 1 + width
                     if at + step > size:
                         break
-                    count = each * int.from_bytes(data[at + 1 : at + step], "big")
+                    count, is_map = each * int.from_bytes(data[at + 1 : at + step], "big"), each == 2
                 else:
                     raise BadFrameError("the byte C1 begins no MessagePack element")
                 if count >= 0 and len(open_counts) >= self.max_depth:
                     raise BadPayloadError(f"MessagePack nested deeper than max_depth={self.max_depth}")
+                is_array = count >= 0 and not is_map
+                if is_array and not self.array_keys and open_counts and open_counts[-1] < 0 and not open_counts[-1] & 1:
+                    raise BadPayloadError("a MessagePack array is the key of a map, and array_keys is not set")
             at += step
             owed -= 1
             if count > 0:
                 owed += count
-                open_counts.append(count)
+                open_counts.append(-count if is_map else count)
             else:
                 while open_counts:
-                    open_counts[-1] -= 1
+                    open_counts[-1] += 1 if open_counts[-1] < 0 else -1
                     if open_counts[-1]:
                         break
                     open_counts.pop()

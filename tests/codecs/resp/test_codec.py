@@ -80,7 +80,7 @@ READ_ONLY = [
     (b":-9223372036854775808\r\n", -(2**63)),
     (b"~2\r\n:1\r\n:1\r\n", frozenset([1])),
     (b"%2\r\n:1\r\n:1\r\n:1\r\n:2\r\n", {1: 2}),
-    (b"~1\r\n~1\r\n:1\r\n", frozenset([frozenset([1])])),
+    (b"~2\r\n:1\r\n,0.5\r\n", frozenset([1, 0.5])),
     (b"+\r\n", SimpleString(b"")),
 ]
 

@@ -42,10 +42,14 @@ from penstock.testing import decode_chunks, decode_in_chunks
         b"~1\r\n*0\r\n",
         b"|1\r\n*0\r\n:1\r\n:1\r\n",
         b"~1\r\n|0\r\n:1\r\n",
+        b"~1\r\n~0\r\n",
+        b"%1\r\n~0\r\n:1\r\n",
+        b"~1\r\n(9223372036854775808\r\n",
+        b"%1\r\n(-9223372036854775809\r\n:1\r\n",
     ],
 )
 def test_a_malformed_value_is_refused(codecs, wire):
-    """Numbers, booleans, verbatim strings; keys and members that Python cannot hash."""
+    """Numbers, booleans, verbatim strings; keys and members without a hash, or with one that a peer can choose."""
 
     assert BadPayloadError is type(decode_chunks(codecs.Resp(), [wire], eof=False).error)
     assert BadPayloadError is type(decode_chunks(codecs.Resp(), [bytes((b,)) for b in wire], eof=False).error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ...errors import BadPayloadError
@@ -12,6 +13,7 @@ from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 
 _INTEGER: Final = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
 _DOUBLE: Final = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf)|nan")
+_KEYS: Final = (bytes, float, VerbatimString, type(None))
 _BOOLEANS: Final = {b"t": True, b"f": False}
 
 # One argument of an inline command, as Redis cuts them: bare bytes, then perhaps a quoted rest, then white space.
@@ -27,8 +29,8 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
     """Return the value at ``data[at:]`` and where it ends.
 
     Raises:
-        BadPayloadError: A number, boolean or verbatim string is malformed, or a map's key or a set's member is a value
-            that cannot be hashed.
+        BadPayloadError: A number, boolean or verbatim string is malformed, or a map's key or a set's member is not one
+            by `require_keys`.
     """
     first = data[at : at + 1]
     line_end = data.index(LF, at)
@@ -53,11 +55,8 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
             entries: dict[Any, Any] = {}
             for _ in range(int(line)):
                 key, at = parse_value(data, at)
-                value, at = parse_value(data, at)
-                try:
-                    entries[key] = value
-                except TypeError:
-                    raise BadPayloadError("the key of a RESP map is itself a list, map or attribute") from None
+                require_keys((key,))
+                entries[key], at = parse_value(data, at)
             if first == b"%":
                 return entries, at
             value, at = parse_value(data, at)
@@ -106,12 +105,28 @@ def make_set(items: list[Any]) -> frozenset[Any]:
     """Make a set of values.
 
     Raises:
-        BadPayloadError: One of them cannot be hashed.
+        BadPayloadError: As `require_keys`.
     """
-    try:
-        return frozenset(items)
-    except TypeError:
-        raise BadPayloadError("a member of a RESP set is a list, map or attribute") from None
+    require_keys(items)
+    return frozenset(items)
+
+
+def require_keys(values: Iterable[Any]) -> None:
+    """See that values may be keys of a map, or members of a set.
+
+    Lists, maps and attributes cannot be hashed. Sets, and numbers beyond 64 bits, have a hash without a secret in it: a
+    peer can choose as many of one hash as a frame has room for, and to put n of them in a dict takes n² comparisons.
+
+    Raises:
+        BadPayloadError: One may not.
+    """
+    for value in values:
+        if isinstance(value, int):
+            if -(1 << 63) <= value < 1 << 63:
+                continue
+        elif isinstance(value, _KEYS):
+            continue
+        raise BadPayloadError("a map's key or a set's member in RESP is a container or a number beyond 64 bits")
 
 
 def split_inline(line: bytes) -> list[bytes]:

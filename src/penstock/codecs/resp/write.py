@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ...errors import LocalProtocolError
+from ...errors import BadPayloadError, LocalProtocolError
 from .frames import CR, LF, MAX_BIG_NUMBER_DIGITS
+from .parse import require_keys
 from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 
 _BIG_NUMBER_END: Final = 10**MAX_BIG_NUMBER_DIGITS
@@ -50,6 +51,13 @@ def _writer(value: Any) -> Callable[[Any, bool], _Written]:
         if writer is None:
             raise TypeError(f"RESP has no {type(value).__name__}: its strings are bytes and its arrays are lists")
     return writer
+
+
+def _need_keys(values: Iterable[Any]) -> None:
+    try:
+        require_keys(value for value in values if isinstance(value, int | frozenset))  # others are what bytes stand for
+    except BadPayloadError as error:
+        raise LocalProtocolError(f"the message would be refused: {error}") from None
 
 
 def _need_resp3(resp3: bool, what: str) -> None:
@@ -116,16 +124,19 @@ def _push(value: Push, resp3: bool) -> _Written:
 
 def _set(value: set[Any] | frozenset[Any], resp3: bool) -> _Written:
     _need_resp3(resp3, "sets")
+    _need_keys(value)
     return b"~%d\r\n" % len(value), value
 
 
 def _map(value: dict[Any, Any], resp3: bool) -> _Written:
     _need_resp3(resp3, "maps")
+    _need_keys(value)
     return b"%%%d\r\n" % len(value), (part for entry in value.items() for part in entry)
 
 
 def _attributed(value: Attributed, resp3: bool) -> _Written:
     _need_resp3(resp3, "attributes")
+    _need_keys(value.attributes)
     entries = [part for entry in value.attributes.items() for part in entry]
     return b"|%d\r\n" % len(value.attributes), [*entries, value.value]
 

@@ -15,7 +15,7 @@ cdef struct Progress:
     Py_ssize_t wanted  # so many bytes have to be there before another look is worth it
     int64_t owed  # elements to come
     int depth  # containers that are open
-    int64_t open[MAX_DEPTH]  # elements to come in each of them, the outermost first
+    int64_t open[MAX_DEPTH]  # elements to come in each of them, the outermost first; below zero in a map of MessagePack
 
 cdef struct Input:
     # What no message has taken yet is from `at` to `end`: in a block of its own, or, while what was just read is being handled,

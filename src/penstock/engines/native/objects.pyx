@@ -177,12 +177,14 @@ cdef bint is_finite(object message) except -1:
 cdef class MsgpackFraming(Framing):
     cdef object read, write
     cdef int max_depth
+    cdef bint array_keys
 
     def __init__(self, codec):
         super().__init__(codec)
         self.read = codec._decode
         self.write = codec._encode
         self.max_depth = codec.max_depth
+        self.array_keys = codec.array_keys
 
     cdef object cut(self, Input* input):
         cdef Progress progress
@@ -191,7 +193,7 @@ cdef class MsgpackFraming(Framing):
         if held == 0:
             return NEED_DATA
         resume(input, &progress)
-        if not skim(<const unsigned char*>start, held, &progress, self.limit, self.max_depth):
+        if not skim(<const unsigned char*>start, held, &progress, self.limit, self.max_depth, self.array_keys):
             return self.decode(input)
         if progress.owed or progress.at > held:
             pause(input, &progress)
@@ -215,17 +217,19 @@ cdef class MsgpackFraming(Framing):
             pass
         if frame is None or PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
             return False
-        if PyBytes_GET_SIZE(frame) > self.max_depth:
-            progress.at = progress.depth = 0
-            progress.owed = 1
-            if not skim(
-                <const unsigned char*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), &progress, self.limit, self.max_depth
-            ):
-                return False
+        progress.at = progress.depth = 0
+        progress.owed = 1
+        if not skim(
+            <const unsigned char*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), &progress, self.limit, self.max_depth,
+            self.array_keys,
+        ):
+            return False
         return put_framed(to, b"", 0, frame, b"", 0)
 
 
-cdef bint skim(const unsigned char* data, Py_ssize_t size, Progress* progress, Py_ssize_t limit, int max_depth) noexcept:
+cdef bint skim(
+    const unsigned char* data, Py_ssize_t size, Progress* progress, Py_ssize_t limit, int max_depth, bint array_keys
+) noexcept:
     """Look for the end of one object, as ``Msgpack._find_end``. Return False where the codec would refuse it.
 
     The object is whole when nothing is owed and ``progress.at`` is not beyond ``size``.
@@ -235,16 +239,19 @@ cdef bint skim(const unsigned char* data, Py_ssize_t size, Progress* progress, P
     cdef int depth = progress.depth
     cdef int64_t step, count
     cdef int width, each, byte
+    cdef bint is_map
     cdef unsigned char first
     while owed and at < size:
         first = data[at]
         count = -1
         width = each = 0
+        is_map = False
         step = 1
         if first < 0x80 or first >= 0xE0 or first == 0xC0 or first == 0xC2 or first == 0xC3:
             pass
         elif first < 0xA0:
-            count = (first & 0x0F) << (first < 0x90)
+            is_map = first < 0x90
+            count = (first & 0x0F) << is_map
         elif first < 0xC0:
             step += first - 0xA0
         elif first == 0xC1:
@@ -265,7 +272,8 @@ cdef bint skim(const unsigned char* data, Py_ssize_t size, Progress* progress, P
         elif first < 0xDC:  # str
             width = 1 << first - 0xD9
         else:
-            each = 1 if first < 0xDE else 2
+            is_map = first >= 0xDE
+            each = 1 + is_map
             width = 4 if first & 1 else 2
         if width:
             if at + 1 + width > size:
@@ -279,17 +287,20 @@ cdef bint skim(const unsigned char* data, Py_ssize_t size, Progress* progress, P
             else:
                 step += count
                 count = -1
-        if count >= 0 and depth >= max_depth:
-            return False
+        if count >= 0:
+            if depth >= max_depth:
+                return False
+            if not is_map and not array_keys and depth and progress.open[depth - 1] < 0 and progress.open[depth - 1] % 2 == 0:
+                return False
         at += step
         owed -= 1
         if count > 0:
             owed += count
-            progress.open[depth] = count
+            progress.open[depth] = -count if is_map else count
             depth += 1
         else:
             while depth:
-                progress.open[depth - 1] -= 1
+                progress.open[depth - 1] += 1 if progress.open[depth - 1] < 0 else -1
                 if progress.open[depth - 1]:
                     break
                 depth -= 1

@@ -12,7 +12,7 @@ from .transport cimport Transport
 
 from ...codecs.resp.codec import MAX_INLINE_BYTES as _max_inline_bytes
 from ...codecs.resp.frames import SCALARS
-from ...codecs.resp.parse import make_set, parse_scalar, parse_verbatim, split_inline
+from ...codecs.resp.parse import make_set, parse_scalar, parse_verbatim, require_keys, split_inline
 from ...codecs.resp.values import Attributed, ErrorReply, Push, SimpleString
 from ...errors import RemoteProtocolError
 
@@ -295,6 +295,8 @@ cdef dict entries(const char** at, int64_t count):
     made = {}
     for index in range(count):
         key = value(at)
+        if type(key) is not bytes and type(key) is not SimpleString:
+            require_keys((key,))
         made[key] = value(at)
     return made
 
