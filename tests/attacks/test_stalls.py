@@ -1,8 +1,11 @@
 """T-31: a handler that holds the loop is named, once, with its stack."""
 
 import asyncio
+import contextlib
+import logging
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,47 +18,119 @@ from penstock.testing.peers import PATIENCE_S
 
 
 class Told:
-    """An observer that sets an event when the watchdog speaks."""
+    """An observer that sets an event when the watchdog speaks.
+
+    Attributes:
+        event: Set while a handler holds the loop and was named.
+        frames: Of each stall, innermost first.
+        durations_s: Of each that is over.
+    """
 
     def __init__(self):
         self.event = threading.Event()
         self.frames = []
+        self.durations_s = []
 
     def observe(self, event, /):
         if event.name is EventName.STALLED:
             self.frames.append(list(event.fields["frames"]))
             self.event.set()
+        elif event.name is EventName.STALL_ENDED:
+            self.durations_s.append(event.fields["duration_s"])
+            self.event.clear()
 
 
 @pytest.mark.engines("pure", "uvloop", "native")  # it runs on a loop
-def test_a_handler_that_holds_the_loop_is_named_with_its_stack(serve, opened, tools, engine, figure):
+def test_a_handler_that_holds_the_loop_is_named_with_its_stack(serve, opened, tools, until, engine, figure):
     """It is told who it is while it still holds it, once for each time, and is otherwise left alone."""
-    told = Told()
+    told, waited = Told(), []
 
     def inner():
+        began = time.perf_counter()
         assert told.event.wait(PATIENCE_S)
+        waited.append(time.perf_counter() - began)
 
     @penstock.on_message(codec="lines")
     def holds(message):
         if message == b"hold":
-            told.event.clear()
             inner()
         return message
 
     with serve(holds, overload=OverloadConfig(stall_s=0.1)) as server:
         server.server._observers.append(told)
+        stats = server.server.stats
         sock = server.dial()
         opened.append(sock)
-        answers = [tools.ask(sock, line) for line in (b"hold\n", b"free\n", b"hold\n")]
-        stalls = server.server.stats.stalls
-    figure(f"T-31 {engine.label}: a handler that holds the loop 2 times is named {len(told.frames)} times")
+        answers = []
+        for line in (b"hold\n", b"free\n", b"hold\n"):
+            answers.append(tools.ask(sock, line))
+            until(server, lambda it: not it.stats.stalled)
+    figure(
+        f"T-31 {engine.label}: a handler that holds the loop 2 times is named {len(told.frames)} times, after "
+        f"{' and '.join(f'{seconds * 1e3:.0f} ms' for seconds in waited)}"
+    )
 
     assert [b"hold\n", b"free\n", b"hold\n"] == answers
-    assert 2 == stalls == len(told.frames)
+    assert 2 == stats.stalls == len(told.frames)
+    assert pytest.approx(sum(told.durations_s)) == stats.stalled_s
+    assert all(told_s >= held_s for told_s, held_s in zip(told.durations_s, waited, strict=True))
     for frames in told.frames:
         mine = [frame for frame in frames if "test_stalls.py" in frame]
         assert mine[0].endswith("inner")
         assert mine[1].endswith("holds")
+
+
+@pytest.mark.full
+@pytest.mark.engines("pure", "uvloop", "native")
+def test_who_holds_the_loop_for_two_seconds_is_named_within_a_tenth_of_them(
+    serve, opened, tools, until, engine, figure, caplog
+):
+    """T-31: one warning within 200 ms, the gauge is up and down again, and another server does not notice."""
+    told, waited = Told(), []
+
+    @penstock.on_message(codec="lines")
+    def holds(message):
+        began = time.perf_counter()
+        if told.event.wait(2.0):
+            waited.append(time.perf_counter() - began)
+        time.sleep(max(0.0, began + 2.0 - time.perf_counter()))
+        return message
+
+    @penstock.on_message(codec="lines")
+    def answer(message):
+        return message
+
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(serve(answer))
+        with other.dial() as beside:  # its loop has what it needs
+            assert b"ping\n" == tools.ask(beside)
+        other.wait_connections(0)
+        server = stack.enter_context(serve(holds))
+        stack.enter_context(caplog.at_level(logging.WARNING, logger="penstock"))
+        server.server._observers.append(told)
+        stats = server.server.stats
+        sock = server.dial()
+        opened.append(sock)
+        sock.sendall(b"hold\n")
+        assert told.event.wait(PATIENCE_S)
+        meanwhile = stats.stalled
+        with other.dial() as beside:
+            answers = [tools.ask(beside) for _ in range(100)]
+        other.wait_connections(0)
+        still = stats.stalled
+        assert b"hold\n" == sock.recv(5)
+        until(server, lambda it: not it.stats.stalled)
+    lines = [line for line in caplog.messages if "a handler holds the loop" in line]
+    figure(
+        f"T-31 {engine.label}: a handler that holds the loop for 2 s is named after {waited[0] * 1e3:.0f} ms, in "
+        f"{len(lines)} line; {stats.stalled_s:.2f} s were seen; another server answers {len(answers)} of 100 meanwhile"
+    )
+
+    assert [b"ping\n"] * 100 == answers
+    assert (True, True, 1) == (meanwhile, still, stats.stalls)
+    assert 1 == len(lines)
+    assert 0.2 > waited[0]
+    assert 2.0 <= stats.stalled_s
 
 
 def test_a_server_that_is_busy_with_itself_is_not_the_fault_of_who_started_it():

@@ -29,7 +29,7 @@ class StarvedLoop:
 def test_a_look_for_which_there_is_no_memory_is_not_the_last():
     """It goes on, and ends when it is told to."""
     loop = StarvedLoop()
-    watchdog = Watchdog(loop, 0.01, print)
+    watchdog = Watchdog(loop, 0.01, print, print)
     before = threading.active_count()
     watchdog.start()
     answered = loop.answered.wait(10)

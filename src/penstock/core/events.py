@@ -29,6 +29,7 @@ class EventName(StrEnum):
     DATAGRAM = "datagram"  # one datagram was handled; fields: listener
     DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener, count where it is more than one
     STALLED = "stalled"  # a handler holds the loop; fields: frames (of whoever does, innermost first)
+    STALL_ENDED = "stall_ended"  # it does no longer; fields: duration_s
     PRESSURE = "pressure"  # memory is shorter, or less short, than before; fields: pressure, used_bytes, limit_bytes
     SUSPENDED = "suspended"  # the server stopped accepting
     RESUMED = "resumed"
@@ -78,6 +79,8 @@ class Stats:
         datagrams: Datagrams handled.
         datagrams_dropped: Datagrams that were not, by reason.
         stalls: How often a handler held the loop for too long.
+        stalled: Whether one does now.
+        stalled_s: How long they did together, of those that do no longer.
         accept_errors: Failures of accept(2), by errno name.
     """
 
@@ -91,6 +94,8 @@ class Stats:
         self.datagrams_dropped: Counter[str] = Counter()
         self.accept_errors: Counter[str] = Counter()
         self.stalls = 0
+        self.stalled = False
+        self.stalled_s = 0.0
 
     def observe(self, event: Event, /) -> None:
         """Count one event. Engines call it under their own lock where they have several threads."""
@@ -117,6 +122,10 @@ class Stats:
                 self.accept_errors[str(event.fields["error"])] += 1
             case EventName.STALLED:
                 self.stalls += 1
+                self.stalled = True
+            case EventName.STALL_ENDED:
+                self.stalled = False
+                self.stalled_s += _seconds_of(event)
             case _:
                 pass
 
@@ -125,3 +134,9 @@ def _count_of(event: Event) -> int:
     count = event.fields.get("count", 1)
     assert isinstance(count, int)
     return count
+
+
+def _seconds_of(event: Event) -> float:
+    duration_s = event.fields["duration_s"]
+    assert isinstance(duration_s, float)
+    return duration_s

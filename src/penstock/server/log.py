@@ -154,6 +154,10 @@ def _stalled(event: Event) -> None:
     logger.warning("a handler holds the loop: %s", ", called by ".join(frames), extra=_extra(event))
 
 
+def _stall_ended(event: Event) -> None:
+    logger.info("the loop is free again after %.1f s", event.fields["duration_s"], extra=_extra(event))
+
+
 _MEASURES = {
     Pressure.CALM: "all is as usual",
     Pressure.PAUSE: "reading no further what holds bytes, letting the idle go",
@@ -184,6 +188,7 @@ _RARE: Mapping[EventName, Callable[[Event], None]] = {
     EventName.ACCEPT_FAILED: _accept_failed,
     EventName.ACCEPT_RECOVERED: _accept_recovered,
     EventName.STALLED: _stalled,
+    EventName.STALL_ENDED: _stall_ended,
     EventName.PRESSURE: _pressure,
     EventName.DRAINING: _draining,
     EventName.DATAGRAM_DROPPED: _datagram_dropped,

@@ -176,7 +176,7 @@ class Server:
             follow = follow_memory(memory, self.gate, self._at_work, self._emit)
             self._helpers.append(self._loop.create_task(follow))
         if config.overload.stall_s is not None:
-            self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled)
+            self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
             self._watchdog.start()
         for listener in listeners:
             self._emit(Event(EventName.LISTENING, None, {"listener": listener}))
@@ -281,6 +281,9 @@ class Server:
 
     def _stalled(self, frames: Sequence[str]) -> None:
         self._emit(Event(EventName.STALLED, None, {"frames": frames}))
+
+    def _stall_ended(self, duration_s: float) -> None:
+        self._emit(Event(EventName.STALL_ENDED, None, {"duration_s": duration_s}))
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, []

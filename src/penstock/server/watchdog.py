@@ -28,17 +28,25 @@ class Watchdog:
         loop: The running loop.
         stall_s: How long it may be held, in seconds.
         report: Called on the watchdog's thread with the frames of whoever holds it, innermost first, as
-            ``file:line in name``.
+            ``file:line in name``: once it has been held for ``stall_s``, and before one and a half times that is over.
+        over: Called on the same thread when the loop is free again, once for each report, with the seconds for which it
+            gave no sign of life: as long as it was held, and at most ``stall_s / 2`` more.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, stall_s: float, report: Callable[[Sequence[str]], object]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stall_s: float,
+        report: Callable[[Sequence[str]], object],
+        over: Callable[[float], object],
     ) -> None:
         self._loop = loop
         self._stall_s = stall_s
         self._report = report
+        self._over = over
         self._beat_at = 0.0
-        self._reported_at = 0.0  # the sign of life after which a stall was reported last
+        self._gap_s = 0.0  # between the latest two signs of life that were too far apart
+        self._reported_at: float | None = None  # the sign of life after which a stall began that is not over yet
         self._beat: asyncio.TimerHandle | None = None
         self._thread_id = 0
         # Held until the thread is to end. An Event has a lock inside, which a MemoryError could leave locked for ever.
@@ -62,29 +70,43 @@ class Watchdog:
             self._thread.join()
 
     def _live(self) -> None:
-        self._beat_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._beat_at >= self._stall_s:
+            self._gap_s = now - self._beat_at
+        self._beat_at = now
         self._beat = self._loop.call_later(self._stall_s / 2, self._live)
 
     def _watch(self) -> None:
-        ended = False
+        ended, patience_s = False, self._stall_s / 2
         while not ended:
             # Without memory for a look there is none, and the next one comes.
             with contextlib.suppress(MemoryError):
-                ended = self._ended.acquire(timeout=self._stall_s / 2)
+                ended = self._ended.acquire(timeout=patience_s)
                 # A loop that was closed without a word leaves nobody to stop this.
                 ended = ended or self._loop.is_closed()
+                patience_s = self._stall_s / 2
                 if not ended:
-                    self._look()
+                    patience_s = self._look()
+        if self._reported_at is not None:  # whoever stops this is on the loop
+            self._over(time.monotonic() - self._reported_at)
 
-    def _look(self) -> None:
+    def _look(self) -> float:
+        """Say who holds the loop, or that nobody does any longer; return when there may be something to say again."""
         beat_at = self._beat_at
+        if self._reported_at is not None:
+            if beat_at == self._reported_at:
+                return self._stall_s / 2
+            self._over(self._gap_s)
+            self._reported_at = None
         # The timer was due after half of the time, and then the loop was held for all of it.
-        if beat_at == self._reported_at or time.monotonic() - beat_at < self._stall_s * 1.5:
-            return
+        left_s = beat_at + self._stall_s * 1.5 - time.monotonic()
+        if left_s > 0:
+            return left_s
         frames = holders(sys._current_frames().get(self._thread_id))  # noqa: SLF001 - documented, for debuggers
         if frames:
-            self._reported_at = beat_at
             self._report(frames)
+            self._reported_at = beat_at
+        return self._stall_s / 2
 
 
 def holders(frame: FrameType | None) -> list[str]:
