@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -150,6 +151,13 @@ class ServerProcess:
             time.sleep(0.01)  # a file has no event that says it grew
         return said.splitlines()
 
+    def beside(self, program, *arguments):
+        """Run a Python program in the server's network; return what it says, read as JSON."""
+        enter = ["nsenter", "--net", "--target", str(self.pid), sys.executable]
+        done = subprocess.run([*enter, "-c", program, *arguments], capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, done.stderr
+        return json.loads(done.stdout)
+
     def end(self, number=signal.SIGTERM):
         """Send a signal; return the exit status."""
         os.kill(self.pid, number)
@@ -206,6 +214,23 @@ def strace(tmp_path):
     if done.returncode:
         pytest.skip(f"strace cannot trace here: {done.stderr.strip()}")
     return lambda *options: ["strace", "-f", "--seccomp-bpf", "-o", str(tmp_path / "trace"), *options]
+
+
+@pytest.fixture
+def namespace():
+    """A function that says how to run a command in a network of its own, which the shell commands that it is given set
+    up; the test skips where that may not be.
+    """
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        pytest.skip("unshare or ip is not installed")
+
+    def under(set_up):
+        trial = subprocess.run(["unshare", "--net", "sh", "-c", set_up], capture_output=True, text=True, check=False)
+        if trial.returncode:
+            pytest.skip(f"no such network can be made here: {trial.stderr.strip()}")
+        return ["unshare", "--net", "sh", "-c", f'{set_up} && exec "$0" "$@"']
+
+    return under
 
 
 @pytest.fixture

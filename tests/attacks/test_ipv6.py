@@ -1,8 +1,6 @@
 """T-26 and T-90 where there is more than one address of IPv6: in a network namespace of the test's own."""
 
 import json
-import shutil
-import subprocess
 
 import pytest
 
@@ -28,26 +26,9 @@ SET_UP = "ip link set lo up && for a in 2001:db8::1 2001:db8::2 2001:db8:0:1::1;
 WITHOUT_IPV6 = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
 
 
-@pytest.fixture
-def namespace():
-    """A function that says how to run a command in a network of its own; the test skips where that may not be."""
-    if not (shutil.which("unshare") and shutil.which("ip")):
-        pytest.skip("unshare or ip is not installed")
-    trial = subprocess.run(["unshare", "--net", "sh", "-c", SET_UP], capture_output=True, text=True, check=False)
-    if trial.returncode:
-        pytest.skip(f"no network namespace can be made here: {trial.stderr.strip()}")
-    return lambda set_up: ["unshare", "--net", "sh", "-c", f'{set_up} && exec "$0" "$@"']
-
-
 def ask(server, sources):
     """What each of the peers gets, all of them staying until the last has come."""
-    python = server.popen.args[server.popen.args.index("-m") - 1]
-    port = server.address[1]
-    enter = ["nsenter", "--net", "--target", str(server.pid)]
-    done = subprocess.run(
-        [*enter, python, "-c", PEERS, str(port), json.dumps(sources)], capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
+    return server.beside(PEERS, str(server.address[1]), json.dumps(sources))
 
 
 @pytest.mark.engines("pure", "blocking", "native")

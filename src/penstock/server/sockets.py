@@ -4,7 +4,9 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ..address import Address, Kind, Scheme
@@ -25,6 +27,10 @@ MAX_BACKLOG: Final = 2**31 - 1
 # The system chooses a port that is free at a name's first address, and it may be taken at the second. Each try is a new
 # choice among some 28 000 ports: not even half of them taken at the second address makes 16 tries fail once in 65 000.
 _SAME_PORT_TRIES: Final = 16
+
+# From linux/in.h and linux/in6.h.
+_IP_MULTICAST_ALL: Final = 49
+_IPV6_MULTICAST_ALL: Final = 29
 
 _logger = logging.getLogger("penstock")
 
@@ -168,6 +174,8 @@ def _bind_network(target: Target, backlog: int, reuse_address: bool) -> Listener
             if reuse_address and os.name == "posix":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # accepted sockets inherit it on Linux
+        elif kind is Kind.DATAGRAM:
+            _leave_to_members(sock)
         sock.setblocking(False)
         sock.bind(target.sockaddr)
         if kind is Kind.STREAM:
@@ -176,6 +184,21 @@ def _bind_network(target: Target, backlog: int, reuse_address: bool) -> Listener
     except BaseException:
         sock.close()
         raise
+
+
+def _leave_to_members(sock: socket.socket) -> None:
+    """Receive nothing that is sent to a group which this socket has not joined.
+
+    By default Linux gives it to every socket that is bound to every address (ip(7), IP_MULTICAST_ALL), and one datagram
+    with a forged sender would be answered by every machine of the network.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, False)
+    if sock.family == socket.AF_INET6:
+        with suppress(OSError):  # before Linux 4.20
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, False)
 
 
 def _open_unix(address: Address, backlog: int, mode: int) -> Listener:
