@@ -1,5 +1,7 @@
 """T-30: a server that has no descriptor left neither spins nor fills its log, harms nobody, and recovers at once."""
 
+import contextlib
+import select
 import time
 
 import pytest
@@ -86,4 +88,70 @@ def test_a_limit_that_the_descriptors_do_not_allow_is_lowered_with_both_numbers(
     assert f"max_connections is lowered from 1000 to {room}: the process may have 64 descriptors open" in text
     assert room == served
     assert "cannot accept" not in text
+    assert 0 == server.end()
+
+
+FULL_WINDOW_S = 4.0
+
+
+def come(server, opened):
+    """Connect; return the socket, which is closed at the end, or None if the reset was faster."""
+    sock = server.connect()
+    if sock is not None:
+        opened.append(sock)
+    return sock
+
+
+@pytest.mark.full
+@pytest.mark.engines("pure", "blocking", "native")
+@pytest.mark.parametrize("action", ["reset", "wait"])
+def test_four_seconds_without_descriptors_cost_nobody_who_is_in_anything(start, tools, opened, action, engine, figure):
+    """T-30: two lines for the episode, less than 5 % of a core, none harmed, the next one in within a second."""
+    server = start("--max-connections", "none", "--on-refusal", f"descriptors={action}", under=LIMITED)
+    banner = server.log.read_text()
+    inside = [come(server, opened) for _ in range(ENTERING[engine.label])]
+    assert [b"ping\n"] * len(inside) == [tools.ask(sock) for sock in inside]
+    outside = [sock for _ in range(CLIENTS - len(inside)) if (sock := come(server, opened)) is not None]
+    for sock in outside:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(b"ping\n")
+    before, began = server.cpu_seconds, time.monotonic()
+    asked = harmed = 0
+    while time.monotonic() < began + FULL_WINDOW_S:
+        answers = [tools.ask(sock) for sock in inside]
+        asked += len(answers)
+        harmed += len([answer for answer in answers if answer != b"ping\n"])
+        if action == "reset":
+            assert tools.ask(come(server, opened)) is None
+        time.sleep(WINDOW_S / 4)
+    spent, seconds = server.cpu_seconds - before, time.monotonic() - began
+    waiting = [sock for sock in outside if not select.select([sock], [], [], 0)[0]]
+    for sock in inside[: len(inside) // 2]:
+        sock.close()
+    began = time.monotonic()
+    if action == "wait":
+        assert b"ping\n" == waiting[0].recv(5)
+    else:
+        server.connect_when_it_answers().close()
+    recovered_s = time.monotonic() - began
+    harmed += len([sock for sock in inside[len(inside) // 2 :] if tools.ask(sock) != b"ping\n"])
+    for sock in opened:
+        sock.close()
+    server.connect_when_it_answers().close()
+    lines = server.log.read_text().removeprefix(banner).splitlines()
+    episodes = [line for line in lines if "cannot accept" in line or "accepting again" in line]
+    refused = [line for line in lines if "refused" in line]
+    figure(
+        f"T-30 {engine.label} {action}: {DESCRIPTORS} descriptors, {CLIENTS} clients, {seconds:.1f} s: "
+        f"{len(episodes)} + {len(refused)} lines, {spent / seconds:.1%} of a core, "
+        f"the next one in after {recovered_s:.2f} s, {harmed} of {asked} questions of who was in not answered"
+    )
+
+    assert 0 == harmed
+    assert 2 >= len(episodes)
+    assert (seconds + 2 if action == "reset" else 0) >= len(refused)
+    assert len(lines) == len(episodes) + len(refused)
+    assert (action == "wait") is (len(waiting) > CLIENTS - DESCRIPTORS)
+    assert 0.05 > spent / seconds
+    assert 1.0 > recovered_s
     assert 0 == server.end()
