@@ -46,7 +46,7 @@ class Deadlines:
     Attributes:
         timeouts: How long each patience lasts.
         opened_at: When the connection was made.
-        lifetime_since: The same, until it leaves: then its age is nothing to close it for.
+        lifetime_since: The same, until it leaves or is told to: then its age is nothing to close it for.
         handshake_since: When its handshake began; None when there is none. Until it has ended the peer is blamed for
             no message: of the others only its lifetime and a stall of output count.
         first_since: Since when its first message has been waited for.

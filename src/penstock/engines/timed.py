@@ -170,5 +170,10 @@ class TimedConnection(ConnectionBase[M]):
         elif which in SILENCE and self._is_woken():
             self._overdue = True
             self._arm(self._clock.time() + AGAIN_S)  # it may not wait again for long, and other deadlines count
+        elif which is Deadline.LIFETIME:
+            # Said once: a handler at work comes to its end first, and must not wait for ever for a peer to read.
+            self._deadlines.lifetime_since = None
+            self._expire(which)
+            self._arm_next()
         else:
             self._expire(which)

@@ -4,7 +4,7 @@ from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
 from .origin cimport AF_UNIX
-from .patience cimport DEADLINES, HANDSHAKE, IDLE, LINGER, WRITE, Patience, start
+from .patience cimport DEADLINES, HANDSHAKE, IDLE, LIFETIME, LINGER, WRITE, Patience, start
 from .states cimport (
     BOTH_EOF, CLOSED, CLOSING, FLUSHING, HAPPENED_CLOSE, HAPPENED_FLUSHED, HAPPENED_LOST, HAPPENED_PEER_EOF, LOCAL_EOF, OPEN, PEER_EOF
 )
@@ -337,4 +337,5 @@ cdef class Connection(PartingTransport):
         self.close_reason = reason
         if not self.timed_out(DEADLINES[which]):
             self.leave(reason)
-        return 0
+        # A handler at work comes to its end first, and the peer's time to read what it sends counts meanwhile.
+        return self.arm_earliest() if which == LIFETIME and self.condition != CLOSED else 0

@@ -102,9 +102,14 @@ cdef class StatefulTransport(ReceivingTransport):
         cdef Clocks clocks
         cdef double due
         cdef int which
-        if not self.shaking_hands:
+        if not self.shaking_hands and self.close_reason is None:
             return ReceivingTransport.earliest_due(self, when)
         clocks = self.clocks
+        if self.close_reason is not None:
+            # Told to end: a handler at work comes to its end first, and must not wait for ever for a peer to read.
+            clocks.opened = INFINITY
+        if not self.shaking_hands:
+            return earliest(&clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), when)
         clocks.first = clocks.idle = clocks.partial = INFINITY
         which = earliest(&clocks, self.patience, 0, False, False, when)
         due = self.host.handshakes[self].since + self.patience.handshake_s
