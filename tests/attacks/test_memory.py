@@ -6,7 +6,7 @@ from penstock.core.events import EventName
 from penstock.core.memory import Pressure
 from penstock.server import memory
 from penstock.testing.clock import ManualClock
-from penstock.testing.peers import dial
+from penstock.testing.peers import dial, read_exactly
 
 MIB = 1024**2
 LIMIT = 100 * MIB
@@ -98,6 +98,25 @@ def test_who_was_not_read_while_memory_was_short_is_read_again(serve, opened, un
         server.call(lambda: server.server._at_work.relieve(Pressure.CALM, 0))
 
         assert b"ping\n" == peer.recv(100)
+
+
+def test_who_holds_nothing_any_more_is_read_though_memory_is_short_still(serve, opened, until, tools, engine):
+    """A moment in which its reply waited is not held against a peer for as long as others keep memory short."""
+
+    def relieve(server):
+        server.call(lambda: server.server._at_work.relieve(Pressure.PAUSE, 0))
+
+    with serve(penstock.as_service(Owe, codec="lines:max=1MiB"), limits=Limits(write_max_bytes=64 * MIB)) as server:
+        peer = dial(server.address, receive_buffer_bytes=4096)
+        opened.append(peer)
+        peer.sendall(b"100\n")
+        until(server, lambda it: [conn.state for conn in it.connections] == ["owed"])
+        relieve(server)
+        assert 100 * 64 * 1024 == len(read_exactly(peer, 100 * 64 * 1024))
+        until(server, lambda it: not any(conn.held_bytes for conn in it.connections))
+        relieve(server)
+
+        assert b"ping\n" == tools.ask(peer)
 
 
 def test_the_idle_are_let_go_sooner_while_memory_is_short(serve, opened, until, tools, engine):

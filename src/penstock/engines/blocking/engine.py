@@ -191,8 +191,7 @@ class BlockingServer(EngineServer):
             return
         connections = self._plan.gate.unreserved(everybody)
         for connection in connections:
-            if connection.held_bytes:
-                connection.hold(True)
+            connection.hold(connection.held_bytes > 0)
             connection.let_go_if_idle(IDLE_SHARE)
         if pressure is Pressure.SHED:
             for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):

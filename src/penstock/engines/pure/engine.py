@@ -169,6 +169,8 @@ class PureServer(EngineServer):
         for connection in connections:
             if connection.held_bytes:
                 connection.hold()
+            else:
+                connection.unhold()
             connection.let_go_if_idle(IDLE_SHARE)
         if pressure is Pressure.SHED:
             for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
