@@ -14,6 +14,7 @@ import gc
 import importlib
 import logging
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -39,6 +40,17 @@ def _uvloop():
 
 def _native():
     return importlib.import_module("penstock.engines.native.engine").new_event_loop()
+
+
+def _eager(factory):
+    """Make loops whose tasks begin to run when they are made, as an application may have it."""
+
+    def make():
+        loop = factory()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,12 @@ ALL_ENGINES = (
     EngineUnderTest("attached", "native", "penstock.engines.native.engine"),  # in a loop that is not its own
 )
 LOOPS = ("pure", "uvloop", "native", "attached")  # those that run coroutines
+if sys.version_info >= (3, 12):
+    ALL_ENGINES += (
+        EngineUnderTest("eager", "pure", "penstock.engines.pure.engine", _eager(asyncio.SelectorEventLoop)),
+        EngineUnderTest("eager-native", "native", "penstock.engines.native.engine", _eager(_native)),
+    )
+    LOOPS += ("eager", "eager-native")
 
 
 # -- forms of a handler ------------------------------------------------------------------------------------------------

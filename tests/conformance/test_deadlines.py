@@ -417,6 +417,17 @@ def test_a_peer_is_not_blamed_while_its_message_is_handled(serve, engine, clock,
         expect_close(server, peer, "idle_timeout")
 
 
+def test_a_lifetime_counts_whatever_else_is_waited_for(serve, form, clock, advance):
+    """Also where a handler waits for its peer, for longer, before it has its transport all for itself."""
+    with serve(echo, clock=clock, timeouts=NONE.merged(lifetime_s=8.0, idle_s=100.0)) as server, server.dial() as peer:
+        accepted(server)
+        advance(server, 8.0 - TICK)
+        assert is_open(server)
+        advance(server, TICK)
+
+        expect_close(server, peer, "lifetime")
+
+
 def test_receive_with_a_timeout(serve, engine, clock, advance):
     """It raises TimeoutError at its own time and leaves the connection as it was: the next message is not lost."""
     outcomes = []
