@@ -1,0 +1,116 @@
+"""T-27 at full size: 2,000 new connections a second beside 50 that are busy, each kind in a process of its own."""
+
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from penstock.testing.peers import PATIENCE_S
+
+BUSY, RATE = 50, 2000
+ROUNDS, SLICE_S, ATTEMPTS = 20, 0.2, 3
+
+# Both do for SLICE_S what they are for whenever a line comes, and say what came of it.
+BUSY_CLIENT = """
+import select, socket, sys, time
+port, count, slice_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+line, clock, poll = b"x" * 31 + b"\\n", time.perf_counter, select.epoll()
+socks, sent = {}, {}
+for _ in range(count):
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    poll.register(sock, select.EPOLLIN)
+    socks[sock.fileno()] = sock
+    sent[sock.fileno()] = None
+    sock.send(line)
+for _ in sys.stdin:
+    latencies, end = [], clock() + slice_s
+    sent = dict.fromkeys(sent)  # what was sent before the pause tells nothing
+    while clock() < end:
+        for fd, _ in poll.poll(1):
+            assert socks[fd].recv(100) == line
+            now = clock()
+            if sent[fd] is not None:
+                latencies.append(now - sent[fd])
+            sent[fd] = now
+            socks[fd].send(line)
+    latencies.sort()
+    print(latencies[len(latencies) * 99 // 100], flush=True)
+"""
+NEWCOMERS = """
+import socket, struct, sys, time
+port, rate, slice_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+clock, reset = time.perf_counter, struct.pack("ii", 1, 0)
+for _ in sys.stdin:
+    began, made = clock(), 0
+    while (now := clock() - began) < slice_s:
+        while made < now * rate:
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)  # no port stays in TIME_WAIT
+            made += 1
+        time.sleep(0.0005)
+    print(made, flush=True)
+"""
+
+
+class Crowd:
+    """A process that does what its program does, a slice at a time."""
+
+    def __init__(self, program, *args):
+        command = [sys.executable, "-S", "-c", program, *map(str, args)]
+        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def begin(self):
+        self.popen.stdin.write("\n")
+
+    def found(self):
+        return float(self.popen.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.popen.stdin.close()  # the end of its input is its own
+        self.popen.wait(PATIENCE_S)
+        self.popen.stdout.close()
+
+
+def measure(busy, newcomers):
+    """Return the 99th percentiles without and with newcomers, in slices that take turns, and how many came in each."""
+    quiet, rushed, made = [], [], []
+    for _ in range(ROUNDS):
+        busy.begin()
+        quiet.append(busy.found())
+        newcomers.begin()
+        busy.begin()
+        rushed.append(busy.found())
+        made.append(newcomers.found())
+    return quiet, rushed, made
+
+
+@pytest.mark.full
+@pytest.mark.timeout(120)
+@pytest.mark.engines("pure", "native")
+def test_two_thousand_newcomers_a_second_keep_fifty_busy_ones_from_nothing(start, engine, figure):
+    """Their 99th percentile is twice what it is without, at most.
+
+    What else the machine does can only add to it: the lower quartile of the slices counts, and the best of a few runs.
+    """
+    server = start("--codec", "lines")
+    port = server.address[1]
+    ratios = []
+    with Crowd(BUSY_CLIENT, port, BUSY, SLICE_S) as busy, Crowd(NEWCOMERS, port, RATE, SLICE_S) as newcomers:
+        while len(ratios) < ATTEMPTS and min(ratios, default=3.0) > 2.0:
+            quiet, rushed, made = measure(busy, newcomers)
+            without, beside = (statistics.quantiles(each, n=4)[0] for each in (quiet, rushed))
+            ratios.append(beside / without)
+    rate = sum(made) / (ROUNDS * SLICE_S)
+    figure(
+        f"T-27 {engine.label}: {BUSY} busy ones beside {rate:.0f} new connections a second: their p99 is "
+        f"{beside * 1e3:.2f} ms, {without * 1e3:.2f} ms without, x {ratios[-1]:.2f}, in run {len(ratios)}"
+    )
+
+    assert 0 == server.end()
+    assert 2.0 >= ratios[-1]
+    assert RATE * 0.9 <= rate
