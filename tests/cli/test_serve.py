@@ -236,6 +236,45 @@ def test_checking_finds_what_serving_would(penstock):
     assert done.stderr.startswith("penstock: error: twice is async")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--bind", "udp://127.0.0.1:9"), "talk needs connections, and udp://127.0.0.1:9 has none: "),
+        (("--engine", "blocking"), "talk is async, which needs a loop; "),
+    ],
+    ids=["datagrams", "engine"],
+)
+def test_checking_refuses_what_does_not_go_together(penstock, directory, arguments, said):
+    """A conversation where there are no connections, a coroutine where there is no loop."""
+    (directory / "talk.py").write_text(
+        "import penstock\n\n@penstock.on_connection(codec='lines')\nasync def talk(conn):\n    pass\n"
+    )
+
+    done = penstock("check", "talk:talk", *arguments)
+
+    assert 2 == done.returncode
+    assert done.stderr.startswith(f"penstock: error: {said}")
+
+
+def test_checking_reads_the_files_of_networks(penstock, directory):
+    """One that is not there, a line that is no network."""
+    (directory / "deny.txt").write_text("10.0.0.0/8\nbad line\n")
+
+    missing, bad = (penstock("check", "echo", "--deny", f"@{name}") for name in ("missing.txt", "deny.txt"))
+
+    assert (2, 2) == (missing.returncode, bad.returncode)
+    assert missing.stderr.startswith("penstock: error: missing.txt: cannot be read: ")
+    assert bad.stderr.startswith("penstock: error: deny.txt:2: 'bad line' is not a network ")
+
+
+def test_checking_says_what_would_be_lowered(penstock):
+    """A limit of connections above what the descriptors allow, with both numbers."""
+    done = penstock("check", "echo", "--max-connections", "100000000")
+
+    assert 0 == done.returncode
+    assert "max_connections is lowered from 100000000 to " in done.stderr
+
+
 # -- what is in the way -----------------------------------------------------------------------------------------------
 
 

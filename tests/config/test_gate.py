@@ -79,3 +79,9 @@ def test_a_limit_is_a_number_auto_or_none(field, value):
     """Zero looks like "off" and would be "nobody"."""
     with pytest.raises(ConfigurationError):
         GateConfig(**{field: value})
+
+
+def test_a_reserve_where_others_wait_is_refused_by_name():
+    """Before anything is opened, and so by `penstock check` too."""
+    with pytest.raises(ConfigurationError, match="a reserve does not go together with on_refusal wait"):
+        GateConfig(reserve_for=("127.0.0.1",), on_refusal=("limit=wait",))

@@ -1,16 +1,21 @@
 """``penstock check``: everything ``serve`` looks at before it opens a socket, and then the end."""
 
 import os
+import sys
 from typing import Any
 
 import click
 
 from ..config.rendering import render_settings
+from ..server.admission import raise_descriptor_limit
 from ..server.choice import choose
 from ..server.model import place
+from ..server.server import Server
+from ..telemetry import configure
 from .commands import PenstockCommand
 from .plan import make_plan, parameters, settle
 from .report import warn
+from .terminal import has_colour
 
 
 def command() -> click.Command:
@@ -28,13 +33,15 @@ def _check(**_params: Any) -> int:
     ctx = click.get_current_context()
     settings, definition = settle(ctx, os.environ)
     plan = make_plan(ctx, settings, definition)
-    # What depends on the handler and on what is installed; `Server` refuses the same when it starts.
-    choose(place(plan.service, plan.config), plan.config)
+    config = plan.config
+    raise_descriptor_limit(config.gate, choose(place(plan.service, config), config)[0].descriptors_per_connection)
+    with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
+        Server(plan.service, config).check()  # it logs what it lowers
     for warning in plan.warnings + plan.backlog_warnings:
         warn(warning)
     if ctx.params["print_config"]:
         click.echo(render_settings(settings), nl=False)
     else:
-        addresses = ", ".join(plan.config.bind)
+        addresses = ", ".join(config.bind)
         click.echo(f"ok: {plan.service.name} over {plan.service.codec.name} on {addresses}")
     return 0

@@ -234,6 +234,12 @@ class GateConfig:
                 "refusal_text is never sent, for no on_refusal is close: a reset would overtake the text",
                 "GateConfig.refusal_text",
             )
+        if self.reserve_for and Action.WAIT in self.actions.values():
+            raise ConfigurationError(
+                "a reserve does not go together with on_refusal wait: in the backlog its peers would stand behind those"
+                " who wait; reset or close the others",
+                "GateConfig.reserve_for",
+            )
 
     @property
     def actions(self) -> dict[Refusal, Action]:

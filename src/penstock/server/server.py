@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from ..address import Kind, parse_address
+from ..address import Address, Kind, parse_address
 from ..config import DefaultBind, DefaultThreads, ServerConfig
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
@@ -121,35 +121,16 @@ class Server:
             BindError: An address cannot be listened on. Those opened before it were closed again.
         """
         config = self.config
-        service = place(once(self.service) if config.once else self.service, config)
-        engine, reason = choose(service, config)
+        access = AccessFiles(config.gate.allow, config.gate.deny)
+        before = access.signature()
+        engine, reason, plan = self._prepare(access)
         inherited = inherited_listeners(os.environ, os.getpid())
         if inherited and isinstance(config.bind, DefaultBind):
             addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
         else:
             addresses = [parse_address(text) for text in config.bind]
         self._loop = asyncio.get_running_loop()
-        access = AccessFiles(config.gate.allow, config.gate.deny)
-        before = access.signature()
-        threads = _threads(config, engine)
-        places = threads if engine.thread_per_connection else None
-        each = engine.descriptors_per_connection
-        self.gate = Gate(rules_of(config, access.load(), descriptor_limit(), each, places))
-        plan = Plan(
-            service=service,
-            timeouts=config.timeouts,
-            limits=config.limits,
-            threads=threads,
-            emit=self._emit,
-            on_stopped=self._engine_stopped,
-            blocking=config.model == "threads",
-            gate=self.gate,
-            budget=OutputBudget(config.overload.write_total_bytes),
-            clock=self._clock,
-        )
-        refusal = engine.refuses(plan)
-        if refusal is not None:
-            raise ConfigurationError(refusal)
+        self.gate = plan.gate
         listeners = open_listeners(
             addresses,
             backlog=config.backlog,
@@ -159,8 +140,8 @@ class Server:
         )
         self._listeners = listeners
         try:
-            self._check_kinds(listeners)
             for listener in listeners:
+                self._check_kind(listener.kind, listener.requested)
                 set_tcp_options(listener, config.tcp)
             self._engine, self._reason = engine, reason
             self._stopped = self._loop.create_future()
@@ -181,20 +162,53 @@ class Server:
         for listener in listeners:
             self._emit(Event(EventName.LISTENING, None, {"listener": listener}))
 
-    def _check_kinds(self, listeners: Iterable[Listener]) -> None:
+    def check(self) -> None:
+        """Refuse what `start` would refuse before it opens an address. Needs no loop.
+
+        Raises:
+            ConfigurationError: As `start`.
+        """
+        self._prepare(AccessFiles(self.config.gate.allow, self.config.gate.deny))
+        for address in map(parse_address, self.config.bind):
+            self._check_kind(address.kind, address)
+
+    def _prepare(self, access: AccessFiles) -> tuple[Engine, str, Plan]:
+        """Choose the engine and say what it is to do. Returns it, why it is that one, and its plan."""
+        config = self.config
+        service = place(once(self.service) if config.once else self.service, config)
+        engine, reason = choose(service, config)
+        threads = _threads(config, engine)
+        places = threads if engine.thread_per_connection else None
+        rules = rules_of(config, access.load(), descriptor_limit(), engine.descriptors_per_connection, places)
+        plan = Plan(
+            service=service,
+            timeouts=config.timeouts,
+            limits=config.limits,
+            threads=threads,
+            emit=self._emit,
+            on_stopped=self._engine_stopped,
+            blocking=config.model == "threads",
+            gate=Gate(rules),
+            budget=OutputBudget(config.overload.write_total_bytes),
+            clock=self._clock,
+        )
+        refusal = engine.refuses(plan)
+        if refusal is not None:
+            raise ConfigurationError(refusal)
+        return engine, reason, plan
+
+    def _check_kind(self, kind: Kind | None, requested: Address) -> None:
         """Refuse what makes no sense together.
 
         Raises:
             ConfigurationError: A conversation on a datagram address; a kind of socket that is not served.
         """
-        for listener in listeners:
-            if listener.kind is Kind.RAW:
-                raise ConfigurationError(f"{listener.requested}: raw sockets can be connected, not served")
-            if listener.kind is Kind.DATAGRAM and self.service.datagram is None:
-                raise ConfigurationError(
-                    f"{self.service.name} needs connections, and {listener.requested} has none: "
-                    "use tcp://, unix: or unix+seqpacket:"
-                )
+        if kind is Kind.RAW:
+            raise ConfigurationError(f"{requested}: raw sockets can be connected, not served")
+        if kind is Kind.DATAGRAM and self.service.datagram is None:
+            raise ConfigurationError(
+                f"{self.service.name} needs connections, and {requested} has none: use tcp://, unix: or unix+seqpacket:"
+            )
 
     def suspend(self) -> None:
         """Stop accepting; connections stay and new ones wait in the backlog. May be repeated."""
