@@ -58,6 +58,26 @@ def test_of_a_flood_every_datagram_is_handled_or_counted(serve, opened, size, en
     assert {"kernel_queue_full"} == set(dropped)
 
 
+@pytest.mark.parametrize("ends", ["drain", "stop"])
+def test_what_the_kernel_has_when_the_server_ends_is_counted_too(serve, opened, ends, engine, figure):
+    """T-86: nobody will answer it, and the sum is exact to the end: of a queue that overflowed, and once more."""
+    total = 10_000
+    with serve(swallow, bind=UDP) as server:
+        sock = peer(server, opened)
+        for _ in range(10):
+            sock.send(b"x")
+        accounted(server, 10)
+        server.call(server.server.suspend)
+        for _ in range(total - 10):
+            sock.send(b"x")
+        server.wait(getattr(server.server, ends)())
+    handled, dropped = server.server.stats.datagrams, dict(server.server.stats.datagrams_dropped)
+    figure(f"T-86 {engine.label}: {total} datagrams, then {ends}: {handled} handled, dropped {dropped}")
+
+    assert total == handled + sum(dropped.values())
+    assert {"kernel_queue_full", "stopped"} == set(dropped)
+
+
 @pytest.mark.parametrize("size", [65_536, 65_537, 100_000])
 def test_half_a_datagram_is_none(serve, opened, tmp_path, size, engine, figure):
     """T-85: what is longer than a datagram may be is counted and dropped, not cut and handled; UDP knows none such."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final
 
-from ..address import Peer
+from ..address import Peer, Scheme
 from ..codecs.base import Codec
 from ..core.events import Event, EventName
 from ..core.gate import Gate
@@ -29,6 +29,9 @@ READS_PER_TURN: Final = 32
 # Of services that answer whatever comes: echo, daytime, qotd, chargen, time. Nobody sends from there but they, and two
 # of them, once one forged datagram has begun it, would answer each other for ever; inetd drops these too.
 ANSWERING_PORTS: Final = frozenset({7, 13, 17, 19, 37})
+
+# More than the kernel holds of one socket, unless somebody sends faster than they are counted.
+_MOST_LEFT: Final = 65536
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
@@ -85,7 +88,8 @@ class DatagramEndpoint(ABC):
         self._emit = emit
         self._fields = {"listener": listener}
         self._reading = False
-        self._kernel_drops = kernel_drops(listener.sock)  # an inherited socket may have some
+        self._is_inherited = listener.requested.scheme is Scheme.FD
+        self._kernel_drops = (kernel_drops(listener.sock) or 0) if self._is_inherited else 0
 
     @abstractmethod
     def send(self, data: bytes, name: Any) -> bool:
@@ -162,19 +166,45 @@ class DatagramEndpoint(ABC):
     def count_kernel_drops(self) -> None:
         """Ask the kernel what it dropped since it was asked last."""
         drops = kernel_drops(self._socket)
-        if drops > self._kernel_drops:
-            self.drop("kernel_queue_full", drops - self._kernel_drops)
+        if drops is None:
+            return
+        since = (drops - self._kernel_drops) % 2**32
         self._kernel_drops = drops
+        if since:
+            self.drop("kernel_queue_full", since)
+
+    def count_left(self) -> None:
+        """The server ends: count what lies in the kernel, which nobody will answer, and what that dropped.
+
+        An inherited socket is left as it is: whoever has it besides, or next, reads on.
+        """
+        if not self._is_inherited and (left := _discard(self._socket)):
+            self.drop("stopped", left)
+        self.count_kernel_drops()
 
 
-def kernel_drops(sock: socket.socket) -> int:
-    """Return how many datagrams the kernel has dropped for a socket; 0 where it does not say."""
+def _discard(sock: socket.socket) -> int:
+    """Read all datagrams that there are; return how many."""
+    count = 0
+    for _ in range(_MOST_LEFT if sock.fileno() >= 0 else 0):
+        try:
+            sock.recv(1)
+            count += 1
+        except (BlockingIOError, InterruptedError):
+            break
+        except OSError:  # of an earlier reply
+            continue
+    return count
+
+
+def kernel_drops(sock: socket.socket) -> int | None:
+    """Return how many datagrams the kernel has dropped for a socket, modulo 2**32; None where it does not say."""
     if sys.platform != "linux":
-        return 0
+        return None
     try:
         drops: int = _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8]
     except (OSError, struct.error):  # before Linux 4.12
-        return 0
+        return None
     return drops
 
 

@@ -100,6 +100,7 @@ class DatagramThread(DatagramEndpoint):
                 # A queue that overflowed held more than one.
                 if any(events & READ for _, events in ready) and self.read() > 1:
                     self.count_kernel_drops()
+            self.count_left()
         finally:
             self._poller.close()
             self._ended()

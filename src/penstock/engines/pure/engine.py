@@ -203,6 +203,8 @@ class PureServer(EngineServer):
         if self._pool is not None:
             # A handler stuck in a thread cannot be ended from outside; its connection is gone, so nobody waits for it.
             self._pool.shutdown()
+        for endpoint in self._endpoints:
+            endpoint.count_left()
         self._door.close()
         self._plan.on_stopped()
 
