@@ -1,6 +1,7 @@
 """A connected datagram socket as a connection."""
 
 import asyncio
+import errno
 import socket
 
 import pytest
@@ -109,6 +110,30 @@ async def test_a_datagram_that_came_in_time_is_read_before_time_is_up(clock, far
 
     assert b"me" == reply
     assert 0 == clock.pending
+
+
+async def test_half_a_datagram_is_none(tmp_path):
+    """T-85: what is longer than a datagram may be is an error of its own, and the next one is received whole."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as far:
+        far.bind(str(tmp_path / "far"))
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+        async with (
+            await penstock.connect(f"unix+dgram:{tmp_path}/far", codec="raw") as conn,
+            await penstock.open_datagrams(f"unix+dgram:{tmp_path}/near", codec="raw") as near,
+        ):
+            await conn.send(b"who?")
+            _, name = far.recvfrom(100)
+            received = []
+            for target, receive in ((name, conn.receive), (str(tmp_path / "near"), near.receive_from)):
+                for size in (65_536, 65_537):
+                    far.sendto(bytes(size), target)
+                    try:
+                        message = await receive(20)
+                        received.append(len(message[0] if isinstance(message, tuple) else message))
+                    except penstock.BrokenError as error:
+                        received.append(error.errno)
+
+    assert [65_536, errno.EMSGSIZE] * 2 == received
 
 
 async def test_closing_wakes_whoever_receives(far, tools):

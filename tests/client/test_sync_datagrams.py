@@ -130,6 +130,23 @@ def test_closing_ends_what_another_thread_waits_for(far):
     assert 1 == len(raised)
 
 
+def test_half_a_datagram_is_none(tmp_path):
+    """T-85: what is longer than a datagram may be is an error of its own, and the next one is received whole."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as far:
+        far.bind(f"{tmp_path}/s")
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 400_000)
+        with penstock.connect_sync(f"unix+dgram:{tmp_path}/s", codec="raw") as conn:
+            conn.send(b"who?")
+            _, name = far.recvfrom(100)
+            far.sendto(bytes(65_537), name)
+            with pytest.raises(penstock.BrokenError) as caught:
+                conn.receive(20)
+            far.sendto(bytes(65_536), name)
+            received = conn.receive(20)
+
+    assert (errno.EMSGSIZE, bytes(65_536)) == (caught.value.errno, received)
+
+
 def test_a_peer_that_does_not_read_is_waited_for(tmp_path):
     """A Unix datagram socket has room for a few: `send` waits for the next, `try_send` does not."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as far:

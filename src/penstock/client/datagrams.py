@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import socket
 from typing import Any, Final, TypeVar
@@ -24,6 +25,17 @@ MAX_DATAGRAM_BYTES: Final = 65536
 _ids = itertools.count(1)
 
 
+def whole(data: bytes) -> bytes:
+    """Return a datagram that was read with room for one byte too many; half of one is nothing.
+
+    Raises:
+        OSError: There was more of it than `MAX_DATAGRAM_BYTES` (EMSGSIZE).
+    """
+    if len(data) > MAX_DATAGRAM_BYTES:
+        raise OSError(errno.EMSGSIZE, f"a datagram of more than {MAX_DATAGRAM_BYTES} bytes")
+    return data
+
+
 class Wire:
     """What is on the wire between a connected socket and the codec: nothing, here."""
 
@@ -37,8 +49,12 @@ class Wire:
         self._sock.send(data, flags)
 
     def read(self, flags: int = 0) -> bytes:
-        """Return the next message. Raises what recv(2) does."""
-        return self._sock.recv(MAX_DATAGRAM_BYTES, flags)
+        """Return the next message.
+
+        Raises:
+            OSError: As recv(2), and when the datagram is longer than `MAX_DATAGRAM_BYTES`: then it is gone.
+        """
+        return whole(self._sock.recv(MAX_DATAGRAM_BYTES + 1, flags))
 
 
 class DatagramClient(Connection[M]):

@@ -16,7 +16,7 @@ from ..errors import BrokenError, ClosedError, ConfigurationError, ConnectError,
 from ..reasons import CloseReason
 from .connection import Allowance
 from .datagram_socket import DatagramSocket
-from .datagrams import MAX_DATAGRAM_BYTES
+from .datagrams import MAX_DATAGRAM_BYTES, whole
 from .failures import not_resolved
 from .network import SYSTEM, Candidate, Network, kind_of, local_address
 from .options import ClientTimeouts, SocketOptions, interface_of_ipv4
@@ -92,7 +92,8 @@ class Datagrams(Generic[M]):
         Raises:
             RemoteProtocolError: The datagram is not exactly one message. It is gone; the socket is as it was.
             TimedOutError: Nothing came within ``timeout_s`` seconds, or the socket's own ``read_s``.
-            BrokenError: What was sent before could not be delivered, as the system reports on some networks.
+            BrokenError: What was sent before could not be delivered, as the system reports on some networks; or the
+                datagram was too long, of more than 64 KiB, and half of it is nothing.
             ClosedError: The socket was closed.
             LocalProtocolError: Another task is already receiving.
 
@@ -100,7 +101,8 @@ class Datagrams(Generic[M]):
         """
         self._check_open()
         try:
-            data, name = await self._waiting.read(lambda: self._sock.recvfrom(MAX_DATAGRAM_BYTES), timeout_s)
+            data, name = await self._waiting.read(lambda: self._sock.recvfrom(MAX_DATAGRAM_BYTES + 1), timeout_s)
+            whole(data)
         except TimedOutError:
             raise
         except OSError as error:
