@@ -312,6 +312,17 @@ def test_rules_change_while_connections_are_open():
     assert [3, None] == told
 
 
+def test_a_rate_that_stays_is_as_used_up_as_it_was():
+    """Whatever else changes; one that changes begins anew."""
+    gate = Gate(Rules(accept_rate=Rate(1), accept_rate_per_peer=Rate(2)))
+    assert [None, Refusal.RATE] == outcome(gate, ipv4("192.0.2.1"), ipv4("192.0.2.2"))
+    gate.set(accept_rate_per_peer=Rate(1))
+
+    assert [Refusal.RATE] == outcome(gate, ipv4("192.0.2.1"))
+    gate.set(accept_rate=Rate(2))
+    assert [None, Refusal.PEER_RATE] == outcome(gate, ipv4("192.0.2.1"), ipv4("192.0.2.1"))
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -319,6 +330,11 @@ def test_rules_change_while_connections_are_open():
         ({"max_connections": 0}, "at least 1"),
         ({"ipv4_prefix": 24}, "ipv4_prefix is set at the start"),
         ({"reserve_for": AccessList(("127.0.0.9",))}, "reserve_for is set at the start"),
+        ({"max_connections": "15"}, "max_connections is '15': at least 1"),
+        ({"accept_rate": "10/s"}, "accept_rate is '10/s': a Rate, or None"),
+        ({"access": ["192.0.2.0/24"]}, "an AccessList"),
+        ({"actions": {"limit": "wait"}}, "an Action for each Refusal"),
+        ({"text": "sorry"}, "text is 'sorry': bytes"),
     ],
 )
 def test_a_wrong_change_changes_nothing(changes, problem):

@@ -33,6 +33,14 @@ C = TypeVar("C", bound=_HasPeer)
 HEADER_BYTES: Final = 28
 
 
+_KINDS: Final = (  # of rules that are no limits, so that a wrong one is refused before anything goes by it
+    (("accept_rate", "accept_rate_per_peer", "datagram_rate_per_peer"), Rate | None, "a Rate, or None for no limit"),
+    (("access", "reserve_for"), AccessList, "an AccessList"),
+    (("actions",), Mapping, "an Action for each Refusal"),
+    (("text",), bytes, "bytes"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a gate goes by. None is no limit.
@@ -76,8 +84,14 @@ class Rules:
     def __post_init__(self) -> None:
         for name in ("max_connections", "max_per_peer", "max_handshakes", "datagram_amplification"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{name} is {value}: at least 1, or None for no limit")
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigurationError(f"{name} is {value!r}: at least 1, or None for no limit")
+        for names, kind, allowed in _KINDS:
+            for name in names:
+                if not isinstance(value := getattr(self, name), kind):
+                    raise ConfigurationError(f"{name} is {value!r}: {allowed}")
+        if not ({*map(type, self.actions)} <= {Refusal} and {*map(type, self.actions.values())} <= {Action}):
+            raise ConfigurationError(f"actions is {self.actions!r}: an Action for each Refusal")
         refuse_waiting(self.actions)
         if self.reserve_for and self.reserve and Action.WAIT in self.actions.values():
             raise ConfigurationError(
@@ -125,11 +139,15 @@ class Gate:
         self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
         self._has_reserve = bool(rules.reserve_for)
 
-    def _make_buckets(self) -> None:
+    def _make_buckets(self, before: Rules | None = None) -> None:
+        """Make those whose rate is another than ``before``: the others are as full as they are."""
         rules = self.rules
-        self._bucket = None if rules.accept_rate is None else Bucket(rules.accept_rate)
-        self._buckets = None if rules.accept_rate_per_peer is None else Buckets(rules.accept_rate_per_peer)
-        self._datagrams = None if rules.datagram_rate_per_peer is None else Buckets(rules.datagram_rate_per_peer)
+        if before is None or before.accept_rate != rules.accept_rate:
+            self._bucket = None if rules.accept_rate is None else Bucket(rules.accept_rate)
+        if before is None or before.accept_rate_per_peer != rules.accept_rate_per_peer:
+            self._buckets = None if rules.accept_rate_per_peer is None else Buckets(rules.accept_rate_per_peer)
+        if before is None or before.datagram_rate_per_peer != rules.datagram_rate_per_peer:
+            self._datagrams = None if rules.datagram_rate_per_peer is None else Buckets(rules.datagram_rate_per_peer)
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -331,9 +349,7 @@ class Gate:
             if (name.endswith("_prefix") or name == "reserve_for") and value != getattr(self.rules, name):
                 raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")
         before, self.rules = self.rules, dataclasses.replace(self.rules, **changes)
-        rates = ("accept_rate", "accept_rate_per_peer", "datagram_rate_per_peer")
-        if any(getattr(before, name) != getattr(self.rules, name) for name in rates):
-            self._make_buckets()
+        self._make_buckets(before)
         self._notice()
         self.changed()
 
