@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import statistics
+import tempfile
 import threading
 import time
 
@@ -303,6 +304,69 @@ def test_unix_peers_are_judged_by_their_user_and_their_group(serve, tmp_path, sc
         server.wait_until(lambda it: it.stats.refused == {"denied": 1})
     with serve(echo, bind=f"{scheme}:{path}", gate=GateConfig(allow=(me,))):
         assert attempt()
+
+
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Whoever connects from in here is another user, of another group."""
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("scheme", ["unix", "unix+seqpacket"])
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({"deny": (f"uid:{NOBODY}",)}, ["root"]),
+        ({"deny": ("gid:0",)}, ["nobody"]),
+        ({"allow": (f"gid:{NOBODY}",)}, ["nobody"]),
+        ({"allow": ("uid:0",)}, ["root"]),
+        ({"allow": ("uid:0", f"gid:{NOBODY}"), "deny": (f"uid:{NOBODY}",)}, ["root"]),
+    ],
+)
+def test_of_two_users_the_one_is_let_in_that_is_named(serve, scheme, rules, expected, engine):
+    """T-89: an abstract name has no permissions, so the gate is all there is."""
+    kind = socket.SOCK_STREAM if scheme == "unix" else socket.SOCK_SEQPACKET
+    name = f"penstock-test-{os.getpid()}"
+    found = []
+    with serve(echo, bind=f"{scheme}:@{name}", gate=GateConfig(**rules)) as server:
+        for who, being in (("root", contextlib.nullcontext()), ("nobody", as_nobody())):
+            with socket.socket(socket.AF_UNIX, kind) as sock, contextlib.suppress(OSError):
+                sock.settimeout(20)
+                with being:
+                    sock.connect(f"\0{name}")
+                sock.sendall(b"ping\n")
+                if sock.recv(100):
+                    found.append(who)
+        server.wait_until(lambda it: it.stats.refused == {"denied": 1})
+
+    assert expected == found
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_a_socket_file_is_its_users_alone(serve, opened, engine):
+    """T-89: mode 0600, from the first moment on; nobody else can even connect."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        with serve(echo, bind=f"unix:{directory}/s") as server:
+            with socket.socket(socket.AF_UNIX) as sock, as_nobody(), pytest.raises(PermissionError):
+                sock.connect(f"{directory}/s")
+            mine = server.dial()
+            opened.append(mine)
+            mine.sendall(b"ping\n")
+
+            assert 0o600 == stat.S_IMODE(os.stat(f"{directory}/s").st_mode)
+            assert b"ping\n" == mine.recv(100)
+            assert 1 == server.server.stats.accepted
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])

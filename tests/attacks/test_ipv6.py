@@ -1,6 +1,8 @@
 """T-26 and T-90 where there is more than one address of IPv6: in a network namespace of the test's own."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -14,8 +16,8 @@ for source, target in sources:
     sock.settimeout(20)
     socks.append(sock)
     try:
-        sock.bind((source, 0))
-        sock.connect((target, port))
+        sock.bind(socket.getaddrinfo(source, 0)[0][4])  # a zone is no part of the name that bind takes
+        sock.connect(socket.getaddrinfo(target, port)[0][4])
         sock.sendall(b"ping\\n")
         found.append(sock.recv(100).decode())
     except OSError as error:
@@ -23,6 +25,10 @@ for source, target in sources:
 print(json.dumps(found))
 """
 SET_UP = "ip link set lo up && for a in 2001:db8::1 2001:db8::2 2001:db8:0:1::1; do ip -6 addr add $a/128 dev lo; done"
+LINK_LOCAL = (
+    "ip link set lo up && ip link add lan type veth peer name far && ip link set lan up && ip link set far up"
+    " && for a in fe80::1 fe80::2 fe80::9; do ip -6 addr add $a/64 dev lan nodad; done"
+)
 WITHOUT_IPV6 = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
 
 
@@ -74,11 +80,43 @@ def test_by_default_one_address_elsewhere_cannot_take_every_place(start, namespa
 
 
 @pytest.mark.engines("pure", "blocking", "native")
-def test_where_there_is_no_ipv6_every_address_is_one_of_ipv4(start, namespace, engine, figure):
+def test_link_local_peers_are_served_in_their_zone(start, namespace, engine, figure):
+    """T-90: the zone is part of the address, of the listener's and of each peer's, and no part of a network's."""
+    options = ["--deny", "fe80::9", "--access-log", "--log-format=json"]
+    server = start(*options, bind="tcp://[fe80::1%lan]:0", under=namespace(LINK_LOCAL))
+    found = ask(server, [(f"fe80::{number}%lan", "fe80::1%lan") for number in (1, 2, 9)])
+    figure(f"T-90 {engine.label}: 2 peers of a link served by their zone, the one that is denied {found[2]}")
+
+    assert ["ping\n", "ping\n", "ConnectionResetError"] == found
+    server.logged('"conn_id": 2,')
+    assert 0 == server.end()
+    assert "tcp://[fe80::1%lan]:" in server.log.read_text()
+    assert '"peer": "[fe80::2%lan]:' in server.log.read_text()
+
+
+@pytest.mark.engines("pure", "blocking", "native")
+@pytest.mark.parametrize("bind", ["tcp://*:0", "tcp://[::]:0"])
+def test_where_there_is_no_ipv6_every_address_is_one_of_ipv4(start, namespace, bind, engine, figure):
     """T-90: a machine without it serves what it has."""
-    server = start(bind="tcp://*:0", under=namespace(WITHOUT_IPV6))
+    server = start(bind=bind, under=namespace(WITHOUT_IPV6))
     found = ask(server, [("127.0.0.1", "127.0.0.1")])
-    figure(f"T-90 {engine.label}: no IPv6 at all: every address is served, {len(found)} of 1 answered")
+    figure(f"T-90 {engine.label}: no IPv6 at all: {bind} is served, {len(found)} of 1 answered")
 
     assert ["ping\n"] == found
     assert 0 == server.end()
+
+
+@pytest.mark.parametrize(
+    ("bind", "problem"),
+    [
+        ("tcp://[::1]:0", "::1 is not an address of this machine, which has 127.0.0.1"),
+        ("udp://[fe80::1]:0", "a link-local address needs its interface; write [fe80::1%eth0]"),
+        ("tcp://[fe80::1%lan]:0", "there is no interface lan; this machine has lo"),
+    ],
+)
+def test_an_address_that_is_not_there_is_named(namespace, bind, problem):
+    """T-90: exit status 4, in one line that says what there is instead."""
+    serve = [sys.executable, "-m", "penstock", "serve", "echo", "--no-warn-public", "--bind", bind]
+    done = subprocess.run([*namespace(WITHOUT_IPV6), *serve], capture_output=True, text=True, check=False)
+
+    assert (4, f"penstock: error: cannot listen on {bind}: {problem}\n") == (done.returncode, done.stderr)
