@@ -330,9 +330,9 @@ class BlockingServer(EngineServer):
     def _failed(self, error: OSError, backlog: _Backlog) -> None:
         with self._gate_lock:
             self._door.failed(error, backlog.listener)
-        self._report(self._door_events)
         backlog.may_be_tried = False
         self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, partial(self._try_again, backlog))
+        self._report(self._door_events)  # last: whoever is told may move the clock
 
     def _try_again(self, backlog: _Backlog) -> None:
         backlog.may_be_tried = True
