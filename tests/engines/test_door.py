@@ -135,3 +135,24 @@ def test_turning_away_never_raises_and_always_closes(setting):
         turn_away(accepted, action, b"bye\n")
 
         assert -1 == accepted.fileno()
+
+
+def test_the_spare_descriptor_is_closed_once_whatever_fails_in_between(setting):
+    """Its number is another file's by then, which is not the door's to close."""
+    it = setting()
+    spare = it.door._spare
+
+    def without_memory(event):
+        if event.name is EventName.REFUSED:
+            raise MemoryError
+
+    it.door._emit = without_memory
+    with it.peer():
+        with pytest.raises(MemoryError):
+            it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+        with socket.socket() as other:
+            assert spare in (it.door._spare, other.fileno())
+            it.door._emit = it.events.append
+            it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+
+            assert [socket.SOCK_STREAM] == [other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)]

@@ -125,24 +125,30 @@ class Door:
             self._turn_away_unseen(listener)
 
     def _turn_away_unseen(self, listener: Listener) -> None:
-        rules = self.gate.rules
-        action = rules.action(Refusal.DESCRIPTORS)
+        action = self.gate.rules.action(Refusal.DESCRIPTORS)
         if action is Action.WAIT or self._spare is None:
             self._spare = self._spare or _spare()
             return
-        os.close(self._spare)
+        spare, self._spare = self._spare, None  # its number is the next socket's
+        os.close(spare)
+        try:
+            self._tell_those_who_wait(listener, action)
+        finally:
+            self._spare = _spare()
+
+    def _tell_those_who_wait(self, listener: Listener, action: Action) -> None:
+        text = self.gate.rules.text
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 sock, name = listener.sock.accept()
             except OSError:  # nobody is left, or another thread took the descriptor
                 break
             sock.setblocking(False)
-            turn_away(sock, action, rules.text)
+            turn_away(sock, action, text)
             self.gate.refuse(Refusal.DESCRIPTORS)
             peer = Peer(name, listener.sock.family)
             fields = {"reason": Refusal.DESCRIPTORS, "peer": peer, "listener": listener}
             self._emit(Event(EventName.REFUSED, None, fields))
-        self._spare = _spare()
 
     def _recovered(self) -> None:
         failures, self._failures = self._failures, 0
