@@ -153,6 +153,16 @@ def test_a_gate_that_stands_open_in_public_is_warned_about(serve):
     assert "max_connections, max_per_peer: turned off on a public address, so that one peer" in warning
 
 
+def test_a_write_timeout_that_the_kernel_does_not_wait_for_is_warned_about(penstock):
+    """With both times, and what to do."""
+    done = penstock("check", "echo", "--timeout-write", "5m")
+    told = "timeout_write is 5m, but the kernel ends a TCP peer that does not read after tcp_user_timeout, 30s: "
+
+    assert f"penstock: warning: {told}set that, too\n" == done.stderr
+    assert "" == penstock("check", "echo", "--timeout-write", "5m", "--tcp-user-timeout", "none").stderr
+    assert "" == penstock("check", "echo", "--timeout-write", "5m", "--bind", "unix:s").stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/sys/net/core/somaxconn"), reason="the system does not tell its limit")
 def test_a_backlog_above_the_systems_is_warned_about(serve, penstock):
     """Row 18: with both numbers, once."""

@@ -16,6 +16,7 @@ from ..errors import ConfigurationError
 from ..server.diagnosis import max_backlog
 from ..services import Definition
 from ..services import all as all_services
+from ..units import format_duration
 from .commands import SectionOption
 from .params import CodecSpec, RawText, click_options, given_options, suggestions
 from .target import is_target, load_service, module_exists
@@ -60,6 +61,13 @@ class Plan:
         endless = [name for name in _LIMITING if self.settings.by_name[name].value is None]
         if public and endless:
             found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
+        write_s, kernel_s = self.config.timeouts.write_s, self.config.tcp.user_timeout_s
+        is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
+        if is_shorter and any(parse_address(text).scheme is Scheme.TCP for text in self.config.bind):
+            found.append(
+                f"timeout_write is {format_duration(write_s)}, but the kernel ends a TCP peer that does not read after "
+                f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
+            )
         return found
 
     @property
