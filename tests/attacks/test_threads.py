@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import penstock
-from penstock.config import GateConfig
+from penstock.config import GateConfig, Limits
 from penstock.testing.peers import PATIENCE_S, read_exactly
 
 THREADS, PEERS = 8, 200
@@ -56,6 +56,53 @@ def test_handlers_that_block_wait_for_a_thread_and_who_is_too_many_is_refused(
     assert THREADS == at_work == most
     assert ["reset"] * len(fates) == fates
     assert ({} if waits else {"limit": more}) == refused
+
+
+# At once, as limits.read_bytes says, but for uvloop, which reads as it likes.
+READ_BYTES = {"pure": 16 * 1024, "uvloop": 256_000, "native": 16 * 1024}
+
+
+@pytest.mark.engines("pure", "uvloop", "native")  # elsewhere a thread reads when it has handled what it read before
+def test_a_flood_to_handlers_that_block_stays_with_the_kernel(serve, dial_from, until, engine, figure):
+    """Of each connection two reads at most are held until there is a thread for it; every message has its answer."""
+    count, line, most = 4, b"x" * 1023 + b"\n", READ_BYTES[engine.label]
+    flood = line * (8 * most // len(line))
+    go = threading.Event()
+
+    @penstock.on_message(codec="lines")
+    def block(message):
+        assert go.wait(PATIENCE_S)
+        return message
+
+    with serve(block, model="threads", threads=2, limits=Limits(read_bytes=most)) as server:
+        peers = [dial_from(server) for _ in range(count)]
+        senders = [threading.Thread(target=sock.sendall, args=(flood,)) for sock in peers]
+        for sock in peers:
+            sock.sendall(line * 3)
+        until(server, lambda it: [3 * len(line)] * count == [conn.bytes_in for conn in it.connections])
+        for _ in range(20):  # turns of the loop, in which each takes the first of them
+            server.call(lambda: None)
+        for sender in senders:
+            sender.start()
+        until(server, lambda it: len([conn for conn in it.connections if conn.bytes_in > most]) == count)
+        for _ in range(20):  # turns of the loop, in which it could read on
+            server.call(lambda: None)
+        held = server.call(lambda: [conn.held_bytes for conn in server.server.connections])
+        came = server.call(lambda: [conn.bytes_in for conn in server.server.connections])
+        go.set()
+        answers = [read_exactly(sock, 3 * len(line) + len(flood)) for sock in peers]
+        for sender in senders:
+            sender.join(PATIENCE_S)
+        for sock in peers:
+            sock.close()
+    figure(
+        f"T-32 {engine.label}: {count} peers that send {len(flood) // 1024} KiB each to handlers that block: "
+        f"{max(held) / 1024:.0f} KiB of each are held at most"
+    )
+
+    assert max(came) <= 3 * len(line) + 2 * most
+    assert max(came) - len(line) <= max(held) <= max(came)  # with the message at hand or without
+    assert [3 * line + flood] * count == answers
 
 
 def last_word(sock):

@@ -31,6 +31,11 @@ class StreamInbound(Generic[M]):
         """How many received bytes no message has taken yet."""
         return len(self._buffer) + len(self._chunk)
 
+    @property
+    def batch_bytes(self) -> int:
+        """How many bytes the latest batch of messages was cut from; they are kept until the next one."""
+        return len(self._batch) - self._batch_rest if self._batch else 0
+
     def feed(self, data: bytes) -> None:
         """Add bytes in the order they came."""
         if self._buffer:
@@ -113,6 +118,8 @@ class RecordInbound(Generic[M]):
     """Decodes one connection's records (seqpacket): each delimits itself and is one message."""
 
     __slots__ = ("_records", "codec", "pending_bytes")
+
+    batch_bytes = 0  # a batch is one message, which is being handled
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec

@@ -292,6 +292,11 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         elif self._inbound.pending_bytes > self._host.limits.read_bytes:
             self._pause_reading()
 
+    @property
+    def held_bytes(self) -> int:
+        """As of every connection, with the messages that were cut ahead and wait for their turn."""
+        return super().held_bytes + (self._inbound.batch_bytes if self._ready else 0)
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
