@@ -120,6 +120,21 @@ def test_a_health_check_is_answered_when_memory_is_short(full, engine):
         sock.close()
 
 
+@pytest.mark.engines("blocking")
+def test_a_health_check_has_a_thread_of_its_own(serve, engine):
+    """Four of six threads are everybody's; nobody waits before it in the backlog."""
+    with serve(echo, gate=GateConfig(reserve=2, reserve_for=(HEALTH,)), threads=6) as server:
+        crowd = [call_from(server, "127.0.0.1") for _ in range(4)]
+        assert [True] * 4 == [is_answered(sock) for sock in crowd]
+        late = [is_answered(call_from(server, "127.0.0.1")) for _ in range(8)]
+        checks = [call_from(server, HEALTH) for _ in range(2)]
+
+        assert [True, True] == [is_answered(sock) for sock in checks]
+        assert [False] * 8 == late
+        for sock in crowd + checks:
+            sock.close()
+
+
 def until_held(server, size):
     """Wait until the server has read that much."""
     while server.call(lambda: sum(conn.held_bytes for conn in server.server.connections)) < size:

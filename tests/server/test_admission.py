@@ -61,6 +61,28 @@ def test_where_each_connection_holds_a_thread_a_share_is_one_of_the_threads(opti
     assert rules(**options).max_connections == found.max_connections
 
 
+@pytest.mark.parametrize(
+    ("options", "limit", "warning"),
+    [
+        ({}, 248, None),
+        ({"max_connections": None}, 248, None),
+        ({"max_connections": 100}, 100, None),
+        (
+            {"max_connections": 250},
+            248,
+            "max_connections is lowered from 250 to 248: of 256 threads, one a connection, 8 are for reserve_for",
+        ),
+        ({"reserve": 300}, 1, None),
+    ],
+)
+def test_the_reserve_has_threads_of_its_own_where_each_connection_holds_one(options, limit, warning, caplog):
+    """Whoever waits for a thread waits in the backlog, and a health check would stand behind."""
+    found = rules(places=256, reserve_for=("192.0.2.1",), **options)
+
+    assert (limit, max(1, limit // 4)) == (found.max_connections, found.max_per_peer)
+    assert [warning] * bool(warning) == caplog.messages
+
+
 @given(st.integers(1, 10_000_000))
 def test_what_is_asked_for_is_enough(connections):
     """The two formulas are each other's inverse, where there are descriptors enough for the whole reserve."""

@@ -61,6 +61,8 @@ def rules_of(
     """
     gate = config.gate
     limit = _max_connections(gate, descriptors, each)
+    if places is not None and _reserve(gate):
+        limit = _beside_reserve(gate, limit, places)
     actions = gate.actions
     if config.once or config.model == "one-at-a-time":
         limit = 1
@@ -113,6 +115,22 @@ def _max_connections(config: GateConfig, descriptors: int | None, each: int) -> 
         )
         return room
     return wanted
+
+
+def _beside_reserve(config: GateConfig, limit: int | None, places: int) -> int:
+    """Return how many connections leave the reserve its places: who waits for one stands before it in the backlog."""
+    room = max(1, places - _reserve(config))
+    if limit is not None and limit <= room:
+        return limit
+    if config.max_connections not in (AUTO, None):
+        logger.warning(
+            "max_connections is lowered from %d to %d: of %d threads, one a connection, %d are for reserve_for",
+            limit,
+            room,
+            places,
+            _reserve(config),
+        )
+    return room
 
 
 def descriptor_limit() -> int | None:
