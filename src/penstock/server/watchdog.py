@@ -87,8 +87,9 @@ class Watchdog:
                 patience_s = self._stall_s / 2
                 if not ended:
                     patience_s = self._look()
-        if self._reported_at is not None:  # whoever stops this is on the loop
-            self._over(time.monotonic() - self._reported_at)
+        with contextlib.suppress(MemoryError):
+            if self._reported_at is not None and not self._loop.is_closed():  # whoever stops this is on the loop
+                self._over(time.monotonic() - self._reported_at)
 
     def _look(self) -> float:
         """Say who holds the loop, or that nobody does any longer; return when there may be something to say again."""
