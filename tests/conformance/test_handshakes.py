@@ -1,6 +1,7 @@
 """A peer that has yet to show who it is: an absolute deadline, and a limit of its own at the gate (T-36, T-25)."""
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -230,6 +231,26 @@ def test_so_many_may_be_in_it_at_once_and_the_next_when_one_is_no_longer(login, 
             peer.close()
         server.wait_connections(0)
         assert 0 == server.server.gate.handshakes
+
+
+@pytest.mark.engines("pure", "native", "attached", "eager", "eager-native")
+@pytest.mark.parametrize("kind", ["callbacks", "conversation"])
+def test_of_a_rush_exactly_so_many_are_in_it(serve, engine, kind, figure):
+    """T-25: who begins it first of all is counted before more are accepted than there is room for: overshoot 0."""
+    limit, rush = 4, 80
+    with serve(FORMS[kind][1], timeouts=NEVER, gate=GateConfig(max_handshakes=limit)) as server:
+        with contextlib.ExitStack() as peers:
+            server.call(server.server.suspend)
+            for _ in range(rush):
+                peers.enter_context(server.dial())
+            server.call(server.server.resume)
+            server.wait_until(lambda it: it.stats.accepted + it.stats.refused.total() == rush)
+            server.wait_until(lambda it: it.gate.handshakes == it.stats.accepted)
+            most = server.server.stats.accepted
+        server.wait_connections(0)
+    figure(f"T-25 {engine.label}, {kind}: {rush} at once where {limit} handshakes may be: overshoot {most - limit}")
+
+    assert limit == most
 
 
 def test_who_waits_for_it_in_the_backlog_comes_in_at_once(login):

@@ -131,6 +131,18 @@ def test_handshakes_that_are_not_over_are_limited():
     assert {Refusal.HANDSHAKES: 1} == gate.refused
 
 
+def test_no_more_are_to_be_taken_at_once_than_may_begin_a_handshake():
+    """They are counted when their handlers run; at the limit there is nothing to overshoot, for nobody is let in."""
+    gate = Gate(Rules(max_handshakes=3))
+    found = []
+    for _ in range(4):
+        found.append(gate.at_once(16))
+        gate.begin_handshake(NOW)
+
+    assert [3, 2, 1, 16] == found
+    assert (2, 16) == (Gate(Rules(max_handshakes=3)).at_once(2), Gate().at_once(16))
+
+
 def test_a_handshakes_place_is_given_back_once_however_often_its_end_is_told():
     """Done, then late, then reset, then stopped: an engine need not know which of them came first."""
     gate = Gate(Rules(max_handshakes=2))

@@ -317,6 +317,13 @@ class Gate:
         self.handshakes += 1
         return handshake
 
+    def at_once(self, most: int) -> int:
+        """Return how many of ``most`` connections to take before their handlers run, who begin the handshakes."""
+        limit = self.rules.max_handshakes
+        if limit is None or self.handshakes >= limit:  # then `admit` refuses, and there is nothing to overshoot
+            return most
+        return min(most, limit - self.handshakes)
+
     def open_of(self, peer: Peer) -> int:
         """Return how many connections of the peer's address are open; 0 for Unix peers, who are not counted."""
         return self._of_peer.get(self._key(peer.host), 0)

@@ -177,8 +177,9 @@ class ConnectionBase(ABC, Generic[M]):
         of the peer moves, counts in place of all others but the write timeout and the lifetime. Once it is over the
         connection is aborted with ``handshake_timeout``. A connection that closes has ended its handshake.
 
-        Begun in ``on_connect``, or first of all in a connection handler, it holds the peer from the start; those who
-        were accepted in the same turn are in already. There may be several, one after the other.
+        Begun in ``on_connect``, or first of all in a connection handler, it holds the peer from the start, and no more
+        are let in than there is room for; begun later, those who were accepted meanwhile are in already. There may be
+        several, one after the other.
 
         Raises:
             LocalProtocolError: It stands for a datagram, or is a client's.

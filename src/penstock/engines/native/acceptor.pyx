@@ -102,8 +102,9 @@ cdef class Entrance(Pollable):
     cdef int ready(self, uint32_t events) except -1:
         cdef sockaddr_storage name
         cdef socklen_t size
-        cdef int fd, taken
-        for taken in range(self.batch):
+        cdef int fd, most, taken
+        most = self.gate.at_once(self.batch)
+        for taken in range(most):
             if self.gate.waits and not self.acceptor.may_accept():
                 return 0
             size = sizeof(name)

@@ -81,7 +81,7 @@ class Acceptor:
 
     def _accept(self) -> None:
         gate = self._door.gate
-        for taken in range(self._batch):
+        for taken in range(gate.at_once(self._batch)):
             if gate.waits and not self._open():
                 return
             try:
