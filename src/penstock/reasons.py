@@ -39,7 +39,7 @@ class CloseReason(StrEnum):
     SLOW_CONSUMER = "slow_consumer"  # owed more than the hard limit of its write buffer
 
     # Our fault.
-    OVERLOAD = "overload"  # memory ran short, and it held the most
+    OVERLOAD = "overload"  # memory ran short, and it held the most; or output, and it had not read for longest
     HANDLER_ERROR = "handler_error"
 
 

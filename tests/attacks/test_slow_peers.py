@@ -6,6 +6,7 @@ import pytest
 
 import penstock
 from penstock.config import Limits, OverloadConfig, TcpConfig, Timeouts
+from penstock.core.budget import FREE_BYTES
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import PATIENCE_S, dial
 
@@ -200,7 +201,7 @@ def test_above_the_budget_of_all_only_those_who_do_not_read_are_ended(serve, ope
         f"{ended} ended, {left} left, the one who reads answered {peers} of {peers}"
     )
 
-    assert budget + (peers + 1) * limits.write_high_bytes >= most
+    assert budget + peers * FREE_BYTES + 50 * KIB >= most
     assert 0 < ended < peers
     assert peers == ended + left
 

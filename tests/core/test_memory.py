@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.memory import Ladder, OutputBudget, Pressure, most_expensive
+from penstock.core.memory import Ladder, Pressure, most_expensive
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,7 @@ def test_the_most_expensive_go_first_and_no_more_of_them_than_needed(costs, exce
     assert not (freed and stay) or min(freed) >= max(stay)
 
 
-def test_a_budget_is_exceeded_above_its_limit_and_never_without_one():
-    """The limit itself is allowed."""
-    budget, endless = OutputBudget(10), OutputBudget()
-    budget.used_bytes = endless.used_bytes = 10
-    assert not budget.exceeded
-    budget.used_bytes = endless.used_bytes = 11
+def test_the_steps_are_in_order():
+    """Each does what those before it do, and more."""
 
-    assert budget.exceeded
-    assert not endless.exceeded
     assert Pressure.CALM < Pressure.PAUSE < Pressure.REFUSE < Pressure.SHED

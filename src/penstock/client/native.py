@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..codecs.base import Codec
 from ..config import Limits, Timeouts
-from ..core.memory import OutputBudget
+from ..core.budget import OutputBudget
 from .connection import Allowance, ClientConnection
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ class OverloadConfig:
     Attributes:
         memory_bytes: What the process may use; its thresholds are 80, 90 and 95 % of it. ``auto``: the limit of its
             control group, and nothing where that has none.
-        write_total_bytes: What all peers together may be owed beyond their high watermarks. Above it a peer that is
-            over its own high watermark is ended by the next message for it: those who do not read pay, nobody else.
-            256 MiB is room for 256 peers at the hard limit of one.
+        write_total_bytes: What all peers together may be owed. Nobody may be owed more than is left of it, so that
+            those who do not read give way while there is room, and nobody else; above it the one goes whose output has
+            not moved for longest. 256 MiB is room for 256 peers at the hard limit of one.
         stall_s: A handler that holds the loop for longer is named, with its stack. None: nobody looks.
         datagram_rate_per_peer: Datagrams handled from one address at once and then in that time; more are dropped.
         datagram_amplification: How many times as large as a datagram, headers included, the answers to it may be
@@ -41,7 +41,7 @@ class OverloadConfig:
         "write_total",
         Unless(Size(maximum=2**50)),
         "Overload",
-        "When all peers together are owed more than this, end those that do not read",
+        "Hold at most so much output for all peers together; those who do not read give way",
     )
     stall_s: float | None = declare(
         0.1, "stall_warning", Duration(), "Overload", "Name a handler that holds the loop for longer, with its stack"

@@ -76,25 +76,3 @@ def most_expensive(costs: Iterable[tuple[K, int]], excess_bytes: int) -> list[K]
         chosen.append(key)
         excess_bytes -= cost
     return chosen
-
-
-class OutputBudget:
-    """What all peers together are owed beyond their high watermarks.
-
-    Args:
-        limit_bytes: None for no limit.
-
-    Attributes:
-        used_bytes: Added to and taken from by the connections.
-    """
-
-    __slots__ = ("_limit_bytes", "used_bytes")
-
-    def __init__(self, limit_bytes: int | None = None) -> None:
-        self._limit_bytes = limit_bytes
-        self.used_bytes = 0
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether it is more than may be: then a peer that is over its own high watermark is ended."""
-        return self._limit_bytes is not None and self.used_bytes > self._limit_bytes

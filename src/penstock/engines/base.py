@@ -37,9 +37,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 from ..codecs.base import Codec
 from ..config import DEFAULT_THREADS, Limits, Timeouts
+from ..core.budget import OutputBudget
 from ..core.events import Event
 from ..core.gate import Gate
-from ..core.memory import OutputBudget, Pressure
+from ..core.memory import Pressure
 from ..core.service import Handler, Service
 from ..errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError
 from ..reasons import CloseReason
@@ -327,7 +328,7 @@ class Plan:
         threads: Most threads that handlers may occupy.
         blocking: Call ``def`` handlers in threads.
         gate: Decides who is let in.
-        budget: What all peers together are owed beyond their high watermarks.
+        budget: What all peers together are owed.
         emit: Told of every event.
         clock: Where time comes from; None for the engine's own.
         on_stopped: Called once, when the engine was told to drain or stop and no connection is left.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Address, Kind, parse_address
 from ..config import DefaultBind, DefaultThreads, ServerConfig
+from ..core.budget import OutputBudget
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
-from ..core.memory import OutputBudget
 from ..core.service import Service
 from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
 from ..engines.listener import Listener

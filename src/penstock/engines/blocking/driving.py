@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ...config import Limits, Timeouts
+from ...core.budget import OutputBudget
 from ...core.events import Event
 from ...core.gate import Gate, Handshake
-from ...core.memory import OutputBudget
 from ...core.states import State
 from ...errors import LocalProtocolError
 from ..base import NO_HANDSHAKE, Clock
@@ -42,7 +42,7 @@ class Host:
         limits: Of its buffers.
         report: Takes the events out of the queue it is given, in order, and tells them.
         timers: The clock, when it is one that the waiting thread itself has to run: a client without a thread.
-        budget: What all peers together are owed beyond their high watermarks; guarded by ``budget_lock``.
+        budget: What all peers together are owed; guarded by ``budget_lock``.
         gate: Counts handshakes, guarded by ``gate_lock``; a client has none.
     """
 

@@ -62,9 +62,13 @@ class SendingSocket(DrivenSocket[M]):
         self._leave_reason: CloseReason | None = None  # it closes once the handler at work has returned
         self._eof_sent = False
         self._write_paused = False
-        self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
+        self._owed_bytes = 0  # as `Host.budget` has it too
         self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
         self._senders = 0  # threads that wait until their frame has gone out
+
+    @abstractmethod
+    def cut(self, reason: CloseReason) -> None:
+        """End now, for a reason of the server's."""
 
     @abstractmethod
     def _flushed(self) -> None:
@@ -79,8 +83,8 @@ class SendingSocket(DrivenSocket[M]):
         with self._lock:
             self._require_sendable()
             data = self._encode(message)
-            if self._write_paused and self._limits.slow_consumer != "disconnect":
-                self._post_late(data)
+            if self._output and self._limits.slow_consumer != "disconnect":
+                self._post_behind(data)
             else:
                 self._put(data)
         self._tell()
@@ -135,16 +139,53 @@ class SendingSocket(DrivenSocket[M]):
         self._count_sent(sent)
         if sent == len(data):
             return True
-        if len(output) > self._limits.write_high_bytes:
+        self._owe(len(output))
+        self._end_others()
+        if len(output) > self._high_bytes():
             self._pause()
-        if self._write_paused:
-            self._owe(len(output))
         self._wake()
         return False
 
     def _most_bytes(self) -> int:
         """Return what the peer may be owed while it is over its high watermark."""
-        return self._limits.write_high_bytes if self._host.budget.exceeded else self._limits.write_max_bytes
+        return self._host.budget.most_bytes(self._limits.write_max_bytes)
+
+    def _high_bytes(self) -> int:
+        """Return above how much output is paused: there is less of it where little is left for all."""
+        return self._host.budget.most_bytes(self._limits.write_high_bytes)
+
+    def _low_bytes(self) -> int:
+        """Return with how much left output resumes."""
+        high, low = self._high_bytes(), self._limits.write_low_bytes
+        return low if high == self._limits.write_high_bytes else min(low, high // 4)
+
+    def _end_others(self) -> None:
+        """Hold the budget: those go whose output has not moved for longest."""
+        with self._host.budget_lock:
+            debtors = self._host.budget.to_be_ended(self)
+        for debtor in debtors:
+            assert isinstance(debtor, SendingSocket)
+            debtor.cut_unless_busy(CloseReason.OVERLOAD)
+
+    def cut_unless_busy(self, reason: CloseReason) -> None:
+        """End it now, unless another thread works on it: that one may be about to end who calls this."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._lose(reason)
+            finally:
+                self._lock.release()
+
+    def _post_behind(self, data: bytes) -> None:
+        """Queue a posted frame for a peer that is owed something."""
+        if (
+            not self._write_paused
+            and len(self._output) + len(data) > self._high_bytes() < self._limits.write_high_bytes
+        ):
+            self._pause()
+        if self._write_paused:
+            self._post_late(data)
+        else:
+            self._put(data)
 
     def _owed_with(self, data: bytes) -> int:
         return len(self._output) + len(self._backlog or b"") + len(data)
@@ -169,6 +210,8 @@ class SendingSocket(DrivenSocket[M]):
     def _flush_backlog(self) -> None:
         """Our direction ends: all that waits is output now."""
         self._refill(self._owed_with(b"") + 1)
+        if self._state is not State.CLOSED:
+            self._owe(self._owed_with(b""))
 
     def _pause(self) -> None:
         """Read no further until the peer has read what it is owed."""
@@ -178,9 +221,10 @@ class SendingSocket(DrivenSocket[M]):
             self._stall_begins()
 
     def _owe(self, size: int) -> None:
-        with self._host.budget_lock:
-            self._host.budget.used_bytes += size - self._owed_bytes
-        self._owed_bytes = size
+        if size != self._owed_bytes:
+            with self._host.budget_lock:
+                self._host.budget.owe(self, size)
+            self._owed_bytes = size
 
     def _send(self, data: bytes) -> None:
         """Send one frame or several; return when the kernel has taken all of it.
@@ -226,17 +270,16 @@ class SendingSocket(DrivenSocket[M]):
         owed = len(self._output)
         leaving = self._leaving
         # Who waits in `send` waits for the last byte; otherwise the low watermark is enough.
-        enough = 0 if leaving or self._senders else self._limits.write_low_bytes
+        enough = 0 if leaving or self._senders else self._low_bytes()
         if self._backlog and owed <= enough:
-            self._refill(self._limits.write_high_bytes + 1)
+            self._refill(self._high_bytes() + 1)
             if self._state is State.CLOSED:  # the kernel said just now that nobody is there
                 return
             owed = len(self._output)
         if owed <= enough:
             self._deadlines.stalled_since = None
         paused = self._write_paused and owed > enough
-        if self._owed_bytes:
-            self._owe(self._owed_with(b"") if paused else 0)
+        self._owe(self._owed_with(b""))
         if leaving:
             if not owed:
                 self._flushed()

@@ -237,7 +237,8 @@ cdef class Connection(PartingTransport):
         if self.attached:
             self.reset_on_close()
             self.break_down(None)
-        return self.forget_input()
+        self.forget_input()
+        return self.owe(0)
 
     def reset_on_close(self):
         """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""

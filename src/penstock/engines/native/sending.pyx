@@ -15,6 +15,7 @@ from ...reasons import CloseReason
 # Replies of this size and more are sent from where they are, not copied together with others.
 cdef Py_ssize_t WORTH_A_SEND = 16 * 1024
 
+cdef object OVERLOAD = CloseReason.OVERLOAD
 cdef object SLOW_CONSUMER = CloseReason.SLOW_CONSUMER
 
 
@@ -40,8 +41,8 @@ cdef class SendingTransport(StatefulTransport):
         """Queue one message; never wait."""
         if not self.can_send() or self.leave_reason is not None:
             raise self.why_not()
-        if self.write_paused and self.levels.limits.slow_consumer != "disconnect":
-            self.post_late(self.codec.encode(message))
+        if self.sending and self.levels.limits.slow_consumer != "disconnect":
+            self.post_behind(self.codec.encode(message))
         else:
             self.put_reply(message)
 
@@ -131,8 +132,16 @@ cdef class SendingTransport(StatefulTransport):
 
     cdef Py_ssize_t most_owed(self) except -1:
         """Return what the peer may be owed while it is over its high watermark."""
-        limits = self.levels.limits
-        return limits.write_high_bytes if self.host.budget.exceeded else limits.write_max_bytes
+        return self.host.budget.most_bytes(self.levels.limits.write_max_bytes)
+
+    cdef int post_behind(self, bytes data) except -1:
+        """Queue a posted frame for a peer that is owed something."""
+        cdef Py_ssize_t high = self.high()
+        if not self.write_paused and self.queued() + PyBytes_GET_SIZE(data) > high < self.levels.high:
+            self.uncork()
+            if not self.write_paused and self.sending:
+                self.stop_writing()
+        return self.post_late(data) if self.write_paused else self.put(data)
 
     cdef int post_late(self, bytes data) except -1:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
@@ -155,11 +164,11 @@ cdef class SendingTransport(StatefulTransport):
             data = self.backlog.take(high - self.owed() + 1)
             self.sent(PyBytes_GET_SIZE(data))
             self.transmit_object(data)
-        return 0
+        return self.sank()
 
     cdef int owe(self, Py_ssize_t size) except -1:
         if size != self.owed_bytes:
-            self.host.budget.used_bytes += size - self.owed_bytes
+            self.host.budget.owe(self, size)
             self.owed_bytes = size
         return 0
 
@@ -173,8 +182,31 @@ cdef class SendingTransport(StatefulTransport):
 
     # -- the high watermark --------------------------------------------------------------------------------------------
 
+    cdef Py_ssize_t high(self) except -1:
+        """Return above how much output is paused: there is less of it where little is left for all."""
+        return self.host.budget.most_bytes(self.levels.high)
+
+    cdef Py_ssize_t low(self) except -1:
+        cdef Py_ssize_t high = self.high()
+        return self.levels.low if high == self.levels.high else min(self.levels.low, high // 4)
+
+    cdef int watch_high(self) except -1:
+        self.sank()
+        for debtor in self.host.budget.to_be_ended(self):
+            debtor.cut(OVERLOAD)
+        if not self.write_paused and self.owed() > self.high():
+            self.stop_writing()
+        return 0
+
+    cdef int sank(self) except -1:
+        # What is gathered now leaves, or is counted, at the end of this turn.
+        return self.owe(self.owed() + (0 if self.backlog is None else len(self.backlog)))
+
+    cdef int stop_writing(self) except -1:
+        self.write_paused = True
+        return self.pause_writing()
+
     cdef int pause_writing(self) except -1:
-        self.owe(self.all_owed())
         if not self.leaving():
             self.host.told(Event(EventName.READING_PAUSED, self))
             self.stall_began()
@@ -182,14 +214,14 @@ cdef class SendingTransport(StatefulTransport):
         return 0
 
     cdef int resume_writing(self) except -1:
+        cdef Py_ssize_t high
         if self.backlog:
             self.write_paused = True  # until what waits behind the transport was handed to it
-            self.refill(self.levels.high)
-            if self.owed() > self.levels.high:
-                self.owe(self.all_owed())
+            high = self.high()
+            self.refill(high)
+            if self.owed() > high:
                 return self.stall_began()
             self.write_paused = False
-        self.owe(0)
         self.clocks.stalled = INFINITY
         if self.leaving():
             return self.flushed()

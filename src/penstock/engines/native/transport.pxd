@@ -80,6 +80,8 @@ cdef class Transport(Pollable):
     cdef int writable(self) except -1
     cdef int all_sent(self) except -1
     cdef int watch_high(self) except -1
+    cdef Py_ssize_t low(self) except -1
+    cdef int sank(self) except -1
     cdef void drop_output(self) noexcept
     cdef int reserve(self, Py_ssize_t size) except -1
     cdef void finish(self, object error) noexcept

@@ -238,7 +238,8 @@ cdef class Transport(Pollable):
                 self.break_down(os_error())
             return 0
         out.at += size
-        if self.write_paused and self.owed() <= self.levels.low:
+        self.sank()
+        if self.write_paused and self.owed() <= self.low():
             self.write_paused = False
             self.resume_writing()
         if self.lost or self.owed():
@@ -261,9 +262,18 @@ cdef class Transport(Pollable):
         return self.watch_high()
 
     cdef int watch_high(self) except -1:
+        """More waits for the kernel, or less may."""
         if self.owed() > self.levels.high and not self.write_paused:
             self.write_paused = True
             self.pause_writing()
+        return 0
+
+    cdef Py_ssize_t low(self) except -1:
+        """Return with how much left output resumes."""
+        return self.levels.low
+
+    cdef int sank(self) except -1:
+        """The kernel took some of what waited for it, or may have."""
         return 0
 
     # -- the end -------------------------------------------------------------------------------------------------------

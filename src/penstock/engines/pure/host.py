@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ...config import Limits, Timeouts
+from ...core.budget import OutputBudget
 from ...core.events import Event
 from ...core.gate import Gate
-from ...core.memory import OutputBudget
 from ..base import Clock
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Host:
         limits: Of its buffers.
         emit: Told of every event.
         released: Called once, when the transport is gone and the handler has ended.
-        budget: What all peers together are owed beyond their high watermarks.
+        budget: What all peers together are owed.
         gate: Counts handshakes; a client has none.
         buffer: What every read goes into, on loops that let it.
     """

@@ -122,6 +122,8 @@ class PushConnection(StreamConnection[M]):
             self._corked_bytes = 0
             self.bytes_out += len(data)
             self._transport.write(data)
+            if self._noticed:
+                self._watch_output()
         else:
             unhandled = length_hint(remaining)
             self._called(error, len(messages) - unhandled, unhandled)

@@ -40,6 +40,7 @@ class SendingConnection(TimedConnection[M]):
         "_host",
         "_leave_reason",
         "_limits",
+        "_noticed",
         "_owed_bytes",
         "_records",
         "_send_waiters",
@@ -71,11 +72,16 @@ class SendingConnection(TimedConnection[M]):
         self._corked_bytes = 0
         self._write_paused = False
         self._backlog: Backlog | None = None  # what was posted since, where not all that is owed has to leave
-        self._owed_bytes = 0  # while output is over the high watermark, as `Host.budget` has it too
+        self._noticed = False  # so much waits for the kernel that it is counted
+        self._owed_bytes = 0  # as `Host.budget` has it too
         self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
         self._send_waiters: deque[asyncio.Future[None]] = deque()
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def cut(self, reason: CloseReason) -> None:
+        """End now, for a reason of the server's."""
 
     @abstractmethod
     def _output_resumed(self) -> None:
@@ -100,8 +106,8 @@ class SendingConnection(TimedConnection[M]):
         if not self._can_send or self._leave_reason is not None:
             raise self._why_not()
         data = self._encode(message)
-        if self._write_paused and self._limits.slow_consumer != "disconnect":
-            self._post_late(data)
+        if self._noticed and self._limits.slow_consumer != "disconnect":
+            self._post_behind(data)
         else:
             self._put(data)
 
@@ -151,6 +157,8 @@ class SendingConnection(TimedConnection[M]):
         if not self._handling and deadlines.idle_since is not None:
             deadlines.idle_since = self._clock.time()
         self._transport.write(data)
+        if self._noticed:
+            self._watch_output()
 
     def _uncork(self) -> None:
         corked = self._corked
@@ -188,7 +196,19 @@ class SendingConnection(TimedConnection[M]):
 
     def _most_bytes(self) -> int:
         """Return what the peer may be owed while it is over its high watermark."""
-        return self._limits.write_high_bytes if self._host.budget.exceeded else self._limits.write_max_bytes
+        return self._host.budget.most_bytes(self._limits.write_max_bytes)
+
+    def _post_behind(self, data: bytes) -> None:
+        """Queue a posted frame for a peer that is owed something."""
+        high = self._high_bytes()
+        waiting_bytes = self._transport.get_write_buffer_size() + self._corked_bytes
+        if not self._write_paused and waiting_bytes + len(data) > high < self._limits.write_high_bytes:
+            self._uncork()
+            self._stop_writing()
+        if self._write_paused:
+            self._post_late(data)
+        else:
+            self._put(data)
 
     def _post_late(self, data: bytes) -> None:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
@@ -204,11 +224,12 @@ class SendingConnection(TimedConnection[M]):
 
     def _refill(self) -> bool:
         """Hand the transport what waits behind it, up to the high watermark; return whether it is over that again."""
-        backlog, high, transport = self._backlog, self._limits.write_high_bytes, self._transport
+        backlog, high, transport = self._backlog, self._high_bytes(), self._transport
         while backlog and (left := high - transport.get_write_buffer_size()) >= 0:
             self._write(backlog.take(1 if self._records else left + 1))
         if transport.get_write_buffer_size() <= high:
             return False
+        self._await_low()
         self._stall_began()
         return True
 
@@ -218,8 +239,9 @@ class SendingConnection(TimedConnection[M]):
             self._write(self._backlog.take(1 if self._records else len(self._backlog)))
 
     def _owe(self, size: int) -> None:
-        self._host.budget.used_bytes += size - self._owed_bytes
-        self._owed_bytes = size
+        if size != self._owed_bytes:
+            self._host.budget.owe(self, size)
+            self._owed_bytes = size
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
@@ -241,28 +263,63 @@ class SendingConnection(TimedConnection[M]):
     # -- a peer that does not read -------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """Output went over the high watermark, or some is left to flush at the close."""
-        was_paused, self._write_paused = self._write_paused, True
-        self._owe(self._transport.get_write_buffer_size() + len(self._backlog or b""))
-        if self._leaving or was_paused:
-            return
-        self._host.emit(Event(EventName.READING_PAUSED, self))
-        self._stall_began()
-        self._pause_reading()
+        """So much waits for the kernel that it counts; or some is left to flush at the close."""
+        self._noticed = True
+        self._watch_output()
 
     def resume_writing(self) -> None:
         """Output fell to the low watermark; after a close, to nothing."""
-        if self._backlog and self._refill():
-            return
-        self._write_paused = False
-        self._owe(0)
+        self._noticed = False
+        if self._write_paused and not self._leaving:
+            self._await_notice()
+            if self._backlog and self._refill():
+                return
+        was_paused, self._write_paused = self._write_paused, False
+        if not self._noticed:
+            self._owe(0)
         self._deadlines.stalled_since = None
         if self._leaving:
             self._flushed()
+        elif was_paused:
+            self._host.emit(Event(EventName.READING_RESUMED, self))
+            self._wake_senders()
+            self._output_resumed()
+
+    def _await_notice(self) -> None:
+        """Have the transport say when it holds what has to be counted."""
+        high = self._host.budget.uncounted_bytes(self._limits.write_high_bytes)
+        low = self._limits.write_low_bytes if high == self._limits.write_high_bytes else high // 4
+        self._transport.set_write_buffer_limits(high=high, low=low)
+
+    def _await_low(self) -> None:
+        """Have it say when output may go on. It is over its mark."""
+        high, low = self._high_bytes(), self._limits.write_low_bytes
+        self._transport.set_write_buffer_limits(
+            high=high, low=low if high == self._limits.write_high_bytes else high // 4
+        )
+
+    def _high_bytes(self) -> int:
+        """Return above how much output is paused: there is less of it where little is left for all."""
+        return self._host.budget.most_bytes(self._limits.write_high_bytes)
+
+    def _watch_output(self) -> None:
+        """Count what waits for the kernel, and stop where it is too much."""
+        waiting_bytes = self._transport.get_write_buffer_size()
+        self._owe(waiting_bytes + len(self._backlog or b""))
+        for debtor in self._host.budget.to_be_ended(self):
+            debtor.cut(CloseReason.OVERLOAD)
+        if waiting_bytes > (0 if self._leaving else self._high_bytes()):
+            self._stop_writing()
+
+    def _stop_writing(self) -> None:
+        if self._write_paused:
             return
-        self._host.emit(Event(EventName.READING_RESUMED, self))
-        self._wake_senders()
-        self._output_resumed()
+        self._write_paused = True
+        if not self._leaving:
+            self._await_low()
+            self._host.emit(Event(EventName.READING_PAUSED, self))
+            self._stall_began()
+            self._pause_reading()
 
     def _wake_senders(self) -> None:
         while self._send_waiters:
@@ -287,5 +344,9 @@ class SendingConnection(TimedConnection[M]):
         """Change this connection's watermarks, hard limit or policy."""
         self._limits = self._limits.merged(**limits)
         if self._attached and not self._leaving:
-            high, low = self._limits.write_high_bytes, self._limits.write_low_bytes
-            self._transport.set_write_buffer_limits(high=high, low=low)
+            if self._write_paused:
+                self._await_low()
+            else:
+                self._await_notice()
+                if self._noticed:
+                    self._watch_output()

@@ -131,8 +131,7 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
         # Not isinstance: uvloop's transports are no subclasses of asyncio's.
         self._transport = transport = cast("asyncio.Transport", transport)
         self._attached = True
-        limits = self._limits
-        transport.set_write_buffer_limits(high=limits.write_high_bytes, low=limits.write_low_bytes)
+        self._await_notice()
         if self._state is _CLOSED:  # it was aborted between accept(2) and now
             self._reset_on_close()
             transport.abort()
@@ -263,6 +262,7 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
         if self._attached:
             self._reset_on_close()
             self._transport.abort()
+        self._owe(0)
 
     def _reset_on_close(self) -> None:
         """Tell the peer with a reset."""

@@ -1,0 +1,85 @@
+"""What all peers together may be owed. Decisions without I/O."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, Protocol
+
+from ..reasons import CloseReason
+
+# What a connection may be owed whatever the others are: a page. Up to here it is not even asked where asking costs.
+FREE_BYTES: Final = 4096
+
+
+class Debtor(Protocol):
+    """A connection that is owed output."""
+
+    def cut(self, reason: CloseReason) -> None:
+        """End it now."""
+
+
+class OutputBudget:
+    """The output that this process holds for all peers because the kernel did not take it, and how much that may be.
+
+    Two rules hold it. Neither has anything to do with a peer that is owed nothing.
+
+    - Nobody may be owed more than what is left, or `FREE_BYTES`. So those who are owed most give way first, each by its
+      own policy, while there is still room: n that take all they may have an (n + 1)th each, and as much stays free.
+    - Where it is overdrawn all the same, `FREE_BYTES` of each aside, for of a message that the kernel took in part the
+      rest cannot be given up, those are ended whose output has not moved for longest.
+
+    Args:
+        limit_bytes: None for no limit.
+
+    Attributes:
+        used_bytes: What all are owed.
+    """
+
+    __slots__ = ("_debtors", "_limit_bytes", "used_bytes")
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit_bytes = limit_bytes
+        self._debtors: OrderedDict[Debtor, int] = OrderedDict()  # whose output moved last at the end
+        self.used_bytes = 0
+
+    def owe(self, debtor: Debtor, owed_bytes: int) -> None:
+        """Take note of what a connection is owed from now on; with less than before, its peer reads."""
+        if self._limit_bytes is None:
+            return
+        before = self._debtors.get(debtor, 0)
+        used_bytes = self.used_bytes + owed_bytes - before
+        if owed_bytes:
+            self._debtors[debtor] = owed_bytes
+            if owed_bytes < before:
+                self._debtors.move_to_end(debtor)
+        else:
+            self._debtors.pop(debtor, None)
+        self.used_bytes = used_bytes  # last: without memory for any of it nothing has changed
+
+    def uncounted_bytes(self, limit_bytes: int) -> int:
+        """Return what a connection may be owed before it is looked at, that has a limit of its own."""
+        return limit_bytes if self._limit_bytes is None else min(limit_bytes, FREE_BYTES)
+
+    def most_bytes(self, limit_bytes: int) -> int:
+        """Return what a connection may be owed that has a limit of its own."""
+        if self._limit_bytes is None:
+            return limit_bytes
+        return min(limit_bytes, max(self._limit_bytes - self.used_bytes, FREE_BYTES))
+
+    def to_be_ended(self, spared: Debtor) -> list[Debtor]:
+        """Choose whom to end so that what is owed is within the budget.
+
+        Args:
+            spared: Who is being sent to: what it is owed has only just begun to wait.
+        """
+        chosen: list[Debtor] = []
+        if self._limit_bytes is None or self.used_bytes <= self._limit_bytes:
+            return chosen
+        excess_bytes = self.used_bytes - self._limit_bytes - FREE_BYTES * len(self._debtors)
+        for debtor, owed_bytes in self._debtors.items():
+            if excess_bytes <= 0:
+                break
+            if debtor is not spared:
+                chosen.append(debtor)
+                excess_bytes -= owed_bytes - FREE_BYTES
+        return chosen

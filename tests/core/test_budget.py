@@ -1,0 +1,84 @@
+"""What all peers together may be owed: counted, shared, and held."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.budget import FREE_BYTES, OutputBudget
+
+KIB = 1024
+
+
+class Peer:
+    """What a budget knows of a connection."""
+
+
+def owing(budget, *owed):
+    """Connections that are owed so much, in the order in which they began to be."""
+    peers = [Peer() for _ in owed]
+    for peer, owed_bytes in zip(peers, owed, strict=True):
+        budget.owe(peer, owed_bytes)
+    return peers
+
+
+def test_nobody_may_be_owed_more_than_is_left():
+    """And never more than by its own limit; what is free it may be owed in any case."""
+    budget = OutputBudget(100_000)
+    (peer,) = owing(budget, 70_000)
+
+    assert (10, 30_000, 30_000) == tuple(map(budget.most_bytes, (10, 30_000, 1_000_000)))
+    budget.owe(peer, 170_000)
+    assert (10, FREE_BYTES) == (budget.most_bytes(10), budget.most_bytes(30_000))
+
+
+def test_without_a_limit_nothing_is_counted():
+    """A client's connections are its user's."""
+    budget = OutputBudget()
+    (peer,) = owing(budget, 10**9)
+
+    assert (10, 0, []) == (budget.most_bytes(10), budget.used_bytes, budget.to_be_ended(peer))
+
+
+def test_those_who_take_all_they_may_end_up_with_equal_shares():
+    """N of them have an (N + 1)th each, and as much is left for the next one."""
+    budget = OutputBudget(11 * 10_000)
+    peers = owing(budget, *[0] * 10)
+    shares = dict.fromkeys(peers, 0)
+    for _ in range(500):
+        for peer in peers:
+            fits = shares[peer] + 100 <= budget.most_bytes(1_000_000)
+            shares[peer] += (
+                100 if fits else -100 * (shares[peer] > 10_000)
+            )  # as `drop_oldest` gives up what is too much
+            budget.owe(peer, shares[peer])
+
+    assert {10_000} == set(shares.values())
+
+
+def test_above_the_budget_those_go_whose_output_has_not_moved_for_longest():
+    """As many as it takes; who is being sent to is spared, and one whose kernel took some of it counts as new."""
+    budget = OutputBudget(100 * KIB)
+    first, second, third, fourth = owing(budget, 30 * KIB, 30 * KIB, 30 * KIB, 10 * KIB)
+    budget.owe(first, 29 * KIB)
+    budget.owe(fourth, 27 * KIB)
+    assert [] == budget.to_be_ended(fourth)  # 16 KiB over: the free ones
+    budget.owe(fourth, 67 * KIB)
+
+    assert [second, third] == budget.to_be_ended(fourth)
+    assert [third, fourth] == budget.to_be_ended(second)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 50_000))), st.integers(1, 100_000))
+def test_what_all_are_owed_is_the_sum(steps, limit_bytes):
+    """And what would be ended is enough, and not one more than that."""
+    budget = OutputBudget(limit_bytes)
+    peers = [Peer() for _ in range(5)]
+    owed = dict.fromkeys(peers, 0)
+    for index, owed_bytes in steps:
+        owed[peers[index]] = owed_bytes
+        budget.owe(peers[index], owed_bytes)
+    chosen = [owed[peer] for peer in budget.to_be_ended(peers[0])]
+    excess_bytes = sum(owed.values()) - limit_bytes - FREE_BYTES * sum(map(bool, owed.values()))
+
+    assert sum(owed.values()) == budget.used_bytes
+    assert sum(chosen) >= min(excess_bytes, sum(owed.values()) - owed[peers[0]])
+    assert bool(chosen) is (excess_bytes > 0 and any(owed[peer] for peer in peers[1:]))
