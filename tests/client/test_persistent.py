@@ -164,6 +164,20 @@ async def test_a_deadline_says_whether_the_request_was_sent(clock, peer, accept,
     assert 1 == client.stats.sent
 
 
+async def test_a_reply_that_came_in_time_is_read_before_time_is_up(clock, peer, accept):
+    """A process that was stopped meanwhile finds it in the kernel."""
+    async with Client(peer.address, clock=clock) as client:
+        asking = asyncio.create_task(client.request(b"who?", 5.0))
+        far = await accept()
+        await far.read()
+        far.sock.sendall(b"me\n")
+        clock.advance(5.0)
+        reply = await asking
+        far.close()
+
+    assert b"me" == reply
+
+
 async def test_a_peer_that_owes_only_what_nobody_wants_is_left(clock, peer, accept, tools):
     """When every request in flight was given up and no other can be sent, the connection is of no use."""
     async with Client(peer.address, clock=clock, in_flight_max=2, backoff=SOON) as client:

@@ -85,6 +85,19 @@ async def test_a_connection_with_something_left_on_it_is_never_lent_again(shout)
     assert 2 == pool.stats.connects
 
 
+async def test_a_reply_that_came_in_time_is_read_before_time_is_up(clock, peer, tools):
+    """A process that was stopped meanwhile finds it in the kernel."""
+    async with Pool(peer.address, clock=clock) as pool:
+        asking = asyncio.create_task(pool.request(b"who?", 5.0))
+        far = await peer.accept()
+        await tools.turns()
+        far.sendall(b"me\n")
+        clock.advance(5.0)
+        reply = await asking
+
+    assert b"me" == reply
+
+
 async def test_an_idle_connection_that_the_server_closed_is_let_go(peer, tools):
     """T-94: its EOF is seen while it is idle; its descriptor does not wait for the next request."""
     async with Pool(peer.address) as pool:

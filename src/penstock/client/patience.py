@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from ..engines.base import Clock, TimerHandle
+from .waiting import after_a_look
 
 
 class Patience:
@@ -39,14 +40,19 @@ class Patience:
         return self
 
     def _expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
+        after_a_look(self._give_up)
+
+    def _give_up(self) -> None:
+        if self._timer is not None:
+            self._expired = True
+            self._task.cancel()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

@@ -29,6 +29,12 @@ class Wait(NamedTuple):
         return None if timeout_s is None else cls(clock.time() + timeout_s, timeout_s)
 
 
+def after_a_look(callback: Callable[[], object]) -> None:
+    """Call it when the loop has polled and whoever that woke has run: what came in time is met first (law 11)."""
+    call_soon = asyncio.get_running_loop().call_soon
+    call_soon(call_soon, call_soon, callback)
+
+
 async def wait(clock: Clock, future: asyncio.Future[T], limit: Wait | None, phase: Callable[[], Phase]) -> T:
     """Return a future's result.
 
@@ -37,7 +43,9 @@ async def wait(clock: Clock, future: asyncio.Future[T], limit: Wait | None, phas
     """
     if limit is None:
         return await future
-    timer = clock.call_at(limit.until, lambda: _fail(future, TimedOutError(phase(), limit.timeout_s)))
+    timer = clock.call_at(
+        limit.until, lambda: after_a_look(lambda: _fail(future, TimedOutError(phase(), limit.timeout_s)))
+    )
     try:
         return await future
     finally:
