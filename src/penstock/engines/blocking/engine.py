@@ -94,9 +94,8 @@ class BlockingServer(EngineServer):
         self._keeper = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
         self._door_events: deque[Event] = deque()  # told once the gate's lock is free
         self._door = Door(plan.gate, self._clock.time, self._door_events.append)
-        self._acceptors = {
-            listener.sock.fileno(): _Backlog(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM
-        }
+        # Whoever has been accepted from stands behind the others: nobody waits because another backlog is never empty.
+        self._queue = [_Backlog(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM]
         self._spare: Poller | None = None  # for the next connection, made before it is accepted
         self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
         self._accepting = False
@@ -228,8 +227,9 @@ class BlockingServer(EngineServer):
             ready = self._poller.wait(self._patience_s())
             if self._timers is not None:
                 self._timers.run_due()
-            for fd, _ in ready:
-                self._accept(self._acceptors[fd])
+            readable = {fd for fd, _ in ready}
+            for backlog in [each for each in self._queue if each.fd in readable]:
+                self._accept(backlog)
         self._end()
 
     def _patience_s(self) -> float | None:
@@ -249,8 +249,8 @@ class BlockingServer(EngineServer):
 
     def _end(self) -> None:
         """Tell that it is over: of connections whose handler does not return, then of the server."""
-        for fd in self._acceptors:
-            self._poller.set(fd, 0)
+        for backlog in self._queue:
+            self._poller.set(backlog.fd, 0)
         with self._emit_lock:
             with self._lock:
                 stuck, self._connections = self._connections, {}
@@ -277,8 +277,8 @@ class BlockingServer(EngineServer):
     def _watch_backlogs(self) -> None:
         """Poll the listeners that may be accepted from; set a timer for when the door opens by itself."""
         may_accept = self._may_accept()
-        for fd, backlog in self._acceptors.items():
-            self._poller.set(fd, READ if may_accept and backlog.may_be_tried else 0)
+        for backlog in self._queue:
+            self._poller.set(backlog.fd, READ if may_accept and backlog.may_be_tried else 0)
 
     def _may_accept(self) -> bool:
         if self._opening is not None:
@@ -323,6 +323,8 @@ class BlockingServer(EngineServer):
                     continue
                 self._failed(error, backlog)
                 return
+            self._queue.remove(backlog)
+            self._queue.append(backlog)
             self._report(self._door_events)
             if peer is not None:
                 self._accepted(sock, peer, listener)
@@ -398,8 +400,9 @@ class BlockingServer(EngineServer):
 class _Backlog:
     """A listener, and whether accepting from it has failed just now."""
 
-    __slots__ = ("listener", "may_be_tried")
+    __slots__ = ("fd", "listener", "may_be_tried")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
+        self.fd = listener.sock.fileno()
         self.may_be_tried = True

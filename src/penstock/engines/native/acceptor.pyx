@@ -92,10 +92,6 @@ cdef class Entrance(Pollable):
             self.unwatch()
             self.poller.release(self)
 
-    def wake(self):
-        """The door may be open by now."""
-        self.acceptor.wake()
-
     cdef void failed(self, object error) noexcept:
         self.host.blame(error)  # whoever was being accepted is gone; the others are in the backlog
 

@@ -51,15 +51,18 @@ class NativeAcceptor(Acceptor):
     """Says when to accept; in between, connections are taken and made in compiled code."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, listener: Listener, door: Door, entrance: Entrance
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        listener: Listener,
+        *,
+        door: Door,
+        queue: list[Acceptor],
+        entrance: Entrance,
     ) -> None:
-        super().__init__(loop, clock, listener, door=door, accepted=_never)
+        super().__init__(loop, clock, listener, door=door, queue=queue, accepted=_never)
         self._entrance = entrance
         entrance.serve(self)
-
-    def may_accept(self) -> bool:
-        """Ask the door; if it is not open, poll no further until it is."""
-        return self._open()
 
     def failed(self, error: OSError) -> None:
         """Leave the listener for a while: accept4(2) failed, and not for the peer's fault."""
@@ -93,13 +96,13 @@ class NativeServer(PureServer):
         self._attached_poller = AttachedPoller(loop)
         return self._attached_poller
 
-    def _acceptor(self, listener: Listener) -> Acceptor:
+    def _acceptor(self, listener: Listener) -> None:
+        self._native.acceptors = self._acceptors
         if listener.kind is Kind.SEQPACKET:
-            acceptor = super()._acceptor(listener)
-            self._native.others.append(acceptor)
-            return acceptor
+            super()._acceptor(listener)
+            return
         entrance = Entrance(self._native, listener, self._door, self._handler)
-        return NativeAcceptor(self._loop, self._clock, listener, self._door, entrance)
+        NativeAcceptor(self._loop, self._clock, listener, door=self._door, queue=self._acceptors, entrance=entrance)
 
     def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] | None = None) -> LoopEndpoint:
         return super()._endpoint(listener, make or partial(NativeEndpoint, self._native))

@@ -21,9 +21,9 @@ cdef class Host:
     cdef int batch_messages
     cdef dict handshakes  # of the connections that are in one
     cdef readonly list connections  # each knows its place in it
-    # Whoever accepts for this server, here and elsewhere: to be told when a connection has left.
     cdef readonly list entrances
-    cdef readonly list others
+    # Whoever accepts for this server, at these entrances and elsewhere: to be told in this order when a connection has left.
+    cdef public list acceptors
     cdef public bint ending  # no connection is accepted any more
 
     cdef double time(self) except -1

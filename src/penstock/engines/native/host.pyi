@@ -10,7 +10,7 @@ from .poller import Poller
 class Host:
     # At run time they are no subclasses, but have the same methods.
     connections: list[StreamConnection[Any]]
-    others: list[Acceptor]
+    acceptors: list[Acceptor]
     ending: bool
     def __init__(
         self, poller: Poller, loop: asyncio.AbstractEventLoop, plan: Plan, idle: Callable[[], None]

@@ -36,7 +36,7 @@ cdef class Host:
         self.handshakes = {}
         self.connections = []
         self.entrances = []
-        self.others = []
+        self.acceptors = []
 
     def join(self):
         """Begin to be served."""
@@ -60,11 +60,13 @@ cdef class Host:
 
     cdef int left(self) except -1:
         """A connection has left: there may be room for another, or nobody left to wait for."""
+        cdef bint waiting = len(self.acceptors) > len(self.entrances)
         for entrance in self.entrances:
             if (<Pollable>entrance).mask == 0:
-                entrance.wake()
-        for acceptor in self.others:
-            acceptor.wake()
+                waiting = True
+        if waiting:
+            for acceptor in self.acceptors:
+                acceptor.wake()
         if self.ending:
             self.idle()
         return 0

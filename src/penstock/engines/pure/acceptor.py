@@ -21,6 +21,8 @@ class Acceptor:
         clock: Where time comes from.
         listener: Where connections come from.
         door: Says when to accept; when it may open earlier than it said, call `wake`.
+        queue: Those who share the door, who wait for it to open in this order: whoever has taken a connection stands
+            behind the others, so that nobody's backlog is served at the cost of another one. It joins them.
         accepted: Given each new socket, non-blocking, and the peer's name.
     """
 
@@ -31,12 +33,15 @@ class Acceptor:
         listener: Listener,
         *,
         door: Door,
+        queue: list[Acceptor],
         accepted: Callable[[socket.socket, object, Listener], None],
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._listener = listener
         self._door = door
+        self._queue = queue
+        self._queue.append(self)
         self._accepted = accepted
         self._running = False
         self._polling = False
@@ -63,6 +68,14 @@ class Acceptor:
         if self._running and not self._failing and not self._polling:
             self._open()
 
+    def may_accept(self) -> bool:
+        """Ask the door; if it is not open, poll no further until it is."""
+        is_open = self._open()
+        if is_open and self._queue[-1] is not self:
+            self._queue.remove(self)
+            self._queue.append(self)
+        return is_open
+
     def _open(self) -> bool:
         """Poll the listener while the door is open; else set a timer for when it will be."""
         opens_at = self._door.opens_at()
@@ -82,7 +95,7 @@ class Acceptor:
     def _accept(self) -> None:
         gate = self._door.gate
         for taken in range(gate.at_once(self._batch)):
-            if gate.waits and not self._open():
+            if gate.waits and not self.may_accept():
                 return
             try:
                 sock, name = self._listener.sock.accept()
@@ -118,4 +131,5 @@ class Acceptor:
     def _waited(self) -> None:
         self._timer = None
         self._failing = False
-        self.wake()
+        for acceptor in self._queue:  # in their order, whose timer ever came first
+            acceptor.wake()

@@ -75,11 +75,14 @@ class PureServer(EngineServer):
         self._again: TimerHandle | None = None
         self._door = Door(plan.gate, self._clock.time, plan.emit)
         plan.gate.watch(self._wake_acceptors)
-        self._acceptors = [self._acceptor(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM]
+        self._acceptors: list[Acceptor] = []  # in the order in which they wait for the door to open
+        for listener in listeners:
+            if listener.kind is not Kind.DATAGRAM:
+                self._acceptor(listener)
         self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
 
-    def _acceptor(self, listener: Listener) -> Acceptor:
-        return Acceptor(self._loop, self._clock, listener, door=self._door, accepted=self._accepted)
+    def _acceptor(self, listener: Listener) -> None:
+        Acceptor(self._loop, self._clock, listener, door=self._door, queue=self._acceptors, accepted=self._accepted)
 
     def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] = LoopEndpoint) -> LoopEndpoint:
         return make(
