@@ -13,7 +13,7 @@ TESTS = Path(__file__).parent
 
 REPORT = "cli/test_report.py::test_bad_input_is_answered"
 VARIABLE = "cli/test_report.py::test_a_bad_variable_is_answered"
-FOREIGN = "attacks/test_frames.py::test_a_foreign_greeting_ends_in_one_reason"
+FOREIGN = "attacks/test_foreign_greetings.py::test_a_foreign_greeting_ends_in_one_reason"
 LIES = "properties/test_codec_hostile.py::test_a_length_that_lies_is_refused_without_memory_for_it"
 
 HELD = {
