@@ -64,6 +64,13 @@ class NativeAcceptor(Acceptor):
         self._entrance = entrance
         entrance.serve(self)
 
+    def may_accept(self) -> bool:
+        """As of every acceptor, once whoever accepts elsewhere has had his turn: events of compiled code come first."""
+        first = self._queue[0]
+        if not isinstance(first, NativeAcceptor):
+            first.take_turn()
+        return self._running and super().may_accept()
+
     def failed(self, error: OSError) -> None:
         """Leave the listener for a while: accept4(2) failed, and not for the peer's fault."""
         self._door.failed(error, self._listener)

@@ -68,6 +68,11 @@ class Acceptor:
         if self._running and not self._failing and not self._polling:
             self._open()
 
+    def take_turn(self) -> None:
+        """Accept now, if anybody waits and the door is open."""
+        if self._polling:
+            self._accept()
+
     def may_accept(self) -> bool:
         """Ask the door; if it is not open, poll no further until it is."""
         is_open = self._open()
