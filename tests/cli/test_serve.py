@@ -136,6 +136,19 @@ def test_a_public_address_is_warned_about(serve):
     assert [] == warnings_of(serve("echo", bind="unix:s"))
 
 
+def test_a_public_socket_that_is_handed_down_is_warned_about(serve):
+    """What it is bound to is known once it is served: of its number, or the environment, nothing shows."""
+    with socket.create_server(("0.0.0.0", 0)) as sock:
+        options = {"bind": f"fd://{sock.fileno()}", "pass_fds": [sock.fileno()]}
+        exposed, idle = warnings_of(serve("echo", "--timeout-idle", "none", **options))
+        (still_idle,) = warnings_of(serve("echo", "--timeout-idle", "none", "--no-warn-public", **options))
+        address = f"tcp://0.0.0.0:{sock.getsockname()[1]}"
+
+    assert f"{address}: whoever reaches this machine can connect" in exposed
+    assert idle == still_idle
+    assert "timeout_idle: turned off on a public address" in idle
+
+
 def test_protection_that_is_turned_off_in_public_is_warned_about(serve):
     """``none`` is allowed, and said."""
     warnings = warnings_of(serve("echo", "--timeout-idle", "none", "--no-warn-public", bind="tcp://0.0.0.0:0"))

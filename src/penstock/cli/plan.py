@@ -44,10 +44,26 @@ class Plan:
     @property
     def warnings(self) -> list[str]:
         """What is allowed and perhaps not meant, one sentence each."""
-        found = list(self.settings.warnings)
+        found = list(self.settings.warnings) + self.exposure(self.config.bind)
+        write_s, kernel_s = self.config.timeouts.write_s, self.config.tcp.user_timeout_s
+        is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
+        if is_shorter and any(parse_address(text).scheme is Scheme.TCP for text in self.config.bind):
+            found.append(
+                f"timeout_write is {format_duration(write_s)}, but the kernel ends a TCP peer that does not read after "
+                f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
+            )
+        return found
+
+    def exposure(self, addresses: Iterable[str]) -> list[str]:
+        """What is perhaps not meant for those of the addresses that other machines may reach.
+
+        Args:
+            addresses: As configured; or where a server listens, for a socket that was handed down is known there only.
+        """
+        found: list[str] = []
         public = [
             text
-            for text, address in ((text, parse_address(text)) for text in self.config.bind)
+            for text, address in ((text, parse_address(text)) for text in addresses)
             if address.is_public and address.scheme is not Scheme.TLS
         ]
         if public and self.config.warn_public:
@@ -61,13 +77,6 @@ class Plan:
         endless = [name for name in _LIMITING if self.settings.by_name[name].value is None]
         if public and endless:
             found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
-        write_s, kernel_s = self.config.timeouts.write_s, self.config.tcp.user_timeout_s
-        is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
-        if is_shorter and any(parse_address(text).scheme is Scheme.TCP for text in self.config.bind):
-            found.append(
-                f"timeout_write is {format_duration(write_s)}, but the kernel ends a TCP peer that does not read after "
-                f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
-            )
         return found
 
     @property

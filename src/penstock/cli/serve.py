@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -65,13 +66,19 @@ def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
     from ..server import run
 
     logger = logging.getLogger("penstock")
-    for warning in plan.warnings:
-        if plan.config.log_format == "json":
-            logger.warning(warning, extra={"event": "warning"})
-        else:
-            log.writer.write(f"penstock: warning: {warning}")
+
+    def warn(warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            if plan.config.log_format == "json":
+                logger.warning(warning, extra={"event": "warning"})
+            else:
+                log.writer.write(f"penstock: warning: {warning}")
+
+    warn(plan.warnings)
 
     def announce(server: Ready) -> None:
+        if not plan.exposure(plan.config.bind):
+            warn(plan.exposure(server.addresses))  # of sockets that were handed down
         if plan.config.log_format == "json":
             logger.info("ready", extra={"event": "ready", **_facts(server)})
         else:
