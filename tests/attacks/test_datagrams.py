@@ -1,6 +1,7 @@
 """Floods of datagrams, lies about senders, ports that are closed: T-85 to T-88."""
 
 import os
+import random
 import socket
 import struct
 
@@ -162,6 +163,32 @@ def test_no_answer_to_another_machine_is_larger_than_three_times_its_question(
     )
 
     assert largest == received
+
+
+@pytest.mark.parametrize("question", [0, 1, 100, 1400])
+def test_many_answers_together_are_no_larger_either(serve, opened, monkeypatch, question, engine, figure):
+    """T-88: posted one after the other and returned at the end, headers included, until nothing more is let out."""
+    monkeypatch.setattr(Gate, "is_local", staticmethod(lambda peer: False))
+    sizes = random.Random(question).choices(range(300), k=200)
+    taken = []
+
+    @penstock.on_message(codec="raw")
+    def answer(conn, message):
+        taken.extend(size for size in sizes if conn.try_send(bytes(size)))
+        return bytes(65_000)
+
+    with serve(answer, bind=UDP) as server:
+        sock = peer(server, opened)
+        sock.send(bytes(question))
+        server.wait_until(lambda it: it.stats.datagrams == 1)
+        dropped = server.server.stats.datagrams_dropped["amplification"]
+        received = [len(sock.recv(65536)) for _ in range(len(sizes) + 1 - dropped)]
+    out, limit = sum(28 + size for size in received), 3 * (28 + question)
+    figure(f"T-88 {engine.label}: {question} bytes, {len(received)} of 201 answers: {out} bytes of {limit} in all")
+
+    assert taken == received
+    assert out <= limit
+    assert out + 28 + max(sizes) > limit
 
 
 @pytest.mark.engines("pure", "uvloop", "native")  # it runs on a loop
