@@ -203,6 +203,57 @@ def start(tmp_path, engine):
         popen.stdout.close()
 
 
+# Whenever a line comes it does for a slice of time what busy clients do, and says their 99th percentile.
+BUSY_CLIENT = """
+import select, socket, sys, time
+port, count, slice_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+line, clock, poll = b"x" * 31 + b"\\n", time.perf_counter, select.epoll()
+socks, sent = {}, {}
+for _ in range(count):
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    poll.register(sock, select.EPOLLIN)
+    socks[sock.fileno()] = sock
+    sent[sock.fileno()] = None
+    sock.send(line)
+for _ in sys.stdin:
+    latencies, end = [], clock() + slice_s
+    sent = dict.fromkeys(sent)  # what was sent before the pause tells nothing
+    while clock() < end:
+        for fd, _ in poll.poll(1):
+            assert socks[fd].recv(100) == line
+            now = clock()
+            if sent[fd] is not None:
+                latencies.append(now - sent[fd])
+            sent[fd] = now
+            socks[fd].send(line)
+    latencies.sort()
+    print(latencies[len(latencies) * 99 // 100], flush=True)
+"""
+
+
+class Crowd:
+    """A process that does what its program does, a slice at a time."""
+
+    def __init__(self, program, *args):
+        command = [sys.executable, "-S", "-c", program, *map(str, args)]
+        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def begin(self, word=""):
+        self.popen.stdin.write(f"{word}\n")
+
+    def found(self):
+        return float(self.popen.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.popen.stdin.close()  # the end of its input is its own
+        self.popen.wait(PATIENCE_S)
+        self.popen.stdout.close()
+
+
 @pytest.fixture
 def strace(tmp_path):
     """A function that says how to run a command under strace(1) with its arguments; the test skips where it cannot."""

@@ -1,43 +1,13 @@
 """T-27 at full size: 2,000 new connections a second beside 50 that are busy, each kind in a process of its own."""
 
 import statistics
-import subprocess
-import sys
 
 import pytest
-
-from penstock.testing.peers import PATIENCE_S
 
 BUSY, RATE = 50, 2000
 ROUNDS, SLICE_S, ATTEMPTS = 20, 0.2, 3
 
-# Both do for SLICE_S what they are for whenever a line comes, and say what came of it.
-BUSY_CLIENT = """
-import select, socket, sys, time
-port, count, slice_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-line, clock, poll = b"x" * 31 + b"\\n", time.perf_counter, select.epoll()
-socks, sent = {}, {}
-for _ in range(count):
-    sock = socket.create_connection(("127.0.0.1", port))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    poll.register(sock, select.EPOLLIN)
-    socks[sock.fileno()] = sock
-    sent[sock.fileno()] = None
-    sock.send(line)
-for _ in sys.stdin:
-    latencies, end = [], clock() + slice_s
-    sent = dict.fromkeys(sent)  # what was sent before the pause tells nothing
-    while clock() < end:
-        for fd, _ in poll.poll(1):
-            assert socks[fd].recv(100) == line
-            now = clock()
-            if sent[fd] is not None:
-                latencies.append(now - sent[fd])
-            sent[fd] = now
-            socks[fd].send(line)
-    latencies.sort()
-    print(latencies[len(latencies) * 99 // 100], flush=True)
-"""
+# Makes connections for SLICE_S whenever a line comes, and says how many.
 NEWCOMERS = """
 import socket, struct, sys, time
 port, rate, slice_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -52,28 +22,6 @@ for _ in sys.stdin:
         time.sleep(0.0005)
     print(made, flush=True)
 """
-
-
-class Crowd:
-    """A process that does what its program does, a slice at a time."""
-
-    def __init__(self, program, *args):
-        command = [sys.executable, "-S", "-c", program, *map(str, args)]
-        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-
-    def begin(self):
-        self.popen.stdin.write("\n")
-
-    def found(self):
-        return float(self.popen.stdout.readline())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.popen.stdin.close()  # the end of its input is its own
-        self.popen.wait(PATIENCE_S)
-        self.popen.stdout.close()
 
 
 def measure(busy, newcomers):
@@ -92,7 +40,7 @@ def measure(busy, newcomers):
 @pytest.mark.full
 @pytest.mark.timeout(120)
 @pytest.mark.engines("pure", "native")
-def test_two_thousand_newcomers_a_second_keep_fifty_busy_ones_from_nothing(start, engine, figure):
+def test_two_thousand_newcomers_a_second_keep_fifty_busy_ones_from_nothing(start, tools, engine, figure):
     """Their 99th percentile is twice what it is without, at most.
 
     What else the machine does can only add to it: the lower quartile of the slices counts, and the best of a few runs.
@@ -100,7 +48,10 @@ def test_two_thousand_newcomers_a_second_keep_fifty_busy_ones_from_nothing(start
     server = start("--codec", "lines")
     port = server.address[1]
     ratios = []
-    with Crowd(BUSY_CLIENT, port, BUSY, SLICE_S) as busy, Crowd(NEWCOMERS, port, RATE, SLICE_S) as newcomers:
+    with (
+        tools.Crowd(tools.BUSY_CLIENT, port, BUSY, SLICE_S) as busy,
+        tools.Crowd(NEWCOMERS, port, RATE, SLICE_S) as newcomers,
+    ):
         while len(ratios) < ATTEMPTS and min(ratios, default=3.0) > 2.0:
             quiet, rushed, made = measure(busy, newcomers)
             without, beside = (statistics.quantiles(each, n=4)[0] for each in (quiet, rushed))
