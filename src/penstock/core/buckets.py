@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
 from ..units import Rate
 
-# Keys that are not at rest, each some 200 bytes. Beyond it the one that was let in longest ago is forgotten, which
-# gives it a full bucket again: the price of a bound that an attacker with many addresses cannot move.
+# Keys that are not at rest, each some 200 bytes. Beyond it those that were let in longest ago are forgotten, which
+# gives them a full bucket again: the price of a bound that an attacker with many addresses cannot move.
 MAX_KEYS: Final = 65_536
 
 # A token is there that much early: the sum of three thirds of a second is not quite a second later, in binary.
@@ -36,42 +35,48 @@ class Bucket:
 
     def take(self, now: float) -> None:
         """Take a token. The caller has asked `ready_at`."""
-        self._full_at = max(self._full_at, now) + self._step_s
+        full_at = self._full_at
+        self._full_at = (full_at if full_at > now else now) + self._step_s
 
 
 class Buckets:
     """A bucket for each key. One that is full again is not kept.
+
+    A bucket that nobody took from for a period is full: so the keys are kept in two generations, a period long each, and
+    the older one is dropped whole when the newer one is over.
 
     Args:
         rate: Of every bucket.
         max_keys: How many are kept at most.
     """
 
-    __slots__ = ("_depth_s", "_full_at", "_max_keys", "_step_s")
+    __slots__ = ("_before", "_depth_s", "_lately", "_most", "_period_s", "_since", "_step_s")
 
     def __init__(self, rate: Rate, max_keys: int = MAX_KEYS) -> None:
         self._step_s = rate.period_s / rate.count
         self._depth_s = rate.period_s - self._step_s + SLACK_S
-        self._max_keys = max_keys
-        self._full_at: OrderedDict[Hashable, float] = OrderedDict()  # in the order of the latest `take`
+        self._period_s = rate.period_s + SLACK_S
+        self._most = max_keys // 2
+        self._since = 0.0  # when the newer generation began
+        # When each bucket will be full again. A key that is in both has moved on: the newer one counts.
+        self._lately: dict[Hashable, float] = {}
+        self._before: dict[Hashable, float] = {}
 
     def __len__(self) -> int:
-        return len(self._full_at)
+        return len(self._lately.keys() | self._before.keys())
 
     def ready_at(self, key: Hashable) -> float:
         """Return the instant from which on there is a token for ``key``; it may have passed."""
-        return self._full_at.get(key, 0.0) - self._depth_s
+        full_at = self._lately.get(key)
+        return (self._before.get(key, 0.0) if full_at is None else full_at) - self._depth_s
 
     def take(self, key: Hashable, now: float) -> None:
         """Take a token of ``key``. The caller has asked `ready_at`."""
-        kept = self._full_at
-        kept[key] = max(kept.get(key, 0.0), now) + self._step_s
-        kept.move_to_end(key)
-        # Two at most for one that came: what is at rest goes without a sweep.
-        for _ in range(2):
-            oldest = next(iter(kept))
-            if kept[oldest] > now and len(kept) <= self._max_keys:
-                return
-            del kept[oldest]
-            if not kept:
-                return
+        lately = self._lately
+        full_at = lately.get(key)
+        if full_at is None:
+            full_at = self._before.get(key, 0.0)
+            if now - self._since >= self._period_s or len(lately) >= self._most:
+                self._before, self._lately, self._since = lately, {}, now
+                lately = self._lately
+        lately[key] = (full_at if full_at > now else now) + self._step_s

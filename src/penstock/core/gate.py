@@ -29,6 +29,9 @@ class _HasPeer(Protocol):
 
 C = TypeVar("C", bound=_HasPeer)
 
+# Addresses whose key and whose judgement by ``allow`` and ``deny`` are remembered: some 200 bytes each.
+MAX_KNOWN: Final = 4096
+
 # Of IPv4 and UDP, without which a datagram does not travel; those of IPv6 are longer, and so are the questions.
 HEADER_BYTES: Final = 28
 
@@ -138,6 +141,10 @@ class Gate:
         self.waits = Action.WAIT in rules.actions.values()
         self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
         self._has_reserve = bool(rules.reserve_for)
+        # By the text of an address, what it is counted under and whether it may connect at all: reading an address costs
+        # as much as the rest of a decision. Set after `rules`, and looked up before them: what another thread notes by
+        # old rules it notes in the old table.
+        self._known: dict[str, tuple[Hashable, bool]] = {}
 
     def _make_buckets(self, before: Rules | None = None) -> None:
         """Make those whose rate is another than ``before``: the others are as full as they are."""
@@ -186,16 +193,20 @@ class Gate:
         return refusal
 
     def _why_not(self, peer: Peer, now: float) -> Refusal | None:
-        rules = self.rules
         host = peer.host
-        access = rules.access
-        if access and not (access.permits(host) if host else access.permits_user(peer.uid, peer.gid)):
+        if host:
+            key, permitted = self._known.get(host) or self._know(host)
+        else:
+            key, access = None, self.rules.access
+            permitted = not access or access.permits_user(peer.uid, peer.gid)
+        if not permitted:
             return Refusal.DENIED
+        rules = self.rules
         taken = self.open
         if self._has_reserve:
             is_reserved = self.is_reserved(peer)
             if is_reserved and self.reserved < rules.reserve:
-                self._enter(self._key(host), reserved=1)
+                self._enter(key, reserved=1)
                 return None
             taken -= min(self.reserved, rules.reserve)
         if self.shedding:
@@ -204,7 +215,6 @@ class Gate:
             return Refusal.LIMIT
         if rules.max_handshakes is not None and self.handshakes >= rules.max_handshakes:
             return Refusal.HANDSHAKES
-        key = self._key(host)
         if key is not None:
             full = rules.max_per_peer is not None and self._of_peer.get(key, 0) >= rules.max_per_peer
             if full and (rules.loopback_counts or not _is_loopback(host)):
@@ -263,11 +273,11 @@ class Gate:
     def _why_not_datagram(self, host: str, now: float) -> Refusal | None:
         if not host:
             return None  # a Unix socket does not say who sends
-        if not self.rules.access.permits(host):
+        key, permitted = self._known.get(host) or self._know(host)
+        if not permitted:
             return Refusal.DENIED
         buckets = self._datagrams
         if buckets is not None:
-            key = self._key(host)
             if buckets.ready_at(key) > now:
                 return Refusal.PEER_RATE
             buckets.take(key, now)
@@ -330,13 +340,19 @@ class Gate:
 
     def _key(self, host: str) -> Hashable:
         """Return what a peer is counted under; None for a Unix peer, of whom there is one kind only."""
-        if not host:
-            return None
-        rules = self.rules
-        if ":" not in host and rules.ipv4_prefix == 32:
-            return host  # as it stands it is one address: nothing to parse for each accept
-        version, number = host_number(host)
-        return version, number >> (32 - rules.ipv4_prefix if version == 4 else 128 - rules.ipv6_prefix)
+        return (self._known.get(host) or self._know(host))[0] if host else None
+
+    def _know(self, host: str) -> tuple[Hashable, bool]:
+        """Read an address: return what it is counted under, and whether ``allow`` and ``deny`` let it in."""
+        known, rules = self._known, self.rules
+        key: Hashable = host  # as it stands it is one address
+        if ":" in host or rules.ipv4_prefix != 32:
+            version, number = host_number(host)
+            key = version, number >> (32 - rules.ipv4_prefix if version == 4 else 128 - rules.ipv6_prefix)
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        known[host] = judged = key, rules.access.permits(host)
+        return judged
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
