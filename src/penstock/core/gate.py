@@ -141,9 +141,9 @@ class Gate:
         self.waits = Action.WAIT in rules.actions.values()
         self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
         self._has_reserve = bool(rules.reserve_for)
-        # By the text of an address, what it is counted under and whether it may connect at all: reading an address costs
-        # as much as the rest of a decision. Set after `rules`, and looked up before them: what another thread notes by
-        # old rules it notes in the old table.
+        # By the text of an address, what it is counted under and whether it may connect at all: to read one costs as
+        # much as the rest of a decision. Set after `rules`, and looked up before them: what another thread notes by old
+        # rules it notes in the old table.
         self._known: dict[str, tuple[Hashable, bool]] = {}
 
     def _make_buckets(self, before: Rules | None = None) -> None:

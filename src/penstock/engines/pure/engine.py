@@ -25,6 +25,7 @@ from .push import PushConnection
 from .records import RecordTransport
 from .stream import StreamConnection
 from .tasks import TaskConnection
+from .timers import Timers
 from .transport import StreamTransport
 
 # How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
@@ -58,7 +59,8 @@ class PureServer(EngineServer):
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:
         self._loop = loop
         self._plan = plan
-        self._clock: Clock = plan.clock or loop
+        self._timers = Timers(loop)
+        self._clock: Clock = plan.clock or self._timers
         self._connections: dict[int, StreamConnection[Any]] = {}
         # uvloop's transports cost no more than ours there, and its polling keeps resets from ours.
         self._brings_transports = isinstance(loop, asyncio.SelectorEventLoop)
@@ -209,6 +211,7 @@ class PureServer(EngineServer):
         for endpoint in self._endpoints:
             endpoint.count_left()
         self._door.close()
+        self._timers.close()
         self._plan.on_stopped()
 
     # -- connections ---------------------------------------------------------------------------------------------------
