@@ -33,10 +33,15 @@ class Bucket:
         """Return the instant from which on there is a token; it may have passed."""
         return self._full_at - self._depth_s
 
-    def take(self, now: float) -> None:
-        """Take a token. The caller has asked `ready_at`."""
+    def take(self, now: float) -> bool:
+        """Take a token. Return whether there was one."""
         full_at = self._full_at
-        self._full_at = (full_at if full_at > now else now) + self._step_s  # noqa: FURB136 - max() costs as much as the rest
+        if full_at < now:
+            full_at = now
+        elif full_at - now > self._depth_s:
+            return False
+        self._full_at = full_at + self._step_s
+        return True
 
 
 class Buckets:
@@ -65,18 +70,21 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._lately.keys() | self._before.keys())
 
-    def ready_at(self, key: Hashable) -> float:
-        """Return the instant from which on there is a token for ``key``; it may have passed."""
-        full_at = self._lately.get(key)
-        return (self._before.get(key, 0.0) if full_at is None else full_at) - self._depth_s
-
-    def take(self, key: Hashable, now: float) -> None:
-        """Take a token of ``key``. The caller has asked `ready_at`."""
+    def take(self, key: Hashable, now: float) -> bool:
+        """Take a token of ``key``. Return whether there was one."""
         lately = self._lately
-        full_at = lately.get(key)
-        if full_at is None:
-            full_at = self._before.get(key, 0.0)
-            if now - self._since >= self._period_s or len(lately) >= self._most:
-                self._before, self._lately, self._since = lately, {}, now
-                lately = self._lately
-        lately[key] = (full_at if full_at > now else now) + self._step_s  # noqa: FURB136 - max() costs as much as the rest
+        found = lately.get(key)
+        full_at = self._before.get(key, now) if found is None else found
+        if full_at < now:
+            full_at = now
+        elif full_at - now > self._depth_s:
+            return False
+        if found is None and (now - self._since >= self._period_s or len(lately) >= self._most):
+            self._before, self._since = lately, now
+            self._lately = lately = {}
+        lately[key] = full_at + self._step_s
+        return True
+
+    def give_back(self, key: Hashable) -> None:
+        """Put the token back that was taken last."""
+        self._lately[key] -= self._step_s

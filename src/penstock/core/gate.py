@@ -219,16 +219,13 @@ class Gate:
             full = rules.max_per_peer is not None and self._of_peer.get(key, 0) >= rules.max_per_peer
             if full and (rules.loopback_counts or not _is_loopback(host)):
                 return Refusal.PER_PEER
-        # Both before either is taken from: what one refuses costs nothing of the other.
         bucket, buckets = self._bucket, self._buckets
-        if buckets is not None and key is not None and buckets.ready_at(key) > now:
+        if buckets is not None and key is not None and not buckets.take(key, now):
             return Refusal.PEER_RATE
-        if bucket is not None:
-            if bucket.ready_at() > now:
-                return Refusal.RATE
-            bucket.take(now)
-        if key is not None and buckets is not None:
-            buckets.take(key, now)
+        if bucket is not None and not bucket.take(now):
+            if buckets is not None and key is not None:
+                buckets.give_back(key)  # what one refuses costs nothing of the other
+            return Refusal.RATE
         self._enter(key, reserved=int(self._has_reserve and is_reserved))
         return None
 
@@ -277,10 +274,8 @@ class Gate:
         if not permitted:
             return Refusal.DENIED
         buckets = self._datagrams
-        if buckets is not None:
-            if buckets.ready_at(key) > now:
-                return Refusal.PEER_RATE
-            buckets.take(key, now)
+        if buckets is not None and not buckets.take(key, now):
+            return Refusal.PEER_RATE
         return None
 
     def amplifies(self, question_bytes: int, answers: int, answer_bytes: int) -> bool:

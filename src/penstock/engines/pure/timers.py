@@ -43,7 +43,12 @@ class Timers:
     def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
         """Have ``callback`` called when `time` reaches ``when``."""
         slot = self._slots.get(when // 1)
-        return Timer(when, callback, self._slot(when, self.time()) if slot is None else slot)
+        if slot is None:
+            slot = self._slot(when, self.time())
+        timer = Timer()  # without __init__, which would cost as much as all of the rest
+        timer.when, timer.callback, timer.slot = when, callback, slot
+        slot.add(timer)
+        return timer
 
     def close(self) -> None:
         """Call nothing any more."""
@@ -101,23 +106,27 @@ class Timers:
 
 
 class Timer:
-    """A callback that is called once, unless it is cancelled before."""
+    """A callback that is called once, unless it is cancelled before.
 
-    __slots__ = ("_callback", "slot", "when")
+    Attributes:
+        when: The earliest instant at which it may be called.
+        callback: None once it was called, or never will be.
+        slot: Where it lies, or lay last.
+    """
 
-    def __init__(self, when: float, callback: Callable[[], object], slot: set[Timer]) -> None:
-        self.when = when
-        self._callback: Callable[[], object] | None = callback
-        self.slot = slot
-        slot.add(self)
+    __slots__ = ("callback", "slot", "when")
+
+    when: float
+    callback: Callable[[], object] | None
+    slot: set[Timer]
 
     def cancel(self) -> None:
         """Do not call it; what the callback holds is let go at once. May be repeated."""
-        self._callback = None
+        self.callback = None
         self.slot.discard(self)
 
     def run(self) -> None:
         """Call it."""
-        callback, self._callback = self._callback, None
+        callback, self.callback = self.callback, None
         if callback is not None:
             callback()
