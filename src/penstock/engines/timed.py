@@ -1,16 +1,16 @@
-"""What connections written in Python share whichever engine moves their bytes: their state, and one alarm for all."""
+"""What connections written in Python share whichever engine moves their bytes: their state, and one timer for all."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from math import inf
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from ..config import Timeouts
 from ..core.deadlines import BLAMING, SILENCE, Deadline, Deadlines
 from ..core.gate import Handshake
 from ..core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
-from .base import Clock, ConnectionBase, TimerHandle
+from .base import Clock, ConnectionBase
 
 M = TypeVar("M")
 
@@ -21,19 +21,69 @@ AGAIN_S: Final = 0.01
 _OPEN, _CLOSED = State.OPEN, State.CLOSED
 
 
+class Timed(Protocol):
+    """Something that has one timer.
+
+    Attributes:
+        due_at: When `expired` will be called; infinity for never.
+        place: Where its timer is kept; None when there is none. Whoever keeps timers sets both.
+    """
+
+    due_at: float
+    place: Any
+
+    def expired(self) -> object:
+        """The instant has come; or had come when the timer was changed at the last moment."""
+
+
+class Alarms(Protocol):
+    """Keeps the timers of many."""
+
+    def arm(self, timed: Timed, when: float) -> None:
+        """Have ``expired`` called at ``when``, and at no other instant that was set before."""
+
+    def disarm(self, timed: Timed) -> None:
+        """Do not call it."""
+
+
+class ClockAlarms:
+    """A timer of a clock for each.
+
+    Args:
+        clock: Where time comes from.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def arm(self, timed: Timed, when: float) -> None:
+        """Have ``expired`` called at ``when``, and at no other instant that was set before."""
+        timer = self._clock.call_at(when, timed.expired)
+        self.disarm(timed)
+        timed.due_at, timed.place = when, timer
+
+    def disarm(self, timed: Timed) -> None:
+        """Do not call it."""
+        timer, timed.place = timed.place, None
+        timed.due_at = inf
+        if timer is not None:
+            timer.cancel()
+
+
 class TimedConnection(ConnectionBase[M]):
-    """A connection that goes through the table of states, and through its deadlines with one timer of the clock.
+    """A connection that goes through the table of states, and through its deadlines with one timer.
 
     Traffic moves instants in `_deadlines`; the timer looks at them when it fires. Whoever starts a clock that may end
     before the timer calls `_arm`.
 
     Args:
         clock: Where time comes from.
+        alarms: Keeps the timer.
         timeouts: At first.
     """
 
     __slots__ = (
-        "_armed_at",
+        "_alarms",
         "_can_receive",
         "_can_send",
         "_clock",
@@ -42,14 +92,16 @@ class TimedConnection(ConnectionBase[M]):
         "_leaving",
         "_overdue",
         "_state",
-        "_timer",
+        "due_at",
+        "place",
     )
 
-    def __init__(self, clock: Clock, timeouts: Timeouts) -> None:
+    def __init__(self, clock: Clock, alarms: Alarms, timeouts: Timeouts) -> None:
         self._clock = clock
+        self._alarms = alarms
         self._deadlines = Deadlines(timeouts, clock.time())
-        self._timer: TimerHandle | None = None
-        self._armed_at = inf
+        self.due_at = inf
+        self.place: Any = None
         self._handshake: Handshake | None = None
         self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again
         self._become(_OPEN)
@@ -125,29 +177,22 @@ class TimedConnection(ConnectionBase[M]):
         self._arm_next()
 
     def _arm_next(self) -> None:
-        """Have `_tick` called when the next deadline is due."""
+        """Have `expired` called when the next deadline is due."""
         entry = self._deadlines.next()
         if entry is not None and self._state is not _CLOSED:
             self._arm(entry[0])
 
     def _arm(self, when: float) -> None:
-        """Have `_tick` called no later than ``when``. A timer that comes earlier is left: it sets the next one."""
-        if when < self._armed_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed_at = when
-            self._timer = self._clock.call_at(when, self._tick)
+        """Have `expired` called no later than ``when``. A timer that comes earlier is left: it sets the next one."""
+        if when < self.due_at:
+            self._alarms.arm(self, when)
 
     def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed_at = inf
+        self._alarms.disarm(self)
 
-    def _tick(self) -> None:
-        """Do what is due. Called by the clock."""
-        self._timer = None
-        self._armed_at = inf
+    def expired(self) -> None:
+        """Do what is due. Called when the timer fires."""
+        self._disarm()
         if self._state is _CLOSED:
             return  # the peer's EOF was faster than the end of the wait for it
         if self._due() in BLAMING:

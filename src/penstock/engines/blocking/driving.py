@@ -24,7 +24,7 @@ from ...core.gate import Gate, Handshake
 from ...core.states import State
 from ...errors import LocalProtocolError
 from ..base import NO_HANDSHAKE, Clock
-from ..timed import TimedConnection
+from ..timed import ClockAlarms, TimedConnection
 from .parking import prepare
 from .poller import Poller
 from .timers import Timers
@@ -32,7 +32,7 @@ from .timers import Timers
 M = TypeVar("M")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Host:
     """What a connection needs of whoever made it: a server, or a client.
 
@@ -55,6 +55,10 @@ class Host:
     budget_lock: threading.Lock = field(default_factory=threading.Lock)
     gate: Gate | None = None
     gate_lock: threading.RLock = field(default_factory=threading.RLock)
+    alarms: ClockAlarms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.alarms = ClockAlarms(self.clock)
 
 
 class DrivenSocket(TimedConnection[M]):
@@ -82,7 +86,7 @@ class DrivenSocket(TimedConnection[M]):
     )
 
     def __init__(self, host: Host, sock: socket.socket, poller: Poller) -> None:
-        super().__init__(host.clock, host.timeouts)
+        super().__init__(host.clock, host.alarms, host.timeouts)
         self._host = host
         prepare(sock)
         self._sock = sock
@@ -182,7 +186,7 @@ class DrivenSocket(TimedConnection[M]):
             self._take(data)
         if self._due_while_parked:
             self._due_while_parked = False
-            super()._tick()
+            super().expired()
 
     def _drove(self) -> None:
         """This thread has waited; the lock is held again."""
@@ -246,12 +250,12 @@ class DrivenSocket(TimedConnection[M]):
         with self._host.gate_lock:
             handshake.end()
 
-    def _tick(self) -> None:
+    def expired(self) -> None:
         """Do what is due, on whatever thread the clock has; nobody need be waiting."""
         with self._lock:
             if self._parked:
-                self._timer = None
+                self.place = None
                 self._due_while_parked = True
             else:
-                super()._tick()
+                super().expired()
         self._tell()

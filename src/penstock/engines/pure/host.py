@@ -13,6 +13,8 @@ from ...core.budget import OutputBudget
 from ...core.events import Event
 from ...core.gate import Gate
 from ..base import Clock
+from ..timed import Alarms, ClockAlarms
+from .timers import Timers
 
 if TYPE_CHECKING:
     from .stream import StreamConnection
@@ -41,6 +43,7 @@ class Host:
         released: Called once, when the transport is gone and the handler has ended.
         budget: What all peers together are owed.
         gate: Counts handshakes; a client has none.
+        alarms: Keeps the connections' timers.
         buffer: What every read goes into, on loops that let it.
     """
 
@@ -52,7 +55,9 @@ class Host:
     released: Callable[[StreamConnection[Any]], None]
     budget: OutputBudget = field(default_factory=OutputBudget)
     gate: Gate | None = None
+    alarms: Alarms = field(init=False)
     buffer: memoryview = field(init=False)
 
     def __post_init__(self) -> None:
+        self.alarms = self.clock if isinstance(self.clock, Timers) else ClockAlarms(self.clock)
         self.buffer = _buffer_of(self.loop, self.limits.read_bytes)

@@ -55,7 +55,7 @@ class SendingConnection(TimedConnection[M]):
     _transport: asyncio.Transport
 
     def __init__(self, host: Host, codec: Codec[M], *, records: bool) -> None:
-        super().__init__(host.clock, host.timeouts)
+        super().__init__(host.clock, host.alarms, host.timeouts)
         self.codec = codec
         self.bytes_out = 0
         self.close_reason: CloseReason | None = None

@@ -11,8 +11,10 @@ import asyncio
 import contextvars
 import heapq
 from collections.abc import Callable
-from math import ceil
-from typing import Final
+from math import ceil, inf
+from typing import Any, Final
+
+from ..timed import Timed
 
 TICKS_PER_S: Final = 1024
 
@@ -36,19 +38,34 @@ class Timers:
         self._context = contextvars.copy_context()
         # By the instant at which each is looked at. Timers of a second that has not begun are in one slot; when it
         # begins they are put into slots of a tick each.
-        self._slots: dict[float, set[Timer]] = {}
+        self._slots: dict[float, set[Timed]] = {}
         self._instants: list[float] = []  # the same, a heap
         self._next: tuple[float, asyncio.TimerHandle] | None = None
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
         """Have ``callback`` called when `time` reaches ``when``."""
+        timer = Timer(self, callback)
+        self.arm(timer, when)
+        return timer
+
+    def arm(self, timed: Timed, when: float) -> None:
+        """Have ``expired`` called at ``when``, and at no other instant that was set before."""
         slot = self._slots.get(when // 1)
         if slot is None:
             slot = self._slot(when, self.time())
-        timer = Timer()  # without __init__, which would cost as much as all of the rest
-        timer.when, timer.callback, timer.slot = when, callback, slot
-        slot.add(timer)
-        return timer
+        slot.add(timed)
+        before = timed.place
+        if before is not None and before is not slot:
+            before.discard(timed)
+        timed.due_at, timed.place = when, slot
+
+    def disarm(self, timed: Timed) -> None:
+        """Do not call it."""
+        slot = timed.place
+        if slot is not None:
+            slot.discard(timed)
+            timed.place = None
+        timed.due_at = inf
 
     def close(self) -> None:
         """Call nothing any more."""
@@ -58,7 +75,7 @@ class Timers:
             self._next[1].cancel()
             self._next = None
 
-    def _slot(self, when: float, now: float) -> set[Timer]:
+    def _slot(self, when: float, now: float) -> set[Timed]:
         """Return where a timer is to lie, which will be looked at after ``now`` and at ``when`` at the latest."""
         when = min(when, now + FURTHEST_S)
         instant = when // 1
@@ -91,42 +108,38 @@ class Timers:
             if instants:
                 self._wake_by(instants[0])
 
-    def _empty(self, slot: set[Timer], now: float) -> None:
+    def _empty(self, slot: set[Timed], now: float) -> None:
         while slot:
-            timer = slot.pop()
+            timed = slot.pop()
             try:
-                if timer.when <= now:
-                    self._loop.call_soon(timer.run, context=self._context)
+                if timed.due_at <= now:
+                    self._loop.call_soon(timed.expired, context=self._context)
                 else:
-                    timer.slot = self._slot(timer.when, now)
-                    timer.slot.add(timer)
+                    timed.place = self._slot(timed.due_at, now)
+                    timed.place.add(timed)
             except BaseException:
-                slot.add(timer)  # without memory none is forgotten
+                slot.add(timed)  # without memory none is forgotten
                 raise
 
 
 class Timer:
-    """A callback that is called once, unless it is cancelled before.
+    """A callback that is called once, unless it is cancelled before."""
 
-    Attributes:
-        when: The earliest instant at which it may be called.
-        callback: None once it was called, or never will be.
-        slot: Where it lies, or lay last.
-    """
+    __slots__ = ("_callback", "_timers", "due_at", "place")
 
-    __slots__ = ("callback", "slot", "when")
-
-    when: float
-    callback: Callable[[], object] | None
-    slot: set[Timer]
+    def __init__(self, timers: Timers, callback: Callable[[], object]) -> None:
+        self._timers = timers
+        self._callback: Callable[[], object] | None = callback
+        self.due_at = inf
+        self.place: Any = None
 
     def cancel(self) -> None:
         """Do not call it; what the callback holds is let go at once. May be repeated."""
-        self.callback = None
-        self.slot.discard(self)
+        self._callback = None
+        self._timers.disarm(self)
 
-    def run(self) -> None:
+    def expired(self) -> None:
         """Call it."""
-        callback, self.callback = self.callback, None
+        callback, self._callback = self._callback, None
         if callback is not None:
             callback()
