@@ -145,7 +145,9 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
         self._begin()
         # Last: a timer that comes earlier is there by now, as a rule, and this one need not be set.
         if (lifetime_s := self._deadlines.timeouts.lifetime_s) is not None and self._state is not _CLOSED:
-            self._arm(self._deadlines.opened_at + lifetime_s)
+            ends_at = self._deadlines.opened_at + lifetime_s
+            if ends_at < self.due_at:
+                self._arm(ends_at)
         if self._draining:  # since before there was a transport
             self.drain()
 
