@@ -150,9 +150,9 @@ def test_five_thousand_slow_peers_keep_fifty_busy_ones_from_nothing(start, tools
         f"the slow ones gone {first_s:.2f} to {last_s:.2f} s after their first byte"
     )
 
-    assert 1.2 >= ratios[-1]
     assert MESSAGE_S - 1 <= first_s <= last_s <= MESSAGE_S + 1
     assert 8 * KIB >= each_bytes
+    tools.at_most(1.2, ratios[-1])
 
 
 PIECE = b"x" * 31_249 + b"\n"  # 32 of them are a megabyte
@@ -240,6 +240,6 @@ def test_a_thousand_silent_subscribers_of_a_megabyte_a_second(start, tools, tmp_
 
     assert 20 * seconds <= len(latencies)  # not all 32 a second, where the machine has other things to do
     assert SUBSCRIBERS * (MOST + SPARE) >= grown
-    assert 2.0 * usual >= silent_ms
     assert (SUBSCRIBERS if policy == "disconnect" else 0) == ended
     assert SUBSCRIBERS - ended == left
+    tools.at_most(2.0, silent_ms / usual)

@@ -11,7 +11,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from penstock.address import Peer
 from penstock.address.networks import AccessList
 from penstock.config import CAN_WAIT, Action
-from penstock.core.gate import Gate, Rules
+from penstock.core.gate import Gate
+from penstock.core.rules import Rules
 from penstock.errors import ConfigurationError
 from penstock.reasons import Refusal
 from penstock.units import Rate

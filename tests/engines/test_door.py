@@ -9,7 +9,8 @@ import pytest
 from penstock.address import parse_address
 from penstock.config import Action
 from penstock.core.events import EventName
-from penstock.core.gate import Gate, Rules
+from penstock.core.gate import Gate
+from penstock.core.rules import Rules
 from penstock.engines.door import Door, turn_away
 from penstock.engines.listener import Listener
 from penstock.reasons import Refusal

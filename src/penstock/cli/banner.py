@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 from ..address import ANY_HOST, Family, Scheme, parse_address
 from ..config import ServerConfig
-from ..core.gate import Gate, Rules
+from ..core.gate import Gate
+from ..core.rules import Rules
 from ..core.service import Service
 
 

@@ -9,6 +9,7 @@ import click
 from ..config.rendering import render_settings
 from ..server.admission import raise_descriptor_limit
 from ..server.choice import choose
+from ..server.doubts import doubts
 from ..server.model import place
 from ..server.server import Server
 from ..telemetry import configure
@@ -37,7 +38,7 @@ def _check(**_params: Any) -> int:
     raise_descriptor_limit(config.gate, choose(place(plan.service, config), config)[0].descriptors_per_connection)
     with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
         Server(plan.service, config).check()  # it logs what it lowers
-    for warning in plan.warnings + plan.backlog_warnings:
+    for warning in [*settings.warnings, *doubts(config, config.bind), *plan.backlog_warnings]:
         warn(warning)
     if ctx.params["print_config"]:
         click.echo(render_settings(settings), nl=False)

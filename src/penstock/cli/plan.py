@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from ..address import Scheme, parse_address
 from ..config import Option, ServerConfig, Text, did_you_mean, options
 from ..config.files import Document, find, read
 from ..config.sources import DEFAULT_ORIGIN, FILE_VARIABLE, Settings, load
@@ -16,15 +15,9 @@ from ..errors import ConfigurationError
 from ..server.diagnosis import max_backlog
 from ..services import Definition
 from ..services import all as all_services
-from ..units import format_duration
 from .commands import SectionOption
 from .params import CodecSpec, RawText, click_options, given_options, suggestions
 from .target import is_target, load_service, module_exists
-
-# Those whose absence lets a peer that does nothing hold a connection for ever.
-_PROTECTING: Final = ("timeout_handshake", "timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
-# Those whose absence lets one peer hold all there is to hold.
-_LIMITING: Final = ("max_connections", "max_per_peer", "max_handshakes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,44 +33,6 @@ class Plan:
     service: Service[Any]
     config: ServerConfig
     settings: Settings
-
-    @property
-    def warnings(self) -> list[str]:
-        """What is allowed and perhaps not meant, one sentence each."""
-        found = list(self.settings.warnings) + self.exposure(self.config.bind)
-        write_s, kernel_s = self.config.timeouts.write_s, self.config.tcp.user_timeout_s
-        is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
-        if is_shorter and any(parse_address(text).scheme is Scheme.TCP for text in self.config.bind):
-            found.append(
-                f"timeout_write is {format_duration(write_s)}, but the kernel ends a TCP peer that does not read after "
-                f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
-            )
-        return found
-
-    def exposure(self, addresses: Iterable[str]) -> list[str]:
-        """What is perhaps not meant for those of the addresses that other machines may reach.
-
-        Args:
-            addresses: As configured; or where a server listens, for a socket that was handed down is known there only.
-        """
-        found: list[str] = []
-        public = [
-            text
-            for text, address in ((text, parse_address(text)) for text in addresses)
-            if address.is_public and address.scheme is not Scheme.TLS
-        ]
-        if public and self.config.warn_public:
-            found.append(
-                f"{', '.join(public)}: whoever reaches this machine can connect, and nothing is encrypted; "
-                "--no-warn-public silences this"
-            )
-        off = [name for name in _PROTECTING if self.settings.by_name[name].value is None]
-        if public and off:
-            found.append(f"{', '.join(off)}: turned off on a public address, so that idle peers stay for ever")
-        endless = [name for name in _LIMITING if self.settings.by_name[name].value is None]
-        if public and endless:
-            found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
-        return found
 
     @property
     def backlog_warnings(self) -> list[str]:

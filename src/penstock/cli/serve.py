@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -67,18 +66,16 @@ def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
 
     logger = logging.getLogger("penstock")
 
-    def warn(warnings: Iterable[str]) -> None:
-        for warning in warnings:
-            if plan.config.log_format == "json":
-                logger.warning(warning, extra={"event": "warning"})
-            else:
-                log.writer.write(f"penstock: warning: {warning}")
+    def warn(text: str) -> None:
+        if plan.config.log_format == "json":
+            logger.warning(text, extra={"event": "warning"})
+        else:
+            log.writer.write(f"penstock: warning: {text}")
 
-    warn(plan.warnings)
+    for warning in plan.settings.warnings:
+        warn(warning)
 
     def announce(server: Ready) -> None:
-        if not plan.exposure(plan.config.bind):
-            warn(plan.exposure(server.addresses))  # of sockets that were handed down
         if plan.config.log_format == "json":
             logger.info("ready", extra={"event": "ready", **_facts(server)})
         else:
@@ -86,7 +83,7 @@ def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
         if print_ready:
             _print_ready(server)
 
-    return run(plan.service, plan.config, on_ready=announce, is_all=True)
+    return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn)
 
 
 def _loop(engine: str) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, Literal, cast
 
 from ..address import Address, parse_address
@@ -338,6 +339,11 @@ def build(values: Mapping[str, object]) -> ServerConfig:
     for name, fields in groups.items():
         top[name] = made[name](**fields)
     return ServerConfig(**cast("dict[str, Any]", top))
+
+
+def values(config: ServerConfig) -> dict[str, object]:
+    """Return every value of a configuration by option name."""
+    return {option.name: attrgetter(path)(config) for option, path in _walk(ServerConfig)}
 
 
 def _walk(cls: Any, prefix: str = "") -> Iterator[tuple[Option, str]]:  # Any: a dataclass

@@ -11,7 +11,8 @@ from typing import Final
 
 from ..address.networks import AccessList, check_entry
 from ..config import AUTO, Action, GateConfig, ServerConfig
-from ..core.gate import Gate, Rules
+from ..core.gate import Gate
+from ..core.rules import Rules
 from ..errors import ConfigurationError
 from ..reasons import Refusal
 

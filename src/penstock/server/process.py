@@ -25,6 +25,7 @@ def run(
     on_ready: Callable[[Server], None] | None = None,
     observers: Iterable[Observer] = (),
     is_all: bool = False,
+    warn: Callable[[str], object] | None = None,
 ) -> ExitStatus:
     """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
 
@@ -34,6 +35,7 @@ def run(
         on_ready: Called once it serves.
         observers: Told of every event.
         is_all: Whether the process ends with it: a signal that comes after that does not change its exit status.
+        warn: As of `Server`.
 
     Returns:
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
@@ -43,7 +45,7 @@ def run(
     """
     raise_descriptor_limit(config.gate, choose(service, config)[0].descriptors_per_connection)
     with asyncio.Runner(loop_factory=_loop_factory(service, config)) as runner:
-        return runner.run(_serve(Server(service, config, observers=observers), on_ready, is_all))
+        return runner.run(_serve(Server(service, config, observers=observers, warn=warn), on_ready, is_all))
 
 
 async def _serve(server: Server, on_ready: Callable[[Server], None] | None, is_all: bool) -> ExitStatus:

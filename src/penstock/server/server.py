@@ -21,6 +21,7 @@ from ..errors import ConfigurationError
 from ..reasons import CloseReason
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import choose
+from .doubts import doubts
 from .log import LogObserver, Pace, logger
 from .memory import follow_memory, memory_of
 from .model import once, place
@@ -42,6 +43,7 @@ class Server:
         config: How.
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event, beside the log and `stats`. What one raises is logged, once a second at most.
+        warn: Told of what the configuration allows and perhaps does not mean, a sentence each; None for the log.
 
     Attributes:
         service: What is served, with the codec that was asked for.
@@ -57,6 +59,7 @@ class Server:
         *,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        warn: Callable[[str], object] | None = None,
     ) -> None:
         if config.codec is not None:
             service = service.with_codec(config.codec)
@@ -65,6 +68,7 @@ class Server:
         self.stats = Stats()
         self.gate = Gate()
         self._clock = clock
+        self._warn = warn or logger.warning
         self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
         self._observer_failures = Pace(1, time.monotonic)
         self._listeners: list[Listener] = []
@@ -146,6 +150,8 @@ class Server:
             self._engine, self._reason = engine, reason
             self._stopped = self._loop.create_future()
             self._at_work = engine.server(listeners, plan)
+            for doubt in doubts(config, self.addresses):
+                self._warn(doubt)
             self._at_work.start()
         except BaseException:
             self._close_listeners()

@@ -1,0 +1,48 @@
+"""What a configuration allows and perhaps does not mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ..address import Scheme, parse_address
+from ..config import ServerConfig
+from ..config.options import values
+from ..units import format_duration
+
+# Those whose absence lets a peer that does nothing hold a connection for ever.
+_PROTECTING: Final = ("timeout_handshake", "timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
+# Those whose absence lets one peer hold all there is to hold.
+_LIMITING: Final = ("max_connections", "max_per_peer", "max_handshakes")
+
+
+def doubts(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
+    """Return what to warn of before it is served, a sentence each.
+
+    Args:
+        config: How.
+        addresses: Where: as configured, or as they are listened on, for of a socket that was handed down nothing is
+            known before.
+    """
+    found: list[str] = []
+    parsed = {text: parse_address(text) for text in addresses}
+    public = [text for text, at in parsed.items() if at.is_public and at.scheme is not Scheme.TLS]
+    if public and config.warn_public:
+        found.append(
+            f"{', '.join(public)}: whoever reaches this machine can connect, and nothing is encrypted; "
+            "--no-warn-public, or warn_public=False, silences this"
+        )
+    if public:
+        value = values(config)
+        if off := [name for name in _PROTECTING if value[name] is None]:
+            found.append(f"{', '.join(off)}: turned off on a public address, so that idle peers stay for ever")
+        if endless := [name for name in _LIMITING if value[name] is None]:
+            found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
+    write_s, kernel_s = config.timeouts.write_s, config.tcp.user_timeout_s
+    is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
+    if is_shorter and any(at.scheme is Scheme.TCP for at in parsed.values()):
+        found.append(
+            f"timeout_write is {format_duration(write_s)}, but the kernel ends a TCP peer that does not read after "
+            f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
+        )
+    return found
