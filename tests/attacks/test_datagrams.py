@@ -1,15 +1,18 @@
 """Floods of datagrams, lies about senders, ports that are closed: T-85 to T-88."""
 
+import asyncio
 import os
 import random
 import socket
 import struct
+import threading
 
 import pytest
 
 import penstock
 from penstock.config import GateConfig, OverloadConfig
 from penstock.core.gate import Gate
+from penstock.engines.pure.datagrams import MAX_HANDLED_AT_ONCE
 from penstock.services import chargen
 from penstock.testing.clock import ManualClock
 from penstock.units import Rate
@@ -58,6 +61,40 @@ def test_of_a_flood_every_datagram_is_handled_or_counted(serve, opened, size, en
 
     assert total == handled + sum(dropped.values())
     assert {"kernel_queue_full"} == set(dropped)
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+def test_of_what_coroutines_handle_256_are_at_work_at_once(serve, opened, engine, figure):
+    """The rest is left with the kernel, which has a limit for it, and is answered when those before it are."""
+    total, at_work, most = 300, 0, 0
+    full, go = threading.Event(), asyncio.Event()
+
+    @penstock.on_message(codec="raw")
+    async def slow(message):
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        if at_work == MAX_HANDLED_AT_ONCE:
+            full.set()
+        await go.wait()
+        at_work -= 1
+        return message
+
+    with serve(slow, bind=UDP) as server:
+        sock = peer(server, opened)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # the answers come all at once
+        questions = [number.to_bytes(2, "big") for number in range(total)]
+        for question in questions[:MAX_HANDLED_AT_ONCE]:
+            sock.send(question)
+        assert full.wait(20)
+        for question in questions[MAX_HANDLED_AT_ONCE:]:
+            sock.send(question)
+        server.call(go.set)
+        answers = sorted(sock.recv(100) for _ in range(total))
+    figure(f"datagrams to coroutines, {engine.label}: {total} sent, {most} at work at once, {len(answers)} answered")
+
+    assert MAX_HANDLED_AT_ONCE == most
+    assert questions == answers
 
 
 @pytest.mark.parametrize("ends", ["drain", "stop"])

@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections import Counter
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from penstock.address import Peer
 from penstock.address.networks import AccessList
 from penstock.config import CAN_WAIT, Action
-from penstock.core.gate import Gate
+from penstock.core.gate import MAX_KNOWN, Gate
 from penstock.core.rules import Rules
 from penstock.errors import ConfigurationError
 from penstock.reasons import Refusal
@@ -357,6 +358,32 @@ def test_a_wrong_change_changes_nothing(changes, problem):
         gate.set(max_per_peer=6, **changes)
 
     assert 5 == gate.rules.max_per_peer
+
+
+def test_who_was_judged_is_judged_again_by_new_rules():
+    """What is remembered of an address goes with the rules that it was judged by."""
+    gate = Gate(Rules(access=AccessList(deny=["192.0.2.0/24"])))
+    before = [gate.admit(peer, NOW) for peer in (ipv4("192.0.2.1"), ipv4("198.51.100.1"))]
+    gate.set(access=AccessList(deny=["198.51.100.0/24"]))
+    after = [gate.admit(peer, NOW) for peer in (ipv4("192.0.2.1"), ipv4("198.51.100.1"))]
+
+    assert [Refusal.DENIED, None] == before
+    assert [None, Refusal.DENIED] == after
+
+
+def test_a_flood_of_addresses_is_not_remembered():
+    """Of however many a bounded number is, and each is judged rightly."""
+    gate = Gate(Rules(access=AccessList(deny=["10.128.0.0/9"]), max_per_peer=1))
+    for number in range(3 * MAX_KNOWN):
+        host = str(IPv4Address((10 << 24) + number * 1024))
+        denied = number * 1024 >= 1 << 23
+
+        assert (Refusal.DENIED if denied else None) is gate.admit(ipv4(host), NOW)
+        if not denied:
+            gate.leave(ipv4(host))
+
+    assert MAX_KNOWN >= len(gate._known)
+    assert 0 == gate.open == len(gate._of_peer)
 
 
 def test_datagrams_are_judged_by_the_same_networks_and_by_a_rate_of_their_own():
