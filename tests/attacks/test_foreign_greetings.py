@@ -1,13 +1,11 @@
 """T-42: whoever speaks another protocol is answered or closed, for a reason, and the next peer is served."""
 
-import time
-
 import pytest
 
 import penstock
 from penstock.config import Timeouts
 from penstock.testing.clock import ManualClock
-from penstock.testing.peers import PATIENCE_S, read_to_end
+from penstock.testing.peers import read_to_end
 
 CODECS = ["lines", "length-prefixed", "varint", "netstring", "json-lines", "msgpack", "resp", "fixed:size=16"]
 # What a client of each says first, and then waits for an answer.
@@ -87,7 +85,9 @@ def greet(sock, greeting):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_who_greets_and_waits_for_an_answer_is_gone_in_time(serve, opened, tools, echo_of, codec, engine, figure):
+def test_who_greets_and_waits_for_an_answer_is_gone_in_time(
+    serve, opened, tools, until, echo_of, codec, engine, figure
+):
     """Where its bytes may yet become a message, the deadlines say when they will not: all are gone by the idle one."""
     service, greeting_of_ours = echo_of(codec)
     clock = ManualClock()
@@ -95,11 +95,11 @@ def test_who_greets_and_waits_for_an_answer_is_gone_in_time(serve, opened, tools
         for greeting in FOREIGN.values():
             opened.append(server.dial())
             opened[-1].sendall(greeting)
-        wait_until_read(server, sum(map(len, FOREIGN.values())))
+        wait_until_read(until, server, sum(map(len, FOREIGN.values())))
         held = server.call(lambda: sum(conn.held_bytes for conn in server.server.connections))
         for seconds in (10.0, 20.0, 270.0):
             server.call(lambda seconds=seconds: clock.advance(seconds))
-        wait_until_ended(server, clock)
+        wait_until_ended(until, server, clock)
         reasons = server.reasons(len(FOREIGN))
         honest = server.dial()
         opened.append(honest)
@@ -112,28 +112,21 @@ def test_who_greets_and_waits_for_an_answer_is_gone_in_time(serve, opened, tools
     assert greeting_of_ours == answer
 
 
-def wait_until_read(server, size):
+def wait_until_read(until, server, size):
     """Wait until the server has read so many bytes, of those who are there and of those who were ended."""
 
     def read():
         ended = sum(event.fields["bytes_in"] for event in server.record.of(penstock.EventName.CLOSED))
         return ended + sum(conn.bytes_in for conn in server.server.connections)
 
-    until(server, lambda: read() == size)
+    until(server, lambda _: read() == size)
 
 
-def wait_until_ended(server, clock):
+def wait_until_ended(until, server, clock):
     """A thread that begins to wait after the clock was moved has all of its time to wait still."""
 
-    def ended():
+    def ended(it):
         clock.advance(300.0)
-        return server.server.stats.closed.total() == len(FOREIGN)
+        return it.stats.closed.total() == len(FOREIGN)
 
     until(server, ended)
-
-
-def until(server, fact):
-    deadline = time.monotonic() + PATIENCE_S
-    while not server.call(fact):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.002)  # the server's thread has better things to do than to answer this

@@ -47,7 +47,7 @@ for line in sys.stdin:
         while sent < now * count / 5 * 2:
             next(turn).send(b"x")
             sent += 1
-        time.sleep(0.0005)
+        time.sleep(0.0005)  # until the next is due: the rate is what this program is for
     print(sent, flush=True)
 """
 
@@ -166,7 +166,7 @@ def publish(publisher, seconds):
     began, latencies, answer = time.monotonic(), [], b""
     while (now := time.monotonic() - began) < seconds:
         if len(latencies) > now * 32:
-            time.sleep(0.002)  # it is not due yet
+            time.sleep(0.002)  # the next is not due yet: a megabyte a second, and no more
             continue
         sent = time.perf_counter()
         publisher.sendall(PIECE)

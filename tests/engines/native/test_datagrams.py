@@ -140,8 +140,8 @@ def test_no_failed_allocation_of_the_interpreter_stops_the_listener(figure):
                 for payload in (b"before", b"nomemory %d" % count, b"1", b"2", b"3"):
                     peer.send(payload)
                 assert is_answered(peer, b"after %d" % count) or is_answered(peer, b"after that %d" % count)
-                # The last of them may not have failed yet, and is not to fail when the server ends.
-                assert 19 <= sum(is_answered(peer, b"at last %d" % number) for number in range(20))
+            # The last of them may not have failed yet, and is not to fail when the server ends.
+            assert 19 <= sum(is_answered(peer, b"at last %d" % number) for number in range(20))
         _, errors = process.communicate("\n", timeout=PATIENCE_S)
     figure(f"T-79 datagrams: {len(counts)} allocations of the interpreter that failed, the listener answers on")
 
