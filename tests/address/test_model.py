@@ -36,6 +36,8 @@ def test_the_scheme_says_what_the_socket_carries(text, kind, is_datagram):
         ("tcp://localhost:1", False),
         ("tcp://LOCALHOST.:1", False),
         ("tcp://a.localhost:1", False),
+        ("tcp://[::1%lo]:1", False),
+        ("tcp://[::1%251]:1", False),
         ("unix:x", False),
         ("unix:@x", False),
         ("fd://3", False),

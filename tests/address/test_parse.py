@@ -16,6 +16,7 @@ from penstock.errors import ConfigurationError, ExitStatus
         ("tcp://[::]:9000", Address(Scheme.TCP, "::", 9000, family=Family.DUAL)),
         ("tcp://[::]:9000?family=ipv6", Address(Scheme.TCP, "::", 9000, family=Family.IPV6)),
         ("tcp://[fe80::1%eth0]:9000", Address(Scheme.TCP, "fe80::1%eth0", 9000, family=Family.IPV6)),
+        ("tcp://[fe80::1%25251]:9000", Address(Scheme.TCP, "fe80::1%251", 9000, family=Family.IPV6)),
         ("tcp://*:0", Address(Scheme.TCP, "*", 0, family=Family.DUAL)),
         ("tcp://example.org:65535", Address(Scheme.TCP, "example.org", 65535)),
         ("tcp://example.org:1?family=ipv6", Address(Scheme.TCP, "example.org", 1, family=Family.IPV6)),
@@ -59,6 +60,8 @@ def test_the_canonical_text_of_an_address_reads_and_writes(text, address):
         ("tcp://[::]:9000?family=dual", "tcp://[::]:9000"),
         ("tcp://[::1]:9000?family=ipv6", "tcp://[::1]:9000"),
         ("tcp://localhost:9000?family=dual", "tcp://localhost:9000"),
+        ("tcp://[fe80::1%25eth0]:9000", "tcp://[fe80::1%eth0]:9000"),
+        ("tcp://[fe80::1%251]:9000", "tcp://[fe80::1%1]:9000"),
         ("tcp://bücher.example:80", "tcp://xn--bcher-kva.example:80"),
         ("unix:/run/x.sock", "unix:///run/x.sock"),
         ("unix:@name", "unix://@name"),
@@ -114,7 +117,8 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("tcp://\0.0.0.1:1", "is not an IPv4 address"),
         ("tcp://[::1\0]:1", "in brackets is not an IPv6 address"),
         ("tcp://[fe80::1%]:1", "zone '' is not the name of an interface"),
-        ("tcp://[fe80::1%25eth0%]:1", "zone '25eth0%' is not the name of an interface"),
+        ("tcp://[fe80::1%25eth0%]:1", "zone 'eth0%' is not the name of an interface"),
+        ("tcp://[fe80::1%25]:1", "write %2525 for interface 25"),
         ("tcp://[fe80::1%a b]:1", "zone 'a b' is not the name of an interface"),
         ("tcp://[fe80::1%sixteen-letters-]:1", "is not the name of an interface"),
         ("tcp://127.1:80", "host '127.1' is not an IPv4 address: four numbers from 0 to 255"),
@@ -204,7 +208,7 @@ _names = st.builds(
 )
 _literals = st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map("[{}]".format))
 _zoned = st.builds(
-    "[{}%{}]".format, st.ip_addresses(v=6, network="fe80::/10"), st.sampled_from(["eth0", "25", "wl-p1.2"])
+    "[{}%{}]".format, st.ip_addresses(v=6, network="fe80::/10"), st.sampled_from(["eth0", "2525", "25eth0", "wl-p1.2"])
 )
 _network = st.builds(
     "{}://{}:{}{}".format,

@@ -18,6 +18,7 @@ LOOPBACK = next((index for index, name in socket.if_nameindex() if name == "lo")
         (socket.AF_INET6, ("2001:db8::1", 5, 0, 0), "[2001:db8::1]:5", "2001:db8::1", 5),
         (socket.AF_INET6, ("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1:5", "192.0.2.1", 5),
         (socket.AF_INET6, ("fe80::1", 5, 0, 999999), "[fe80::1%999999]:5", "fe80::1%999999", 5),
+        (socket.AF_INET6, ("fe80::1", 5, 0, 251), "[fe80::1%25251]:5", "fe80::1%251", 5),
         (socket.AF_UNIX, "", "unix", "", None),
         (socket.AF_UNIX, None, "unix", "", None),
         (socket.AF_UNIX, "/run/client.sock", "unix:/run/client.sock", "", None),

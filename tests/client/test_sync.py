@@ -47,6 +47,15 @@ def test_unix_sockets(serve, tmp_path, scheme):
     assert b"HELLO" == reply
 
 
+def test_a_zone_is_known_to_the_resolver_by_its_number(serve):
+    """getaddrinfo(3) knows the name of an interface for link-local addresses alone."""
+    server = serve(penstock.on_message(codec="lines")(bytes.upper), bind="tcp://[::1%lo]:0")
+    with penstock.connect_sync(f"tcp://[::1%lo]:{server.port}") as conn:
+        reply = conn.request(b"x")
+
+    assert b"X" == reply
+
+
 def test_a_name_whose_first_address_refuses(shout, monkeypatch):
     """The next one is tried at once."""
     monkeypatch.setattr(

@@ -109,7 +109,7 @@ class Address:
             return False
         if is_ipv4(self.host):
             return not self.host.startswith("127.")
-        name = self.host.removesuffix(".")
+        name = self.host.removesuffix(".").partition("%")[0]
         return name not in {"::1", "localhost"} and not name.endswith(".localhost")
 
     @property
@@ -124,7 +124,7 @@ class Address:
             slashes = "//" if self.path.startswith(("/", "@")) else ""
             query = "" if self.mode is None else f"?mode={self.mode:04o}"
             return f"{self.scheme}:{slashes}{quote_path(self.path)}{query}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = host_in_address(self.host)
         port = "" if self.port is None else f":{self.port}"
         query = "" if self.family is default_family(self.scheme, self.host) else f"?family={self.family}"
         return f"{self.scheme}://{host}{port}{query}"
@@ -138,6 +138,17 @@ def default_family(scheme: Scheme, host: str) -> Family:
     if ":" in host:
         return Family.IPV6
     return Family.IPV4 if is_ipv4(host) else Family.ANY
+
+
+def host_in_address(host: str) -> str:
+    """Write a host as it stands in an address: IPv6 in brackets, a zone as `parse_address` reads it back.
+
+    ``%25`` is read as the ``%`` of RFC 6874, so a zone that begins with 25 is written after it.
+    """
+    if ":" not in host:
+        return host
+    literal, percent, zone = host.partition("%")
+    return f"[{literal}{'%25' if zone.startswith('25') else percent}{zone}]"
 
 
 def is_ipv4(host: str) -> bool:

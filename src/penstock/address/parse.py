@@ -232,7 +232,12 @@ def _parse_ipv6(text: str) -> str:
     packed = _pack_ipv6(literal)
     if packed is None:
         raise ConfigurationError(f"{literal!r} in brackets is not an IPv6 address")
-    # A plain %: the %25 of RFC 6874 was taken back by RFC 9844.
+    # RFC 6874 wrote the % of a zone as %25 in a URI, and RFC 9844 takes that back. Many programs still write it, so %25
+    # is read as % wherever it stands: [fe80::1%25eth0] is [fe80::1%eth0], and interface 251 is [fe80::1%25251].
+    if percent and zone.startswith("25"):
+        zone = zone[2:]
+        if not zone:
+            raise ConfigurationError("%25 is read as %, and no zone follows; write %2525 for interface 25")
     if percent and not (_ZONE.fullmatch(zone) and zone.isprintable()):
         raise ConfigurationError(f"zone {zone!r} is not the name of an interface; write [fe80::1%eth0]")
     if packed.startswith(bytes(10) + b"\xff\xff"):  # IPv4-mapped: the same endpoint as the IPv4 address

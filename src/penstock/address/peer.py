@@ -4,6 +4,7 @@ import socket
 import struct
 from typing import Any
 
+from .model import host_in_address
 from .unix_name import path_of_unix_name, quote_path
 
 
@@ -79,8 +80,7 @@ class Peer:
 
     def __str__(self) -> str:
         if self._is_network:
-            host = self.host
-            return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+            return f"{host_in_address(self.host)}:{self.port}"
         if self._sockname:
             return f"unix:{quote_path(path_of_unix_name(self._sockname))}"
         return f"unix:pid={self.pid},uid={self.uid}" if self._credentials else "unix"

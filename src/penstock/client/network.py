@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from ..address import Address, Family, Kind, Peer, Scheme, parse_address, path_of_unix_name
+from ..address.model import host_in_address
 from ..address.unix_name import unix_name_of_path
 from ..errors import ConfigurationError
 from .options import SocketOptions
@@ -46,8 +47,7 @@ class Candidate:
     def __str__(self) -> str:
         if self.family == socket.AF_UNIX:
             return path_of_unix_name(self.sockaddr)
-        host, port = self.sockaddr[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return str(Peer(self.sockaddr, self.family))
 
 
 class Network(Protocol):
@@ -134,6 +134,7 @@ def lookup_of(address: Address, kind: int) -> Callable[[int], list[Candidate]]:
     ``*`` and its like, to which nothing can connect, stand for this machine.
     """
     host = {"*": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    host = _with_numeric_zone(host)
     family = _FAMILIES.get(address.family, socket.AF_UNSPEC)
 
     def look_up(flags: int) -> list[Candidate]:
@@ -141,6 +142,17 @@ def lookup_of(address: Address, kind: int) -> Callable[[int], list[Candidate]]:
         return list(dict.fromkeys(Candidate(each, kind, sockaddr) for each, _, _, _, sockaddr in found))
 
     return look_up
+
+
+def _with_numeric_zone(host: str) -> str:
+    """Write a zone as a number: getaddrinfo(3) knows an interface's name for link-local addresses alone."""
+    literal, percent, zone = host.partition("%")
+    if not percent or zone.isdecimal():
+        return host
+    try:
+        return f"{literal}%{socket.if_nametoindex(zone)}"
+    except OSError:
+        return host  # which the resolver refuses
 
 
 async def _in_thread(function: Callable[[], list[Candidate]]) -> list[Candidate]:
@@ -248,5 +260,5 @@ def local_address(sock: socket.socket, scheme: Scheme) -> Address:
         return Address(scheme, path=path_of_unix_name(name), family=Family.UNIX)
     peer = Peer(name, sock.family)
     if scheme is Scheme.RAW_ICMP:
-        return parse_address(f"{scheme}://[{peer.host}]" if ":" in peer.host else f"{scheme}://{peer.host}")
+        return parse_address(f"{scheme}://{host_in_address(peer.host)}")
     return parse_address(f"{scheme}://{peer}")
