@@ -1,5 +1,7 @@
 """Serving as the whole purpose of a process: signals and exit status."""
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -10,6 +12,7 @@ import pytest
 import penstock
 from penstock.config import Timeouts
 from penstock.errors import ExitStatus
+from penstock.server.choice import ENGINES
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of this kind are a thing of Unix")
 
@@ -126,3 +129,36 @@ def test_cutting_somebody_at_the_drain_deadline_shows_in_the_status(handlers_unt
     threads[0].join()
 
     assert ExitStatus.DRAIN_TIMEOUT == status
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_outside_the_main_thread_it_serves_without_signals_and_says_so(engine, caplog):
+    """Beside a GUI or a bot: Python has signal handlers in the main thread alone. The loop can be told to stop it."""
+    ready, stop, statuses = threading.Event(), [], []
+
+    def on_ready(server):
+        stop.append((asyncio.get_running_loop(), server))
+        ready.set()
+
+    def work():
+        statuses.append(penstock.run(echo, bind="tcp://127.0.0.1:0", engine=engine, on_ready=on_ready))
+
+    thread = threading.Thread(target=work)
+    with caplog.at_level(logging.WARNING, logger="penstock"):
+        thread.start()
+        assert ready.wait(20)
+        loop, server = stop[0]
+        with penstock.connect_sync(server.addresses[0]) as conn:
+            reply = conn.request(b"hello")
+        loop.call_soon_threadsafe(server.begin_drain)
+        thread.join(20)
+
+    told = "signals do not stop this server, for it does not run in the main thread: "
+    assert (b"hello", [ExitStatus.OK]) == (reply, statuses)
+    assert [True] == [message.startswith(told) for message in caplog.messages]
+
+
+async def test_in_a_running_loop_it_is_refused():
+    """It would block that loop, and asyncio refuses with an error of its own once the server is half made."""
+    with pytest.raises(penstock.ConfigurationError, match=r"penstock\.serve"):
+        penstock.run(echo, bind="tcp://127.0.0.1:0")

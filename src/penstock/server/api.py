@@ -55,12 +55,16 @@ def run(
 ) -> ExitStatus:
     """Serve in a loop of its own until SIGTERM or Ctrl-C. Blocks.
 
+    In another thread than the main one there are no signals, and a warning says so. What stops the server there is
+    ``loop.call_soon_threadsafe(server.begin_drain)``, with the server that ``on_ready`` is given and the loop that
+    ``asyncio.get_running_loop()`` returns in it.
+
     Args:
         target: A `Service`, a `Handler` class, or a function.
         bind: One address or several; None for the sockets that a service manager opened, and where there are none,
             for ``tcp://127.0.0.1:9000``.
         codec: In place of the service's own.
-        on_ready: Called once it serves.
+        on_ready: Called once it serves, in the thread that serves.
         observers: Told of every event.
         options: The other fields of `ServerConfig`.
 
@@ -69,7 +73,7 @@ def run(
 
     Raises:
         ApplicationError: The target is no handler.
-        ConfigurationError: An option is wrong.
+        ConfigurationError: An option is wrong, or a loop runs in this thread already.
         BindError: An address cannot be listened on.
     """
     service = as_service(target, codec=codec)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..config import ServerConfig
 from ..core.events import Observer
 from ..core.service import Service
-from ..errors import ExitStatus
+from ..errors import ConfigurationError, ExitStatus
 from .admission import raise_descriptor_limit
 from .choice import choose
 from .server import Server
 
+_logger: Final = logging.getLogger("penstock")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,14 +44,25 @@ def run(
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
 
     Raises:
-        ConfigurationError, BindError: As `Server.start`. Nothing was served.
+        ConfigurationError, BindError: As `Server.start`, or a loop runs in this thread already. Nothing was served.
+
+    In a thread that is not the main one there are no signals: the server is told to stop by ``begin_drain``, called in
+    its loop, and a warning says so.
     """
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001  # the public one raises where there is none
+        raise ConfigurationError(
+            "run has a loop of its own, and one runs in this thread already: write `async with penstock.serve(…) as "
+            "server: await server.wait_stopped()`"
+        )
     raise_descriptor_limit(config.gate, choose(service, config)[0].descriptors_per_connection)
     with asyncio.Runner(loop_factory=_loop_factory(service, config)) as runner:
-        return runner.run(_serve(Server(service, config, observers=observers, warn=warn), on_ready, is_all))
+        server = Server(service, config, observers=observers, warn=warn)
+        return runner.run(_serve(server, on_ready, is_all, warn or _logger.warning))
 
 
-async def _serve(server: Server, on_ready: Callable[[Server], None] | None, is_all: bool) -> ExitStatus:
+async def _serve(
+    server: Server, on_ready: Callable[[Server], None] | None, is_all: bool, warn: Callable[[str], object]
+) -> ExitStatus:
     loop = asyncio.get_running_loop()
     signalled = 0
 
@@ -62,20 +76,32 @@ async def _serve(server: Server, on_ready: Callable[[Server], None] | None, is_a
 
     await server.start()
     restore = _handle_signals(loop, on_signal)
+    if restore is None:
+        warn(
+            "signals do not stop this server, for it does not run in the main thread: "
+            "loop.call_soon_threadsafe(server.begin_drain) does"
+        )
     try:
         if on_ready is not None:
             on_ready(server)
         await server.wait_stopped()
     finally:
-        restore()
+        if restore is not None:
+            restore()
         if is_all:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
     return ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK
 
 
-def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Callable[[], None]:
-    """Have the loop call back on SIGINT and SIGTERM; return what undoes it."""
+def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Callable[[], None] | None:
+    """Have the loop call back on SIGINT and SIGTERM; return what undoes it.
+
+    Returns:
+        None outside the main thread, where Python handles no signal (signal.signal and signal.set_wakeup_fd refuse).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
     try:
         for number in _SIGNALS:
             loop.add_signal_handler(number, callback)
