@@ -38,14 +38,14 @@ class Rate:
 
     Attributes:
         count: 1 or more.
-        period_s: Above 0.
+        period_s: Above 0, and finite.
     """
 
     count: int
     period_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.count >= 1 and self.period_s > 0):
+        if not (self.count >= 1 and 0 < self.period_s < math.inf):
             raise ConfigurationError(f"a rate is at least one in some time, not {self.count} in {self.period_s} s")
 
 

@@ -177,6 +177,23 @@ def test_a_write_timeout_that_the_kernel_does_not_wait_for_is_warned_about(penst
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/sys/net/core/somaxconn"), reason="the system does not tell its limit")
+@pytest.mark.parametrize("command", ["check", "serve"])
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--tcp-user-timeout", "30d", "30d is not a duration in whole 1ms steps from 1ms to 2147483647ms, or none"),
+        ("--tcp-keepalive", "10h", "10h is not a duration in whole seconds from 1s to 32767s, or none"),
+        ("--tcp-keepalive-interval", "10h", "10h is not a duration in whole seconds from 1s to 32767s"),
+        ("--timeout-idle", "4000d", "345600000.0 seconds is not from 0 to 315360000"),
+    ],
+)
+def test_what_the_system_does_not_take_is_refused(penstock, command, option, value, allowed):
+    """By `check` as by `serve`, in one line that says what is allowed."""
+    done = penstock(command, "echo", option, value)
+
+    assert (2, f"penstock: error: {option}: {allowed}") == (done.returncode, done.stderr.splitlines()[0])
+
+
 def test_a_backlog_above_the_systems_is_warned_about(serve, penstock):
     """Row 18: with both numbers, once."""
     with open("/proc/sys/net/core/somaxconn") as file:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.config import Bind, Choice, Duration, Flag, Integer, Mode, Repeated, Size, Text
+from penstock.config import Bind, Choice, Duration, Flag, Integer, Mode, Repeated, Size, SystemDuration, Text
 from penstock.errors import ConfigurationError
 
 
@@ -16,6 +16,9 @@ from penstock.errors import ConfigurationError
         (Duration(), "250ms", 0.25),
         (Duration(), "none", None),
         (Duration(zero=True), "0s", 0.0),
+        (SystemDuration(max_ticks=32767), "32767s", 32767.0),
+        (SystemDuration(tick_s=0.001), "2147483647ms", 2147483.647),
+        (SystemDuration(tick_s=0.001, never=False), "7ms", 0.007),
         (Size(), "64KiB", 65536),
         (Integer(1, 10), "10", 10),
         (Integer(-5, 10), "-5", -5),
@@ -46,6 +49,12 @@ def test_text_is_read(kind, text, value):
         (Duration(never=False), "none", "none is not allowed here: write a number with ms, s, m, h or d: 250ms"),
         (Duration(never=False), "1", "'1' is not a duration: write a number with ms, s, m, h or d: 250ms"),
         (Duration(), "4000d", "seconds is not from 0 to"),
+        (SystemDuration(), "0s", "0 would end everything at once; none turns it off"),
+        (SystemDuration(), "500ms", "500ms is not a duration in whole seconds from 1s to 2147483647s, or none"),
+        (SystemDuration(), "1.5s", "1500ms is not a duration in whole seconds"),
+        (SystemDuration(max_ticks=32767), "10h", "10h is not a duration in whole seconds from 1s to 32767s, or none"),
+        (SystemDuration(tick_s=0.001), "30d", "30d is not a duration in whole 1ms steps from 1ms to 2147483647ms"),
+        (SystemDuration(tick_s=0.001), "0.0001s", "0.0001s is not a duration in whole 1ms steps"),
         (Size(), "10mbb", "'10mbb' is not a size: write a whole number of bytes"),
         (Size(1, 1024), "1MiB", "1MiB is not a size from 1 to 1KiB"),
         (Integer(1, 10), "11", "11 is not a whole number from 1 to 10"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..config import Duration
 from ..errors import ConfigurationError
 
 
@@ -32,10 +33,10 @@ class Backoff:
     reset_after_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.first_s <= self.max_s < float("inf") and self.factor >= 1 and self.reset_after_s >= 0):
-            raise ConfigurationError(
-                f"{self}: first_s is above 0, max_s not below it, factor 1 or more, reset_after_s 0 or more"
-            )
+        for name in ("first_s", "max_s", "reset_after_s"):
+            Duration(zero=name == "reset_after_s", never=False).check_at(f"Backoff.{name}", getattr(self, name))
+        if not (self.first_s <= self.max_s and self.factor >= 1):
+            raise ConfigurationError(f"{self}: max_s is not below first_s, factor is 1 or more")
 
     def longest_s(self, failures: int) -> float:
         """Return the longest wait after so many failures in a row, the first being 0."""

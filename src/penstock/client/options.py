@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, fields
 from typing import Final
 
-from ..config import Timeouts
+from ..config import Duration, Timeouts
 from ..errors import ConfigurationError
 
 # Unanswered keep-alive probes after which the system gives the peer up.
@@ -26,7 +26,7 @@ class ClientTimeouts:
         linger_s: After closing: how long what the peer still sends is read and dropped, so that it meets no reset.
 
     Raises:
-        ConfigurationError: One of them is negative, or no number.
+        ConfigurationError: One of them is no number, negative, or more than ten years.
     """
 
     connect_s: float | None = 10.0
@@ -37,9 +37,9 @@ class ClientTimeouts:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not value >= 0:
-                raise ConfigurationError(f"{field.name} must be a number of seconds, 0 or more, not {value!r}")
+            # 0 is "not at all" for what is waited for; a peer that may take no time to read could never be sent to.
+            kind = Duration(zero=field.name != "write_s")
+            kind.check_at(f"ClientTimeouts.{field.name}", getattr(self, field.name))
 
     def of_connection(self) -> Timeouts:
         """Return the timeouts of the connection itself: a client blames nobody for silence but by `read_s`."""
@@ -57,8 +57,9 @@ class SocketOptions:
         nodelay: TCP_NODELAY: send small writes at once.
         keepalive_s: Seconds of silence after which the system asks whether the peer is still there; a dead one is given
             up about as long after that. None: it never asks.
-        receive_buffer_bytes: SO_RCVBUF; None for the system's own, which grows as needed.
-        send_buffer_bytes: SO_SNDBUF, likewise.
+        receive_buffer_bytes: SO_RCVBUF, which Linux cuts to net.core.rmem_max; None for the system's own, which grows
+            as needed.
+        send_buffer_bytes: SO_SNDBUF, likewise, with net.core.wmem_max.
         broadcast: SO_BROADCAST: datagrams may be sent to broadcast addresses.
         multicast_interface: Name or address of the interface multicast leaves through; None for the system's choice.
         multicast_hops: How many routers multicast may pass, 0 to 255; 1 keeps it in the local network.
@@ -83,7 +84,8 @@ class SocketOptions:
             ("multicast_hops", 0, 255),
         ):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and low <= value <= high):
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (is_whole and low <= value <= high):
                 raise ConfigurationError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
 
     def apply(self, sock: socket.socket) -> None:

@@ -12,7 +12,7 @@ from typing import Generic, Self, TypeVar
 
 from ..address import Address, Kind
 from ..codecs.base import Codec
-from ..config import Limits
+from ..config import Duration, Limits
 from ..engines.base import Clock, Connection, TimerHandle
 from ..errors import (
     BrokenError,
@@ -89,8 +89,9 @@ class Pool(Generic[M]):
         self._address, self._codec = read_target(address, codec)
         if self._address.kind not in (Kind.STREAM, Kind.SEQPACKET):
             raise ConfigurationError(f"{self._address}: a pool is of connections")
-        if min(size, attempts_max) < 1 or (idle_s is not None and not idle_s > 0):
-            raise ConfigurationError("size and attempts_max are 1 or more, idle_s is above 0")
+        if min(size, attempts_max) < 1:
+            raise ConfigurationError("size and attempts_max are 1 or more")
+        Duration().check_at("idle_s", idle_s)
         self._size = size
         self._idle_s = idle_s
         self._attempts_max = attempts_max

@@ -17,7 +17,7 @@ from ..address import Address, Kind
 from ..codecs.base import Codec
 from ..config import Limits, Timeouts
 from ..engines.blocking.driving import Host
-from ..engines.blocking.poller import Poller
+from ..engines.blocking.poller import MAX_WAIT_S, Poller
 from ..engines.blocking.timers import Timers
 from ..engines.listener import peer_of
 from ..errors import ConnectError, Phase
@@ -236,7 +236,8 @@ def _race(candidates: Sequence[Candidate], options: SocketOptions, until: float 
                     continue
                 selector.register(sock, selectors.EVENT_WRITE, candidate)
             wake_at = earlier(next_at if waiting else None, until)
-            for key, _ in selector.select(None if wake_at is None else max(0.0, wake_at - time.monotonic())):
+            wait_s = None if wake_at is None else min(max(0.0, wake_at - time.monotonic()), MAX_WAIT_S)
+            for key, _ in selector.select(wait_s):
                 assert isinstance(key.fileobj, socket.socket)
                 number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number == 0:

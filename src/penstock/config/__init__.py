@@ -2,7 +2,7 @@
 
 from ..suggest import did_you_mean, nearest
 from .gate import CAN_WAIT, Action, GateConfig, refuse_waiting
-from .kinds import AUTO, Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, Text
+from .kinds import AUTO, Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, SystemDuration, Text
 from .option import Option
 from .options import (
     DEFAULT_THREADS,
@@ -47,6 +47,7 @@ __all__ = [
     "ServerConfig",
     "Size",
     "SlowConsumer",
+    "SystemDuration",
     "TcpConfig",
     "Text",
     "Timeouts",

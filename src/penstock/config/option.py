@@ -76,9 +76,6 @@ def check_fields(config: Any) -> None:  # Any: any of the dataclasses of options
         value = getattr(config, spec.name)
         option = spec.metadata.get("option")
         if isinstance(option, Option):
-            try:
-                option.kind.check(value)
-            except ConfigurationError as error:
-                raise ConfigurationError(error.problem, where) from None
+            option.kind.check_at(where, value)
         elif not isinstance(value, group := spec.metadata["group"]):
             raise ConfigurationError(f"expected {group.__name__}, got {type(value).__name__}", where)

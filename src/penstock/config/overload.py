@@ -3,12 +3,18 @@
 # ruff: noqa: RUF009  # declare makes a dataclass field, once
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..units import Rate
-from .kinds import AUTO, Auto, Duration, Frequency, Integer, Size, Unless
+from .kinds import AUTO, Auto, Duration, Frequency, Integer, Size, SystemDuration, Unless
 from .option import check_fields, declare
 
 MIB = 1024**2
+
+# tcp(7) and the kernel's tcp.h (MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL): what it refuses, or does not take as it was said.
+KEEPALIVE: Final = SystemDuration(tick_s=1.0, max_ticks=32767)
+KEEPALIVE_INTERVAL: Final = SystemDuration(never=False, tick_s=1.0, max_ticks=32767)
+USER_TIMEOUT: Final = SystemDuration(tick_s=0.001, max_ticks=2**31 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +74,12 @@ class TcpConfig:
     Without the first, a peer whose power failed stays for ever.
 
     Attributes:
-        keepalive_s: After so long without a byte the peer is asked whether it is there; None: never.
-        keepalive_interval_s: How long is waited between two questions.
+        keepalive_s: After so long without a byte the peer is asked whether it is there, in whole seconds from 1 to
+            32767, which is what the kernel takes; None: never.
+        keepalive_interval_s: How long is waited between two questions, likewise.
         keepalive_probes: So many without an answer end the connection.
-        user_timeout_s: The same for output that is not acknowledged, or that a closed window holds up (RFC 5482).
+        user_timeout_s: The same for output that is not acknowledged, or that a closed window holds up (RFC 5482), in
+            whole milliseconds, 24 days at most.
         unsent_bytes: How much output the kernel takes beyond what it can send. By itself it takes up to 4 MiB of each
             peer that does not read (net.ipv4.tcp_wmem), which no limit of this process counts; what is on its way to a
             peer that reads is not held to this, so that a long fat network is as fast as ever. 256 KiB is as much as is
@@ -80,16 +88,20 @@ class TcpConfig:
     """
 
     keepalive_s: float | None = declare(
-        60.0, "tcp_keepalive", Duration(), "TCP", "Ask a peer that has been silent for so long whether it is there"
+        60.0, "tcp_keepalive", KEEPALIVE, "TCP", "Ask a peer that has been silent for so long whether it is there"
     )
     keepalive_interval_s: float = declare(
-        15.0, "tcp_keepalive_interval", Duration(never=False), "TCP", "Ask again after that time"
+        15.0, "tcp_keepalive_interval", KEEPALIVE_INTERVAL, "TCP", "Ask again after that time"
     )
     keepalive_probes: int = declare(
         4, "tcp_keepalive_probes", Integer(1, 127), "TCP", "Take a peer for dead that has not answered so many times"
     )
     user_timeout_s: float | None = declare(
-        30.0, "tcp_user_timeout", Duration(), "TCP", "Take a peer for dead that has not acknowledged output for so long"
+        30.0,
+        "tcp_user_timeout",
+        USER_TIMEOUT,
+        "TCP",
+        "Take a peer for dead that has not acknowledged output for so long",
     )
     unsent_bytes: int | None = declare(
         256 * 1024,

@@ -146,7 +146,8 @@ class Server:
         try:
             for listener in listeners:
                 self._check_kind(listener.kind, listener.requested)
-                set_tcp_options(listener, config.tcp)
+                for refused in set_tcp_options(listener, config.tcp):
+                    self._warn(refused)
             self._engine, self._reason = engine, reason
             self._stopped = self._loop.create_future()
             self._at_work = engine.server(listeners, plan)

@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from ..address import Address, Kind, Scheme
@@ -194,11 +193,15 @@ def _leave_to_members(sock: socket.socket) -> None:
     """
     if sys.platform != "linux":
         return
-    with suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, False)
+    options = [("IP_MULTICAST_ALL", socket.IPPROTO_IP, _IP_MULTICAST_ALL)]
     if sock.family == socket.AF_INET6:
-        with suppress(OSError):  # before Linux 4.20
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, False)
+        options.append(("IPV6_MULTICAST_ALL", socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL))  # since Linux 4.20
+    for name, level, option in options:
+        try:
+            sock.setsockopt(level, option, False)
+        except OSError as error:
+            problem = os.strerror(error.errno).lower() if error.errno else str(error)
+            _logger.warning("what is sent to groups that others joined may be answered: %s: %s", name, problem)
 
 
 def _open_unix(address: Address, backlog: int, mode: int) -> Listener:

@@ -2,7 +2,7 @@
 
 from .base import Kind, quote
 from .compound import AUTO, Auto, Repeated, Unless
-from .quantities import Duration, Frequency, Integer, Mode, Size
+from .quantities import Duration, Frequency, Integer, Mode, Size, SystemDuration
 from .words import Bind, Choice, Flag, Text
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Mode",
     "Repeated",
     "Size",
+    "SystemDuration",
     "Text",
     "Unless",
     "quote",

@@ -54,6 +54,17 @@ class Kind(ABC):
             ConfigurationError: ``value`` is not of this kind.
         """
 
+    def check_at(self, where: str, value: object) -> None:
+        """As `check`, saying where the value stands.
+
+        Raises:
+            ConfigurationError: ``value`` is not of this kind.
+        """
+        try:
+            self.check(value)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.problem, where) from None
+
     @abstractmethod
     def parse(self, text: str) -> object:
         """Read a value from text: an option or an environment variable.

@@ -80,6 +80,41 @@ class Duration(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class SystemDuration(Duration):
+    """A duration that the system keeps: a whole number of its ticks, from one to as many as it takes.
+
+    Others would be refused by the system once the server runs, or rounded without a word.
+
+    Attributes:
+        tick_s: The system's unit in seconds, 1 or a fraction with 1 above it.
+        max_ticks: The most it takes.
+    """
+
+    tick_s: float = 1.0
+    max_ticks: int = 2**31 - 1
+
+    @property
+    def allowed(self) -> str:
+        least, most = format_duration(self.tick_s), format_duration(self.max_ticks * self.tick_s)
+        unit = "seconds" if self.tick_s == 1 else f"{least} steps"
+        return f"a duration in whole {unit} from {least} to {most}" + (", or none" if self.never else "")
+
+    def check(self, value: object) -> None:
+        Duration.check(self, value)
+        if value is None:
+            return
+        assert isinstance(value, int | float)
+        # A float of milliseconds is no whole number of them to the last bit.
+        ticks = value / self.tick_s
+        if not (abs(ticks - round(ticks)) < 1e-6 * ticks and 1 <= round(ticks) <= self.max_ticks):
+            raise ConfigurationError(f"{format_duration(value)} is not {self.allowed}")
+
+    def ticks(self, seconds: float) -> int:
+        """Return a duration that was checked as the system takes it."""
+        return round(seconds / self.tick_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Size(Kind):
     """A number of bytes from ``minimum`` to ``maximum``."""
 

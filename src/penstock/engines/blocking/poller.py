@@ -14,8 +14,8 @@ from typing import Final
 READ: Final = 1
 WRITE: Final = 2
 
-# poll(2) takes its timeout as an int of milliseconds.
-_MAX_TIMEOUT_S: Final = 24 * 3600.0
+# poll(2) and epoll_wait(2) take their timeout as an int of milliseconds: 24.8 days. Who waits longer asks again.
+MAX_WAIT_S: Final = 24 * 3600.0
 
 
 class Poller:
@@ -53,7 +53,7 @@ class Poller:
         Args:
             timeout_s: Rounded up to milliseconds; None for ever, a negative one is 0.
         """
-        ready = self._poll.wait(None if timeout_s is None else min(max(timeout_s, 0.0), _MAX_TIMEOUT_S))
+        ready = self._poll.wait(None if timeout_s is None else min(max(timeout_s, 0.0), MAX_WAIT_S))
         waker = self._waker
         found = []
         for fd, events in ready:
