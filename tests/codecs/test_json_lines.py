@@ -2,6 +2,8 @@
 
 import datetime as dt
 import enum
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,6 +27,17 @@ class Point(msgspec.Struct):
 
     x: int
     y: float = 0.0
+
+
+@dataclass
+class Picky:
+    """A type with code of its own, and a fault in it."""
+
+    x: int
+
+    def __post_init__(self):
+        if 1 / self.x == 1:
+            raise ValueError("odd")
 
 
 class TestDecoding:
@@ -99,6 +112,24 @@ class TestDecoding:
             codecs.JsonLines().decode(Buffer(line + b"\n"))
 
         assert offset == caught.value.offset
+
+    @pytest.mark.parametrize("wanted", [Any, str, int])
+    def test_whatever_class_the_library_raises_the_bytes_decide(self, codecs, refuse, wanted):
+        """A line that is no UTF-8 is told from other faults without the library's help; other faults in its words."""
+        codec = refuse(codecs.JsonLines(type=wanted), "_decode", "_decode_any")
+        with pytest.raises(BadEncodingError) as caught:
+            codec.decode(Buffer(b'"a\xff"\n'))
+        with pytest.raises(BadPayloadError, match="in other words"):
+            codec.decode(Buffer(b'"a\n'))
+
+        assert 2 == caught.value.offset
+
+    def test_a_fault_in_the_code_of_a_type_is_not_the_peers(self, codecs):
+        """The line is well formed: the error reaches whoever wrote the type. A ValueError is how a type says no."""
+        with pytest.raises(ZeroDivisionError):
+            codecs.JsonLines(type=Picky).decode(Buffer(b'{"x":0}\n'))
+        with pytest.raises(BadPayloadError, match="odd"):
+            codecs.JsonLines(type=Picky).decode(Buffer(b'{"x":1}\n'))
 
     def test_a_bad_line_after_good_ones_is_left_for_the_next_call(self, codecs):
         """The good ones are not lost with it."""
@@ -199,6 +230,11 @@ class TestEncoding:
 
         assert b'"hello"\n' == codec.encode("hello")
         assert "hello" == codec.decode(Buffer(b'"hello"\n'))
+
+    def test_whatever_class_the_library_raises_a_message_without_a_form_is_told(self, codecs, refuse):
+        """With the library's own words."""
+        with pytest.raises(LocalProtocolError, match="in other words"):
+            refuse(codecs.JsonLines(), "_encode").encode(1)
 
     def test_an_unknown_type_is_refused(self, codecs):
         """As msgspec says it."""

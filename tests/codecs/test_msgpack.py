@@ -1,6 +1,8 @@
 """MessagePack: objects one after the other, without a frame around them."""
 
 import datetime as dt
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +21,18 @@ from penstock.errors import (
 from penstock.testing import check_codec, decode_chunks, decode_in_chunks
 
 UTC = dt.UTC
+
+
+@dataclass
+class Picky:
+    """A type with code of its own, and a fault in it."""
+
+    x: int
+
+    def __post_init__(self):
+        if 1 / self.x == 1:
+            raise ValueError("odd")
+
 
 # The example on https://msgpack.org, and each format of the specification at its smallest and largest.
 VECTORS = [
@@ -174,6 +188,46 @@ class TestDecoding:
 
         assert offset == caught.value.offset
 
+    @pytest.mark.parametrize("wanted", [Any, str, int])
+    def test_whatever_class_the_library_raises_the_bytes_decide(self, codecs, refuse, wanted):
+        """A string that is no UTF-8 is told from other faults without the library's help, in every way of reading."""
+        codec = refuse(codecs.Msgpack(type=wanted), "_decode", "_decode_any")
+        with pytest.raises(BadEncodingError) as singly:
+            codec.decode(Buffer(b"\xa2a\xff"))
+        with pytest.raises(BadEncodingError) as many:
+            codec.decode_many(b"\xa2a\xff", 9)
+
+        assert [2, 2] == [singly.value.offset, many.value.offset]
+
+    @pytest.mark.parametrize("wanted", [Any, str])
+    def test_whatever_class_the_library_raises_a_bad_object_is_a_bad_payload(self, codecs, refuse, wanted):
+        """With the library's own words."""
+        codec = refuse(codecs.Msgpack(type=wanted), "_decode", "_decode_any")
+        with pytest.raises(BadPayloadError, match="in other words"):
+            codec.decode(Buffer(b"\x81\x80\x01"))
+
+    def test_a_fault_in_the_code_of_a_type_is_not_the_peers(self, codecs):
+        """The object is well formed: the error reaches whoever wrote the type. A ValueError is how a type says no."""
+        with pytest.raises(ZeroDivisionError):
+            codecs.Msgpack(type=Picky).decode(Buffer(b"\x81\xa1x\x00"))
+        with pytest.raises(BadPayloadError, match="odd"):
+            codecs.Msgpack(type=Picky).decode(Buffer(b"\x81\xa1x\x01"))
+
+    @pytest.mark.parametrize("codec", ["Msgpack", "JsonLines"])
+    def test_no_memory_is_nobodys_fault(self, codecs, monkeypatch, codec):
+        """Neither the peer's nor the message's."""
+
+        def fail(_message):
+            raise MemoryError
+
+        codec = getattr(codecs, codec)()
+        monkeypatch.setattr(getattr(codec, "own", codec), "_decode", fail)
+        monkeypatch.setattr(getattr(codec, "own", codec), "_encode", fail)
+        with pytest.raises(MemoryError):
+            codec.decode(Buffer(b"1\n"))
+        with pytest.raises(MemoryError):
+            codec.encode(1)
+
     def test_bytes_need_not_be_utf8(self, codecs):
         """Only strings do."""
 
@@ -248,6 +302,11 @@ class TestEncoding:
         message.append(message)
         with pytest.raises(LocalProtocolError):
             codecs.Msgpack().encode(message)
+
+    def test_whatever_class_the_library_raises_a_message_without_a_form_is_told(self, codecs, refuse):
+        """With the library's own words."""
+        with pytest.raises(LocalProtocolError, match="in other words"):
+            refuse(codecs.Msgpack(), "_encode").encode(2**64)
 
     def test_an_unknown_type_is_refused(self, codecs):
         """As msgspec says it."""

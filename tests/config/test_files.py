@@ -59,6 +59,13 @@ def test_our_file_comes_before_the_projects(tmp_path):
     assert {"backlog": 1} == find(tmp_path).table
 
 
+def stand_in(at):
+    """An error as CPython 3.14 raises it, about the character at ``at``."""
+    error = ValueError("No good (in other words)")
+    error.msg, error.doc, error.pos = "No good", "a = 1\nb = ?\n", at
+    return error
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xef\xbb\xbfbacklog = 5\n", b"backlog = 5\r\n# more\r\n", b"backlog = 5"],
@@ -89,6 +96,34 @@ def test_a_file_that_is_no_toml_is_refused_with_its_line(tmp_path, data, message
     (tmp_path / "penstock.toml").write_bytes(data)
 
     assert message == refusal(lambda: find(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("no good"), "penstock.toml: no good"),
+        (stand_in(10), "penstock.toml:2:5: no good\n    b = ?"),
+        (stand_in(12), "penstock.toml:2:6: no good before the end of the file\n    b = ?"),
+    ],
+    ids=["without a place", "with a place", "at the end"],
+)
+def test_the_place_of_a_mistake_does_not_hang_on_the_words_of_the_parser(tmp_path, monkeypatch, error, message):
+    """CPython 3.14 gives it as attributes, another release may give none: then none is named."""
+    (tmp_path / "penstock.toml").write_bytes(b"a = 1\nb = ?\r\n")
+
+    def refuse(_text):
+        raise error
+
+    monkeypatch.setattr("tomllib.loads", refuse)
+
+    assert message == refusal(lambda: find(tmp_path))
+
+
+def test_a_number_of_thousands_of_digits_is_a_mistake_like_any_other(tmp_path):
+    """Python's own limit raises a ValueError that is no TOMLDecodeError."""
+    (tmp_path / "penstock.toml").write_text(f"backlog = {'1' * 5000}\n")
+
+    assert "4300 digits" in refusal(lambda: find(tmp_path))
 
 
 def test_a_huge_file_is_refused_without_being_read(tmp_path):

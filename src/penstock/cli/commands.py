@@ -58,6 +58,19 @@ class Context(click.Context):
     formatter_class = Formatter
 
 
+class ExtraArgumentsError(click.UsageError):
+    """More arguments were given than the command takes.
+
+    Args:
+        extra: Those that are too many.
+        ctx: The context of the command.
+    """
+
+    def __init__(self, extra: Sequence[str], ctx: click.Context) -> None:
+        super().__init__(f"got unexpected extra argument{'s' * (len(extra) > 1)} ({' '.join(extra)})", ctx)
+        self.extra = tuple(extra)
+
+
 class SectionOption(click.Option):
     """An option that stands under a heading in ``--help``."""
 
@@ -82,7 +95,9 @@ class PenstockCommand(click.Command):
             callback=_set_traceback,
             help="Show an error with its traceback.",
         )
-        super().__init__(name, params=[*params, traceback], context_settings=CONTEXT, **kwargs)
+        # What is too much is refused in `parse_args`, in words that are ours.
+        settings = {**CONTEXT, "allow_extra_args": True}
+        super().__init__(name, params=[*params, traceback], context_settings=settings, **kwargs)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -94,6 +109,17 @@ class PenstockCommand(click.Command):
             # Eager options are too late for a mistake in the arguments before them.
             run.traceback = run.traceback or "--traceback" in args
         return super().make_context(info_name, args, parent, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments.
+
+        Raises:
+            ExtraArgumentsError: There are too many.
+        """
+        extra = super().parse_args(ctx, args)
+        if extra and not ctx.resilient_parsing:
+            raise ExtraArgumentsError(extra, ctx)
+        return extra
 
     def sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
         """Return how options are written and what they do, in the order in which sections first appear.

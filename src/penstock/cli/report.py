@@ -2,12 +2,11 @@
 
 import contextlib
 import errno
-import re
 
 import click
 
 from ..errors import ExitStatus, PenstockError
-from .commands import Run
+from .commands import ExtraArgumentsError, Run
 
 # What other servers call what is called otherwise here.
 _ELSEWHERE = {
@@ -81,10 +80,10 @@ def _usage_text(error: click.ClickException) -> str:
         )
         return f"there is no option {error.option_name}{hint}"
     text = error.format_message().rstrip(".")
-    port = re.fullmatch(r"Got unexpected extra argument \((\d+)\)", text)
-    url = error.ctx.params.get("url") if isinstance(error, click.UsageError) and error.ctx is not None else None
-    if port is not None and url is not None:  # as netcat has it
-        text += f"; write {url}:{port[1]}"
+    if isinstance(error, ExtraArgumentsError) and error.ctx is not None:
+        url = error.ctx.params.get("url")
+        if url is not None and len(error.extra) == 1 and error.extra[0].isdecimal():  # as netcat has it
+            text += f"; write {url}:{error.extra[0]}"
     return text[:1].lower() + text[1:]
 
 

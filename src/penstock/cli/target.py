@@ -82,8 +82,11 @@ def _import_module(name: str, directory: Path) -> ModuleType:
         # Only when it is this module, or a package it is in: else the module is there and misses another one.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _explain(error, name) from error
-        message = str(error).partition("; ")[2]  # "…; 'hello' is not a package"
-        hint = f"; {message}" if message else did_you_mean(name, _modules_in(directory))
+        parent = error.name.rpartition(".")[0]
+        if parent in sys.modules and not hasattr(sys.modules[parent], "__path__"):
+            hint = f"; {parent!r} is not a package"
+        else:
+            hint = did_you_mean(name, _modules_in(directory))
         raise ApplicationError(
             f"there is no module {error.name}; looked in {directory} and on Python's path{hint}"
         ) from None

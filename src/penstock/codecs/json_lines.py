@@ -11,6 +11,7 @@ from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, 
 from .delimited import Unterminated
 from .lines import Lines
 from .octets import require_range
+from .refusals import NOT_THE_PEER, problem_of
 
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _OPENING: Final = b"[{"
@@ -52,6 +53,7 @@ class JsonLines(Codec[Any]):
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
         self.type = type
         self._decode = msgspec.json.Decoder(type).decode
+        self._decode_any = msgspec.json.decode
         self._encode = msgspec.json.encode
         self._to_builtins = msgspec.to_builtins
 
@@ -130,7 +132,9 @@ class JsonLines(Codec[Any]):
         """
         try:
             data = self._encode(message)
-        except (ValueError, OverflowError, RecursionError) as error:
+        except (TypeError, *NOT_THE_PEER):
+            raise
+        except Exception as error:  # of whatever class the library's release chooses
             raise LocalProtocolError(f"the message has no JSON form: {error}") from None
         if len(data) > self.max_frame_bytes:
             raise LocalProtocolError(f"JSON of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
@@ -151,13 +155,14 @@ class JsonLines(Codec[Any]):
             if self.type is not Any and not line.isascii():
                 line.decode()
             return self._decode(line)
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-            problem = str(error)
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            raise BadEncodingError(f"JSON that is not UTF-8 ({error.reason})", error.start) from None
-        raise BadPayloadError(problem)
+        except NOT_THE_PEER:
+            raise
+        except Exception as error:  # of whatever class the library's release chooses
+            bad = _find_bad_utf8(line)
+            if bad is None:
+                raise BadPayloadError(problem_of(error, self.type, self._decode_any, line)) from None
+        offset, why = bad
+        raise BadEncodingError(f"JSON that is not UTF-8 ({why})", offset)
 
     def _is_too_deep(self, line: bytes) -> bool:
         """Whether a parser that reads ``line`` from the left would nest deeper than ``max_depth``.
@@ -175,6 +180,15 @@ class JsonLines(Codec[Any]):
             if depth > self.max_depth:
                 return True
         return False
+
+
+def _find_bad_utf8(line: bytes) -> tuple[int, str] | None:
+    """Return where a line stops to be UTF-8, and why; None when it does not."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return error.start, error.reason
+    return None
 
 
 def _leave_out(value: object) -> None:

@@ -14,6 +14,7 @@ from ..errors import (
 )
 from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, Buffer, Codec, NeedData
 from .octets import require_range
+from .refusals import NOT_THE_PEER, problem_of
 
 # How far the end of one object was looked for: where the next element begins, how many elements are still to come, and
 # how many of them in each container that is open, the outermost first: below zero in a map, where an even number means
@@ -61,7 +62,7 @@ class Msgpack(Codec[Any]):
     The format has no frame around an object, so its end is found by reading its headers: each byte is looked at once,
     however the bytes arrive, and nothing is built before the object is whole. Without ``type`` a message is None, bool,
     int, float, str, bytes, list, dict, datetime (the timestamp extension) or ``msgspec.msgpack.Ext``. Of a key that
-    stands twice in a map the last value counts.
+    stands twice in a map the last value counts. What ``type`` does not ask for is skipped, its strings unseen.
 
     Args:
         type: What to decode into and check against, as msgspec does: a ``msgspec.Struct``, a dataclass, any annotation.
@@ -92,6 +93,7 @@ class Msgpack(Codec[Any]):
         self.array_keys = array_keys
         self.type = type
         self._decode = msgspec.msgpack.Decoder(type).decode
+        self._decode_any = msgspec.msgpack.decode
         self._encode = msgspec.msgpack.encode
 
     def decode(self, buffer: Buffer) -> Any | NeedData:
@@ -123,7 +125,9 @@ class Msgpack(Codec[Any]):
         """
         try:
             data = self._encode(message)
-        except (ValueError, OverflowError, RecursionError) as error:
+        except (TypeError, *NOT_THE_PEER):
+            raise
+        except Exception as error:  # of whatever class the library's release chooses
             raise LocalProtocolError(f"the message has no MessagePack form: {error}") from None
         if len(data) > self.max_frame_bytes:
             raise LocalProtocolError(f"object of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
@@ -217,14 +221,18 @@ class Msgpack(Codec[Any]):
     def _parse(self, frame: bytes) -> Any:
         try:
             return self._decode(frame)
-        except UnicodeDecodeError as error:
-            raise BadEncodingError(f"MessagePack string that is not UTF-8 ({error.reason})", _bad_utf8(frame)) from None
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-            raise BadPayloadError(str(error)) from None
+        except NOT_THE_PEER:
+            raise
+        except Exception as error:  # of whatever class the library's release chooses
+            bad = _find_bad_utf8(frame)
+            if bad is None:
+                raise BadPayloadError(problem_of(error, self.type, self._decode_any, frame)) from None
+        offset, why = bad
+        raise BadEncodingError(f"MessagePack string that is not UTF-8 ({why})", offset)
 
 
-def _bad_utf8(frame: bytes) -> int:
-    """Return where the first string of a whole object stops to be UTF-8."""
+def _find_bad_utf8(frame: bytes) -> tuple[int, str] | None:
+    """Return where the first string of a whole object stops to be UTF-8, and why; None when all of them are."""
     at = 0
     while at < len(frame):
         first = frame[at]
@@ -238,5 +246,5 @@ def _bad_utf8(frame: bytes) -> int:
             try:
                 frame[start:at].decode()
             except UnicodeDecodeError as error:
-                return start + error.start
-    return 0
+                return start + error.start, error.reason
+    return None

@@ -111,22 +111,36 @@ def _parse(path: Path, text: str) -> dict[str, object]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        problem = str(error)
-        lines = text.splitlines() or [""]
-        if match := _POSITION.search(problem):
-            line, column = int(match[1]), int(match[2])
-            problem = problem[: match.start()]
-        else:
-            line, column = len(lines), len(lines[-1]) + 1
-            problem = problem.removesuffix(_END) + " before the end of the file"
+    except ValueError as error:  # TOMLDecodeError; Python's own for a number of thousands of digits
+        problem, position = _explain(error, text)
+        problem = f"{problem[:1].lower()}{problem[1:]}"
+        if position is None:
+            raise ConfigurationError(problem, str(path)) from None
+        line, column = position
+        lines = text.splitlines()
         # The line itself, with what could disturb a terminal escaped.
         shown = lines[line - 1] if line <= len(lines) else ""
         shown = "".join(char if char.isprintable() else " " for char in shown)[:200]
-        problem = f"{problem[:1].lower()}{problem[1:]}\n    {shown}"
-        raise ConfigurationError(problem, f"{path}:{line}:{column}") from None
+        raise ConfigurationError(f"{problem}\n    {shown}", f"{path}:{line}:{column}") from None
     except RecursionError:
         raise ConfigurationError("it is nested too deep", str(path)) from None
+
+
+def _explain(error: ValueError, text: str) -> tuple[str, tuple[int, int] | None]:
+    """Return what tomllib says without the place, and the line and column; None for a text of another form.
+
+    Since CPython 3.14 both are attributes, before that the place is the end of the text.
+    """
+    problem = str(getattr(error, "msg", error))
+    doc, at = getattr(error, "doc", text), getattr(error, "pos", None)  # CRLF is LF in tomllib's own copy
+    if match := _POSITION.search(problem):
+        return problem[: match.start()], (int(match[1]), int(match[2]))
+    if isinstance(at, int) and at < len(doc):
+        return problem, (doc.count("\n", 0, at) + 1, at - doc.rfind("\n", 0, at))
+    if isinstance(at, int) or problem.endswith(_END):
+        lines = text.splitlines() or [""]
+        return f"{problem.removesuffix(_END)} before the end of the file", (len(lines), len(lines[-1]) + 1)
+    return problem, None
 
 
 def _key_lines(text: str, table: str) -> dict[str, int]:

@@ -94,7 +94,9 @@ cdef class JsonLinesFraming(Framing):
             if self.typed and not line.isascii():
                 line.decode()
             message = self.read(line)
-        except (ValueError, RecursionError):
+        except MemoryError:
+            raise
+        except Exception:  # the codec decides what it means
             pass
         return self.decode(input) if message is NEED_DATA else handed_over(input, start, size + 1, message)
 
@@ -105,7 +107,9 @@ cdef class JsonLinesFraming(Framing):
         line = None
         try:
             line = self.write(message)
-        except (ValueError, OverflowError, RecursionError, TypeError):
+        except MemoryError:
+            raise
+        except Exception:  # the codec decides what it means
             pass
         if line is None:
             return False
@@ -203,7 +207,9 @@ cdef class MsgpackFraming(Framing):
         message = NEED_DATA
         try:
             message = self.read(frame)
-        except (ValueError, RecursionError):
+        except MemoryError:
+            raise
+        except Exception:  # the codec decides what it means
             pass
         return self.decode(input) if message is NEED_DATA else handed_over(input, start, progress.at, message)
 
@@ -213,7 +219,9 @@ cdef class MsgpackFraming(Framing):
         frame = None
         try:
             frame = self.write(message)
-        except (ValueError, OverflowError, RecursionError, TypeError):
+        except MemoryError:
+            raise
+        except Exception:  # the codec decides what it means
             pass
         if frame is None or PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
             return False
