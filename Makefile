@@ -76,7 +76,7 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 	for line in $$(grep -v '^#' $<); do .venv-bench/bin/python -m pip install -q "$$line" || true; done
 	@touch $@
 
-$(READY): pyproject.toml setup.py $(wildcard src/penstock/engines/native/*.p[yx][xd])
+$(READY): pyproject.toml setup.py $(shell find src -name "*.p[yx][xd]")
 	@test -n "$(PYTHON)" || { echo "penstock needs CPython 3.11 or newer; none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'

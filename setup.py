@@ -1,4 +1,4 @@
-"""The compiled engine, where it can be built: everything else about the package is in pyproject.toml.
+"""The compiled engine and load, where they can be built: everything else about the package is in pyproject.toml.
 
 PENSTOCK_DEBUG=1 builds it with counts of connections, buffers and references (`penstock.engines.native.census`).
 PENSTOCK_NATIVE=0 leaves it out.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-NATIVE = Path("src/penstock/engines/native")
+SOURCE = Path("src")
 DEBUG = os.environ.get("PENSTOCK_DEBUG", "") not in ("", "0")
 WANTED = os.environ.get("PENSTOCK_NATIVE", "1") != "0"
 
@@ -25,12 +25,12 @@ def extensions() -> list[Extension]:
         return []
     modules = [
         Extension(
-            f"penstock.engines.native.{path.stem}",
+            ".".join(path.relative_to(SOURCE).with_suffix("").parts),
             [str(path)],
             define_macros=[("PENSTOCK_DEBUG", "1")] if DEBUG else [],
             extra_compile_args=["-g", "-O1", "-UNDEBUG"] if DEBUG else ["-O2", "-g0"],
         )
-        for path in sorted(NATIVE.glob("*.pyx"))
+        for path in sorted(SOURCE.rglob("*.pyx"))
     ]
     directives = {
         "language_level": 3,

@@ -19,7 +19,7 @@ LAYERS = [
     {"core"},
     {"engines"},
     {"server", "client", "telemetry"},
-    {"services"},
+    {"services", "load"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
@@ -124,7 +124,7 @@ OF_THE_WHOLE = {
 
 def test_every_test_stands_where_its_module_does():
     """tests/a/test_b.py tests src/penstock/a/b.py, or the package a/b."""
-    mirrored = {"address", "codecs", "core", "server", "client", "services", "cli", "config", "telemetry"}
+    mirrored = {"address", "codecs", "core", "server", "client", "services", "cli", "config", "telemetry", "load"}
     strays = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         relative = path.relative_to(ROOT / "tests")

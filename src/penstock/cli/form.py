@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..codecs import Codec
+from ..codecs.raw import is_raw
 from ..errors import ConfigurationError, LocalProtocolError
-from .messages import is_raw, parse_message, show_message
+from .messages import parse_message, show_message
 
 
 @dataclass(slots=True)

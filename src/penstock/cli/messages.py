@@ -7,17 +7,12 @@ its messages are shown as JSON.
 import json
 from typing import Any, Final
 
-from ..codecs import Codec, Raw, Resp
+from ..codecs import Codec, Resp
 from ..codecs.resp.values import Attributed, ErrorReply, VerbatimString
 from ..errors import ConfigurationError
 
 # The most that is kept of a line whose end has not come, beside what the codec can send anyway.
 MIN_LINE_BYTES: Final = 1024 * 1024
-
-
-def is_raw(codec: Codec[Any]) -> bool:
-    """Whether messages have no bounds: what goes in and out is a byte stream and nothing is added to it."""
-    return isinstance(codec, Raw)
 
 
 def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:

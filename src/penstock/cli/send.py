@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from ..address import Address
+from ..codecs.raw import is_raw
 from ..config import Duration, Integer, Option, Text
 from ..engines.base import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, ConnectTimeoutError, EndOfStreamError
@@ -31,7 +32,6 @@ from .client import (
 from .commands import PenstockCommand
 from .connect import make_output
 from .form import Form, read_file
-from .messages import is_raw
 from .output import Output
 from .report import fail
 

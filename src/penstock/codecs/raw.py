@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from .base import NEED_DATA, Buffer, NeedData
+from .base import NEED_DATA, Buffer, Codec, NeedData
 from .octets import BytesCodec
 
 
@@ -54,3 +55,8 @@ class Raw(BytesCodec):
             TypeError: One of them is not bytes.
         """
         return b"".join(messages)
+
+
+def is_raw(codec: Codec[Any]) -> bool:
+    """Whether messages have no bounds: what goes in and out is a byte stream and nothing is added to it."""
+    return isinstance(codec, Raw)

@@ -13,8 +13,8 @@ import pytest
 
 from penstock import __version__
 from penstock.cli.bench.assertions import parse_assertion
-from penstock.cli.bench.measured import Measured
 from penstock.errors import ConfigurationError
+from penstock.load.measured import Measured
 
 
 def bench(penstock, *arguments, status=0):

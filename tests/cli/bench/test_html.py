@@ -2,9 +2,9 @@
 
 import pytest
 
-from penstock.cli.bench.histogram import Histogram
 from penstock.cli.bench.html import page, percentile_curve, plot, rate_steps
-from penstock.cli.bench.measured import Interval, Measured
+from penstock.load.histogram import Histogram
+from penstock.load.measured import Interval, Measured
 
 from .conftest import load_of
 

@@ -9,8 +9,8 @@ import termios
 
 import pytest
 
-from penstock.cli.bench.measured import Glimpse
 from penstock.cli.bench.progress import Progress
+from penstock.load.measured import Glimpse
 
 LINE = re.compile(r" +[0-9.]+ of 60 s  [0-9,]+ replies/s  mean [0-9.]+ (µs|ms|s)  0 errors")
 

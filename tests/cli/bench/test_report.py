@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from penstock.cli.bench.measured import Measured, merged
-from penstock.cli.bench.pace import Pace
 from penstock.cli.bench.report import as_data, lines_of, time_text
+from penstock.load.measured import Measured, merged
+from penstock.load.pace import Pace
 
 from .conftest import load_of
 

@@ -1,12 +1,11 @@
-"""The sources of the native engine, as text: what the compiler would let pass."""
+"""The compiled sources, as text: what the compiler would let pass."""
 
 import re
 from pathlib import Path
 
-import penstock.engines.native
+import penstock
 
-FOLDER = Path(penstock.engines.native.__file__).parent
-SOURCES = sorted(FOLDER.glob("*.pyx"))
+SOURCES = sorted(Path(penstock.__file__).parent.rglob("*.pyx"))
 
 
 def leaves_except(source):

@@ -1,1 +1,1 @@
-"""``penstock bench``: a load generator, in Python and compiled, and what it reports."""
+"""``penstock bench``: a load from the command line, and what is reported of it."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...errors import ConfigurationError
+from ...load.measured import Measured
 from ...units import parse_duration
-from .measured import Measured
 from .report import LATENCIES, latency_of, time_text
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {

@@ -11,21 +11,21 @@ import click
 
 from ...address import Address, Kind
 from ...codecs import Codec
+from ...codecs.raw import is_raw
 from ...config import Choice, Duration, Integer, Option, Repeated, Size, Text
 from ...errors import ConfigurationError, ExitStatus, LocalProtocolError
+from ...load.load import Load
+from ...load.pace import Pace
+from ...load.run import ENGINES, Order, dialler, loop_of, run_here
 from ...units import parse_duration
 from ..client import JSON, REFUSED, TIMEOUT, client_options, client_timeouts, client_values, flag, run_client
 from ..commands import PenstockCommand
 from ..form import Form
-from ..messages import is_raw
 from ..report import fail
 from .assertions import Assertion, parse_assertion
 from .html import page
-from .load import Load
-from .pace import Pace
 from .progress import Progress
 from .report import as_data, lines_of
-from .run import ENGINES, Order, dialler, loop_of, run_here
 
 DEFAULT_SIZE: Final = 64
 DEFAULT_DURATION_S: Final = 10.0
@@ -240,7 +240,7 @@ def _run(load: Load, name: Any, values: dict[str, Any], assertions: Sequence[Ass
         if values["processes"] == 1:
             measured = run_here(order, progress.show)
         else:
-            from .processes import run_in_processes
+            from ...load.processes import run_in_processes
 
             measured = run_in_processes(order, values["processes"], progress.show)
     finally:

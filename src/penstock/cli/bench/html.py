@@ -6,9 +6,9 @@ from itertools import islice
 from math import log10
 from typing import Final
 
-from .histogram import Histogram
-from .load import Load
-from .measured import Measured
+from ...load.histogram import Histogram
+from ...load.load import Load
+from ...load.measured import Measured
 from .report import describe, lines_of, time_text
 
 WIDTH: Final = 720

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from .measured import Glimpse
+from ...load.measured import Glimpse
 from .report import time_text
 
 

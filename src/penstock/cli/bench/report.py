@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ... import __version__
-from .histogram import PERCENTILES, Histogram
-from .load import Load
-from .measured import Measured
+from ...load.histogram import PERCENTILES, Histogram
+from ...load.load import Load
+from ...load.measured import Measured
 
 # The share of one core above which the load generator may be what is measured.
 BUSY: Final = 0.9

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...address import Address, Kind
-from ...codecs import Codec
-from ..messages import is_raw
+from ..address import Address, Kind
+from ..codecs import Codec
+from ..codecs.raw import is_raw
 from .pace import Pace
 
 

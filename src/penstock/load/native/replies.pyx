@@ -8,10 +8,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp
 
-from .census cimport PENSTOCK_DEBUG, living
-from .frames cimport NEED_DATA, clear, feed, keep
-from .frames cimport take as take_frame
-from .framing cimport framing_of
+from ...engines.native.census cimport PENSTOCK_DEBUG, living
+from ...engines.native.frames cimport NEED_DATA, clear, feed, keep
+from ...engines.native.frames cimport take as take_frame
+from ...engines.native.framing cimport framing_of
 
 from ...core.inbound import StreamInbound
 
@@ -35,7 +35,7 @@ cdef class Replies:
     """Counts the replies of one run.
 
     Args:
-        load: A `penstock.cli.bench.load.Load`.
+        load: A `penstock.load.load.Load`.
     """
 
     # found: how many have come since the user of this class set it to 0.

@@ -4,7 +4,7 @@ Closed loop: each reply makes room for the next request, so that the server sets
 seen by no more requests than were on their way. Open loop: a clock sets the pace, and latency counts from the moment
 when a request should have been sent, so that a stall is seen by all requests that fell into it.
 
-`penstock.engines.native.load` is the same, compiled; the same tests hold both.
+`penstock.load.native.loop` is the same, compiled; the same tests hold both.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
-from .load import Load
-from .measured import Measured
-from .pure_stream import State, Stream, name_of
+from ..load import Load
+from ..measured import Measured
+from .stream import State, Stream, name_of
 
 # How often deadlines are looked at.
 TICK_S: Final = 0.05

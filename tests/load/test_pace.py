@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.cli.bench.pace import Pace
+from penstock.load.pace import Pace
 
 RATES = st.integers(0, 10_000_000)
 PACES = st.builds(
@@ -23,7 +23,7 @@ ALMOST = 1e-6
 
 def compiled(pace):
     """Return its compiled twin."""
-    return pytest.importorskip("penstock.engines.native.load_pace").Pace(pace)
+    return pytest.importorskip("penstock.load.native.pace").Pace(pace)
 
 
 @pytest.fixture(scope="module", params=[lambda pace: pace, compiled], ids=["python", "compiled"])

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ...address import Address
-from ...errors import ConfigurationError, PenstockError
+from ..address import Address
+from ..errors import ConfigurationError, PenstockError
 from .load import Load
 from .measured import Glimpse, Measured, Recorder
 
@@ -18,7 +18,7 @@ ENGINES: Final = ("auto", "native", "pure")
 
 
 class Loop(Protocol):
-    """What runs a load: `penstock.cli.bench.pure_loop.LoadLoop`, or its compiled twin."""
+    """What runs a load: `penstock.load.pure.loop.LoadLoop`, or its compiled twin."""
 
     def connect(self) -> None:
         """Open all connections; return when each is there or has failed."""
@@ -38,15 +38,15 @@ def loop_of(engine: str) -> tuple[MakeLoop, bool]:
     """
     if engine != "pure":
         try:
-            from ...engines.native.load import LoadLoop as NativeLoop
+            from .native.loop import LoadLoop as NativeLoop
         except ImportError:
-            from ...server.choice import native_missing
+            from ..server.choice import native_missing
 
             if engine == "native":
                 raise ConfigurationError(native_missing() or "the native load was not built", "--engine") from None
         else:
             return NativeLoop, True
-    from .pure_loop import LoadLoop
+    from .pure.loop import LoadLoop
 
     return LoadLoop, False
 
@@ -58,8 +58,8 @@ def dialler(address: Address, name: Any) -> Callable[[], socket.socket]:
         address: What the user wrote.
         name: What it was resolved to, as connect(2) takes it.
     """
-    from ...client.network import Candidate, kind_of, open_socket
-    from ...client.options import SocketOptions
+    from ..client.network import Candidate, kind_of, open_socket
+    from ..client.options import SocketOptions
 
     family = socket.AF_UNIX if address.is_unix else socket.AF_INET6 if len(name) == 4 else socket.AF_INET
     candidate = Candidate(family, kind_of(address), name)

@@ -1,8 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from .load_clock cimport Alarm
-from .load_replies cimport Replies
-from .load_stream cimport Stream
+from .clock cimport Alarm
+from .replies cimport Replies
+from .stream cimport Stream
 
 cdef class Connections:
     cdef object dial, errors

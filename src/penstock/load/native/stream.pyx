@@ -3,8 +3,8 @@
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from .census cimport PENSTOCK_DEBUG, living
-from .load_replies cimport forget
+from ...engines.native.census cimport PENSTOCK_DEBUG, living
+from .replies cimport forget
 
 
 cdef int push(Stream* stream, double due_at, double sent_at, int64_t count) except -1:

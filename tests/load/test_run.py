@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from penstock.cli.bench.pace import Pace
 from penstock.codecs import Lines
 from penstock.errors import PenstockError
+from penstock.load.pace import Pace
 
 from .conftest import DATAGRAMS, KINDS, echo, listener_of, load_of, run_load
 

@@ -14,7 +14,7 @@ from ...core.inbound import RecordInbound, StreamInbound
 from ...errors import ProtocolError
 
 if TYPE_CHECKING:
-    from .pure_loop import LoadLoop
+    from .loop import LoadLoop
 
 # Before a connection that was lost is replaced.
 RECONNECT_S: Final = 0.1

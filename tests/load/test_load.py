@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.cli.bench.pace import Pace
+from penstock.load.pace import Pace
 
 from .conftest import load_of
 

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from penstock.cli.bench.pace import Pace
-from penstock.cli.bench.processes import run_in_processes
 from penstock.errors import PenstockError
+from penstock.load.pace import Pace
+from penstock.load.processes import run_in_processes
 
 from .conftest import echo, load_of, order_of
 

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from .load_replies cimport Partial
+from .replies cimport Partial
 
 cdef enum State:
     CLOSED

@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Final, NoReturn
 
-from ...errors import ConfigurationError, PenstockError
+from ..errors import ConfigurationError, PenstockError
 from .measured import Glimpse, Measured, glimpse_of, merged
 from .run import Order, run_here
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.cli.bench.histogram import PERCENTILES, Histogram
+from penstock.load.histogram import PERCENTILES, Histogram
 
 TIMES = st.lists(st.floats(0, 10_000), min_size=1, max_size=200)
 
@@ -27,7 +27,7 @@ def state_of(histogram):
 @given(st.lists(st.tuples(st.floats(-1, 100_000), st.integers(1, 1000)), max_size=100))
 def test_what_compiled_code_counts_into_it_is_the_same(times):
     """In every bucket; and nothing is left when it forgets."""
-    native = pytest.importorskip("penstock.engines.native.load_counts")
+    native = pytest.importorskip("penstock.load.native.counts")
     python, compiled = Histogram(), Histogram()
     counts = native.Counts(compiled)
     for seconds, count in times:

@@ -1,6 +1,6 @@
 """The load of ``penstock bench``, compiled, so that it outruns the servers it measures.
 
-It is `penstock.cli.bench.pure_loop.LoadLoop` over again, and the same tests hold both. What makes it fast: one block of requests
+It is `penstock.load.pure.loop.LoadLoop` over again, and the same tests hold both. What makes it fast: one block of requests
 that is sent again and again, one epoll set, one receive buffer, and replies that are compared before they are decoded.
 """
 
@@ -8,11 +8,11 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, ceil, fmin
 from libc.stdint cimport int64_t
 
-from .load_clock cimport clock
-from .load_connections cimport Connections
-from .load_counts cimport Counts
-from .load_pace cimport Pace
-from .load_stream cimport CLOSED, CONNECTING, OPEN, Entry, Stream, drop, oldest, push
+from .clock cimport clock
+from .connections cimport Connections
+from .counts cimport Counts
+from .pace cimport Pace
+from .stream cimport CLOSED, CONNECTING, OPEN, Entry, Stream, drop, oldest, push
 
 cdef enum Phase:
     BEFORE
@@ -28,8 +28,8 @@ cdef class LoadLoop(Connections):
     """One run of a load, on the calling thread.
 
     Args:
-        load: A `penstock.cli.bench.load.Load`: what is asked.
-        measured: A `penstock.cli.bench.measured.Measured`: where it is counted what came of it.
+        load: A `penstock.load.load.Load`: what is asked.
+        measured: A `penstock.load.measured.Measured`: where it is counted what came of it.
         dial: Makes a non-blocking socket that connects, or has connected. OSError: it cannot.
         interval_s: How often ``on_interval`` is called, with the seconds since the beginning.
 

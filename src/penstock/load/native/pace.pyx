@@ -1,4 +1,4 @@
-"""When the requests of an open loop are due: `penstock.cli.bench.pace.Pace`, compiled."""
+"""When the requests of an open loop are due: `penstock.load.pace.Pace`, compiled."""
 
 from libc.math cimport INFINITY, fmax, fmin, sqrt
 

@@ -12,11 +12,11 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport close as close_fd
 
-from .census cimport PENSTOCK_DEBUG, living
-from .load_clock cimport Alarm, clock
-from .load_replies cimport forget, replies_of
-from .load_stream cimport CLOSED, CONNECTING, OPEN, Stream, free_stream
-from .poller cimport (
+from ...engines.native.census cimport PENSTOCK_DEBUG, living
+from .clock cimport Alarm, clock
+from .replies cimport forget, replies_of
+from .stream cimport CLOSED, CONNECTING, OPEN, Stream, free_stream
+from ...engines.native.poller cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event, epoll_wait
 )
 
@@ -44,8 +44,8 @@ cdef class Connections:
     """Sends requests that are due, and counts what ends a connection; a subclass says how many are due.
 
     Args:
-        load: A `penstock.cli.bench.load.Load`.
-        measured: A `penstock.cli.bench.measured.Measured`: its errors are counted here.
+        load: A `penstock.load.load.Load`.
+        measured: A `penstock.load.measured.Measured`: its errors are counted here.
         dial: Makes a non-blocking socket that connects, or has connected. OSError: it cannot.
 
     Raises:

@@ -8,7 +8,7 @@ cdef extern from *:
     int clz "__builtin_clzll"(unsigned long long value) nogil
 
 cdef enum:
-    # The layout of penstock.cli.bench.histogram.
+    # The layout of penstock.load.histogram.
     BITS = 11
     HALF = 1 << 10
 
@@ -16,7 +16,7 @@ cdef double MAX_NS = <double>((<int64_t>1 << 44) - 1)
 
 
 cdef class Counts:
-    """Counts times into a `penstock.cli.bench.histogram.Histogram`."""
+    """Counts times into a `penstock.load.histogram.Histogram`."""
 
     def __cinit__(self, histogram):
         PyObject_GetBuffer(histogram.counts, &self.view, PyBUF_WRITABLE)

@@ -1,0 +1,1 @@
+"""The compiled load: Linux, and one epoll set of its own."""

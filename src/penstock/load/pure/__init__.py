@@ -1,0 +1,1 @@
+"""The load in Python, on any platform."""
