@@ -8,13 +8,17 @@ import ast
 import itertools
 import struct
 import time
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
 import penstock
+from penstock.address.networks import AccessList
 from penstock.codecs import Buffer
 from penstock.config import Timeouts
+from penstock.core.gate import Gate
+from penstock.core.rules import Rules
 from penstock.errors import BadPayloadError
 
 PRIME = 2**61 - 1
@@ -138,6 +142,25 @@ def test_a_frame_of_colliding_keys_ends_one_connection(serve, opened, tools, cod
 
     assert "bad_payload" == reason
     assert message == answer
+
+
+def addresses_of_one_remainder(count, prefix):
+    """IPv6 addresses whose leading bits, as a number, leave the same when divided by the prime of Python's ints."""
+    base = (0x20010DB8 << 96) >> (128 - prefix)
+    return [str(IPv6Address((base + number * PRIME) << (128 - prefix))) for number in range(count)]
+
+
+@pytest.mark.parametrize("prefix", [128, 80])
+def test_a_peer_that_chooses_its_address_does_not_choose_its_hash(prefix):
+    """At the gate, in its buckets, and in a list of networks that was made of attackers' addresses."""
+    hosts = addresses_of_one_remainder(100, prefix)
+    gate = Gate(Rules(ipv6_prefix=prefix))
+    access = AccessList(deny=[f"{host}/{prefix}" for host in hosts])
+    keys = [gate._key(host) for host in hosts]
+    (networks,) = access._entries.values()
+
+    assert 1 == len({hash(int(IPv6Address(host)) >> (128 - prefix)) for host in hosts})
+    assert 100 == len(set(map(hash, keys))) == len(set(map(hash, networks)))
 
 
 def test_nothing_is_decompressed():

@@ -39,7 +39,7 @@ class AccessList:
 
     def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
         # By version and prefix length, the networks' own bits: one look-up per length that is in use.
-        self._entries: dict[tuple[int, int], dict[int, bool]] = {}
+        self._entries: dict[tuple[int, int], dict[bytes, bool]] = {}
         self._users: dict[tuple[str, int], bool] = {}
         self._only = self._users_only = False
         for entry in allow:
@@ -60,8 +60,8 @@ class AccessList:
             self._users[user[1], int(user[2])] = permitted
             self._users_only |= permitted
             return
-        version, bits, length = _network(entry)
-        self._entries.setdefault((version, length), {})[bits] = permitted
+        version, number, length = _network(entry)
+        self._entries.setdefault((version, length), {})[network_key(version, number, length)] = permitted
         self._only |= permitted
 
     def permits(self, host: str) -> bool:
@@ -73,9 +73,8 @@ class AccessList:
         if not self._entries:
             return True
         version, number = host_number(host)
-        width = _WIDTHS[version]
         for length in self._prefixes[version]:
-            found = self._entries[version, length].get(number >> (width - length))
+            found = self._entries[version, length].get(network_key(version, number, length))
             if found is not None:
                 return found
         return not self._only
@@ -126,8 +125,22 @@ def host_number(host: str) -> tuple[int, int]:
     return 6, int.from_bytes(packed, "big")
 
 
+def network_key(version: int, number: int, length: int) -> bytes:
+    """Return what a network is looked up by.
+
+    Bytes: the hash of an int has no secret in it, and a peer that chooses its address would choose that, too.
+
+    Args:
+        version: 4 or 6.
+        number: An address of the network, as one number.
+        length: How many leading bits the addresses of the network share.
+    """
+    width = _WIDTHS[version]
+    return (number >> (width - length)).to_bytes(width // 8, "big")
+
+
 def _network(entry: str) -> tuple[int, int, int]:
-    """Return version, leading bits and their number."""
+    """Return version, address and prefix length."""
     try:
         network = ip_network(entry, strict=False)
     except ValueError:
@@ -139,4 +152,4 @@ def _network(entry: str) -> tuple[int, int, int]:
     if isinstance(network, IPv6Network) and length >= _MAPPED.prefixlen and network.subnet_of(_MAPPED):
         length -= _MAPPED.prefixlen
         address = IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.version, int(address) >> (address.max_prefixlen - length), length
+    return address.version, int(address), length

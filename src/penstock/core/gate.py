@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 from ..address import Peer
-from ..address.networks import host_number
+from ..address.networks import host_number, network_key
 from ..config import Action
 from ..errors import ConfigurationError
 from ..reasons import Refusal
@@ -272,7 +272,7 @@ class Gate:
         key: Hashable = host  # as it stands it is one address
         if ":" in host or rules.ipv4_prefix != 32:
             version, number = host_number(host)
-            key = version, number >> (32 - rules.ipv4_prefix if version == 4 else 128 - rules.ipv6_prefix)
+            key = network_key(version, number, rules.ipv4_prefix if version == 4 else rules.ipv6_prefix)
         if len(known) >= MAX_KNOWN:
             known.clear()
         known[host] = judged = key, rules.access.permits(host)
