@@ -1,5 +1,6 @@
 """The file of a Unix socket: its mode, what may stand in its place, and who wins when two start at once."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -15,7 +16,7 @@ import pytest
 from penstock.address import parse_address
 from penstock.errors import BindError, ExitStatus
 from penstock.server.sockets import close_listeners, open_listeners
-from penstock.server.unix_file import describe_file
+from penstock.server.unix_file import bind_unix, describe_file
 
 TYPES = {"unix": socket.SOCK_STREAM, "unix+dgram": socket.SOCK_DGRAM, "unix+seqpacket": socket.SOCK_SEQPACKET}
 every_kind = pytest.mark.parametrize("scheme", TYPES)
@@ -86,11 +87,46 @@ def test_there_is_no_moment_with_another_mode(listen, umask, path, monkeypatch):
     assert 0o600 == mode_of(path)
 
 
+@every_kind
+@pytest.mark.parametrize("moment", ["bind", "chmod"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_is_put_in_its_place_meanwhile_keeps_its_mode(umask, tmp_path, monkeypatch, scheme, moment, link):
+    """Whoever may write to the directory moves the file away and puts a link there to a file of the server's user."""
+    umask(0o022)
+    victim, path = tmp_path / "victim", tmp_path / "x.sock"
+    make_stale(os.fspath(victim))
+    victim.chmod(0o600)
+    chmod = os.chmod
+
+    def swap():
+        os.rename(path, tmp_path / "away")
+        link(victim, path)
+
+    class Swapped(socket.socket):
+        def bind(self, name):
+            super().bind(name)
+            if moment == "bind":
+                swap()
+
+    def swapping_chmod(*args, **options):
+        swap()
+        chmod(*args, **options)
+
+    if moment == "chmod":
+        monkeypatch.setattr(os, "chmod", swapping_chmod)
+    with Swapped(socket.AF_UNIX, TYPES[scheme]) as sock:
+        with contextlib.nullcontext() if moment == "chmod" else pytest.raises(BindError, match="was replaced"):
+            bind_unix(sock, parse_address(f"{scheme}:{path}"), 0o666)
+
+    assert 0o600 == mode_of(victim)
+    assert moment == "bind" or mode_of(tmp_path / "away") == 0o666
+
+
 def test_a_file_whose_mode_cannot_be_set_is_removed_again(umask, path, monkeypatch, refusal):
     """All or none."""
     umask(0o777)
 
-    def chmod(*args):
+    def chmod(*args, **options):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "chmod", chmod)

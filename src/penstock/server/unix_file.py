@@ -46,7 +46,7 @@ def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | 
         return None
     path = os.path.abspath(address.path)
     # On Linux the file gets the mode that the socket has when it is bound, less the umask: there is no moment in which
-    # it has another. Elsewhere this fails, and the chmod below is early enough: nobody listens yet.
+    # it has more. Elsewhere this fails, and what `_settle` does is early enough: nobody listens yet.
     with suppress(OSError):
         os.fchmod(sock.fileno(), mode)
     try:
@@ -55,15 +55,50 @@ def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | 
         if error.errno != errno.EADDRINUSE:
             raise
         _replace(sock, address, path)
-    status = os.lstat(path)
-    file = SocketFile(path, status.st_dev, status.st_ino)
-    try:
+    return _settle(address, path, mode)
+
+
+def _settle(address: Address, path: str, mode: int) -> SocketFile:
+    """Give the file that was made its mode, and say which it is.
+
+    By a descriptor of the file, not by its path: whoever may write to the directory can put a symbolic link there
+    meanwhile, or another file by rename(2).
+    """
+    with _opened(path) as (name, follows):
+        status = os.stat(name, follow_symlinks=follows)
+        # The file that bind(2) made has one name; a hard link to a socket elsewhere has two.
+        if not stat.S_ISSOCK(status.st_mode) or status.st_nlink != 1:
+            raise BindError(str(address), f"{path} was replaced right after it was bound; use a directory of your own")
+        file = SocketFile(path, status.st_dev, status.st_ino)
         if stat.S_IMODE(status.st_mode) != mode:
-            os.chmod(path, mode)
-    except OSError:
-        remove_file(file)
-        raise
+            try:
+                os.chmod(name, mode, follow_symlinks=follows)
+            except NotImplementedError:  # this system has neither descriptors by name nor lchmod(2)
+                remove_file(file)
+                problem = f"its mode cannot be set here; start with umask {0o777 & ~mode:04o}"
+                raise BindError(str(address), problem) from None
+            except OSError:
+                remove_file(file)
+                raise
     return file
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[str, bool]]:
+    """Return a name that goes on to mean the same file, and whether it is to be followed.
+
+    It is the link in /proc of a descriptor that only names the file (open(2), O_PATH): fchmod(2) refuses those. Where
+    there is no such thing it is the path, which is not followed.
+    """
+    if not hasattr(os, "O_PATH"):
+        yield path, False
+        return
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        name = f"/proc/self/fd/{descriptor}"
+        yield (name, True) if os.path.exists(name) else (path, False)
+    finally:
+        os.close(descriptor)
 
 
 def remove_file(file: SocketFile) -> None:
@@ -71,10 +106,21 @@ def remove_file(file: SocketFile) -> None:
 
     To be called while the socket is open: then nobody takes the file for stale, and its inode's number is no other's.
     """
-    with suppress(OSError):
-        status = os.lstat(file.path)
+    with suppress(OSError), _directory(file.path) as (directory, name):
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if (status.st_dev, status.st_ino) == (file.device, file.inode):
-            os.unlink(file.path)
+            os.unlink(name, dir_fd=directory)
+
+
+@contextmanager
+def _directory(path: str) -> Iterator[tuple[int, str]]:
+    """Open the directory of a file, so that what is looked at and what is removed are in the same one."""
+    directory, name = os.path.split(path)
+    descriptor = os.open(directory, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
 
 
 def describe_file(mode: int) -> str:
@@ -96,15 +142,15 @@ def describe_file(mode: int) -> str:
 def _replace(sock: socket.socket, address: Address, path: str) -> None:
     """Bind where a file is, if that is a socket that nobody has open."""
     with _alone_in(os.path.dirname(path)):
-        with suppress(FileNotFoundError):
-            mode = os.lstat(path).st_mode
+        with suppress(FileNotFoundError), _directory(path) as (directory, name):
+            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
             if not stat.S_ISSOCK(mode):
                 problem = (
                     f"{path} exists and is {describe_file(mode)}, not a socket: it is not removed; use another path"
                 )
                 raise BindError(str(address), problem, errno.EADDRINUSE)
             _refuse_live(address, path)
-            os.unlink(path)
+            os.unlink(name, dir_fd=directory)
         try:
             sock.bind(address.unix_name)
         except OSError as error:
