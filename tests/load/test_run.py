@@ -1,5 +1,6 @@
 """A load in this process: the loop in Python and the compiled one do the same, whatever the server does."""
 
+import contextlib
 import itertools
 import os
 import resource
@@ -12,6 +13,7 @@ import pytest
 from penstock.codecs import Lines
 from penstock.errors import PenstockError
 from penstock.load.pace import Pace
+from penstock.load.run import Order, run_here
 
 from .conftest import DATAGRAMS, KINDS, echo, listener_of, load_of, run_load
 
@@ -220,6 +222,27 @@ def test_nobody_there_is_told(engine, tmp_path):
 
     assert (0, {"connect: ECONNREFUSED"}) == (seen.latency.count, set(seen.errors))
     assert seen.errors["connect: ECONNREFUSED"] >= 2
+
+
+def test_a_load_on_itself_is_refused(engine, tmp_path):
+    """A port that the system gives out may be given to the very socket that connects to it."""
+    with listener_of("tcp", tmp_path)[0] as free:
+        name = free.getsockname()
+    dialled = []
+
+    def dial():
+        dialled.append(socket.socket())
+        dialled[-1].bind(name)
+        dialled[-1].setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            dialled[-1].connect(name)
+        return dialled[-1]
+
+    order = Order(load_of("tcp://{}:{}".format(*name), count=2, timeout_s=0.2), dial, engine, 0.05)
+    seen = run_here(order, lambda seen: None)
+
+    assert (0, {"connect: ECONNREFUSED"}) == (seen.latency.count, set(seen.errors))
+    assert len(dialled) > 1
 
 
 def test_a_server_that_dies_is_given_up(engine, tmp_path):

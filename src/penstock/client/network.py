@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
+import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from typing import Any, Final, Protocol
 from ..address import Address, Family, Kind, Peer, Scheme, parse_address, path_of_unix_name
 from ..address.model import host_in_address
 from ..address.unix_name import unix_name_of_path
+from ..engines.wire import is_connected_to_itself, reset_on_close
 from ..errors import ConfigurationError
 from .options import SocketOptions
 
@@ -93,6 +96,7 @@ class SystemNetwork:
                     await asyncio.sleep(UNIX_RETRY_S)
             else:
                 await asyncio.get_running_loop().sock_connect(sock, candidate.sockaddr)
+                refuse_itself(sock)
         except BaseException:
             sock.close()
             raise
@@ -100,6 +104,18 @@ class SystemNetwork:
 
 
 SYSTEM: Final = SystemNetwork()
+
+
+def refuse_itself(sock: socket.socket) -> None:
+    """Refuse a socket that `is_connected_to_itself`: nobody listens there.
+
+    Raises:
+        ConnectionRefusedError: It is. The socket is to be closed, which leaves nothing in TIME_WAIT.
+        OSError: It is not connected.
+    """
+    if is_connected_to_itself(sock):
+        reset_on_close(sock)  # else the port is held for a minute, against the server that belongs there
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 def connected_to_unix(sock: socket.socket, candidate: Candidate) -> bool:

@@ -36,6 +36,7 @@ from .network import (
     lookup_of,
     only_reachable,
     open_socket,
+    refuse_itself,
 )
 from .options import ClientTimeouts, SocketOptions
 from .patience import earlier
@@ -226,25 +227,24 @@ def _race(candidates: Sequence[Candidate], options: SocketOptions, until: float 
                     losers.callback(sock.close)
                     sock.setblocking(False)
                     number = sock.connect_ex(candidate.sockaddr)
+                    if number != errno.EINPROGRESS:
+                        _check_connected(sock, number)
+                        return _winner(sock)
                 except OSError as error:
                     failures.append((candidate, error))
-                    continue
-                if number == 0:
-                    return _winner(sock)
-                if number != errno.EINPROGRESS:
-                    failures.append((candidate, OSError(number, os.strerror(number))))
                     continue
                 selector.register(sock, selectors.EVENT_WRITE, candidate)
             wake_at = earlier(next_at if waiting else None, until)
             wait_s = None if wake_at is None else min(max(0.0, wake_at - time.monotonic()), MAX_WAIT_S)
             for key, _ in selector.select(wait_s):
                 assert isinstance(key.fileobj, socket.socket)
-                number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if number == 0:
+                try:
+                    _check_connected(key.fileobj, key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
                     return _winner(key.fileobj)
-                selector.unregister(key.fileobj)
-                failures.append((key.data, OSError(number, os.strerror(number))))
-                next_at = time.monotonic()  # the next one's turn
+                except OSError as error:
+                    selector.unregister(key.fileobj)
+                    failures.append((key.data, error))
+                    next_at = time.monotonic()  # the next one's turn
     raise NoneAnsweredError(failures)
 
 
@@ -266,6 +266,13 @@ def _unix_socket(candidate: Candidate, options: SocketOptions, until: float | No
         sock.close()
         raise
     return sock
+
+
+def _check_connected(sock: socket.socket, number: int) -> None:
+    """Raise what connecting came to, if that is not a connection to somebody: OSError."""
+    if number:
+        raise OSError(number, os.strerror(number))
+    refuse_itself(sock)
 
 
 def _winner(sock: socket.socket) -> socket.socket:

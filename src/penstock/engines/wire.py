@@ -37,6 +37,18 @@ def reset_on_close(sock: _Socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
 
 
+def is_connected_to_itself(sock: socket.socket) -> bool:
+    """Whether what a socket sends comes back to it, because nobody else is there.
+
+    It happens where a port that is connected to is one that the system gives out, and it gives out this very one: with
+    TCP both ends then open at once (RFC 9293 section 3.5, simultaneous open).
+
+    Raises:
+        OSError: It is not connected.
+    """
+    return sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+
+
 def receive_record(sock: socket.socket, flags: int = 0) -> bytes:
     """Return the next record; no bytes at the end, from which an empty record cannot be told.
 

@@ -58,7 +58,7 @@ def dialler(address: Address, name: Any) -> Callable[[], socket.socket]:
         address: What the user wrote.
         name: What it was resolved to, as connect(2) takes it.
     """
-    from ..client.network import Candidate, kind_of, open_socket
+    from ..client.network import Candidate, kind_of, open_socket, refuse_itself
     from ..client.options import SocketOptions
 
     family = socket.AF_UNIX if address.is_unix else socket.AF_INET6 if len(name) == 4 else socket.AF_INET
@@ -72,6 +72,8 @@ def dialler(address: Address, name: Any) -> Callable[[], socket.socket]:
             # A TCP connection is in progress; a Unix socket has connected, or its backlog is full.
             with contextlib.nullcontext() if address.is_unix else contextlib.suppress(BlockingIOError):
                 sock.connect(name)
+                if address.is_datagram:
+                    refuse_itself(sock)
         except BaseException:
             sock.close()
             raise

@@ -7,6 +7,7 @@ import struct
 from typing import Final
 
 from ..address import Kind, parse_address
+from ..client.network import refuse_itself
 
 # Far more than anything takes to arrive, so that a hang becomes a failure that says where.
 PATIENCE_S: Final = 20.0
@@ -47,6 +48,7 @@ def dial(address: str, *, receive_buffer_bytes: int | None = None) -> socket.soc
     sock.settimeout(PATIENCE_S)
     try:
         sock.connect(target)
+        refuse_itself(sock)
     except BaseException:
         sock.close()
         raise

@@ -9,7 +9,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.math cimport ceil, fmax
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 from posix.unistd cimport close as close_fd
 
 from ...engines.native.census cimport PENSTOCK_DEBUG, living
@@ -27,9 +27,25 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_NOSIGNAL
         SOL_SOCKET
         SO_ERROR
+        SO_LINGER
+        AF_UNIX
     ssize_t recv(int fd, void* data, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)
     int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        unsigned short ss_family
+    struct linger:
+        int l_onoff
+        int l_linger
+    int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
+    int getsockname(int fd, sockaddr* name, unsigned int* size)
+    int getpeername(int fd, sockaddr* name, unsigned int* size)
+
+cdef extern from "<errno.h>":
+    enum:
+        ECONNREFUSED
 
 cdef enum:
     READ_BYTES = 256 * 1024
@@ -213,7 +229,12 @@ cdef class Connections:
     cdef int connected(self, Stream* stream, double now) except -1:
         cdef int error = 0
         cdef unsigned int size = sizeof(error)
+        cdef linger never
         getsockopt(stream.fd, SOL_SOCKET, SO_ERROR, &error, &size)
+        if not error and is_connected_to_itself(stream.fd):
+            error = ECONNREFUSED
+            never.l_onoff, never.l_linger = 1, 0  # a reset: nothing is left in TIME_WAIT
+            setsockopt(stream.fd, SOL_SOCKET, SO_LINGER, &never, sizeof(never))
         if error:
             return self.fail(stream, f"connect: {name_of(error)}", now)
         stream.state = OPEN
@@ -250,6 +271,15 @@ cdef class Connections:
             close_fd(stream.fd)
             stream.fd = -1
         forget(&stream.partial)
+
+
+cdef bint is_connected_to_itself(int fd) noexcept:
+    """As `penstock.engines.wire.is_connected_to_itself`."""
+    cdef sockaddr_storage here, there
+    cdef unsigned int here_size = sizeof(here), there_size = sizeof(there)
+    if getsockname(fd, <sockaddr*>&here, &here_size) < 0 or getpeername(fd, <sockaddr*>&there, &there_size) < 0:
+        return False
+    return here.ss_family != AF_UNIX and here_size == there_size and memcmp(&here, &there, here_size) == 0
 
 
 cdef str name_of(int number):

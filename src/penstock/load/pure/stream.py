@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import selectors
 import socket
@@ -11,6 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from ...core.inbound import RecordInbound, StreamInbound
+from ...engines.wire import is_connected_to_itself, reset_on_close
 from ...errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class Stream:
         now = time.perf_counter()
         if self.state is State.CONNECTING:
             number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            with contextlib.suppress(OSError):  # not connected at all
+                if not number and is_connected_to_itself(self._sock):
+                    number = errno.ECONNREFUSED
+                    reset_on_close(self._sock)
             if number:
                 self.fail(f"connect: {errno.errorcode.get(number, number)}", now)
             else:
