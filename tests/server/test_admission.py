@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -249,3 +250,32 @@ def test_what_changed_since_the_files_were_read_is_read_again(tmp_path, monkeypa
     asyncio.run(edit())
 
     assert not gate.rules.access.permits("192.0.2.100")
+
+
+@pytest.mark.parametrize("hangs", ["signature", "load"])
+def test_a_file_that_hangs_does_not_hold_the_end(tmp_path, monkeypatch, hangs):
+    """Nor the loop: it lies on a mount that does not answer, or became a pipe into which nobody writes."""
+    monkeypatch.setattr("penstock.server.admission.FOLLOW_S", 0.0)
+    path = tmp_path / "deny.txt"
+    path.write_text("192.0.2.1\n")
+    files, entered, answered = AccessFiles([], [f"@{path}"]), threading.Event(), threading.Event()
+
+    def hang(self):
+        entered.set()
+        answered.wait()
+        raise ConfigurationError("it is not there any more")
+
+    monkeypatch.setattr(AccessFiles, hangs, hang)
+
+    async def follow():
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            following = group.create_task(files.follow(Gate(), [None]))
+            while not entered.is_set():
+                await asyncio.sleep(0)
+            following.cancel()
+
+    asyncio.run(follow())
+    ended = not answered.is_set()
+    answered.set()
+
+    assert ended

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import functools
 import os
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -16,6 +14,7 @@ from typing import Any, Final, Protocol
 from ..address import Address, Family, Kind, Peer, Scheme, parse_address, path_of_unix_name
 from ..address.model import host_in_address
 from ..address.unix_name import unix_name_of_path
+from ..engines.aside import aside
 from ..engines.wire import is_connected_to_itself, reset_on_close
 from ..errors import ConfigurationError
 from .options import SocketOptions
@@ -84,7 +83,7 @@ class SystemNetwork:
         except socket.gaierror as error:
             if error.errno != socket.EAI_NONAME:
                 raise
-        return await _in_thread(functools.partial(lookup, 0))
+        return await aside(functools.partial(lookup, 0), "penstock-resolve")
 
     async def dial(self, candidate: Candidate, options: SocketOptions) -> socket.socket:
         """Connect a new socket."""
@@ -169,37 +168,6 @@ def _with_numeric_zone(host: str) -> str:
         return f"{literal}%{socket.if_nametoindex(zone)}"
     except OSError:
         return host  # which the resolver refuses
-
-
-async def _in_thread(function: Callable[[], list[Candidate]]) -> list[Candidate]:
-    """Call a function that may hang in a thread that nobody waits for.
-
-    Not the loop's executor: it has few threads, which name servers that do not answer would occupy, and both the loop
-    and the interpreter wait for them at their end.
-    """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Candidate]] = loop.create_future()
-
-    def tell(result: list[Candidate] | None, error: Exception | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            assert result is not None
-            answer.set_result(result)
-
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = function()
-        except Exception as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, result, failure)
-
-    threading.Thread(target=run, name="penstock-resolve", daemon=True).start()
-    return await answer
 
 
 def open_socket(candidate: Candidate, options: SocketOptions) -> socket.socket:

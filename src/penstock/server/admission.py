@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from ..address.networks import AccessList, check_entry
 from ..config import AUTO, Action, GateConfig, ServerConfig
 from ..core.gate import Gate
 from ..core.rules import Rules
+from ..engines.aside import aside
 from ..errors import ConfigurationError
 from ..reasons import Refusal
 
@@ -209,18 +211,26 @@ class AccessFiles:
         while True:
             await asyncio.sleep(FOLLOW_S)
             try:
-                now = self.signature()
-                if now == before:
-                    continue
-                try:
-                    gate.set(access=await asyncio.to_thread(self.load))
-                except ConfigurationError as error:
-                    logger.error("the networks are as before: %s", error)
-                else:
+                # All of it: on a mount that does not answer, to ask when a file was changed hangs as well.
+                now, access, problem = await aside(functools.partial(self._look, before), "penstock-networks")
+                if problem is not None:
+                    logger.error("the networks are as before: %s", problem)
+                elif access is not None:
+                    gate.set(access=access)
                     logger.info("networks were read again: %s", ", ".join(self.paths))
                 before = now
             except (MemoryError, RuntimeError):  # the second of a system that gives no thread
                 pass  # what is not done yet is tried again at the next look
+
+    def _look(self, before: list[_Signature]) -> tuple[list[_Signature], AccessList | None, ConfigurationError | None]:
+        """Return the signature, and what the files say if it has changed, or why they cannot be read."""
+        now = self.signature()
+        if now == before:
+            return before, None, None
+        try:
+            return now, self.load(), None
+        except ConfigurationError as error:
+            return now, None, error
 
 
 def _expanded(entries: Sequence[str]) -> Iterator[str]:

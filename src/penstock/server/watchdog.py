@@ -15,6 +15,8 @@ import penstock
 
 # Frames of these are how a handler is called, not who holds the loop.
 _OURS = os.path.dirname(penstock.__file__) + os.sep
+# An observer that does not return must not hold the server's end.
+STOP_S = 1.0
 _LOOPS = (os.path.dirname(asyncio.__file__) + os.sep, "selectors.py", "uvloop")
 
 
@@ -61,13 +63,13 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer. Returns when the thread has ended, which is at once."""
+        """Watch no longer. Returns when the thread has ended: at once, unless an observer that was told holds it."""
         if self._beat is not None:
             self._beat.cancel()
         if self._ended.locked():
             self._ended.release()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOP_S)
 
     def _live(self) -> None:
         now = time.monotonic()
