@@ -1,8 +1,9 @@
 """What an engine accepts from: an open socket and the address it has."""
 
+import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ..address import Address, Kind, Peer
@@ -20,11 +21,13 @@ class SocketFile:
         path: Absolute, so that a later chdir does not matter.
         device: ``st_dev``.
         inode: ``st_ino``, which no other file gets while the socket is open.
+        pid: The process that made it.
     """
 
     path: str
     device: int
     inode: int
+    pid: int = field(default_factory=os.getpid)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import logging
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from ..config import ServerConfig
@@ -15,6 +18,7 @@ from ..core.service import Service
 from ..errors import ConfigurationError, ExitStatus
 from .admission import raise_descriptor_limit
 from .choice import choose
+from .last_resort import LastResort
 from .server import Server
 
 _logger: Final = logging.getLogger("penstock")
@@ -63,64 +67,116 @@ def run(
 async def _serve(
     server: Server, on_ready: Callable[[Server], None] | None, is_all: bool, warn: Callable[[str], object]
 ) -> ExitStatus:
-    loop = asyncio.get_running_loop()
-    signalled = 0
-
-    def on_signal() -> None:
-        nonlocal signalled
-        signalled += 1
-        if signalled == 1:
-            server.begin_drain()
-        else:
-            server.begin_stop()
-
-    await server.start()
-    restore = _handle_signals(loop, on_signal)
-    if restore is None:
+    signals = None
+    if threading.current_thread() is threading.main_thread():
+        signals = _Signals(server, asyncio.get_running_loop(), json_line=server.config.log_format == "json")
+    else:  # where Python handles no signal: signal.signal and signal.set_wakeup_fd refuse
         warn(
             "signals do not stop this server, for it does not run in the main thread: "
             "loop.call_soon_threadsafe(server.begin_drain) does"
         )
     try:
+        await server.start()
+        if signals is not None:
+            signals.started()
         if on_ready is not None:
             on_ready(server)
         await server.wait_stopped()
-    finally:
-        if restore is not None:
-            restore()
-        if is_all:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+    except BaseException:
+        if signals is not None:
+            signals.end(for_good=False)
+        raise
+    if signals is not None:
+        signals.end(for_good=is_all)
     return ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK
 
 
-def _handle_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Callable[[], None] | None:
-    """Have the loop call back on SIGINT and SIGTERM; return what undoes it.
+class _Signals:
+    """What SIGINT and SIGTERM do to a server, from before it opens an address.
 
-    Returns:
-        None outside the main thread, where Python handles no signal (signal.signal and signal.set_wakeup_fd refuse).
+    The first drains, the second stops. Both go through the loop; when that has no turn, a handler that Python calls
+    between two byte codes has the `LastResort` end the process: for the second signal, and for the first one as long
+    as the server is not ready, for then there is nothing to drain.
+
+    Args:
+        server: Not started yet.
+        loop: The running loop, of the main thread.
+        json_line: As of `LastResort`.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return None
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, *, json_line: bool) -> None:
+        self._server = server
+        self._loop = loop
+        self._heard = self._told = 0
+        self._is_ready = False
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._last_resort = LastResort(self._forced_status, json_line=json_line)
+        with _blocked():
+            for number in _SIGNALS:
+                # The loop's way first: it wakes the loop, and it puts a handler in place that does nothing.
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, self._tell)
+                signal.signal(number, self._hear)
+
+    def started(self) -> None:
+        """The server serves. What was heard before this is done by the loop's next turn."""
+        self._is_ready = True
+
+    def _hear(self, _number: int, _frame: object) -> None:
+        self._heard += 1
+        if self._heard > 1 or not self._is_ready:
+            self._last_resort.arm()
+        if os.name == "nt":
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._told += 1
+        if self._told == 1:
+            self._server.begin_drain()
+        else:
+            self._last_resort.arm()
+            self._server.begin_stop()
+
+    def _forced_status(self) -> ExitStatus | None:
+        if max(self._heard, self._told) > 1:
+            return ExitStatus.DRAIN_TIMEOUT
+        return None if self._is_ready else ExitStatus.INTERRUPTED
+
+    def end(self, *, for_good: bool) -> None:
+        """The server has stopped.
+
+        Args:
+            for_good: The process ends as well. Signals do not change its exit status any more, unless they are needed
+                for it to end at all: what it still waits for is ended by the second one.
+        """
+        with _blocked():
+            for number in _SIGNALS:
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.remove_signal_handler(number)
+                signal.signal(number, self._hear if for_good else self._before[number])
+        if for_good:
+            # The interpreter's end takes the handlers away, and lets be what is ignored.
+            atexit.register(_ignore)
+        else:
+            self._last_resort.disarm()
+
+
+def _ignore() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    """Have no signal between two handlers: it comes after this."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, callback)
-    except NotImplementedError:  # Windows: signal handlers run on the main thread between two byte codes
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number in _SIGNALS:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
-
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-        return restore
-
-    def remove() -> None:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
-    return remove
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _loop_factory(service: Service[Any], config: ServerConfig) -> Callable[[], asyncio.AbstractEventLoop]:

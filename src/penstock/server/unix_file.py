@@ -20,6 +20,8 @@ from .diagnosis import unix_holder
 _LOCK_TRIES: Final = 100
 _LOCK_PAUSE_S: Final = 0.01
 
+_made: Final[set[SocketFile]] = set()  # by this process, and not removed again
+
 
 def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | None:
     """Bind a Unix socket that is not listening yet.
@@ -70,6 +72,7 @@ def _settle(address: Address, path: str, mode: int) -> SocketFile:
         if not stat.S_ISSOCK(status.st_mode) or status.st_nlink != 1:
             raise BindError(str(address), f"{path} was replaced right after it was bound; use a directory of your own")
         file = SocketFile(path, status.st_dev, status.st_ino)
+        _made.add(file)
         if stat.S_IMODE(status.st_mode) != mode:
             try:
                 os.chmod(name, mode, follow_symlinks=follows)
@@ -105,11 +108,21 @@ def remove_file(file: SocketFile) -> None:
     """Remove the file if it is still the one that was made: not if it is gone, and not if another took its place.
 
     To be called while the socket is open: then nobody takes the file for stale, and its inode's number is no other's.
+    A child that was forked has inherited the socket, not the file: there it does nothing.
     """
+    _made.discard(file)
+    if file.pid != os.getpid():
+        return
     with suppress(OSError), _directory(file.path) as (directory, name):
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if (status.st_dev, status.st_ino) == (file.device, file.inode):
             os.unlink(name, dir_fd=directory)
+
+
+def remove_files() -> None:
+    """Remove the files of all Unix sockets that are still open, as `remove_file` does: the process ends right after."""
+    for file in list(_made):
+        remove_file(file)
 
 
 @contextmanager
