@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .client.sync import connect_sync
     from .codecs.base import NEED_DATA, Buffer, Codec, NeedData
     from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
+    from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer, Stats
     from .core.service import Handler, Service, as_service, on_connection, on_message
-    from .engines.base import Connection, ConnectionBase
     from .engines.blocking.connection import BlockingConnection
     from .errors import (
         ApplicationError,
@@ -69,7 +69,7 @@ _HOMES = {
     "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer", "Stats"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
-    "engines.base": ["Connection", "ConnectionBase"],
+    "core.contract": ["Connection", "ConnectionBase"],
     "engines.blocking.connection": ["BlockingConnection"],
     "errors": [
         "ApplicationError",

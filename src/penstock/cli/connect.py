@@ -10,7 +10,7 @@ import click
 
 from ..address import Address
 from ..config import Duration
-from ..engines.base import Connection
+from ..core.contract import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError
 from .client import HEX, TIMEOUT, WAIT, client_options, client_timeouts, client_values, flag, run_client
 from .commands import PenstockCommand

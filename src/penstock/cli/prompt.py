@@ -20,7 +20,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from ..address import Address
-from ..engines.base import Connection
+from ..core.contract import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError
 from ..telemetry.escaping import escape_text
 from .output import PROMPT, write_all

@@ -14,7 +14,7 @@ import click
 from ..address import Address
 from ..codecs.raw import is_raw
 from ..config import Duration, Integer, Option, Text
-from ..engines.base import Connection
+from ..core.contract import Connection
 from ..errors import ConfigurationError, ConnectionEndedError, ConnectTimeoutError, EndOfStreamError
 from ..units import format_duration
 from .client import (

@@ -12,8 +12,8 @@ from ..address import Address, Kind, Scheme, parse_address
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
 from ..config import Limits
+from ..core.contract import Clock, Connection
 from ..core.events import Event
-from ..engines.base import Clock, Connection
 from ..engines.listener import peer_of
 from ..engines.pure.host import Host
 from ..engines.pure.records import RecordTransport

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..core.contract import Clock
 from ..core.deadlines import Deadline
 from ..core.states import Happening, State
-from ..engines.base import Clock
 from ..engines.pure.host import Host
 from ..engines.pure.tasks import PREFETCH, TaskConnection
 from ..engines.pure.waiter import Waiter

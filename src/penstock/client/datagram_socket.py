@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..engines.base import Clock, TimerHandle
+from ..core.contract import Clock, TimerHandle
 from ..errors import ClosedError, LocalProtocolError, Phase, TimedOutError
 from .connection import Allowance
 

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..core.contract import Connection
 from ..core.service import Handler
-from ..engines.base import Connection
 from ..engines.pure.host import Host
 from ..errors import BrokenError, ClosedError, LocalProtocolError, TimedOutError
 from ..reasons import CloseReason

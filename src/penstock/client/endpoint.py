@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from ..address import Address, Family, Kind, Peer, parse_address
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
-from ..engines.base import Clock
+from ..core.contract import Clock
 from ..errors import BrokenError, ClosedError, ConfigurationError, ConnectError, TimedOutError
 from ..reasons import CloseReason
 from .connection import Allowance

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from ..engines.base import Clock, TimerHandle
+from ..core.contract import Clock, TimerHandle
 
 T = TypeVar("T")
 R = TypeVar("R")

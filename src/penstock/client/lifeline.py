@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from ..engines.base import Clock, Connection
+from ..core.contract import Clock, Connection
 from ..errors import EndOfStreamError, PenstockError, Phase, TimedOutError
 from ..reasons import CloseReason
 from .backoff import Backoff

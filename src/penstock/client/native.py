@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..address import Address, Peer
+    from ..core.contract import Clock
     from ..core.events import Event
-    from ..engines.base import Clock, Plan
+    from ..engines.base import Plan
     from ..engines.native.client import ClientConversation
     from ..engines.native.host import Host as NativeHost
     from ..engines.native.poller import Poller

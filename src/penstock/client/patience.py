@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from ..engines.base import Clock, TimerHandle
+from ..core.contract import Clock, TimerHandle
 from .waiting import after_a_look
 
 

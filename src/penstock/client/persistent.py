@@ -14,7 +14,7 @@ from typing import Generic, Self, TypeVar
 from ..address import Address, Kind
 from ..codecs.base import Codec
 from ..config import Limits
-from ..engines.base import Clock, Connection
+from ..core.contract import Clock, Connection
 from ..errors import (
     ClosedError,
     ConfigurationError,

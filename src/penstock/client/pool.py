@@ -13,7 +13,7 @@ from typing import Generic, Self, TypeVar
 from ..address import Address, Kind
 from ..codecs.base import Codec
 from ..config import Duration, Limits
-from ..engines.base import Clock, Connection, TimerHandle
+from ..core.contract import Clock, Connection, TimerHandle
 from ..errors import (
     BrokenError,
     ClosedError,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
-from ..engines.base import Clock
+from ..core.contract import Clock
 from ..errors import Phase, TimedOutError
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from ..engines.base import ConnectionBase
+    from .contract import ConnectionBase
 
 
 class EventName(StrEnum):

@@ -13,7 +13,7 @@ from ..errors import ApplicationError
 from ..reasons import CloseReason
 
 if TYPE_CHECKING:
-    from ..engines.base import ConnectionBase
+    from .contract import ConnectionBase
     from .deadlines import Deadline
 
 M = TypeVar("M")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..core.contract import ConnectionBase
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, Handler, MessageHandler
 from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
-from .base import ConnectionBase
 from .listener import Listener
 from .wire import next_connection_id
 

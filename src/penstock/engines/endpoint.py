@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Final
 
 from ..address import Peer, Scheme
 from ..codecs.base import Codec
+from ..core.contract import Clock
 from ..core.events import Event, EventName
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, MessageHandler
 from ..errors import RemoteProtocolError
-from .base import Clock
 from .datagram import DatagramConnection, OneDatagram, handle
 from .listener import Listener
 

@@ -7,10 +7,10 @@ from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 from ..config import Timeouts
+from ..core.contract import Clock, ConnectionBase
 from ..core.deadlines import BLAMING, SILENCE, Deadline, Deadlines
 from ..core.gate import Handshake
 from ..core.states import LEAVING, RECEIVABLE, SENDABLE, Happening, State, after
-from .base import Clock, ConnectionBase
 
 M = TypeVar("M")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..codecs.base import Codec
 from ..config import ServerConfig
+from ..core.contract import Clock
 from ..core.events import Observer
 from ..core.service import Handler, Service, as_service
-from ..engines.base import Clock
 from ..errors import ExitStatus
 from .process import run as _run
 from .server import Server

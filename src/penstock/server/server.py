@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 from ..address import Address, Kind, parse_address
 from ..config import DefaultBind, DefaultThreads, ServerConfig
 from ..core.budget import OutputBudget
+from ..core.contract import Clock, ConnectionBase
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
 from ..core.service import Service
-from ..engines.base import Clock, ConnectionBase, EngineServer, Plan
+from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
 from ..reasons import CloseReason

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..core.contract import Connection
 from ..core.service import ConnectionHandler, MessageHandler, Service, on_connection
-from ..engines.base import Connection
 from ..errors import EndOfStreamError
 from .definition import Definition
 

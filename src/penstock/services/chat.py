@@ -10,8 +10,8 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 
+from ..core.contract import ConnectionBase
 from ..core.service import Handler, Service, callbacks
-from ..engines.base import ConnectionBase
 from ..errors import ConnectionEndedError, QueueFullError
 from ..reasons import CloseReason
 from .definition import Definition

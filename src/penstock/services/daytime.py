@@ -10,8 +10,8 @@ day, year, time of day and time zone, in English, in ASCII, local time.
 import time
 from collections.abc import Callable
 
+from ..core.contract import ConnectionBase
 from ..core.service import Handler, Service, callbacks
-from ..engines.base import ConnectionBase
 from .definition import Definition
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any
 
-from ..engines.base import ConnectionBase
+from ..core.contract import ConnectionBase
 from ..telemetry.escaping import escape_text
 
 logger = logging.getLogger("penstock")

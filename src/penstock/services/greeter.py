@@ -10,9 +10,9 @@ A client that sends ``1`` alone and keeps the stream open has not ended its line
 
 import logging
 
+from ..core.contract import ConnectionBase
 from ..core.deadlines import Deadline
 from ..core.service import Handler, Service, callbacks
-from ..engines.base import ConnectionBase
 from .definition import Definition
 
 PATIENCE_S = 5.0

@@ -8,8 +8,8 @@ connections.
 from dataclasses import replace
 from typing import Any
 
+from ..core.contract import ConnectionBase
 from ..core.service import Handler, Service, callbacks
-from ..engines.base import ConnectionBase
 from .definition import Definition
 from .display import show
 

@@ -10,8 +10,8 @@ what would move a terminal's cursor, is printed as its escape. ``--once`` serves
 
 from typing import Any
 
+from ..core.contract import ConnectionBase
 from ..core.service import Service, on_message
-from ..engines.base import ConnectionBase
 from .definition import Definition
 from .display import show
 

@@ -8,8 +8,8 @@ holds the quotation. It changes at midnight UTC.
 import time
 from collections.abc import Callable
 
+from ..core.contract import ConnectionBase
 from ..core.service import Handler, Service, callbacks
-from ..engines.base import ConnectionBase
 from .definition import Definition
 
 MAX_CHARACTERS = 511

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ...codecs.base import Codec
+from ...core.contract import Clock
 from ...core.events import Event
 from ...core.gate import Gate
 from ...core.service import CallbackHandler, MessageHandler
-from ..base import Clock
 from ..datagram import OneDatagram
 from ..endpoint import DatagramEndpoint
 from ..listener import Listener

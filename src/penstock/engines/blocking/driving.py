@@ -19,11 +19,11 @@ from typing import TypeVar
 
 from ...config import Limits, Timeouts
 from ...core.budget import OutputBudget
+from ...core.contract import NO_HANDSHAKE, Clock
 from ...core.events import Event
 from ...core.gate import Gate, Handshake
 from ...core.states import State
 from ...errors import LocalProtocolError
-from ..base import NO_HANDSHAKE, Clock
 from ..timed import ClockAlarms, TimedConnection
 from .parking import prepare
 from .poller import Poller

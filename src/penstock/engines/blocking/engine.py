@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from ...address import Kind, Peer
 from ...config import Action
+from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
 from ...reasons import CloseReason
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
-from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
+from ..base import Engine, EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
 from .datagrams import DatagramThread

@@ -15,7 +15,7 @@ from .states cimport CLOSED
 from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler
 from ...errors import ConnectionEndedError, EndOfStreamError
 from ...reasons import CloseReason
-from ..base import Connection as _AnyConnection
+from ...core.contract import Connection as _AnyConnection
 from .exchange import DeadlinePassed
 
 cdef object DRAINED = CloseReason.DRAINED

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from ...address import Kind
-from ..base import Clock, ConnectionBase, Engine, Plan
+from ...core.contract import Clock, ConnectionBase
+from ..base import Engine, Plan
 from ..door import Door
 from ..listener import Listener
 from ..pure.acceptor import Acceptor

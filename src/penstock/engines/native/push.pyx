@@ -11,7 +11,7 @@ from .transport cimport CONTINUE, REPORT_LOST, Transport
 from ...core.service import Handler, MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
-from ..base import ConnectionBase
+from ...core.contract import ConnectionBase
 
 cdef object DRAINED = CloseReason.DRAINED
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED

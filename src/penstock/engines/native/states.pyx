@@ -8,7 +8,7 @@ from .patience cimport HANDSHAKE, Clocks, earliest
 from ...core.endings import why_not
 from ...core.states import TRANSITIONS, Happening, State, after
 from ...errors import LocalProtocolError
-from ..base import NO_HANDSHAKE
+from ...core.contract import NO_HANDSHAKE
 
 cdef tuple STATES = tuple(State)
 cdef tuple HAPPENINGS = tuple(Happening)

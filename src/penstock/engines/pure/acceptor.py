@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 from math import inf
 
+from ...core.contract import Clock, TimerHandle
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
-from ..base import Clock, TimerHandle
 from ..door import Door
 from ..listener import Listener
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ...codecs.base import Codec
+from ...core.contract import Clock, TimerHandle
 from ...core.events import Event
 from ...core.gate import Gate
 from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...reasons import CloseReason
-from ..base import Clock, TimerHandle
 from ..datagram import OneDatagram
 from ..endpoint import DatagramEndpoint
 from ..listener import Listener

@@ -10,11 +10,12 @@ from typing import Any
 
 from ...address import Kind, Peer
 from ...config import Action
+from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
 from ...reasons import CloseReason
-from ..base import Clock, ConnectionBase, Engine, EngineServer, Plan, TimerHandle
+from ..base import Engine, EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
 from .acceptor import Acceptor

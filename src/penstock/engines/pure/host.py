@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 
 from ...config import Limits, Timeouts
 from ...core.budget import OutputBudget
+from ...core.contract import Clock
 from ...core.events import Event
 from ...core.gate import Gate
-from ..base import Clock
 from ..timed import Alarms, ClockAlarms
 from .timers import Timers
 

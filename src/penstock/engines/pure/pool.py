@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...config import Timeouts
+from ...core.contract import ConnectionBase
 from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
-from ..base import ConnectionBase
 
 M = TypeVar("M")
 T = TypeVar("T")

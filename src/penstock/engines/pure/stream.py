@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
+from ...core.contract import NO_HANDSHAKE
 from ...core.deadlines import Deadline
 from ...core.endings import reason_of
 from ...core.events import Event, EventName
@@ -22,7 +23,6 @@ from ...errors import (
     RemoteProtocolError,
 )
 from ...reasons import CloseReason
-from ..base import NO_HANDSHAKE
 from ..wire import READS_AT_ONCE, next_connection_id, reset_on_close
 from .host import Host
 from .sending import SendingConnection

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
+from ...core.contract import Connection
 from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
 from ...core.states import State
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from ..base import Connection
 from ..receiving import ReceiveLimit
 from .host import Host
 from .stream import StreamConnection

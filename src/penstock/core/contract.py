@@ -1,0 +1,285 @@
+"""What a handler sees of a connection, and what an engine is given to tell the time: the same on every engine.
+
+How an engine keeps these promises, and the laws beyond one method, are `engines.base`'s.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
+
+from ..codecs.base import Codec
+from ..errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError
+from ..reasons import CloseReason
+
+if TYPE_CHECKING:
+    from ..address import Address, Peer
+    from .service import Handler
+
+M = TypeVar("M")
+
+NO_HANDSHAKE: Final = "only who has connected to a server has to show who he is"
+
+
+class TimerHandle(Protocol):
+    """A callback that will be called unless it is cancelled before."""
+
+    def cancel(self) -> None:
+        """Do not call it."""
+
+
+class Clock(Protocol):
+    """What an engine takes the time from. Every asyncio event loop is one."""
+
+    def time(self) -> float:
+        """Return seconds on a clock that never goes back."""
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> TimerHandle:
+        """Call ``callback`` when `time` reaches ``when``."""
+
+
+class ConnectionBase(ABC, Generic[M]):
+    """One peer, as a callback sees it on any engine: everything here returns at once.
+
+    On a datagram address it stands for one datagram: what is posted goes back to its sender.
+
+    Attributes:
+        id: A number unique in this process.
+        codec: What cuts its stream into messages.
+        peer: Who is at the other end.
+        local: The address at this end.
+        is_datagram: Whether it stands for one datagram.
+        state: Yours: whatever a handler wants to keep with the connection. None at first.
+        bytes_in: Bytes received, before framing was taken off.
+        bytes_out: Bytes handed to the transport.
+        close_reason: Why it ended or is ending; None while it lives.
+    """
+
+    __slots__ = ()
+
+    id: int
+    codec: Codec[M]
+    state: Any
+    bytes_in: int
+    bytes_out: int
+    close_reason: CloseReason | None
+
+    is_datagram: bool = False
+
+    @property
+    @abstractmethod
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+
+    @property
+    @abstractmethod
+    def local(self) -> Address:
+        """The address at this end."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server drains: no further message comes, and a handler that still sends is to come to its end.
+
+        A handler that receives meets that as the end of its messages; one that only sends has to ask here. Never of a
+        datagram, nor of a client's connection.
+        """
+        return False
+
+    @abstractmethod
+    def post(self, message: M) -> None:
+        """Queue one message; never wait.
+
+        One message of any size is queued while output is not over its high watermark. Above it the peer may be owed
+        ``limits.write_max_bytes``, or no more than the watermark while all peers together are owed too much
+        (``overload.write_total_bytes``); what would be more meets ``limits.slow_consumer``.
+
+        Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it
+        is safe from any of them; otherwise call it on the loop's thread. A datagram that the kernel has no room for is
+        dropped and counted, whatever the policy.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+            SlowPeerError: It is too much, and the policy is ``disconnect``. The connection is aborted.
+            QueueFullError: It is too much, and the policy is ``raise``. The connection is as it was.
+        """
+
+    @abstractmethod
+    def try_send(self, message: M) -> bool:
+        """Queue one message if `Connection.send` would not have to wait; never wait.
+
+        Returns:
+            Whether it was queued, whole. False while output is over its high watermark; then nothing was done, and no
+            policy is asked. For a datagram: whether it was sent or is kept until the kernel has room; False when it
+            was dropped, which is counted.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+
+        Safe where `post` is. From a handler in a thread of the pool it waits for the loop's turn, and for no peer.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection; handle no further message. May be repeated."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End the connection now; queued output is lost, the peer sees a reset where there is one. May be repeated."""
+
+    @abstractmethod
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving (half-close: RFC 9293 section 3.6). May be repeated.
+
+        Raises:
+            LocalProtocolError: It stands for a datagram, which has no end.
+        """
+
+    def begin_handshake(self) -> None:
+        """Give the peer ``timeouts.handshake_s`` to show who it is: a login, a greeting. May be repeated: it goes on.
+
+        Until `end_handshake` the connection holds one of the gate's ``max_handshakes``, and this timeout, which no byte
+        of the peer moves, counts in place of all others but the write timeout and the lifetime. Once it is over the
+        connection is aborted with ``handshake_timeout``. A connection that closes has ended its handshake.
+
+        Begun in ``on_connect``, or first of all in a connection handler, it holds the peer from the start, and no more
+        are let in than there is room for; begun later, those who were accepted meanwhile are in already. There may be
+        several, one after the other.
+
+        Raises:
+            LocalProtocolError: It stands for a datagram, or is a client's.
+        """
+        raise LocalProtocolError(NO_HANDSHAKE)
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is: other peers may try. All timeouts count again, from where they always do.
+
+        Does nothing where no handshake has begun.
+        """
+
+    @abstractmethod
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec: for what is sent from now on, and for what was received after the message at hand.
+
+        Not a byte is lost, whether it was already read or not.
+        """
+
+    @abstractmethod
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler. Its ``on_connect`` is not called.
+
+        Raises:
+            LocalProtocolError: The connection's handler is a function: it decides itself what to call.
+        """
+
+    @abstractmethod
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts, by the field names of `Timeouts`: ``set_timeouts(idle_s=None)``.
+
+        A timeout counts from where it always does: ``first_message_s`` from the beginning, not from this call.
+
+        Raises:
+            ConfigurationError: A name is unknown or a value is negative.
+        """
+
+    @abstractmethod
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy: ``set_limits(slow_consumer="drop_oldest")``.
+
+        Args:
+            limits: Fields of `Limits`: ``write_high_bytes``, ``write_low_bytes``, ``write_max_bytes``,
+                ``slow_consumer``. They hold for what is sent from now on; output that is over its high watermark
+                already goes by the new low one.
+
+        Raises:
+            ConfigurationError: A name is none of these, a value is refused, or two contradict each other. Nothing has
+                changed.
+        """
+
+
+class Connection(ConnectionBase[M]):
+    """One peer, as a coroutine sees it.
+
+    ``async for message in conn`` ends when the peer sends EOF or the server drains; else it raises as `receive` does.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def send(self, message: M) -> None:
+        """Queue one message, once the write buffer is no longer over its high watermark.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
+            ClosedError: This side already closed or sent EOF.
+            BrokenError: The peer or the network ended the connection.
+            SlowPeerError: The peer did not read for ``timeouts.write_s``. The connection is aborted.
+
+        Cancelling is safe: cancelled while it waits, nothing was queued. Several tasks may send at once; frames never
+        interleave. Returning says nothing about the peer: the bytes may still be in this process or in the kernel.
+        """
+
+    @abstractmethod
+    async def receive(self, timeout_s: float | None = None) -> M:
+        """Return the next message.
+
+        Args:
+            timeout_s: How long to wait for all of it, in seconds on the engine's clock; None to wait as long as the
+                connection's own timeouts allow.
+
+        Raises:
+            EndOfStreamError: The peer sent EOF, or the server drains.
+            RemoteProtocolError: The peer broke the framing. The connection is closing.
+            BrokenError: The peer, the network, or a timeout of the connection ended it.
+            ClosedError: This side already closed.
+            TimeoutError: ``timeout_s`` passed. The connection is as it was.
+            LocalProtocolError: Another task is already receiving.
+
+        Cancelling is safe: no message is lost.
+        """
+
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the next one that comes. One task at a time: the order is all that matches them.
+
+        Args:
+            message: What to send.
+            timeout_s: As of `receive`, from the moment when the message was queued.
+
+        Raises:
+            What `send` and `receive` raise. After a TimeoutError the reply may still come, and would answer the next
+            request: close the connection, or use `penstock.Client`, which drops it.
+        """
+        await self.send(message)
+        return await self.receive(timeout_s)
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1 once it is closed. Reading or writing it breaks the connection."""
+
+    @abstractmethod
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the transport is gone; return why. Does not close."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> M:
+        try:
+            return await self.receive()
+        except EndOfStreamError:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        """Close gracefully; abort when an exception other than the connection's own end leaves the block."""
+        if kind is None or issubclass(kind, ConnectionEndedError):
+            self.close()
+        else:
+            self.abort()
+        await self.wait_closed()
