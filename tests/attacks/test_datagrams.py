@@ -12,7 +12,7 @@ import pytest
 import penstock
 from penstock.config import GateConfig, OverloadConfig
 from penstock.core.gate import Gate
-from penstock.engines.pure.datagrams import MAX_HANDLED_AT_ONCE
+from penstock.engines.loop.datagrams import MAX_HANDLED_AT_ONCE
 from penstock.services import chargen
 from penstock.testing.clock import ManualClock
 from penstock.units import Rate

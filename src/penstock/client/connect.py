@@ -15,9 +15,9 @@ from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.events import Event
 from ..engines.listener import peer_of
-from ..engines.pure.host import Host
-from ..engines.pure.records import RecordTransport
-from ..engines.pure.stream import StreamConnection
+from ..engines.loop.host import Host
+from ..engines.loop.records import RecordTransport
+from ..engines.loop.stream import StreamConnection
 from ..engines.pure.transport import StreamTransport
 from ..errors import ConfigurationError, ConnectError, Phase
 from .connection import Allowance, ClientConnection

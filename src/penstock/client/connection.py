@@ -13,9 +13,9 @@ from ..codecs.base import Codec
 from ..core.contract import Clock
 from ..core.deadlines import Deadline
 from ..core.states import Happening, State
-from ..engines.pure.host import Host
-from ..engines.pure.tasks import PREFETCH, TaskConnection
-from ..engines.pure.waiter import Waiter
+from ..engines.loop.host import Host
+from ..engines.loop.tasks import PREFETCH, TaskConnection
+from ..engines.loop.waiter import Waiter
 from ..engines.receiving import ReceiveLimit
 from ..errors import Phase, TimedOutError
 from ..reasons import CloseReason

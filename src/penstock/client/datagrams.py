@@ -12,7 +12,7 @@ from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.contract import Connection
 from ..core.service import Handler
-from ..engines.pure.host import Host
+from ..engines.loop.host import Host
 from ..errors import BrokenError, ClosedError, LocalProtocolError, TimedOutError
 from ..reasons import CloseReason
 from .connection import Allowance

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ..core.contract import Clock
     from ..core.events import Event
     from ..engines.base import Plan
+    from ..engines.loop.host import Host
     from ..engines.native.client import ClientConversation
     from ..engines.native.host import Host as NativeHost
     from ..engines.native.poller import Poller
-    from ..engines.pure.host import Host
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
 
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
-from ..pure.tasks import PREFETCH
+from ..loop.tasks import PREFETCH
 
 cdef enum:
     FLUSH = 4  # of Pollable.todo

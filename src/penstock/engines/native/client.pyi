@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...address import Address, Peer
-from ..pure.tasks import TaskConnection
+from ..loop.tasks import TaskConnection
 from .host import Host
 
 # At run time it is no subclass, but it has the same methods.

@@ -1,4 +1,4 @@
-"""A connection, as `engines.pure.stream` has it, without an object per step: its beginning, how it closes, its deadlines."""
+"""A connection, as `engines.loop.stream` has it, without an object per step: its beginning, how it closes, its deadlines."""
 
 from libc.math cimport INFINITY
 

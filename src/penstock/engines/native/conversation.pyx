@@ -1,4 +1,4 @@
-"""Connections whose handler is a coroutine, as `engines.pure.tasks`: one task each, resumed as soon as bytes were read for it."""
+"""Connections whose handler is a coroutine, as `engines.loop.tasks`: one task each, resumed as soon as bytes were read for it."""
 
 from asyncio import CancelledError
 from collections.abc import Awaitable

@@ -26,7 +26,7 @@ from ...core.service import MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
 from ..endpoint import MAX_DATAGRAM_BYTES, READS_PER_TURN
-from ..pure.datagrams import CENSUS_S
+from ..loop.datagrams import CENSUS_S
 from ..wire import next_connection_id
 
 cdef extern from "<sys/socket.h>" nogil:

@@ -9,7 +9,7 @@ from ...codecs.base import Codec
 from ...core.service import CallbackHandler, MessageHandler
 from ..datagram import OneDatagram
 from ..listener import Listener
-from ..pure.datagrams import LoopEndpoint
+from ..loop.datagrams import LoopEndpoint
 from .datagrams import DatagramState, Port
 from .host import Host
 

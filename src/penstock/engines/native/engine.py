@@ -1,7 +1,7 @@
-"""The native engine: connections served in compiled code, the rest of a server as the pure engine has it.
+"""The native engine: connections served in compiled code, the rest of a server as every loop has it.
 
 Streams and datagrams are read, written and watched by the poller; handlers are called, and their tasks resumed, from
-there. Records of seqpacket sockets go through the loop, as in the pure engine.
+there. Records of seqpacket sockets go through the loop, as on the pure engine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ...core.contract import Clock, ConnectionBase
 from ..base import Engine, Plan
 from ..door import Door
 from ..listener import Listener
-from ..pure.acceptor import Acceptor
-from ..pure.datagrams import LoopEndpoint
-from ..pure.engine import PureEngine, PureServer
-from ..pure.stream import StreamConnection
+from ..loop.acceptor import Acceptor
+from ..loop.datagrams import LoopEndpoint
+from ..loop.server import LoopServer, needs_a_thread
+from ..loop.stream import StreamConnection
 from .acceptor import Entrance
 from .attached import AttachedPoller
 from .endpoint import NativeEndpoint
@@ -35,8 +35,8 @@ class NativeEngine(Engine):
     name = "native"
 
     def refuses(self, plan: Plan) -> str | None:
-        """Refuse what the pure engine refuses."""
-        return PureEngine().refuses(plan)
+        """Refuse ``def`` connection handlers: they block."""
+        return needs_a_thread(plan)
 
     def server(self, listeners: Sequence[Listener], plan: Plan) -> NativeServer:
         """Prepare to serve on the running loop."""
@@ -87,7 +87,7 @@ def _never(*_: object) -> None:
     raise AssertionError("what the entrance accepts does not come this way")
 
 
-class NativeServer(PureServer):
+class NativeServer(LoopServer):
     """Everything that serves one plan on one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:

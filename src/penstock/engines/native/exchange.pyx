@@ -8,7 +8,7 @@ from .states cimport CLOSED
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, YIELDING
 
 from ...errors import EndOfStreamError, RemoteProtocolError
-from ..pure.tasks import OTHERS_TURN
+from ..loop.tasks import OTHERS_TURN
 from ..receiving import ReceiveLimit
 
 

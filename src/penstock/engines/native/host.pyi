@@ -3,8 +3,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..base import Plan
-from ..pure.acceptor import Acceptor
-from ..pure.stream import StreamConnection
+from ..loop.acceptor import Acceptor
+from ..loop.stream import StreamConnection
 from .poller import Poller
 
 class Host:

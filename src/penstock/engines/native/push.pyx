@@ -1,4 +1,4 @@
-"""Connections whose handler is called at once: ``def`` message handlers and ``def`` callbacks, as `engines.pure.push`."""
+"""Connections whose handler is called at once: ``def`` message handlers and ``def`` callbacks, as `engines.loop.push`."""
 
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from libc.math cimport INFINITY

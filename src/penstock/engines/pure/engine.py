@@ -1,40 +1,17 @@
-"""The pure engine: listeners in, connections and datagrams handled on one asyncio loop."""
+"""The pure engine: connections on one asyncio loop, by transports written in Python, or by the loop's own."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from ...address import Kind, Peer
-from ...config import Action
-from ...core.contract import Clock, ConnectionBase, TimerHandle
-from ...core.events import Event, EventName
-from ...core.memory import IDLE_SHARE, Pressure, most_expensive
-from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
-from ...reasons import CloseReason
-from ..base import Engine, EngineServer, Plan
-from ..door import Door, turn_away
+from ..base import Engine, Plan
 from ..listener import Listener
-from .acceptor import Acceptor
-from .datagrams import LoopEndpoint
-from .host import Host
-from .pool import ThreadPool, in_threads
-from .push import PushConnection
-from .records import RecordTransport
-from .stream import StreamConnection
-from .tasks import TaskConnection
-from .timers import Timers
+from ..loop.server import LoopServer, needs_a_thread
+from ..loop.stream import StreamConnection
 from .transport import StreamTransport
-
-# How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
-# or wait for a thread to call on_close in, while handlers that are stuck hold them all.
-CUT_AGAIN_S = 1.0
-
-# Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
-_SEQPACKET, _ACCEPTED = Kind.SEQPACKET, EventName.ACCEPTED
 
 
 class PureEngine(Engine):
@@ -44,206 +21,29 @@ class PureEngine(Engine):
 
     def refuses(self, plan: Plan) -> str | None:
         """Refuse ``def`` connection handlers: they block."""
-        handler = plan.service.handler
-        if isinstance(handler, ConnectionHandler) and not handler.is_async:
-            return f"{plan.service.name} is a def connection handler, which blocks; use --engine blocking, or async def"
-        return None
+        return needs_a_thread(plan)
 
     def server(self, listeners: Sequence[Listener], plan: Plan) -> PureServer:
         """Prepare to serve on the running loop."""
         return PureServer(asyncio.get_running_loop(), listeners, plan)
 
 
-class PureServer(EngineServer):
+class PureServer(LoopServer):
     """Everything that serves one plan on one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:
-        self._loop = loop
-        self._plan = plan
-        self._timers = Timers(loop)
-        self._clock: Clock = plan.clock or self._timers
-        self._connections: dict[int, StreamConnection[Any]] = {}
         # uvloop's transports cost no more than ours there, and its polling keeps resets from ours.
         self._brings_transports = isinstance(loop, asyncio.SelectorEventLoop)
         self._attaching: set[asyncio.Task[None]] = set()  # accepted sockets that the loop makes its transports for
-        self._pool: ThreadPool | None = None
-        self._host = Host(
-            loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget, plan.gate
-        )
-        self._handler: AnyHandler = self._placed(plan.service.handler)
-        self._make = self._maker(self._handler)
-        self._ending = False
-        self._stopped = False
-        self._deadline: TimerHandle | None = None
-        self._again: TimerHandle | None = None
-        self._door = Door(plan.gate, self._clock.time, plan.emit)
-        plan.gate.watch(self._wake_acceptors)
-        self._acceptors: list[Acceptor] = []  # in the order in which they wait for the door to open
-        for listener in listeners:
-            if listener.kind is not Kind.DATAGRAM:
-                self._acceptor(listener)
-        self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
+        super().__init__(loop, listeners, plan)
 
-    def _acceptor(self, listener: Listener) -> None:
-        Acceptor(self._loop, self._clock, listener, door=self._door, queue=self._acceptors, accepted=self._accepted)
-
-    def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] = LoopEndpoint) -> LoopEndpoint:
-        return make(
-            self._loop,
-            listener,
-            self._datagram_handler(),
-            self._plan.service.codec,
-            gate=self._plan.gate,
-            clock=self._clock,
-            emit=self._plan.emit,
-            idle=self._check_stopped,
-        )
-
-    def _datagram_handler(self) -> MessageHandler | CallbackHandler:
-        handler = self._plan.service.datagram
-        assert handler is not None, "the server refuses datagram addresses for a service without connections"
-        placed = self._placed(handler)
-        assert not isinstance(placed, ConnectionHandler)
-        return placed
-
-    def _placed(self, handler: AnyHandler) -> AnyHandler:
-        """Put a handler that may block into the pool."""
-        if isinstance(handler, ConnectionHandler) or handler.is_async:
-            return handler
-        if not (handler.blocking or self._plan.blocking):
-            return handler
-        if self._pool is None:
-            self._pool = ThreadPool(self._plan.threads, f"penstock-{self._plan.service.name}")
-        return in_threads(handler, self._pool)
-
-    def _maker(self, handler: AnyHandler) -> Callable[..., StreamConnection[Any]]:
-        """Return what makes a connection of a peer and the address it came to."""
-        if isinstance(handler, ConnectionHandler) or handler.is_async:
-            return partial(TaskConnection, self._host, handler, self._plan.service.codec)
-        return partial(PushConnection, self._host, handler, self._plan.service.codec)
-
-    # -- EngineServer --------------------------------------------------------------------------------------------------
-
-    @property
-    def connections(self) -> Collection[ConnectionBase[Any]]:
-        """The connections that have not ended."""
-        return self._connections.values()
-
-    def _live(self) -> list[StreamConnection[Any]]:
-        """Return those that have not ended, as of now."""
-        return list(self._connections.values())
-
-    def start(self) -> None:
-        """Begin to accept and to read datagrams."""
-        self.resume()
-
-    def suspend(self) -> None:
-        """Leave new connections in the backlog and datagrams with the kernel."""
-        for acceptor in self._acceptors:
-            acceptor.stop()
-        for endpoint in self._endpoints:
-            endpoint.stop()
-
-    def resume(self) -> None:
-        """Accept again."""
-        if not self._ending:
-            for acceptor in self._acceptors:
-                acceptor.start()
-            for endpoint in self._endpoints:
-                endpoint.start()
-
-    def drain(self, timeout_s: float | None) -> None:
-        """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
-        self.suspend()
-        self._ending = True
-        if timeout_s is not None and self._deadline is None:
-            self._deadline = self._clock.call_at(self._clock.time() + timeout_s, self._cut_drain)
-        for connection in self._live():
-            connection.drain()
-        self._check_stopped()
-
-    def _cut_drain(self) -> None:
-        self._cut(CloseReason.DRAIN_TIMEOUT)
-
-    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
-        """Read no further what holds bytes already, let the idle go, end the most expensive."""
-        if pressure is Pressure.CALM:
-            for connection in self._live():
-                connection.unhold()
-            return
-        connections = self._plan.gate.unreserved(self._live())
-        for connection in connections:
-            if connection.held_bytes:
-                connection.hold()
-            else:
-                connection.unhold()
-            connection.let_go_if_idle(IDLE_SHARE)
-        if pressure is Pressure.SHED:
-            for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
-                connection.cut(CloseReason.OVERLOAD)
-
-    def stop(self) -> None:
-        """Stop accepting and abort every connection."""
-        self.suspend()
-        self._ending = True
-        self._cut(CloseReason.STOPPED)
-        self._check_stopped()
-
-    def _cut(self, reason: CloseReason) -> None:
-        for connection in self._live():
-            connection.cut(reason)
-        for endpoint in self._endpoints:
-            endpoint.cut()
-        if self._again is not None:
-            self._again.cancel()
-        self._again = self._clock.call_at(self._clock.time() + CUT_AGAIN_S, partial(self._cut, reason))
-
-    def _check_stopped(self) -> None:
-        idle = not self.connections and not self._attaching and not any(endpoint.busy for endpoint in self._endpoints)
-        if not self._ending or self._stopped or not idle:
-            return
-        self._stopped = True
-        for timer in (self._deadline, self._again):
-            if timer is not None:
-                timer.cancel()
-        if self._pool is not None:
-            # A handler stuck in a thread cannot be ended from outside; its connection is gone, so nobody waits for it.
-            self._pool.shutdown()
-        for endpoint in self._endpoints:
-            endpoint.count_left()
-        self._door.close()
-        self._timers.close()
-        self._plan.on_stopped()
-
-    # -- connections ---------------------------------------------------------------------------------------------------
-
-    def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
-        peer = self._door.admit(sock, name, listener)
-        if peer is None:
-            return
-        has_records = listener.kind is _SEQPACKET
-        try:
-            connection = self._make(peer, listener.address, records=has_records)
-            event = Event(_ACCEPTED, connection, {"listener": listener})
-            self._connections[connection.id] = connection
-        except Exception as error:
-            self._unmade(sock, peer, error)
-            return
-        self._plan.emit(event)
-        if has_records:
-            RecordTransport(self._loop, sock, connection).begin()
-        elif self._brings_transports:
+    def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
+        if self._brings_transports:
             StreamTransport(self._loop, sock, connection, self._host.buffer).begin()
         else:
             task = self._loop.create_task(self._attach(connection, sock))
             self._attaching.add(task)
             task.add_done_callback(self._attached)
-
-    def _unmade(self, sock: socket.socket, peer: Peer, error: Exception) -> None:
-        """The connection or its handler could not be made: its peer must not keep a place."""
-        self._door.leave(peer)
-        turn_away(sock, Action.CLOSE)
-        self._plan.emit(Event(EventName.HANDLER_FAILED, None, {"error": error}))
 
     async def _attach(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         try:
@@ -257,12 +57,5 @@ class PureServer(EngineServer):
         self._attaching.discard(task)
         self._check_stopped()
 
-    def _released(self, connection: StreamConnection[Any]) -> None:
-        del self._connections[connection.id]
-        self._door.leave(connection.peer)
-        self._wake_acceptors()
-        self._check_stopped()
-
-    def _wake_acceptors(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.wake()
+    def _is_idle(self) -> bool:
+        return not self._attaching and super()._is_idle()

@@ -5,7 +5,7 @@ import contextvars
 
 import pytest
 
-from penstock.engines.pure.waiter import Waiter
+from penstock.engines.loop.waiter import Waiter
 
 who = contextvars.ContextVar("who", default="nobody")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.engines.pure.timers import TICKS_PER_S, Timers
+from penstock.engines.loop.timers import TICKS_PER_S, Timers
 from penstock.testing.clock import ManualClock
 
 

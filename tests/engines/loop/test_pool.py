@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from penstock.engines.pure.pool import ThreadPool
+from penstock.engines.loop.pool import ThreadPool
 
 
 def test_results_and_errors_come_back():
@@ -59,7 +59,7 @@ def test_a_stuck_thread_does_not_keep_the_process():
     """A process ends while a call that never returns is running."""
     program = """
 import threading
-from penstock.engines.pure.pool import ThreadPool
+from penstock.engines.loop.pool import ThreadPool
 entered = threading.Event()
 ThreadPool(1, "stuck").submit(lambda: (entered.set(), threading.Event().wait()))
 assert entered.wait(20)
