@@ -62,13 +62,13 @@ def _once(build: Callable[[], Path]) -> Callable[[], Path]:
     return built
 
 
-def _compile_c(program: Path, sources: list[Path], headers: list[Path]) -> Path:
+def _compile_c(program: Path, sources: list[Path], headers: list[Path], *flags: str) -> Path:
     newest = max(path.stat().st_mtime for path in [*sources, *headers])
     if not program.exists() or program.stat().st_mtime <= newest:
         BUILD.mkdir(exist_ok=True)
         # Linked under a name of its own, then moved: two runs at once never execute half a file.
         fresh = program.with_name(f"{program.name}.{os.getpid()}")
-        _run([_tool("cc"), *C_FLAGS, *map(str, sources), "-o", str(fresh), "-lm"])
+        _run([_tool("cc"), *C_FLAGS, *flags, *map(str, sources), "-o", str(fresh), "-lm"])
         fresh.replace(program)
     return program
 
@@ -84,6 +84,12 @@ def load() -> Path:
 def epoll_echo() -> Path:
     """Build the limit."""
     return _compile_c(BUILD / "epoll_echo", [HERE / "limit/epoll_echo.c"], [])
+
+
+@_once
+def counted() -> Path:
+    """Build what a server under callgrind is told to count by."""
+    return _compile_c(BUILD / "counted.so", [HERE / "counted.c"], [], "-shared", "-fPIC")
 
 
 @_once
