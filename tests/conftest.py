@@ -14,6 +14,9 @@ try:
 except ImportError:
     framing = None
 
+# Assertions of the fixtures are explained as those of a test are. Nothing has imported them yet.
+pytest.register_assert_rewrite("penstock.testing")
+
 # Machines that run tests are shared: how long one example takes says nothing.
 settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")

@@ -1,11 +1,10 @@
 """Attacks, each bounded in count, on loopback alone, against every engine that asks the gate.
 
-Engines and servers come from the fixtures of the conformance suite: whatever an attack is about, each connection that
-was accepted has exactly one end, no handler failed that should not, and no descriptor is left.
+Engines and servers come from `penstock.testing`, as in the conformance suite: whatever an attack is about, each
+connection that was accepted has exactly one end, no handler failed that should not, and no descriptor is left.
 """
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -19,25 +18,18 @@ from pathlib import Path
 
 import pytest
 
+from penstock.testing import fixtures
 from penstock.testing.peers import PATIENCE_S
 
-_PATH = Path(__file__).parent.parent / "conformance" / "conftest.py"
-_SPEC = importlib.util.spec_from_file_location("attacks_shared_fixtures", _PATH)
-shared = sys.modules[_SPEC.name] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(shared)
-
-shared_serve = shared.serve
-pytest_configure = shared.pytest_configure
+shared_serve = fixtures.serve
+pytest_configure = fixtures.pytest_configure
 
 # An engine joins when it asks the gate: docs/design/gate.md.
 GATED = ("pure", "uvloop", "blocking", "native")
 
 
 def pytest_generate_tests(metafunc):
-    if "engine" in metafunc.fixturenames:
-        only = metafunc.definition.get_closest_marker("engines")
-        engines = [each for each in shared.ALL_ENGINES if each.label in (GATED if only is None else only.args)]
-        metafunc.parametrize("engine", [shared._parameter(engine, engine.label) for engine in engines])
+    fixtures.on_engines(metafunc, GATED)
 
 
 @pytest.fixture

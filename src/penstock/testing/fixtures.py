@@ -1,0 +1,79 @@
+"""Fixtures for pytest: a test that asks for ``engine`` runs on every engine, with ``form`` in every form of a handler.
+
+A test describes what is done with a message as ``react(conn, message) -> reply or None`` and lets ``form`` make a
+service of it. ``serve`` serves it and watches: whatever else a test is about, each connection that was accepted has
+exactly one ``closed`` event when the server has stopped, no handler failed unless the test says so, and no descriptor,
+task or thread is left.
+
+A ``conftest.py`` imports from here what its tests are to have: the fixtures, and the hooks by their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from ..config import Timeouts
+from ..core.service import Service
+from .engines import ALL_ENGINES, EngineUnderTest
+from .forms import FORMS, Form
+from .served import Served, served
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the markers by which a test chooses."""
+    config.addinivalue_line("markers", "engines(*labels): only these engines")
+    config.addinivalue_line("markers", "forms(which): only the forms for which this function returns True")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Pair ``form`` with the engines that serve it; give ``engine`` alone all engines, or those of its marker."""
+    on_engines(metafunc, None)
+
+
+def on_engines(metafunc: pytest.Metafunc, labels: Sequence[str] | None) -> None:
+    """Run a test on engines: on those of its marker, else on those with these labels; None for all."""
+    if "engine" not in metafunc.fixturenames:
+        return
+    only = metafunc.definition.get_closest_marker("engines")
+    wanted = labels if only is None else only.args
+    engines = [engine for engine in ALL_ENGINES if wanted is None or engine.label in wanted]
+    if "form" in metafunc.fixturenames:
+        which = metafunc.definition.get_closest_marker("forms")
+        forms = [form for form in FORMS if which is None or which.args[0](form)]
+        pairs = [(engine, form) for engine in engines for form in forms if engine.label in form.engines]
+        metafunc.parametrize(
+            ("engine", "form"), [_parameter(engine, f"{engine.label}-{form.label}", form) for engine, form in pairs]
+        )
+    else:
+        metafunc.parametrize("engine", [_parameter(engine, engine.label) for engine in engines])
+
+
+def _parameter(engine: EngineUnderTest, label: str, *more: Form) -> Any:
+    marks = [pytest.mark.skip(reason=engine.missing)] if engine.missing else []
+    return pytest.param(engine, *more, id=label, marks=marks)
+
+
+@pytest.fixture
+def serve(
+    engine: EngineUnderTest, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[Callable[..., contextlib.AbstractContextManager[Served]]]:
+    """Serve a service, or ``react`` in the test's form, from ``with`` to the end of its block."""
+    form: Form | None = request.getfixturevalue("form") if "form" in request.fixturenames else None
+
+    def start(target: Any, *, codec: Any = "lines", **options: Any) -> contextlib.AbstractContextManager[Served]:
+        if form is not None and not isinstance(target, Service):
+            target = form.make(target, codec)
+            options.setdefault("model", form.model)
+        options.setdefault("engine", engine.name)
+        options.setdefault("timeouts", Timeouts(drain_s=10.0))
+        options.setdefault("loop_factory", engine.loop_factory)
+        return served(target, **options)
+
+    with caplog.at_level(logging.ERROR, logger="asyncio"):
+        yield start
+    assert [entry.getMessage() for entry in caplog.get_records("call") if entry.name == "asyncio"] == []

@@ -1,0 +1,135 @@
+"""A server under observation: every event is kept, and nothing may be left when it has stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.events import Event, EventName
+from ..server.api import Target
+from .engines import LoopFactory
+from .peers import PATIENCE_S, dial
+from .thread import ServerThread
+
+
+@dataclass
+class Record:
+    """Every event of one server, as an observer sees them."""
+
+    events: list[Event] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def observe(self, event: Event) -> None:
+        """Keep one."""
+        with self.lock:
+            self.events.append(event)
+
+    def of(self, name: EventName) -> list[Event]:
+        """The events of one name, in order."""
+        with self.lock:
+            return [event for event in self.events if event.name is name]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why connections closed, in the order of their ends."""
+        return [str(event.fields["reason"]) for event in self.of(EventName.CLOSED)]
+
+    @property
+    def failures(self) -> list[Any]:
+        """What handlers raised, in order."""
+        return [event.fields["error"] for event in self.of(EventName.HANDLER_FAILED)]
+
+    def check(self, fails: int) -> None:
+        """Every connection that was accepted has one end and its reason; as many handlers failed as should.
+
+        Laws 2 and 6 of `penstock.engines.base`.
+        """
+        accepted = Counter(_id_of(event) for event in self.of(EventName.ACCEPTED))
+        closed = Counter(_id_of(event) for event in self.of(EventName.CLOSED))
+
+        assert accepted == closed
+        assert all(count == 1 for count in closed.values())
+        for event in self.of(EventName.CLOSED):
+            assert event.connection is not None
+            assert event.fields["reason"] == event.connection.close_reason
+        assert fails == len(self.failures), self.failures
+
+
+def _id_of(event: Event) -> int:
+    assert event.connection is not None
+    return event.connection.id
+
+
+class Served(ServerThread):
+    """A server in a thread, with a `Record` of its events.
+
+    Attributes:
+        record: The events.
+        tasks_left: The tasks that its loop still had when the server had stopped.
+    """
+
+    def __init__(self, target: Target, *, record: Record, **options: Any) -> None:
+        super().__init__(target, observers=[record], **options)
+        self.record = record
+        self.tasks_left: list[str] = []
+
+    async def _main(self) -> None:
+        await super()._main()
+        await asyncio.sleep(0)  # a task is done one turn after its coroutine, for the loop
+        self.tasks_left = [str(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
+
+    def dial(self, index: int = 0, **options: Any) -> socket.socket:
+        """Connect a plain socket to one of the server's addresses."""
+        return dial(self.addresses[index], **options)
+
+    def reasons(self, count: int) -> Sequence[str]:
+        """Wait until ``count`` connections have closed; return why, in order."""
+        self.wait_closed(count)
+        # On an engine of threads the server's own count is a moment ahead of the record.
+        self.wait_until(lambda _: len(self.record.reasons) >= count)
+        return self.record.reasons
+
+
+@contextlib.contextmanager
+def served(target: Target, *, loop_factory: LoopFactory, fails: int = 0, **options: Any) -> Iterator[Served]:
+    """Serve from ``with`` to the end of its block; then assert that all is over and nothing is left.
+
+    Args:
+        target: What `penstock.serve` takes.
+        loop_factory: Makes the loop.
+        fails: How many handlers are to fail.
+        options: As `penstock.serve`.
+    """
+    _warm(loop_factory)
+    record = Record()
+    descriptors, threads = _descriptors(), set(threading.enumerate())
+    with Served(target, record=record, loop_factory=loop_factory, **options) as server:
+        yield server
+    record.check(fails)
+    assert server.tasks_left == []
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(PATIENCE_S)  # an idle one of a pool may still be on its way out
+        assert not thread.is_alive(), f"{thread.name} was left running"
+    if descriptors < _descriptors():
+        gc.collect()  # what is closed by now was garbage, of which -W error complains by itself
+        assert descriptors >= _descriptors(), "descriptors were left open"
+
+
+@functools.cache
+def _warm(loop_factory: LoopFactory) -> None:
+    """Run one loop: libuv keeps the pipe its signals go through when the first loop is closed."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(asyncio.sleep(0))
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
