@@ -1,6 +1,7 @@
 """What all tests share: every implementation of the codecs, and a place for the figures that tests measure."""
 
 import gc
+import signal
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,21 @@ pytest.register_assert_rewrite("penstock.testing")
 # Machines that run tests are shared: how long one example takes says nothing.
 settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")
+
+
+def pytest_configure():
+    """Have children start as from a terminal, whoever started the tests.
+
+    A script's background job, nohup and many runners ignore SIGINT, SIGQUIT or SIGHUP, or block them, and what is
+    ignored or blocked here is so in every child. A handler is not inherited: with Python's own a child begins with the
+    default.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def pytest_collection_finish():

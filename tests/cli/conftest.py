@@ -153,12 +153,12 @@ def end(process):
 class Screen:
     """A program on a terminal of its own, and what that terminal shows."""
 
-    def __init__(self, command, env, cwd):
+    def __init__(self, command, env, cwd, columns):
         self.fd, inner = pty.openpty()
-        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self.raw = b""
         pyte = pytest.importorskip("pyte")
-        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.screen = pyte.Screen(columns, ROWS)
         self.screen.write_process_input = lambda text: os.write(self.fd, text.encode())  # answers to its questions
         self.stream = pyte.ByteStream(self.screen)
         self.process = subprocess.Popen(
@@ -216,8 +216,8 @@ def terminal(environ, directory):
     """A function that starts a program on a terminal of its own."""
     with contextlib.ExitStack() as stack:
 
-        def start(*command, env=None):
-            shown = Screen(command, environ | (env or {}), directory)
+        def start(*command, env=None, columns=COLUMNS):
+            shown = Screen(command, environ | (env or {}), directory, columns)
             stack.callback(os.close, shown.fd)
             stack.callback(end, shown.process)
             return shown

@@ -1,11 +1,8 @@
 """The line that says how a load goes, on the screen of a terminal."""
 
-import fcntl
 import io
 import re
-import struct
 import sys
-import termios
 
 import pytest
 
@@ -21,10 +18,7 @@ def screen(terminal, serve):
 
     def start(*arguments, columns=80):
         command = [sys.executable, "-m", "penstock", "bench", serve("app:echo").address, *arguments]
-        shown = terminal(*command)
-        shown.screen.resize(columns=columns)
-        fcntl.ioctl(shown.fd, termios.TIOCSWINSZ, struct.pack("HHHH", shown.screen.lines, columns, 0, 0))
-        return shown
+        return terminal(*command, columns=columns)
 
     return start
 
@@ -35,10 +29,8 @@ def test_one_line_is_written_again_and_again(screen):
     seen = set()
     while len(seen) < 3:
         assert shown.read(), shown.lines
-        if shown.lines and shown.lines[-1] != "^C":
-            assert LINE.fullmatch(shown.lines[0]), shown.lines
-            assert 1 == len(shown.lines)
-            seen.add(shown.lines[0])
+        assert len(shown.lines) <= 1, shown.lines
+        seen.update(filter(LINE.fullmatch, shown.lines))  # a terminal hands on what it has, perhaps half a line
     shown.type("\x03")
 
     assert 130 == shown.end()
@@ -52,9 +44,8 @@ def test_what_is_wider_than_the_terminal_is_cut(screen):
     seen = set()
     while len(seen) < 3:
         assert shown.read(), shown.lines
-        if shown.lines:
-            assert 1 == len(shown.lines), shown.lines
-            seen.add(shown.lines[0])
+        assert len(shown.lines) <= 1, shown.lines
+        seen.update(line for line in shown.lines if len(line) == 29)
     shown.type("\x03")
 
     assert 130 == shown.end()
