@@ -73,6 +73,12 @@ def directory(tmp_path):
 
 
 @pytest.fixture
+def background():
+    """What starts a program as a script's background job is started: with SIGINT ignored."""
+    return ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+
+
+@pytest.fixture
 def penstock(environ, directory):
     """A function that runs ``penstock`` with arguments and returns the finished process, its output as text."""
 
@@ -123,12 +129,12 @@ def serve(environ, directory):
     """A function that starts ``penstock serve`` on a port of its own, and returns once it serves."""
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments, bind="tcp://127.0.0.1:0", env=None, **options):
+        def start(*arguments, bind="tcp://127.0.0.1:0", env=None, under=(), **options):
             stderr = directory / f"stderr-{len(list(directory.glob('stderr-*')))}"
             file = stack.enter_context(stderr.open("wb"))
             binds = [] if bind is None else ["--bind", bind]
             process = subprocess.Popen(
-                [sys.executable, "-m", "penstock", "serve", *arguments, *binds, "--print-ready"],
+                [*under, sys.executable, "-m", "penstock", "serve", *arguments, *binds, "--print-ready"],
                 cwd=directory,
                 env=environ | (env or {}),
                 **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": file, **options},

@@ -244,6 +244,29 @@ def test_interrupting_it_is_no_traceback(serve, environ, directory):
         stream.close()
 
 
+def test_a_background_job_is_not_interrupted(serve, environ, directory, background):
+    """As other filters: the Ctrl-C of a terminal is not meant for it."""
+    served = serve("app:echo")
+    with subprocess.Popen(
+        [*background, sys.executable, "-m", "penstock", "connect", served.address],
+        env=environ,
+        cwd=directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        said = []
+        for line in (b"before\n", b"after\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            said.append(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+
+    assert [b"before\n", b"after\n"] == said
+    assert (0, b"", b"") == (process.returncode, output, errors)
+
+
 class Terminal:
     """A program on a terminal of its own, seen through the terminal's other end."""
 

@@ -468,6 +468,15 @@ def test_it_ends_cleanly_when_told_to(serve, number):
     assert not (served.stderr.parent / "s").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_background_job_ends_cleanly_when_told_to(serve, background, number):
+    """A script's `penstock serve … &` starts with SIGINT ignored; it is handled all the same, as other servers do."""
+    served = serve("echo", under=background)
+
+    assert b"x" == exchange(served.address, b"x")
+    assert 0 == served.stop(number)
+
+
 @pytest.mark.parametrize(
     "env",
     [

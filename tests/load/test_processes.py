@@ -62,6 +62,27 @@ def test_an_interruption_of_the_parent_alone_reaches_all(engine, peer):
     assert seen.latency.count >= interrupted[0].replies > 0
 
 
+def test_where_an_interruption_is_ignored_the_load_goes_on(engine, peer):
+    """As of a script's background job, which a terminal's Ctrl-C is not meant for: neither parent nor children end."""
+    interrupted = []
+
+    def interrupt(_seen):
+        for process in (os.getpid(), *children_of(os.getpid())):
+            os.kill(process, signal.SIGINT)
+            interrupted.append(process)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pace = Pace(400, 400)
+        seen = run_together(engine, peer(echo), 2, interrupt, connections=2, count=200, pace=pace)
+        kept = signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert len(interrupted) > 2
+    assert (False, 200, signal.SIG_IGN) == (seen.interrupted, seen.latency.count, kept)
+
+
 def test_a_process_that_dies_ends_the_load(engine, peer):
     """What the others saw would not be the whole."""
     here = os.getpid()

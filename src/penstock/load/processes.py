@@ -62,8 +62,14 @@ def run_in_processes(order: Order, processes: int, on_interval: Callable[[Glimps
 
 @contextlib.contextmanager
 def _interrupting(children: Sequence[BaseProcess]) -> Iterator[None]:
-    """Have the children interrupted, once, where this process alone is; the second time it is too."""
+    """Have the children interrupted, once, where this process alone is; the second time it is too.
+
+    A process that was started with SIGINT ignored, as a script's background job is, goes on ignoring it.
+    """
     before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        yield
+        return
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
@@ -107,7 +113,8 @@ def _run_share(order: Order, pipe: Connection) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
 
     def ready() -> None:
         pipe.send(None)
