@@ -10,7 +10,7 @@ from typing import TypeVar
 from ...codecs.base import Codec
 from ...core.endings import why_not
 from ...core.events import Event, EventName
-from ...core.output import Backlog, progressed
+from ...core.send_queue import SendQueue, progressed
 from ...core.states import State
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -56,7 +56,7 @@ class SendingSocket(DrivenSocket[M]):
         self.close_reason: CloseReason | None = None
         self._records = records
         self._limits = host.limits
-        self._backlog: Backlog | None = None  # what was posted since, where not all that is owed has to leave
+        self._backlog: SendQueue | None = None  # what was posted since, where not all that is owed has to leave
         self._output = RecordOutput() if records else StreamOutput()
         self._error: OSError | None = None
         self._leave_reason: CloseReason | None = None  # it closes once the handler at work has returned
@@ -192,7 +192,7 @@ class SendingSocket(DrivenSocket[M]):
 
     def _post_late(self, data: bytes) -> None:
         """Queue a posted frame behind output that is over its high watermark, as the policy has it."""
-        backlog = self._backlog = self._backlog or Backlog()
+        backlog = self._backlog = self._backlog or SendQueue()
         dropped = backlog.admit(data, self._limits.slow_consumer, self._owed_with(data) - self._most_bytes())
         self._owe(self._owed_with(b""))
         if dropped is not None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ...codecs.base import Codec
 from ...core.endings import why_not
 from ...core.events import Event, EventName
-from ...core.output import Backlog, progressed
+from ...core.send_queue import SendQueue, progressed
 from ...core.states import Happening, State
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -71,7 +71,7 @@ class SendingConnection(TimedConnection[M]):
         self._corked: list[bytes] = []
         self._corked_bytes = 0
         self._write_paused = False
-        self._backlog: Backlog | None = None  # what was posted since, where not all that is owed has to leave
+        self._backlog: SendQueue | None = None  # what was posted since, where not all that is owed has to leave
         self._noticed = False  # so much waits for the kernel that it is counted
         self._owed_bytes = 0  # as `Host.budget` has it too
         self._stalled_bytes = 0  # what the kernel had taken when the peer's patience for reading began to count
@@ -212,7 +212,7 @@ class SendingConnection(TimedConnection[M]):
 
     def _post_late(self, data: bytes) -> None:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
-        backlog = self._backlog = self._backlog or Backlog()
+        backlog = self._backlog = self._backlog or SendQueue()
         excess_bytes = self._owed_bytes + len(data) - self._most_bytes()
         if excess_bytes > 0:
             excess_bytes -= self._recount(0)

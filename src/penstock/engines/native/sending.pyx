@@ -8,7 +8,7 @@ from .framing cimport Framing
 from .states cimport HAPPENED_SEND_EOF
 
 from ...core.events import Event, EventName
-from ...core.output import Backlog
+from ...core.send_queue import SendQueue
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
 
@@ -146,7 +146,7 @@ cdef class SendingTransport(StatefulTransport):
     cdef int post_late(self, bytes data) except -1:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
         if self.backlog is None:
-            self.backlog = Backlog()
+            self.backlog = SendQueue()
         excess = self.all_owed() + PyBytes_GET_SIZE(data) - self.most_owed()
         dropped = self.backlog.admit(data, self.levels.limits.slow_consumer, excess)
         self.owe(self.all_owed())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.output import Backlog
+from penstock.core.send_queue import SendQueue
 from penstock.errors import QueueFullError
 
 
@@ -21,7 +21,7 @@ def taken(backlog):
 
 def test_what_is_posted_while_there_is_room_waits_in_its_order():
     """Whatever the policy; nothing is told."""
-    backlog = Backlog()
+    backlog = SendQueue()
 
     assert [None] * 3 == [backlog.admit(frame(number), "raise", 0) for number in range(3)]
     assert 12 == len(backlog)
@@ -30,7 +30,7 @@ def test_what_is_posted_while_there_is_room_waits_in_its_order():
 
 def test_drop_newest_gives_up_what_is_posted():
     """And says so; what waits is as it was."""
-    backlog = Backlog()
+    backlog = SendQueue()
     backlog.admit(frame(0), "drop_newest", -4)
 
     assert {"policy": "drop_newest", "count": 1, "size_bytes": 4} == backlog.admit(frame(1), "drop_newest", 1)
@@ -39,7 +39,7 @@ def test_drop_newest_gives_up_what_is_posted():
 
 def test_drop_oldest_gives_up_as_many_as_make_room():
     """The first ones, whole: two of four bytes where five are too many."""
-    backlog = Backlog()
+    backlog = SendQueue()
     for number in range(4):
         backlog.admit(frame(number), "drop_oldest", 0)
 
@@ -49,7 +49,7 @@ def test_drop_oldest_gives_up_as_many_as_make_room():
 
 def test_nothing_is_given_up_for_what_would_not_fit_even_then():
     """A message larger than all that may go is what goes."""
-    backlog = Backlog()
+    backlog = SendQueue()
     backlog.admit(frame(0), "drop_oldest", 0)
     backlog.keep(frame(1, 100))
 
@@ -59,7 +59,7 @@ def test_nothing_is_given_up_for_what_would_not_fit_even_then():
 
 def test_raise_changes_nothing():
     """The sender is told, and by how much it was too much."""
-    backlog = Backlog()
+    backlog = SendQueue()
     backlog.admit(frame(0), "raise", 0)
 
     with pytest.raises(QueueFullError, match=r"^4 bytes more would be 3 more than the peer may be owed$"):
@@ -70,7 +70,7 @@ def test_raise_changes_nothing():
 
 def test_frames_are_taken_whole():
     """As few as make up what is asked for."""
-    backlog = Backlog()
+    backlog = SendQueue()
     for number in range(4):
         backlog.keep(frame(number))
 
@@ -85,7 +85,7 @@ def test_frames_are_taken_whole():
 def test_drop_oldest_against_a_plain_list(frames, limit, reads):
     """What is left, what was taken and what was given up are all that came; nothing kept is lost, nothing is reordered,
     and what was posted is never over the limit."""
-    backlog, model, lost, out = Backlog(), [], 0, []
+    backlog, model, lost, out = SendQueue(), [], 0, []
     due = list(reads)
     for number, (size, posted) in enumerate(frames):
         data = frame(number, size)[-size:]

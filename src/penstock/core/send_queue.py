@@ -17,7 +17,7 @@ def progressed(limits: Limits, taken_bytes: int) -> bool:
     return taken_bytes >= max(1, limits.write_high_bytes - limits.write_low_bytes)
 
 
-class Backlog:
+class SendQueue:
     """Frames behind those that the transport holds: as long as they wait here, the oldest can still be given up.
 
     What the transport holds may have left in part and is never given up; nor is what was not posted: replies, and what

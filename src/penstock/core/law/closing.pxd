@@ -1,0 +1,28 @@
+cdef int _OPEN, _PEER_EOF, _LOCAL_EOF, _BOTH_EOF, _CLOSING, _FLUSHING, _LINGERING, _CLOSED
+cdef int _GOT_EOF, _SENT_EOF, _TOLD_TO_CLOSE, _ALL_SENT, _LOST
+cdef int _SEND_ALL, _SEND_EOF, _DISCARD, _END, _RESET, _INPUT_OVER
+cdef int _CANNOT_HAPPEN
+cdef bytes _AFTER
+cdef object _DONE, _PEER_CLOSED, _HANDLER_ERROR
+
+
+cdef class Closing:
+    cdef public object close_reason
+    cdef public object _close_after
+    cdef public unsigned char _state
+    cdef public unsigned char _can_send
+    cdef public unsigned char _can_receive
+    cdef public unsigned char _closing
+    cdef public unsigned char _attached
+    cdef public unsigned char _handling
+    cdef public unsigned char _gone
+
+    cpdef void _become(self, int state) noexcept
+    cpdef int _happen(self, int happening) except -1
+    cpdef int got_eof(self) except -1
+    cpdef int sends_eof(self) except -1
+    cpdef int closes(self, object reason) except -1
+    cpdef int sent_all(self) except -1
+    cpdef int loses(self, object reason) except -1
+    cpdef int lost(self, object reason) except -1
+    cpdef bint fails(self, object error) except -1

@@ -1,0 +1,47 @@
+cimport cython
+
+from .closing cimport Closing
+
+cdef int _CLOSED, _LINGERING
+cdef int _NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME
+cdef int _CUT, _RESET, _RESTART, _TELL
+cdef double _INFINITY
+
+
+cdef class Durations:
+    cdef readonly object timeouts
+    cdef readonly double handshake_s
+    cdef readonly double first_s
+    cdef readonly double idle_s
+    cdef readonly double message_s
+    cdef readonly double write_s
+    cdef readonly double linger_s
+    cdef readonly double lifetime_s
+    cdef readonly long long message_bytes_per_s
+
+
+cdef class Deadlines(Closing):
+    cdef public Durations _durations
+    cdef public double _opened_at
+    cdef public double _handshake_since
+    cdef public double _first_since
+    cdef public double _idle_since
+    cdef public double _partial_since
+    cdef public double _stalled_since
+    cdef public unsigned char _awaited
+
+    @cython.locals(earliest=double, then=double, durations=Durations)
+    cpdef double due_at(self, Py_ssize_t partial_bytes) except? -1
+    @cython.locals(due_at=double, durations=Durations)
+    cpdef double _message_due_at(self, Py_ssize_t partial_bytes) noexcept
+    @cython.locals(at=double, durations=Durations)
+    cpdef int due(self, double now, Py_ssize_t partial_bytes) except -1
+    cpdef int expires(self, int which, bint has_progressed) except -1
+    cpdef int sent_all_at(self, double now) except -1
+    cpdef void starts(self, double now, bint expects_message) noexcept
+    cpdef double waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
+    cpdef void works(self) noexcept
+    cpdef void has_message(self) noexcept
+    cpdef double leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
+    cpdef void begins_handshake(self, double now) noexcept
+    cpdef bint ends_handshake(self) noexcept

@@ -1,0 +1,269 @@
+"""When a peer has had its time, and with what. Arithmetic on instants that the engine tells.
+
+A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to `due_at`.
+Traffic only moves instants in here; when the timer fires, `due` says whether anything really is due, and the engine
+sets the timer again.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from ...config import Timeouts
+from ...reasons import CloseReason
+from ..deadlines import Deadline
+from .closing import CLOSED, CUT, LINGERING, RESET, Closing
+
+_CLOSED, _LINGERING = CLOSED, LINGERING  # C integers where this file is compiled, as all below that have an underscore
+
+
+# The members of `Deadline` as numbers, which `due` returns. Those before WRITE hold the peer's silence against it, and
+# end with what it sends. Its age is no fault of its own.
+NOT_DUE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME = range(8)
+_NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME = range(8)
+DEADLINES = (
+    None,
+    Deadline.FIRST_MESSAGE,
+    Deadline.IDLE,
+    Deadline.MESSAGE,
+    Deadline.HANDSHAKE,
+    Deadline.WRITE,
+    Deadline.LINGER,
+    Deadline.LIFETIME,
+)
+
+# Verdicts of `expires`, beside those of `closing`.
+RESTART = 128  # the peer has read on: its time to read begins anew
+TELL = 256  # tell the handler, then close for that reason
+_CUT, _RESET, _RESTART, _TELL = CUT, RESET, RESTART, TELL
+
+_INFINITY = inf
+
+
+def _seconds(value: float | None) -> float:
+    return _INFINITY if value is None else value
+
+
+class Durations:
+    """How long each deadline lasts, in seconds; infinity for ever. One for all connections that have the same.
+
+    Args:
+        timeouts: What they are taken from.
+    """
+
+    __slots__ = (
+        "first_s",
+        "handshake_s",
+        "idle_s",
+        "lifetime_s",
+        "linger_s",
+        "message_bytes_per_s",
+        "message_s",
+        "timeouts",
+        "write_s",
+    )
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        self.handshake_s = _seconds(timeouts.handshake_s)
+        self.first_s = _seconds(timeouts.first_message_s)
+        self.idle_s = _seconds(timeouts.idle_s)
+        self.message_s = _seconds(timeouts.message_s)
+        self.write_s = _seconds(timeouts.write_s)
+        self.linger_s = _seconds(timeouts.linger_s)
+        self.lifetime_s = _seconds(timeouts.lifetime_s)
+        self.message_bytes_per_s = timeouts.message_bytes_per_s or 0  # 0: a message has message_s, however long it is
+
+
+class Deadlines(Closing):
+    """The instants one connection's deadlines are counted from: seconds on the engine's clock, infinity for not at all.
+
+    Args:
+        durations: How long they last.
+        now: The instant.
+
+    Attributes:
+        _durations: How long they last.
+        _opened_at: When the connection was made.
+        _handshake_since: When its handshake began. Until it has ended the peer is blamed for no message: of the other
+            deadlines only the lifetime and a stall of output count.
+        _awaited: Somebody waits for the peer, who is blamed for silence meanwhile. While nobody does, the first message
+            and the one at hand are not held against it, and go on from where they stood when somebody waits again.
+        _first_since: Since when the first message has been waited for.
+        _idle_since: Since when nothing has moved while a message was waited for; infinity while a handler works.
+            Engines set it for each read: a call would cost more than the rest of it.
+        _partial_since: When the first byte of the message at hand came.
+        _stalled_since: Since when output has been over its high watermark, or is being flushed for the close, without
+            the peer having read as much of it as lies between the watermarks; once all was sent after the close, since
+            when the peer's EOF has been waited for.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_durations",
+        "_first_since",
+        "_handshake_since",
+        "_idle_since",
+        "_opened_at",
+        "_partial_since",
+        "_stalled_since",
+    )
+
+    def __init__(self, durations: Durations, now: float) -> None:
+        super().__init__()
+        self._durations = durations
+        self._opened_at = now
+        self._awaited = True
+        self._handshake_since = self._first_since = self._idle_since = self._partial_since = _INFINITY
+        self._stalled_since = _INFINITY
+
+    # -- what is due ---------------------------------------------------------------------------------------------------
+
+    def due_at(self, partial_bytes: int) -> float:
+        """Return the earliest instant at which something would be due if nothing more happened; infinity for never.
+
+        Args:
+            partial_bytes: How many bytes of the incomplete message at hand are there.
+        """
+        durations = self._durations
+        if self._closing:
+            if self._state == _CLOSED:
+                return _INFINITY
+            return self._stalled_since + (durations.linger_s if self._state == _LINGERING else durations.write_s)
+        earliest = self._stalled_since + durations.write_s
+        # Told to end already: a handler at work comes to its end first, and must not wait for ever for a peer to read.
+        if self.close_reason is None:
+            then = self._opened_at + durations.lifetime_s
+            earliest = min(earliest, then)
+        if self._handshake_since != _INFINITY:
+            then = self._handshake_since + durations.handshake_s
+            return min(earliest, then)
+        then = self._idle_since + durations.idle_s
+        earliest = min(earliest, then)
+        if self._awaited:
+            then = self._first_since + durations.first_s
+            earliest = min(earliest, then)
+            then = self._message_due_at(partial_bytes)
+            earliest = min(earliest, then)
+        return earliest
+
+    def _message_due_at(self, partial_bytes: int) -> float:
+        """Return when the message at hand must be complete: a long one later, as long as it comes fast enough."""
+        durations = self._durations
+        due_at = self._partial_since + durations.message_s
+        if durations.message_bytes_per_s:
+            due_at += partial_bytes // durations.message_bytes_per_s
+        return due_at
+
+    def due(self, now: float, partial_bytes: int) -> int:
+        """Return which deadline has passed at ``now``, the one that passed first; `NOT_DUE` for none."""
+        durations = self._durations
+        at = self.due_at(partial_bytes)
+        if at > now or at == _INFINITY:
+            return _NOT_DUE
+        if self._closing:
+            return _LINGER if self._state == _LINGERING else _WRITE
+        if self._handshake_since != _INFINITY:
+            if at == self._handshake_since + durations.handshake_s:
+                return _HANDSHAKE
+        elif at == self._idle_since + durations.idle_s:
+            return _IDLE
+        elif self._awaited and at == self._first_since + durations.first_s:
+            return _FIRST_MESSAGE
+        elif self._awaited and at == self._message_due_at(partial_bytes):
+            return _MESSAGE
+        return _WRITE if at == self._stalled_since + durations.write_s else _LIFETIME
+
+    def expires(self, which: int, has_progressed: bool) -> int:
+        """A deadline has passed.
+
+        Args:
+            which: What `due` returned.
+            has_progressed: The peer has read on since output stalled.
+
+        Returns:
+            RESTART, CUT, RESET, TELL.
+        """
+        if which == _LINGER:
+            self.lost(CloseReason.DONE)
+            return _CUT
+        if which == _WRITE and has_progressed:
+            return _RESTART
+        if which in (_WRITE, _HANDSHAKE):
+            return self.loses(REASONS[which])
+        if self.close_reason is None:
+            self.close_reason = REASONS[which]
+        return _TELL
+
+    def sent_all_at(self, now: float) -> int:
+        """As `sent_all`; from now on only the peer's EOF is waited for, for ``linger_s``."""
+        self._stalled_since = now
+        return self.sent_all()
+
+    # -- who waits for whom --------------------------------------------------------------------------------------------
+
+    def starts(self, now: float, expects_message: bool) -> None:
+        """The handler begins, and waits for the peer; for a message of it, unless it has no use for one."""
+        self._idle_since = now
+        if expects_message:
+            self._first_since = now
+
+    def waits(self, now: float, partial_bytes: int, is_first: bool) -> float:
+        """Somebody waits for the peer's next message.
+
+        Args:
+            now: The instant.
+            partial_bytes: How many bytes of it are there.
+            is_first: There was none before.
+
+        Returns:
+            As `due_at`.
+        """
+        self._awaited = True
+        self._idle_since = now
+        if is_first and self._first_since == _INFINITY:
+            self._first_since = now
+        if partial_bytes and self._partial_since == _INFINITY:
+            self._partial_since = now
+        return self.due_at(partial_bytes)
+
+    def works(self) -> None:
+        """Nobody waits for the peer any more: its clocks stand still."""
+        self._awaited = False
+        self._idle_since = _INFINITY
+
+    def has_message(self) -> None:
+        """A message was complete: whatever is missing after it, it is not one that began before."""
+        self._first_since = self._partial_since = _INFINITY
+
+    def leaves_rest(self, now: float, partial_bytes: int) -> float:
+        """All whole messages were handled: start or stop the clock of the one at hand, and wait for the peer again.
+
+        Returns:
+            As `due_at`, where a clock was started; else infinity.
+        """
+        starts = False
+        if self._idle_since == _INFINITY:
+            self._idle_since = now
+            starts = True
+        if not partial_bytes:
+            self._partial_since = _INFINITY
+        elif self._partial_since == _INFINITY:
+            self._partial_since = now
+            starts = True
+        return self.due_at(partial_bytes) if starts else _INFINITY
+
+    # -- the handshake -------------------------------------------------------------------------------------------------
+
+    def begins_handshake(self, now: float) -> None:
+        """The peer has to show who it is from now on."""
+        self._handshake_since = now
+
+    def ends_handshake(self) -> bool:
+        """The peer has shown who it is, or the connection closes. Say whether there was a handshake."""
+        was = self._handshake_since != _INFINITY
+        self._handshake_since = _INFINITY
+        return was
+
+
+REASONS = tuple(CloseReason.DONE if deadline is None else deadline.value for deadline in DEADLINES)

@@ -1,0 +1,161 @@
+"""What one peer is owed, and whether it reads.
+
+The link holds what the kernel did not take. Behind it, where a policy may give some of it up, stands a queue of whole
+frames (`core.send_queue`). The engine tells how much the link holds, and how much all peers together may still be owed.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..send_queue import SendQueue
+from .deadlines import Deadlines, Durations
+from .levels import Levels
+
+_INFINITY = inf
+
+# Verdicts of `queued` and `sank`.
+PAUSE = 512  # say so, and read no further: output is over its high watermark
+RESUME = 1024  # say so, and go on: it has fallen to the low one
+REFILL = 2048  # hand the link what waits behind it, until it holds more than `high`; then ask `refilled`
+ALL_SENT = 4096  # nothing is left, and the connection is closing: ask `sent_all`
+_PAUSE, _RESUME, _REFILL, _ALL_SENT = PAUSE, RESUME, REFILL, ALL_SENT
+
+
+class Output(Deadlines):
+    """The output of one connection, in bytes.
+
+    Args:
+        levels: Its limits.
+        durations: As of `Deadlines`.
+        now: The instant.
+
+    Attributes:
+        bytes_out: Bytes handed to the link.
+        _levels: Its limits.
+        _queue: What waits behind the link; None until anything does.
+        _owed_bytes: What the peer is owed, as the budget of all peers has it; not told for each byte.
+        _taken_bytes: What the kernel had taken when the peer's time to read began to count.
+        _write_paused: Output went over the high watermark, and has not fallen to the low one since.
+    """
+
+    __slots__ = ("_levels", "_owed_bytes", "_queue", "_taken_bytes", "_write_paused", "bytes_out")
+
+    def __init__(self, levels: Levels, durations: Durations, now: float) -> None:
+        super().__init__(durations, now)
+        self.bytes_out = 0
+        self._levels = levels
+        self._queue: SendQueue | None = None
+        self._owed_bytes = 0
+        self._taken_bytes = 0
+        self._write_paused = False
+
+    # -- watermarks ----------------------------------------------------------------------------------------------------
+
+    def high(self, room_bytes: int) -> int:
+        """Return above how much output is paused.
+
+        Args:
+            room_bytes: What a peer may be owed for all that the others are: there is less where little is left.
+        """
+        return min(self._levels.high, room_bytes)
+
+    def low(self, room_bytes: int) -> int:
+        """Return with how much left it goes on."""
+        levels = self._levels
+        return levels.low if levels.high <= room_bytes else min(levels.low, room_bytes // 4)
+
+    def queued(self, queued_bytes: int, room_bytes: int, now: float) -> int:
+        """The link holds that much now, more than before.
+
+        Returns:
+            PAUSE, once; or 0.
+        """
+        if self._write_paused or queued_bytes <= (0 if self._closing else self.high(room_bytes)):
+            return 0
+        self._write_paused = True
+        if self._closing:
+            return 0
+        self.stalls(queued_bytes, now)
+        return _PAUSE
+
+    def sank(self, queued_bytes: int, enough_bytes: int) -> int:
+        """The link holds that much now, less than before.
+
+        Args:
+            queued_bytes: What it holds.
+            enough_bytes: With how much it may go on: what `low` says, or 0 while somebody waits for the last byte.
+
+        Returns:
+            ALL_SENT, REFILL, RESUME or 0.
+        """
+        if self._closing:
+            if queued_bytes:
+                return 0
+            self._write_paused = False
+            self._stalled_since = _INFINITY
+            return _ALL_SENT
+        if not self._write_paused or queued_bytes > enough_bytes:
+            return 0
+        return _REFILL if self._queue else self._resumes()
+
+    def refilled(self, queued_bytes: int, room_bytes: int, now: float) -> int:
+        """What waited behind the link was handed to it, as far as the high watermark lets.
+
+        Returns:
+            RESUME; or 0: the link is over that again, and the peer's time to read begins anew.
+        """
+        if self._closing:
+            return 0
+        if queued_bytes > self.high(room_bytes):
+            self.stalls(queued_bytes, now)
+            return 0
+        return self._resumes()
+
+    def _resumes(self) -> int:
+        self._write_paused = False
+        self._stalled_since = _INFINITY
+        return _RESUME
+
+    # -- a peer that does not read -------------------------------------------------------------------------------------
+
+    def stalls(self, queued_bytes: int, now: float) -> float:
+        """The peer's time to read begins to count. Return when it is over; infinity for never."""
+        self._stalled_since = now
+        self._taken_bytes = self.bytes_out - queued_bytes
+        return now + self._durations.write_s
+
+    def has_progressed(self, queued_bytes: int) -> bool:
+        """Say whether the peer has read as much since as has to be read for reading it to go on."""
+        return self.bytes_out - queued_bytes - self._taken_bytes >= self._levels.step
+
+    # -- what it may be owed -------------------------------------------------------------------------------------------
+
+    def is_too_much(self, owed_bytes: int, room_bytes: int) -> bool:
+        """Say whether a peer that is owed so much is to be disconnected: more than its limit has to be sent.
+
+        Args:
+            owed_bytes: All of it, what waits behind the link and may be dropped included.
+            room_bytes: What all others leave.
+        """
+        posted_bytes = self._queue.posted_bytes if self._queue else 0
+        return owed_bytes > min(self._levels.most, room_bytes) + posted_bytes
+
+    def excess_bytes(self, owed_bytes: int, room_bytes: int) -> int:
+        """Return how far a peer that is owed so much would be over its limit; 0 or less: it is not."""
+        return owed_bytes - min(self._levels.most, room_bytes)
+
+    def crowds(self, size: int, queued_bytes: int, room_bytes: int) -> bool:
+        """Say whether a posted frame is to wait behind the link, though that is not over its own high watermark.
+
+        So it is where little is left for all peers: what the link has been handed can no longer be given up.
+        """
+        high = self.high(room_bytes)
+        return not self._write_paused and queued_bytes + size > high and high < self._levels.high
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def forgets_output(self) -> None:
+        """The link is gone: nothing waits for it any more."""
+        self._queue = None
+        self._write_paused = False

@@ -1,0 +1,213 @@
+"""The law of deadlines beside a list of clocks, of which the earliest counts."""
+
+from functools import partial
+from math import inf
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from penstock.config import Timeouts
+from penstock.reasons import CloseReason
+
+# Whole numbers: what a compiler and an interpreter make of them cannot differ in the last bit.
+SECONDS = st.one_of(st.none(), st.integers(1, 20).map(float))
+TIMEOUTS = st.builds(
+    Timeouts,
+    handshake_s=SECONDS,
+    first_message_s=SECONDS,
+    idle_s=SECONDS,
+    message_s=SECONDS,
+    write_s=SECONDS,
+    lifetime_s=SECONDS,
+    linger_s=SECONDS,
+    message_bytes_per_s=st.one_of(st.none(), st.integers(1, 50)),
+)
+
+
+class DeadlinesMachine(RuleBasedStateMachine):
+    """The law, and a dictionary of the instants that count, by the name of what they are held against."""
+
+    def __init__(self, laws):
+        super().__init__()
+        self.closing, self.deadlines = laws.closing, laws.deadlines
+        self.now = 100.0
+        self.partial_bytes = 0
+        self.timeouts = Timeouts()
+        self.law = self.deadlines.Deadlines(self.deadlines.Durations(self.timeouts), self.now)
+        self.law._attached = True
+        self.since = {"LIFETIME": self.now}
+        self.awaited = True
+        self.had_message = False
+        self.told = False  # a reason has been given; a handler at work comes to its end first
+
+    @property
+    def is_closing(self):
+        return bool(self.law._closing)
+
+    @rule(timeouts=TIMEOUTS)
+    def set_timeouts(self, timeouts):
+        self.timeouts = timeouts
+        self.law._durations = self.deadlines.Durations(timeouts)
+
+    @rule(seconds=st.integers(0, 9))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule(size=st.integers(0, 200))
+    def bytes_come(self, size):
+        self.partial_bytes = size
+        if self.since.get("IDLE", inf) != inf:
+            self.since["IDLE"] = self.law._idle_since = self.now
+
+    @rule(is_first=st.booleans())
+    def somebody_waits(self, is_first):
+        self.awaited = True
+        self.since["IDLE"] = self.now
+        if is_first:
+            self.since.setdefault("FIRST_MESSAGE", self.now)
+        if self.partial_bytes:
+            self.since.setdefault("MESSAGE", self.now)
+
+        assert self.expected()[0] == self.law.waits(self.now, self.partial_bytes, is_first)
+
+    @rule()
+    def the_handler_works(self):
+        self.awaited = False
+        self.since.pop("IDLE", None)
+        self.law.works()
+
+    @rule()
+    def a_message_is_complete(self):
+        self.since.pop("FIRST_MESSAGE", None)
+        self.since.pop("MESSAGE", None)
+        self.law.has_message()
+
+    @rule()
+    def a_rest_is_left(self):
+        before = dict(self.since)
+        self.since.setdefault("IDLE", self.now)
+        if self.partial_bytes:
+            self.since.setdefault("MESSAGE", self.now)
+        else:
+            self.since.pop("MESSAGE", None)
+        started = self.since.keys() - before.keys()
+
+        assert (self.expected()[0] if started else inf) == self.law.leaves_rest(self.now, self.partial_bytes)
+
+    @rule()
+    def a_handshake_begins(self):
+        self.since["HANDSHAKE"] = self.now
+        self.law.begins_handshake(self.now)
+
+    @rule()
+    def a_handshake_ends(self):
+        was = self.since.pop("HANDSHAKE", None) is not None
+
+        assert was == self.law.ends_handshake()
+
+    @precondition(lambda self: not self.is_closing)
+    @rule(stalled=st.booleans())
+    def output_stalls_or_goes_on(self, stalled):
+        self.law._stalled_since = self.now if stalled else inf
+        if stalled:
+            self.since["WRITE"] = self.now
+        else:
+            self.since.pop("WRITE", None)
+
+    @rule()
+    def it_closes(self):
+        if self.law.closes(CloseReason.DONE):
+            self.law._stalled_since = self.since["WRITE"] = self.now
+            self.told = True
+
+    @rule()
+    def all_was_sent(self):
+        if self.law._state in {self.closing.CLOSING, self.closing.FLUSHING}:
+            self.law.sent_all_at(self.now)
+            self.since["WRITE"] = self.now
+
+    @rule(progressed=st.booleans())
+    def what_is_due_happens(self, progressed):
+        which = self.law.due(self.now, self.partial_bytes)
+        at, name = self.expected()
+
+        assert (name if at <= self.now else "NOT_DUE") == self.name_of(which)
+        if which:
+            verdict = self.law.expires(which, progressed)
+            if name == "WRITE" and progressed:
+                assert self.deadlines.RESTART == verdict
+            elif name in {"WRITE", "HANDSHAKE"}:
+                assert (self.closing.RESET, self.closing.CLOSED) == (verdict, self.law._state)
+            elif name == "LINGER":
+                assert (self.closing.CUT, self.closing.CLOSED) == (verdict, self.law._state)
+            else:
+                assert self.deadlines.TELL == verdict
+            self.told = self.law.close_reason is not None
+
+    def name_of(self, which):
+        names = ("NOT_DUE", "FIRST_MESSAGE", "IDLE", "MESSAGE", "HANDSHAKE", "WRITE", "LINGER", "LIFETIME")
+        return next(name for name in names if getattr(self.deadlines, name) == which)
+
+    def expected(self):
+        """Return the earliest instant at which something is due, and what."""
+        timeouts = self.timeouts
+        lasts = {
+            "HANDSHAKE": timeouts.handshake_s,
+            "FIRST_MESSAGE": timeouts.first_message_s,
+            "IDLE": timeouts.idle_s,
+            "MESSAGE": timeouts.message_s,
+            "WRITE": timeouts.write_s,
+            "LIFETIME": timeouts.lifetime_s,
+            "LINGER": timeouts.linger_s,
+        }
+        if timeouts.message_s is not None and timeouts.message_bytes_per_s:
+            lasts["MESSAGE"] += self.partial_bytes // timeouts.message_bytes_per_s
+        since = dict(self.since)
+        if self.law._state == self.closing.CLOSED:
+            since = {}
+        elif self.law._state == self.closing.LINGERING:
+            since = {"LINGER": since["WRITE"]}
+        elif self.is_closing:
+            since = {"WRITE": since["WRITE"]}
+        else:
+            if self.told:
+                del since["LIFETIME"]
+            if "HANDSHAKE" in since:
+                since = {name: at for name, at in since.items() if name in {"HANDSHAKE", "WRITE", "LIFETIME"}}
+            elif not self.awaited:
+                since = {name: at for name, at in since.items() if name not in {"FIRST_MESSAGE", "MESSAGE"}}
+        order = list(lasts)
+        found = [
+            (since[name] + seconds, order.index(name), name)
+            for name, seconds in lasts.items()
+            if name in since and seconds is not None
+        ]
+        at, _, name = min(found, default=(inf, 0, "NOT_DUE"))
+        return at, name
+
+    @invariant()
+    def the_earliest_instant_is_that_of_the_model(self):
+        assert self.expected()[0] == self.law.due_at(self.partial_bytes)
+
+
+def test_the_earliest_clock_counts_and_only_that_one(laws):
+    """After any sequence, what is due, when, and what follows are those of the model."""
+    run_state_machine_as_test(partial(DeadlinesMachine, laws))
+
+
+@pytest.mark.parametrize("name", ["first_message_s", "idle_s", "message_s", "lifetime_s", "write_s"])
+def test_none_is_for_ever(laws, name):
+    """A deadline that is None passes never."""
+    deadlines = laws.deadlines
+    law = deadlines.Deadlines(deadlines.Durations(Timeouts(**{name: None})), 0.0)
+    since = {
+        "first_message_s": "_first_since",
+        "idle_s": "_idle_since",
+        "message_s": "_partial_since",
+        "write_s": "_stalled_since",
+        "lifetime_s": "_opened_at",
+    }[name]
+    setattr(law, since, 1.0)
+
+    assert deadlines.NOT_DUE == law.due(1e12, 0)
