@@ -254,3 +254,65 @@ def test_a_unix_peer_without_room_holds_nobody_up_on_threads(serve, engine, tmp_
         assert b"served?" == other.recv(100)
 
         assert sent == [deaf.recv(100) for _ in sent]
+
+
+# -- the address that was asked ----------------------------------------------------------------------------------------
+
+
+def own_address(family):
+    """An address of this machine that is no loopback address; None where it has none."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:  # sends nothing: it asks for a route to addresses of documentation
+            sock.connect(("198.51.100.1", 9) if family == socket.AF_INET else ("2001:db8::1", 9))
+        except OSError:
+            return None
+        return sock.getsockname()[0]
+
+
+# Where it listens; whom a client asks, and from where: the kernel by itself would answer from another address.
+ASKED = {
+    "IPv4": ("udp://0.0.0.0:0", "127.0.0.5", "127.0.0.1"),
+    "IPv4, another interface": ("udp://0.0.0.0:0", own_address(socket.AF_INET), "127.0.0.1"),
+    "both families, IPv4": ("udp://*:0", "127.0.0.5", "127.0.0.1"),
+    "both families, IPv6": ("udp://*:0", own_address(socket.AF_INET6), "::1"),
+    "IPv6": ("udp://[::]:0", own_address(socket.AF_INET6), "::1"),
+}
+
+
+@pytest.mark.forms(lambda form: not form.is_conversation)
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_address_that_was_asked_answers(serve, form, asked):
+    """On a socket of every address, in batches too: who takes answers from whom he asked only, hears them."""
+    bind, host, source = ASKED[asked]
+    if host is None:
+        pytest.skip("this machine has no other address")
+    with serve(lambda _conn, message: b"<" + message + b">", bind=bind) as server:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(PATIENCE_S)
+            peer.bind((source, 0))
+            peer.connect((host, server.port))
+            server.call(server.server.suspend)
+            for number in range(40):
+                peer.send(b"%d" % number)
+            server.call(server.server.resume)
+            answers = sorted(peer.recv(100) for _ in range(40))
+
+    assert sorted(b"<%d>" % number for number in range(40)) == answers
+
+
+@pytest.mark.forms(lambda form: form.label in ("def-message-conn", "def-callbacks", "async-message-conn"))
+def test_what_is_posted_comes_from_there_too(serve, form):
+    """Beside replies, and behind them."""
+
+    def react(conn, message):
+        conn.post(b"posted")
+        return message
+
+    with serve(react, bind="udp://0.0.0.0:0") as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(PATIENCE_S)
+            peer.bind(("127.0.0.1", 0))
+            peer.connect(("127.0.0.5", server.port))
+            peer.send(b"asked")
+
+            assert [b"posted", b"asked"] == [peer.recv(100) for _ in range(2)]

@@ -11,6 +11,7 @@ from ..core.gate import Gate
 from ..core.service import CallbackHandler, Handler, MessageHandler
 from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
+from .destination import Sourced
 from .listener import Listener
 from .wire import next_connection_id
 
@@ -33,6 +34,7 @@ class OneDatagram(ConnectionBase[M]):
     _gate: Gate | None
     _listener: Listener
     _name: Any  # of the sender, as recvfrom(2) has it
+    _source: bytes | None  # the address it came to, as of `Sourced`; None where answers leave it to the kernel
 
     def __repr__(self) -> str:
         return f"<datagram {self.id} {self.peer}>"
@@ -71,7 +73,12 @@ class OneDatagram(ConnectionBase[M]):
 
     def _send(self, message: M) -> bool:
         data = self.codec.encode_datagram(message)
-        return self.may_answer(len(data)) and self._endpoint.send(data, self._name)
+        return self.may_answer(len(data)) and self._endpoint.send(data, self._to)
+
+    @property
+    def _to(self) -> Any:
+        """Whom to answer, as endpoints send."""
+        return self._name if self._source is None or not self._name else Sourced(self._name, self._source)
 
     def may_answer(self, size: int) -> bool:
         """Count an answer of so many bytes; or refuse it, counted, when it is too large for its question."""
@@ -126,6 +133,7 @@ class DatagramConnection(OneDatagram[M]):
         "_gate",
         "_listener",
         "_name",
+        "_source",
         "bytes_in",
         "bytes_out",
         "close_reason",
@@ -135,7 +143,14 @@ class DatagramConnection(OneDatagram[M]):
     )
 
     def __init__(
-        self, endpoint: DatagramEndpoint, name: Any, listener: Listener, size: int, gate: Gate | None = None
+        self,
+        endpoint: DatagramEndpoint,
+        name: Any,
+        listener: Listener,
+        size: int,
+        gate: Gate | None = None,
+        *,
+        source: bytes | None = None,
     ) -> None:
         self.id = next_connection_id()
         self.codec = endpoint.codec
@@ -147,6 +162,7 @@ class DatagramConnection(OneDatagram[M]):
         self._endpoint = endpoint
         self._gate = gate
         self._name = name
+        self._source = source
         self._listener = listener
 
 

@@ -19,7 +19,9 @@ from ..core.gate import Gate
 from ..core.service import CallbackHandler, MessageHandler
 from ..errors import RemoteProtocolError
 from .datagram import DatagramConnection, OneDatagram, handle
+from .destination import ANCILLARY_BYTES, ask_for_destinations, source_of
 from .listener import Listener
+from .own import OwnAddresses
 
 # Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
 MAX_DATAGRAM_BYTES: Final = 65536
@@ -32,8 +34,6 @@ ANSWERING_PORTS: Final = frozenset({7, 13, 17, 19, 37})
 
 # More than the kernel holds of one socket, unless somebody sends faster than they are counted.
 _MOST_LEFT: Final = 65536
-
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
 # From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
 # dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
@@ -56,11 +56,14 @@ class DatagramEndpoint(ABC):
         clock: Where time comes from.
         emit: Told of every event.
         gate_lock: Guards the gate, where several threads ask it.
+        own: Where the server receives datagrams.
 
     Attributes:
         codec: What decodes and encodes them.
         gate: Decides whose datagrams are handled.
         handler_errors: What a ``def`` handler may raise to end its own datagram only.
+        own: Where the server receives datagrams.
+        is_sourced: Whether answers say which address they are from.
     """
 
     handler_errors: ClassVar[type[BaseException]] = Exception
@@ -74,6 +77,7 @@ class DatagramEndpoint(ABC):
         gate: Gate,
         clock: Clock,
         emit: Callable[[Event], None],
+        own: OwnAddresses,
         gate_lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         self.codec = codec
@@ -81,7 +85,8 @@ class DatagramEndpoint(ABC):
         self._listener = listener
         self._socket = listener.sock
         self._is_unix = listener.sock.family == socket.AF_UNIX
-        self._own = listener.sock.getsockname()
+        self.own = own
+        self.is_sourced = ask_for_destinations(listener.sock)
         self._handler = handler
         self._gate_lock = gate_lock or contextlib.nullcontext()
         self._clock = clock
@@ -92,8 +97,13 @@ class DatagramEndpoint(ABC):
         self._kernel_drops = (kernel_drops(listener.sock) or 0) if self._is_inherited else 0
 
     @abstractmethod
-    def send(self, data: bytes, name: Any) -> bool:
-        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
+    def send(self, data: bytes, to: Any) -> bool:
+        """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot.
+
+        Args:
+            data: The datagram.
+            to: A name as recvfrom(2) has it, or a `Sourced`.
+        """
 
     @abstractmethod
     def serve(self, conn: OneDatagram[Any], message: Any) -> None:
@@ -104,8 +114,13 @@ class DatagramEndpoint(ABC):
         for count in range(READS_PER_TURN):
             if not self._reading:
                 return count
+            source = None
             try:
-                data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)
+                if self.is_sourced:
+                    data, ancillary, _, name = self._socket.recvmsg(MAX_DATAGRAM_BYTES + 1, ANCILLARY_BYTES)
+                    source = source_of(ancillary)
+                else:
+                    data, name = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)
             except (BlockingIOError, InterruptedError):
                 return count
             except OSError as error:
@@ -115,12 +130,13 @@ class DatagramEndpoint(ABC):
             if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
                 self.drop("too_large")
             elif self.admits(name):
-                self._received(data, name)
+                self._received(data, name, source)
         return READS_PER_TURN
 
     def admits(self, name: Any) -> bool:
         """Say whether a datagram of this sender is to be handled; drop it, counted, if not."""
-        if is_forged(name, self._own, self._socket):
+        # From port 0, to which nobody can be answered, or from the server itself, which would answer for ever.
+        if isinstance(name, tuple) and (name[1] == 0 or name in self.own):
             self.drop("forged")
             return False
         if isinstance(name, tuple) and name[1] in ANSWERING_PORTS:
@@ -134,13 +150,13 @@ class DatagramEndpoint(ABC):
                 return False
         return True
 
-    def _received(self, data: bytes, name: Any) -> None:
+    def _received(self, data: bytes, name: Any, source: bytes | None) -> None:
         try:
             message = self.codec.decode_datagram(data)
         except RemoteProtocolError as error:
             self.drop(str(error.reason))
             return
-        self.serve(DatagramConnection(self, name, self._listener, len(data), self.gate), message)
+        self.serve(DatagramConnection(self, name, self._listener, len(data), self.gate, source=source), message)
 
     def call(self, conn: OneDatagram[Any], message: Any) -> None:
         """Call a ``def`` handler, which may fail."""
@@ -206,21 +222,3 @@ def kernel_drops(sock: socket.socket) -> int | None:
     except (OSError, struct.error):  # before Linux 4.12
         return None
     return drops
-
-
-def is_forged(name: Any, own: Any, sock: socket.socket) -> bool:
-    """Say whether a datagram cannot be from whom it says.
-
-    It says port 0, to which nobody can be answered, or the very socket that received it, which would answer itself for
-    ever.
-
-    Args:
-        name: Whom it says it is from, as recvfrom(2) has it.
-        own: The name of the socket that received it, asked for once.
-        sock: That socket.
-    """
-    if not isinstance(name, tuple):
-        return False
-    if name[1] != own[1]:
-        return bool(name[1] == 0)
-    return bool(name[0] == own[0] or (own[0] in _WILDCARDS and Gate.is_local(Peer(name, sock.family))))

@@ -26,7 +26,7 @@ class ReplyQueue:
     nobody else's loss.
 
     Args:
-        sendto: As `socket.socket.sendto`, not blocking.
+        sendto: Sends a datagram to a name, as `socket.socket.sendto` does, not blocking.
         drop: Told of each datagram that is not sent, with the reason.
         time: Returns seconds.
         is_unix: Whether it is a Unix socket.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ...codecs.base import Codec
@@ -12,8 +13,10 @@ from ...core.events import Event
 from ...core.gate import Gate
 from ...core.service import CallbackHandler, MessageHandler
 from ..datagram import OneDatagram
+from ..destination import send_to
 from ..endpoint import DatagramEndpoint
 from ..listener import Listener
+from ..own import OwnAddresses
 from ..replies import UNIX_RETRY_S, ReplyQueue
 from .poller import READ, WRITE, Poller
 
@@ -29,6 +32,7 @@ class DatagramThread(DatagramEndpoint):
         gate_lock: Guards it.
         clock: Where time comes from.
         emit: Told of every event.
+        own: Where the server receives datagrams.
         ended: Called last, on the thread.
         name: The thread's.
     """
@@ -45,16 +49,17 @@ class DatagramThread(DatagramEndpoint):
         gate_lock: threading.RLock,
         clock: Clock,
         emit: Callable[[Event], None],
+        own: OwnAddresses,
         ended: Callable[[], None],
         name: str,
     ) -> None:
-        super().__init__(listener, handler, codec, gate=gate, clock=clock, emit=emit, gate_lock=gate_lock)
+        super().__init__(listener, handler, codec, gate=gate, clock=clock, emit=emit, own=own, gate_lock=gate_lock)
         self._fd = listener.sock.fileno()
         self._ended = ended
         self._poller = Poller()
         self._lock = threading.RLock()  # an observer of what is dropped may send
         self._ending = False
-        self._replies = ReplyQueue(self._socket.sendto, self.drop, clock.time, is_unix=self._is_unix)
+        self._replies = ReplyQueue(partial(send_to, self._socket), self.drop, clock.time, is_unix=self._is_unix)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     # -- any thread ----------------------------------------------------------------------------------------------------
@@ -76,10 +81,10 @@ class DatagramThread(DatagramEndpoint):
             self._replies.clear()
         self.end()
 
-    def send(self, data: bytes, name: Any) -> bool:
+    def send(self, data: bytes, to: Any) -> bool:
         """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
         with self._lock:
-            taken = self._replies.send(data, name)
+            taken = self._replies.send(data, to)
             waiting = bool(self._replies)
         if waiting and threading.current_thread() is not self.thread:
             self._poller.wake()

@@ -23,6 +23,7 @@ from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
 from ..base import Engine, EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
+from ..own import OwnAddresses
 from .datagrams import DatagramThread
 from .driving import Host
 from .poller import READ, Poller
@@ -98,6 +99,7 @@ class BlockingServer(EngineServer):
         # Whoever has been accepted from stands behind the others: nobody waits because another backlog is never empty.
         self._queue = [_Backlog(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM]
         self._spare: Poller | None = None  # for the next connection, made before it is accepted
+        self._own = OwnAddresses(listeners)
         self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
         self._accepting = False
         self._ending = False
@@ -118,6 +120,7 @@ class BlockingServer(EngineServer):
             gate_lock=self._gate_lock,
             clock=self._clock,
             emit=self._emit,
+            own=self._own,
             ended=self._endpoint_ended,
             name=f"{name}-{listener.address}",
         )

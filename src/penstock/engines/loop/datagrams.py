@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from ...codecs.base import Codec
@@ -13,8 +14,10 @@ from ...core.gate import Gate
 from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
+from ..destination import send_to
 from ..endpoint import DatagramEndpoint
 from ..listener import Listener
+from ..own import OwnAddresses
 from ..replies import UNIX_RETRY_S, ReplyQueue
 
 # Datagrams being handled by coroutines at once; above it the kernel's receive buffer holds them, or drops them.
@@ -30,7 +33,7 @@ class LoopEndpoint(DatagramEndpoint):
     Args:
         loop: Which.
         idle: Called when nothing is being handled or sent any more.
-        listener, handler, codec, gate, clock, emit: As of every endpoint.
+        listener, handler, codec, gate, clock, emit, own: As of every endpoint.
     """
 
     def __init__(
@@ -43,14 +46,15 @@ class LoopEndpoint(DatagramEndpoint):
         gate: Gate,
         clock: Clock,
         emit: Callable[[Event], None],
+        own: OwnAddresses,
         idle: Callable[[], None],
     ) -> None:
-        super().__init__(listener, handler, codec, gate=gate, clock=clock, emit=emit)
+        super().__init__(listener, handler, codec, gate=gate, clock=clock, emit=emit, own=own)
         self._loop = loop
         self._idle = idle
         self._census: asyncio.TimerHandle | None = None
         self._running = False
-        self._replies = ReplyQueue(self._socket.sendto, self.drop, clock.time, is_unix=self._is_unix)
+        self._replies = ReplyQueue(partial(send_to, self._socket), self.drop, clock.time, is_unix=self._is_unix)
         self._waiting = False  # for the kernel to have room
         self._retry: TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,9 +150,9 @@ class LoopEndpoint(DatagramEndpoint):
         finally:
             await settled(callbacks.on_close(conn, conn.end(CloseReason.DONE)))
 
-    def send(self, data: bytes, name: Any) -> bool:
+    def send(self, data: bytes, to: Any) -> bool:
         """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
-        taken = self._replies.send(data, name)
+        taken = self._replies.send(data, to)
         self._wait_for_room()
         return taken
 

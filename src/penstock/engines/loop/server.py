@@ -18,6 +18,7 @@ from ...reasons import CloseReason
 from ..base import EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
+from ..own import OwnAddresses
 from .acceptor import Acceptor
 from .datagrams import LoopEndpoint
 from .host import Host
@@ -69,6 +70,7 @@ class LoopServer(EngineServer):
         for listener in listeners:
             if listener.kind is not Kind.DATAGRAM:
                 self._acceptor(listener)
+        self._own = OwnAddresses(listeners)
         self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
 
     def _acceptor(self, listener: Listener) -> None:
@@ -83,6 +85,7 @@ class LoopServer(EngineServer):
             gate=self._plan.gate,
             clock=self._clock,
             emit=self._plan.emit,
+            own=self._own,
             idle=self._check_stopped,
         )
 

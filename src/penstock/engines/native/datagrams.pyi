@@ -19,6 +19,7 @@ class DatagramState:
     _endpoint: NativeEndpoint
     _gate: Gate
     _listener: Listener
+    _source: bytes | None
     @property
     def _name(self) -> Any: ...
 

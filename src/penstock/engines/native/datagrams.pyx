@@ -25,6 +25,7 @@ from ...core.events import Event, EventName
 from ...core.service import MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
+from ..destination import ANCILLARY_BYTES, Sourced
 from ..endpoint import MAX_DATAGRAM_BYTES, READS_PER_TURN
 from ..loop.datagrams import CENSUS_S
 from ..wire import next_connection_id
@@ -41,6 +42,8 @@ cdef extern from "<sys/socket.h>" nogil:
         unsigned int msg_namelen
         iovec* msg_iov
         size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
         int msg_flags
     struct mmsghdr:
         msghdr msg_hdr
@@ -52,6 +55,8 @@ cdef extern from *:
     """
     #include <netinet/in.h>
     #include <stddef.h>
+    #include <string.h>
+    #include <sys/socket.h>
     #include <sys/un.h>
     /* Where the port of an IPv4 and of an IPv6 address is: both have it in the same place. */
     enum { PATH_AT = offsetof(struct sockaddr_un, sun_path) };
@@ -59,23 +64,77 @@ cdef extern from *:
     {
         return ntohs(((const struct sockaddr_in *)name)->sin_port);
     }
+
+    /* What `destination.source_of` says, by the control message of one datagram: how many bytes it wrote; 0 for nothing. */
+    enum { SOURCE_BYTES = sizeof(struct in6_pktinfo), CONTROL_BYTES = CMSG_SPACE(sizeof(struct in6_pktinfo)) };
+    static int penstock_source(struct msghdr *header, char *source)
+    {
+        int size = 0;
+        for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL; part = CMSG_NXTHDR(header, part)) {
+            if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_PKTINFO) {
+                struct in_pktinfo here, out = {0};
+                memcpy(&here, CMSG_DATA(part), sizeof here);
+                out.ipi_spec_dst = here.ipi_spec_dst.s_addr ? here.ipi_spec_dst : here.ipi_addr;
+                if (out.ipi_spec_dst.s_addr == 0 || ntohl(out.ipi_spec_dst.s_addr) >> 29 == 7)
+                    return 0;
+                memcpy(source, &out, sizeof out);
+                return sizeof out;
+            }
+            if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO) {
+                struct in6_pktinfo here;
+                memcpy(&here, CMSG_DATA(part), sizeof here);
+                if (IN6_IS_ADDR_MULTICAST(&here.ipi6_addr) || IN6_IS_ADDR_V4MAPPED(&here.ipi6_addr))
+                    continue;
+                if (!IN6_IS_ADDR_LINKLOCAL(&here.ipi6_addr))
+                    here.ipi6_ifindex = 0;
+                memcpy(source, &here, sizeof here);
+                size = sizeof here;
+            }
+        }
+        return size;
+    }
+
+    /* Have a datagram sent from there. `control` has room for CONTROL_BYTES, and is aligned. */
+    static void penstock_send_from(struct msghdr *header, void *control, const char *source, size_t size)
+    {
+        struct cmsghdr *part = control;
+        int is_ipv4 = size == sizeof(struct in_pktinfo);
+        memset(control, 0, CONTROL_BYTES);
+        part->cmsg_level = is_ipv4 ? IPPROTO_IP : IPPROTO_IPV6;
+        part->cmsg_type = is_ipv4 ? IP_PKTINFO : IPV6_PKTINFO;
+        part->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(part), source, size);
+        header->msg_control = control;
+        header->msg_controllen = CMSG_SPACE(size);
+    }
     """
-    enum: PATH_AT
+    enum:
+        PATH_AT
+        SOURCE_BYTES
+        CONTROL_BYTES
     uint16_t penstock_port(const sockaddr_storage* name) nogil
+    int penstock_source(msghdr* header, char* source) nogil
+    void penstock_send_from(msghdr* header, void* control, const char* source, size_t size) nogil
 
 cdef enum:
     BATCH = 32
     SLOT_BYTES = 65536
     # Below it are the ports of services, who are no ordinary clients: whether such a sender may be true is the endpoint's to say.
     UNPRIVILEGED = 1024
+    OWN_PORTS_BYTES = 8192  # a bit for each
+    # For what comes with a datagram, of more than one kind; for what goes with an answer, in words that align it.
+    ANCILLARY_WORDS = 16
+    CONTROL_WORDS = 8
 
-assert BATCH == READS_PER_TURN and SLOT_BYTES == MAX_DATAGRAM_BYTES
+assert BATCH == READS_PER_TURN and SLOT_BYTES == MAX_DATAGRAM_BYTES and ANCILLARY_WORDS * sizeof(size_t) == ANCILLARY_BYTES
+assert CONTROL_BYTES <= CONTROL_WORDS * sizeof(size_t)
 
 cdef struct Batch:
     # Pages of it that no datagram ever reached are never touched, and cost nothing.
     mmsghdr headers[BATCH]
     iovec blocks[BATCH]
     sockaddr_storage names[BATCH]
+    size_t controls[BATCH][ANCILLARY_WORDS]  # only where senders are answered from the address they asked
     char data[BATCH * SLOT_BYTES]
 
 cdef object ABORTED = CloseReason.ABORTED
@@ -96,6 +155,7 @@ cdef class DatagramState:
     cdef readonly object _endpoint
     cdef readonly object _gate
     cdef readonly object _listener
+    cdef readonly bytes _source
     cdef bytes address  # of the sender, as recvmmsg(2) has it
 
     @property
@@ -126,14 +186,17 @@ cdef class Port(Pollable):
     cdef object kind
     cdef bint takes_connection
     cdef bint named  # senders have ports
+    cdef bint sourced  # answers say which address they are from
     cdef bint reading
     cdef bint serving  # a batch is being handled
     cdef bint cleared  # what is left of it is not to be handled
-    cdef uint16_t own_port
+    # Those of the server's own sockets, a bit each: whether such a sender may be true is the endpoint's to say.
+    cdef unsigned char own_ports[OWN_PORTS_BYTES]
     cdef Batch* batch
     # Answers that wait for the end of the batch: to whom, and what. Each is owned.
     cdef int queued
     cdef PyObject* names[BATCH]
+    cdef PyObject* sources[BATCH]  # or None
     cdef PyObject* answers[BATCH]
 
     def __init__(self, Host host, endpoint, listener, handler, kind):
@@ -150,10 +213,11 @@ cdef class Port(Pollable):
         if isinstance(handler, MessageHandler) and not handler.is_async:
             self.function = handler.function
             self.takes_connection = handler.takes_connection
-        own = listener.sock.getsockname()
-        self.named = isinstance(own, tuple)
-        if self.named:
-            self.own_port = own[1]
+        self.named = isinstance(listener.sock.getsockname(), tuple)
+        self.sourced = endpoint.is_sourced
+        cdef int port
+        for port in endpoint.own.ports:
+            self.own_ports[port >> 3] |= <unsigned char>(1 << (port & 7))
 
     def __dealloc__(self):
         self.forget()
@@ -236,6 +300,10 @@ cdef class Port(Pollable):
             most = min(most, self.endpoint.room)
         for index in range(most):
             self.batch.headers[index].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        if self.sourced:
+            for index in range(most):
+                self.batch.headers[index].msg_hdr.msg_control = &self.batch.controls[index]
+                self.batch.headers[index].msg_hdr.msg_controllen = ANCILLARY_WORDS * sizeof(size_t)
         if self.place < 0:
             self.poller.wheel.set(self, self.poller.now + CENSUS_AFTER_S)
         count = recvmmsg(self.fd, self.batch.headers, most, MSG_DONTWAIT, NULL)
@@ -273,12 +341,13 @@ cdef class Port(Pollable):
         cdef Py_ssize_t size = self.batch.headers[index].msg_len
         cdef DatagramState conn
         cdef uint16_t port
+        cdef char source[SOURCE_BYTES]
         if header.msg_flags & MSG_TRUNC:  # there is more of it than this, and half of it is nothing
             self.endpoint.drop("too_large")
             return 0
         address = PyBytes_FromStringAndSize(<const char*>header.msg_name, header.msg_namelen)
         port = penstock_port(<sockaddr_storage*>header.msg_name) if self.named else UNPRIVILEGED
-        if port < UNPRIVILEGED or port == self.own_port or self.gate.judges_datagrams:
+        if port < UNPRIVILEGED or self.own_ports[port >> 3] >> (port & 7) & 1 or self.gate.judges_datagrams:
             if not self.endpoint.admits(name_of(address)):
                 return 0
         data = PyBytes_FromStringAndSize(&self.batch.data[index * SLOT_BYTES], size)
@@ -298,6 +367,10 @@ cdef class Port(Pollable):
         conn._gate = self.gate
         conn._listener = self.listener
         conn.address = address
+        if self.sourced:
+            size = penstock_source(header, source)
+            if size:
+                conn._source = PyBytes_FromStringAndSize(source, size)
         if self.function is None:
             self.endpoint.serve(conn, message)
             return 0
@@ -324,10 +397,12 @@ cdef class Port(Pollable):
         elif not conn.may_answer(PyBytes_GET_SIZE(data)):
             return 0
         if self.queued == BATCH or PyBytes_GET_SIZE(conn.address) == 0 or self.endpoint.keeps:
-            self.endpoint.send(data, conn._name)
+            self.endpoint.send(data, conn._to)
             return 0
         Py_INCREF(data)
         Py_INCREF(conn.address)
+        Py_INCREF(conn._source)
+        self.sources[self.queued] = <PyObject*>conn._source
         self.answers[self.queued] = <PyObject*>data
         self.names[self.queued] = <PyObject*>conn.address
         self.queued += 1
@@ -337,6 +412,7 @@ cdef class Port(Pollable):
         """Send what is queued, in order. Nothing of the user's runs before all has been offered to the kernel."""
         cdef mmsghdr headers[BATCH]
         cdef iovec blocks[BATCH]
+        cdef size_t controls[BATCH][CONTROL_WORDS]
         cdef int index, taken
         cdef int sent = 0
         cdef int count = self.queued
@@ -350,6 +426,13 @@ cdef class Port(Pollable):
             headers[index].msg_hdr.msg_iovlen = 1
             headers[index].msg_hdr.msg_name = PyBytes_AS_STRING(<object>self.names[index])
             headers[index].msg_hdr.msg_namelen = PyBytes_GET_SIZE(<object>self.names[index])
+            if self.sourced and <object>self.sources[index] is not None:
+                penstock_send_from(
+                    &headers[index].msg_hdr,
+                    &controls[index],
+                    PyBytes_AS_STRING(<object>self.sources[index]),
+                    PyBytes_GET_SIZE(<object>self.sources[index]),
+                )
         try:
             while sent < count:
                 taken = sendmmsg(self.fd, headers + sent, count - sent, MSG_DONTWAIT)
@@ -358,7 +441,7 @@ cdef class Port(Pollable):
                 elif errno == EAGAIN:
                     # On a Unix socket it is this peer's queue that is full; on others what follows has no room either.
                     while sent < count:
-                        kept.append((<object>self.answers[sent], <object>self.names[sent]))
+                        kept.append((<object>self.answers[sent], <object>self.names[sent], <object>self.sources[sent]))
                         sent += 1
                         if not self.named:
                             break
@@ -369,8 +452,9 @@ cdef class Port(Pollable):
             self.forget()
         for number in failures:
             self.endpoint.drop(name_of_error(number))
-        for data, address in kept:
-            self.endpoint.send(data, name_of(address))
+        for data, address, source in kept:
+            name = name_of(address)
+            self.endpoint.send(data, name if source is None else Sourced(name, source))
         return 0
 
     cdef void forget(self) noexcept:
@@ -381,6 +465,7 @@ cdef class Port(Pollable):
         for index in range(count):
             Py_DECREF(<object>self.answers[index])
             Py_DECREF(<object>self.names[index])
+            Py_DECREF(<object>self.sources[index])
 
 
 cdef str name_of_error(int number):

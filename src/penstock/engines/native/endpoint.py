@@ -40,10 +40,10 @@ class NativeEndpoint(LoopEndpoint):
         """Whether answers wait for the kernel: others go behind them."""
         return bool(self._replies)
 
-    def send(self, data: bytes, name: Any) -> bool:
+    def send(self, data: bytes, to: Any) -> bool:
         """Send one datagram, after those that wait for the end of a batch."""
         self._port.flush()
-        return super().send(data, name)
+        return super().send(data, to)
 
     def cut(self) -> None:
         """Forget what is being handled and what waits to be sent."""
