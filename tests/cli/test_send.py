@@ -195,3 +195,162 @@ def test_mistakes_are_told_before_anything_is_sent(penstock, directory, argument
 
     assert (2, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith(f"penstock: error: {told}")
+
+
+# -- what is said when time runs out -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--codec", "raw", "hello"], "  a server of lines waits for the end of one: --codec lines\n"),
+        (["--codec", "raw", "hello\n"], ""),
+        (["--codec", "raw", "--all", "hello"], ""),
+        (["--codec", "lines", "hello"], ""),
+        (["--codec", "netstring", "--expect", "x", "hello"], ""),
+    ],
+    ids=repr,
+)
+def test_the_hint_fits_what_was_sent(penstock, mute, arguments, hint):
+    """A line that was not ended, to a server that may wait for its end; of anything else nothing is known."""
+    done = penstock("send", mute, "--timeout", "200ms", *arguments)
+
+    assert (done.returncode, "") == (1 if "--expect" in arguments else 3, done.stdout)
+    assert hint == "".join(done.stderr.splitlines(keepends=True)[1:])
+
+
+def test_the_hint_fits_what_came(serve, penstock):
+    """Bytes that are no message yet."""
+    address = serve("hello").address
+    done = penstock("send", address, "--codec", "fixed:size=200", "--timeout", "1s", "x" * 200)
+
+    assert 3 == done.returncode
+    assert (
+        f"penstock: error: no reply from {address} within 1s\n"
+        "  29 bytes came that are no whole message of the codec fixed\n"
+    ) == done.stderr
+
+
+def test_a_datagram_that_nobody_answers_is_no_line(penstock):
+    """Nothing is said of lines."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        done = penstock("send", "udp://{}:{}".format(*silent.getsockname()), "--timeout", "200ms", "x")
+
+    assert 3 == done.returncode
+    assert done.stderr.endswith(
+        " within 200ms\n  a datagram may be lost without a word, and nothing says whether anybody listens\n"
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["--expect", "x"]])
+def test_what_was_never_connected_has_sent_nothing(penstock, more):
+    """The error names the phase: there is nothing to say about lines, or about replies."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as hole:
+        fillers = [socket.socket() for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        address = "tcp://{}:{}".format(*hole.getsockname())
+        done = penstock("send", address, "--timeout", "200ms", *more, "hello")
+        for filler in fillers:
+            filler.close()
+
+    assert (3, f"penstock: error: cannot connect to {address}: no answer within 0.2 s\n") == (
+        done.returncode,
+        done.stderr,
+    )
+
+
+# -- codecs of objects -------------------------------------------------------------------------------------------------
+
+OBJECTS = """
+import dataclasses
+import typing
+import penstock
+from penstock.codecs import Codec, NEED_DATA
+
+@dataclasses.dataclass
+class Reading:
+    sensor: bytes
+    value: int
+
+class Pair(Codec):  # says nothing of what its messages are
+    name = "pair"
+    def decode(self, buffer):
+        if len(buffer) < 2:
+            return NEED_DATA
+        message = buffer[0], buffer[1]
+        del buffer[:2]
+        return message
+    def encode(self, message):
+        return bytes(message)
+
+class Tuples(Pair):
+    name = "tuples"
+    message_type = tuple[int, int]
+
+class Readings(Codec):
+    name = "readings"
+    message_type = Reading
+    def decode(self, buffer):
+        if len(buffer) < 2:
+            return NEED_DATA
+        message = Reading(bytes(buffer[:1]), buffer[1])
+        del buffer[:2]
+        return message
+    def encode(self, message):
+        return message.sensor[:1] + bytes([message.value])
+
+class Silent(Readings):  # says nothing either, and wants an object
+    name = "silent"
+    message_type = bytes
+
+pair = penstock.on_message(codec=Pair())(lambda message: message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("codec", "arguments", "output"),
+    [
+        ("Pair", ["AB"], "[65, 66]\n"),
+        ("Pair", ["--hex", "41 42"], "[65, 66]\n"),
+        ("Pair", ["--json", "AB"], [65, 66]),
+        ("Tuples", ["[65, 66]"], "[65, 66]\n"),
+        ("Readings", ['{"sensor": "A", "value": 66}'], '{"sensor": "A", "value": 66}\n'),
+        ("Readings", ["--json", '{"sensor": "A", "value": 66}'], {"sensor": "A", "value": 66}),
+        ("Readings", ['{"sensor": "A"}'], "message 1: readings messages are written as JSON: Object missing required"),
+        (
+            "Tuples",
+            ['[65, "x"]'],
+            "message 1: tuples messages are written as JSON: Expected `int`, got `str` - at `$[1]`",
+        ),
+        (
+            "Silent",
+            ["A"],
+            "message 1: the codec silent fails on it: AttributeError: 'bytes' object has no attribute 'sensor'; "
+            "a codec whose messages are no bytes says so: message_type",
+        ),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("command", ["send", "connect"])
+def test_objects_are_written_and_shown_as_json_or_refused(
+    serve, penstock, directory, command, codec, arguments, output
+):
+    """Whatever a codec of the user's says its messages are, and whether it says so or not."""
+    if command == "connect" and "--json" in arguments:
+        pytest.skip("connect shows messages alone")
+    (directory / "own.py").write_text(OBJECTS)
+    address = serve("own:pair").address
+    if command == "send":
+        done = penstock("send", address, "--codec", f"own:{codec}", *arguments)
+    else:
+        done = penstock("connect", address, "--codec", f"own:{codec}", *arguments[:-1], data=arguments[-1] + "\n")
+        output = output.replace("message 1:", "line 1 of the input:") if isinstance(output, str) else output
+
+    if isinstance(output, str) and not output.endswith("\n"):
+        assert (2, True) == (done.returncode, done.stderr.startswith(f"penstock: error: {output}")), done.stderr
+    else:
+        shown = done.stdout if isinstance(output, str) else json.loads(done.stdout)["reply"]
+        assert (0, output, "") == (done.returncode, shown, done.stderr)

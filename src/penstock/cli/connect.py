@@ -11,7 +11,7 @@ import click
 from ..address import Address
 from ..config import Duration
 from ..core.contract import Connection
-from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError
+from ..errors import ConnectionEndedError
 from .client import HEX, TIMEOUT, WAIT, client_options, client_timeouts, client_values, flag, run_client
 from .commands import PenstockCommand
 from .form import Form
@@ -169,10 +169,8 @@ class Conversation:
     async def _send(self, line: bytes, number: int) -> None:
         where = f"line {number} of the input"
         message = self._form.parse(line, where)
-        try:
+        with self._form.encoding(message, where):
             await self._conn.send(message)
-        except (LocalProtocolError, TypeError) as error:
-            raise ConfigurationError(str(error), where) from error
 
     async def _show_messages(self) -> None:
         async for message in self._conn:

@@ -1,11 +1,13 @@
 """How messages are written and shown in one run: as the codec has them, or as hexadecimal digits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ..codecs import Codec
 from ..codecs.raw import is_raw
-from ..errors import ConfigurationError, LocalProtocolError
+from ..errors import ConfigurationError, LocalProtocolError, PenstockError
 from .messages import parse_message, show_message
 
 
@@ -66,11 +68,27 @@ class Form:
             ConfigurationError: It is none, or one that the codec refuses.
         """
         message = self.parse(text, where)
-        try:
+        with self.encoding(message, where):
             self.codec.encode(message)
+        return message
+
+    @contextmanager
+    def encoding(self, message: Any, where: str) -> Iterator[None]:
+        """Have a codec's objection to a message say where the message stands.
+
+        Raises:
+            ConfigurationError: The codec refuses it, or fails on it. What ends a connection is raised as it is.
+        """
+        try:
+            yield
         except (LocalProtocolError, TypeError) as error:
             raise ConfigurationError(str(error), where) from error
-        return message
+        except (PenstockError, OSError):
+            raise
+        except Exception as error:  # a codec of the user's that was given what is no message of it
+            said = f"the codec {self.codec.name} fails on it: {type(error).__name__}: {error}"
+            hint = "; a codec whose messages are no bytes says so: message_type" if isinstance(message, bytes) else ""
+            raise ConfigurationError(said + hint, where) from error
 
     def parse_file(self, data: bytes, where: str) -> list[Any]:
         """Read the messages of a file: all of it is one with the codec raw, each line is one with any other.
@@ -85,7 +103,14 @@ class Form:
 
     def show(self, message: Any) -> bytes:
         """Write one message for a user, without a newline at its end."""
-        return message.hex(" ").encode() if self.hex else show_message(message, self.codec)
+        if self.hex and isinstance(message, bytes):
+            return message.hex(" ").encode()
+        return show_message(message, self.codec)
+
+    def is_text(self, message: Any) -> bool:
+        """Whether a message is shown as it is, or in digits; others are shown as JSON."""
+        kind = self.codec.message_type
+        return kind in {bytes, str} and isinstance(message, kind)
 
 
 def parse_hex(text: bytes, where: str) -> bytes:

@@ -5,11 +5,13 @@ its messages are shown as JSON.
 """
 
 import json
+from enum import Enum
 from typing import Any, Final
 
 from ..codecs import Codec, Resp
 from ..codecs.resp.values import Attributed, ErrorReply, VerbatimString
 from ..errors import ConfigurationError
+from .objects import field_names, made_of_json
 
 # The most that is kept of a line whose end has not come, beside what the codec can send anyway.
 MIN_LINE_BYTES: Final = 1024 * 1024
@@ -30,10 +32,11 @@ def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
             raise ConfigurationError(f"{codec.name} messages are UTF-8: {error}", where) from None
     try:
         message = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        # The codec says only that its messages are objects, or of which type.
+        return _strings_as_bytes(message) if isinstance(codec, Resp) else made_of_json(message, codec.message_type)
+    except (ValueError, TypeError, RecursionError) as error:
         problem = f"{codec.name} messages are written as JSON: {error}"
         raise ConfigurationError(problem, where) from None
-    return _strings_as_bytes(message) if isinstance(codec, Resp) else message
 
 
 def _strings_as_bytes(value: Any) -> Any:
@@ -75,8 +78,11 @@ def _plain(value: Any) -> Any:
             return {str(_plain(key)): _plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_plain(item) for item in value]
+        case Enum():
+            return _plain(value.value)
         case _:
-            return str(value)
+            names = field_names(type(value))
+            return str(value) if names is None else {name: _plain(getattr(value, name)) for name in names}
 
 
 class LineSplitter:

@@ -1,9 +1,9 @@
 """``penstock send``: some messages, and the replies to them."""
 
 import asyncio
+import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from ..address import Address
 from ..codecs.raw import is_raw
 from ..config import Duration, Integer, Option, Text
 from ..core.contract import Connection
-from ..errors import ConfigurationError, ConnectionEndedError, ConnectTimeoutError, EndOfStreamError
+from ..errors import ConnectionEndedError, EndOfStreamError
 from ..units import format_duration
 from .client import (
     HEX,
@@ -31,6 +31,7 @@ from .client import (
 )
 from .commands import PenstockCommand
 from .connect import make_output
+from .expect import Expectation
 from .form import Form, read_file
 from .output import Output
 from .report import fail
@@ -95,54 +96,60 @@ def _send(**_params: Any) -> int:
     return run_client(_exchange(address, form, messages, values), address)
 
 
-def _pattern(text: str | None) -> "re.Pattern[bytes] | None":
-    if text is None:
-        return None
-    try:
-        return re.compile(os.fsencode(text))
-    except re.error as error:
-        raise ConfigurationError(f"{text!r} is no regular expression: {error}", "--expect") from None
-
-
 async def _exchange(address: Address, form: Form, messages: Sequence[Any], values: dict[str, Any]) -> int:
     from ..client import connect
 
-    pattern = _pattern(values["expect"])
+    text, timeout_s = values["expect"], values["timeout"]
+    until = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
     plan = SendPlan(messages, values["repeat"], values["interval"])
     output = make_output(prompt=False)
-    exchange = Exchange(plan, form, output, pattern, as_json=values["json"])
-    missed = f"no reply of {address} has a match of {values['expect']!r}"
-    try:
-        async with asyncio.timeout(values["timeout"]):
-            async with await connect(address, codec=form.codec, timeouts=client_timeouts(None)) as conn:
+    async with contextlib.AsyncExitStack() as stack:
+        expected = None if text is None else await stack.enter_async_context(Expectation(text, timeout_s))
+        exchange = Exchange(plan, form, output, expected, as_json=values["json"])
+        stack.callback(output.finish)
+        # What takes too long before there is a connection is told by its own error, in its own words.
+        conn = await connect(address, codec=form.codec, timeouts=client_timeouts(timeout_s))
+        try:
+            async with asyncio.timeout_at(until), conn:
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))
-    except EndOfStreamError:
-        if pattern is None:
-            fail(f"{address} closed after {exchange.replies} of {plan.count} replies")
-            return REFUSED
-    except ConnectTimeoutError:
-        raise
-    except TimeoutError:
-        if pattern is not None:
-            fail(f"{missed} within {format_duration(values['timeout'])}")
-            return REFUSED
-        # Datagrams have no end but silence.
-        if values["all"] and address.is_datagram and exchange.replies:
-            return 0
-        missing = f"{exchange.replies} of {plan.count} replies" if exchange.replies else "no reply"
-        hint = (
-            "\n  a server of lines waits for the end of one: --codec lines"
-            if is_raw(form.codec) and not values["all"]
-            else ""
-        )
-        fail(f"{missing} from {address} within {format_duration(values['timeout'])}{hint}")
-        return TIMED_OUT
-    finally:
-        output.finish()
-    if pattern is not None and not exchange.matched:
-        fail(missed)
+        except EndOfStreamError:
+            if expected is None:
+                fail(f"{address} closed after {exchange.replies} of {plan.count} replies")
+                return REFUSED
+        except TimeoutError:
+            # Datagrams have no end but silence.
+            if expected is None and values["all"] and address.is_datagram and exchange.replies:
+                return 0
+            hint = _hint(exchange, conn, form)
+            if expected is not None:
+                fail(f"{_missed(address, text)} within {format_duration(timeout_s)}{hint}")
+                return REFUSED
+            missing = f"{exchange.replies} of {plan.count} replies" if exchange.replies else "no reply"
+            fail(f"{missing} from {address} within {format_duration(timeout_s)}{hint}")
+            return TIMED_OUT
+    if expected is not None and not exchange.matched:
+        fail(_missed(address, text))
         return REFUSED
     return 0
+
+
+def _missed(address: Address, text: str) -> str:
+    return f"no reply of {address} has a match of {text!r}"
+
+
+def _hint(exchange: "Exchange", conn: Connection[Any], form: Form) -> str:
+    """Say what may be the reason that time ran out, as far as what happened says it; empty where it says nothing."""
+    if exchange.is_matching:
+        return "\n  the regular expression was still being matched: it tries too much"
+    if exchange.replies:
+        return ""
+    if conn.is_datagram:
+        return "\n  a datagram may be lost without a word, and nothing says whether anybody listens"
+    if conn.bytes_in:
+        return f"\n  {conn.bytes_in} bytes came that are no whole message of the codec {form.codec.name}"
+    if exchange.left_a_line_open:
+        return "\n  a server of lines waits for the end of one: --codec lines"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +183,14 @@ class Exchange:
         plan: What is sent.
         form: How replies are shown.
         output: Where.
-        pattern: What is looked for in the replies; once it is found, the exchange is over.
+        expected: What is looked for in the replies; once it is found, the exchange is over.
         as_json: Whether a reply is shown as an object, with the time it took.
 
     Attributes:
         replies: How many have been shown.
-        matched: Whether the pattern has been found.
+        matched: Whether what is expected has been found.
+        is_matching: Whether it is being looked for.
+        left_a_line_open: Whether the bytes that a reply is waited for ended no line.
     """
 
     def __init__(
@@ -189,19 +198,21 @@ class Exchange:
         plan: SendPlan,
         form: Form,
         output: Output,
-        pattern: "re.Pattern[bytes] | None" = None,
+        expected: Expectation | None = None,
         *,
         as_json: bool = False,
     ) -> None:
         self._plan = plan
         self._form = form
         self._output = output
-        self._pattern = pattern
+        self._expected = expected
         self._as_json = as_json
         self._sent_at = 0.0
         self._stream = b""
         self.replies = 0
         self.matched = False
+        self.is_matching = False
+        self.left_a_line_open = False
 
     async def one_by_one(self, conn: Connection[Any]) -> None:
         """Send each message once the one before it has its reply.
@@ -215,12 +226,13 @@ class Exchange:
                 await asyncio.sleep(self._plan.interval_s)
             self._sent_at = time.perf_counter()
             await conn.send(message)
-            self._show(await conn.receive(), conn)
+            self.left_a_line_open = is_raw(self._form.codec) and not message.endswith(b"\n")
+            await self._show(await conn.receive(), conn)
             if self.matched:
                 return
         # A stream of bytes may bring what is expected in several pieces.
-        while self._pattern is not None and is_raw(self._form.codec) and not conn.is_datagram and not self.matched:
-            self._show(await conn.receive(), conn)
+        while self._expected is not None and is_raw(self._form.codec) and not conn.is_datagram and not self.matched:
+            await self._show(await conn.receive(), conn)
 
     async def until_the_end(self, conn: Connection[Any]) -> None:
         """Send all messages and the end of them, and show whatever comes until the peer ends.
@@ -232,7 +244,7 @@ class Exchange:
         sending = asyncio.create_task(self._send_all(conn))
         try:
             async for reply in conn:
-                self._show(reply, conn)
+                await self._show(reply, conn)
                 if self.matched:
                     return
         finally:
@@ -250,22 +262,23 @@ class Exchange:
         except ConnectionEndedError:
             pass  # told to whoever receives, after the last replies
 
-    def _show(self, reply: Any, conn: Connection[Any]) -> None:
+    async def _show(self, reply: Any, conn: Connection[Any]) -> None:
         took_s = time.perf_counter() - self._sent_at
         self.replies += 1
         shown = self._form.show(reply)
         if self._as_json:
-            self._output.show(self._object(shown, took_s), whole=True)
+            self._output.show(self._object(shown, took_s, is_text=self._form.is_text(reply)), whole=True)
         else:
             self._output.show(shown, whole=self._form.whole)
-        if self._pattern is not None:
+        if self._expected is not None:
             if is_raw(self._form.codec) and not conn.is_datagram:
                 joined = self._stream + (b" " if self._form.hex and self._stream else b"") + shown
                 self._stream = shown = joined[-SEARCHED_BYTES:]
-            self.matched = self._pattern.search(shown) is not None
+            self.is_matching = True
+            self.matched = await self._expected.is_met_by(shown)
+            self.is_matching = False
 
-    def _object(self, shown: bytes, took_s: float) -> bytes:
-        is_text = self._form.codec.message_type in {bytes, str}
+    def _object(self, shown: bytes, took_s: float, *, is_text: bool) -> bytes:
         value = shown.decode("utf-8", "backslashreplace")
         data = {"reply": value if is_text else json.loads(value), "seconds": round(took_s, 6)}
         return json.dumps(data, ensure_ascii=False).encode()
