@@ -246,3 +246,41 @@ def test_a_connection_outlives_its_loop_harmlessly():
         conn.abort()
 
     assert "done" == conn.close_reason
+
+
+@pytest.mark.parametrize("ending", ["begin_stop", "abort"])
+def test_what_a_signal_handler_ends_while_the_loop_waits_has_ended(ending):
+    """Nothing that begins while the loop waits for events is lost: connections end, and so does the server."""
+
+    @penstock.on_message
+    def echo(message):
+        return message
+
+    async def main():
+        server = penstock.serve(echo, bind="tcp://127.0.0.1:0", engine="native")
+        await server.start()
+        clients = [await penstock.connect(server.addresses[0], codec="lines") for _ in range(3)]
+        await server.wait_connections(3)
+
+        def end(*_):
+            if ending == "begin_stop":
+                server.begin_stop()
+            else:
+                for connection in server.connections:
+                    connection.abort()
+
+        before = signal.signal(signal.SIGALRM, end)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)  # there is nothing else to do by then
+        try:
+            async with asyncio.timeout(20):
+                await server.wait_connections(0)
+                if ending == "begin_stop":
+                    await server.wait_stopped()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        await server.stop()
+        for client in clients:
+            client.abort()
+        return dict(server.stats.closed)
+
+    assert {{"begin_stop": "stopped", "abort": "aborted"}[ending]: 3} == run(main())

@@ -48,3 +48,29 @@ except TypeError as error:
 def test_no_except_clause_is_left_before_its_end():
     """Cython then gives up the exception's traceback as though there were one. Without memory there may be none."""
     assert {} == {path.name: lines for path in SOURCES if (lines := leaves_except(path.read_text()))}
+
+
+# What code of the user's may have a connection replace while a method of it runs: its codec, a switch, a limit.
+REPLACED = ("framing", "levels", "patience", "uncompiled", "waiter")
+
+
+def calls_on_replaced(source):
+    """The numbers of the lines on which a method is called of an attribute that may be replaced meanwhile."""
+    call = re.compile(rf"\.({'|'.join(REPLACED)})(\.\w+)+\(")
+    return [number for number, line in enumerate(source.splitlines(), start=1) if call.search(line)]
+
+
+def test_a_call_on_an_attribute_that_may_be_replaced_is_found():
+    source = """
+        self.framing.cut(input)
+        framing.cut(input)
+        conn.uncompiled.inbound.finish()
+        self.levels.high + earliest(self.patience)
+"""
+
+    assert [2, 4] == calls_on_replaced(source)
+
+
+def test_what_may_be_replaced_while_it_is_called_is_held_by_a_variable():
+    """Compiled code takes no reference to the object whose method it calls; an attribute's goes when it is replaced."""
+    assert {} == {path.name: lines for path in SOURCES if (lines := calls_on_replaced(path.read_text()))}

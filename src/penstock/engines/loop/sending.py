@@ -136,6 +136,8 @@ class SendingConnection(TimedConnection[M]):
 
     def _put(self, data: bytes) -> None:
         """Send one frame, or the frames of one batch, in the order of the calls."""
+        if not self._can_send:  # the codec ended the connection, or our direction, while it encoded
+            return
         if self._write_paused:
             self._charge(len(data))
             if self._backlog:
@@ -247,9 +249,10 @@ class SendingConnection(TimedConnection[M]):
         """End our direction after what was queued; go on receiving."""
         if self._can_send:
             self._happen(Happening.SEND_EOF)
-            self._uncork()
-            self._flush_backlog()
-            self._write_eof()
+            if self._attached:
+                self._uncork()
+                self._flush_backlog()
+                self._write_eof()
 
     def _write_eof(self) -> None:
         # ENOTCONN: the peer's reset has arrived and was not read yet. Reading it ends the connection.

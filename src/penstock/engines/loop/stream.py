@@ -138,6 +138,8 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
             return
         self._corking = False
         self._uncork()
+        if self._state is _LOCAL_EOF:  # our direction was ended before there was one
+            self._write_eof()
         if self._leave_reason is not None:  # closed before its handler was told of it
             self._leave(self._leave_reason)
             return

@@ -20,6 +20,7 @@ from .push cimport PushConnection
 
 from ...config import Action
 from ...core.events import Event, EventName
+from ...core.interrupts import is_interrupt
 from ...core.service import ConnectionHandler
 from ..accepting import ACCEPTS_PER_TURN, GONE_ALREADY
 from ..door import turn_away
@@ -143,15 +144,23 @@ cdef class Entrance(Pollable):
             connection.settle_in(self.host, self.local, self.handler)
             event = Event(EventName.ACCEPTED, connection, self.fields)
             connection.take_place()
-        except Exception as error:
+        except BaseException as error:
             failure = error
         if failure is not None:
             # The handler could not be made: its peer must not keep a place.
+            if connection.host is not None:
+                connection.leave_place()
             self.gate.leave(caller(&connection.origin, connection.origin_rest))
             turn_away(sock_of(connection), Action.CLOSE)
+            if is_interrupt(failure):
+                raise failure
             self.host.told(Event(EventName.HANDLER_FAILED, None, {"error": failure}))
             return 0
-        self.host.told(event)
+        try:
+            self.host.told(event)
+        except BaseException as error:  # a signal's
+            connection.failed(error)
+            raise
         return connection.take_up()
 
 

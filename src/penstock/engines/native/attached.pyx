@@ -71,10 +71,10 @@ cdef class AttachedPoller(Poller):
             return 0
         next_at = self.wheel.next_at()
         if next_at < self.handle_at:
-            if self.handle is not None:
-                self.handle.cancel()
-                self.handle = None
-                self.handle_at = INFINITY
+            handle, self.handle = self.handle, None
+            self.handle_at = INFINITY
+            if handle is not None:
+                handle.cancel()
             # By its own clock: uvloop's loops start from another instant.
             self.handle = self.loop.call_at(self.loop.time() + max(0.0, next_at - self.clock()) + 0.001, self._timer)
             self.handle_at = next_at

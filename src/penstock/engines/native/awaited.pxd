@@ -16,7 +16,7 @@ cdef class AwaitedConnection(Connection):
 
     cdef object at_hand(self)
     cdef object last(self)
-    cdef int begin_wait(self, object limit) except -1
+    cdef Waiter begin_wait(self, object limit)
     cdef object clock_of_waits(self)
     cdef int end_wait(self) except -1
     cdef int wake(self) except -1
@@ -25,3 +25,6 @@ cdef class AwaitedConnection(Connection):
     cdef int release_cork(self) except -1
     cdef object room(self)
     cdef int wake_senders(self) except -1
+
+
+cdef int wake_all(list waiters, object result) except -1

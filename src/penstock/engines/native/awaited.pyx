@@ -10,6 +10,7 @@ from .states cimport CLOSED
 from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
 
+from ...core.interrupts import is_interrupt
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ..loop.tasks import PREFETCH
 
@@ -50,9 +51,10 @@ cdef class AwaitedConnection(Connection):
                 return rest
         raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
 
-    cdef int begin_wait(self, object limit) except -1:
-        """Start the clocks that count while somebody waits for the peer, each from where it was stopped."""
+    cdef Waiter begin_wait(self, object limit):
+        """Start the clocks that count while somebody waits for the peer, each from where it was stopped; return what to await."""
         cdef double now
+        cdef Waiter waiter
         if self.waiter is not None:
             raise LocalProtocolError("another task is already receiving from this connection")
         if limit is not None and limit.is_over:
@@ -69,14 +71,14 @@ cdef class AwaitedConnection(Connection):
             self.clocks.partial = now if self.partial_start == INFINITY else self.partial_start
             if self.patience.message_s != INFINITY:
                 self.arm(self.clocks.partial + self.patience.message_s)
-        self.waiter = Waiter(self.poller, self.host.loop)
+        waiter = self.waiter = Waiter(self.poller, self.host.loop)
         if limit is not None:
-            self.timer_of_wait = self.clock_of_waits().call_at(limit.until, partial(_give_up, self, self.waiter, limit))
+            self.timer_of_wait = self.clock_of_waits().call_at(limit.until, partial(_give_up, self, waiter, limit))
         if not self.write_paused:
             self.read_again()
         if self.overdue:
             self.decide()
-        return 0
+        return waiter
 
     cdef object clock_of_waits(self):
         """Return what `receive` tells the time by, and sets its timers with."""
@@ -91,9 +93,9 @@ cdef class AwaitedConnection(Connection):
         self.first_start = self.clocks.first
         self.partial_start = self.clocks.partial
         self.clocks.first = self.clocks.partial = INFINITY
-        if self.timer_of_wait is not None:
-            self.timer_of_wait.cancel()
-            self.timer_of_wait = None
+        timer, self.timer_of_wait = self.timer_of_wait, None
+        if timer is not None:
+            timer.cancel()
         return 0
 
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
@@ -163,10 +165,12 @@ cdef class AwaitedConnection(Connection):
         return 0
 
     cdef int deferred(self, uint32_t todo) except -1:
-        if todo & FLUSH:
-            self.release_cork()
-        if todo & REPORT_LOST:
-            Transport.deferred(self, todo)
+        try:
+            if todo & FLUSH:
+                self.release_cork()
+        finally:
+            if todo & REPORT_LOST:
+                Transport.deferred(self, todo)
         return 0
 
     cdef object room(self):
@@ -178,12 +182,7 @@ cdef class AwaitedConnection(Connection):
         return waiter
 
     cdef int wake_senders(self) except -1:
-        waiters, self.send_waiters = self.send_waiters, None
-        if waiters is not None:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-        return 0
+        return wake_all(self.send_waiters, None)
 
     cdef int output_resumed(self) except -1:
         self.wake_senders()
@@ -212,6 +211,17 @@ cdef class AwaitedConnection(Connection):
         return self.wake()
 
 
+cdef int wake_all(list waiters, object result) except -1:
+    """Give futures their result. When that fails for one of them, it and those after it wait to be woken again."""
+    while waiters:
+        waiter = waiters[0]
+        if not waiter.done():
+            waiter.set_result(result)
+        if waiters and waiters[0] is waiter:
+            del waiters[0]
+    return 0
+
+
 def _give_up(AwaitedConnection conn, Waiter waiter, object limit):
     """The time for a message is over. What has come within it is read first: law 11."""
     if waiter.state != PENDING:
@@ -219,9 +229,9 @@ def _give_up(AwaitedConnection conn, Waiter waiter, object limit):
     limit.is_over = True
     try:
         conn.look()
-    except (SystemExit, KeyboardInterrupt):
-        raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         conn.failed(error)
     if waiter.state == PENDING:
         waiter.set_exception(limit.error())

@@ -16,6 +16,8 @@ cdef class Connection(PartingTransport):
     cdef int take_up(self) except -1
     cdef int adopted(self) except -1
     cdef int leave(self, object reason) except -1
+    cdef int depart(self, bint eof_sent) except -1
+    cdef void reset_on_close(self) noexcept
     cdef int break_off(self, object error) except -1
     cdef int handler_failed(self, object error) except -1
     cdef int expire(self, int which) except -1

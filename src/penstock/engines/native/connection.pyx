@@ -12,6 +12,7 @@ from .transport cimport Levels
 from .uncompiled cimport CodecInput
 
 from ...core.events import Event, EventName
+from ...core.interrupts import is_interrupt
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..wire import next_connection_id
@@ -70,7 +71,10 @@ cdef class Connection(PartingTransport):
         """Serve the connected, non-blocking socket that is at hand, and tell the handler."""
         try:
             self.adopted()
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                self.failed(error)
+                raise
             self.failed(error)
         return 0
 
@@ -200,12 +204,22 @@ cdef class Connection(PartingTransport):
         self.refill(self.all_owed())
         eof_sent = self.condition == LOCAL_EOF or self.condition == BOTH_EOF
         self.happen(HAPPENED_CLOSE)
+        try:
+            return self.depart(eof_sent)
+        except BaseException:
+            self.break_down(None)  # half closed it would stay for ever: it ends at once
+            raise
+
+    cdef int depart(self, bint eof_sent) except -1:
+        """The state is one of those that leave: flush, and send EOF."""
+        cdef Levels levels
         self.held = False  # what still comes is dropped
         self.forget_input()
         self.clocks.first = self.clocks.idle = self.clocks.partial = INFINITY
         self.clocks.stalled = self.time()
         # From here on the transport reports when nothing is left to flush, not when little is.
-        self.set_levels(self.levels.of_leaving())
+        levels = self.levels
+        self.set_levels(levels.of_leaving())
         if self.condition == FLUSHING:
             self.shut()  # flushes
             return self.stall_began()
@@ -240,7 +254,7 @@ cdef class Connection(PartingTransport):
         self.forget_input()
         return self.owe(0)
 
-    def reset_on_close(self):
+    cdef void reset_on_close(self) noexcept:
         """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""
         cdef linger never
         never.l_onoff = 1
@@ -300,14 +314,17 @@ cdef class Connection(PartingTransport):
 
     def set_limits(self, **limits):
         """Change this connection's watermarks, hard limit or policy."""
-        cdef Levels levels = Levels(self.levels.limits.merged(**limits))
+        cdef Levels levels = self.levels
+        before = levels.limits
+        levels = Levels(before.merged(**limits))
         self.set_levels(levels.of_leaving() if self.leaving() else levels)
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
     def set_timeouts(self, **timeouts):
         """Change this connection's timeouts."""
-        self.patience = Patience(self.patience.timeouts.merged(**timeouts))
+        before = self.patience.timeouts
+        self.patience = Patience(before.merged(**timeouts))
         if self.condition != CLOSED:
             self.arm_earliest()
 

@@ -8,10 +8,12 @@ from types import CoroutineType
 from libc.math cimport INFINITY
 
 from .answer cimport answer_of
+from .awaited cimport wake_all
 from .exchange cimport receive_from, send_to
 from .host cimport Host
 from .states cimport CLOSED
 
+from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler
 from ...errors import ConnectionEndedError, EndOfStreamError
 from ...reasons import CloseReason
@@ -52,9 +54,11 @@ cdef class ConversationConnection(AwaitedConnection):
         try:
             if self.task is task:
                 self.run_ended(task)
-        except Exception as error:  # for want of memory
+        except BaseException as error:  # for want of memory, or a signal's
             self.handling = False
             self.failed(error)
+            if is_interrupt(error):
+                raise
 
     cdef int run_ended(self, object task) except -1:
         self.task = None
@@ -89,8 +93,10 @@ cdef class ConversationConnection(AwaitedConnection):
         try:
             if self.task is task:
                 self.conclude_ended(task)
-        except Exception as error:  # for want of memory
+        except BaseException as error:
             self.failed(error)
+            if is_interrupt(error):
+                raise
 
     cdef int conclude_ended(self, object task) except -1:
         self.task = self.callbacks = None
@@ -104,12 +110,7 @@ cdef class ConversationConnection(AwaitedConnection):
         return 0
 
     cdef int wake_closed(self) except -1:
-        waiters, self.closed_waiters = self.closed_waiters, None
-        if waiters is not None:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(self.close_reason)
-        return 0
+        return wake_all(self.closed_waiters, self.close_reason)
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 

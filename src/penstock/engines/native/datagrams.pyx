@@ -13,7 +13,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.time cimport timespec
 
 from .census cimport PENSTOCK_DEBUG, living
@@ -413,25 +413,34 @@ cdef class Port(Pollable):
         cdef mmsghdr headers[BATCH]
         cdef iovec blocks[BATCH]
         cdef size_t controls[BATCH][CONTROL_WORDS]
+        cdef PyObject* answers[BATCH]
+        cdef PyObject* names[BATCH]
+        cdef PyObject* sources[BATCH]
         cdef int index, taken
         cdef int sent = 0
-        cdef int count = self.queued
+        cdef int count
         cdef list failures = []
         cdef list kept = []
+        # They are this call's from here on: what collects garbage while a list grows may send, or clear, in between.
+        count = self.queued
+        self.queued = 0
+        memcpy(answers, self.answers, count * sizeof(PyObject*))
+        memcpy(names, self.names, count * sizeof(PyObject*))
+        memcpy(sources, self.sources, count * sizeof(PyObject*))
         memset(headers, 0, count * sizeof(mmsghdr))
         for index in range(count):
-            blocks[index].iov_base = PyBytes_AS_STRING(<object>self.answers[index])
-            blocks[index].iov_len = PyBytes_GET_SIZE(<object>self.answers[index])
+            blocks[index].iov_base = PyBytes_AS_STRING(<object>answers[index])
+            blocks[index].iov_len = PyBytes_GET_SIZE(<object>answers[index])
             headers[index].msg_hdr.msg_iov = &blocks[index]
             headers[index].msg_hdr.msg_iovlen = 1
-            headers[index].msg_hdr.msg_name = PyBytes_AS_STRING(<object>self.names[index])
-            headers[index].msg_hdr.msg_namelen = PyBytes_GET_SIZE(<object>self.names[index])
-            if self.sourced and <object>self.sources[index] is not None:
+            headers[index].msg_hdr.msg_name = PyBytes_AS_STRING(<object>names[index])
+            headers[index].msg_hdr.msg_namelen = PyBytes_GET_SIZE(<object>names[index])
+            if self.sourced and <object>sources[index] is not None:
                 penstock_send_from(
                     &headers[index].msg_hdr,
                     &controls[index],
-                    PyBytes_AS_STRING(<object>self.sources[index]),
-                    PyBytes_GET_SIZE(<object>self.sources[index]),
+                    PyBytes_AS_STRING(<object>sources[index]),
+                    PyBytes_GET_SIZE(<object>sources[index]),
                 )
         try:
             while sent < count:
@@ -441,7 +450,7 @@ cdef class Port(Pollable):
                 elif errno == EAGAIN:
                     # On a Unix socket it is this peer's queue that is full; on others what follows has no room either.
                     while sent < count:
-                        kept.append((<object>self.answers[sent], <object>self.names[sent], <object>self.sources[sent]))
+                        kept.append((<object>answers[sent], <object>names[sent], <object>sources[sent]))
                         sent += 1
                         if not self.named:
                             break
@@ -449,7 +458,7 @@ cdef class Port(Pollable):
                     failures.append(errno)
                     sent += 1
         finally:
-            self.forget()
+            let_go(count, answers, names, sources)
         for number in failures:
             self.endpoint.drop(name_of_error(number))
         for data, address, source in kept:
@@ -459,13 +468,17 @@ cdef class Port(Pollable):
 
     cdef void forget(self) noexcept:
         """Let go of what is queued."""
-        cdef int index
         cdef int count = self.queued
         self.queued = 0
-        for index in range(count):
-            Py_DECREF(<object>self.answers[index])
-            Py_DECREF(<object>self.names[index])
-            Py_DECREF(<object>self.sources[index])
+        let_go(count, self.answers, self.names, self.sources)
+
+
+cdef void let_go(int count, PyObject** answers, PyObject** names, PyObject** sources) noexcept:
+    cdef int index
+    for index in range(count):
+        Py_DECREF(<object>answers[index])
+        Py_DECREF(<object>names[index])
+        Py_DECREF(<object>sources[index])
 
 
 cdef str name_of_error(int number):

@@ -8,6 +8,7 @@ from libc.math cimport INFINITY
 from .patience cimport HANDSHAKE, LIFETIME, MESSAGE, NOTHING_DUE, Patience, earliest
 from .poller cimport EPOLLIN, EPOLLOUT
 
+from ...core.interrupts import is_interrupt
 from ..timed import AGAIN_S
 from ..wire import READS_AT_ONCE as _READS_AT_ONCE
 
@@ -53,10 +54,10 @@ cdef class DeadlinedTransport(Transport):
                 self.poller.wheel.set(self, when)
                 self.poller.prod()
             else:
-                if self.timer is not None:
-                    self.timer.cancel()
-                    self.timer = None
-                    self.due_at = INFINITY
+                timer, self.timer = self.timer, None
+                self.due_at = INFINITY
+                if timer is not None:
+                    timer.cancel()
                 self.timer = self.host.clock.call_at(when, self._tick)
                 self.due_at = when
         return 0
@@ -83,9 +84,9 @@ cdef class DeadlinedTransport(Transport):
     cdef int expired(self) except -1:
         try:
             self.tick()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.failed(error)
         return 0
 

@@ -6,6 +6,7 @@ They are awaitables of their own: a message that is there, or output that has ro
 from .framing cimport NEED_DATA
 from .states cimport CLOSED
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, YIELDING
+from .waiter cimport Waiter
 
 from ...errors import EndOfStreamError, RemoteProtocolError
 from ..loop.tasks import OTHERS_TURN
@@ -22,6 +23,7 @@ class DeadlinePassed(Exception):
 cdef class Receive(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
+        cdef Waiter waiter
         if self.phase == WAITING:
             conn.end_wait()  # whoever wakes with an exception calls `throw`
             self.phase = FRESH
@@ -61,18 +63,19 @@ cdef class Receive(Step):
                 conn.streak = 0
                 if self.timeout_s is not None and self.limit is None:
                     self.limit = ReceiveLimit(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
-                conn.begin_wait(self.limit)
+                waiter = conn.begin_wait(self.limit)
                 self.phase = WAITING
-                conn.waiter._asyncio_future_blocking = True
-                return conn.waiter
+                waiter._asyncio_future_blocking = True
+                return waiter
         except EndOfStreamError:
             if self.iterates:
                 raise StopAsyncIteration from None
             raise
 
     cdef int abandon(self) except -1:
+        cdef AwaitedConnection conn = self.conn
         if self.phase == WAITING:
-            self.conn.end_wait()
+            conn.end_wait()
         self.phase = FINISHED
         return 0
 

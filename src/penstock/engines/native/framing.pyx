@@ -97,7 +97,8 @@ cdef class Cutter:
         Raises:
             RemoteProtocolError: The next frame is bad.
         """
-        return self.framing.cut(&self.input)
+        cdef Framing framing = self.framing
+        return framing.cut(&self.input)
 
     def settle(self):
         """Do what happens when the connection's turn is over: what was received is overwritten by what others receive."""

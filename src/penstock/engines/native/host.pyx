@@ -7,6 +7,8 @@ from .patience cimport Patience
 from .poller cimport Pollable, Poller
 from .transport cimport Levels
 
+from ...core.interrupts import is_interrupt
+
 
 cdef class Host:
     """A server, as its connections see it.
@@ -75,7 +77,9 @@ cdef class Host:
         """Emit an event. Whatever an observer raises is not the connection's."""
         try:
             self.emit(event)
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.blame(error)
         return 0
 

@@ -6,6 +6,7 @@ from .origin cimport caller
 
 from ...core.endings import reason_of
 from ...core.events import Event, EventName
+from ...core.interrupts import is_interrupt
 
 # How long to wait before what could not be done for want of memory is tried again.
 cdef double AGAIN_S = 0.05
@@ -45,7 +46,7 @@ cdef class PartingTransport(SendingTransport):
         return 0
 
     cdef int part(self) except -1:
-        """The transport is gone: carry the end out, or what is left of it. What fails for want of memory is tried again."""
+        """The transport is gone: carry the end out, or what is left of it. What fails is tried again."""
         if self.parting == DEPARTED:
             return 0
         try:
@@ -58,8 +59,10 @@ cdef class PartingTransport(SendingTransport):
             if self.parting == HANDLER_ENDS and self.begun:
                 return self.ended()
             return self.released()
-        except Exception as error:
+        except BaseException as error:
             self.part_soon()
+            if is_interrupt(error):
+                raise
             self.host.blame(error)
         return 0
 

@@ -16,6 +16,8 @@ from posix.unistd cimport close as close_fd
 
 from .census cimport PENSTOCK_DEBUG, living
 
+from ...core.interrupts import is_interrupt
+
 
 cdef OSError os_error():
     return OSError(errno, os.strerror(errno))
@@ -172,8 +174,10 @@ cdef class Poller:
         cdef int count
         cdef int wait_ms
         cdef double next_at
-        cdef PyObject* waiting = self.first_waiting
-        if waiting != NULL or timeout_s <= 0:
+        cdef PyObject* waiting = NULL
+        if self.dispatching:
+            raise RuntimeError("a handler cannot run the loop that is running it")
+        if self.first_waiting != NULL or timeout_s <= 0:
             wait_ms = 0
         else:
             next_at = self.wheel.next_at()
@@ -190,12 +194,15 @@ cdef class Poller:
             if errno != EINTR:
                 raise os_error()
             count = 0
-        PyErr_CheckSignals()
         self.clock()
-        # What is deferred from now on waits for the next turn: the others are looked at in between.
-        self.first_waiting = self.last_waiting = NULL
         self.dispatching = True
         try:
+            # Other threads ran while this one waited, and signal handlers run here: each may have ended connections. So what
+            # was deferred is taken up after them. What is deferred from now on waits for the next turn: the others are
+            # looked at in between.
+            PyErr_CheckSignals()
+            waiting = self.first_waiting
+            self.first_waiting = self.last_waiting = NULL
             if count:
                 self.dispatch(count, foreign)
             self.wheel.advance(self.now)
@@ -215,6 +222,8 @@ cdef class Poller:
         cdef Slot* slot
         cdef Pollable pollable
         for index in range(count):
+            if self.epoll < 0:  # it was shut by what was served last
+                return 0
             data = self.events[index].data.u64
             fd = <int><uint32_t>data
             slot = &self.slots[fd]
@@ -226,9 +235,9 @@ cdef class Poller:
             pollable = <Pollable>slot.pollable
             try:
                 pollable.ready(self.events[index].events)
-            except (SystemExit, KeyboardInterrupt):
-                raise
             except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 pollable.failed(error)
         return 0
 
@@ -247,10 +256,10 @@ cdef class Poller:
             Py_DECREF(pollable)
             try:
                 pollable.deferred(todo)
-            except (SystemExit, KeyboardInterrupt):
-                self.wait_again(waiting)
-                raise
             except BaseException as error:
+                if is_interrupt(error):
+                    self.wait_again(waiting)
+                    raise
                 pollable.failed(error)
         return 0
 

@@ -19,4 +19,5 @@ cdef class PushConnection(Connection):
     cdef int settle(self) except -1
     cdef int finish_input(self) except -1
     cdef int go_on(self) except -1
+    cdef int go_on_later(self) except -1
     cdef int answer_last(self, object message) except -1

@@ -8,6 +8,7 @@ from .connection cimport Connection, Host
 from .framing cimport NEED_DATA
 from .transport cimport CONTINUE, REPORT_LOST, Transport
 
+from ...core.interrupts import is_interrupt
 from ...core.service import Handler, MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
@@ -30,8 +31,8 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int set_callbacks(self, object callbacks) except -1:
-        self.callbacks = callbacks
         self.function = callbacks.on_message
+        self.callbacks = callbacks
         self.takes_connection = True
         return 0
 
@@ -56,7 +57,7 @@ cdef class PushConnection(Connection):
         PyContext_Enter(context)
         try:
             callback(*arguments)
-        except Exception as error:
+        except BaseException as error:
             failure = error
         finally:
             PyContext_Exit(context)
@@ -65,6 +66,10 @@ cdef class PushConnection(Connection):
 
     cdef int called(self, object error) except -1:
         """The handler returned, or raised: send what it left, then do what it asked for."""
+        if error is not None and is_interrupt(error):
+            # Not the handler's: when the loop runs again, the connection goes on with what it has.
+            self.go_on_later()
+            raise error
         self.uncork()
         if error is not None:
             return self.handler_failed(error)
@@ -103,7 +108,7 @@ cdef class PushConnection(Connection):
                 self.handle_one(message)
                 if self.interrupted or self.write_paused:
                     break
-        except Exception as error:
+        except BaseException as error:
             if cutting and isinstance(error, RemoteProtocolError):
                 bad = error
             else:
@@ -142,12 +147,15 @@ cdef class PushConnection(Connection):
             if budget <= 0:
                 if not self.unhandled():
                     return self.settle()
-                self.continuing = True
-                self.pause_reading()
-                self.clocks.idle = INFINITY  # it is the peer who waits
-                self.defer(CONTINUE)
-                return 0
+                return self.go_on_later()
         return 0
+
+    cdef int go_on_later(self) except -1:
+        """Handle the rest of the input when others have had their turn."""
+        self.continuing = True
+        self.clocks.idle = INFINITY  # it is the peer who waits
+        self.defer(CONTINUE)
+        return self.pause_reading()
 
     cdef int go_on(self) except -1:
         self.continuing = False
@@ -159,10 +167,12 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int deferred(self, uint32_t todo) except -1:
-        if todo & CONTINUE and self.continuing:
-            self.go_on()
-        if todo & REPORT_LOST:
-            Transport.deferred(self, todo)
+        try:
+            if todo & CONTINUE and self.continuing:
+                self.go_on()
+        finally:
+            if todo & REPORT_LOST:
+                Transport.deferred(self, todo)
         return 0
 
     cdef int settle(self) except -1:
@@ -230,7 +240,7 @@ cdef class PushConnection(Connection):
         PyContext_Enter(context)
         try:
             self.handle_one(message)
-        except Exception as error:
+        except BaseException as error:
             failure = error
         finally:
             PyContext_Exit(context)

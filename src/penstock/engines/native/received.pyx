@@ -24,12 +24,16 @@ cdef class ReceivingTransport(DeadlinedTransport):
     @property
     def codec(self):
         """What cuts its stream into messages."""
-        return self.uncompiled.codec() if self.framing is None else self.framing.codec
+        cdef Framing framing = self.framing
+        cdef CodecInput uncompiled = self.uncompiled
+        return uncompiled.codec() if framing is None else framing.codec
 
     cdef int take_in(self, const char* data, Py_ssize_t size) except -1:
         """Add bytes that were just read. Where nothing is waiting they stay where they are, until `keep_rest`."""
+        cdef CodecInput uncompiled
         if self.framing is None:
-            return self.uncompiled.feed(PyBytes_FromStringAndSize(data, size))
+            uncompiled = self.uncompiled
+            return uncompiled.feed(PyBytes_FromStringAndSize(data, size))
         if self.input == NULL:
             self.input = &self.host.input
         return feed(self.input, data, size)
@@ -83,20 +87,26 @@ cdef class ReceivingTransport(DeadlinedTransport):
                     living.blocks -= 1
 
     cdef int forget_input(self) except -1:
+        cdef CodecInput uncompiled
         self.drop_input()
         if self.framing is None:
-            self.uncompiled = CodecInput(self.uncompiled.codec())
+            uncompiled = self.uncompiled
+            self.uncompiled = CodecInput(uncompiled.codec())
         return 0
 
     cdef Py_ssize_t pending_bytes(self) except -1:
+        cdef CodecInput uncompiled
         if self.framing is None:
-            return self.uncompiled.pending_bytes()
+            uncompiled = self.uncompiled
+            return uncompiled.pending_bytes()
         return 0 if self.input == NULL else self.input.end - self.input.at
 
     cdef bint unhandled(self) except -1:
         """Whether anything is left that may hold a message."""
+        cdef CodecInput uncompiled
         if self.framing is None:
-            return self.uncompiled.unhandled()
+            uncompiled = self.uncompiled
+            return uncompiled.unhandled()
         return self.input != NULL and self.input.at != self.input.end
 
     cdef object next_message(self, Py_ssize_t limit):
@@ -105,10 +115,11 @@ cdef class ReceivingTransport(DeadlinedTransport):
         Raises:
             RemoteProtocolError: The next frame is bad.
         """
-        cdef Framing framing
-        if self.framing is None:
-            return self.uncompiled.next_message(limit)
-        framing = self.framing  # which may be exchanged meanwhile
+        cdef Framing framing = self.framing
+        cdef CodecInput uncompiled
+        if framing is None:
+            uncompiled = self.uncompiled
+            return uncompiled.next_message(limit)
         return NEED_DATA if self.input == NULL else framing.cut(self.input)
 
     cdef object finish_rest(self):
@@ -118,11 +129,16 @@ cdef class ReceivingTransport(DeadlinedTransport):
             RemoteProtocolError: The stream ended in the middle of a frame.
         """
         cdef bytes rest = b""
-        if self.framing is None:
-            return self.uncompiled.inbound.finish()
+        cdef Framing framing = self.framing
+        cdef CodecInput uncompiled
+        if framing is None:
+            uncompiled = self.uncompiled
+            inbound = uncompiled.inbound
+            return inbound.finish()
         if self.input != NULL:
             rest = self.input.at[:self.input.end - self.input.at]
-        return self.framing.codec.finish(Buffer(rest))
+        codec = framing.codec
+        return codec.finish(Buffer(rest))
 
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""
@@ -130,7 +146,10 @@ cdef class ReceivingTransport(DeadlinedTransport):
         cdef CodecInput uncompiled
         cdef bytes rest = b""
         if self.framing is None:
-            rest = self.uncompiled.rest_for(codec)
+            uncompiled = self.uncompiled
+            rest = uncompiled.rest_for(codec)
+            if uncompiled is not self.uncompiled:  # the codec before, which was asked, ended or switched the connection
+                return self.switch(codec)
             if framing is not None:
                 self.uncompiled = None
                 if rest:

@@ -115,8 +115,6 @@ cdef class NativeSelector(Poller):
         cdef list foreign = []
         cdef double patience = INFINITY if timeout is None else timeout
         cdef double until
-        if self.dispatching:
-            raise RuntimeError("a handler cannot run the loop that is running it")
         if patience <= 0:
             self.turn(0, foreign)
             return foreign

@@ -159,7 +159,7 @@ cdef class SendingTransport(StatefulTransport):
         cdef bytes data
         while self.backlog and not self.lost:
             self.uncork()
-            if self.owed() > high:
+            if self.owed() > high or not self.backlog:  # it may have ended meanwhile
                 break
             data = self.backlog.take(high - self.owed() + 1)
             self.sent(PyBytes_GET_SIZE(data))

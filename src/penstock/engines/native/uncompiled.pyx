@@ -29,10 +29,13 @@ cdef class CodecInput:
         Raises:
             RemoteProtocolError: The next frame is bad.
         """
-        if self.at == len(self.batch):
-            self.batch = self.inbound.take(limit)
+        cdef list batch, before
+        if self.at >= len(self.batch):
+            batch = self.inbound.take(limit)
+            before = self.batch  # given up last: messages may run code of their own
+            self.batch = batch
             self.at = 0
-            if not self.batch:
+            if not batch:
                 return NEED_DATA
         message = self.batch[self.at]
         self.at += 1
@@ -47,7 +50,9 @@ cdef class CodecInput:
 
     cdef bytes rest_for(self, object codec):
         """Cut the rest with another codec; return all of it."""
+        cdef list before
         self.inbound.switch(codec, self.at, len(self.batch) - self.at)
+        before = self.batch  # given up last, as above
         self.batch = []
         self.at = 0
         return self.inbound._chunk  # where `switch` has put all there is

@@ -91,6 +91,7 @@ cdef class FramedReplies(Replies):
         cdef Input* input = &partial.input
         cdef int64_t count
         cdef char* start
+        cdef Framing framing = self.framing
         feed(input, data, size)
         while input.at < input.end:
             count = self.same(input.at, input.end - input.at)
@@ -98,7 +99,7 @@ cdef class FramedReplies(Replies):
                 take_frame(input, count * PyBytes_GET_SIZE(self.known))
                 continue
             start = input.at
-            message = self.framing.cut(input)
+            message = framing.cut(input)
             if message is NEED_DATA:
                 break
             self.learn(PyBytes_FromStringAndSize(start, input.at - start), message)
