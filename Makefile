@@ -9,9 +9,11 @@ BIND ?= tcp://127.0.0.1:9000
 PYTEST_ARGS ?=
 SECONDS ?= 60
 TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
+# Everything is installed at the versions that pins.txt says, so that a release elsewhere changes nothing here.
+PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test attacks test-all lint types check bench bench-report bench-smoke docs-tables fuzz faults apt clean
+.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs-tables fuzz faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -27,6 +29,18 @@ attacks: $(READY)  ## the attacks that take minutes, at full size, one after the
 
 test-all:  ## every test, on every CPython 3.11 and newer on this machine
 	PYTHON="$(PYTHON)" tools/test_all.sh
+
+test-others:  ## the codecs, the conformance suite and the native engine, on every other CPython of this machine
+	PYTHON="$(PYTHON)" tools/test_all.sh others
+
+test-deps:  ## the codecs and the command line with the lowest and with the newest version of each dependency
+	PYTHON="$(PYTHON)" tools/test_deps.sh
+
+wheel: $(READY)  ## build a wheel in dist/, install it into a fresh environment, test it there
+	BIN="$(BIN)" tools/wheel.sh
+
+pins: $(READY)  ## move the pins to the newest versions; then `make check` and `make test-deps`
+	$(BIN)/python tools/pins.py
 
 lint: $(READY)  ## style, and the shape of the tree
 	$(BIN)/ruff check .
@@ -67,7 +81,8 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 
 .venv-fuzz/.ready:
 	$(PYTHON) -m venv .venv-fuzz
-	.venv-fuzz/bin/python -m pip install -q atheris -e .
+	.venv-fuzz/bin/python -m pip install $(PINNED) --upgrade pip
+	.venv-fuzz/bin/python -m pip install $(PINNED) --build-constraint pins.txt atheris -e .
 	@touch $@
 
 .venv-bench/.ready: bench/requirements.txt
@@ -76,11 +91,11 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 	for line in $$(grep -v '^#' $<); do .venv-bench/bin/python -m pip install -q "$$line" || true; done
 	@touch $@
 
-$(READY): pyproject.toml setup.py $(shell find src -name "*.p[yx][xd]")
+$(READY): pyproject.toml setup.py pins.txt $(shell find src -name "*.p[yx][xd]")
 	@test -n "$(PYTHON)" || { echo "penstock needs CPython 3.11 or newer; none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install -q --group test --group lint -e .
+	$(BIN)/python -m pip install $(PINNED) --upgrade pip
+	$(BIN)/python -m pip install $(PINNED) --build-constraint pins.txt --group test --group lint -e .
 	@touch $@
 
 clean:  ## forget the environment and everything built
