@@ -1,7 +1,10 @@
 """What all tests share: every implementation of the codecs, and a place for the figures that tests measure."""
 
+import contextlib
 import gc
+import random
 import signal
+import socket
 
 import pytest
 from hypothesis import settings
@@ -110,6 +113,32 @@ class ByFraming:
 
     def encode_many(self, messages):
         return b"".join(map(self.encode, messages))
+
+
+@pytest.fixture
+def reserve():
+    """A function that gives a port that is free, and nobody else's until the test ends.
+
+    It is none of those that the system chooses from, and other tests find its name taken in the abstract namespace.
+    """
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        lowest = int(file.read().split()[0])
+    ports = range(10_000, lowest) if lowest > 20_000 else range(61_000, 65_536)
+    with contextlib.ExitStack() as held:
+
+        def take():
+            for port in random.SystemRandom().sample(ports, 1000):
+                with contextlib.suppress(OSError), contextlib.ExitStack() as trial:
+                    name = trial.enter_context(socket.socket(socket.AF_UNIX))
+                    name.bind(f"\0penstock-tests-port-{port}")
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                        with socket.socket(socket.AF_INET, kind) as sock:
+                            sock.bind(("", port))
+                    held.push(trial.pop_all())
+                    return port
+            pytest.fail("no port is free")
+
+        yield take
 
 
 @pytest.fixture(scope="session")

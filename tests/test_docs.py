@@ -11,7 +11,6 @@ import importlib.util
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -64,8 +63,9 @@ def matches(expected, actual):
 class Terminal:
     """Runs one page's commands in one directory."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, reserve):
         self.directory = directory
+        self.reserve = reserve
         self.servers = []
         self.ports = {}
         scripts = sysconfig.get_path("scripts")
@@ -82,9 +82,7 @@ class Terminal:
         def free(match):
             port = match[1]
             if port not in self.ports:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", 0))
-                    self.ports[port] = str(probe.getsockname()[1])
+                self.ports[port] = str(self.reserve())
             return f":{self.ports[port]}"
 
         return re.sub(r":(9\d\d\d)\b", free, text)
@@ -136,9 +134,9 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path):
+def terminal(tmp_path, reserve):
     """A terminal in an empty directory."""
-    terminal = Terminal(tmp_path)
+    terminal = Terminal(tmp_path, reserve)
     yield terminal
     for server in terminal.servers:
         if server.poll() is None:

@@ -212,11 +212,9 @@ def test_over_datagrams_a_silence_is_the_end(serve, penstock):
     assert (0, ["", "ONE", "THREE"], "") == (done.returncode, sorted(done.stdout.split("\n")[:-1]), done.stderr)
 
 
-def test_datagrams_to_nobody_are_refused(penstock):
+def test_datagrams_to_nobody_are_refused(penstock, reserve):
     """The kernel of the other end says so."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"udp://127.0.0.1:{free.getsockname()[1]}"
+    address = f"udp://127.0.0.1:{reserve()}"
     done = penstock("connect", address, data="x\n")
 
     assert (1, "", f"penstock: error: {address}: connection refused\n") == lines_of(done)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,13 +25,6 @@ def program(name):
     return found
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    """A port that nobody has."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 @pytest.fixture
 def start(directory):
     """A function that starts a server, which ends with the test."""
@@ -51,37 +43,37 @@ def start(directory):
         yield run
 
 
-def ncat(start, directory):
-    port = free_port()
+def ncat(start, directory, reserve):
+    port = reserve()
     start(program("ncat"), "-l", "-k", "127.0.0.1", str(port), "-e", "/bin/cat")
     return f"tcp://127.0.0.1:{port}"
 
 
-def ncat_unix(start, directory):
+def ncat_unix(start, directory, reserve):
     start(program("ncat"), "-l", "-k", "-U", "ncat.sock", "-e", "/bin/cat")
     return f"unix://{directory}/ncat.sock"
 
 
-def socat(start, directory):
-    port = free_port()
+def socat(start, directory, reserve):
+    port = reserve()
     start(program("socat"), f"TCP-LISTEN:{port},fork,reuseaddr,bind=127.0.0.1", "EXEC:/bin/cat")
     return f"tcp://localhost:{port}"
 
 
-def socat_ipv6(start, directory):
+def socat_ipv6(start, directory, reserve):
     if not Path("/proc/net/if_inet6").exists() or not Path("/proc/net/if_inet6").read_text():
         pytest.skip("no IPv6 here")
-    port = free_port()
+    port = reserve()
     start(program("socat"), f"TCP6-LISTEN:{port},fork,reuseaddr,bind=[::1]", "EXEC:/bin/cat")
     return f"tcp://[::1]:{port}"
 
 
-def socat_records(start, directory):
+def socat_records(start, directory, reserve):
     start(program("socat"), "UNIX-LISTEN:records.sock,fork,type=5", "EXEC:/bin/cat,type=5")
     return f"unix+seqpacket://{directory}/records.sock"
 
 
-def c_echo(start, directory):
+def c_echo(start, directory, reserve):
     if not C_SOURCE.exists():
         pytest.skip("the source of the echo in C is not here")
     built = subprocess.run([program("cc"), "-O1", "-o", directory / "echo", C_SOURCE], capture_output=True)
@@ -91,9 +83,9 @@ def c_echo(start, directory):
 
 
 @pytest.fixture(params=[ncat, ncat_unix, socat, socat_ipv6, socat_records, c_echo], ids=lambda made: made.__name__)
-def echo(request, start, directory, penstock):
+def echo(request, start, directory, penstock, reserve):
     """The address of a server that sends back what comes, and that accepts."""
-    address = request.param(start, directory)
+    address = request.param(start, directory, reserve)
     ready = penstock("probe", "--wait", "20s", address)
     assert (0, "") == (ready.returncode, ready.stderr)
     return address
@@ -148,9 +140,9 @@ class TestEcho:
 
 class TestDatagrams:
     @pytest.fixture
-    def udp(self, start, penstock):
+    def udp(self, start, penstock, reserve):
         """The address of a server that sends each datagram back."""
-        port = free_port(socket.SOCK_DGRAM)
+        port = reserve()
         server = start(program("socat"), f"UDP4-RECVFROM:{port},fork,bind=127.0.0.1", "EXEC:/bin/cat")
         address = f"udp://127.0.0.1:{port}"
         # Refused (status 1) until the socket is there: whoever has no port says so.
@@ -173,9 +165,9 @@ class TestDatagrams:
 
 class TestRedis:
     @pytest.fixture
-    def redis(self, start, directory, penstock):
+    def redis(self, start, directory, penstock, reserve):
         """The address of a Redis with nothing in it."""
-        port = free_port()
+        port = reserve()
         start(
             program("redis-server"), "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(directory)
         )

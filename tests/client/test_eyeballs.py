@@ -50,10 +50,10 @@ async def test_a_dead_ipv6_path_costs_one_stagger(clock, network, tools, figure)
     figure(f"T-95 dead IPv6 path costs {extra_s * 1000:.0f} ms on the told clock")
 
 
-async def test_a_dead_ipv6_path_of_real_sockets_is_left(clock, peer, tools):
+async def test_a_dead_ipv6_path_of_real_sockets_is_left(clock, reserve, tools):
     """T-95 with a real black hole: a listener whose backlog is full answers no SYN; the next address wins."""
-    with socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=0) as hole:
-        port = hole.getsockname()[1]
+    port = reserve()
+    with socket.create_server(("::1", port), family=socket.AF_INET6, backlog=0):
         fillers = []
         for _ in range(8):
             filler = socket.socket(socket.AF_INET6)

@@ -214,20 +214,17 @@ def test_a_server_that_closes_after_each_reply_is_loaded_to_the_end(engine, peer
     assert {"closed by the peer", "ECONNRESET", "EPIPE"} >= set(seen.errors)
 
 
-def test_nobody_there_is_told(engine, tmp_path):
+def test_nobody_there_is_told(engine, reserve):
     """Every connection, every time."""
-    with listener_of("tcp", tmp_path)[0] as free:
-        address = "tcp://{}:{}".format(*free.getsockname())
-    seen = run_load(engine, address, connections=2, timeout_s=0.2)
+    seen = run_load(engine, f"tcp://127.0.0.1:{reserve()}", connections=2, timeout_s=0.2)
 
     assert (0, {"connect: ECONNREFUSED"}) == (seen.latency.count, set(seen.errors))
     assert seen.errors["connect: ECONNREFUSED"] >= 2
 
 
-def test_a_load_on_itself_is_refused(engine, tmp_path):
+def test_a_load_on_itself_is_refused(engine, reserve):
     """A port that the system gives out may be given to the very socket that connects to it."""
-    with listener_of("tcp", tmp_path)[0] as free:
-        name = free.getsockname()
+    name = ("127.0.0.1", reserve())
     dialled = []
 
     def dial():
@@ -337,12 +334,9 @@ def test_datagrams_that_nobody_asked_for_are_errors(engine, datagrams):
     assert (3, {"reply to nothing"}) == (seen.latency.count, set(seen.errors))
 
 
-def test_nobody_at_an_address_of_datagrams_is_told(engine, tmp_path):
+def test_nobody_at_an_address_of_datagrams_is_told(engine, reserve):
     """As the system tells of it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        address = "udp://{}:{}".format(*free.getsockname())
-    seen = run_load(engine, address, "raw", b"x", count=2, timeout_s=0.5)
+    seen = run_load(engine, f"udp://127.0.0.1:{reserve()}", "raw", b"x", count=2, timeout_s=0.5)
 
     assert (0, {"ECONNREFUSED": 2}) == (seen.latency.count, seen.errors)
 

@@ -168,9 +168,8 @@ def test_an_address_that_is_ours_twice_is_our_own_mistake(one, other, words, ref
         pytest.param(["unix:@{port}", "unix+dgram:@{port}"], marks=needs_linux),
     ],
 )
-def test_what_only_looks_like_a_duplicate_is_served(listen, texts):
+def test_what_only_looks_like_a_duplicate_is_served(listen, reserve, texts):
     """TCP and UDP of one port, two addresses of one port, two ports that the system chooses, IPv4 beside IPv6."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = reserve()
 
     assert 2 == len(listen(*[text.format(port=port) for text in texts]))
