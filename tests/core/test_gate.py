@@ -1,5 +1,6 @@
 """Admission, as decisions on peers and instants that are told: exact counts, one reason each, nothing lost."""
 
+import math
 import socket
 import struct
 from collections import Counter
@@ -12,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from penstock.address import Peer
 from penstock.address.networks import AccessList
 from penstock.config import CAN_WAIT, Action
+from penstock.core.counts import Counts
 from penstock.core.gate import MAX_KNOWN, Gate
 from penstock.core.rules import Rules
 from penstock.errors import ConfigurationError
@@ -326,6 +328,56 @@ def test_rules_change_while_connections_are_open():
     assert [3, None] == told
 
 
+def test_what_is_set_before_the_start_holds_after_it():
+    """Whatever the configuration says; what it says beside that holds as well."""
+    gate = Gate()
+    gate.set(max_per_peer=1, ipv4_prefix=24)
+    gate.begin(Rules(max_per_peer=3, max_connections=2))
+
+    assert [None, Refusal.PER_PEER] == outcome(gate, ipv4("192.0.2.1"), ipv4("192.0.2.2"))
+    assert [None, Refusal.LIMIT] == outcome(gate, ipv4("192.0.3.1"), ipv4("192.0.4.1"))
+    with pytest.raises(ConfigurationError, match="ipv4_prefix is set at the start"):
+        gate.set(ipv4_prefix=16)
+
+
+def test_what_was_set_and_what_is_configured_may_contradict_each_other():
+    """Then the start says so, and nothing has changed."""
+    gate = Gate()
+    gate.set(reserve=1, reserve_for=AccessList(["10.0.0.0/8"]))
+    before = gate.rules
+    with pytest.raises(ConfigurationError, match="a reserve is of no use where the refused wait"):
+        gate.begin(Rules(actions={Refusal.LIMIT: Action.WAIT}))
+
+    assert before is gate.rules
+
+
+def test_who_waits_is_told_of_a_place_that_became_free_elsewhere():
+    """The counts are an object of their own, and may hold more than this gate has written."""
+    counts, heard = Counts(), []
+    gate = Gate(Rules(max_connections=2, actions={Refusal.LIMIT: Action.WAIT}), counts)
+    counts.enter("another process", 0)
+    gate.watch(lambda: heard.append(gate.opens_at(NOW)))
+    outcome(gate, ipv4("192.0.2.1"))
+    assert math.inf == gate.opens_at(NOW)
+    counts.leave("another process", 0)
+    gate.wake()
+
+    assert [NOW] == heard
+
+
+def test_who_waits_no_longer_is_not_told():
+    """An engine that has ended is woken by nobody; to say so twice is no mistake."""
+    gate, heard = Gate(), []
+    watcher = heard.append
+    gate.watch(lambda: heard.append("other"))
+    gate.watch(watcher)
+    gate.unwatch(watcher)
+    gate.unwatch(watcher)
+    gate.wake()
+
+    assert ["other"] == heard
+
+
 def test_a_rate_that_stays_is_as_used_up_as_it_was():
     """Whatever else changes; one that changes begins anew."""
     gate = Gate(Rules(accept_rate=Rate(1), accept_rate_per_peer=Rate(2)))
@@ -383,7 +435,7 @@ def test_a_flood_of_addresses_is_not_remembered():
             gate.leave(ipv4(host))
 
     assert MAX_KNOWN >= len(gate._known)
-    assert 0 == gate.open == len(gate._of_peer)
+    assert 0 == gate.open == len(gate.counts._of_key)
 
 
 def test_datagrams_are_judged_by_the_same_networks_and_by_a_rate_of_their_own():
@@ -431,7 +483,7 @@ def test_only_addresses_that_nobody_can_forge_from_outside_are_local(peer, local
 
 
 def counts(gate):
-    return gate.open, gate.reserved, dict(gate._of_peer), dict(gate.refused)
+    return gate.open, gate.reserved, dict(gate.counts._of_key), dict(gate.refused)
 
 
 def with_each_allocation_failing(gate, call):
@@ -519,7 +571,7 @@ class Crowd(RuleBasedStateMachine):
         assert self.counts["192.0.2.1"] == self.gate.open_of(ipv4("192.0.2.1"))
         assert self.counts["2001:db8::/64"] == self.gate.open_of(ipv6("2001:db8::9"))
         # Nobody who has left is remembered.
-        assert len([key for key, count in self.counts.items() if count and key]) == len(self.gate._of_peer)
+        assert len([key for key, count in self.counts.items() if count and key]) == len(self.gate.counts._of_key)
 
 
 test_counts_are_exact_whoever_comes_and_goes = Crowd.TestCase

@@ -1,7 +1,9 @@
 """Admission: who is let in, who is refused and how, who waits. Decisions without I/O on instants the engine tells.
 
+Three things: `Rules` say what is allowed, `Counts` who is in, and a gate decides by the two.
+
 An engine asks `Gate.opens_at` before accept(2), which knows nobody yet; `Gate.admit` after it, when the peer is known;
-and tells `Gate.leave` when a connection that was admitted has ended. Nothing else counts connections.
+and tells `Gate.leave`, then `Gate.wake`, when one that was admitted has ended. Nothing else counts connections.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ..config import Action
 from ..errors import ConfigurationError
 from ..reasons import Refusal
 from .buckets import Bucket, Buckets
+from .counts import Counts
 from .rules import Rules
 
 
@@ -36,33 +39,63 @@ HEADER_BYTES: Final = 28
 
 
 class Gate:
-    """Counts connections and decides on new ones.
+    """Decides who is let in, by its rules and its counts.
 
-    It has no lock: an engine with several threads asks it under its own. `set` and `shed` may be called meanwhile, from
-    one thread: each decision goes by what was there when it looked.
+    It has no lock: an engine with several threads asks it under its own. `set`, `shed` and `wake` may be called
+    meanwhile, from one thread: each decision goes by what was there when it looked.
+
+    Args:
+        rules: What it goes by; None: what it is told by `begin`, until then it lets everybody in.
+        counts: What it reads and writes who is in; None for those of this process alone.
 
     Attributes:
         rules: What it goes by now.
-        open: Connections that were admitted and have not left.
-        reserved: Those of them that are of ``rules.reserve_for``: the first of them have the places of the reserve.
-        handshakes: Those of them that have not finished their handshake.
-        refused: Refusals so far, by reason.
+        counts: Who is in, and who was refused.
         shedding: Whether everybody is refused for want of memory.
         waits: Whether `opens_at` could say anything but now.
         judges_datagrams: Whether `admit_datagram` could refuse anything.
     """
 
-    def __init__(self, rules: Rules | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, counts: Counts | None = None) -> None:
         self.rules = rules or Rules()
-        self.open = 0
-        self.reserved = 0
-        self.handshakes = 0
-        self.refused: Counter[Refusal] = Counter()
+        self.counts = counts or Counts()
         self.shedding = False
-        self._of_peer: dict[Hashable, int] = {}
+        self._changes: dict[str, Any] | None = {} if rules is None else None  # what was set before `begin`
         self._watchers: list[Callable[[], object]] = []
         self._make_buckets()
         self._notice()
+
+    def begin(self, rules: Rules) -> None:
+        """Go by ``rules`` from now on, and by what was set before this instead of what they say.
+
+        Raises:
+            ConfigurationError: The two contradict each other. Nothing was changed.
+        """
+        self.rules = dataclasses.replace(rules, **(self._changes or {}))
+        self._changes = None
+        self._make_buckets()
+        self._notice()
+        self.wake()
+
+    @property
+    def open(self) -> int:
+        """Connections that were admitted and have not left."""
+        return self.counts.open
+
+    @property
+    def reserved(self) -> int:
+        """Those of them that are of ``rules.reserve_for``: the first of them have the places of the reserve."""
+        return self.counts.reserved
+
+    @property
+    def handshakes(self) -> int:
+        """Those of them that have not finished their handshake."""
+        return self.counts.handshakes
+
+    @property
+    def refused(self) -> Counter[Refusal]:
+        """Refusals so far, by reason."""
+        return self.counts.refused
 
     def _notice(self) -> None:
         """Look at the rules once for what is asked for each accept and each datagram."""
@@ -96,12 +129,12 @@ class Gate:
         """
         if not self.waits:
             return now
-        rules = self.rules
+        rules, counts = self.rules, self.counts
         actions = rules.actions
         for reason, full in (
             (Refusal.MEMORY, self.shedding),
-            (Refusal.LIMIT, rules.max_connections is not None and self.open >= rules.max_connections),
-            (Refusal.HANDSHAKES, rules.max_handshakes is not None and self.handshakes >= rules.max_handshakes),
+            (Refusal.LIMIT, rules.max_connections is not None and counts.open >= rules.max_connections),
+            (Refusal.HANDSHAKES, rules.max_handshakes is not None and counts.handshakes >= rules.max_handshakes),
         ):
             if full and actions.get(reason) is Action.WAIT:
                 return inf
@@ -118,7 +151,7 @@ class Gate:
         """
         refusal = self._why_not(peer, now)
         if refusal is not None:
-            self.refused[refusal] += 1
+            self.counts.refused[refusal] += 1
         return refusal
 
     def _why_not(self, peer: Peer, now: float) -> Refusal | None:
@@ -130,22 +163,22 @@ class Gate:
             permitted = not access or access.permits_user(peer.uid, peer.gid)
         if not permitted:
             return Refusal.DENIED
-        rules = self.rules
-        taken = self.open
+        rules, counts = self.rules, self.counts
+        taken = counts.open
         if self._has_reserve:
             is_reserved = self.is_reserved(peer)
-            if is_reserved and self.reserved < rules.reserve:
-                self._enter(key, reserved=1)
+            if is_reserved and counts.reserved < rules.reserve:
+                counts.enter(key, 1)
                 return None
-            taken -= min(self.reserved, rules.reserve)
+            taken -= min(counts.reserved, rules.reserve)
         if self.shedding:
             return Refusal.MEMORY
         if rules.max_connections is not None and taken >= rules.max_connections:
             return Refusal.LIMIT
-        if rules.max_handshakes is not None and self.handshakes >= rules.max_handshakes:
+        if rules.max_handshakes is not None and counts.handshakes >= rules.max_handshakes:
             return Refusal.HANDSHAKES
         if key is not None:
-            full = rules.max_per_peer is not None and self._of_peer.get(key, 0) >= rules.max_per_peer
+            full = rules.max_per_peer is not None and counts.of_key(key) >= rules.max_per_peer
             if full and (rules.loopback_counts or not _is_loopback(host)):
                 return Refusal.PER_PEER
         bucket, buckets = self._bucket, self._buckets
@@ -155,37 +188,20 @@ class Gate:
             if buckets is not None and key is not None:
                 buckets.give_back(key)  # what one refuses costs nothing of the other
             return Refusal.RATE
-        self._enter(key, reserved=int(self._has_reserve and is_reserved))
+        counts.enter(key, int(self._has_reserve and is_reserved))
         return None
-
-    def _enter(self, key: Hashable, reserved: int) -> None:
-        # Numbers first, then what may want room for a key, then what cannot fail: without memory nobody is half inside.
-        count, reserved = self.open + 1, self.reserved + reserved
-        if key is not None:
-            self._of_peer[key] = self._of_peer.get(key, 0) + 1
-        self.open, self.reserved = count, reserved
 
     def refuse(self, reason: Refusal) -> None:
         """Count a refusal that was decided elsewhere: a process without descriptors cannot ask who is there."""
-        self.refused[reason] += 1
+        self.counts.refused[reason] += 1
 
     def leave(self, peer: Peer) -> None:
-        """A connection that was admitted has ended.
+        """A connection that was admitted has ended. Then call `wake`, if `waits`.
 
         Raises:
             MemoryError: Nothing has changed: it is to be told again.
         """
-        open_now, reserved = self.open - 1, self.reserved
-        if self._has_reserve and self.is_reserved(peer):
-            reserved -= 1
-        key = self._key(peer.host)
-        if key is not None:
-            of_peer = self._of_peer[key] - 1
-            if of_peer:
-                self._of_peer[key] = of_peer
-            else:
-                del self._of_peer[key]
-        self.open, self.reserved = open_now, reserved
+        self.counts.leave(self._key(peer.host), int(self._has_reserve and self.is_reserved(peer)))
 
     # -- datagrams -----------------------------------------------------------------------------------------------------
 
@@ -193,7 +209,7 @@ class Gate:
         """Say whether a datagram of this sender is to be handled; count it if not."""
         refusal = self._why_not_datagram(peer.host, now)
         if refusal is not None:
-            self.refused[refusal] += 1
+            self.counts.refused[refusal] += 1
         return refusal
 
     def _why_not_datagram(self, host: str, now: float) -> Refusal | None:
@@ -248,19 +264,22 @@ class Gate:
     def begin_handshake(self, now: float) -> Handshake:
         """A connection that was admitted begins a handshake, which takes one of ``max_handshakes`` until it ends."""
         handshake = Handshake(self, now)
-        self.handshakes += 1
+        self.counts.handshakes += 1
         return handshake
 
     def at_once(self, most: int) -> int:
         """Return how many of ``most`` connections to take before their handlers run, who begin the handshakes."""
         limit = self.rules.max_handshakes
-        if limit is None or self.handshakes >= limit:  # then `admit` refuses, and there is nothing to overshoot
+        if limit is None:
             return most
-        return min(most, limit - self.handshakes)
+        handshakes = self.counts.handshakes
+        if handshakes >= limit:  # then `admit` refuses, and there is nothing to overshoot
+            return most
+        return min(most, limit - handshakes)
 
     def open_of(self, peer: Peer) -> int:
         """Return how many connections of the peer's address are open; 0 for Unix peers, who are not counted."""
-        return self._of_peer.get(self._key(peer.host), 0)
+        return self.counts.of_key(self._key(peer.host))
 
     def _key(self, host: str) -> Hashable:
         """Return what a peer is counted under; None for a Unix peer, of whom there is one kind only."""
@@ -283,35 +302,48 @@ class Gate:
     def set(self, **changes: Any) -> None:
         """Change rules while connections come and go, by the field names of `Rules`: ``set(max_per_peer=15)``.
 
-        Those who are in stay. Buckets whose rate changes are full again.
+        Those who are in stay. Buckets whose rate changes are full again. What is set before the server starts holds
+        after it, whatever the configuration says.
 
         Raises:
-            ConfigurationError: A name is unknown, a value is refused, or a prefix or ``reserve_for`` is to change: the
-                connections that are open are counted by the old one. Nothing was changed.
+            ConfigurationError: A name is unknown, a value is refused, or a prefix or ``reserve_for`` is to change after
+                the start: the connections that are open are counted by the old one. Nothing was changed.
         """
         known = [spec.name for spec in dataclasses.fields(Rules)]
         for name, value in changes.items():
             if name not in known:
                 raise ConfigurationError(f"there is no {name}; there are {', '.join(known)}", "Gate")
-            if (name.endswith("_prefix") or name == "reserve_for") and value != getattr(self.rules, name):
+            is_fixed = self._changes is None and (name.endswith("_prefix") or name == "reserve_for")
+            if is_fixed and value != getattr(self.rules, name):
                 raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")
         before, self.rules = self.rules, dataclasses.replace(self.rules, **changes)
+        if self._changes is not None:
+            self._changes.update(changes)
         self._make_buckets(before)
         self._notice()
-        self.changed()
+        self.wake()
 
     def shed(self, shedding: bool) -> None:
         """Refuse everybody for want of memory, or do so no longer."""
         if shedding != self.shedding:
             self.shedding = shedding
-            self.changed()
+            self.wake()
 
     def watch(self, watcher: Callable[[], object]) -> None:
-        """Have ``watcher`` called whenever `opens_at` may say something else, except for a connection that left."""
+        """Have ``watcher`` called by `wake`: by whoever waits until `opens_at` says something else."""
         self._watchers.append(watcher)
 
-    def changed(self) -> None:
-        """Tell the watchers."""
+    def unwatch(self, watcher: Callable[[], object]) -> None:
+        """Have it called no longer. May be repeated."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def wake(self) -> None:
+        """There may be room: have those who wait look again.
+
+        Called when a connection has left, a handshake is over or the rules have changed; and for a place that became
+        free in another process, as a descriptor tells it. A call too many costs a look.
+        """
         for watcher in self._watchers:
             watcher()
 
@@ -333,10 +365,10 @@ class Handshake:
         """Give the place back, and tell those who wait for one. May be repeated."""
         gate = self._gate
         if gate is not None:
-            gate.handshakes -= 1
+            gate.counts.handshakes -= 1
             self._gate = None
             if gate.rules.max_handshakes is not None and gate.waits:
-                gate.changed()
+                gate.wake()
 
 
 def _is_loopback(host: str) -> bool:

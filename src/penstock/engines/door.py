@@ -106,8 +106,15 @@ class Door:
         self._emit(Event(EventName.REFUSED, None, {"reason": reason, "peer": peer, "listener": listener}))
 
     def leave(self, peer: Peer) -> None:
-        """A connection that was let in has ended. Then ask `opens_at` again."""
-        self.gate.leave(peer)
+        """A connection that was let in has ended: there may be room for one who waits.
+
+        Raises:
+            MemoryError: As of `Gate.leave`; nothing has changed.
+        """
+        gate = self.gate
+        gate.leave(peer)
+        if gate.waits:
+            gate.wake()
 
     def failed(self, error: OSError, listener: Listener) -> None:
         """Take note of a failure of accept(2) that is not the peer's, and tell peers if it is want of descriptors.

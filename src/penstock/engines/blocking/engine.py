@@ -272,6 +272,7 @@ class BlockingServer(EngineServer):
             self._workers.end(0.0)
         if self._spare is not None:
             self._spare.close()
+        self._plan.gate.unwatch(self._poller.wake)
         self._poller.close()
         self._door.close()
         self._plan.on_stopped()

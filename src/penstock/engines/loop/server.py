@@ -203,6 +203,7 @@ class LoopServer(EngineServer):
             self._pool.shutdown()
         for endpoint in self._endpoints:
             endpoint.count_left()
+        self._plan.gate.unwatch(self._wake_acceptors)
         self._door.close()
         self._timers.close()
         self._plan.on_stopped()
@@ -240,7 +241,6 @@ class LoopServer(EngineServer):
     def _released(self, connection: StreamConnection[Any]) -> None:
         del self._connections[connection.id]
         self._door.leave(connection.peer)
-        self._wake_acceptors()
         self._check_stopped()
 
     def _wake_acceptors(self) -> None:

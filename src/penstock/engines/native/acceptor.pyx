@@ -77,7 +77,6 @@ cdef class Entrance(Pollable):
         self.fields = {"listener": listener}
         self.converses = isinstance(handler, ConnectionHandler) or handler.is_async
         self.batch = 1
-        host.entrances.append(self)
 
     def serve(self, acceptor):
         """Ask ``acceptor`` whether to accept, and tell it of failures, from now on."""
@@ -150,7 +149,7 @@ cdef class Entrance(Pollable):
             # The handler could not be made: its peer must not keep a place.
             if connection.host is not None:
                 connection.leave_place()
-            self.gate.leave(caller(&connection.origin, connection.origin_rest))
+            self.door.leave(caller(&connection.origin, connection.origin_rest))
             turn_away(sock_of(connection), Action.CLOSE)
             if is_interrupt(failure):
                 raise failure

@@ -105,7 +105,6 @@ class NativeServer(LoopServer):
         return self._attached_poller
 
     def _acceptor(self, listener: Listener) -> None:
-        self._native.acceptors = self._acceptors
         if listener.kind is Kind.SEQPACKET:
             super()._acceptor(listener)
             return

@@ -21,9 +21,6 @@ cdef class Host:
     cdef int batch_messages
     cdef dict handshakes  # of the connections that are in one
     cdef readonly list connections  # each knows its place in it
-    cdef readonly list entrances
-    # Whoever accepts for this server, at these entrances and elsewhere: to be told in this order when a connection has left.
-    cdef public list acceptors
     cdef public bint ending  # no connection is accepted any more
 
     cdef double time(self) except -1

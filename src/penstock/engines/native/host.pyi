@@ -3,14 +3,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..base import Plan
-from ..loop.acceptor import Acceptor
 from ..loop.stream import StreamConnection
 from .poller import Poller
 
 class Host:
     # At run time they are no subclasses, but have the same methods.
     connections: list[StreamConnection[Any]]
-    acceptors: list[Acceptor]
     ending: bool
     def __init__(
         self, poller: Poller, loop: asyncio.AbstractEventLoop, plan: Plan, idle: Callable[[], None]

@@ -37,8 +37,6 @@ cdef class Host:
         self.batch_messages = limits.batch_messages
         self.handshakes = {}
         self.connections = []
-        self.entrances = []
-        self.acceptors = []
 
     def join(self):
         """Begin to be served."""
@@ -62,13 +60,8 @@ cdef class Host:
 
     cdef int left(self) except -1:
         """A connection has left: there may be room for another, or nobody left to wait for."""
-        cdef bint waiting = len(self.acceptors) > len(self.entrances)
-        for entrance in self.entrances:
-            if (<Pollable>entrance).mask == 0:
-                waiting = True
-        if waiting:
-            for acceptor in self.acceptors:
-                acceptor.wake()
+        if self.gate is not None and self.gate.waits:
+            self.gate.wake()
         if self.ending:
             self.idle()
         return 0

@@ -1,0 +1,67 @@
+"""What a gate counts: who is in, of which address, and who was refused. Numbers, apart from what is decided by them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+
+from ..reasons import Refusal
+
+
+class Counts:
+    """The connections of one process, and the refusals.
+
+    There is one writer: the gate of the process, under its engine's lock where there are several threads. The gate
+    decides by what it reads here and writes what it has decided, so that where several processes serve together an
+    object with the same methods can read the sum of all cells and write the one that is its process's own.
+
+    Attributes:
+        open: Connections that were admitted and have not left.
+        reserved: Those of them that are of the rules' ``reserve_for``.
+        handshakes: Those of them that have not finished their handshake.
+        refused: Refusals so far, by reason.
+    """
+
+    __slots__ = ("_of_key", "handshakes", "open", "refused", "reserved")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.reserved = 0
+        self.handshakes = 0
+        self.refused: Counter[Refusal] = Counter()
+        self._of_key: dict[Hashable, int] = {}
+
+    def of_key(self, key: Hashable) -> int:
+        """Return how many of those who are counted under ``key`` are in."""
+        return self._of_key.get(key, 0)
+
+    def enter(self, key: Hashable, reserved: int) -> None:
+        """Count one who is let in.
+
+        Args:
+            key: What the peer is counted under; None for no key.
+            reserved: 1 for one of ``reserve_for``, else 0.
+
+        Raises:
+            MemoryError: Nothing was counted.
+        """
+        # Numbers first, then what may want room for a key, then what cannot fail: without memory nobody is half inside.
+        count, reserved = self.open + 1, self.reserved + reserved
+        if key is not None:
+            self._of_key[key] = self._of_key.get(key, 0) + 1
+        self.open, self.reserved = count, reserved
+
+    def leave(self, key: Hashable, reserved: int) -> None:
+        """One who was let in has left; the arguments are those of `enter`.
+
+        Raises:
+            MemoryError: Nothing has changed.
+        """
+        count, reserved = self.open - 1, self.reserved - reserved
+        if key is not None:
+            left = self._of_key[key] - 1
+            if left:
+                self._of_key[key] = left
+            else:
+                del self._of_key[key]
+        self.open, self.reserved = count, reserved

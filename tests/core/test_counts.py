@@ -1,0 +1,29 @@
+"""Who is in and who was refused, as numbers: what enters leaves again, and nothing else changes."""
+
+from penstock.core.counts import Counts
+
+
+def numbers(counts, *keys):
+    return counts.open, counts.reserved, counts.handshakes, [counts.of_key(key) for key in keys]
+
+
+def test_who_enters_is_counted_in_all_and_under_a_key():
+    """A key of its own for each, or none."""
+    counts = Counts()
+    counts.enter("a", 0)
+    counts.enter("a", 1)
+    counts.enter(None, 0)
+
+    assert (3, 1, 0, [2, 0]) == numbers(counts, "a", "b")
+
+
+def test_who_has_left_is_not_remembered():
+    """Not even as a zero: keys are the peers' to choose, and a flood of them must not stay."""
+    counts = Counts()
+    for key in ("a", "b", None):
+        counts.enter(key, 0)
+    for key in ("a", "b", None):
+        counts.leave(key, 0)
+
+    assert (0, 0, 0, [0, 0]) == numbers(counts, "a", "b")
+    assert {} == counts._of_key
