@@ -577,3 +577,14 @@ def test_few_descriptors_are_enough_to_start(environ, directory):
     )
 
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_codec_of_ones_own_is_made_once(penstock, directory):
+    """It may read a file or ask for a licence: once for all who want to know whether it can be made."""
+    (directory / "own.py").write_text(
+        "import penstock.codecs\n\n\nclass Own(penstock.codecs.Lines):\n    def __init__(self):\n"
+        "        super().__init__()\n        print('made')\n"
+    )
+    done = penstock("check", "echo", "--codec", "own:Own")
+
+    assert ("made\nok: echo over lines on tcp://127.0.0.1:9000\n", 0) == (done.stdout, done.returncode)

@@ -8,6 +8,7 @@ import pytest
 import penstock
 from penstock.core.events import EventName
 from penstock.errors import BindError, ConfigurationError
+from penstock.server.choice import choose
 
 
 @penstock.on_message(codec="lines")
@@ -219,3 +220,44 @@ async def test_nobody_waits_for_ever_for_an_end_that_failed(monkeypatch):
     await server.drain()
 
     assert ["MemoryError('on purpose')"] == told
+
+
+async def test_the_gate_is_one_object_and_what_was_set_before_the_start_holds():
+    """A program that keeps `server.gate` speaks to the same one before, while and after it serves."""
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0", gate=penstock.GateConfig(max_connections=7))
+    gate = server.gate
+    gate.set(max_per_peer=2)
+    async with server:
+        assert (gate, 2, 7) == (server.gate, gate.rules.max_per_peer, gate.rules.max_connections)
+    assert gate is server.gate
+
+
+@pytest.mark.parametrize("engine", ["pure", "native", "blocking"])
+async def test_a_listener_at_a_full_gate_is_woken_by_a_descriptor_from_elsewhere(engine):
+    """As another process would tell that it has given a place back: the one who waits comes in."""
+    if engine == "native":
+        pytest.importorskip("penstock.engines.native.engine")
+    told, tell = socket.socketpair()
+    gate = penstock.GateConfig(max_connections=1, on_refusal=("limit=wait",))
+    with told, tell:
+        async with penstock.serve(echo, bind="tcp://127.0.0.1:0", engine=engine, gate=gate) as server:
+            loop = asyncio.get_running_loop()
+            server.gate.counts.enter("another process", 0)
+            loop.add_reader(told, lambda: (told.recv(1), server.gate.wake()))
+            async with await penstock.connect(server.addresses[0], codec="lines") as conn:  # in the backlog
+                assert 0 == server.stats.accepted
+                server.gate.counts.leave("another process", 0)
+                tell.send(b".")
+                await conn.send(b"ping")
+                assert b"ping" == await conn.receive()
+            loop.remove_reader(told)
+
+
+async def test_the_engine_is_chosen_once(monkeypatch):
+    """However often it is asked which one it is, and by the start."""
+    chosen = []
+    monkeypatch.setattr("penstock.server.server.choose", lambda *args: chosen.append(args) or choose(*args))
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0", engine="pure")
+    server.check()
+    async with server:
+        assert ("pure", "asked for", 1) == (server.engine_name, server.engine_reason, len(chosen))

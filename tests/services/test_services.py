@@ -7,7 +7,6 @@ from penstock.config import ServerConfig
 from penstock.config.options import options
 from penstock.engines.base import Engine
 from penstock.server.choice import choose
-from penstock.server.model import place
 
 NAMES = ["print", "echo", "time", "daytime", "greeter", "hello", "chat", "discard", "chargen", "qotd"]
 
@@ -44,6 +43,6 @@ def test_each_has_an_engine_under_every_model(name, model):
     config = ServerConfig(model=model)
     if name == "chargen" and model == "threads":
         pytest.importorskip("penstock.engines.blocking.engine")
-    engine, _ = choose(place(services.find(name).make(), config), config)
+    engine = choose(services.find(name).make(), config).engine
 
     assert isinstance(engine, Engine)

@@ -8,9 +8,7 @@ import click
 
 from ..config.rendering import render_settings
 from ..server.admission import raise_descriptor_limit
-from ..server.choice import choose
 from ..server.doubts import doubts
-from ..server.model import place
 from ..server.server import Server
 from ..telemetry import configure
 from .commands import PenstockCommand
@@ -35,9 +33,10 @@ def _check(**_params: Any) -> int:
     settings, definition = settle(ctx, os.environ)
     plan = make_plan(ctx, settings, definition)
     config = plan.config
-    raise_descriptor_limit(config.gate, choose(place(plan.service, config), config)[0].descriptors_per_connection)
+    server = Server(plan.service, config)
+    raise_descriptor_limit(config.gate, server.choice.engine.descriptors_per_connection)
     with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
-        Server(plan.service, config).check()  # it logs what it lowers
+        server.check()  # it logs what it lowers
     for warning in [*settings.warnings, *doubts(config, config.bind), *plan.backlog_warnings]:
         warn(warning)
     if ctx.params["print_config"]:

@@ -1,7 +1,7 @@
 """The options of `penstock.config` as options of the command line."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from ..codecs import describe_codecs, parse_codec
+from ..codecs import Codec, describe_codecs, parse_codec
 from ..config import Choice, Flag, Kind, Option, Repeated, Text
 from ..config.sources import Given
 from .commands import SectionOption
@@ -63,11 +63,13 @@ class CodecSpec(Text):
         metavar: The placeholder ``--help`` shows.
         allowed: What is allowed, as the end of a sentence.
         optional: Whether None is a value too: the service's own.
+        made: The codecs that were made to see whether they can be, by what was written.
     """
 
     metavar: str = "CODEC"
     allowed: str = "a codec's name, with its options as name:key=value,key=value; your own as module:object"
     optional: bool = True
+    made: dict[str, Codec[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def check(self, value: object) -> None:
         """Make the codec, so that what is wrong with it shows."""
@@ -76,7 +78,7 @@ class CodecSpec(Text):
             from .target import look_in
 
             look_in(Path.cwd())  # for module:object
-            parse_codec(value)
+            self.made[value] = parse_codec(value)
 
 
 def suggestions() -> dict[str, Mapping[str, str]]:

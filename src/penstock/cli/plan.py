@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,6 +19,8 @@ from .commands import SectionOption
 from .params import CodecSpec, RawText, click_options, given_options, suggestions
 from .target import is_target, load_service, module_exists
 
+_CODEC: Final = CodecSpec()
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -26,7 +28,7 @@ class Plan:
 
     Attributes:
         service: The service, over the codec it is to speak.
-        config: The server's configuration.
+        config: The server's configuration, without a codec: the service has it.
         settings: Where each value of it came from.
     """
 
@@ -119,7 +121,8 @@ def make_plan(ctx: click.Context, settings: Settings, definition: Definition | N
     else:
         service = definition.make(**{option.name: settings.by_name[option.name].value for option in definition.options})
     if config.codec is not None:
-        service = service.with_codec(config.codec)
+        service = service.with_codec(_CODEC.made[config.codec])
+        config = replace(config, codec=None)  # it is the service's own by now
     return Plan(service, config, settings)
 
 
@@ -152,7 +155,7 @@ def _labelled(option: Option, services: Iterable[Definition]) -> Option:
 
 def _options() -> list[Option]:
     """Return the server's options; the codec is looked up, so that a wrong one is refused with all other mistakes."""
-    return [replace(option, kind=CodecSpec()) if option.name == "codec" else option for option in options()]
+    return [replace(option, kind=_CODEC) if option.name == "codec" else option for option in options()]
 
 
 def _target_type(services: Iterable[Definition]) -> RawText:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import ServerConfig
 from ..core.service import ConnectionHandler, Service
 from ..errors import ConfigurationError
+from .model import once, place
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ..engines.base import Engine
 
 
@@ -38,13 +38,32 @@ def _blocking() -> Engine:
 ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "pure": _pure, "blocking": _blocking}
 
 
-def choose(service: Service[Any], config: ServerConfig) -> tuple[Engine, str]:
-    """Return the engine for a service, and the reason in a few words.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which engine serves a service, and what it calls.
+
+    Attributes:
+        engine: The engine.
+        reason: Why that one, in a few words.
+        service: The service, with the handler that suits the concurrency model.
+    """
+
+    engine: Engine
+    reason: str
+    service: Service[Any]
+
+
+def choose(service: Service[Any], config: ServerConfig) -> Choice:
+    """Return the engine for a service.
 
     Raises:
-        ConfigurationError: The engine that was asked for is not there.
+        ConfigurationError: The engine that was asked for is not there, or the service and the model do not go together.
     """
-    wanted = config.engine
+    placed = place(once(service) if config.once else service, config)
+    return Choice(*_engine_for(placed, config.engine), placed)
+
+
+def _engine_for(service: Service[Any], wanted: str) -> tuple[Engine, str]:
     if wanted == "auto":
         handler = service.handler
         if isinstance(handler, ConnectionHandler) and not handler.is_async:

@@ -15,9 +15,9 @@ from typing import Any, Final
 from ..config import ServerConfig
 from ..core.events import Observer
 from ..core.service import Service
+from ..engines.base import Engine
 from ..errors import ConfigurationError, ExitStatus
 from .admission import raise_descriptor_limit
-from .choice import choose
 from .last_resort import LastResort
 from .server import Server
 
@@ -58,9 +58,10 @@ def run(
             "run has a loop of its own, and one runs in this thread already: write `async with penstock.serve(…) as "
             "server: await server.wait_stopped()`"
         )
-    raise_descriptor_limit(config.gate, choose(service, config)[0].descriptors_per_connection)
-    with asyncio.Runner(loop_factory=_loop_factory(service, config)) as runner:
-        server = Server(service, config, observers=observers, warn=warn)
+    server = Server(service, config, observers=observers, warn=warn)
+    engine = server.choice.engine
+    raise_descriptor_limit(config.gate, engine.descriptors_per_connection)
+    with asyncio.Runner(loop_factory=_loop_factory(engine)) as runner:
         return runner.run(_serve(server, on_ready, is_all, warn or _logger.warning))
 
 
@@ -179,14 +180,13 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _loop_factory(service: Service[Any], config: ServerConfig) -> Callable[[], asyncio.AbstractEventLoop]:
+def _loop_factory(engine: Engine) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return the native engine's for that engine; for the pure one uvloop's where it is installed: it is faster."""
-    engine = choose(service, config)[0].name
-    if engine == "native":
+    if engine.name == "native":
         from ..engines.native.engine import new_event_loop  # noqa: PLC0415 - an engine is imported when it is chosen
 
         return new_event_loop
-    if engine != "blocking":
+    if engine.name != "blocking":
         try:
             import uvloop  # noqa: PLC0415 - an extra
         except ImportError:

@@ -15,17 +15,17 @@ from ..core.budget import OutputBudget
 from ..core.contract import Clock, ConnectionBase
 from ..core.events import Event, EventName, Observer, Stats
 from ..core.gate import Gate
+from ..core.rules import Rules
 from ..core.service import Service
 from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
 from ..reasons import CloseReason
 from .admission import AccessFiles, descriptor_limit, rules_of
-from .choice import choose
+from .choice import Choice, choose
 from .doubts import doubts
 from .log import LogObserver, Pace, logger
 from .memory import follow_memory, memory_of
-from .model import once, place
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
 from .watchdog import Watchdog
@@ -50,7 +50,8 @@ class Server:
         service: What is served, with the codec that was asked for.
         config: How.
         stats: Counts of what happened so far.
-        gate: Decides who is let in, from the start on. ``server.gate.set(max_per_peer=15)`` changes its mind.
+        gate: Decides who is let in, from the start on; the same object from here to the end.
+            ``server.gate.set(max_per_peer=15)`` changes its mind, and holds after the start when said before it.
     """
 
     def __init__(
@@ -73,8 +74,7 @@ class Server:
         self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
         self._observer_failures = Pace(1, time.monotonic)
         self._listeners: list[Listener] = []
-        self._engine: Engine | None = None
-        self._reason = ""
+        self._choice: Choice | None = None
         self._at_work: EngineServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Future[None] | None = None
@@ -92,19 +92,17 @@ class Server:
     @property
     def engine_name(self) -> str:
         """Which engine moves the bytes."""
-        assert self._engine is not None, "the server was not started"
-        return self._engine.name
+        return self.choice.engine.name
 
     @property
     def threads(self) -> int:
         """The most threads that handlers may occupy."""
-        assert self._engine is not None, "the server was not started"
-        return _threads(self.config, self._engine)
+        return _threads(self.config, self.choice.engine)
 
     @property
     def engine_reason(self) -> str:
         """Why that one."""
-        return self._reason
+        return self.choice.reason
 
     @property
     def connections(self) -> Collection[ConnectionBase[Any]]:
@@ -128,14 +126,13 @@ class Server:
         config = self.config
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
-        engine, reason, plan = self._prepare(access)
+        plan, rules = self._prepare(access)
         inherited = inherited_listeners(os.environ, os.getpid())
         if inherited and isinstance(config.bind, DefaultBind):
             addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
         else:
             addresses = [parse_address(text) for text in config.bind]
         self._loop = asyncio.get_running_loop()
-        self.gate = plan.gate
         listeners = open_listeners(
             addresses,
             backlog=config.backlog,
@@ -149,9 +146,9 @@ class Server:
                 self._check_kind(listener.kind, listener.requested)
                 for refused in set_tcp_options(listener, config.tcp):
                     self._warn(refused)
-            self._engine, self._reason = engine, reason
             self._stopped = self._loop.create_future()
-            self._at_work = engine.server(listeners, plan)
+            self.gate.begin(rules)
+            self._at_work = self.choice.engine.server(listeners, plan)
             for doubt in doubts(config, self.addresses):
                 self._warn(doubt)
             self._at_work.start()
@@ -180,11 +177,22 @@ class Server:
         for address in map(parse_address, self.config.bind):
             self._check_kind(address.kind, address)
 
-    def _prepare(self, access: AccessFiles) -> tuple[Engine, str, Plan]:
-        """Choose the engine and say what it is to do. Returns it, why it is that one, and its plan."""
+    @property
+    def choice(self) -> Choice:
+        """Which engine serves, why, and what it calls. Chosen when it is asked for first, and once.
+
+        Raises:
+            ConfigurationError: The engine that was asked for is not there, or the service and the model do not go
+                together.
+        """
+        if self._choice is None:
+            self._choice = choose(self.service, self.config)
+        return self._choice
+
+    def _prepare(self, access: AccessFiles) -> tuple[Plan, Rules]:
+        """Say what the engine is to do, and what the gate is to go by."""
         config = self.config
-        service = place(once(self.service) if config.once else self.service, config)
-        engine, reason = choose(service, config)
+        engine, service = self.choice.engine, self.choice.service
         threads = _threads(config, engine)
         places = threads if engine.thread_per_connection else None
         rules = rules_of(config, access.load(), descriptor_limit(), engine.descriptors_per_connection, places)
@@ -196,14 +204,14 @@ class Server:
             emit=self._emit,
             on_stopped=self._engine_stopped,
             blocking=config.model == "threads",
-            gate=Gate(rules),
+            gate=self.gate,
             budget=OutputBudget(config.overload.write_total_bytes),
             clock=self._clock,
         )
         refusal = engine.refuses(plan)
         if refusal is not None:
             raise ConfigurationError(refusal)
-        return engine, reason, plan
+        return plan, rules
 
     def _check_kind(self, kind: Kind | None, requested: Address) -> None:
         """Refuse what makes no sense together.
