@@ -230,6 +230,24 @@ class BrokenError(ConnectionEndedError):
         return f"the connection is gone: {self.reason}"
 
 
+class DatagramError(BrokenError):
+    """A datagram could not be sent, or was not delivered, as the system says. The socket is as good as before.
+
+    Where nobody listened (ECONNREFUSED), the next datagram may find somebody.
+
+    Attributes:
+        problem: What happened to which datagram, in words.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(CloseReason.NETWORK)
+        self.args = (problem,)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
 class SlowPeerError(BrokenError):
     """The peer read too slowly: the write buffer stayed over a limit for too long, or reached its hard limit."""
 

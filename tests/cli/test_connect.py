@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -217,7 +218,30 @@ def test_datagrams_to_nobody_are_refused(penstock, reserve):
     address = f"udp://127.0.0.1:{reserve()}"
     done = penstock("connect", address, data="x\n")
 
-    assert (1, "", f"penstock: error: {address}: connection refused\n") == lines_of(done)
+    told = f"penstock: error: {address}: nobody listens at {address.removeprefix('udp://')}: connection refused\n"
+    assert (1, "", told) == lines_of(done)
+
+
+def test_a_name_is_told_with_the_address_that_was_tried(penstock):
+    """`localhost` may be ::1 first, where the server is not."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
+        free.bind(("::", 0))
+        port = free.getsockname()[1]
+    udp = penstock("connect", f"udp://localhost:{port}", data="x\n").stderr
+    tcp = penstock("connect", f"tcp://localhost:{port}", data="x\n").stderr
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = f"localhost:{silent.getsockname()[1]}"
+        waiting = penstock("send", f"tcp://{mute}?family=ipv4", "--codec", "lines", "--timeout", "300ms", "x").stderr
+
+    loopback = r"(\[::1\]|127\.0\.0\.1)"
+    told = rf"penstock: error: udp://localhost:{port}: nobody listens at {loopback}:{port}: connection refused\n"
+    assert re.fullmatch(told, udp)
+    assert re.fullmatch(
+        rf"penstock: error: cannot connect to tcp://localhost:{port}: connection refused "
+        rf"\((\[::1\]:{port}, )?127\.0\.0\.1:{port}(, \[::1\]:{port})?\)\n",
+        tcp,
+    )
+    assert waiting.startswith(f"penstock: error: no reply from tcp://{mute}?family=ipv4 (127.0.0.1:")
 
 
 def test_interrupting_it_is_no_traceback(serve, environ, directory):

@@ -2,11 +2,13 @@
 
 import asyncio
 import errno
+import select
 import socket
 
 import pytest
 
 import penstock
+from penstock.address import Peer
 from penstock.client import ClientTimeouts
 from penstock.errors import Phase
 
@@ -68,11 +70,76 @@ async def test_nobody_there_is_an_error_of_that_datagram(far):
     far.close()
     async with await penstock.connect(gone, codec="raw") as conn:
         await conn.send(b"anybody?")
-        with pytest.raises(penstock.BrokenError) as caught:
+        with pytest.raises(penstock.DatagramError) as caught:
             await conn.receive(20)
         await conn.send(b"still open")
 
     assert 111 == caught.value.errno
+    assert f"nobody listens at {gone.removeprefix('udp://')}: connection refused" == str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["send", "try_send"])
+async def test_who_listens_now_is_sent_what_is_sent_now(far, tools, way):
+    """A socket that was refused says so once, instead of sending; nothing is lost by that."""
+    host, port = far.getsockname()
+    far.close()
+    async with await penstock.connect(f"udp://{host}:{port}", codec="raw") as conn:
+        await conn.send(b"too early")
+        poll = select.poll()
+        poll.register(conn.fileno(), select.POLLERR)
+        await tools.until(lambda: poll.poll(0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+            late.bind((host, port))
+            late.settimeout(20)
+            if way == "send":
+                await conn.send(b"now")
+            else:
+                assert conn.try_send(b"now")
+
+            assert b"now" == late.recv(100)
+
+
+@pytest.mark.parametrize(
+    ("bind", "size", "longest"),
+    [
+        (("127.0.0.1", 0), 65_508, "over IPv4 it has 65507 at most"),
+        (("::1", 0, 0, 0), 65_528, "over IPv6 it has 65527 at most"),
+        ("s", 400_000, "this socket sends "),
+    ],
+    ids=["udp4", "udp6", "unix"],
+)
+@pytest.mark.parametrize("way", ["connect", "try_send", "connect_sync", "open_datagrams"])
+async def test_a_datagram_that_is_too_long_is_its_senders_mistake(tmp_path, bind, size, longest, way):
+    """Nothing was sent; the error says how long it may be, and the next one is sent."""
+    family = socket.AF_UNIX if bind == "s" else socket.AF_INET6 if len(bind) == 4 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as far:
+        far.bind(f"{tmp_path}/s" if bind == "s" else bind)
+        far.settimeout(20)
+        name = far.getsockname()
+        to = f"unix+dgram:{name}" if bind == "s" else f"udp://{Peer(name, family)}"
+        here = f"unix+dgram:{tmp_path}/here" if bind == "s" else f"udp://{Peer(bind, family)}"
+        with pytest.raises(penstock.LocalProtocolError) as caught:
+            if way == "connect_sync":
+                with penstock.connect_sync(to, codec="raw") as conn:
+                    try:
+                        conn.send(bytes(size))
+                    finally:
+                        conn.send(b"next")
+            elif way == "open_datagrams":
+                async with await penstock.open_datagrams(here) as datagrams:
+                    try:
+                        await datagrams.send_to(bytes(size), to)
+                    finally:
+                        await datagrams.send_to(b"next", to)
+            else:
+                async with await penstock.connect(to, codec="raw") as conn:
+                    try:
+                        await conn.send(bytes(size)) if way == "connect" else conn.try_send(bytes(size))
+                    finally:
+                        await conn.send(b"next")
+
+        assert b"next" == far.recv(100)
+        assert str(caught.value).startswith(f"a datagram of {size} bytes is too long: {longest}")
 
 
 @pytest.mark.parametrize(

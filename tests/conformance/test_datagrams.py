@@ -54,6 +54,48 @@ def test_a_failure_is_reported_once_and_the_next_is_answered(serve, form, bind):
         assert b"next" == peer.recv(100)
 
 
+@pytest.mark.forms(lambda form: not form.is_conversation)
+@pytest.mark.parametrize("posts", [False, True], ids=["returned", "posted"])
+def test_an_answer_that_no_datagram_can_hold_is_an_error_of_its_handler(serve, form, bind, caplog, posts):
+    """It is told what is too long and how long it may be, and the next one is answered.
+
+    On a Unix socket it is the kernel that knows; there the log has a line.
+    """
+    if posts and not form.has_conn:
+        pytest.skip("nothing to post with")
+    is_unix = bind.startswith("unix")
+    longest = 400_000 if is_unix else 65_507 if "127.0.0.1" in bind else 65_527
+
+    def react(conn, message):
+        if message != b"long":
+            return message
+        if posts:
+            conn.post(bytes(longest + 1))
+            return None
+        return bytes(longest + 1)
+
+    overload = penstock.OverloadConfig(datagram_amplification=None)
+    with serve(react, codec="raw", bind=bind, fails=0 if is_unix else 1, overload=overload) as server:
+        with server.dial() as peer:
+            peer.send(b"long")
+            datagrams(server, 1)
+            peer.send(b"next")
+            answer = peer.recv(100)
+        failures = [str(error) for error in server.record.failures]
+        dropped = server.call(lambda: dict(server.server.stats.datagrams_dropped))
+
+    lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert b"next" == answer
+    if is_unix:
+        assert ({"reply_too_long": 1}, ["an answer is longer than a datagram can be"]) == (dropped, lines)
+    else:
+        assert [f"a datagram of {longest + 1} bytes is too long: "] == [
+            text[: text.index(": ") + 2] for text in failures
+        ]
+        assert failures[0].endswith(f" takes {longest} at most")
+        assert 1 == len(lines)
+
+
 @pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
 def test_what_a_handler_may_do(serve, form, bind):
     """Posts leave before the reply; after close a post is refused and the reply is sent; there is no end to send."""

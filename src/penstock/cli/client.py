@@ -16,6 +16,7 @@ from ..errors import (
     ConfigurationError,
     ConnectError,
     ConnectTimeoutError,
+    DatagramError,
     ProtocolError,
 )
 from .params import SCHEMES, CodecSpec, RawText, click_options, given_options, suggestions
@@ -115,6 +116,9 @@ def run_client(main: Coroutine[Any, Any, int], address: Address) -> int:
         return TIMED_OUT
     except ConnectError as error:
         fail(str(error))
+        return REFUSED
+    except DatagramError as error:
+        fail(f"{address}: {error}")
         return REFUSED
     except BrokenError as error:
         cause = error.__cause__

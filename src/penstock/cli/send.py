@@ -114,7 +114,7 @@ async def _exchange(address: Address, form: Form, messages: Sequence[Any], value
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))
         except EndOfStreamError:
             if expected is None:
-                fail(f"{address} closed after {exchange.replies} of {plan.count} replies")
+                fail(f"{address}{_tried(address, conn)} closed after {exchange.replies} of {plan.count} replies")
                 return REFUSED
         except TimeoutError:
             # Datagrams have no end but silence.
@@ -125,7 +125,7 @@ async def _exchange(address: Address, form: Form, messages: Sequence[Any], value
                 fail(f"{_missed(address, text)} within {format_duration(timeout_s)}{hint}")
                 return REFUSED
             missing = f"{exchange.replies} of {plan.count} replies" if exchange.replies else "no reply"
-            fail(f"{missing} from {address} within {format_duration(timeout_s)}{hint}")
+            fail(f"{missing} from {address}{_tried(address, conn)} within {format_duration(timeout_s)}{hint}")
             return TIMED_OUT
     if expected is not None and not exchange.matched:
         fail(_missed(address, text))
@@ -135,6 +135,12 @@ async def _exchange(address: Address, form: Form, messages: Sequence[Any], value
 
 def _missed(address: Address, text: str) -> str:
     return f"no reply of {address} has a match of {text!r}"
+
+
+def _tried(address: Address, conn: Connection[Any]) -> str:
+    from ..client.failures import tried_of
+
+    return tried_of(address, [str(conn.peer)])
 
 
 def _hint(exchange: "Exchange", conn: Connection[Any], form: Form) -> str:

@@ -13,9 +13,10 @@ from ..codecs.base import Codec
 from ..core.contract import Connection
 from ..core.service import Handler
 from ..engines.loop.host import Host
-from ..errors import BrokenError, ClosedError, LocalProtocolError, TimedOutError
+from ..errors import ClosedError, LocalProtocolError, TimedOutError
 from ..reasons import CloseReason
 from .connection import Allowance
+from .datagram_errors import not_received, not_sent
 from .datagram_socket import DatagramSocket
 
 M = TypeVar("M")
@@ -32,7 +33,7 @@ def whole(data: bytes) -> bytes:
         OSError: There was more of it than `MAX_DATAGRAM_BYTES` (EMSGSIZE).
     """
     if len(data) > MAX_DATAGRAM_BYTES:
-        raise OSError(errno.EMSGSIZE, f"a datagram of more than {MAX_DATAGRAM_BYTES} bytes")
+        raise OSError(errno.EMSGSIZE, f"a datagram of more than {MAX_DATAGRAM_BYTES} bytes came, and half is nothing")
     return data
 
 
@@ -45,8 +46,19 @@ class Wire:
         self._sock = sock
 
     def write(self, data: bytes, flags: int = 0) -> None:
-        """Send one message. Raises what send(2) does."""
-        self._sock.send(data, flags)
+        """Send one message. Raises what send(2) says of this one.
+
+        Of an earlier one, that nobody listened or that a router refused it, a connected socket tells once, and then
+        nothing has been sent: whoever listens now is to get this one.
+        """
+        try:
+            self._sock.send(data, flags)
+        except (BlockingIOError, InterruptedError):
+            raise
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise
+            self._sock.send(data, flags)
 
     def read(self, flags: int = 0) -> bytes:
         """Return the next message.
@@ -60,8 +72,8 @@ class Wire:
 class DatagramClient(Connection[M]):
     """A socket that hears one peer only. The network may lose, repeat and reorder what is sent; there is no EOF.
 
-    `receive` raises `BrokenError` when the peer's system said that nothing listens there (ECONNREFUSED); the connection
-    stays usable, for the next datagram may find somebody.
+    `receive` raises `DatagramError` when the peer's system said that nothing listens there (ECONNREFUSED); it stays
+    usable, for the next datagram may find somebody.
     """
 
     __slots__ = (
@@ -130,8 +142,8 @@ class DatagramClient(Connection[M]):
             self._wire.write(data)
         except (BlockingIOError, InterruptedError):
             return False
-        except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
-            self._wire.write(data)
+        except OSError as error:
+            raise not_sent(self._sock, self._peer.sockname, len(data), error) from error
         self.bytes_out += len(data)
         return True
 
@@ -143,7 +155,7 @@ class DatagramClient(Connection[M]):
         except TimedOutError:  # an OSError too
             raise
         except OSError as error:
-            raise BrokenError(CloseReason.NETWORK) from error
+            raise not_sent(self._sock, self._peer.sockname, len(data), error) from error
         self.bytes_out += len(data)
 
     def _encoded(self, message: M) -> bytes:
@@ -160,7 +172,7 @@ class DatagramClient(Connection[M]):
         except TimedOutError:  # an OSError too
             raise
         except OSError as error:
-            raise BrokenError(CloseReason.NETWORK) from error
+            raise not_received(self._sock, self._peer.sockname, error) from error
         self.bytes_in += len(data)
         return self.codec.decode_datagram(data)
 

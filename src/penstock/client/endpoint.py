@@ -12,9 +12,9 @@ from ..address import Address, Family, Kind, Peer, parse_address
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
 from ..core.contract import Clock
-from ..errors import BrokenError, ClosedError, ConfigurationError, ConnectError, TimedOutError
-from ..reasons import CloseReason
+from ..errors import ClosedError, ConfigurationError, ConnectError, DatagramError, TimedOutError
 from .connection import Allowance
+from .datagram_errors import not_received, not_sent
 from .datagram_socket import DatagramSocket
 from .datagrams import MAX_DATAGRAM_BYTES, whole
 from .failures import not_resolved
@@ -55,10 +55,10 @@ class Datagrams(Generic[M]):
             to: An address of this socket's kind, ``udp://239.0.0.1:9000``, or who a datagram came from.
 
         Raises:
-            LocalProtocolError, TypeError: The codec refuses the message.
+            LocalProtocolError, TypeError: The codec refuses the message, or it is longer than a datagram can be.
             ConfigurationError: ``to`` is no address of this socket's kind.
             ConnectError: ``to`` cannot be resolved.
-            BrokenError: The system refused: no route, too long, or broadcast without ``broadcast=True``.
+            DatagramError: The system refused: no route, or broadcast without ``broadcast=True``.
             ClosedError: The socket was closed.
         """
         data = self.codec.encode_datagram(message)
@@ -69,7 +69,7 @@ class Datagrams(Generic[M]):
         except TimedOutError:
             raise
         except OSError as error:
-            raise BrokenError(CloseReason.NETWORK) from error
+            raise not_sent(self._sock, name, len(data), error) from error
 
     async def _name_of(self, to: str | Address) -> Any:
         target = parse_address(to) if isinstance(to, str) else to
@@ -92,7 +92,7 @@ class Datagrams(Generic[M]):
         Raises:
             RemoteProtocolError: The datagram is not exactly one message. It is gone; the socket is as it was.
             TimedOutError: Nothing came within ``timeout_s`` seconds, or the socket's own ``read_s``.
-            BrokenError: What was sent before could not be delivered, as the system reports on some networks; or the
+            DatagramError: What was sent before could not be delivered, as the system reports on some networks; or the
                 datagram was too long, of more than 64 KiB, and half of it is nothing.
             ClosedError: The socket was closed.
             LocalProtocolError: Another task is already receiving.
@@ -106,7 +106,7 @@ class Datagrams(Generic[M]):
         except TimedOutError:
             raise
         except OSError as error:
-            raise BrokenError(CloseReason.NETWORK) from error
+            raise not_received(self._sock, None, error) from error
         return self.codec.decode_datagram(data), Peer(name, self._sock.family)
 
     def join(self, group: str, interface: str | None = None) -> None:
@@ -118,7 +118,7 @@ class Datagrams(Generic[M]):
 
         Raises:
             ConfigurationError: It is no multicast group of the socket's family.
-            BrokenError: The system refuses: no such interface, no route, joined already.
+            DatagramError: The system refuses: no such interface, no route, joined already.
         """
         self._membership(group, interface, joining=True)
 
@@ -144,7 +144,8 @@ class Datagrams(Generic[M]):
         try:
             self._sock.setsockopt(level, option, packed + _interface_of(family, interface))
         except OSError as error:
-            raise BrokenError(CloseReason.NETWORK) from error
+            what = "joined" if joining else "left"
+            raise DatagramError(f"{group} cannot be {what}: {(error.strerror or str(error)).lower()}") from error
 
     def _check_open(self) -> None:
         if self._sock.fileno() < 0:

@@ -52,11 +52,18 @@ def none_answered(target: Address, failures: Sequence[tuple[Candidate, OSError]]
     error = most_telling(failures)
     if len({failure.errno for _, failure in failures}) == 1:
         said = ConnectError.from_os_error(str(target), error)
+        if tried := tried_of(target, [str(candidate) for candidate, _ in failures]):
+            said = ConnectError(said.address, f"{said.problem}{tried}", said.errno)
     else:
         each = "; ".join(f"{candidate} {_words(failure)}" for candidate, failure in failures)
         said = ConnectError(str(target), each, error.errno)
     kind = ConnectTimeoutError if error.errno == errno.ETIMEDOUT else ConnectError
     return kind(said.address, said.problem, said.errno)
+
+
+def tried_of(target: Address, tried: Sequence[str]) -> str:
+    """Say which addresses a name stood for, in brackets; nothing where the target says it itself."""
+    return "" if target.is_unix or str(target).endswith(f"//{tried[0]}") else f" ({', '.join(tried)})"
 
 
 def _words(error: OSError) -> str:

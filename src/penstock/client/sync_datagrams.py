@@ -12,9 +12,10 @@ from ..engines.blocking.driving import Host
 from ..engines.blocking.parking import DONT_WAIT
 from ..engines.blocking.poller import READ, WRITE, Poller
 from ..engines.receiving import ReceiveLimit
-from ..errors import BrokenError, LocalProtocolError, RemoteProtocolError
+from ..errors import LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
 from .connection import Allowance
+from .datagram_errors import not_received, not_sent
 from .datagrams import Wire
 from .sync_connection import SyncConnection
 
@@ -67,7 +68,7 @@ class SyncDatagramConnection(SyncConnection[M]):
             super()._wait_readable(limit)
         if self._refusal is not None:
             error, self._refusal = self._refusal, None
-            raise BrokenError(CloseReason.NETWORK) from error
+            raise not_received(self._sock, self._peer.sockname, error) from error
 
     def _break_off(self, error: RemoteProtocolError) -> None:
         """The next datagram may be a better one."""
@@ -82,14 +83,11 @@ class SyncDatagramConnection(SyncConnection[M]):
 
     def _put(self, data: bytes) -> bool:
         try:
-            try:
-                self._wire.write(data, DONT_WAIT)
-            except ConnectionRefusedError:  # about an earlier datagram; this one may fare better
-                self._wire.write(data, DONT_WAIT)
+            self._wire.write(data, DONT_WAIT)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            raise BrokenError(CloseReason.NETWORK) from error
+            raise not_sent(self._sock, self._peer.sockname, len(data), error) from error
         self.bytes_out += len(data)
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -13,12 +13,16 @@ from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
 from .destination import Sourced
 from .listener import Listener
-from .wire import next_connection_id
+from .wire import longest_datagram, next_connection_id
 
 if TYPE_CHECKING:
     from .endpoint import DatagramEndpoint
 
 M = TypeVar("M")
+
+
+# Datagrams that are no longer can be sent over every protocol.
+_LONG: Final = 65507
 
 
 class OneDatagram(ConnectionBase[M]):
@@ -81,7 +85,13 @@ class OneDatagram(ConnectionBase[M]):
         return self._name if self._source is None or not self._name else Sourced(self._name, self._source)
 
     def may_answer(self, size: int) -> bool:
-        """Count an answer of so many bytes; or refuse it, counted, when it is too large for its question."""
+        """Count an answer of so many bytes; or refuse it, counted, when it is too large for its question.
+
+        Raises:
+            LocalProtocolError: As `check_length`.
+        """
+        if size > _LONG:
+            self.check_length(size)
         size += self.bytes_out
         gate = self._gate
         answers = self._answers + 1
@@ -91,6 +101,16 @@ class OneDatagram(ConnectionBase[M]):
         self._answers = answers
         self.bytes_out = size
         return True
+
+    def check_length(self, size: int) -> None:
+        """Refuse an answer of so many bytes.
+
+        Raises:
+            LocalProtocolError: No datagram to this sender can be so long.
+        """
+        longest = longest_datagram(self._listener.sock.family, self._name)
+        if longest is not None and size > longest:
+            raise LocalProtocolError(f"a datagram of {size} bytes is too long: {self.peer} takes {longest} at most")
 
     def close(self) -> None:
         """Send no more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from errno import EMSGSIZE
 from typing import Any, Final
 
 # Replies kept while the kernel has no room; more are dropped, as the network itself would.
@@ -16,6 +17,10 @@ MAX_QUEUED_PER_UNIX_PEER: Final = 32
 # would spin. So a peer without room is asked again after a moment, and no longer after so many seconds.
 UNIX_RETRY_S: Final = 0.01
 UNIX_PATIENCE_S: Final = 5.0
+
+
+# Why a reply was dropped: the mistake of the one who made it.
+REPLY_TOO_LONG: Final = "reply_too_long"
 
 
 class ReplyQueue:
@@ -109,8 +114,8 @@ class ReplyQueue:
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
-            # The peer's port is closed, its path is gone, or the datagram is too long for the network.
-            self._drop(type(error).__name__)
+            # The peer's port is closed, its path is gone, or the datagram is too long for the network or the socket.
+            self._drop(REPLY_TOO_LONG if error.errno == EMSGSIZE else type(error).__name__)
             return False
         return True
 

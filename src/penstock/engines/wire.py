@@ -6,7 +6,7 @@ import itertools
 import socket
 import struct
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 # One record of a seqpacket connection; a longer one ends the connection.
 MAX_RECORD_BYTES: Final = 256 * 1024
@@ -47,6 +47,16 @@ def is_connected_to_itself(sock: socket.socket) -> bool:
         OSError: It is not connected.
     """
     return sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+
+
+def longest_datagram(family: int, name: Any) -> int | None:
+    """Return the most bytes of a datagram to a name, as IP and UDP headers leave them; None where no header says.
+
+    65,507 over IPv4, from an IPv6 socket too, and 65,527 over IPv6, where jumbograms are not counted.
+    """
+    if family == socket.AF_INET6 and not name[0].startswith("::ffff:"):
+        return 0xFFFF - 8
+    return 0xFFFF - 20 - 8 if family in (socket.AF_INET, socket.AF_INET6) else None
 
 
 def receive_record(sock: socket.socket, flags: int = 0) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.events import Event, EventName
 from ..core.memory import Pressure
+from ..engines.replies import REPLY_TOO_LONG
 from ..reasons import CloseReason
 from ..units import format_size
 
@@ -88,6 +89,8 @@ class LogObserver:
             self._handler_failed(event)
         elif name is EventName.PROTOCOL_ERROR:
             self._protocol_error(event)
+        elif name is EventName.DATAGRAM_DROPPED:
+            self._datagram_dropped(event)
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s", name, extra=_extra(event))
 
@@ -113,6 +116,14 @@ class LogObserver:
             assert isinstance(error, BaseException)
             text = "handler failed: %s: %s%s"
             logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
+
+    def _datagram_dropped(self, event: Event) -> None:
+        reason = event.fields["reason"]
+        if reason == REPLY_TOO_LONG:
+            if (more := self._failures.more()) is not None:
+                logger.error("an answer is longer than a datagram can be%s", more, extra=_extra(event))
+        elif logger.isEnabledFor(logging.DEBUG):
+            logger.debug("datagram dropped: %s", reason, extra=_extra(event))
 
     def _protocol_error(self, event: Event) -> None:
         more = self._violations.more()
@@ -179,11 +190,6 @@ def _draining(event: Event) -> None:
     logger.info("draining", extra=_extra(event))
 
 
-def _datagram_dropped(event: Event) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("datagram dropped: %s", event.fields["reason"], extra=_extra(event))
-
-
 _RARE: Mapping[EventName, Callable[[Event], None]] = {
     EventName.ACCEPT_FAILED: _accept_failed,
     EventName.ACCEPT_RECOVERED: _accept_recovered,
@@ -191,5 +197,4 @@ _RARE: Mapping[EventName, Callable[[Event], None]] = {
     EventName.STALL_ENDED: _stall_ended,
     EventName.PRESSURE: _pressure,
     EventName.DRAINING: _draining,
-    EventName.DATAGRAM_DROPPED: _datagram_dropped,
 }

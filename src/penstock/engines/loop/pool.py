@@ -22,6 +22,7 @@ from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
+from ..datagram import OneDatagram
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -240,8 +241,10 @@ class ThreadSafeConnection(ConnectionBase[M]):
             raise refusal
         if self._over:
             raise ClosedError(self._over)
-        codec = self.codec
-        (codec.encode_datagram if self._conn.is_datagram else codec.encode)(message)
+        if isinstance(self._conn, OneDatagram):
+            self._conn.check_length(len(self.codec.encode_datagram(message)))
+        else:
+            self.codec.encode(message)
         if getattr(self._conn, "raises_when_full", False):
             self._ask(lambda: self._conn.post(message))
         else:

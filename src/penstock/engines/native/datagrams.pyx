@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, errno
 from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -28,6 +28,7 @@ from ...reasons import CloseReason
 from ..destination import ANCILLARY_BYTES, Sourced
 from ..endpoint import MAX_DATAGRAM_BYTES, READS_PER_TURN
 from ..loop.datagrams import CENSUS_S
+from ..replies import REPLY_TOO_LONG
 from ..wire import next_connection_id
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -460,7 +461,7 @@ cdef class Port(Pollable):
         finally:
             let_go(count, answers, names, sources)
         for number in failures:
-            self.endpoint.drop(name_of_error(number))
+            self.endpoint.drop(REPLY_TOO_LONG if number == EMSGSIZE else name_of_error(number))
         for data, address, source in kept:
             name = name_of(address)
             self.endpoint.send(data, name if source is None else Sourced(name, source))
