@@ -41,16 +41,16 @@ def measure(busy, newcomers):
 @pytest.mark.timeout(120)
 @pytest.mark.engines("pure", "native")
 def test_two_thousand_newcomers_a_second_keep_fifty_busy_ones_from_nothing(start, tools, engine, figure):
-    """Their 99th percentile is twice what it is without, at most.
+    """What the server does between a question and its answer is twice what it is without, at most, for 99 of 100.
 
-    What else the machine does can only add to it: the lower quartile of the slices counts, and the best of a few runs.
-    Where others keep it busy, it says so instead.
+    In CPU time of the server. How much comes together is chance: the lower quartile of the slices counts, and the best
+    of a few runs.
     """
     server = start("--codec", "lines")
     port = server.address[1]
     ratios = []
     with (
-        tools.Crowd(tools.BUSY_CLIENT, port, BUSY, SLICE_S) as busy,
+        tools.Crowd(tools.BUSY_CLIENT, port, BUSY, SLICE_S, tools.cpu_clock(server.pid)) as busy,
         tools.Crowd(NEWCOMERS, port, RATE, SLICE_S) as newcomers,
     ):
         while len(ratios) < ATTEMPTS and min(ratios, default=3.0) > 2.0:
@@ -59,10 +59,10 @@ def test_two_thousand_newcomers_a_second_keep_fifty_busy_ones_from_nothing(start
             ratios.append(beside / without)
     rate = sum(made) / (ROUNDS * SLICE_S)
     figure(
-        f"T-27 {engine.label}: {BUSY} busy ones beside {rate:.0f} new connections a second: their p99 is "
-        f"{beside * 1e3:.2f} ms, {without * 1e3:.2f} ms without, x {ratios[-1]:.2f}, in run {len(ratios)}"
+        f"T-27 {engine.label}: {BUSY} busy ones beside {rate:.0f} new connections a second: they wait for "
+        f"{beside * 1e3:.2f} ms of CPU (p99), {without * 1e3:.2f} ms without, x {ratios[-1]:.2f}, in run {len(ratios)}"
     )
 
     assert 0 == server.end()
-    tools.at_most(2.0, ratios[-1])
+    assert 2.0 >= ratios[-1]
     assert RATE * 0.9 <= rate
