@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         try_connect,
     )
     from .client.sync import connect_sync
-    from .codecs.base import NEED_DATA, Buffer, Codec, NeedData
+    from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
     from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
     from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer, Stats
@@ -66,7 +66,7 @@ _HOMES = {
         "try_connect",
     ],
     "client.sync": ["connect_sync"],
-    "codecs.base": ["NEED_DATA", "Buffer", "Codec", "NeedData"],
+    "codecs.base": ["NEED_DATA", "NULL", "Buffer", "Codec", "NeedData"],
     "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer", "Stats"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
@@ -101,6 +101,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NEED_DATA",
+    "NULL",
     "ApplicationError",
     "Backoff",
     "BindError",

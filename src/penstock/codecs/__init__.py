@@ -3,7 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, Codec, NeedData
+from .base import (
+    DEFAULT_MAX_DEPTH,
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_MAX_LINE_BYTES,
+    NEED_DATA,
+    NULL,
+    Buffer,
+    Codec,
+    NeedData,
+)
 
 if TYPE_CHECKING:
     from .delimited import Delimited
@@ -24,6 +33,7 @@ __all__ = [
     "DEFAULT_MAX_FRAME_BYTES",
     "DEFAULT_MAX_LINE_BYTES",
     "NEED_DATA",
+    "NULL",
     "Buffer",
     "Codec",
     "CodecInfo",

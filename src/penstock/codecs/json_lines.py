@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from ..errors import BadEncodingError, BadPayloadError, FrameTooLongError, LocalProtocolError
-from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, Buffer, Codec, NeedData
+from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, NULL, Buffer, Codec, NeedData
 from .delimited import Unterminated
 from .lines import Lines
 from .octets import require_range
@@ -86,7 +86,8 @@ class JsonLines(Codec[Any]):
     def encode(self, message: Any) -> bytes:
         """Write the message as one line of compact JSON.
 
-        What JSON has no form for is written as msgspec writes it: a tuple as an array, a datetime or bytes as a string.
+        `NULL` is written as None is: a handler answers with it. What JSON has no form for is written as msgspec writes
+        it: a tuple as an array, a datetime or bytes as a string.
 
         Raises:
             LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, or with
@@ -130,6 +131,8 @@ class JsonLines(Codec[Any]):
         Raises:
             LocalProtocolError, TypeError: As `encode`.
         """
+        if message is NULL:
+            message = None
         try:
             data = self._encode(message)
         except (TypeError, *NOT_THE_PEER):

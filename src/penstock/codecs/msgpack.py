@@ -12,7 +12,16 @@ from ..errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, Buffer, Codec, NeedData
+from .base import (
+    DEFAULT_MAX_DEPTH,
+    DEFAULT_MAX_FRAME_BYTES,
+    HIGHEST_MAX_DEPTH,
+    NEED_DATA,
+    NULL,
+    Buffer,
+    Codec,
+    NeedData,
+)
 from .octets import require_range
 from .refusals import NOT_THE_PEER, problem_of
 
@@ -123,6 +132,8 @@ class Msgpack(Codec[Any]):
                 tuple as a key where ``array_keys`` is not set, an int beyond 64 bits, a lone surrogate.
             TypeError: It holds something that msgspec cannot write.
         """
+        if message is NULL:
+            message = None
         try:
             data = self._encode(message)
         except (TypeError, *NOT_THE_PEER):

@@ -32,7 +32,7 @@ class Handler(Generic[M]):
         """Called when the connection is ready, before any message."""
 
     def on_message(self, conn: ConnectionBase[M], message: M) -> Awaitable[M | None] | M | None:
-        """Handle one message. What it returns is the reply; None is no reply."""
+        """Handle one message. What it returns is the reply; None is no reply, `NULL` a reply of null."""
 
     def on_timeout(self, conn: ConnectionBase[M], which: Deadline) -> Awaitable[None] | None:
         """Called when a deadline passed. A last message may be posted here: the connection closes after it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ...errors import BadPayloadError, LocalProtocolError
+from ..base import NULL, Null
 from .frames import CR, LF, MAX_BIG_NUMBER_DIGITS
 from .parse import require_keys
 from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
@@ -74,7 +75,7 @@ def _list(value: list[Any], _: bool) -> _Written:
     return b"*%d\r\n" % len(value), value
 
 
-def _null(_: None, resp3: bool) -> _Written:
+def _null(_: Null | None, resp3: bool) -> _Written:
     return b"_\r\n" if resp3 else b"$-1\r\n", None
 
 
@@ -149,6 +150,7 @@ _WRITERS: Final[dict[type, Callable[[Any, bool], _Written]]] = {
     VerbatimString: _verbatim,
     Attributed: _attributed,
     type(None): _null,
+    type(NULL): _null,
     bool: _boolean,
     int: _integer,
     float: _double,
