@@ -37,16 +37,17 @@ NEED_DATA: Final = _NeedData.NEED_DATA
 NeedData = Literal[_NeedData.NEED_DATA]
 
 
-class _Null(enum.Enum):
-    NULL = "null"
+class Null:
+    """The type of `NULL`."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return "NULL"
 
 
 # What a message handler returns to answer with JSON's null, RESP's null or msgpack's nil: None is no reply.
-NULL: Final = _Null.NULL
-Null = Literal[_Null.NULL]
+NULL: Final = Null()
 
 
 class Buffer(bytearray):

@@ -26,6 +26,7 @@ class EventName(StrEnum):
     HANDLER_FAILED = "handler_failed"  # fields: error (the exception)
     PROTOCOL_ERROR = "protocol_error"  # fields: error (the codec's exception)
     CLOSED = "closed"  # fields: reason, bytes_in, bytes_out, duration_s
+    RECEIVE_FAILED = "receive_failed"  # of datagrams; fields: error (an errno name), listener, first (as above)
     DATAGRAM = "datagram"  # one datagram was handled; fields: listener
     DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener, count where it is more than one
     STALLED = "stalled"  # a handler holds the loop; fields: frames (of whoever does, innermost first)

@@ -26,6 +26,9 @@ GONE_ALREADY: Final = frozenset(
         errno.EPERM,  # a firewall rule
     }
 )
+# So often in a row, without a connection among them, it is no connection's error: a security module forbids accept(2)
+# itself, say. Then it is met as EMFILE is.
+MOST_GONE: Final = ACCEPTS_PER_TURN
 
 
 def errno_name(error: OSError) -> str:

@@ -18,6 +18,7 @@ from ..core.events import Event, EventName
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, MessageHandler
 from ..errors import RemoteProtocolError
+from .accepting import ACCEPT_BACKOFF_S, errno_name
 from .datagram import DatagramConnection, OneDatagram, handle
 from .destination import ANCILLARY_BYTES, ask_for_destinations, source_of
 from .listener import Listener
@@ -93,6 +94,8 @@ class DatagramEndpoint(ABC):
         self._emit = emit
         self._fields = {"listener": listener}
         self._reading = False
+        self._resting = False  # after failures
+        self._failures = 0  # of reading, in a row
         self._is_inherited = listener.requested.scheme is Scheme.FD
         self._kernel_drops = (kernel_drops(listener.sock) or 0) if self._is_inherited else 0
 
@@ -126,12 +129,40 @@ class DatagramEndpoint(ABC):
             except OSError as error:
                 # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
                 self.drop(type(error).__name__)
+                if self.has_failed(error):
+                    return count
                 continue
+            self._failures = 0
             if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
                 self.drop("too_large")
             elif self.admits(name):
                 self._received(data, name, source)
         return READS_PER_TURN
+
+    def has_failed(self, error: OSError) -> bool:
+        """Count a failure of reading; say whether it is one that lasts. Then nothing is read for a moment."""
+        self._failures += 1
+        if self._failures < READS_PER_TURN:
+            return False
+        first = self._failures == READS_PER_TURN
+        fields = {"error": errno_name(error), "listener": self._listener, "first": first}
+        self._emit(Event(EventName.RECEIVE_FAILED, None, fields))
+        self._resting = True
+        self._read_if_allowed()
+        self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, self._rested)
+        return True
+
+    def recovered(self) -> None:
+        """Reading has not failed."""
+        self._failures = 0
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._read_if_allowed()
+
+    @abstractmethod
+    def _read_if_allowed(self) -> None:
+        """Begin to poll for datagrams, or cease to."""
 
     def admits(self, name: Any) -> bool:
         """Say whether a datagram of this sender is to be handled; drop it, counted, if not."""
@@ -201,15 +232,17 @@ class DatagramEndpoint(ABC):
 
 def _discard(sock: socket.socket) -> int:
     """Read all datagrams that there are; return how many."""
-    count = 0
+    count = failures = 0
     for _ in range(_MOST_LEFT if sock.fileno() >= 0 else 0):
         try:
             sock.recv(1)
             count += 1
         except (BlockingIOError, InterruptedError):
             break
-        except OSError:  # of an earlier reply
-            continue
+        except OSError:  # of an earlier reply, or one that lasts
+            failures += 1
+            if failures == READS_PER_TURN:
+                break
     return count
 
 

@@ -190,6 +190,11 @@ def _draining(event: Event) -> None:
     logger.info("draining", extra=_extra(event))
 
 
+def _receive_failed(event: Event) -> None:
+    if event.fields["first"]:
+        logger.error("cannot receive datagrams: %s; trying again", event.fields["error"], extra=_extra(event))
+
+
 _RARE: Mapping[EventName, Callable[[Event], None]] = {
     EventName.ACCEPT_FAILED: _accept_failed,
     EventName.ACCEPT_RECOVERED: _accept_recovered,
@@ -197,4 +202,5 @@ _RARE: Mapping[EventName, Callable[[Event], None]] = {
     EventName.STALL_ENDED: _stall_ended,
     EventName.PRESSURE: _pressure,
     EventName.DRAINING: _draining,
+    EventName.RECEIVE_FAILED: _receive_failed,
 }

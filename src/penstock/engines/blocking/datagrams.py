@@ -90,13 +90,18 @@ class DatagramThread(DatagramEndpoint):
             self._poller.wake()
         return taken
 
+    def _read_if_allowed(self) -> None:
+        self._poller.wake()
+
     # -- its own thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             while not self._ending or self._replies:
                 waiting = bool(self._replies)
-                wants = (READ if self._reading else 0) | (WRITE if waiting and not self._is_unix else 0)
+                wants = (READ if self._reading and not self._resting else 0) | (
+                    WRITE if waiting and not self._is_unix else 0
+                )
                 self._poller.set(self._fd, wants)
                 ready = self._poller.wait(UNIX_RETRY_S if waiting and self._is_unix else None)
                 if waiting:

@@ -19,7 +19,7 @@ from ...core.events import Event, EventName
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
 from ...reasons import CloseReason
-from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
+from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
 from ..base import Engine, EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
@@ -324,10 +324,12 @@ class BlockingServer(EngineServer):
                 self._failed(OSError(errno.EAGAIN, "no further thread"), backlog)
                 return
             except OSError as error:
-                if error.errno in GONE_ALREADY:
+                backlog.gone += 1
+                if error.errno in GONE_ALREADY and backlog.gone < MOST_GONE:
                     continue
                 self._failed(error, backlog)
                 return
+            backlog.gone = 0
             self._queue.remove(backlog)
             self._queue.append(backlog)
             self._report(self._door_events)
@@ -405,9 +407,10 @@ class BlockingServer(EngineServer):
 class _Backlog:
     """A listener, and whether accepting from it has failed just now."""
 
-    __slots__ = ("fd", "listener", "may_be_tried")
+    __slots__ = ("fd", "gone", "listener", "may_be_tried")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.fd = listener.sock.fileno()
         self.may_be_tried = True
+        self.gone = 0  # failures in a row that may have been of connections

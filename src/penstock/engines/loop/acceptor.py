@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import inf
 
 from ...core.contract import Clock, TimerHandle
-from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY
+from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
 from ..door import Door
 from ..listener import Listener
 
@@ -49,6 +49,7 @@ class Acceptor:
         # How many to take at once: as many as there were before, for being told that there is none more costs as much
         # as taking one. Those beyond are met in the loop's next turn.
         self._batch = 1
+        self._gone = 0  # failures in a row that may have been of connections
         self._timer: TimerHandle | None = None
 
     def start(self) -> None:
@@ -108,11 +109,13 @@ class Acceptor:
                 self._batch = max(1, taken)
                 return
             except OSError as error:
-                if error.errno in GONE_ALREADY:
+                self._gone += 1
+                if error.errno in GONE_ALREADY and self._gone < MOST_GONE:
                     continue
                 self._door.failed(error, self._listener)
                 self._back_off()
                 return
+            self._gone = 0
             sock.setblocking(False)
             self._accepted(sock, name, self._listener)
             if not self._running:  # whoever was told stopped the server

@@ -88,7 +88,7 @@ class LoopEndpoint(DatagramEndpoint):
         return MAX_HANDLED_AT_ONCE - len(self._tasks)
 
     def _read_if_allowed(self) -> None:
-        wanted = self._running and self.room > 0
+        wanted = self._running and not self._resting and self.room > 0
         if wanted != self._reading:
             self._reading = wanted
             self._poll_reading()

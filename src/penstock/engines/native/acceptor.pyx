@@ -22,7 +22,7 @@ from ...config import Action
 from ...core.events import Event, EventName
 from ...core.interrupts import is_interrupt
 from ...core.service import ConnectionHandler
-from ..accepting import ACCEPTS_PER_TURN, GONE_ALREADY
+from ..accepting import ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
 from ..door import turn_away
 from ..listener import peer_of
 
@@ -43,6 +43,7 @@ cdef extern from *:
         char sun_path[108]
 
 cdef int MOST = ACCEPTS_PER_TURN
+cdef int GONE = MOST_GONE
 
 
 cdef class Entrance(Pollable):
@@ -65,6 +66,7 @@ cdef class Entrance(Pollable):
     cdef object fields  # of every event about an accepted connection
     cdef bint converses
     cdef int batch  # how many to take at once
+    cdef int gone  # failures in a row that may have been of connections
 
     def __init__(self, Host host, listener, door, handler):
         self.host = host
@@ -98,7 +100,7 @@ cdef class Entrance(Pollable):
     cdef int ready(self, uint32_t events) except -1:
         cdef sockaddr_storage name
         cdef socklen_t size
-        cdef int fd, most, taken
+        cdef int fd, most, taken, number
         most = self.gate.at_once(self.batch)
         for taken in range(most):
             if self.gate.waits and not self.acceptor.may_accept():
@@ -106,17 +108,25 @@ cdef class Entrance(Pollable):
             size = sizeof(name)
             fd = accept4(self.fd, <sockaddr*>&name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
+                self.gone = 0
                 self.accepted(fd, &name, size)
             elif errno == EAGAIN or errno == EINTR:
                 self.batch = max(1, taken)  # being told that there is none more costs as much as taking one
                 return 0
-            elif errno not in GONE_ALREADY:
-                self.acceptor.failed(OSError(errno, os.strerror(errno)))
-                return 0
+            else:
+                number = errno
+                if self.has_failed(number):
+                    self.acceptor.failed(OSError(number, os.strerror(number)))
+                    return 0
             if self.mask == 0:  # whoever was told stopped the server
                 return 0
         self.batch = min(2 * self.batch, MOST)
         return 0
+
+    cdef bint has_failed(self, int number) except -1:
+        """Whether it is the listener's failure, and not that of a connection that is gone already."""
+        self.gone += 1
+        return self.gone >= GONE or number not in GONE_ALREADY
 
     cdef int accepted(self, int fd, const sockaddr_storage* name, socklen_t size) except -1:
         cdef Connection connection

@@ -190,6 +190,7 @@ cdef class Port(Pollable):
     cdef bint sourced  # answers say which address they are from
     cdef bint reading
     cdef bint serving  # a batch is being handled
+    cdef bint failing  # recvmmsg(2) failed at last
     cdef bint cleared  # what is left of it is not to be handled
     # Those of the server's own sockets, a bit each: whether such a sender may be true is the endpoint's to say.
     cdef unsigned char own_ports[OWN_PORTS_BYTES]
@@ -311,8 +312,14 @@ cdef class Port(Pollable):
         if count < 0:
             # A reply that an earlier peer refused comes back as an error of this socket (udp(7), ECONNREFUSED).
             if errno != EAGAIN and errno != EINTR:
-                self.endpoint.drop(name_of_error(errno))
+                error = OSError(errno, os.strerror(errno))
+                self.endpoint.drop(type(error).__name__)
+                self.failing = True
+                self.endpoint.has_failed(error)
             return 0
+        if self.failing:
+            self.failing = False
+            self.endpoint.recovered()
         context = PyContext_Copy(self.host.context)
         self.serving = True
         self.cleared = False
