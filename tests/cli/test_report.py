@@ -230,6 +230,35 @@ ROWS = {
         "penstock: error: there is no command 'srve'; did you mean serve?",
         "  penstock --help shows what is allowed",
     ),
+    "a command that was left out before what is served": (
+        ["app:shout", "--backlog", "5"],
+        USAGE,
+        "penstock: error: there is no command 'app:shout'; did you mean penstock serve app:shout?",
+        "  penstock --help shows what is allowed",
+    ),
+    "a command that was left out before a classic service": (
+        ["echo"],
+        USAGE,
+        "penstock: error: there is no command 'echo'; did you mean penstock serve echo?",
+        "  penstock --help shows what is allowed",
+    ),
+    "a command that was left out before an address": (
+        ["tcp://127.0.0.1:9000"],
+        USAGE,
+        "penstock: error: there is no command 'tcp://127.0.0.1:9000'; did you mean penstock connect tcp://127.0.0.1:9000?",
+        "  penstock --help shows what is allowed",
+    ),
+    "nothing is near": (
+        ["serve", "app:shout", "--loop"],
+        USAGE,
+        "penstock: error: there is no option --loop",
+        SERVE_HELP,
+    ),
+    "the beginning of a codec": (
+        ["serve", "app:shout", "--codec", "json"],
+        USAGE,
+        "penstock: error: --codec: no codec is called 'json'; did you mean json-lines? (there are …",
+    ),
     "unknown option of the program": (
         ["--verison"],
         USAGE,

@@ -177,6 +177,20 @@ def test_a_write_timeout_that_the_kernel_does_not_wait_for_is_warned_about(penst
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/sys/net/core/somaxconn"), reason="the system does not tell its limit")
+@pytest.mark.parametrize("own", ["hello.py", "hello/__init__.py"])
+def test_a_module_that_is_called_like_a_classic_service_is_told_apart(penstock, directory, own):
+    """Which of the two it is, and how to get the other; that command works."""
+    (directory / own).parent.mkdir(exist_ok=True)
+    (directory / own).write_text("from app import shout\n")
+    classic = penstock("check", "hello")
+    other = penstock("check", own)
+
+    told = f"penstock: warning: serving the classic service hello, not {own}, which `penstock serve {own}` serves\n"
+    assert (0, told) == (classic.returncode, classic.stderr)
+    assert (0, "") == (other.returncode, other.stderr)
+    assert other.stdout.startswith("ok: shout over lines")
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 @pytest.mark.parametrize(
     ("option", "value", "allowed"),

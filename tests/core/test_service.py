@@ -153,7 +153,7 @@ class TestAsService:
     )
     def test_whatever_a_user_names(self, target, kind):
         """A service, a class, or a function, told by its one parameter's name."""
-        assert isinstance(penstock.as_service(target).handler, kind)
+        assert isinstance(penstock.penstock.as_service(target).handler, kind)
 
     def test_an_annotation_tells_as_well(self):
         """A parameter annotated as a connection is one, whatever it is called."""
@@ -161,7 +161,7 @@ class TestAsService:
         async def handler(peer: penstock.Connection):
             pass
 
-        assert isinstance(penstock.as_service(handler).handler, ConnectionHandler)
+        assert isinstance(penstock.penstock.as_service(handler).handler, ConnectionHandler)
 
     @pytest.mark.parametrize(
         ("target", "words"),
@@ -175,12 +175,12 @@ class TestAsService:
     def test_anything_else_is_refused(self, target, words):
         """In words that say what it is."""
         with pytest.raises(ApplicationError, match=words):
-            penstock.as_service(target)
+            penstock.penstock.as_service(target)
 
     def test_another_codec(self):
         """Given as an object or in text; the service itself stays as it was."""
         service = penstock.on_message(message_only)
-        other = penstock.as_service(service, codec="netstring")
+        other = penstock.penstock.as_service(service, codec="netstring")
 
         assert ("lines", "netstring") == (service.codec.name, other.codec.name)
         with pytest.raises(ConfigurationError, match="netstrin"):
@@ -207,3 +207,27 @@ async def test_settled_takes_what_either_kind_returns():
     """A coroutine is awaited, anything else is passed on."""
     assert b"x" == await settled(message_async(b"x"))
     assert b"x" == await settled(b"x")
+
+
+@pytest.mark.parametrize("name", ["on_mesage", "onMessage", "on_messages", "on_conect", "on_timeuot", "on_closed"])
+def test_a_misspelt_callback_is_refused(name):
+    """Nothing would ever call it, and a handler that does nothing looks like one that works."""
+    kind = type("Sensor", (penstock.Handler,), {name: lambda self, *_: None})
+    with pytest.raises(ApplicationError) as caught:
+        penstock.as_service(kind)
+
+    assert f"Sensor.{name} is never called; did you mean on_" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"on_message": lambda self, conn, message: None, "on_messages": lambda self, messages: None},
+        {"close": lambda self: None, "message": lambda self: None, "connect": lambda self: None},
+        {"_on_mesage": lambda self: None, "on_mesage": 5, "on_reading": lambda self: None},
+    ],
+    ids=["beside the callback", "other words", "not public, no function, not near"],
+)
+def test_what_is_not_misspelt_is_served(members):
+    """A class may have methods of its own."""
+    assert "Sensor" == penstock.as_service(type("Sensor", (penstock.Handler,), members)).name

@@ -147,6 +147,8 @@ class CommandGroup(click.Group):
     Args:
         commands: For each name, ``module:function`` within ``package`` and the summary. The function makes the command.
         package: Where the modules are.
+        hint: Asked first when there is no command of a name, with all that follows: returns "; did you mean …?", or
+            nothing.
     """
 
     context_class = Context
@@ -157,9 +159,11 @@ class CommandGroup(click.Group):
         *,
         commands: Mapping[str, tuple[str, str]],
         package: str,
+        hint: Callable[[Sequence[str]], str] = lambda _: "",
         **kwargs: Any,  # Any: click's arguments
     ) -> None:
         super().__init__(name, context_settings=CONTEXT, **kwargs)
+        self._hint = hint
         self._lazy = commands
         self._package = package
 
@@ -186,7 +190,7 @@ class CommandGroup(click.Group):
         if args[0] not in self._lazy and not args[0].startswith("-"):
             from ..config import did_you_mean
 
-            hint = did_you_mean(args[0], self._lazy)
+            hint = self._hint(args) or did_you_mean(args[0], self._lazy)
             ctx.fail(f"there is no command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
         return super().resolve_command(ctx, args)
 

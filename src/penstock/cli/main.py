@@ -36,6 +36,21 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
+def _meant_command(arguments: Sequence[str]) -> str:
+    """Say which command was meant by one that was left out: what can be served, and where can be connected to."""
+    from ..services import all as all_services
+    from .plan import current_directory
+    from .target import is_target, module_exists
+
+    first = arguments[0]
+    if "://" in first or first.startswith("unix"):
+        return f"; did you mean penstock connect {first}?"
+    is_served = is_target(first) or any(service.name == first for service in all_services())
+    if is_served or module_exists(first, current_directory()):
+        return f"; did you mean penstock serve {first}?"
+    return ""
+
+
 def make_program() -> click.Group:
     """Make the command ``penstock``."""
     version = click.Option(
@@ -50,6 +65,7 @@ def make_program() -> click.Group:
         "penstock",
         commands=_COMMANDS,
         package=__package__,
+        hint=_meant_command,
         params=[version],
         help="The application server for raw sockets: TCP, UDP and Unix.",
         epilog="Try: penstock serve echo, and from another terminal: penstock connect tcp://127.0.0.1:9000",

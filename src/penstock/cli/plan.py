@@ -105,7 +105,18 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> tuple[Settings, De
         document=_document(ctx.params["config"] or environ.get(FILE_VARIABLE)),
         foreign=foreign,
     )
+    if definition is not None and (own_module := _own_module(target)) is not None:
+        also = f"serving the classic service {target}, not {own_module}, which `penstock serve {own_module}` serves"
+        settings = replace(settings, warnings=(*settings.warnings, also))
     return settings, definition
+
+
+def _own_module(name: str) -> str | None:
+    """Return what the user's own of that name is written as, if there is one in the current directory."""
+    directory = current_directory()
+    if (directory / f"{name}.py").is_file():
+        return f"{name}.py"
+    return f"{name}/__init__.py" if (directory / name / "__init__.py").is_file() else None
 
 
 def make_plan(ctx: click.Context, settings: Settings, definition: Definition | None) -> Plan:

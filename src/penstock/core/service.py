@@ -5,18 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
 from ..errors import ApplicationError
 from ..reasons import CloseReason
+from ..suggest import did_you_mean, is_near
 
 if TYPE_CHECKING:
     from .contract import ConnectionBase
     from .deadlines import Deadline
 
 M = TypeVar("M")
+
+# Of a handler class, each with how many arguments it is called besides ``self``.
+_CALLBACKS: Final = {"on_connect": 1, "on_message": 2, "on_timeout": 2, "on_close": 2}
 
 
 class Handler(Generic[M]):
@@ -250,12 +254,13 @@ def callbacks(
         handler_class: The class the factory makes, when the factory is not the class itself.
 
     Raises:
-        ApplicationError: A callback has the wrong signature, or the class cannot be made without arguments.
+        ApplicationError: A callback has the wrong signature or is misspelt, or the class needs arguments.
         ConfigurationError: The codec is unknown.
     """
     kind = handler_class or (factory if isinstance(factory, type) else Handler)
     is_async = False
-    for method, arguments in (("on_connect", 1), ("on_message", 2), ("on_timeout", 2), ("on_close", 2)):
+    _refuse_misspelt(kind)
+    for method, arguments in _CALLBACKS.items():
         function = getattr(kind, method)
         expected = getattr(Handler, method)
         _positional(
@@ -274,6 +279,22 @@ def callbacks(
         datagram=handler,
         summary=summary or _summary_of(kind),
     )
+
+
+def _refuse_misspelt(kind: type[Handler[Any]]) -> None:
+    """Refuse a class that has something near a callback and not that callback: nothing would ever call it.
+
+    Raises:
+        ApplicationError: It has.
+    """
+    missing = [name for name in _CALLBACKS if getattr(kind, name) is getattr(Handler, name)]
+    own = {name for base in kind.__mro__ if base not in Handler.__mro__ for name in vars(base)}
+    for name in sorted(own):
+        if callable(getattr(kind, name)) and not name.startswith("_") and is_near(name, missing):
+            hint = did_you_mean(name, missing)
+            raise ApplicationError(
+                f"{kind.__name__}.{name} is never called{hint} (the callbacks are {', '.join(_CALLBACKS)})"
+            )
 
 
 async def settled(result: Awaitable[Any] | Any) -> Any:
