@@ -215,7 +215,9 @@ def test_a_thousand_silent_subscribers_of_a_megabyte_a_second(start, tools, tmp_
     What is given up is copied once or twice, and what is read is copied once, by the kernel: the two are about as fast.
     """
     (tmp_path / "feed.py").write_text(FEED)
-    nobody_is_late = [f"--timeout-{which}=none" for which in ("first-message", "idle", "write")]
+    nobody_is_late = [f"--timeout-{which}=none" for which in ("first-message", "idle", "write")] + [
+        "--tcp-user-timeout=none"
+    ]
     limits = [f"--write-high={HIGH}", f"--write-low={HIGH // 4}", f"--write-max={MOST}", f"--slow-consumer={policy}"]
     server = start(*nobody_is_late, *limits, target="feed:feed")
     publisher, clock = server.connect(), tools.cpu_clock(server.pid)
