@@ -153,7 +153,7 @@ class TestAsService:
     )
     def test_whatever_a_user_names(self, target, kind):
         """A service, a class, or a function, told by its one parameter's name."""
-        assert isinstance(penstock.penstock.as_service(target).handler, kind)
+        assert isinstance(penstock.as_service(target).handler, kind)
 
     def test_an_annotation_tells_as_well(self):
         """A parameter annotated as a connection is one, whatever it is called."""
@@ -161,7 +161,7 @@ class TestAsService:
         async def handler(peer: penstock.Connection):
             pass
 
-        assert isinstance(penstock.penstock.as_service(handler).handler, ConnectionHandler)
+        assert isinstance(penstock.as_service(handler).handler, ConnectionHandler)
 
     @pytest.mark.parametrize(
         ("target", "words"),
@@ -175,12 +175,12 @@ class TestAsService:
     def test_anything_else_is_refused(self, target, words):
         """In words that say what it is."""
         with pytest.raises(ApplicationError, match=words):
-            penstock.penstock.as_service(target)
+            penstock.as_service(target)
 
     def test_another_codec(self):
         """Given as an object or in text; the service itself stays as it was."""
         service = penstock.on_message(message_only)
-        other = penstock.penstock.as_service(service, codec="netstring")
+        other = penstock.as_service(service, codec="netstring")
 
         assert ("lines", "netstring") == (service.codec.name, other.codec.name)
         with pytest.raises(ConfigurationError, match="netstrin"):
