@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
     from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
     from .core.contract import Connection, ConnectionBase
-    from .core.events import Event, EventName, Observer, Stats
+    from .core.events import Event, EventName, Observer
     from .core.service import Handler, Service, as_service, on_connection, on_message
     from .engines.blocking.connection import BlockingConnection
     from .errors import (
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .reasons import CloseReason
     from .server.api import run, serve
     from .server.server import Server
+    from .telemetry.stats import Stats
     from .units import Rate
 
 __version__ = "0.1.0"
@@ -68,7 +69,7 @@ _HOMES = {
     "client.sync": ["connect_sync"],
     "codecs.base": ["NEED_DATA", "NULL", "Buffer", "Codec", "NeedData"],
     "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
-    "core.events": ["Event", "EventName", "Observer", "Stats"],
+    "core.events": ["Event", "EventName", "Observer"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
     "core.contract": ["Connection", "ConnectionBase"],
     "engines.blocking.connection": ["BlockingConnection"],
@@ -95,6 +96,7 @@ _HOMES = {
     "reasons": ["CloseReason"],
     "server.api": ["run", "serve"],
     "server.server": ["Server"],
+    "telemetry.stats": ["Stats"],
     "units": ["Rate"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -116,7 +116,7 @@ def wait_until_read(until, server, size):
     """Wait until the server has read so many bytes, of those who are there and of those who were ended."""
 
     def read():
-        ended = sum(event.fields["bytes_in"] for event in server.record.of(penstock.EventName.CLOSED))
+        ended = sum(event.bytes_in for event in server.record.of(penstock.EventName.CLOSED))
         return ended + sum(conn.bytes_in for conn in server.server.connections)
 
     until(server, lambda _: read() == size)

@@ -63,7 +63,7 @@ def test_the_ladder_goes_up_and_down_and_the_honest_are_served(
         beside = 0
         server.wait_until(lambda it: pressures(server)[-1] is Pressure.CALM)
         answers.append(tools.ask(dial_from(server)))
-        ended = [event.fields["bytes_in"] for event in server.record.of(EventName.CLOSED)]
+        ended = [event.bytes_in for event in server.record.of(EventName.CLOSED)]
         steps = [step.name.lower() for step in pressures(server)]
     figure(
         f"T-29 {engine.label}: {' > '.join(steps)}; {len(reasons)} ended, which held {largest // MIB} MiB; "
@@ -79,7 +79,7 @@ def test_the_ladder_goes_up_and_down_and_the_honest_are_served(
 
 def pressures(server):
     """The steps of the ladder so far."""
-    return [event.fields["pressure"] for event in server.record.of(EventName.PRESSURE)]
+    return [event.pressure for event in server.record.of(EventName.PRESSURE)]
 
 
 def test_who_was_not_read_while_memory_was_short_is_read_again(serve, opened, until, tools, engine):

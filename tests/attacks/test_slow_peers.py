@@ -137,7 +137,7 @@ def test_those_who_never_read_are_cut_at_the_hard_limit(serve, opened, tools, en
             sock.sendall(b"go\n")
         reasons = server.reasons(peers)
         most = tools.resident_bytes() - memory
-        sent = max(event.fields["bytes_out"] for event in server.record.of(penstock.EventName.CLOSED))
+        sent = max(event.bytes_out for event in server.record.of(penstock.EventName.CLOSED))
     figure(
         f"T-37 {engine.label}: {peers} peers that never read, owed 10 MiB each: every one cut, at most "
         f"{sent / MIB:.1f} MiB taken for one, {most / MIB:.0f} MiB more resident"

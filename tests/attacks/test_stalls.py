@@ -33,10 +33,10 @@ class Told:
 
     def observe(self, event, /):
         if event.name is EventName.STALLED:
-            self.frames.append(list(event.fields["frames"]))
+            self.frames.append(list(event.frames))
             self.event.set()
         elif event.name is EventName.STALL_ENDED:
-            self.durations_s.append(event.fields["duration_s"])
+            self.durations_s.append(event.duration_s)
             self.event.clear()
 
 

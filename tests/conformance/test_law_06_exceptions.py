@@ -28,7 +28,7 @@ def test_one_connection_ends_and_the_others_go_on(serve, form):
 
         assert b"2\n" == other.recv(100)
         (failure,) = server.record.of(EventName.HANDLER_FAILED)
-        assert isinstance(failure.fields["error"], ValueError)
+        assert isinstance(failure.error, ValueError)
         assert failure.connection.close_reason == "handler_error"
         other.close()
 

@@ -1,33 +1,12 @@
-"""Events, and the server's own counts of them."""
+"""Events: a class for each, under names from one list."""
 
-from penstock.core.events import Event, EventName, Stats
+import dataclasses
 
+import pytest
 
-def test_stats_count_what_happened():
-    """Each kind of event under its own count; kinds that count nothing are let pass."""
-    stats = Stats()
-    for name, fields in (
-        (EventName.LISTENING, {"listener": None}),
-        (EventName.ACCEPTED, {}),
-        (EventName.ACCEPTED, {}),
-        (EventName.HANDLER_FAILED, {"error": ValueError()}),
-        (EventName.CLOSED, {"reason": "done"}),
-        (EventName.CLOSED, {"reason": "reset"}),
-        (EventName.CLOSED, {"reason": "done"}),
-        (EventName.DATAGRAM, {"listener": None}),
-        (EventName.DATAGRAM_DROPPED, {"reason": "bad_frame", "listener": None}),
-        (EventName.ACCEPT_FAILED, {"error": "EMFILE", "listener": None}),
-        (EventName.READING_PAUSED, {}),
-        (EventName.STOPPED, {}),
-    ):
-        stats.observe(Event(name, None, fields))
-
-    assert 2 == stats.accepted
-    assert {"done": 2, "reset": 1} == dict(stats.closed)
-    assert 1 == stats.handler_errors
-    assert 1 == stats.datagrams
-    assert {"bad_frame": 1} == dict(stats.datagrams_dropped)
-    assert {"EMFILE": 1} == dict(stats.accept_errors)
+from penstock.core import events
+from penstock.core.events import EVENTS, Closed, DatagramDropped, Event, EventName, Stopped
+from penstock.reasons import CloseReason
 
 
 def test_every_name_is_a_word_for_logs():
@@ -36,3 +15,32 @@ def test_every_name_is_a_word_for_logs():
 
     assert len(names) == len(set(names))
     assert all(name.replace("_", "").islower() and name.isascii() for name in names)
+
+
+def test_every_name_has_one_class_and_every_class_its_name():
+    """Whoever adds one adds the other."""
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+
+    assert set(EventName) == set(EVENTS)
+    assert {kind.name: kind for kind in kinds} == EVENTS
+    assert all(issubclass(kind, Event) for kind in kinds)
+
+
+def test_what_an_event_says_has_names():
+    """Beside the connection, in the order of the class: what a log line is made of."""
+    event = Closed(None, CloseReason.DONE, bytes_in=1, bytes_out=2, duration_s=0.5)
+
+    assert {"reason": CloseReason.DONE, "bytes_in": 1, "bytes_out": 2, "duration_s": 0.5} == event.fields()
+    assert {"reason": "late", "listener": None, "count": 1} == DatagramDropped("late", None).fields()
+    assert {} == Stopped().fields()
+
+
+def test_an_event_of_the_server_has_no_connection():
+    """Who reads events asks each for its connection."""
+    assert Stopped().connection is None
+
+
+@pytest.mark.parametrize("kind", EVENTS.values(), ids=lambda kind: kind.__name__)
+def test_an_event_is_small(kind):
+    """Two are made for each connection, and one for each datagram: fields, and no dictionary."""
+    assert not hasattr(object.__new__(kind), "__dict__")

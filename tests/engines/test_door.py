@@ -65,13 +65,13 @@ def test_trouble_is_told_once_and_once_more_when_it_is_over(setting, number):
         sock, peer = it.admit()
         sock.close()
     names = [event.name for event in it.events]
-    firsts = [event.fields["first"] for event in it.events if event.name is EventName.ACCEPT_FAILED]
+    firsts = [event.first for event in it.events if event.name is EventName.ACCEPT_FAILED]
 
     assert peer is not None
     assert [True] + [False] * 99 == firsts
     assert EventName.ACCEPT_RECOVERED is names[-1]
-    assert 100 == it.events[-1].fields["failures"]
-    assert pytest.approx(9.9) == it.events[-1].fields["duration_s"]
+    assert 100 == it.events[-1].failures
+    assert pytest.approx(9.9) == it.events[-1].duration_s
 
 
 def test_who_waits_when_no_descriptor_is_left_is_told_with_the_spare_one(setting):

@@ -74,7 +74,7 @@ async def follow(readings, gate, engine, monkeypatch):
     events = []
     told = iter(readings)
     await follow_memory(Memory(1000, lambda: next(told)), gate, engine, events.append)
-    return [event.fields["pressure"].name for event in events]
+    return [event.pressure.name for event in events]
 
 
 def test_the_ladder_goes_on_where_a_step_had_no_memory_itself(monkeypatch):

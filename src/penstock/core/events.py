@@ -1,61 +1,347 @@
-"""What happens, under names from one list: logs, counters, metrics and tests all read the same events."""
+"""What happens: one small class for each kind of event, with its fields. Logs, counters and tests read the same ones.
+
+An event is not to be changed. It is no frozen dataclass all the same: that costs three times as much to make, and two
+are made for each connection.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from ..config import SlowConsumer
+from ..reasons import CloseReason, Refusal
 
 if TYPE_CHECKING:
+    from ..address import Address, Peer
     from .contract import ConnectionBase
+    from .memory import Pressure
 
 
 class EventName(StrEnum):
-    """Every kind of event there is."""
+    """Every kind of event there is, as logs call it."""
 
-    LISTENING = "listening"  # fields: address
+    LISTENING = "listening"
     ACCEPTED = "accepted"
-    REFUSED = "refused"  # fields: reason (a Refusal), peer, listener
-    ACCEPT_FAILED = "accept_failed"  # fields: error (an errno name), listener, first (whether the trouble begins)
-    ACCEPT_RECOVERED = "accept_recovered"  # the trouble is over; fields: failures, duration_s
-    READING_PAUSED = "reading_paused"  # output is over the high watermark
+    REFUSED = "refused"
+    ACCEPT_FAILED = "accept_failed"
+    ACCEPT_RECOVERED = "accept_recovered"
+    READING_PAUSED = "reading_paused"
     READING_RESUMED = "reading_resumed"
-    MESSAGE_DROPPED = "message_dropped"  # a slow peer will not get it; fields: policy, count, size_bytes
-    HANDLER_FAILED = "handler_failed"  # fields: error (the exception)
-    PROTOCOL_ERROR = "protocol_error"  # fields: error (the codec's exception)
-    CLOSED = "closed"  # fields: reason, bytes_in, bytes_out, duration_s
-    RECEIVE_FAILED = "receive_failed"  # of datagrams; fields: error (an errno name), listener, first (as above)
-    DATAGRAM = "datagram"  # one datagram was handled; fields: listener
-    DATAGRAM_DROPPED = "datagram_dropped"  # fields: reason, listener, count where it is more than one
-    STALLED = "stalled"  # a handler holds the loop; fields: frames (of whoever does, innermost first)
-    STALL_ENDED = "stall_ended"  # it does no longer; fields: duration_s
-    PRESSURE = "pressure"  # memory is shorter, or less short, than before; fields: pressure, used_bytes, limit_bytes
-    SUSPENDED = "suspended"  # the server stopped accepting
+    MESSAGE_DROPPED = "message_dropped"
+    HANDLER_FAILED = "handler_failed"
+    PROTOCOL_ERROR = "protocol_error"
+    CLOSED = "closed"
+    RECEIVE_FAILED = "receive_failed"
+    DATAGRAM = "datagram"
+    DATAGRAM_DROPPED = "datagram_dropped"
+    STALLED = "stalled"
+    STALL_ENDED = "stall_ended"
+    PRESSURE = "pressure"
+    SUSPENDED = "suspended"
     RESUMED = "resumed"
     DRAINING = "draining"
     STOPPED = "stopped"
 
 
-# Of each connection and datagram. Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond,
-# and more, each time it is named.
-_ACCEPTED, _CLOSED, _DATAGRAM = EventName.ACCEPTED, EventName.CLOSED, EventName.DATAGRAM
+class ListenerAddress(Protocol):
+    """As much of a listener as an event says of it."""
+
+    @property
+    def address(self) -> Address:
+        """The address that the socket has."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: that costs three times as much to make, and two are made a connection
 class Event:
-    """One thing that happened; not to be changed.
+    """One thing that happened.
 
     Attributes:
-        name: Which kind.
-        connection: To which connection, or None when it concerns the server.
-        fields: What the kind says it carries.
+        name: Which kind, as logs call it.
+        connection: To which connection; None when it concerns the server.
     """
 
-    name: EventName
-    connection: ConnectionBase[Any] | None = None
-    fields: Mapping[str, object] = field(default_factory=dict)
+    __slots__ = ()
+
+    name: ClassVar[EventName]
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def connection(self) -> ConnectionBase[Any] | None:
+            """To which connection; None when it concerns the server."""
+
+    def fields(self) -> dict[str, object]:
+        """Return what it says beside its connection, by name, in the order of its class."""
+        return {name: getattr(self, name) for name in self.__match_args__ if name != "connection"}
+
+
+class _OfServer(Event):
+    __slots__ = ()
+
+    @property
+    def connection(self) -> None:
+        """None: it concerns the server."""
+        return None
+
+
+# -- of connections ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Accepted(Event):
+    """A connection was let in."""
+
+    name = EventName.ACCEPTED
+
+    connection: ConnectionBase[Any]
+    listener: ListenerAddress
+
+
+@dataclass(slots=True, eq=False)
+class ReadingPaused(Event):
+    """Output is over its high watermark: the connection reads no further."""
+
+    name = EventName.READING_PAUSED
+
+    connection: ConnectionBase[Any]
+
+
+@dataclass(slots=True, eq=False)
+class ReadingResumed(Event):
+    """Output is at its low watermark again: the connection reads on."""
+
+    name = EventName.READING_RESUMED
+
+    connection: ConnectionBase[Any]
+
+
+@dataclass(slots=True, eq=False)
+class MessageDropped(Event):
+    """A slow peer will not get some of its messages."""
+
+    name = EventName.MESSAGE_DROPPED
+
+    connection: ConnectionBase[Any]
+    policy: SlowConsumer
+    count: int
+    size_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class HandlerFailed(Event):
+    """A handler raised, or could not be made: then there is no connection."""
+
+    name = EventName.HANDLER_FAILED
+
+    connection: ConnectionBase[Any] | None
+    error: BaseException
+
+
+@dataclass(slots=True, eq=False)
+class FramingBroken(Event):
+    """The peer broke the framing; the error is the codec's."""
+
+    name = EventName.PROTOCOL_ERROR
+
+    connection: ConnectionBase[Any]
+    error: BaseException
+
+
+@dataclass(slots=True, eq=False)
+class Closed(Event):
+    """A connection has ended, and its handler too.
+
+    Attributes:
+        bytes_in, bytes_out: As of the connection.
+        duration_s: How long it was open.
+    """
+
+    name = EventName.CLOSED
+
+    connection: ConnectionBase[Any]
+    reason: CloseReason | None
+    bytes_in: int
+    bytes_out: int
+    duration_s: float
+
+
+# -- of datagrams ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class DatagramHandled(Event):
+    """One datagram was handled."""
+
+    name = EventName.DATAGRAM
+
+    connection: ConnectionBase[Any]
+    listener: ListenerAddress
+
+
+@dataclass(slots=True, eq=False)
+class ReceiveFailed(_OfServer):
+    """Datagrams cannot be received, and that is not the peer's fault.
+
+    Attributes:
+        error: The errno's name.
+        first: Whether the trouble begins.
+    """
+
+    name = EventName.RECEIVE_FAILED
+
+    error: str
+    listener: ListenerAddress
+    first: bool
+
+
+@dataclass(slots=True, eq=False)
+class DatagramDropped(_OfServer):
+    """Datagrams were dropped, on their way in or out."""
+
+    name = EventName.DATAGRAM_DROPPED
+
+    reason: str
+    listener: ListenerAddress
+    count: int = 1
+
+
+# -- of the server -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Listening(_OfServer):
+    """An address is listened on."""
+
+    name = EventName.LISTENING
+
+    listener: ListenerAddress
+
+
+@dataclass(slots=True, eq=False)
+class Refused(_OfServer):
+    """A peer was not let in."""
+
+    name = EventName.REFUSED
+
+    reason: Refusal
+    peer: Peer
+    listener: ListenerAddress
+
+
+@dataclass(slots=True, eq=False)
+class AcceptFailed(_OfServer):
+    """accept(2) failed, and not for the peer's fault.
+
+    Attributes:
+        error: The errno's name.
+        first: Whether the trouble begins.
+    """
+
+    name = EventName.ACCEPT_FAILED
+
+    error: str
+    listener: ListenerAddress
+    first: bool
+
+
+@dataclass(slots=True, eq=False)
+class AcceptRecovered(_OfServer):
+    """The trouble with accept(2) is over."""
+
+    name = EventName.ACCEPT_RECOVERED
+
+    failures: int
+    duration_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Stalled(_OfServer):
+    """A handler holds the loop; the frames are those of the code that does, innermost first."""
+
+    name = EventName.STALLED
+
+    frames: Sequence[str]
+
+
+@dataclass(slots=True, eq=False)
+class StallEnded(_OfServer):
+    """It holds it no longer."""
+
+    name = EventName.STALL_ENDED
+
+    duration_s: float
+
+
+@dataclass(slots=True, eq=False)
+class PressureChanged(_OfServer):
+    """Memory is shorter, or less short, than before."""
+
+    name = EventName.PRESSURE
+
+    pressure: Pressure
+    used_bytes: int
+    limit_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class Suspended(_OfServer):
+    """The server stopped accepting."""
+
+    name = EventName.SUSPENDED
+
+
+@dataclass(slots=True, eq=False)
+class Resumed(_OfServer):
+    """The server accepts again."""
+
+    name = EventName.RESUMED
+
+
+@dataclass(slots=True, eq=False)
+class Draining(_OfServer):
+    """The server began to drain; so many connections were open."""
+
+    name = EventName.DRAINING
+
+    connections: int
+
+
+@dataclass(slots=True, eq=False)
+class Stopped(_OfServer):
+    """The server has ended."""
+
+    name = EventName.STOPPED
+
+
+EVENTS: Final[Mapping[EventName, type[Event]]] = {
+    kind.name: kind
+    for kind in (
+        Accepted,
+        ReadingPaused,
+        ReadingResumed,
+        MessageDropped,
+        HandlerFailed,
+        FramingBroken,
+        Closed,
+        DatagramHandled,
+        ReceiveFailed,
+        DatagramDropped,
+        Listening,
+        Refused,
+        AcceptFailed,
+        AcceptRecovered,
+        Stalled,
+        StallEnded,
+        PressureChanged,
+        Suspended,
+        Resumed,
+        Draining,
+        Stopped,
+    )
+}
 
 
 class Observer(Protocol):
@@ -66,78 +352,3 @@ class Observer(Protocol):
 
     def observe(self, event: Event, /) -> None:
         """Take note of one event."""
-
-
-class Stats:
-    """Counts of what happened: the server's own first observer.
-
-    Attributes:
-        accepted: Connections taken from the backlog.
-        refused: Peers that were not let in, by reason.
-        closed: Connections that ended, by reason.
-        messages_dropped: Messages that slow peers were not sent, by policy.
-        handler_errors: Handlers that raised.
-        datagrams: Datagrams handled.
-        datagrams_dropped: Datagrams that were not, by reason.
-        stalls: How often a handler held the loop for too long.
-        stalled: Whether one does now.
-        stalled_s: How long they did together, of those that do no longer.
-        accept_errors: Failures of accept(2), by errno name.
-    """
-
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.refused: Counter[str] = Counter()
-        self.closed: Counter[str] = Counter()
-        self.messages_dropped: Counter[str] = Counter()
-        self.handler_errors = 0
-        self.datagrams = 0
-        self.datagrams_dropped: Counter[str] = Counter()
-        self.accept_errors: Counter[str] = Counter()
-        self.stalls = 0
-        self.stalled = False
-        self.stalled_s = 0.0
-
-    def observe(self, event: Event, /) -> None:
-        """Count one event. Engines call it under their own lock where they have several threads."""
-        if event.name is _ACCEPTED:
-            self.accepted += 1
-        elif event.name is _CLOSED:
-            self.closed[str(event.fields["reason"])] += 1
-        elif event.name is _DATAGRAM:
-            self.datagrams += 1
-        else:
-            self._count(event)
-
-    def _count(self, event: Event) -> None:
-        match event.name:
-            case EventName.REFUSED:
-                self.refused[str(event.fields["reason"])] += 1
-            case EventName.MESSAGE_DROPPED:
-                self.messages_dropped[str(event.fields["policy"])] += _count_of(event)
-            case EventName.HANDLER_FAILED:
-                self.handler_errors += 1
-            case EventName.DATAGRAM_DROPPED:
-                self.datagrams_dropped[str(event.fields["reason"])] += _count_of(event)
-            case EventName.ACCEPT_FAILED:
-                self.accept_errors[str(event.fields["error"])] += 1
-            case EventName.STALLED:
-                self.stalls += 1
-                self.stalled = True
-            case EventName.STALL_ENDED:
-                self.stalled = False
-                self.stalled_s += _seconds_of(event)
-            case _:
-                pass
-
-
-def _count_of(event: Event) -> int:
-    count = event.fields.get("count", 1)
-    assert isinstance(count, int)
-    return count
-
-
-def _seconds_of(event: Event) -> float:
-    duration_s = event.fields["duration_s"]
-    assert isinstance(duration_s, float)
-    return duration_s

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 
 from ..config import Limits, SlowConsumer
 from ..errors import QueueFullError
@@ -39,7 +38,7 @@ class SendQueue:
         """How many bytes wait."""
         return len(self._data)
 
-    def admit(self, frame: bytes, policy: SlowConsumer, excess_bytes: int) -> Mapping[str, object] | None:
+    def admit(self, frame: bytes, policy: SlowConsumer, excess_bytes: int) -> tuple[int, int] | None:
         """Take a posted frame, unless it is what has to go.
 
         Args:
@@ -48,7 +47,7 @@ class SendQueue:
             excess_bytes: How far over its limit the peer would be with it; 0 or less when there is room.
 
         Returns:
-            What was given up, as a ``message_dropped`` event says it; None for nothing.
+            How many messages were given up, and of how many bytes together; None for nothing.
 
         Raises:
             QueueFullError: There is no room, and the policy is ``raise``. Nothing has changed.
@@ -63,7 +62,7 @@ class SendQueue:
         else:
             count, size_bytes = self._give_up(excess_bytes)
             self._append(frame, posted=True)
-        return {"policy": policy, "count": count, "size_bytes": size_bytes}
+        return count, size_bytes
 
     def keep(self, frame: bytes) -> None:
         """Take a frame, or several, that must not be given up, to leave after those that wait."""

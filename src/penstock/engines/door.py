@@ -11,7 +11,7 @@ from typing import Final
 
 from ..address import Peer
 from ..config import Action
-from ..core.events import Event, EventName
+from ..core.events import AcceptFailed, AcceptRecovered, Event, Refused
 from ..core.gate import Gate
 from ..reasons import Refusal
 from .accepting import ACCEPTS_PER_TURN, errno_name
@@ -103,7 +103,7 @@ class Door:
         """Turn away a connection that was not let in."""
         rules = self.gate.rules
         turn_away(sock, rules.action(reason), rules.text)
-        self._emit(Event(EventName.REFUSED, None, {"reason": reason, "peer": peer, "listener": listener}))
+        self._emit(Refused(reason, peer, listener))
 
     def leave(self, peer: Peer) -> None:
         """A connection that was let in has ended: there may be room for one who waits.
@@ -126,8 +126,7 @@ class Door:
             self._failing_since = now
         self._failures += 1
         self._failed_at = now
-        fields = {"error": errno_name(error), "listener": listener, "first": self._failures == 1}
-        self._emit(Event(EventName.ACCEPT_FAILED, None, fields))
+        self._emit(AcceptFailed(errno_name(error), listener, first=self._failures == 1))
         if error.errno in _OUT_OF_DESCRIPTORS:
             self._turn_away_unseen(listener)
 
@@ -153,14 +152,11 @@ class Door:
             sock.setblocking(False)
             turn_away(sock, action, text)
             self.gate.refuse(Refusal.DESCRIPTORS)
-            peer = Peer(name, listener.sock.family)
-            fields = {"reason": Refusal.DESCRIPTORS, "peer": peer, "listener": listener}
-            self._emit(Event(EventName.REFUSED, None, fields))
+            self._emit(Refused(Refusal.DESCRIPTORS, Peer(name, listener.sock.family), listener))
 
     def _recovered(self) -> None:
         failures, self._failures = self._failures, 0
-        fields = {"failures": failures, "duration_s": self._failed_at - self._failing_since}
-        self._emit(Event(EventName.ACCEPT_RECOVERED, None, fields))
+        self._emit(AcceptRecovered(failures, self._failed_at - self._failing_since))
 
     def close(self) -> None:
         """Give the spare descriptor back. May be repeated."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from ..address import Peer, Scheme
 from ..codecs.base import Codec
 from ..core.contract import Clock
-from ..core.events import Event, EventName
+from ..core.events import DatagramDropped, DatagramHandled, Event, HandlerFailed, ReceiveFailed
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, MessageHandler
 from ..errors import RemoteProtocolError
@@ -40,10 +40,6 @@ _MOST_LEFT: Final = 65536
 # dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
-
-
-# Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
-_DATAGRAM: Final = EventName.DATAGRAM
 
 
 class DatagramEndpoint(ABC):
@@ -92,7 +88,6 @@ class DatagramEndpoint(ABC):
         self._gate_lock = gate_lock or contextlib.nullcontext()
         self._clock = clock
         self._emit = emit
-        self._fields = {"listener": listener}
         self._reading = False
         self._resting = False  # after failures
         self._failures = 0  # of reading, in a row
@@ -145,8 +140,7 @@ class DatagramEndpoint(ABC):
         if self._failures < READS_PER_TURN:
             return False
         first = self._failures == READS_PER_TURN
-        fields = {"error": errno_name(error), "listener": self._listener, "first": first}
-        self._emit(Event(EventName.RECEIVE_FAILED, None, fields))
+        self._emit(ReceiveFailed(errno_name(error), self._listener, first))
         self._resting = True
         self._read_if_allowed()
         self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, self._rested)
@@ -199,16 +193,15 @@ class DatagramEndpoint(ABC):
 
     def handled(self, conn: OneDatagram[Any]) -> None:
         """Say that a datagram was handled."""
-        self._emit(Event(_DATAGRAM, conn, self._fields))
+        self._emit(DatagramHandled(conn, self._listener))
 
     def failed(self, conn: OneDatagram[Any], error: BaseException) -> None:
         """Say that a handler failed."""
-        self._emit(Event(EventName.HANDLER_FAILED, conn, {"error": error}))
+        self._emit(HandlerFailed(conn, error))
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Say that datagrams were dropped, on their way in or out."""
-        fields = {"reason": reason, "count": count, "listener": self._listener}
-        self._emit(Event(EventName.DATAGRAM_DROPPED, None, fields))
+        self._emit(DatagramDropped(reason, self._listener, count))
 
     def count_kernel_drops(self) -> None:
         """Ask the kernel what it dropped since it was asked last."""

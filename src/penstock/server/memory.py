@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ..config import AUTO, OverloadConfig
-from ..core.events import Event, EventName
+from ..core.events import Event, PressureChanged
 from ..core.gate import Gate
 from ..core.memory import Ladder, Pressure
 from ..engines.base import EngineServer
@@ -76,8 +76,7 @@ async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: 
             pressure = ladder.read(used)
             gate.shed(pressure >= Pressure.REFUSE)
             if pressure is not told:
-                fields = {"pressure": pressure, "used_bytes": used, "limit_bytes": memory.limit_bytes}
-                emit(Event(EventName.PRESSURE, None, fields))
+                emit(PressureChanged(pressure, used, memory.limit_bytes))
                 told = pressure
             if pressure is not Pressure.CALM:
                 tense = True

@@ -13,7 +13,19 @@ from ..address import Address, Kind, parse_address
 from ..config import DefaultBind, DefaultThreads, ServerConfig
 from ..core.budget import OutputBudget
 from ..core.contract import Clock, ConnectionBase
-from ..core.events import Event, EventName, Observer, Stats
+from ..core.events import (
+    Closed,
+    DatagramHandled,
+    Draining,
+    Event,
+    Listening,
+    Observer,
+    Resumed,
+    Stalled,
+    StallEnded,
+    Stopped,
+    Suspended,
+)
 from ..core.gate import Gate
 from ..core.rules import Rules
 from ..core.service import Service
@@ -21,10 +33,11 @@ from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
 from ..reasons import CloseReason
+from ..telemetry.log import LogObserver, Pace, logger
+from ..telemetry.stats import Stats
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import Choice, choose
 from .doubts import doubts
-from .log import LogObserver, Pace, logger
 from .memory import follow_memory, memory_of
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
@@ -165,7 +178,7 @@ class Server:
             self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
             self._watchdog.start()
         for listener in listeners:
-            self._emit(Event(EventName.LISTENING, None, {"listener": listener}))
+            self._emit(Listening(listener))
 
     def check(self) -> None:
         """Refuse what `start` would refuse before it opens an address. Needs no loop.
@@ -230,18 +243,18 @@ class Server:
         """Stop accepting; connections stay and new ones wait in the backlog. May be repeated."""
         if self._at_work is not None:
             self._at_work.suspend()
-            self._emit(Event(EventName.SUSPENDED))
+            self._emit(Suspended())
 
     def resume(self) -> None:
         """Accept again. May be repeated."""
         if self._at_work is not None:
             self._at_work.resume()
-            self._emit(Event(EventName.RESUMED))
+            self._emit(Resumed())
 
     def begin_drain(self) -> None:
         """Stop accepting and let every connection finish what it received. May be repeated; `wait_stopped` waits."""
         if self._at_work is not None and self._stopped is not None and not self._stopped.done():
-            self._emit(Event(EventName.DRAINING, None, {"connections": len(self.connections)}))
+            self._emit(Draining(len(self.connections)))
             self._at_work.drain(self.config.timeouts.drain_s)
 
     async def drain(self) -> None:
@@ -297,7 +310,7 @@ class Server:
                 observer.observe(event)
             except Exception as error:  # an observer's mistake is no connection's
                 self._observer_failed(observer, event, error)
-        if self.config.once and event.name in (EventName.CLOSED, EventName.DATAGRAM):
+        if self.config.once and isinstance(event, Closed | DatagramHandled):
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self.begin_drain)
         if self._changed:
@@ -310,10 +323,10 @@ class Server:
             logger.error("observer %r failed at %s%s", observer, event.name, more, exc_info=error)
 
     def _stalled(self, frames: Sequence[str]) -> None:
-        self._emit(Event(EventName.STALLED, None, {"frames": frames}))
+        self._emit(Stalled(frames))
 
     def _stall_ended(self, duration_s: float) -> None:
-        self._emit(Event(EventName.STALL_ENDED, None, {"duration_s": duration_s}))
+        self._emit(StallEnded(duration_s))
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, []
@@ -335,7 +348,7 @@ class Server:
             if self._watchdog is not None:
                 self._watchdog.stop()
             self._close_listeners()
-            self._emit(Event(EventName.STOPPED))
+            self._emit(Stopped())
         finally:  # whatever failed, for want of memory: nobody waits for ever
             if not self._stopped.done():
                 self._stopped.set_result(None)

@@ -12,13 +12,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from ..core.events import Event, EventName
+from ..core.events import Accepted, Closed, Event, EventName, HandlerFailed
 from ..server.api import Target
 from .engines import LoopFactory
 from .peers import PATIENCE_S, dial
 from .thread import ServerThread
+
+E = TypeVar("E", bound=Event)
 
 
 @dataclass
@@ -33,40 +35,37 @@ class Record:
         with self.lock:
             self.events.append(event)
 
-    def of(self, name: EventName) -> list[Event]:
+    def of(self, name: EventName) -> list[Any]:
         """The events of one name, in order."""
         with self.lock:
             return [event for event in self.events if event.name is name]
 
+    def _all(self, kind: type[E]) -> list[E]:
+        with self.lock:
+            return [event for event in self.events if isinstance(event, kind)]
+
     @property
     def reasons(self) -> list[str]:
         """Why connections closed, in the order of their ends."""
-        return [str(event.fields["reason"]) for event in self.of(EventName.CLOSED)]
+        return [str(event.reason) for event in self._all(Closed)]
 
     @property
     def failures(self) -> list[Any]:
         """What handlers raised, in order."""
-        return [event.fields["error"] for event in self.of(EventName.HANDLER_FAILED)]
+        return [event.error for event in self._all(HandlerFailed)]
 
     def check(self, fails: int | None) -> None:
         """Every connection that was accepted has one end and its reason; as many handlers failed as should.
 
         Laws 2 and 6 of `penstock.engines.base`.
         """
-        accepted = Counter(_id_of(event) for event in self.of(EventName.ACCEPTED))
-        closed = Counter(_id_of(event) for event in self.of(EventName.CLOSED))
+        accepted = Counter(event.connection.id for event in self._all(Accepted))
+        closed = Counter(event.connection.id for event in self._all(Closed))
 
         assert accepted == closed
         assert all(count == 1 for count in closed.values())
-        for event in self.of(EventName.CLOSED):
-            assert event.connection is not None
-            assert event.fields["reason"] == event.connection.close_reason
+        assert all(event.reason == event.connection.close_reason for event in self._all(Closed))
         assert fails in (None, len(self.failures)), self.failures
-
-
-def _id_of(event: Event) -> int:
-    assert event.connection is not None
-    return event.connection.id
 
 
 class Served(ServerThread):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
-from ...core.events import Event, EventName
+from ...core.events import Accepted, Event, HandlerFailed
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
 from ...reasons import CloseReason
@@ -365,7 +365,7 @@ class BlockingServer(EngineServer):
                 at_once=self._plan.blocking or (not isinstance(handler, ConnectionHandler) and handler.blocking),
             )
             connection.begin()
-            event = Event(EventName.ACCEPTED, connection, {"listener": listener})
+            event = Accepted(connection, listener)
             with self._lock:
                 self._connections[connection.id] = connection
         except Exception as error:  # its peer must not keep a place
@@ -373,7 +373,7 @@ class BlockingServer(EngineServer):
                 self._door.leave(peer)
             poller.close()
             turn_away(sock, Action.CLOSE)
-            self._emit(Event(EventName.HANDLER_FAILED, None, {"error": error}))
+            self._emit(HandlerFailed(None, error))
             return
         self._emit(event)
         if self._ending:  # while it was being accepted: `drain` or `stop` may have missed it

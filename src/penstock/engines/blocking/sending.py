@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ...codecs.base import Codec
 from ...core.endings import why_not
-from ...core.events import Event, EventName
+from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
 from ...core.send_queue import SendQueue, progressed
 from ...core.states import State
 from ...errors import SlowPeerError
@@ -196,7 +196,7 @@ class SendingSocket(DrivenSocket[M]):
         dropped = backlog.admit(data, self._limits.slow_consumer, self._owed_with(data) - self._most_bytes())
         self._owe(self._owed_with(b""))
         if dropped is not None:
-            self._events.append(Event(EventName.MESSAGE_DROPPED, self, dropped))
+            self._events.append(MessageDropped(self, self._limits.slow_consumer, *dropped))
 
     def _refill(self, least_bytes: int) -> None:
         """Send what waits behind the output, until ``least_bytes`` are owed there or nothing is left to send."""
@@ -217,7 +217,7 @@ class SendingSocket(DrivenSocket[M]):
         """Read no further until the peer has read what it is owed."""
         if not self._write_paused:
             self._write_paused = True
-            self._events.append(Event(EventName.READING_PAUSED, self))
+            self._events.append(ReadingPaused(self))
             self._stall_begins()
 
     def _owe(self, size: int) -> None:
@@ -286,7 +286,7 @@ class SendingSocket(DrivenSocket[M]):
             return
         if self._write_paused and not paused:
             self._write_paused = False
-            self._events.append(Event(EventName.READING_RESUMED, self))
+            self._events.append(ReadingResumed(self))
         if not owed and self._state in (State.LOCAL_EOF, State.BOTH_EOF):
             self._send_fin()
 

@@ -9,7 +9,7 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.deadlines import Deadline
 from ...core.endings import reason_of
-from ...core.events import Event, EventName
+from ...core.events import Closed, Event, FramingBroken, HandlerFailed
 from ...core.inbound import RecordInbound, StreamInbound
 from ...core.service import Handler
 from ...core.states import Happening, State
@@ -264,28 +264,20 @@ class SocketConnection(SendingSocket[M]):
 
     def _break_off(self, error: RemoteProtocolError) -> None:
         """The peer broke the framing: what was answered before still goes out."""
-        self._events.append(Event(EventName.PROTOCOL_ERROR, self, {"error": error}))
+        self._events.append(FramingBroken(self, error))
         self._leave(error.reason)
 
     def _handler_failed(self, error: BaseException) -> None:
         """Report a handler's exception once, and end this connection alone."""
         if isinstance(error, ConnectionEndedError | RemoteProtocolError) and self._leaving:
             return  # it noticed that the connection has ended, and left it at that
-        self._events.append(Event(EventName.HANDLER_FAILED, self, {"error": error}))
+        self._events.append(HandlerFailed(self, error))
         self._leave(CloseReason.HANDLER_ERROR)
 
     def closed_event(self) -> Event:
         """Return the event that tells of its end."""
-        return Event(
-            EventName.CLOSED,
-            self,
-            {
-                "reason": self.close_reason,
-                "bytes_in": self.bytes_in,
-                "bytes_out": self.bytes_out,
-                "duration_s": self._clock.time() - self._deadlines.opened_at,
-            },
-        )
+        duration_s = self._clock.time() - self._deadlines.opened_at
+        return Closed(self, self.close_reason, self.bytes_in, self.bytes_out, duration_s)
 
     def set_handler(self, handler: Handler[Any]) -> None:
         """Refuse: only callbacks can be exchanged."""

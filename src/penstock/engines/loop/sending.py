@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ...codecs.base import Codec
 from ...core.endings import why_not
-from ...core.events import Event, EventName
+from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
 from ...core.send_queue import SendQueue, progressed
 from ...core.states import Happening, State
 from ...errors import SlowPeerError
@@ -222,7 +222,7 @@ class SendingConnection(TimedConnection[M]):
         dropped = backlog.admit(data, self._limits.slow_consumer, excess_bytes)
         self._owe(self._owed_bytes + len(backlog) - before)
         if dropped is not None:
-            self._host.emit(Event(EventName.MESSAGE_DROPPED, self, dropped))
+            self._host.emit(MessageDropped(self, self._limits.slow_consumer, *dropped))
 
     def _refill(self) -> bool:
         """Hand the transport what waits behind it, up to the high watermark; return whether it is over that again."""
@@ -284,7 +284,7 @@ class SendingConnection(TimedConnection[M]):
         if self._leaving:
             self._flushed()
         elif was_paused:
-            self._host.emit(Event(EventName.READING_RESUMED, self))
+            self._host.emit(ReadingResumed(self))
             self._wake_senders()
             self._output_resumed()
 
@@ -320,7 +320,7 @@ class SendingConnection(TimedConnection[M]):
         self._write_paused = True
         if not self._leaving:
             self._await_low()
-            self._host.emit(Event(EventName.READING_PAUSED, self))
+            self._host.emit(ReadingPaused(self))
             self._stall_began()
             self._pause_reading()
 

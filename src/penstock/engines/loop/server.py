@@ -11,7 +11,7 @@ from typing import Any
 from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
-from ...core.events import Event, EventName
+from ...core.events import Accepted, HandlerFailed
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
 from ...reasons import CloseReason
@@ -34,7 +34,7 @@ from .timers import Timers
 CUT_AGAIN_S = 1.0
 
 # Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
-_SEQPACKET, _ACCEPTED = Kind.SEQPACKET, EventName.ACCEPTED
+_SEQPACKET = Kind.SEQPACKET
 
 
 def needs_a_thread(plan: Plan) -> str | None:
@@ -217,7 +217,7 @@ class LoopServer(EngineServer):
         has_records = listener.kind is _SEQPACKET
         try:
             connection = self._make(peer, listener.address, records=has_records)
-            event = Event(_ACCEPTED, connection, {"listener": listener})
+            event = Accepted(connection, listener)
             self._connections[connection.id] = connection
         except Exception as error:
             self._unmade(sock, peer, error)
@@ -236,7 +236,7 @@ class LoopServer(EngineServer):
         """The connection or its handler could not be made: its peer must not keep a place."""
         self._door.leave(peer)
         turn_away(sock, Action.CLOSE)
-        self._plan.emit(Event(EventName.HANDLER_FAILED, None, {"error": error}))
+        self._plan.emit(HandlerFailed(None, error))
 
     def _released(self, connection: StreamConnection[Any]) -> None:
         del self._connections[connection.id]

@@ -12,7 +12,7 @@ from ...codecs.base import Codec
 from ...core.contract import NO_HANDSHAKE
 from ...core.deadlines import Deadline
 from ...core.endings import reason_of
-from ...core.events import Event, EventName
+from ...core.events import Closed, FramingBroken, HandlerFailed
 from ...core.gate import Handshake
 from ...core.inbound import RecordInbound, StreamInbound
 from ...core.service import Handler
@@ -34,7 +34,6 @@ M = TypeVar("M")
 _PEER_EOF, _LOCAL_EOF, _BOTH_EOF = State.PEER_EOF, State.LOCAL_EOF, State.BOTH_EOF
 _FLUSHING, _CLOSED = State.FLUSHING, State.CLOSED
 _PEER_SENT_EOF, _CLOSE = Happening.PEER_EOF, Happening.CLOSE
-_CLOSED_EVENT = EventName.CLOSED
 
 # States in which something more may come from the peer, be it to be discarded.
 _READABLE = RECEIVABLE | {State.CLOSING, State.LINGERING}
@@ -276,7 +275,7 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
 
     def _break_off(self, error: RemoteProtocolError) -> None:
         """The peer broke the framing: what was answered before still goes out."""
-        self._host.emit(Event(EventName.PROTOCOL_ERROR, self, {"error": error}))
+        self._host.emit(FramingBroken(self, error))
         self._leave(error.reason)
 
     def _handler_failed(self, error: BaseException) -> None:
@@ -284,25 +283,15 @@ class StreamConnection(SendingConnection[M], asyncio.BufferedProtocol, asyncio.P
         ended = self._leaving or self.close_reason is not None
         if ended and isinstance(error, ConnectionEndedError | RemoteProtocolError):
             return  # it noticed that the connection has ended, and left it at that
-        self._host.emit(Event(EventName.HANDLER_FAILED, self, {"error": error}))
+        self._host.emit(HandlerFailed(self, error))
         # A close that the handler asked for would have come after its return.
         self._leave_reason = CloseReason.HANDLER_ERROR
         self._leave(CloseReason.HANDLER_ERROR)
 
     def _release(self) -> None:
         """Transport and handler are both gone."""
-        self._host.emit(
-            Event(
-                _CLOSED_EVENT,
-                self,
-                {
-                    "reason": self.close_reason,
-                    "bytes_in": self.bytes_in,
-                    "bytes_out": self.bytes_out,
-                    "duration_s": self._clock.time() - self._deadlines.opened_at,
-                },
-            )
-        )
+        duration_s = self._clock.time() - self._deadlines.opened_at
+        self._host.emit(Closed(self, self.close_reason, self.bytes_in, self.bytes_out, duration_s))
         self._host.released(self)
 
     # -- input flow ----------------------------------------------------------------------------------------------------

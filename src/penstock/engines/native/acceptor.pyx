@@ -19,7 +19,7 @@ from .poller cimport EPOLLIN, Pollable
 from .push cimport PushConnection
 
 from ...config import Action
-from ...core.events import Event, EventName
+from ...core.events import Accepted, HandlerFailed
 from ...core.interrupts import is_interrupt
 from ...core.service import ConnectionHandler
 from ..accepting import ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
@@ -63,7 +63,6 @@ cdef class Entrance(Pollable):
     cdef object gate
     cdef object handler
     cdef object acceptor
-    cdef object fields  # of every event about an accepted connection
     cdef bint converses
     cdef int batch  # how many to take at once
     cdef int gone  # failures in a row that may have been of connections
@@ -76,7 +75,6 @@ cdef class Entrance(Pollable):
         self.door = door
         self.gate = door.gate
         self.handler = handler
-        self.fields = {"listener": listener}
         self.converses = isinstance(handler, ConnectionHandler) or handler.is_async
         self.batch = 1
 
@@ -151,7 +149,7 @@ cdef class Entrance(Pollable):
         failure = None
         try:
             connection.settle_in(self.host, self.local, self.handler)
-            event = Event(EventName.ACCEPTED, connection, self.fields)
+            event = Accepted(connection, self.listener)
             connection.take_place()
         except BaseException as error:
             failure = error
@@ -163,7 +161,7 @@ cdef class Entrance(Pollable):
             turn_away(sock_of(connection), Action.CLOSE)
             if is_interrupt(failure):
                 raise failure
-            self.host.told(Event(EventName.HANDLER_FAILED, None, {"error": failure}))
+            self.host.told(HandlerFailed(None, failure))
             return 0
         try:
             self.host.told(event)

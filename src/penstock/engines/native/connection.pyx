@@ -11,7 +11,7 @@ from .states cimport (
 from .transport cimport Levels
 from .uncompiled cimport CodecInput
 
-from ...core.events import Event, EventName
+from ...core.events import FramingBroken, HandlerFailed
 from ...core.interrupts import is_interrupt
 from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -264,7 +264,7 @@ cdef class Connection(PartingTransport):
 
     cdef int break_off(self, object error) except -1:
         """The peer broke the framing: what was answered before still goes out."""
-        self.host.told(Event(EventName.PROTOCOL_ERROR, self, {"error": error}))
+        self.host.told(FramingBroken(self, error))
         return self.leave(error.reason)
 
     cdef int handler_failed(self, object error) except -1:
@@ -273,7 +273,7 @@ cdef class Connection(PartingTransport):
             error, (ConnectionEndedError, RemoteProtocolError)
         ):
             return 0  # it noticed that the connection has ended, and left it at that
-        self.host.told(Event(EventName.HANDLER_FAILED, self, {"error": error}))
+        self.host.told(HandlerFailed(self, error))
         # A close that the handler asked for would have come after its return.
         self.leave_reason = HANDLER_ERROR
         return self.leave(HANDLER_ERROR)

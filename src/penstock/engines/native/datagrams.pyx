@@ -21,7 +21,7 @@ from .host cimport Host
 from .origin cimport AF_INET, AF_INET6, Origin, note, peer, sockaddr_storage
 from .poller cimport EPOLLIN, EPOLLOUT, Pollable
 
-from ...core.events import Event, EventName
+from ...core.events import DatagramHandled
 from ...core.service import MessageHandler
 from ...errors import RemoteProtocolError
 from ...reasons import CloseReason
@@ -139,7 +139,6 @@ cdef struct Batch:
     char data[BATCH * SLOT_BYTES]
 
 cdef object ABORTED = CloseReason.ABORTED
-cdef object DATAGRAM = EventName.DATAGRAM
 cdef double CENSUS_AFTER_S = CENSUS_S
 
 
@@ -182,7 +181,6 @@ cdef class Port(Pollable):
     cdef object gate
     cdef object decode
     cdef object encode
-    cdef object fields  # of every event about a datagram that was handled
     cdef object function  # None: the endpoint calls the handler
     cdef object kind
     cdef bint takes_connection
@@ -206,7 +204,6 @@ cdef class Port(Pollable):
         self.poller = host.poller
         self.endpoint = endpoint
         self.listener = listener
-        self.fields = {"listener": listener}
         self.codec = endpoint.codec
         self.gate = endpoint.gate
         self.decode = self.codec.decode_datagram
@@ -388,7 +385,7 @@ cdef class Port(Pollable):
                 self.answer(conn, reply)
         except Exception as error:
             self.endpoint.failed(conn, error)
-        self.host.told(Event(DATAGRAM, conn, self.fields))
+        self.host.told(DatagramHandled(conn, self.listener))
         return 0
 
     # -- out -----------------------------------------------------------------------------------------------------------

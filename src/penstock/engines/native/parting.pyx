@@ -5,7 +5,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from .origin cimport caller
 
 from ...core.endings import reason_of
-from ...core.events import Event, EventName
+from ...core.events import Closed
 from ...core.interrupts import is_interrupt
 
 # How long to wait before what could not be done for want of memory is tried again.
@@ -80,13 +80,7 @@ cdef class PartingTransport(SendingTransport):
         if self.parting < TO_BE_TOLD:
             self.parting = TO_BE_TOLD
         if self.parting == TO_BE_TOLD:
-            fields = {
-                "reason": self.close_reason,
-                "bytes_in": self.bytes_in,
-                "bytes_out": self.bytes_out,
-                "duration_s": self.time() - self.clocks.opened,
-            }
-            event = Event(EventName.CLOSED, self, fields)
+            event = Closed(self, self.close_reason, self.bytes_in, self.bytes_out, self.time() - self.clocks.opened)
             self.parting = TO_LEAVE
             self.host.told(event)
         if self.parting == TO_LEAVE:

@@ -7,7 +7,7 @@ from .frames cimport put_framed
 from .framing cimport Framing
 from .states cimport HAPPENED_SEND_EOF
 
-from ...core.events import Event, EventName
+from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
 from ...core.send_queue import SendQueue
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -151,7 +151,7 @@ cdef class SendingTransport(StatefulTransport):
         dropped = self.backlog.admit(data, self.levels.limits.slow_consumer, excess)
         self.owe(self.all_owed())
         if dropped is not None:
-            self.host.told(Event(EventName.MESSAGE_DROPPED, self, dropped))
+            self.host.told(MessageDropped(self, self.levels.limits.slow_consumer, *dropped))
         return 0
 
     cdef int refill(self, Py_ssize_t high) except -1:
@@ -208,7 +208,7 @@ cdef class SendingTransport(StatefulTransport):
 
     cdef int pause_writing(self) except -1:
         if not self.leaving():
-            self.host.told(Event(EventName.READING_PAUSED, self))
+            self.host.told(ReadingPaused(self))
             self.stall_began()
             self.pause_reading()
         return 0
@@ -225,7 +225,7 @@ cdef class SendingTransport(StatefulTransport):
         self.clocks.stalled = INFINITY
         if self.leaving():
             return self.flushed()
-        self.host.told(Event(EventName.READING_RESUMED, self))
+        self.host.told(ReadingResumed(self))
         return self.output_resumed()
 
     cdef int stall_began(self) except -1:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ..core.events import Event, EventName
+from ..core.events import (
+    AcceptFailed,
+    AcceptRecovered,
+    Closed,
+    DatagramDropped,
+    Draining,
+    Event,
+    FramingBroken,
+    HandlerFailed,
+    PressureChanged,
+    ReceiveFailed,
+    Refused,
+    Stalled,
+    StallEnded,
+)
 from ..core.memory import Pressure
 from ..engines.replies import REPLY_TOO_LONG
 from ..reasons import CloseReason
@@ -55,10 +69,6 @@ class Pace:
         return f" (and {unsaid} more)" if unsaid else ""
 
 
-# Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
-_CLOSED, _REFUSED = EventName.CLOSED, EventName.REFUSED
-
-
 class LogObserver:
     """Writes the log: handler errors as errors, broken framing as warnings, the rest below.
 
@@ -76,59 +86,71 @@ class LogObserver:
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
-        name = event.name
-        if name is _CLOSED:  # of each connection: before all that is rare
+        if type(event) is Closed:  # of each connection: before all that is rare
             self._closed(event)
             return
-        write = _RARE.get(name)
-        if write is not None:
-            write(event)
-        elif name is _REFUSED:
-            self._refused(event)
-        elif name is EventName.HANDLER_FAILED:
-            self._handler_failed(event)
-        elif name is EventName.PROTOCOL_ERROR:
-            self._protocol_error(event)
-        elif name is EventName.DATAGRAM_DROPPED:
-            self._datagram_dropped(event)
-        elif logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s", name, extra=_extra(event))
+        match event:
+            case Refused():
+                self._refused(event)
+            case HandlerFailed():
+                self._handler_failed(event)
+            case FramingBroken():
+                self._framing_broken(event)
+            case AcceptFailed():
+                if event.first:  # the others are counted until it is over
+                    logger.error("cannot accept: %s; trying again", event.error, extra=_extra(event))
+            case AcceptRecovered():
+                text = "accepting again after %s failures in %.1f s"
+                logger.warning(text, event.failures, event.duration_s, extra=_extra(event))
+            case Stalled():
+                logger.warning("a handler holds the loop: %s", ", called by ".join(event.frames), extra=_extra(event))
+            case StallEnded():
+                logger.info("the loop is free again after %.1f s", event.duration_s, extra=_extra(event))
+            case ReceiveFailed():
+                if event.first:
+                    logger.error("cannot receive datagrams: %s; trying again", event.error, extra=_extra(event))
+            case PressureChanged():
+                _pressure_changed(event)
+            case Draining():
+                logger.info("draining", extra=_extra(event))
+            case DatagramDropped():
+                self._datagram_dropped(event)
+            case _ if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s", event.name, extra=_extra(event))
 
     # -- what peers can bring about: whoever floods the server must not flood its log ----------------------------------
 
-    def _closed(self, event: Event) -> None:
-        reason = event.fields["reason"]
+    def _closed(self, event: Closed) -> None:
+        reason = event.reason
         if reason in _NOTEWORTHY and (more := self._cuts.more()) is not None:
             logger.warning("cut: %s%s", reason, more, extra=_extra(event))
         if self._access and access_logger.isEnabledFor(logging.INFO):
             access_logger.info("closed: %s", reason, extra=_extra(event))
 
-    def _refused(self, event: Event) -> None:
+    def _refused(self, event: Refused) -> None:
         more = self._refusals.more()
         if more is not None:
-            reason, peer = event.fields["reason"], event.fields["peer"]
-            logger.warning("refused %s: %s%s", peer, reason, more, extra=_extra(event) | {"peer": str(peer)})
+            peer = event.peer
+            logger.warning("refused %s: %s%s", peer, event.reason, more, extra=_extra(event) | {"peer": str(peer)})
 
-    def _handler_failed(self, event: Event) -> None:
+    def _handler_failed(self, event: HandlerFailed) -> None:
         more = self._failures.more()
         if more is not None:
-            error = event.fields["error"]
-            assert isinstance(error, BaseException)
+            error = event.error
             text = "handler failed: %s: %s%s"
             logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
 
-    def _datagram_dropped(self, event: Event) -> None:
-        reason = event.fields["reason"]
-        if reason == REPLY_TOO_LONG:
+    def _datagram_dropped(self, event: DatagramDropped) -> None:
+        if event.reason == REPLY_TOO_LONG:
             if (more := self._failures.more()) is not None:
                 logger.error("an answer is longer than a datagram can be%s", more, extra=_extra(event))
         elif logger.isEnabledFor(logging.DEBUG):
-            logger.debug("datagram dropped: %s", reason, extra=_extra(event))
+            logger.debug("datagram dropped: %s", event.reason, extra=_extra(event))
 
-    def _protocol_error(self, event: Event) -> None:
+    def _framing_broken(self, event: FramingBroken) -> None:
         more = self._violations.more()
         if more is not None:
-            logger.warning("closing: %s%s", event.fields["error"], more, extra=_extra(event))
+            logger.warning("closing: %s%s", event.error, more, extra=_extra(event))
 
 
 def _extra(event: Event) -> dict[str, Any]:
@@ -137,36 +159,12 @@ def _extra(event: Event) -> dict[str, Any]:
         extra["conn_id"] = event.connection.id
         extra["peer"] = str(event.connection.peer)
         extra["listener"] = str(event.connection.local)
-    for key, value in event.fields.items():
+    for key, value in event.fields().items():
         if key == "listener":
             extra["listener"] = str(getattr(value, "address", value))
         elif key != "error":
             extra[key] = value
     return extra
-
-
-# -- what is rare, one function each -----------------------------------------------------------------------------------
-
-
-def _accept_failed(event: Event) -> None:
-    if event.fields.get("first", True):  # the others are counted until it is over
-        logger.error("cannot accept: %s; trying again", event.fields["error"], extra=_extra(event))
-
-
-def _accept_recovered(event: Event) -> None:
-    fields = event.fields
-    text = "accepting again after %s failures in %.1f s"
-    logger.warning(text, fields["failures"], fields["duration_s"], extra=_extra(event))
-
-
-def _stalled(event: Event) -> None:
-    frames = event.fields["frames"]
-    assert isinstance(frames, Sequence)
-    logger.warning("a handler holds the loop: %s", ", called by ".join(frames), extra=_extra(event))
-
-
-def _stall_ended(event: Event) -> None:
-    logger.info("the loop is free again after %.1f s", event.fields["duration_s"], extra=_extra(event))
 
 
 _MEASURES = {
@@ -177,30 +175,7 @@ _MEASURES = {
 }
 
 
-def _pressure(event: Event) -> None:
-    used, limit, pressure = (event.fields[name] for name in ("used_bytes", "limit_bytes", "pressure"))
-    assert isinstance(used, int)
-    assert isinstance(limit, int)
-    assert isinstance(pressure, Pressure)
-    share, measure = 100 * used // limit, _MEASURES[pressure]
+def _pressure_changed(event: PressureChanged) -> None:
+    limit, measure = event.limit_bytes, _MEASURES[event.pressure]
+    share = 100 * event.used_bytes // limit
     logger.warning("memory: %d%% of %s is used: %s", share, format_size(limit), measure, extra=_extra(event))
-
-
-def _draining(event: Event) -> None:
-    logger.info("draining", extra=_extra(event))
-
-
-def _receive_failed(event: Event) -> None:
-    if event.fields["first"]:
-        logger.error("cannot receive datagrams: %s; trying again", event.fields["error"], extra=_extra(event))
-
-
-_RARE: Mapping[EventName, Callable[[Event], None]] = {
-    EventName.ACCEPT_FAILED: _accept_failed,
-    EventName.ACCEPT_RECOVERED: _accept_recovered,
-    EventName.STALLED: _stalled,
-    EventName.STALL_ENDED: _stall_ended,
-    EventName.PRESSURE: _pressure,
-    EventName.DRAINING: _draining,
-    EventName.RECEIVE_FAILED: _receive_failed,
-}

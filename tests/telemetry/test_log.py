@@ -5,10 +5,10 @@ import logging
 import pytest
 
 from penstock.address import Peer, parse_address
-from penstock.core.events import Event, EventName
+from penstock.core.events import Closed, FramingBroken, HandlerFailed, Refused
 from penstock.errors import FrameTooLongError
-from penstock.reasons import CloseReason
-from penstock.server.log import LINES_PER_SECOND, LogObserver
+from penstock.reasons import CloseReason, Refusal
+from penstock.telemetry.log import LINES_PER_SECOND, LogObserver
 from penstock.testing.clock import ManualClock
 
 
@@ -21,7 +21,7 @@ class Conn:
 
 
 def closed(reason):
-    return Event(EventName.CLOSED, Conn(), {"reason": reason, "bytes_in": 1, "bytes_out": 2, "duration_s": 0.5})
+    return Closed(Conn(), reason, bytes_in=1, bytes_out=2, duration_s=0.5)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def log(caplog):
 
 def test_a_failing_handler_is_one_error_with_its_traceback_and_its_peer(log):
     """Once, with everything needed to find it."""
-    LogObserver(access=True).observe(Event(EventName.HANDLER_FAILED, Conn(), {"error": ZeroDivisionError("oops")}))
+    LogObserver(access=True).observe(HandlerFailed(Conn(), ZeroDivisionError("oops")))
     (record,) = log.records
 
     assert ("penstock", logging.ERROR, ZeroDivisionError) == (record.name, record.levelno, record.exc_info[0])
@@ -42,7 +42,7 @@ def test_a_failing_handler_is_one_error_with_its_traceback_and_its_peer(log):
 def test_broken_framing_is_a_warning_that_says_what_was_wrong(log):
     """The peer's fault, in the codec's words."""
     error = FrameTooLongError(100, 10)
-    LogObserver(access=True).observe(Event(EventName.PROTOCOL_ERROR, Conn(), {"error": error}))
+    LogObserver(access=True).observe(FramingBroken(Conn(), error))
 
     assert ["closing: frame of 100 bytes exceeds max_frame_bytes=10"] == [r.getMessage() for r in log.records]
     assert logging.WARNING == log.records[0].levelno
@@ -66,15 +66,15 @@ def test_a_connection_that_was_cut_is_a_warning_in_any_case(log, reason):
 
 
 def refused():
-    return Event(EventName.REFUSED, None, {"reason": "limit", "peer": Conn.peer})
+    return Refused(Refusal.LIMIT, Conn.peer, None)
 
 
 def failed():
-    return Event(EventName.HANDLER_FAILED, Conn(), {"error": ZeroDivisionError("oops")})
+    return HandlerFailed(Conn(), ZeroDivisionError("oops"))
 
 
 def violated():
-    return Event(EventName.PROTOCOL_ERROR, Conn(), {"error": FrameTooLongError(100, 10)})
+    return FramingBroken(Conn(), FrameTooLongError(100, 10))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""Counts of what happened: the server's own first observer."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..core.events import (
+    Accepted,
+    AcceptFailed,
+    Closed,
+    DatagramDropped,
+    DatagramHandled,
+    Event,
+    HandlerFailed,
+    MessageDropped,
+    Refused,
+    Stalled,
+    StallEnded,
+)
+
+
+class Stats:
+    """Counts of what happened.
+
+    Attributes:
+        accepted: Connections taken from the backlog.
+        refused: Peers that were not let in, by reason.
+        closed: Connections that ended, by reason.
+        messages_dropped: Messages that slow peers were not sent, by policy.
+        handler_errors: Handlers that raised.
+        datagrams: Datagrams handled.
+        datagrams_dropped: Datagrams that were not, by reason.
+        stalls: How often a handler held the loop for too long.
+        stalled: Whether one does now.
+        stalled_s: How long they did together, of those that do no longer.
+        accept_errors: Failures of accept(2), by errno name.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.messages_dropped: Counter[str] = Counter()
+        self.handler_errors = 0
+        self.datagrams = 0
+        self.datagrams_dropped: Counter[str] = Counter()
+        self.accept_errors: Counter[str] = Counter()
+        self.stalls = 0
+        self.stalled = False
+        self.stalled_s = 0.0
+
+    def observe(self, event: Event, /) -> None:
+        """Count one event. Engines call it under their own lock where they have several threads."""
+        kind = type(event)
+        if kind is Accepted:
+            self.accepted += 1
+        elif kind is Closed:
+            self.closed[str(event.reason)] += 1  # type: ignore[attr-defined]  # mypy narrows no type by identity
+        elif kind is DatagramHandled:
+            self.datagrams += 1
+        else:
+            self._count(event)
+
+    def _count(self, event: Event) -> None:
+        match event:
+            case Refused():
+                self.refused[str(event.reason)] += 1
+            case MessageDropped():
+                self.messages_dropped[str(event.policy)] += event.count
+            case HandlerFailed():
+                self.handler_errors += 1
+            case DatagramDropped():
+                self.datagrams_dropped[str(event.reason)] += event.count
+            case AcceptFailed():
+                self.accept_errors[event.error] += 1
+            case Stalled():
+                self.stalls += 1
+                self.stalled = True
+            case StallEnded():
+                self.stalled = False
+                self.stalled_s += event.duration_s
+            case _:
+                pass
