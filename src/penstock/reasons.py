@@ -29,13 +29,14 @@ class CloseReason(StrEnum):
     BAD_PAYLOAD = "bad_payload"
     TRUNCATED = "truncated"  # EOF in the middle of a frame
 
-    # The peer was too slow.
+    # The peer was too slow, or too fast.
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     FIRST_MESSAGE_TIMEOUT = "first_message_timeout"
     IDLE_TIMEOUT = "idle_timeout"
     MESSAGE_TIMEOUT = "message_timeout"
     WRITE_TIMEOUT = "write_timeout"
     LIFETIME = "lifetime"
+    MESSAGE_RATE = "message_rate"  # its messages came faster than they may
     SLOW_CONSUMER = "slow_consumer"  # owed more than the hard limit of its write buffer
 
     # Our fault.

@@ -15,10 +15,10 @@ from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.events import Event
 from ..engines.listener import peer_of
-from ..engines.loop.host import Host
-from ..engines.loop.records import RecordTransport
+from ..engines.loop.host import Host, alarms_of
+from ..engines.loop.records import RecordLink
 from ..engines.loop.stream import StreamConnection
-from ..engines.pure.transport import StreamTransport
+from ..engines.pure.link import StreamLink, TransportLink
 from ..errors import ConfigurationError, ConnectError, Phase
 from .connection import Allowance, ClientConnection
 from .datagrams import DatagramClient, Wire
@@ -218,7 +218,15 @@ class _Attempt:
         connect_s = self.timeouts.connect_s
         connect_at = None if connect_s is None else self.progress.began_at + connect_s
         loop = asyncio.get_running_loop()
-        host = Host(loop, clock, self.timeouts.of_connection(), self.limits, _ignore, _forget)
+        host = Host(
+            loop=loop,
+            clock=clock,
+            alarms=alarms_of(clock),
+            timeouts=self.timeouts.of_connection(),
+            limits=self.limits,
+            emit=_ignore,
+            released=_forget,
+        )
         try:
             with Patience(clock, earlier(connect_at, allowance.total_at)):
                 candidates = await self._candidates()
@@ -277,11 +285,12 @@ class _Attempt:
             records = target.kind is Kind.SEQPACKET
             connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
             if records:
-                RecordTransport(loop, sock, connection).begin()
+                RecordLink(loop, sock, connection).begin(connection.connection_made)
             elif isinstance(loop, asyncio.SelectorEventLoop):  # whose own transports cost more than ours
-                StreamTransport(loop, sock, connection, host.buffer).begin()
+                StreamLink(loop, sock, connection, host.buffer).begin(connection.connection_made)
             else:
-                await loop.create_connection(lambda: connection, sock=sock)
+                link = TransportLink(connection, connection.connection_made, host.buffer)
+                await loop.create_connection(lambda: link, sock=sock)
                 if not target.is_unix and not self.options.nodelay:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
         except BaseException:

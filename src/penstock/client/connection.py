@@ -12,7 +12,7 @@ from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.contract import Clock
 from ..core.deadlines import Deadline
-from ..core.states import Happening, State
+from ..core.law.closing import CLOSED, OPEN
 from ..engines.loop.host import Host
 from ..engines.loop.tasks import PREFETCH, TaskConnection
 from ..engines.loop.waiter import Waiter
@@ -83,7 +83,7 @@ class ClientConnection(TaskConnection[M]):
 
     async def request(self, message: M, timeout_s: float | None = None) -> M:
         """Send one message; return the next one that comes."""
-        if self._state is not State.OPEN or self._ready or self._corking or self._write_paused:
+        if self._state != OPEN or self._ready or self._corking or self._write_paused:
             await self.send(message)
             return await self.receive(timeout_s)
         self._write(self._encode(message))
@@ -108,9 +108,9 @@ class ClientConnection(TaskConnection[M]):
         if self._waiter is waiter:  # else others may have begun to wait since
             self._waiter = None
 
-    async def _wait_readable(self, limit: ReceiveLimit | None) -> None:
-        if self._blames or self._waiter is not None or (limit is not None and limit.is_over):
-            await super()._wait_readable(limit)
+    async def _wait_readable(self, limit: ReceiveLimit | None, *, held: bool = False) -> None:
+        if held or self._blames or self._waiter is not None or (limit is not None and limit.is_over):
+            await super()._wait_readable(limit, held=held)
             return
         waiter = self._next_input()
         timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, waiter, limit))
@@ -144,7 +144,7 @@ class ClientConnection(TaskConnection[M]):
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
         super().set_timeouts(**timeouts)
-        now = self._deadlines.timeouts
+        now = self._durations.timeouts
         self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
         self._waits_for_ever = self._read_s is None and not self._blames
 
@@ -161,11 +161,17 @@ class ClientConnection(TaskConnection[M]):
         error.__cause__ = self._lost_by
         return error
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Note that the transport is gone, and keep what the system said for those who still use the connection."""
+    def connection_broke(self, error: BaseException) -> None:
+        """Send nothing more, and keep what the system said."""
         if self.close_reason is None:
-            self._lost_by = exc
-        super().connection_lost(exc)
+            self._lost_by = error
+        super().connection_broke(error)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Note that the link is gone, and keep what the system said for those who still use the connection."""
+        if self.close_reason is None:
+            self._lost_by = error
+        super().connection_lost(error)
         self._changed()
 
     # -- for those who keep connections --------------------------------------------------------------------------------
@@ -173,17 +179,17 @@ class ClientConnection(TaskConnection[M]):
     @property
     def is_open(self) -> bool:
         """Whether messages may go both ways, as far as was heard."""
-        return self._state is State.OPEN
+        return self._state == OPEN
 
     @property
     def is_gone(self) -> bool:
         """Whether its socket is closed."""
-        return self._gone
+        return bool(self._gone)
 
     @property
     def can_write(self) -> bool:
         """Whether `put_frames` would not go over the high watermark further than it is."""
-        return self._can_send and not self._write_paused
+        return bool(self._can_send) and not self._write_paused
 
     @property
     def is_unused(self) -> bool:
@@ -191,7 +197,7 @@ class ClientConnection(TaskConnection[M]):
 
         Asks the kernel too: what came since the loop last looked counts.
         """
-        if self._state is not State.OPEN or self._ready or self._inbound.pending_bytes:
+        if self._state != OPEN or self._ready or self._inbound.pending_bytes:
             return False
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
@@ -199,11 +205,10 @@ class ClientConnection(TaskConnection[M]):
 
     def close_unused(self) -> None:
         """Close at once, with EOF and not with a reset. It must be owed nothing, and have sent all it was given."""
-        if self._state is not State.CLOSED:
-            self.close_reason = self.close_reason or CloseReason.DONE
-            self._happen(Happening.LOST)
+        if self._state != CLOSED:
+            self._lost(CloseReason.DONE)
             self._disarm()
-            self._transport.close()
+            self._link.close()
 
     def put_frames(self, frames: Sequence[bytes]) -> None:
         """Hand messages that were encoded to the transport, in one write. It must be open.
@@ -217,8 +222,8 @@ class ClientConnection(TaskConnection[M]):
         else:
             self._put(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _output_resumed(self) -> None:
-        super()._output_resumed()
+    def _input_resumed(self) -> None:
+        super()._input_resumed()
         self._changed()
 
     def _input_ended(self) -> None:

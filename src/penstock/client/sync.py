@@ -16,6 +16,7 @@ from typing import Any, TypeVar, overload
 from ..address import Address, Kind
 from ..codecs.base import Codec
 from ..config import Limits, Timeouts
+from ..engines.alarms import ClockAlarms
 from ..engines.blocking.driving import Host
 from ..engines.blocking.poller import MAX_WAIT_S, Poller
 from ..engines.blocking.timers import Timers
@@ -153,7 +154,14 @@ def _connection(
     try:
         poller = Poller()
         clock = Timers(poller.wake)
-        host = Host(clock, timeouts, limits, deque.clear, timers=clock)
+        host = Host(
+            clock=clock,
+            alarms=ClockAlarms(clock),
+            timeouts=timeouts,
+            limits=limits,
+            report=deque.clear,
+            timers=clock,
+        )
         ends = peer_of(sock, name or sock.getpeername()), local_address(sock, target.scheme)
         if target.is_datagram:
             return SyncDatagramConnection(

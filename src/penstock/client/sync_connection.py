@@ -63,7 +63,7 @@ class SyncConnection(BlockingConnection[M]):
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
         super().set_timeouts(**timeouts)
-        now = self._deadlines.timeouts
+        now = self._durations.timeouts
         # By itself a client blames nobody for silence.
         self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
 

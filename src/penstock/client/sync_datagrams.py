@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
-from ..core.states import Happening, State
+from ..core.law.closing import CLOSED
 from ..engines.blocking.driving import Host
 from ..engines.blocking.parking import DONT_WAIT
 from ..engines.blocking.poller import READ, WRITE, Poller
@@ -59,7 +59,7 @@ class SyncDatagramConnection(SyncConnection[M]):
         self._inbound.feed(data)
         self._news = True
 
-    def _lost(self, error: OSError) -> None:
+    def _read_failed(self, error: OSError) -> None:
         self._refusal = error
         self._news = True
 
@@ -79,9 +79,12 @@ class SyncDatagramConnection(SyncConnection[M]):
         """Send one datagram, if the kernel takes it now; return whether it did."""
         with self._lock:
             self._require_sendable()
-            return self._put(self._encode(message))
+            return self._sent_now(self._encode(message))
 
-    def _put(self, data: bytes) -> bool:
+    def _put(self, data: bytes) -> None:
+        self._sent_now(data)
+
+    def _sent_now(self, data: bytes) -> bool:
         try:
             self._wire.write(data, DONT_WAIT)
         except (BlockingIOError, InterruptedError):
@@ -92,12 +95,12 @@ class SyncDatagramConnection(SyncConnection[M]):
         return True
 
     def _send(self, data: bytes) -> None:
-        while not self._put(data):
+        while not self._sent_now(data):
             self._has_room = False
             self._senders += 1
             self._wake()
             try:
-                self._drive(lambda: self._has_room or self._state is State.CLOSED)
+                self._drive(lambda: self._has_room or self._state == CLOSED)
             finally:
                 self._senders -= 1
             self._require_sendable()
@@ -117,11 +120,10 @@ class SyncDatagramConnection(SyncConnection[M]):
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _leave(self, reason: CloseReason) -> None:
+    def _close(self, reason: CloseReason) -> None:
         """Close at once: there is nothing to flush, and nobody to tell."""
-        if self._state is not State.CLOSED:
-            self.close_reason = self.close_reason or reason
-            self._happen(Happening.LOST)
+        if self._state != CLOSED:
+            self._lost(reason)
             self._inbound.clear()
             self._ready.clear()
-            self._end()
+            self._link.abort()

@@ -10,6 +10,9 @@ from ..reasons import CloseReason
 # What a connection may be owed whatever the others are: a page. Up to here it is not even asked where asking costs.
 FREE_BYTES: Final = 4096
 
+# More than any process holds, and still a number that compiled code can add to.
+NO_LIMIT: Final = 2**62
+
 
 class Debtor(Protocol):
     """A connection that is owed output."""
@@ -60,11 +63,13 @@ class OutputBudget:
         """Return what a connection may be owed before it is looked at, that has a limit of its own."""
         return limit_bytes if self._limit_bytes is None else min(limit_bytes, FREE_BYTES)
 
+    def room_bytes(self) -> int:
+        """Return what a connection may be owed for all that the others are."""
+        return NO_LIMIT if self._limit_bytes is None else max(self._limit_bytes - self.used_bytes, FREE_BYTES)
+
     def most_bytes(self, limit_bytes: int) -> int:
         """Return what a connection may be owed that has a limit of its own."""
-        if self._limit_bytes is None:
-            return limit_bytes
-        return min(limit_bytes, max(self._limit_bytes - self.used_bytes, FREE_BYTES))
+        return min(limit_bytes, self.room_bytes())
 
     def to_be_ended(self, spared: Debtor) -> list[Debtor]:
         """Choose whom to end so that what is owed is within the budget.

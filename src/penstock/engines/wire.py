@@ -21,16 +21,21 @@ _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 next_connection_id = itertools.count(1).__next__
 
 
-class _Socket(Protocol):
+class SocketOptions(Protocol):
     """As much of a socket as is asked here; what asyncio and uvloop give as a transport's ``socket`` has it too."""
 
     @property
-    def family(self) -> int: ...
+    def family(self) -> int:
+        """Its address family."""
 
-    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+    def fileno(self) -> int:
+        """Return its descriptor; -1 once it is closed."""
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None:
+        """As setsockopt(2)."""
 
 
-def reset_on_close(sock: _Socket) -> None:
+def reset_on_close(sock: SocketOptions) -> None:
     """Make the kernel forget unsent output and tell the peer with a reset, so that a cut is never taken for an end."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):  # the peer was faster

@@ -40,14 +40,14 @@ class ClosingMachine(RuleBasedStateMachine):
     def peer_sends_eof(self):
         if self.state is not State.CLOSED and Happening.PEER_EOF not in TRANSITIONS[self.state]:
             with pytest.raises(LocalProtocolError):
-                self.law.got_eof()
+                self.law._got_eof()
             return
         was_closed = self.state is State.CLOSED
         if not was_closed:
             self.state = after(self.state, Happening.PEER_EOF)
         expected = 0 if was_closed else self.verdict("END" if self.state in LEAVING else "INPUT_OVER")
 
-        assert expected == self.law.got_eof()
+        assert expected == self.law._got_eof()
 
     @rule()
     def we_send_eof(self):
@@ -56,7 +56,7 @@ class ClosingMachine(RuleBasedStateMachine):
             self.state = after(self.state, Happening.SEND_EOF)
             expected = self.verdict("SEND_ALL", "SEND_EOF")
 
-        assert expected == self.law.sends_eof()
+        assert expected == self.law._sends_eof()
 
     @rule(reason=REASONS)
     def close(self, reason):
@@ -75,16 +75,16 @@ class ClosingMachine(RuleBasedStateMachine):
                 words.append("SEND_EOF")
             expected = self.verdict(*words)
 
-        assert expected == self.law.closes(reason)
+        assert expected == self.law._closes(reason)
 
     @rule()
     def all_output_was_sent(self):
         if self.state is State.CLOSING:
             self.state = State.LINGERING
 
-            assert 0 == self.law.sent_all()
+            assert 0 == self.law._sent_all()
         elif self.state is State.FLUSHING:
-            assert self.verdict("END") == self.law.sent_all()
+            assert self.verdict("END") == self.law._sent_all()
 
     @rule(reason=REASONS)
     def lose(self, reason):
@@ -94,14 +94,14 @@ class ClosingMachine(RuleBasedStateMachine):
             self.state = State.CLOSED
             expected = self.verdict("RESET") if self.attached else 0
 
-        assert expected == self.law.loses(reason)
+        assert expected == self.law._loses(reason)
 
     @rule(reason=REASONS)
     def the_link_is_lost(self, reason):
         self.reason = self.reason or reason
         self.state = State.CLOSED
 
-        assert 0 == self.law.lost(reason)
+        assert 0 == self.law._lost(reason)
 
     @rule(error=st.sampled_from([ValueError(), BrokenError(CloseReason.RESET), TruncatedError(1), KeyboardInterrupt()]))
     def the_handler_fails(self, error):
@@ -110,7 +110,7 @@ class ClosingMachine(RuleBasedStateMachine):
         if not only_noticed:
             self.close_after = CloseReason.HANDLER_ERROR
 
-        assert (not only_noticed) == self.law.fails(error)
+        assert (not only_noticed) == self.law._fails(error)
 
     @invariant()
     def both_say_the_same(self):
@@ -142,8 +142,8 @@ def test_the_numbers_are_the_places_of_the_members(laws):
 def test_what_cannot_happen_is_said_in_the_tables_words(laws):
     """The engine that reports it is at fault."""
     law = laws.closing.Closing()
-    law.got_eof()
+    law._got_eof()
     with pytest.raises(LocalProtocolError) as caught:
-        law.got_eof()
+        law._got_eof()
 
     assert "peer_eof cannot happen to a connection that is peer_eof" == str(caught.value)

@@ -51,7 +51,16 @@ class OutputMachine(RuleBasedStateMachine):
                 self.stalled = (self.now, self.taken)
                 expected = self.words("PAUSE")
 
-        assert expected == self.law.queued(len(self.link), room, self.now)
+        assert expected == self.law._queued(len(self.link), room, self.now)
+
+    @precondition(lambda self: self.link and not self.is_closing)
+    @rule()
+    def what_follows_is_to_wait(self):
+        expected = 0 if self.paused else self.words("PAUSE")
+        if not self.paused:
+            self.paused, self.stalled = True, (self.now, self.taken)
+
+        assert expected == self.law._pauses(len(self.link), self.now)
 
     @precondition(lambda self: self.link)
     @rule(size=st.integers(1, 200), room=ROOM, waits_for_all=st.booleans())
@@ -70,14 +79,14 @@ class OutputMachine(RuleBasedStateMachine):
             if not self.law._queue:
                 self.paused, self.stalled = False, None
 
-        assert low == self.law.low(room)
-        assert expected == self.law.sank(len(self.link), enough)
+        assert low == self.law._low(room)
+        assert expected == self.law._sank(len(self.link), enough, self.now)
         if expected == self.words("REFILL"):
             self.refill(room)
 
     def refill(self, room):
         high = min(HIGH, room)
-        assert high == self.law.high(room)
+        assert high == self.law._high(room)
         while self.law._queue and len(self.link) <= high:
             data = self.law._queue.take(high - len(self.link) + 1)
             self.link += data
@@ -88,7 +97,7 @@ class OutputMachine(RuleBasedStateMachine):
         else:
             self.paused, self.stalled, expected = False, None, self.words("RESUME")
 
-        assert expected == self.law.refilled(len(self.link), room, self.now)
+        assert expected == self.law._refilled(len(self.link), room, self.now)
 
     @precondition(lambda self: self.paused and not self.is_closing)
     @rule(size=st.integers(1, 120), room=ROOM)
@@ -97,7 +106,7 @@ class OutputMachine(RuleBasedStateMachine):
         owed = len(self.link) + len(queue) + size
         excess = owed - min(MOST, room)
 
-        assert excess == self.law.excess_bytes(owed, room)
+        assert excess == self.law._excess_bytes(owed, room)
         queue.admit(bytes(size), "drop_oldest", excess)
 
     @rule(size=st.integers(1, 400), room=ROOM)
@@ -106,20 +115,20 @@ class OutputMachine(RuleBasedStateMachine):
         owed = len(self.link) + (len(queue) if queue else 0) + size
         droppable = queue.posted_bytes if queue else 0
 
-        assert (owed - droppable > min(MOST, room)) == self.law.is_too_much(owed, room)
+        assert (owed - droppable > min(MOST, room)) == self.law._is_too_much(owed, room)
 
     @rule(size=st.integers(1, 100), room=ROOM)
     def a_frame_may_have_to_wait_behind(self, size, room):
         crowded = not self.paused and room < HIGH and len(self.link) + size > room
 
-        assert crowded == self.law.crowds(size, len(self.link), room)
+        assert crowded == self.law._crowds(size, len(self.link), room)
 
     @precondition(lambda self: not self.is_closing and not self.law._queue)
     @rule()
     def it_closes(self):
-        self.law.closes(CloseReason.DONE)
+        self.law._closes(CloseReason.DONE)
         self.is_closing = True
-        self.law.stalls(len(self.link), self.now)
+        self.law._stalls(len(self.link), self.now)
         self.stalled = (self.now, self.taken)
 
     @invariant()
@@ -131,7 +140,7 @@ class OutputMachine(RuleBasedStateMachine):
         )
         if self.stalled is not None:
             progressed = self.taken - self.stalled[1] >= HIGH - LOW
-            assert progressed == law.has_progressed(len(self.link))
+            assert progressed == law._has_progressed(len(self.link))
 
 
 def test_output_pauses_above_the_high_watermark_and_resumes_at_the_low_one(laws):

@@ -33,36 +33,36 @@ def test_as_many_may_be_handled_as_there_are_tokens(laws, steps, count, period):
     for pause, wanted in steps:
         tick += pause
         held = tokens(history, tick, count, period)
-        allowed = law.allows(wanted, tick / 10)
+        allowed = law._allows(wanted, tick / 10)
 
         assert min(wanted, max(0, int(held + 1e-4))) == allowed
-        law.spends(allowed, tick / 10)
+        law._spends(allowed, tick / 10)
         history.append((tick, allowed))
 
 
 def test_one_that_is_held_back_goes_on_when_there_is_a_token(laws):
     """Two a second: the third message of a moment is due half a second later."""
     law = law_of(laws, Rate(2, 1.0))
-    law.spends(law.allows(2, 10.0), 10.0)
+    law._spends(law._allows(2, 10.0), 10.0)
 
-    assert 0 == law.allows(1, 10.0)
-    assert 10.5 - 1e-5 < law.due_at(0) <= 10.5
-    assert (laws.deadlines.NOT_DUE, laws.rate.MAY_GO_ON) == (law.due(10.4, 0), law.due(10.5, 0))
-    assert laws.rate.GO_ON == law.expires(laws.rate.MAY_GO_ON, False)
-    assert 1 == law.allows(5, 10.5)
+    assert 0 == law._allows(1, 10.0)
+    assert 10.5 - 1e-5 < law._due_at(0) <= 10.5
+    assert (laws.deadlines.NOT_DUE, laws.rate.MAY_GO_ON) == (law._due(10.4, 0), law._due(10.5, 0))
+    assert laws.rate.GO_ON == law._expires(laws.rate.MAY_GO_ON, False)
+    assert 1 == law._allows(5, 10.5)
 
 
 def test_one_that_is_to_be_closed_is_told_so_at_the_first_message_too_many(laws):
     """And not before: a peer that sends exactly as much as it may goes on."""
     law = law_of(laws, Rate(2, 1.0), closes=True)
-    law.spends(law.allows(2, 10.0), 10.0)
+    law._spends(law._allows(2, 10.0), 10.0)
 
-    assert (-1, 1) == (law.allows(1, 10.0), law.allows(1, 10.5))
+    assert (-1, 1) == (law._allows(1, 10.0), law._allows(1, 10.5))
 
 
 def test_without_a_rate_nothing_is_held_back(laws):
     """And nothing is counted."""
     law = law_of(laws, None)
-    law.spends(1000, 1.0)
+    law._spends(1000, 1.0)
 
-    assert (64, 0.0) == (law.allows(64, 1.0), law._full_at)
+    assert (64, 0.0) == (law._allows(64, 1.0), law._full_at)

@@ -11,6 +11,7 @@ import pytest
 from penstock.address import parse_address
 from penstock.codecs.registry import parse_codec
 from penstock.config import Limits, Timeouts
+from penstock.engines.alarms import ClockAlarms
 from penstock.engines.blocking.connection import BlockingConnection
 from penstock.engines.blocking.driving import Host
 from penstock.engines.blocking.poller import Poller
@@ -61,7 +62,14 @@ def pair():
             near.setblocking(False)
             poller = Poller()
             timers = Timers(poller.wake)
-            host = Host(timers, timeouts or Timeouts(), limits or Limits(), lambda events: events.clear(), timers)
+            host = Host(
+                clock=timers,
+                alarms=ClockAlarms(timers),
+                timeouts=timeouts or Timeouts(),
+                limits=limits or Limits(),
+                report=lambda events: events.clear(),
+                timers=timers,
+            )
             conn = BlockingConnection(
                 host,
                 near,

@@ -19,10 +19,11 @@ cdef class Closing:
 
     cpdef void _become(self, int state) noexcept
     cpdef int _happen(self, int happening) except -1
-    cpdef int got_eof(self) except -1
-    cpdef int sends_eof(self) except -1
-    cpdef int closes(self, object reason) except -1
-    cpdef int sent_all(self) except -1
-    cpdef int loses(self, object reason) except -1
-    cpdef int lost(self, object reason) except -1
-    cpdef bint fails(self, object error) except -1
+    cpdef int _got_eof(self) except -1
+    cpdef int _sends_eof(self) except -1
+    cpdef int _closes(self, object reason) except -1
+    cpdef int _sent_all(self) except -1
+    cpdef int _loses(self, object reason) except -1
+    cpdef void _breaks(self, object reason) noexcept
+    cpdef int _lost(self, object reason) except -1
+    cpdef bint _fails(self, object error) except -1

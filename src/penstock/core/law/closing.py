@@ -94,7 +94,7 @@ class Closing:
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
-    def got_eof(self) -> int:
+    def _got_eof(self) -> int:
         """The peer sent EOF.
 
         Returns:
@@ -106,7 +106,7 @@ class Closing:
         self._happen(_GOT_EOF)
         return _END if self._closing else _INPUT_OVER
 
-    def sends_eof(self) -> int:
+    def _sends_eof(self) -> int:
         """The handler ends our direction.
 
         Returns:
@@ -117,7 +117,7 @@ class Closing:
         self._happen(_SENT_EOF)
         return _SEND_ALL | _SEND_EOF
 
-    def closes(self, reason: CloseReason) -> int:
+    def _closes(self, reason: CloseReason) -> int:
         """The handler, the codec or the server ends the connection gracefully.
 
         Returns:
@@ -139,7 +139,7 @@ class Closing:
             return _SEND_ALL | _END
         return _SEND_ALL | _DISCARD if before == _LOCAL_EOF else _SEND_ALL | _SEND_EOF | _DISCARD
 
-    def sent_all(self) -> int:
+    def _sent_all(self) -> int:
         """The kernel took the last byte of output, and the connection is closing.
 
         Returns:
@@ -150,7 +150,7 @@ class Closing:
             return 0
         return _END
 
-    def loses(self, reason: CloseReason) -> int:
+    def _loses(self, reason: CloseReason) -> int:
         """It ends now, by our own will.
 
         Returns:
@@ -163,7 +163,13 @@ class Closing:
         self._happen(_LOST)
         return _RESET if self._attached else 0
 
-    def lost(self, reason: CloseReason) -> int:
+    def _breaks(self, reason: CloseReason) -> None:
+        """Its link met an error: nothing more can be sent, and `_lost` follows for ``reason``."""
+        self._can_send = False
+        if self.close_reason is None:
+            self.close_reason = reason
+
+    def _lost(self, reason: CloseReason) -> int:
         """Its link is gone, or broken; ``reason`` is why, if nobody knew before."""
         if self.close_reason is None:
             self.close_reason = reason
@@ -173,7 +179,7 @@ class Closing:
 
     # -- the handler ---------------------------------------------------------------------------------------------------
 
-    def fails(self, error: BaseException) -> bool:
+    def _fails(self, error: BaseException) -> bool:
         """A handler raised. Say whether that is its failure, to be told of and to close for.
 
         False where it only noticed that the connection has ended. Else a close that the handler asked for is forgotten:

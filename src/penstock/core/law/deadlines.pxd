@@ -31,17 +31,17 @@ cdef class Deadlines(Closing):
     cdef public unsigned char _awaited
 
     @cython.locals(earliest=double, then=double, durations=Durations)
-    cpdef double due_at(self, Py_ssize_t partial_bytes) except? -1
+    cpdef double _due_at(self, Py_ssize_t partial_bytes) except? -1
     @cython.locals(due_at=double, durations=Durations)
     cpdef double _message_due_at(self, Py_ssize_t partial_bytes) noexcept
     @cython.locals(at=double, durations=Durations)
-    cpdef int due(self, double now, Py_ssize_t partial_bytes) except -1
-    cpdef int expires(self, int which, bint has_progressed) except -1
-    cpdef int sent_all_at(self, double now) except -1
-    cpdef void starts(self, double now, bint expects_message) noexcept
-    cpdef double waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
-    cpdef void works(self) noexcept
-    cpdef void has_message(self) noexcept
-    cpdef double leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
-    cpdef void begins_handshake(self, double now) noexcept
-    cpdef bint ends_handshake(self) noexcept
+    cpdef int _due(self, double now, Py_ssize_t partial_bytes) except -1
+    cpdef int _expires(self, int which, bint has_progressed) except -1
+    cpdef int _sent_all_at(self, double now) except -1
+    cpdef void _starts(self, double now, bint expects_message) noexcept
+    cpdef double _waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
+    cpdef void _works(self) noexcept
+    cpdef void _has_message(self) noexcept
+    cpdef double _leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
+    cpdef void _begins_handshake(self, double now) noexcept
+    cpdef bint _ends_handshake(self) noexcept

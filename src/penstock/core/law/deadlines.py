@@ -1,7 +1,7 @@
 """When a peer has had its time, and with what. Arithmetic on instants that the engine tells.
 
-A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to `due_at`.
-Traffic only moves instants in here; when the timer fires, `due` says whether anything really is due, and the engine
+A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to `_due_at`.
+Traffic only moves instants in here; when the timer fires, `_due` says whether anything really is due, and the engine
 sets the timer again.
 """
 
@@ -17,7 +17,7 @@ from .closing import CLOSED, CUT, LINGERING, RESET, Closing
 _CLOSED, _LINGERING = CLOSED, LINGERING  # C integers where this file is compiled, as all below that have an underscore
 
 
-# The members of `Deadline` as numbers, which `due` returns. Those before WRITE hold the peer's silence against it, and
+# The members of `Deadline` as numbers, which `_due` returns. Those before WRITE hold the peer's silence against it, and
 # end with what it sends. Its age is no fault of its own.
 NOT_DUE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME = range(8)
 _NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME = range(8)
@@ -32,7 +32,7 @@ DEADLINES = (
     Deadline.LIFETIME,
 )
 
-# Verdicts of `expires`, beside those of `closing`.
+# Verdicts of `_expires`, beside those of `closing`: CUT, and RESET, where `_loses` follows.
 RESTART = 128  # the peer has read on: its time to read begins anew
 TELL = 256  # tell the handler, then close for that reason
 _CUT, _RESET, _RESTART, _TELL = CUT, RESET, RESTART, TELL
@@ -119,7 +119,7 @@ class Deadlines(Closing):
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 
-    def due_at(self, partial_bytes: int) -> float:
+    def _due_at(self, partial_bytes: int) -> float:
         """Return the earliest instant at which something would be due if nothing more happened; infinity for never.
 
         Args:
@@ -155,10 +155,10 @@ class Deadlines(Closing):
             due_at += partial_bytes // durations.message_bytes_per_s
         return due_at
 
-    def due(self, now: float, partial_bytes: int) -> int:
+    def _due(self, now: float, partial_bytes: int) -> int:
         """Return which deadline has passed at ``now``, the one that passed first; `NOT_DUE` for none."""
         durations = self._durations
-        at = self.due_at(partial_bytes)
+        at = self._due_at(partial_bytes)
         if at > now or at == _INFINITY:
             return _NOT_DUE
         if self._closing:
@@ -174,41 +174,41 @@ class Deadlines(Closing):
             return _MESSAGE
         return _WRITE if at == self._stalled_since + durations.write_s else _LIFETIME
 
-    def expires(self, which: int, has_progressed: bool) -> int:
+    def _expires(self, which: int, has_progressed: bool) -> int:
         """A deadline has passed.
 
         Args:
-            which: What `due` returned.
+            which: What `_due` returned.
             has_progressed: The peer has read on since output stalled.
 
         Returns:
             RESTART, CUT, RESET, TELL.
         """
         if which == _LINGER:
-            self.lost(CloseReason.DONE)
+            self._lost(CloseReason.DONE)
             return _CUT
         if which == _WRITE and has_progressed:
             return _RESTART
         if which in (_WRITE, _HANDSHAKE):
-            return self.loses(REASONS[which])
+            return _RESET
         if self.close_reason is None:
             self.close_reason = REASONS[which]
         return _TELL
 
-    def sent_all_at(self, now: float) -> int:
-        """As `sent_all`; from now on only the peer's EOF is waited for, for ``linger_s``."""
+    def _sent_all_at(self, now: float) -> int:
+        """As `_sent_all`; from now on only the peer's EOF is waited for, for ``linger_s``."""
         self._stalled_since = now
-        return self.sent_all()
+        return self._sent_all()
 
     # -- who waits for whom --------------------------------------------------------------------------------------------
 
-    def starts(self, now: float, expects_message: bool) -> None:
+    def _starts(self, now: float, expects_message: bool) -> None:
         """The handler begins, and waits for the peer; for a message of it, unless it has no use for one."""
         self._idle_since = now
         if expects_message:
             self._first_since = now
 
-    def waits(self, now: float, partial_bytes: int, is_first: bool) -> float:
+    def _waits(self, now: float, partial_bytes: int, is_first: bool) -> float:
         """Somebody waits for the peer's next message.
 
         Args:
@@ -217,7 +217,7 @@ class Deadlines(Closing):
             is_first: There was none before.
 
         Returns:
-            As `due_at`.
+            As `_due_at`.
         """
         self._awaited = True
         self._idle_since = now
@@ -225,22 +225,22 @@ class Deadlines(Closing):
             self._first_since = now
         if partial_bytes and self._partial_since == _INFINITY:
             self._partial_since = now
-        return self.due_at(partial_bytes)
+        return self._due_at(partial_bytes)
 
-    def works(self) -> None:
+    def _works(self) -> None:
         """Nobody waits for the peer any more: its clocks stand still."""
         self._awaited = False
         self._idle_since = _INFINITY
 
-    def has_message(self) -> None:
+    def _has_message(self) -> None:
         """A message was complete: whatever is missing after it, it is not one that began before."""
         self._first_since = self._partial_since = _INFINITY
 
-    def leaves_rest(self, now: float, partial_bytes: int) -> float:
+    def _leaves_rest(self, now: float, partial_bytes: int) -> float:
         """All whole messages were handled: start or stop the clock of the one at hand, and wait for the peer again.
 
         Returns:
-            As `due_at`, where a clock was started; else infinity.
+            As `_due_at`, where a clock was started; else infinity.
         """
         starts = False
         if self._idle_since == _INFINITY:
@@ -251,15 +251,15 @@ class Deadlines(Closing):
         elif self._partial_since == _INFINITY:
             self._partial_since = now
             starts = True
-        return self.due_at(partial_bytes) if starts else _INFINITY
+        return self._due_at(partial_bytes) if starts else _INFINITY
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    def begins_handshake(self, now: float) -> None:
+    def _begins_handshake(self, now: float) -> None:
         """The peer has to show who it is from now on."""
         self._handshake_since = now
 
-    def ends_handshake(self) -> bool:
+    def _ends_handshake(self) -> bool:
         """The peer has shown who it is, or the connection closes. Say whether there was a handshake."""
         was = self._handshake_since != _INFINITY
         self._handshake_since = _INFINITY

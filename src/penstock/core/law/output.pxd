@@ -15,17 +15,18 @@ cdef class Output(Deadlines):
     cdef public long long _taken_bytes
     cdef public unsigned char _write_paused
 
-    cpdef Py_ssize_t high(self, Py_ssize_t room_bytes) noexcept
-    cpdef Py_ssize_t low(self, Py_ssize_t room_bytes) noexcept
-    cpdef int queued(self, Py_ssize_t queued_bytes, Py_ssize_t room_bytes, double now) except -1
-    cpdef int sank(self, Py_ssize_t queued_bytes, Py_ssize_t enough_bytes) except -1
-    cpdef int refilled(self, Py_ssize_t queued_bytes, Py_ssize_t room_bytes, double now) except -1
+    cpdef Py_ssize_t _high(self, Py_ssize_t room_bytes) noexcept
+    cpdef Py_ssize_t _low(self, Py_ssize_t room_bytes) noexcept
+    cpdef int _queued(self, Py_ssize_t queued_bytes, Py_ssize_t room_bytes, double now) except -1
+    cpdef int _pauses(self, Py_ssize_t queued_bytes, double now) except -1
+    cpdef int _sank(self, Py_ssize_t queued_bytes, Py_ssize_t enough_bytes, double now) except -1
+    cpdef int _refilled(self, Py_ssize_t queued_bytes, Py_ssize_t room_bytes, double now) except -1
     cpdef int _resumes(self) except -1
-    cpdef double stalls(self, Py_ssize_t queued_bytes, double now) except? -1
-    cpdef bint has_progressed(self, Py_ssize_t queued_bytes) noexcept
+    cpdef double _stalls(self, Py_ssize_t queued_bytes, double now) except? -1
+    cpdef bint _has_progressed(self, Py_ssize_t queued_bytes) noexcept
     @cython.locals(posted_bytes=Py_ssize_t)
-    cpdef bint is_too_much(self, Py_ssize_t owed_bytes, Py_ssize_t room_bytes) except -1
-    cpdef Py_ssize_t excess_bytes(self, Py_ssize_t owed_bytes, Py_ssize_t room_bytes) noexcept
+    cpdef bint _is_too_much(self, Py_ssize_t owed_bytes, Py_ssize_t room_bytes) except -1
+    cpdef Py_ssize_t _excess_bytes(self, Py_ssize_t owed_bytes, Py_ssize_t room_bytes) noexcept
     @cython.locals(high=Py_ssize_t)
-    cpdef bint crowds(self, Py_ssize_t size, Py_ssize_t queued_bytes, Py_ssize_t room_bytes) noexcept
-    cpdef void forgets_output(self) noexcept
+    cpdef bint _crowds(self, Py_ssize_t size, Py_ssize_t queued_bytes, Py_ssize_t room_bytes) noexcept
+    cpdef void _forgets_output(self) noexcept

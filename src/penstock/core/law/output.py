@@ -14,11 +14,11 @@ from .levels import Levels
 
 _INFINITY = inf
 
-# Verdicts of `queued` and `sank`.
+# Verdicts of `_queued` and `_sank`.
 PAUSE = 512  # say so, and read no further: output is over its high watermark
 RESUME = 1024  # say so, and go on: it has fallen to the low one
-REFILL = 2048  # hand the link what waits behind it, until it holds more than `high`; then ask `refilled`
-ALL_SENT = 4096  # nothing is left, and the connection is closing: ask `sent_all`
+REFILL = 2048  # hand the link what waits behind it, until it holds more than `_high`; then ask `_refilled`
+ALL_SENT = 4096  # nothing is left, and the connection is closing: ask `_sent_all`
 _PAUSE, _RESUME, _REFILL, _ALL_SENT = PAUSE, RESUME, REFILL, ALL_SENT
 
 
@@ -52,7 +52,7 @@ class Output(Deadlines):
 
     # -- watermarks ----------------------------------------------------------------------------------------------------
 
-    def high(self, room_bytes: int) -> int:
+    def _high(self, room_bytes: int) -> int:
         """Return above how much output is paused.
 
         Args:
@@ -60,35 +60,48 @@ class Output(Deadlines):
         """
         return min(self._levels.high, room_bytes)
 
-    def low(self, room_bytes: int) -> int:
+    def _low(self, room_bytes: int) -> int:
         """Return with how much left it goes on."""
         levels = self._levels
         return levels.low if levels.high <= room_bytes else min(levels.low, room_bytes // 4)
 
-    def queued(self, queued_bytes: int, room_bytes: int, now: float) -> int:
+    def _queued(self, queued_bytes: int, room_bytes: int, now: float) -> int:
         """The link holds that much now, more than before.
 
         Returns:
             PAUSE, once; or 0.
         """
-        if self._write_paused or queued_bytes <= (0 if self._closing else self.high(room_bytes)):
+        if queued_bytes <= (0 if self._closing else self._high(room_bytes)):
+            return 0
+        return self._pauses(queued_bytes, now)
+
+    def _pauses(self, queued_bytes: int, now: float) -> int:
+        """Output is paused until the link holds less: as `_queued` says, or before a frame that is to wait behind it.
+
+        Returns:
+            PAUSE, once; or 0.
+        """
+        if self._write_paused:
             return 0
         self._write_paused = True
         if self._closing:
             return 0
-        self.stalls(queued_bytes, now)
+        self._stalls(queued_bytes, now)
         return _PAUSE
 
-    def sank(self, queued_bytes: int, enough_bytes: int) -> int:
+    def _sank(self, queued_bytes: int, enough_bytes: int, now: float) -> int:
         """The link holds that much now, less than before.
 
         Args:
             queued_bytes: What it holds.
-            enough_bytes: With how much it may go on: what `low` says, or 0 while somebody waits for the last byte.
+            enough_bytes: With how much it may go on: what `_low` says, or 0 while somebody waits for the last byte.
+            now: The instant.
 
         Returns:
             ALL_SENT, REFILL, RESUME or 0.
         """
+        if self._idle_since != _INFINITY:
+            self._idle_since = now
         if self._closing:
             if queued_bytes:
                 return 0
@@ -99,7 +112,7 @@ class Output(Deadlines):
             return 0
         return _REFILL if self._queue else self._resumes()
 
-    def refilled(self, queued_bytes: int, room_bytes: int, now: float) -> int:
+    def _refilled(self, queued_bytes: int, room_bytes: int, now: float) -> int:
         """What waited behind the link was handed to it, as far as the high watermark lets.
 
         Returns:
@@ -107,8 +120,8 @@ class Output(Deadlines):
         """
         if self._closing:
             return 0
-        if queued_bytes > self.high(room_bytes):
-            self.stalls(queued_bytes, now)
+        if queued_bytes > self._high(room_bytes):
+            self._stalls(queued_bytes, now)
             return 0
         return self._resumes()
 
@@ -119,19 +132,19 @@ class Output(Deadlines):
 
     # -- a peer that does not read -------------------------------------------------------------------------------------
 
-    def stalls(self, queued_bytes: int, now: float) -> float:
+    def _stalls(self, queued_bytes: int, now: float) -> float:
         """The peer's time to read begins to count. Return when it is over; infinity for never."""
         self._stalled_since = now
         self._taken_bytes = self.bytes_out - queued_bytes
         return now + self._durations.write_s
 
-    def has_progressed(self, queued_bytes: int) -> bool:
+    def _has_progressed(self, queued_bytes: int) -> bool:
         """Say whether the peer has read as much since as has to be read for reading it to go on."""
         return self.bytes_out - queued_bytes - self._taken_bytes >= self._levels.step
 
     # -- what it may be owed -------------------------------------------------------------------------------------------
 
-    def is_too_much(self, owed_bytes: int, room_bytes: int) -> bool:
+    def _is_too_much(self, owed_bytes: int, room_bytes: int) -> bool:
         """Say whether a peer that is owed so much is to be disconnected: more than its limit has to be sent.
 
         Args:
@@ -141,21 +154,21 @@ class Output(Deadlines):
         posted_bytes = self._queue.posted_bytes if self._queue else 0
         return owed_bytes > min(self._levels.most, room_bytes) + posted_bytes
 
-    def excess_bytes(self, owed_bytes: int, room_bytes: int) -> int:
+    def _excess_bytes(self, owed_bytes: int, room_bytes: int) -> int:
         """Return how far a peer that is owed so much would be over its limit; 0 or less: it is not."""
         return owed_bytes - min(self._levels.most, room_bytes)
 
-    def crowds(self, size: int, queued_bytes: int, room_bytes: int) -> bool:
+    def _crowds(self, size: int, queued_bytes: int, room_bytes: int) -> bool:
         """Say whether a posted frame is to wait behind the link, though that is not over its own high watermark.
 
         So it is where little is left for all peers: what the link has been handed can no longer be given up.
         """
-        high = self.high(room_bytes)
+        high = self._high(room_bytes)
         return not self._write_paused and queued_bytes + size > high and high < self._levels.high
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def forgets_output(self) -> None:
+    def _forgets_output(self) -> None:
         """The link is gone: nothing waits for it any more."""
         self._queue = None
         self._write_paused = False

@@ -11,9 +11,9 @@ cdef class Law(Output):
     cdef public unsigned char _rate_held
 
     @cython.locals(ahead_s=double, free=double, levels=Levels)
-    cpdef int allows(self, int most, double now) except? -2
-    cpdef void spends(self, int count, double now) noexcept
+    cpdef int _allows(self, int most, double now) except? -2
+    cpdef void _spends(self, int count, double now) noexcept
     @cython.locals(at=double)
-    cpdef double due_at(self, Py_ssize_t partial_bytes) except? -1
-    cpdef int due(self, double now, Py_ssize_t partial_bytes) except -1
-    cpdef int expires(self, int which, bint has_progressed) except -1
+    cpdef double _due_at(self, Py_ssize_t partial_bytes) except? -1
+    cpdef int _due(self, double now, Py_ssize_t partial_bytes) except -1
+    cpdef int _expires(self, int which, bint has_progressed) except -1

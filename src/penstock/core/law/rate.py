@@ -9,10 +9,10 @@ from .deadlines import LIFETIME, Durations
 from .levels import Levels
 from .output import Output
 
-MAY_GO_ON = LIFETIME + 1  # returned by `due`: there is a token again
+MAY_GO_ON = LIFETIME + 1  # returned by `_due`: there is a token again
 _MAY_GO_ON = MAY_GO_ON
 
-# Verdict of `expires`: handle what was held back, and read again.
+# Verdict of `_expires`: handle what was held back, and read again.
 GO_ON = 8192
 _GO_ON = GO_ON
 
@@ -37,11 +37,11 @@ class Law(Output):
         self._full_at = 0.0
         self._rate_held = False
 
-    def allows(self, most: int, now: float) -> int:
+    def _allows(self, most: int, now: float) -> int:
         """Say how many messages may be handled now.
 
         Returns:
-            ``most`` or less; 0: none until `due` says `MAY_GO_ON`; -1: the connection is to be closed with
+            ``most`` or less; 0: none until `_due` says `MAY_GO_ON`; -1: the connection is to be closed with
             ``message_rate`` if there is another message.
         """
         levels = self._levels
@@ -57,26 +57,26 @@ class Law(Output):
         free = (levels.message_depth_s - ahead_s) / levels.message_step_s
         return most if free >= most else int(free) + 1
 
-    def spends(self, count: int, now: float) -> None:
+    def _spends(self, count: int, now: float) -> None:
         """That many messages were taken to be handled."""
         if self._levels.message_step_s != 0.0:
             self._full_at = max(self._full_at, now) + count * self._levels.message_step_s
 
     # -- deadlines, with the instant at which a token is there ---------------------------------------------------------
 
-    def due_at(self, partial_bytes: int) -> float:
+    def _due_at(self, partial_bytes: int) -> float:
         """As of `Deadlines`."""
-        at = Output.due_at(self, partial_bytes)
+        at = Output._due_at(self, partial_bytes)  # noqa: SLF001 - a C call, which super() is not
         if self._rate_held and not self._closing:
             return min(at, self._full_at - self._levels.message_depth_s)
         return at
 
-    def due(self, now: float, partial_bytes: int) -> int:
+    def _due(self, now: float, partial_bytes: int) -> int:
         """As of `Deadlines`, or `MAY_GO_ON`."""
         if self._rate_held and not self._closing and self._full_at - self._levels.message_depth_s <= now:
             return _MAY_GO_ON
-        return Output.due(self, now, partial_bytes)
+        return Output._due(self, now, partial_bytes)  # noqa: SLF001
 
-    def expires(self, which: int, has_progressed: bool) -> int:
+    def _expires(self, which: int, has_progressed: bool) -> int:
         """As of `Deadlines`, or `GO_ON`."""
-        return _GO_ON if which == _MAY_GO_ON else Output.expires(self, which, has_progressed)
+        return _GO_ON if which == _MAY_GO_ON else Output._expires(self, which, has_progressed)  # noqa: SLF001

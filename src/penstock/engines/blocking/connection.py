@@ -14,7 +14,7 @@ from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.deadlines import Deadline
 from ...core.endings import last_message
-from ...core.states import State
+from ...core.law.closing import CLOSED
 from ...errors import (
     ConnectionEndedError,
     EndOfStreamError,
@@ -23,11 +23,10 @@ from ...errors import (
 )
 from ...reasons import CloseReason
 from ..receiving import ReceiveLimit
-from .driving import Host
+from .driving import DrivenConnection, Host
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
 from .poller import Poller
-from .transport import SocketConnection
 
 M = TypeVar("M")
 
@@ -35,7 +34,7 @@ M = TypeVar("M")
 PREFETCH = 64
 
 
-class BlockingConnection(SocketConnection[M]):
+class BlockingConnection(DrivenConnection[M]):
     """One peer, whose messages wait until they are received.
 
     ``for message in conn`` ends when the peer sends EOF or the server drains, and raises as `receive` does otherwise.
@@ -50,8 +49,6 @@ class BlockingConnection(SocketConnection[M]):
         "_blames",
         "_counts_first",
         "_expired",
-        "_first_start",
-        "_partial_start",
         "_prefetch",
         "_read_s",
         "_ready",
@@ -76,9 +73,6 @@ class BlockingConnection(SocketConnection[M]):
         self._expired: Deadline | None = None  # for on_timeout
         self._blames = True  # the peer is held to its deadlines while somebody waits for it
         self._counts_first = True  # a first message is waited for
-        # Where the clocks stood when nobody waited any more.
-        self._first_start: float | None = None
-        self._partial_start: float | None = None
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -126,7 +120,7 @@ class BlockingConnection(SocketConnection[M]):
                 raise DeadlinePassed(which)
             if self._ready:
                 return
-            if self._leaving and self._state is not State.CLOSED:
+            if self._closing and self._state != CLOSED:
                 raise self._why_not()
             try:
                 messages = self._inbound.take(self._prefetch)
@@ -136,16 +130,16 @@ class BlockingConnection(SocketConnection[M]):
             if messages:
                 self._ready.extend(messages)
                 self._batch_size = len(messages)
-                self._first_start = self._partial_start = None
+                self._has_message()
                 return
-            if self._input_over or self._draining or self._state is State.CLOSED:
+            if self._input_over or self._draining or self._state == CLOSED:
                 self._ready.append(self._last())
                 self._batch_size = 1
                 return
             self._wait_readable(limit)
 
     def _last(self) -> M:
-        if self._state is State.CLOSED and not self._input_over:
+        if self._state == CLOSED and not self._input_over:
             raise self._why_not()
         try:
             return last_message(self._inbound, peer_ended=self._input_over)
@@ -192,11 +186,11 @@ class BlockingConnection(SocketConnection[M]):
                     timer.cancel()
         finally:
             if self._blames:
-                self._stop_counting()
+                self._works()
 
     def _may_park(self, limit: ReceiveLimit | None) -> bool:
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
-        if not CAN_PARK or self._news or self._driving or self._output or not self._wants_input():
+        if not CAN_PARK or self._news or self._driving or self._link.queued_bytes or not self._wants_input():
             return False
         if limit is not None and limit.timeout_s < PARK_S:
             return False
@@ -211,25 +205,7 @@ class BlockingConnection(SocketConnection[M]):
 
     def _count_from(self, now: float) -> None:
         """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
-        deadlines = self._deadlines
-        timeouts = deadlines.timeouts
-        deadlines.idle_since = now
-        if timeouts.idle_s is not None:
-            self._arm(now + timeouts.idle_s)
-        if self._counts_first and self._batch_size == 0:
-            deadlines.first_since = now if self._first_start is None else self._first_start
-            if timeouts.first_message_s is not None:
-                self._arm(deadlines.first_since + timeouts.first_message_s)
-        if self._inbound.pending_bytes:
-            deadlines.partial_since = now if self._partial_start is None else self._partial_start
-            if timeouts.message_s is not None:
-                self._arm(deadlines.partial_since + timeouts.message_s)
-
-    def _stop_counting(self) -> None:
-        deadlines = self._deadlines
-        deadlines.idle_since = None
-        self._first_start, deadlines.first_since = deadlines.first_since, None
-        self._partial_start, deadlines.partial_since = deadlines.partial_since, None
+        self._arm(self._waits(now, self._inbound.pending_bytes, self._counts_first and self._batch_size == 0))
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one received last."""
@@ -261,7 +237,7 @@ class BlockingConnection(SocketConnection[M]):
     def _send_message(self, message: M) -> None:
         if self._write_paused:
             self._wait_for_room()
-        if not self._can_send or self._leave_reason is not None:
+        if not self._can_send or self._close_after is not None:
             raise self._why_not()
         self._send(self._encode(message))
 
@@ -272,6 +248,34 @@ class BlockingConnection(SocketConnection[M]):
             self._require_sendable()
             self._send(data)
         self._tell()
+
+    def _send(self, data: bytes) -> None:
+        """Send one frame or several; return when the kernel has taken all of it.
+
+        Raises:
+            SlowPeerError, BrokenError: The connection ended before.
+        """
+        self._put(data)
+        waiting_bytes = len(self._queue or b"")
+        if not waiting_bytes and not self._link.queued_bytes:
+            return
+        mark = self.bytes_out + waiting_bytes
+        self._senders += 1
+        self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))  # a thread that waits here is held up
+        try:
+            self._drive(lambda: self._taken_up_to() >= mark or self._state == CLOSED)
+        finally:
+            self._senders -= 1
+        if self._taken_up_to() < mark:
+            raise self._why_not()
+
+    def _taken_up_to(self) -> int:
+        """Return how many bytes the kernel has taken."""
+        return self.bytes_out - self._link.queued_bytes - self._link.dropped_bytes
+
+    def _wait_for_room(self) -> None:
+        """Wait until output is no longer over its high watermark, or the connection is closing."""
+        self._drive(lambda: not self._write_paused or bool(self._closing))
 
     # -- as a file -----------------------------------------------------------------------------------------------------
 
@@ -380,9 +384,9 @@ class BlockingConnection(SocketConnection[M]):
             self.abort()
         self.wait_closed()
 
-    def _leave(self, reason: CloseReason) -> None:
-        super()._leave(reason)
-        if self._leaving:
+    def _close(self, reason: CloseReason) -> None:
+        super()._close(reason)
+        if self._closing:
             self._ready.clear()
 
     def _lose(self, reason: CloseReason) -> None:

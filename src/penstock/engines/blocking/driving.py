@@ -1,4 +1,4 @@
-"""A socket that several threads wait for, with whichever of them waits doing the work, and its clock.
+"""A connection that several threads wait for, with whichever of them waits doing the work, and its clock.
 
 One lock guards a connection. Nobody waits while holding it: the one thread that polls (the driver) lets go of it
 meanwhile, and every other thread that waits for something on this connection waits for the driver. When the driver has
@@ -10,89 +10,112 @@ from __future__ import annotations
 
 import socket
 import threading
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from math import inf
+from typing import Final, TypeVar
 
-from ...config import Limits, Timeouts
-from ...core.budget import OutputBudget
-from ...core.contract import NO_HANDSHAKE, Clock
+from ...address import Address, Peer
+from ...codecs.base import Codec
+from ...core.deadlines import Deadline
+from ...core.endings import reason_of
 from ...core.events import Event
-from ...core.gate import Gate, Handshake
-from ...core.states import State
-from ...errors import LocalProtocolError
-from ..timed import ClockAlarms, TimedConnection
-from .parking import prepare
-from .poller import Poller
+from ...core.gate import Handshake
+from ...core.law.closing import CLOSED, FLUSHING
+from ...reasons import CloseReason
+from ..connection import LinkedConnection
+from ..context import Context
+from ..wire import READS_AT_ONCE, receive_record
+from .link import SocketLink
+from .parking import DONT_WAIT, prepare
+from .poller import READ, WRITE, Poller
 from .timers import Timers
 
 M = TypeVar("M")
 
+# What a read asks for at first, and at most: one that fills its room doubles it. Python allocates the room before each
+# read, and from 128 KiB on the C library fetches it from the system, and gives it back, each time.
+FIRST_READ_BYTES: Final = 8 * 1024
+MOST_READ_BYTES: Final = 64 * 1024
 
-@dataclass(slots=True)
-class Host:
-    """What a connection needs of whoever made it: a server, or a client.
+
+@dataclass(slots=True, kw_only=True)
+class Host(Context):
+    """What a connection of threads needs of whoever made it: a server, or a client.
 
     Attributes:
-        clock: Where time comes from. Its timers may be called on any thread.
-        timeouts: At first.
-        limits: Of its buffers.
         report: Takes the events out of the queue it is given, in order, and tells them.
         timers: The clock, when it is one that the waiting thread itself has to run: a client without a thread.
-        budget: What all peers together are owed; guarded by ``budget_lock``.
-        gate: Counts handshakes, guarded by ``gate_lock``; a client has none.
+        budget_lock: Guards the budget.
+        gate_lock: Guards the gate.
     """
 
-    clock: Clock
-    timeouts: Timeouts
-    limits: Limits
     report: Callable[[deque[Event]], None]
     timers: Timers | None = None
-    budget: OutputBudget = field(default_factory=OutputBudget)
     budget_lock: threading.Lock = field(default_factory=threading.Lock)
-    gate: Gate | None = None
     gate_lock: threading.RLock = field(default_factory=threading.RLock)
-    alarms: ClockAlarms = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.alarms = ClockAlarms(self.clock)
 
 
-class DrivenSocket(TimedConnection[M]):
+class DrivenConnection(LinkedConnection[M]):
     """The part of a connection that waits: for its socket, for time, for what other threads do.
 
+    Its public methods may be called on any thread. Those of the link and of the law are called with its lock held.
+
     Args:
-        host: Who made it.
+        host: Who made it. The clock's timers may be called on any thread.
         sock: Connected. It is the connection's from now on, which sets how it blocks, and closes it.
         poller: Its own from now on.
+        codec: What cuts its stream into messages.
+        peer: Who is at the other end.
+        local: The address at this end.
+        records: The socket carries records, not bytes.
     """
 
     __slots__ = (
         "_changed",
         "_driving",
         "_due_while_parked",
+        "_error",
         "_events",
         "_fd",
-        "_gone",
         "_host",
+        "_input_over",
         "_lock",
+        "_news",
         "_parked",
         "_poller",
+        "_read_bytes",
+        "_receiving",
+        "_senders",
         "_sock",
         "_waiting",
     )
 
-    def __init__(self, host: Host, sock: socket.socket, poller: Poller) -> None:
-        super().__init__(host.clock, host.alarms, host.timeouts)
+    _link: SocketLink
+
+    def __init__(
+        self,
+        host: Host,
+        sock: socket.socket,
+        poller: Poller,
+        codec: Codec[M],
+        *,
+        peer: Peer,
+        local: Address,
+        records: bool = False,
+    ) -> None:
+        super().__init__(host, codec, peer, local, records=records)
         self._host = host
         prepare(sock)
         self._sock = sock
         self._fd = sock.fileno()
         self._poller = poller
-        self._gone = False  # the socket is closed
+        self._link = SocketLink(sock, self, records=records)
+        self._attached = True
+        self._corking = False
+        self._error: BaseException | None = None  # that it was lost by
         # Reentrant, for a signal handler or a finaliser may call in while this thread holds it.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -101,28 +124,160 @@ class DrivenSocket(TimedConnection[M]):
         self._parked = False  # it does so in recv(2), where it cannot be woken
         self._due_while_parked = False  # a deadline passed meanwhile: what recv(2) returns comes first
         self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
+        self._read_bytes = min(FIRST_READ_BYTES, host.limits.read_bytes)
+        self._input_over = False  # the peer's EOF came
+        self._receiving = False  # a thread waits for messages
+        self._news = False  # something came that it wants to know
+        self._senders = 0  # threads that wait until their frame has gone out
 
-    # -- what a subclass does, the lock held ---------------------------------------------------------------------------
+    # -- the socket, the lock held -------------------------------------------------------------------------------------
 
-    @abstractmethod
     def _interest(self) -> int:
         """Return what the socket is polled for: `READ`, `WRITE`, both or 0."""
+        return (READ if self._wants_input() else 0) | (WRITE if self._link.queued_bytes else 0)
 
-    @abstractmethod
     def _act(self, events: int) -> None:
         """Read or write: the socket is ready for ``events``."""
+        if events & WRITE:
+            self._link.send_now()
+        if events & READ:
+            self._read_wanted()
 
-    @abstractmethod
+    def _wants_input(self) -> bool:
+        if self._closing:
+            return bool(self._state != FLUSHING)  # read and discarded until the peer's EOF
+        if not self._can_receive or self._draining or self._write_paused:
+            return False
+        if self._reading_suspended or self._rate_held:
+            return False
+        return self._receiving or self._inbound.pending_bytes <= self._host.limits.read_bytes
+
+    def _read_wanted(self) -> None:
+        """Read, unless that was done or given up since the socket was polled."""
+        if self._state != CLOSED and self._wants_input():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            data = self._receive_now(DONT_WAIT)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._read_failed(error)
+            return
+        self._take(data)
+
     def _receive_now(self, flags: int) -> bytes:
         """Return what recv(2) does with these flags."""
+        if self._records:
+            return receive_record(self._sock, flags)
+        return self._sock.recv(self._read_bytes, flags)
 
-    @abstractmethod
+    def _read_failed(self, error: OSError) -> None:
+        self._link.lose(error)
+
     def _take(self, data: bytes) -> None:
         """Take what was received: bytes, or a record; none for EOF."""
+        if not data:
+            self.eof_received()
+            return
+        size = len(data)
+        if size == self._read_bytes:
+            self._read_bytes = min(2 * size, MOST_READ_BYTES, self._host.limits.read_bytes)
+        self.data_received(data)
 
-    @abstractmethod
-    def _lost(self, error: OSError) -> None:
-        """The transport broke."""
+    # -- what the link tells -------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read; drop it when the connection is closing or draining."""
+        self.bytes_in += len(data)
+        if self._can_receive and not self._draining:
+            if self._idle_since != inf:
+                self._idle_since = self._clock.time()
+            self._inbound.feed(data)
+            self._news = True
+
+    def _input_ended(self) -> None:
+        self._input_over = True
+        self._news = True
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Note that the link is gone, and why if nobody knew yet."""
+        self._error = error
+        self._lost(reason_of(error))
+        self._drop_output()
+        self._news = True
+        self._let_go()
+
+    def interest_changed(self) -> None:
+        """The socket is to be polled for something else."""
+        self._wake()
+
+    # -- what it is asked for, the lock held ---------------------------------------------------------------------------
+
+    def _pause_reading(self) -> None:
+        self._wake()
+
+    def _resume_reading(self) -> None:
+        self._wake()
+
+    def _output_resumed(self) -> None:
+        self._wake()
+
+    def _wake_senders(self) -> None:
+        self._news = True
+        self._wake()
+        self._changed.notify_all()
+
+    def _go_on(self) -> None:
+        self._rate_held = False
+        self._wake_senders()
+
+    def _waits_for_last_byte(self) -> bool:
+        return self._senders > 0
+
+    def _put(self, data: bytes) -> None:
+        super()._put(data)
+        if self._state == CLOSED:  # as the kernel says now
+            raise self._why_not()
+
+    def _why_not(self) -> Exception:
+        error = super()._why_not()
+        error.__cause__ = self._error
+        return error
+
+    def _emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    # -- what all connections share ------------------------------------------------------------------------------------
+
+    def _owe(self, size: int) -> None:
+        if size != self._owed_bytes:
+            with self._host.budget_lock:
+                super()._owe(size)
+
+    def _end_others(self) -> None:
+        with self._host.budget_lock:
+            debtors = self._host.budget.to_be_ended(self)
+        for debtor in debtors:
+            assert isinstance(debtor, DrivenConnection)
+            debtor.cut_unless_busy(CloseReason.OVERLOAD)
+
+    def cut_unless_busy(self, reason: CloseReason) -> None:
+        """End it now, unless another thread works on it: that one may be about to end who calls this."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._lose(reason)
+            finally:
+                self._lock.release()
+
+    def _take_place(self, now: float) -> Handshake:
+        with self._host.gate_lock:
+            return super()._take_place(now)
+
+    def _give_back(self, handshake: Handshake) -> None:
+        with self._host.gate_lock:
+            super()._give_back(handshake)
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -154,7 +309,7 @@ class DrivenSocket(TimedConnection[M]):
         finally:
             self._lock.acquire()
             self._drove()
-        if self._state is State.CLOSED:  # meanwhile, by another thread, which left the socket to this one
+        if self._state == CLOSED:  # meanwhile, by another thread, which left the socket to this one
             self._dispose()
             return
         for _, happened in ready:
@@ -178,10 +333,10 @@ class DrivenSocket(TimedConnection[M]):
             self._lock.acquire()
             self._parked = False
             self._drove()
-        if self._state is State.CLOSED:
+        if self._state == CLOSED:
             self._dispose()
         elif broken is not None:
-            self._lost(broken)
+            self._read_failed(broken)
         elif data is not None:
             self._take(data)
         if self._due_while_parked:
@@ -222,7 +377,55 @@ class DrivenSocket(TimedConnection[M]):
             self._sock.close()
             self._changed.notify_all()
 
-    # -- deadlines -----------------------------------------------------------------------------------------------------
+    # -- for every thread ----------------------------------------------------------------------------------------------
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait. Safe from every thread."""
+        with self._lock:
+            super().post(message)
+        self._tell()
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark. Safe from every thread."""
+        with self._lock:
+            queued = super().try_send(message)
+        self._tell()
+        return queued
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving."""
+        with self._lock:
+            super().send_eof()
+        self._tell()
+
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection."""
+        with self._lock:
+            super().close()
+        self._tell()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self.cut(CloseReason.ABORTED)
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now, for a reason of the server's. What its threads wait for ends with it."""
+        with self._lock:
+            self._lose(reason)
+        self._tell()
+
+    def drain(self) -> None:
+        """Read no more. What was received whole is still delivered; then the input ends."""
+        with self._lock:
+            self._draining = True
+            self._news = True
+            self._wake()
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy."""
+        with self._lock:
+            super().set_limits(**limits)
+        self._tell()
 
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
@@ -239,16 +442,27 @@ class DrivenSocket(TimedConnection[M]):
         with self._lock:
             super().end_handshake()
 
-    def _take_handshake(self, now: float) -> Handshake:
-        gate = self._host.gate
-        if gate is None:
-            raise LocalProtocolError(NO_HANDSHAKE)
-        with self._host.gate_lock:
-            return gate.begin_handshake(now)
+    def suspend_reading(self) -> None:
+        """Read no further until `unsuspend_reading`: memory is short."""
+        self._set_suspended(True)
 
-    def _give_back_handshake(self, handshake: Handshake) -> None:
-        with self._host.gate_lock:
-            handshake.end()
+    def unsuspend_reading(self) -> None:
+        """Read again, unless something else keeps it from that."""
+        self._set_suspended(False)
+
+    def _set_suspended(self, suspended: bool) -> None:
+        with self._lock:
+            if suspended != self._reading_suspended:
+                self._reading_suspended = suspended
+                self._wake()
+
+    def close_if_idle(self, share: float) -> None:
+        """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
+        with self._lock:
+            super().close_if_idle(share)
+        self._tell()
+
+    # -- deadlines -----------------------------------------------------------------------------------------------------
 
     def expired(self) -> None:
         """Do what is due, on whatever thread the clock has; nobody need be waiting."""
@@ -259,3 +473,24 @@ class DrivenSocket(TimedConnection[M]):
             else:
                 super().expired()
         self._tell()
+
+    def _look(self) -> None:
+        self._catch_up()
+        self._decide()
+
+    def _catch_up(self) -> None:
+        """Read what has come and send what waits."""
+        self._link.send_now()
+        for _ in range(READS_AT_ONCE):
+            before = self.bytes_in
+            self._read_wanted()
+            if self.bytes_in == before:
+                break
+        self._wake()  # whoever polls may have nothing left to be told of
+        self._changed.notify_all()
+
+    def _is_woken(self) -> bool:
+        return self._news
+
+    def _timed_out(self, which: Deadline) -> bool:
+        return False

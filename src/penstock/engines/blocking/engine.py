@@ -20,6 +20,7 @@ from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
 from ...reasons import CloseReason
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
+from ..alarms import ClockAlarms
 from ..base import Engine, EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
@@ -80,10 +81,11 @@ class BlockingServer(EngineServer):
         self._emit_lock = threading.RLock()  # an observer may do what causes the next event
         self._gate_lock = threading.RLock()  # for the gate tells those who watch it
         self._host = Host(
-            self._clock,
-            plan.timeouts,
-            plan.limits,
-            self._report,
+            clock=self._clock,
+            alarms=ClockAlarms(self._clock),
+            timeouts=plan.timeouts,
+            limits=plan.limits,
+            report=self._report,
             budget=plan.budget,
             gate=plan.gate,
             gate_lock=self._gate_lock,
@@ -190,12 +192,15 @@ class BlockingServer(EngineServer):
             everybody = list(self._connections.values())
         if pressure is Pressure.CALM:
             for connection in everybody:
-                connection.hold(False)
+                connection.unsuspend_reading()
             return
         connections = self._plan.gate.unreserved(everybody)
         for connection in connections:
-            connection.hold(connection.held_bytes > 0)
-            connection.let_go_if_idle(IDLE_SHARE)
+            if connection.held_bytes:
+                connection.suspend_reading()
+            else:
+                connection.unsuspend_reading()
+            connection.close_if_idle(IDLE_SHARE)
         if pressure is Pressure.SHED:
             for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
                 connection.cut(CloseReason.OVERLOAD)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import inf
 from threading import get_ident
 from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.deadlines import Deadline
+from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
-from ...core.states import State
 from ...errors import ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from .connection import BlockingConnection, DeadlinePassed
@@ -76,7 +77,7 @@ class ServedConnection(BlockingConnection[M]):
             self._set_callbacks(callbacks)
         else:
             self._on_message = partial(handler.function, self) if handler.takes_connection else handler.function
-        self._count_from(self._deadlines.opened_at)
+        self._count_from(self._opened_at)
 
     def _set_callbacks(self, callbacks: Handler[M]) -> None:
         self._callbacks = callbacks
@@ -86,8 +87,8 @@ class ServedConnection(BlockingConnection[M]):
         """Serve until the connection is gone and its handler has ended. Called once, on the thread that is its own."""
         self._thread = get_ident()
         with self._lock:
-            began = self._state is not State.CLOSED  # the server may have stopped since accept(2)
-            self._stop_counting()
+            began = self._state != CLOSED  # the server may have stopped since accept(2)
+            self._works()
         if began:
             try:
                 self._serve()
@@ -111,10 +112,10 @@ class ServedConnection(BlockingConnection[M]):
     def _finish(self, error: BaseException | None) -> None:
         with self._lock:
             self._handling = False
-            reason, self._leave_reason = self._leave_reason, None
+            reason, self._close_after = self._close_after, None
             if error is not None:
                 self._handler_failed(error)
-            self._leave(reason or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
+            self._close(reason or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
         self._tell()
 
     def _serve(self) -> None:
@@ -130,7 +131,7 @@ class ServedConnection(BlockingConnection[M]):
                 with self._lock:
                     self._wait_for_room()
                     self._fill()
-                    if self._leaving:
+                    if self._closing:
                         return  # what was ready when the peer was lost has nobody to be answered to
                 self._tell()
                 self._handle_batch()
@@ -138,7 +139,7 @@ class ServedConnection(BlockingConnection[M]):
             assert self._callbacks is not None
             self._call(partial(self._callbacks.on_timeout, self, passed.which))
             with self._lock:
-                self._leave(passed.which.value)
+                self._close(passed.which.value)
         except (ConnectionEndedError, RemoteProtocolError):
             pass  # of `_fill`: the input has ended, in whatever way
 
@@ -186,7 +187,7 @@ class ServedConnection(BlockingConnection[M]):
         """Yield what is ready, unless the connection was closed meanwhile."""
         while True:
             with self._lock:
-                if not self._ready or self._leave_reason is not None or self._leaving:
+                if not self._ready or self._close_after is not None or self._closing:
                     return
                 message = self._ready.popleft()
             yield message
@@ -195,11 +196,11 @@ class ServedConnection(BlockingConnection[M]):
         """The handler returned, or raised: do what it asked for."""
         with self._lock:
             self._handling = False
-            reason, self._leave_reason = self._leave_reason, None
+            reason, self._close_after = self._close_after, None
             if error is not None:
                 self._handler_failed(error)
             elif reason is not None:
-                self._leave(reason)
+                self._close(reason)
         self._tell()
 
     def _send_replies(self) -> None:
@@ -213,9 +214,9 @@ class ServedConnection(BlockingConnection[M]):
             return
         replies, self._replies = self._replies, []
         with self._lock:
-            if self._leaving:
+            if self._closing:
                 return
-            if self._state not in (State.OPEN, State.PEER_EOF):
+            if not self._can_send:
                 raise self._why_not()
             send = self._send if self._at_once else self._put
             if self._records or len(replies) == 1:
@@ -273,7 +274,7 @@ class ServedConnection(BlockingConnection[M]):
             self._send_replies()
 
     def _timed_out(self, which: Deadline) -> bool:
-        counting = self._deadlines.idle_since is not None
+        counting = self._idle_since != inf
         if self._callbacks is None or not counting:
             return False
         self._expired = which  # its own thread calls on_timeout, so that callbacks never overlap, and leaves

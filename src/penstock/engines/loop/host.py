@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ...config import Limits, Timeouts
-from ...core.budget import OutputBudget
 from ...core.contract import Clock
 from ...core.events import Event
-from ...core.gate import Gate
-from ..timed import Alarms, ClockAlarms
+from ..alarms import Alarms, ClockAlarms
+from ..context import Context
 from .timers import Timers
 
 if TYPE_CHECKING:
@@ -30,34 +28,27 @@ def _buffer_of(loop: asyncio.AbstractEventLoop, size: int) -> memoryview:
     return buffer
 
 
-@dataclass(slots=True)
-class Host:
-    """What a connection needs of whoever made it: a server, or a client.
+def alarms_of(clock: Clock) -> Alarms:
+    """Return what keeps the timers of connections that go by a clock."""
+    return clock if isinstance(clock, Timers) else ClockAlarms(clock)
+
+
+@dataclass(slots=True, kw_only=True)
+class Host(Context):
+    """What a connection on a loop needs of whoever made it: a server, or a client.
 
     Attributes:
-        loop: Whose transports it uses.
-        clock: Where time comes from.
-        timeouts: At first.
-        limits: Of its buffers.
+        loop: The loop.
         emit: Told of every event.
-        released: Called once, when the transport is gone and the handler has ended.
-        budget: What all peers together are owed.
-        gate: Counts handshakes; a client has none.
-        alarms: Keeps the connections' timers.
+        released: Called once, when the link is gone and the handler has ended.
         buffer: What every read goes into, on loops that let it.
     """
 
     loop: asyncio.AbstractEventLoop
-    clock: Clock
-    timeouts: Timeouts
-    limits: Limits
     emit: Callable[[Event], None]
     released: Callable[[StreamConnection[Any]], None]
-    budget: OutputBudget = field(default_factory=OutputBudget)
-    gate: Gate | None = None
-    alarms: Alarms = field(init=False)
     buffer: memoryview = field(init=False)
 
     def __post_init__(self) -> None:
-        self.alarms = self.clock if isinstance(self.clock, Timers) else ClockAlarms(self.clock)
+        Context.__post_init__(self)  # not super(): a dataclass with slots is another class than the one written here
         self.buffer = _buffer_of(self.loop, self.limits.read_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from operator import length_hint
 from typing import Any, TypeVar
 
@@ -69,13 +70,12 @@ class PushConnection(StreamConnection[M]):
         self._on_message = partial(handler.on_message, self)
 
     def _begin(self) -> None:
-        now = self._clock.time()
-        deadlines = self._deadlines
-        deadlines.idle_since = now
         callbacks = self._callbacks
         # A handler without on_message waits for none: its peer is not blamed for sending none.
         if callbacks is None or type(callbacks).on_message is not Handler.on_message:
-            deadlines.first_since = now
+            self._starts(self._clock.time(), True)
+        else:
+            self._starts(self._clock.time(), False)
         self._arm_next()
         if callbacks is not None:
             self._call(partial(callbacks.on_connect, self))
@@ -121,9 +121,8 @@ class PushConnection(StreamConnection[M]):
             data = self._corked.pop()
             self._corked_bytes = 0
             self.bytes_out += len(data)
-            self._transport.write(data)
-            if self._noticed:
-                self._watch_output()
+            if queued_bytes := self._link.send(data):
+                self._output_queued(queued_bytes)
         else:
             unhandled = length_hint(remaining)
             self._called(error, len(messages) - unhandled, unhandled)
@@ -134,8 +133,8 @@ class PushConnection(StreamConnection[M]):
         self._uncork()
         if error is not None:
             self._handler_failed(error)
-        elif self._leave_reason is not None:
-            self._leave(self._leave_reason)
+        elif self._close_after is not None:
+            self._close(self._close_after)
         elif self._next_codec is not None:
             self._inbound.switch(self._next_codec, handled, unhandled)
             self._next_codec = None
@@ -150,7 +149,7 @@ class PushConnection(StreamConnection[M]):
         replies = self._replies
         if not replies:
             return
-        if self._leaving:
+        if self._closing:
             replies.clear()
         elif not self._can_send:
             replies.clear()
@@ -178,7 +177,7 @@ class PushConnection(StreamConnection[M]):
         """Take what was read and handle it."""
         self.bytes_in += len(data)
         if self._can_receive and not self._draining:
-            self._deadlines.idle_since = self._clock.time()
+            self._idle_since = self._clock.time()
             self._inbound.feed(data)
             if not self._continuing and not self._write_paused:
                 self._process()
@@ -188,39 +187,58 @@ class PushConnection(StreamConnection[M]):
         inbound = self._inbound
         limits = self._host.limits
         budget = limits.batch_messages
-        deadlines = self._deadlines
-        while not self._leaving:
+        while not self._closing:
             if self._write_paused:
                 return  # resume_writing goes on from here
             try:
                 limit = self._batch_limit if self._batch_limit < budget else budget  # noqa: FURB136 - a call per read
-                messages = inbound.take(limit)
+                if self._levels.message_step_s and not (limit := self._allowed(limit)):
+                    return  # `_go_on` goes on from here
+                messages = inbound.take(limit if limit > 0 else 1)
             except RemoteProtocolError as error:
                 self._break_off(error)
                 return
             if not messages:
                 self._settle()
                 return
+            if limit < 0:
+                self._close(CloseReason.MESSAGE_RATE)
+                return
             # Whatever is missing after these messages, it is not one that began before them.
-            deadlines.first_since = deadlines.partial_since = None
+            self._first_since = self._partial_since = inf
             bytes_before = self.bytes_out
             self._handle(messages)
             count = len(messages)
             budget -= count
+            if self._levels.message_step_s:
+                self._spends(count, self._clock.time())
             written_bytes = self.bytes_out - bytes_before
-            if count == self._batch_limit or written_bytes > self._limits.write_high_bytes:
+            if count == self._batch_limit or written_bytes > self._levels.high:
                 self._learn(count, written_bytes)
-            if not inbound.pending_bytes and not self._leaving:
-                if self._ending or self._draining or deadlines.idle_since is None:
+            if not inbound.pending_bytes and not self._closing:
+                if self._ending or self._draining or self._idle_since == inf:
                     self._settle()
                 return
             if budget <= 0:
                 self._continue_later()
                 return
 
+    def _allowed(self, most: int) -> int:
+        """As `_allows`; where that is none, the peer is read no further until it says otherwise."""
+        allowed = self._allows(most, self._clock.time())
+        if not allowed:
+            self._pause_reading()
+            self._idle_since = inf  # it is the peer who waits
+            self._arm_next()
+        return allowed
+
+    def _go_on(self) -> None:
+        self._rate_held = False
+        self._continue()
+
     def _learn(self, messages: int, written_bytes: int) -> None:
         """Take as many messages at once as will not fill the output far beyond its high watermark."""
-        high = self._limits.write_high_bytes
+        high = self._levels.high
         if written_bytes > high:
             self._batch_limit = max(1, messages * high // written_bytes)
         elif messages == self._batch_limit:
@@ -228,43 +246,34 @@ class PushConnection(StreamConnection[M]):
 
     def _continue_later(self) -> None:
         """Give others their turn; the transport is not read meanwhile."""
-        if not self._leaving:
+        if not self._closing:
             self._continuing = True
             self._pause_reading()
-            self._deadlines.idle_since = None  # it is the peer who waits
+            self._idle_since = inf  # it is the peer who waits
             # What is called soon comes before what became readable meanwhile; what is called soon from there, after.
             call_soon = self._host.loop.call_soon
             call_soon(call_soon, self._continue)
 
     def _continue(self) -> None:
         self._continuing = False
-        if self._leaving or self._write_paused:
+        if self._closing or self._write_paused:
             return
         self._process()
         if not self._held_up() and not self._draining:
             self._resume_reading()
 
     def _held_up(self) -> bool:
-        """Whether something else will go on with the input: the loop's next turn, or output that falls."""
-        return self._continuing or self._write_paused
+        """Whether something else will go on with the input: the loop's next turn, output that falls, a token."""
+        return self._continuing or self._write_paused or bool(self._rate_held)
 
     def _settle(self) -> None:
-        """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
-        deadlines = self._deadlines
-        if deadlines.idle_since is None:
-            deadlines.idle_since = now = self._clock.time()
-            if (idle_s := deadlines.timeouts.idle_s) is not None:
-                self._arm(now + idle_s)
+        """Nothing whole is left: wait for the peer again, and end if the end was waiting."""
         if self._ending:
             self._finish()
         elif self._draining:
-            self._leave(CloseReason.DRAINED)
-        elif not self._inbound.pending_bytes:
-            deadlines.partial_since = None
-        elif deadlines.partial_since is None:
-            deadlines.partial_since = now = self._clock.time()
-            if (message_s := deadlines.timeouts.message_s) is not None:
-                self._arm(now + message_s)
+            self._close(CloseReason.DRAINED)
+        else:
+            self._arm(self._leaves_rest(self._clock.time(), self._inbound.pending_bytes))
 
     # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
 
@@ -306,9 +315,9 @@ class PushConnection(StreamConnection[M]):
             self._encode_replies()
         super().send_eof()
 
-    def _leave(self, reason: CloseReason) -> None:
+    def _close(self, reason: CloseReason) -> None:
         self._interrupted = True
-        super()._leave(reason)
+        super()._close(reason)
 
     def _lose(self, reason: CloseReason) -> None:
         self._interrupted = True
@@ -331,15 +340,15 @@ class PushConnection(StreamConnection[M]):
         if last is not NEED_DATA:
             self._inbound.clear()
             self._handle([last])
-        self._leave(CloseReason.PEER_CLOSED)
+        self._close(CloseReason.PEER_CLOSED)
 
-    def _output_resumed(self) -> None:
+    def _input_resumed(self) -> None:
         self._continue()
 
     def drain(self) -> None:
         """Handle what was received whole, then close."""
         self._draining = True
-        if self._attached and not self._leaving:  # one that leaves still has its peer's EOF to read
+        if self._attached and not self._closing:  # one that leaves still has its peer's EOF to read
             self._pause_reading()
             if not self._held_up() and not self._handling:
                 self._process()

@@ -1,29 +1,26 @@
-"""A transport for Unix seqpacket sockets, which asyncio has none for: records in, records out."""
+"""A link for Unix seqpacket sockets: records in, records out."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
+from ..link import LinkUser
 from ..wire import READS_AT_ONCE, receive_record
-from .transport import SocketTransport
-
-if TYPE_CHECKING:
-    from .stream import StreamConnection
+from .link import SocketLink
 
 
-class RecordTransport(SocketTransport):
-    """A seqpacket socket: each ``data_received`` is one record, each ``write`` sends one.
+class RecordLink(SocketLink):
+    """A seqpacket socket: each ``data_received`` is one record, each ``send`` sends one.
 
     A record of no bytes cannot be told from EOF by recv(2): none is ever sent, and one that is received ends the input.
     """
 
     __slots__ = ("_records", "_waiting_bytes")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, connection: StreamConnection[Any]) -> None:
-        super().__init__(loop, sock, connection)
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, user: LinkUser) -> None:
+        super().__init__(loop, sock, user)
         self._records: deque[bytes] = deque()
         self._waiting_bytes = 0
 
@@ -41,24 +38,24 @@ class RecordTransport(SocketTransport):
             if not data:
                 self._read_eof()
                 return
-            self._connection.data_received(data)
+            self._user.data_received(data)
 
-    def get_write_buffer_size(self) -> int:
+    @property
+    def queued_bytes(self) -> int:
         """Return how many bytes wait for the kernel."""
         return self._waiting_bytes
 
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+    def send(self, data: bytes) -> int:
         """Send one record, now or when the kernel takes it."""
         if self._closing or self._eof or not data:
-            return
-        record = bytes(data)
+            return self._waiting_bytes
         if not self._records:
-            if self._takes(record):
-                return
-            self._write_later()
-        self._records.append(record)
-        self._waiting_bytes += len(record)
-        self._watch_high()
+            if self._takes(data):
+                return 0
+            self._send_later()
+        self._records.append(data)
+        self._waiting_bytes += len(data)
+        return self._waiting_bytes
 
     def _takes(self, record: bytes) -> bool:
         """Return whether the kernel took the record, or there is no point in trying again."""

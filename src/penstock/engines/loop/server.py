@@ -21,10 +21,10 @@ from ..listener import Listener
 from ..own import OwnAddresses
 from .acceptor import Acceptor
 from .datagrams import LoopEndpoint
-from .host import Host
+from .host import Host, alarms_of
 from .pool import ThreadPool, in_threads
 from .push import PushConnection
-from .records import RecordTransport
+from .records import RecordLink
 from .stream import StreamConnection
 from .tasks import TaskConnection
 from .timers import Timers
@@ -56,7 +56,15 @@ class LoopServer(EngineServer):
         self._connections: dict[int, StreamConnection[Any]] = {}
         self._pool: ThreadPool | None = None
         self._host = Host(
-            loop, self._clock, plan.timeouts, plan.limits, plan.emit, self._released, plan.budget, plan.gate
+            loop=loop,
+            clock=self._clock,
+            alarms=alarms_of(self._clock),
+            timeouts=plan.timeouts,
+            limits=plan.limits,
+            budget=plan.budget,
+            gate=plan.gate,
+            emit=plan.emit,
+            released=self._released,
         )
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._make = self._maker(self._handler)
@@ -159,15 +167,15 @@ class LoopServer(EngineServer):
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
         if pressure is Pressure.CALM:
             for connection in self._live():
-                connection.unhold()
+                connection.unsuspend_reading()
             return
         connections = self._plan.gate.unreserved(self._live())
         for connection in connections:
             if connection.held_bytes:
-                connection.hold()
+                connection.suspend_reading()
             else:
-                connection.unhold()
-            connection.let_go_if_idle(IDLE_SHARE)
+                connection.unsuspend_reading()
+            connection.close_if_idle(IDLE_SHARE)
         if pressure is Pressure.SHED:
             for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
                 connection.cut(CloseReason.OVERLOAD)
@@ -224,12 +232,12 @@ class LoopServer(EngineServer):
             return
         self._plan.emit(event)
         if has_records:
-            RecordTransport(self._loop, sock, connection).begin()
+            RecordLink(self._loop, sock, connection).begin(connection.connection_made)
         else:
             self._begin(connection, sock)
 
     def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
-        """Make a stream's transport, which tells its connection of everything."""
+        """Make a stream's link, which tells its connection of everything."""
         raise NotImplementedError
 
     def _unmade(self, sock: socket.socket, peer: Peer, error: Exception) -> None:

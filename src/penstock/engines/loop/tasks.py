@@ -13,8 +13,8 @@ from ...codecs.base import Codec
 from ...core.contract import Connection
 from ...core.deadlines import Deadline
 from ...core.endings import last_message
+from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
-from ...core.states import State
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import ReceiveLimit
@@ -23,9 +23,6 @@ from .stream import StreamConnection
 from .waiter import Waiter
 
 M = TypeVar("M")
-
-# Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
-_CLOSED = State.CLOSED
 
 # Messages cut from the input ahead of `receive`. More would save little, and a codec switch cuts them all again.
 PREFETCH = 64
@@ -42,11 +39,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         "_batch_size",
         "_callbacks",
         "_expired",
-        "_first_start",
         "_flush_scheduled",
         "_handler",
         "_input_over",
-        "_partial_start",
         "_read_s",
         "_ready",
         "_streak",
@@ -72,9 +67,6 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._streak = 0  # messages received without letting the loop turn
         self._input_over = False  # the peer's EOF came
         self._expired: Deadline | None = None  # for on_timeout
-        # Where the clocks stood when nobody waited any more.
-        self._first_start: float | None = None
-        self._partial_start: float | None = None
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._waiter: asyncio.Future[None] | Waiter | None = None
         self._flush_scheduled = False
@@ -101,7 +93,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 await self._converse()
         except asyncio.CancelledError as cancelled:
             # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
-            if self._state is not _CLOSED:
+            if self._state != CLOSED:
                 self._handler_failed(cancelled)
         except Exception as error:
             self._handler_failed(error)
@@ -111,10 +103,10 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._handling = False
         if self._gone:
             self._conclude()
-        elif self._leave_reason is not None:
-            self._leave(self._leave_reason)
+        elif self._close_after is not None:
+            self._close(self._close_after)
         else:
-            self._leave(CloseReason.DRAINED if self._draining else CloseReason.DONE)
+            self._close(CloseReason.DRAINED if self._draining else CloseReason.DONE)
 
     async def _answer(self, handler: MessageHandler) -> None:
         function = handler.function
@@ -135,23 +127,23 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             except _DeadlinePassed as passed:
                 self._handling = True
                 await self._handled(await settled(self._callbacks.on_timeout(self, passed.which)))
-                self._leave(passed.which.value)
+                self._close(passed.which.value)
                 return
             self._handling = True
             await self._handled(await settled(self._callbacks.on_message(self, message)))
 
     async def _handled(self, reply: M | None) -> None:
         """Send the reply of the message that was handled, then close if its handler asked to."""
-        reason, self._leave_reason = self._leave_reason, None
+        reason, self._close_after = self._close_after, None
         if reply is not None:
             await self._wait_writable()
             if not self._can_send:
                 raise self._why_not()
             self._put(self._encode(reply))
         self._handling = False
-        reason = reason or self._leave_reason  # which a deadline may have set while the reply waited
+        reason = reason or self._close_after  # which a deadline may have set while the reply waited
         if reason is not None:
-            self._leave(reason)
+            self._close(reason)
 
     def _ended(self) -> None:
         self._wake()
@@ -194,8 +186,12 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                         await asyncio.sleep(0)
                     continue
                 self._streak += 1
+                if self._levels.message_step_s and not self._takes_token():
+                    if not self._closing:
+                        await self._wait_readable(self._limit_of(limit, timeout_s), held=True)
+                    continue
                 return self._ready.popleft()
-            if self._leaving and self._state is not _CLOSED:
+            if self._closing and self._state != CLOSED:
                 raise self._why_not()
             if self._corked:
                 self._uncork()
@@ -207,17 +203,16 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             if messages:
                 self._ready.extend(messages)
                 self._batch_size = len(messages)
-                self._first_start = self._partial_start = None
+                self._has_message()
                 continue
-            if self._input_over or self._draining or self._state is _CLOSED:
+            if self._input_over or self._draining or self._state == CLOSED:
                 return self._last()
             self._streak = 0
-            if timeout_s is not None and limit is None:
-                limit = ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
+            limit = self._limit_of(limit, timeout_s)
             await self._wait_readable(limit)
 
     def _last(self) -> M:
-        if self._state is _CLOSED and not self._input_over:
+        if self._state == CLOSED and not self._input_over:
             raise self._why_not()
         try:
             return last_message(self._inbound, peer_ended=self._input_over)
@@ -225,8 +220,31 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._break_off(error)
             raise
 
-    async def _wait_readable(self, limit: ReceiveLimit | None) -> None:
+    def _limit_of(self, limit: ReceiveLimit | None, timeout_s: float | None) -> ReceiveLimit | None:
+        if timeout_s is None or limit is not None:
+            return limit
+        return ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
+
+    def _takes_token(self) -> bool:
+        """Whether the next message may be handed out at the rate its peer may send at. Close if it must not wait."""
+        now = self._clock.time()
+        allowed = self._allows(1, now)
+        if allowed > 0:
+            self._spends(1, now)
+        elif allowed < 0:
+            self._close(CloseReason.MESSAGE_RATE)
+        return allowed > 0
+
+    def _go_on(self) -> None:
+        self._rate_held = False
+        self._wake()
+
+    async def _wait_readable(self, limit: ReceiveLimit | None, *, held: bool = False) -> None:
         """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.
+
+        Args:
+            limit: When to give up.
+            held: Messages are there, and held back: it is the peer who waits.
 
         Raises:
             TimeoutError: The limit passed.
@@ -236,21 +254,22 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             raise LocalProtocolError("another task is already receiving from this connection")
         if limit is not None and limit.is_over:
             raise limit.error()
-        now = self._clock.time()
-        self._count_from(now)
+        if held:
+            self._pause_reading()
+            self._arm_next()
+        else:
+            self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, self._batch_size == 0))
         waiter = self._waiter = self._host.loop.create_future()
         timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, waiter, limit))
-        self._resume_reading_if_idle()
+        if not held:
+            self._resume_reading_if_idle()
         if self._overdue:
             self._decide()
         try:
             await waiter
         finally:
             self._waiter = None
-            deadlines = self._deadlines
-            deadlines.idle_since = None
-            self._first_start, deadlines.first_since = deadlines.first_since, None
-            self._partial_start, deadlines.partial_since = deadlines.partial_since, None
+            self._works()
             if timer is not None:
                 timer.cancel()
 
@@ -259,22 +278,6 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if not waiter.done():
             limit.is_over = True
             self._catch_up(partial(_fail, waiter, limit))
-
-    def _count_from(self, now: float) -> None:
-        """Somebody waits for the peer: the clocks that blame it run, each from where it was stopped."""
-        deadlines = self._deadlines
-        timeouts = deadlines.timeouts
-        deadlines.idle_since = now
-        if timeouts.idle_s is not None:
-            self._arm(now + timeouts.idle_s)
-        if self._batch_size == 0:
-            deadlines.first_since = now if self._first_start is None else self._first_start
-            if timeouts.first_message_s is not None:
-                self._arm(deadlines.first_since + timeouts.first_message_s)
-        if self._inbound.pending_bytes:
-            deadlines.partial_since = now if self._partial_start is None else self._partial_start
-            if timeouts.message_s is not None:
-                self._arm(deadlines.partial_since + timeouts.message_s)
 
     def _resume_reading_if_idle(self) -> None:
         if not self._write_paused:
@@ -287,7 +290,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             return
         self._inbound.feed(data)
         if self._waiter is not None:
-            self._deadlines.idle_since = self._clock.time()
+            self._idle_since = self._clock.time()
             self._wake()
         elif self._inbound.pending_bytes > self._host.limits.read_bytes:
             self._pause_reading()
@@ -328,7 +331,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         """Queue one message, once the write buffer is no longer over its high watermark."""
         if self._write_paused:
             await self._wait_writable()
-        if not self._can_send or self._leave_reason is not None:
+        if not self._can_send or self._close_after is not None:
             raise self._why_not()
         self._put(self._encode(message))
 
@@ -358,7 +361,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._flush_scheduled = False
         self._uncork()
 
-    def _output_resumed(self) -> None:
+    def _input_resumed(self) -> None:
         wanted = self._waiter is not None or self._inbound.pending_bytes <= self._host.limits.read_bytes
         if wanted and not self._draining:
             self._resume_reading()
@@ -377,7 +380,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     def drain(self) -> None:
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self._draining = True
-        if self._attached and not self._leaving:  # one that leaves still has its peer's EOF to read
+        if self._attached and not self._closing:  # one that leaves still has its peer's EOF to read
             self._pause_reading()
             self._wake()
 
@@ -387,8 +390,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if self._task is not None:
             self._task.cancel()
 
-    def _leave(self, reason: CloseReason) -> None:
-        super()._leave(reason)
+    def _close(self, reason: CloseReason) -> None:
+        super()._close(reason)
         self._ready.clear()
         self._wake()
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from math import ceil, inf
 from typing import Any, Final
 
-from ..timed import Timed
+from ..alarms import Timed
 
 TICKS_PER_S: Final = 1024
 

@@ -9,7 +9,7 @@ from .patience cimport HANDSHAKE, LIFETIME, MESSAGE, NOTHING_DUE, Patience, earl
 from .poller cimport EPOLLIN, EPOLLOUT
 
 from ...core.interrupts import is_interrupt
-from ..timed import AGAIN_S
+from ..connection import AGAIN_S
 from ..wire import READS_AT_ONCE as _READS_AT_ONCE
 
 cdef double again_s = AGAIN_S

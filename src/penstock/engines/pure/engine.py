@@ -11,7 +11,7 @@ from ..base import Engine, Plan
 from ..listener import Listener
 from ..loop.server import LoopServer, needs_a_thread
 from ..loop.stream import StreamConnection
-from .transport import StreamTransport
+from .link import StreamLink, TransportLink
 
 
 class PureEngine(Engine):
@@ -39,7 +39,7 @@ class PureServer(LoopServer):
 
     def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         if self._brings_transports:
-            StreamTransport(self._loop, sock, connection, self._host.buffer).begin()
+            StreamLink(self._loop, sock, connection, self._host.buffer).begin(connection.connection_made)
         else:
             task = self._loop.create_task(self._attach(connection, sock))
             self._attaching.add(task)
@@ -47,7 +47,8 @@ class PureServer(LoopServer):
 
     async def _attach(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, sock)
+            link = TransportLink(connection, connection.connection_made, self._host.buffer)
+            await self._loop.connect_accepted_socket(lambda: link, sock)
         except OSError as error:  # the peer left, or the loop is out of resources, between accept(2) and here
             sock.close()
             if connection.id in self._connections:

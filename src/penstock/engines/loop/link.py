@@ -1,7 +1,7 @@
-"""Transports of our own, on any loop that has ``add_reader``: what those of bytes and those of records have in common.
+"""Links that read and write a socket themselves, on any loop that has ``add_reader``.
 
-Asyncio's cost an accepted connection a task, a future and two turns of the loop before its first byte is read, and one
-more turn at its end; of seqpacket sockets it has none.
+The transports of asyncio cost an accepted connection a task, a future and two turns of the loop before its first byte
+is read, and one more turn at its end; for seqpacket sockets there are none.
 """
 
 from __future__ import annotations
@@ -11,66 +11,60 @@ import contextlib
 import socket
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .stream import StreamConnection
+from ..link import Link, LinkUser
 
 
-class SocketTransport(asyncio.Transport):
-    """A connected socket: reading that pauses, watermarks, half-close, and an end that is reported once.
+class SocketLink(Link):
+    """A connected socket: reading that pauses, output that waits, half-close, and an end that is told once.
 
-    It tells its connection what asyncio's transports tell a protocol, in the same order. The end they report in a later
-    turn of the loop is reported here as soon as what the loop called has returned.
+    The end that asyncio's transports tell in a later turn of the loop is told here as soon as what the loop called has
+    returned.
 
     Args:
         loop: Tells when the socket is ready.
-        sock: Connected and non-blocking. It is the transport's from now on, which closes it.
-        connection: Told of everything, from `begin` on.
+        sock: Connected and non-blocking. It is the link's from now on, which closes it.
+        user: Told of everything, from `begin` on.
     """
 
     __slots__ = (
         "_closing",
-        "_connection",
         "_entered",
         "_eof",
         "_error",
         "_fd",
-        "_high",
         "_loop",
         "_lost",
-        "_low",
-        "_over_high",
         "_read_over",
         "_reading",
         "_sock",
+        "_user",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, connection: StreamConnection[Any]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, user: LinkUser) -> None:
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
-        self._connection = connection
-        self._high = self._low = 0  # the connection sets them first of all
+        self._user = user
         self._reading = False
         self._read_over = False  # the peer's EOF was read
-        self._eof = False  # our direction ends after what was written
+        self._eof = False  # our direction ends after what was sent
         self._closing = False
-        self._lost = False  # nothing more will be sent; the connection was told, or is about to be
+        self._lost = False  # nothing more will be sent; the user was told, or is about to be
         self._error: BaseException | None = None  # that it was lost by
-        self._over_high = False  # `pause_writing` was called last
         self._entered = False  # `_enter` is at work
 
-    def begin(self) -> None:
-        """Tell the connection, then read. Not to be called by anything that the connection has called."""
-        self._enter(self._begin)
+    def begin(self, begun: Callable[[Link], object]) -> None:
+        """Call ``begun``, then read. Not to be called by anything that the link has called."""
 
-    def _begin(self) -> None:
-        self._connection.connection_made(self)
-        self.resume_reading()
+        def begin() -> None:
+            begun(self)
+            self.resume_reading()
+
+        self._enter(begin)
 
     def _enter(self, step: Callable[[], object]) -> None:
-        """Do what the loop calls for; report the end if it came to that."""
+        """Do what the loop calls for; tell the end if it came to that."""
         self._entered = True
         try:
             step()
@@ -81,11 +75,12 @@ class SocketTransport(asyncio.Transport):
         finally:  # for the report may fail too, where memory is out
             self._entered = False
             if self._lost:
-                self._report_lost()
+                self._tell_lost()
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the socket, of the name ``socket``; nothing else is known here."""
-        return self._sock if name == "socket" else default
+    @property
+    def socket(self) -> socket.socket:
+        """The socket."""
+        return self._sock
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
 
@@ -103,10 +98,6 @@ class SocketTransport(asyncio.Transport):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def is_reading(self) -> bool:
-        """Whether the socket is read."""
-        return self._reading
-
     def pause_reading(self) -> None:
         """Leave what comes with the kernel."""
         if self._reading:
@@ -122,7 +113,7 @@ class SocketTransport(asyncio.Transport):
     def _read_eof(self) -> None:
         self.pause_reading()
         self._read_over = True
-        self._connection.eof_received()
+        self._user.eof_received()
 
     def read_now(self) -> None:
         """Read, though nobody said that there is anything; nothing while reading is paused."""
@@ -131,50 +122,35 @@ class SocketTransport(asyncio.Transport):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the watermarks, in bytes."""
-        self._high = 64 * 1024 if high is None else high
-        self._low = self._high // 4 if low is None else low
-        self._watch_high()
-
-    def _watch_high(self) -> None:
-        if not self._over_high and self.get_write_buffer_size() > self._high:
-            self._over_high = True
-            self._connection.pause_writing()
-
-    def _write_later(self) -> None:
+    def _send_later(self) -> None:
         """Something begins to wait for the kernel."""
-        self._loop.add_writer(self._fd, self._enter, self._write_more)
+        self._loop.add_writer(self._fd, self._enter, self._send_more)
 
-    def _write_more(self) -> None:
+    def _send_more(self) -> None:
+        before = self.queued_bytes
         self._send_waiting()
         if self._lost:
             return
-        if not self.get_write_buffer_size():
+        if not self.queued_bytes:
             self._loop.remove_writer(self._fd)
-        if self._over_high and self.get_write_buffer_size() <= self._low:
-            self._over_high = False
-            self._connection.resume_writing()
-        if not self.get_write_buffer_size():  # the connection may have written
+        if self.queued_bytes < before:
+            self._user.output_sank()
+        if not self.queued_bytes:  # its user may have sent more
             if self._closing:
                 self._finish(None)
             elif self._eof:
                 self._shut_down()
 
-    def write_now(self) -> None:
+    def send_now(self) -> None:
         """Send what waits for the kernel, though nobody said that there is room."""
-        if self.get_write_buffer_size() and not self._entered:
-            self._enter(self._write_more)
+        if self.queued_bytes and not self._entered:
+            self._enter(self._send_more)
 
-    def can_write_eof(self) -> bool:
-        """Always."""
-        return True
-
-    def write_eof(self) -> None:
-        """End our direction after what was written."""
+    def send_eof(self) -> None:
+        """End our direction after what was sent."""
         if not self._eof and not self._closing:
             self._eof = True
-            if not self.get_write_buffer_size():
+            if not self.queued_bytes:
                 self._shut_down()
 
     def _shut_down(self) -> None:
@@ -183,20 +159,16 @@ class SocketTransport(asyncio.Transport):
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def is_closing(self) -> bool:
-        """Whether `close` or `abort` was called, or the connection was lost."""
-        return self._closing
-
     def close(self) -> None:
-        """Send what was written, then close."""
+        """Send what waits, then close."""
         if not self._closing:
             self.pause_reading()
             self._closing = True
-            if not self.get_write_buffer_size():
+            if not self.queued_bytes:
                 self._finish(None)
 
     def abort(self) -> None:
-        """Close without sending what was written."""
+        """Close without sending what waits."""
         self._lose(None)
 
     def _lose(self, error: BaseException | None) -> None:
@@ -204,7 +176,7 @@ class SocketTransport(asyncio.Transport):
             return
         self.pause_reading()
         self._closing = True
-        if self.get_write_buffer_size():
+        if self.queued_bytes:
             self._drop_waiting()
             self._loop.remove_writer(self._fd)
         self._finish(error)
@@ -213,13 +185,15 @@ class SocketTransport(asyncio.Transport):
         if not self._lost:
             self._lost = True
             self._error = error
+            if error is not None:
+                self._user.connection_broke(error)
             if not self._entered:  # whoever closes may be in the middle of a call of this connection, or of another
-                self._loop.call_soon(self._report_lost)
+                self._loop.call_soon(self._tell_lost)
 
-    def _report_lost(self) -> None:
+    def _tell_lost(self) -> None:
         error, self._error = self._error, None
         try:
-            self._connection.connection_lost(error)
+            self._user.connection_lost(error)
         finally:
-            del self._connection  # and with it the cycle through it
+            del self._user  # and with it the cycle through it
             self._sock.close()

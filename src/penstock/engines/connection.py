@@ -1,0 +1,328 @@
+"""A connection on a link, from its first byte to its last. How its handler is called is a driver's."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Final, Generic, TypeVar
+
+from ..address import Address, Peer
+from ..codecs.base import Codec
+from ..core.contract import NO_HANDSHAKE
+from ..core.deadlines import Deadline
+from ..core.endings import reason_of
+from ..core.events import Closed, FramingBroken, HandlerFailed
+from ..core.gate import Handshake
+from ..core.inbound import RecordInbound, StreamInbound
+from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
+from ..core.law.deadlines import DEADLINES, IDLE, LIFETIME, NOT_DUE, RESTART, TELL, WRITE
+from ..core.law.rate import GO_ON
+from ..core.service import Handler
+from ..errors import LocalProtocolError, RemoteProtocolError
+from ..reasons import CloseReason
+from .context import Context
+from .sending import SendingConnection
+from .wire import next_connection_id, reset_on_close
+
+M = TypeVar("M")
+
+# How long whoever was woken has until the deadlines are looked at again.
+AGAIN_S: Final = 0.01
+
+
+class LinkedConnection(SendingConnection[M], Generic[M]):
+    """The part every connection on a link shares. Subclasses say what happens to messages, by the abstract methods.
+
+    Args:
+        context: Who made it.
+        codec: What cuts its stream into messages.
+        peer: Who is at the other end.
+        local: The address at this end.
+        records: Its link carries records, not bytes.
+    """
+
+    __slots__ = (
+        "_draining",
+        "_handshake",
+        "_inbound",
+        "_local",
+        "_overdue",
+        "_peer",
+        "_reading_suspended",
+        "bytes_in",
+        "id",
+        "state",
+    )
+
+    def __init__(self, context: Context, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False) -> None:
+        super().__init__(context, codec, records=records)
+        self.id = next_connection_id()
+        self.state: Any = None
+        self.bytes_in = 0
+        self._peer = peer
+        self._local = local
+        self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
+        self._draining = False
+        self._reading_suspended = False  # memory is short, and what is held here must not grow
+        self._handshake: Handshake | None = None  # its place at the gate
+        self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again
+
+    def __repr__(self) -> str:
+        return f"<connection {self.id} {self._peer} {STATES[self._state].value}>"
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self._peer
+
+    @property
+    def local(self) -> Address:
+        """The address at this end."""
+        return self._local
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server drains."""
+        return self._draining
+
+    # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _input_ended(self) -> None:
+        """The peer sent EOF."""
+
+    @abstractmethod
+    def _timed_out(self, which: Deadline) -> bool:
+        """A deadline passed. Return whether the connection will close by itself; else it is closed right after this."""
+
+    @abstractmethod
+    def _resume_reading(self) -> None:
+        """Have the link read again, unless something keeps it from that."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Read what has come and send what waits, as far as the kernel lets; then call `_decide`: law 11."""
+
+    @abstractmethod
+    def _go_on(self) -> None:
+        """There is room for a message again: `_allows` held it back before."""
+
+    def _is_woken(self) -> bool:
+        """Return whether whoever waits for messages was told of something and has not run since."""
+        return False
+
+    def _wake_senders(self) -> None:
+        """Have everybody look again who waits for room."""
+
+    # -- what the link tells -------------------------------------------------------------------------------------------
+
+    def eof_received(self) -> bool:
+        """Note the end of the peer's direction; ours stays open until the handler ends it."""
+        verdict = self._got_eof()
+        if verdict == END:
+            self._link.close()  # sends what is left, if anything; connection_lost follows
+        elif verdict == INPUT_OVER:
+            self._input_ended()
+        return True
+
+    def connection_broke(self, error: BaseException) -> None:
+        """Send nothing more: the link has met its loss, and will tell `connection_lost` soon."""
+        self._breaks(reason_of(error))
+
+    def _drop_output(self) -> None:
+        """The state is closed: let go of everything that waits. What was received before is still handled."""
+        self._corked.clear()
+        self._corked_bytes = 0
+        self._forgets_output()
+        self._disarm()
+        self._end_place()
+        self._owe(0)
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection."""
+        self._close(CloseReason.DONE)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._lose(CloseReason.ABORTED)
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now, for a reason of the server's."""
+        self._lose(reason)
+
+    def _close(self, reason: CloseReason) -> None:
+        """Close gracefully; the first reason given is the one that stays."""
+        verdict = self._closes(reason)
+        if not verdict:
+            return
+        self._end_place()
+        self._send_all()
+        if self._state == CLOSED:  # the kernel said just now that nobody is there
+            return
+        self._reading_suspended = False  # what still comes is dropped
+        self._inbound.clear()
+        self._wake_senders()
+        link = self._link
+        link.watch(0, 0)
+        if verdict & SEND_EOF:
+            link.send_eof()
+        if verdict & DISCARD:
+            self._resume_reading()
+        if link.queued_bytes:
+            self._stall_begins()
+        if verdict & END:
+            link.close()
+        elif not link.queued_bytes:
+            self._all_sent()
+
+    def _all_sent(self) -> None:
+        """The kernel took all: wait for the peer's EOF, unless it came before."""
+        if self._state == CLOSING:
+            self._sent_all_at(self._clock.time())
+            self._arm_next()
+
+    def _lose(self, reason: CloseReason) -> None:
+        """End now. The link tells `connection_lost` a little later."""
+        if self._state == CLOSED:
+            return
+        verdict = self._loses(reason)
+        self._inbound.clear()
+        self._drop_output()
+        if verdict == RESET:
+            self._reset()
+
+    def _reset(self) -> None:
+        """Close the link, and tell the peer with a reset, so that a cut is never taken for an end."""
+        sock = self._link.socket
+        if sock is not None:
+            reset_on_close(sock)
+        self._link.abort()
+
+    def _break_off(self, error: RemoteProtocolError) -> None:
+        """The peer broke the framing: what was answered before still goes out."""
+        self._emit(FramingBroken(self, error))
+        self._close(error.reason)
+
+    def _handler_failed(self, error: BaseException) -> None:
+        """Report a handler's exception once, and end this connection alone."""
+        if self._fails(error):
+            self._emit(HandlerFailed(self, error))
+            self._close(CloseReason.HANDLER_ERROR)
+
+    def closed_event(self) -> Closed:
+        """Return the event that tells of its end."""
+        duration_s = self._clock.time() - self._opened_at
+        return Closed(self, self.close_reason, self.bytes_in, self.bytes_out, duration_s)
+
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Refuse: only callbacks can be exchanged."""
+        raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
+
+    # -- when memory is short ------------------------------------------------------------------------------------------
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
+        if not self._attached or self._gone:
+            return 0
+        return self._inbound.pending_bytes + self._held_output() + self._link.queued_bytes
+
+    def close_if_idle(self, share: float) -> None:
+        """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
+        if not self._closing and self._clock.time() - self._idle_since >= self._durations.idle_s * share:
+            self._expire(IDLE)
+
+    # -- the handshake -------------------------------------------------------------------------------------------------
+
+    def begin_handshake(self) -> None:
+        """Give the peer so long to show who it is."""
+        if self._handshake is None and not self._closing:
+            now = self._clock.time()
+            self._handshake = self._take_place(now)
+            self._begins_handshake(now)
+            self._arm_next()
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is."""
+        self._end_place()
+        self._arm_next()
+
+    def _take_place(self, now: float) -> Handshake:
+        gate = self._context.gate
+        if gate is None:
+            raise LocalProtocolError(NO_HANDSHAKE)
+        return gate.begin_handshake(now)
+
+    def _end_place(self) -> None:
+        """Give the place at the gate back, if there is a handshake."""
+        if self._ends_handshake():
+            handshake, self._handshake = self._handshake, None
+            if handshake is not None:
+                self._give_back(handshake)
+
+    def _give_back(self, handshake: Handshake) -> None:
+        handshake.end()
+
+    # -- deadlines -----------------------------------------------------------------------------------------------------
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        self._durations = self._context.durations_of(self._durations.timeouts.merged(**timeouts))
+        self._arm_next()
+
+    def _arm_next(self) -> None:
+        """Have `expired` called when the next deadline is due."""
+        self._arm(self._due_at(self._inbound.pending_bytes))
+
+    def _arm(self, when: float) -> None:
+        """Have `expired` called no later than ``when``. A timer that comes earlier is left: it sets the next one."""
+        if when < self.due_at and self._state != CLOSED:
+            self._context.alarms.arm(self, when)
+
+    def _disarm(self) -> None:
+        self._context.alarms.disarm(self)
+
+    def expired(self) -> None:
+        """Do what is due. Called when the timer fires."""
+        self._disarm()
+        if NOT_DUE < self._due_now() < LIFETIME:  # it holds something against the peer
+            self._look()
+        else:
+            self._decide()
+
+    def _due_now(self) -> int:
+        return self._due(self._clock.time(), self._inbound.pending_bytes)
+
+    def _decide(self) -> None:
+        """Do what is due by now, or set the timer for what is next."""
+        self._overdue = False
+        if self._state == CLOSED:
+            return  # the peer's EOF was faster than the end of the wait for it
+        which = self._due_now()
+        if which == NOT_DUE:
+            self._arm_next()
+        elif which < WRITE and self._is_woken():
+            self._overdue = True
+            self._arm(self._clock.time() + AGAIN_S)  # it may not wait again for long, and other deadlines count
+        else:
+            self._expire(which)
+            if which >= LIFETIME:  # a handler at work comes to its end first, and must not wait for ever for a reader
+                self._arm_next()
+
+    def _expire(self, which: int) -> None:
+        verdict = self._expires(which, self._has_progressed(self._link.queued_bytes) if self._attached else False)
+        deadline = DEADLINES[which] if which < len(DEADLINES) else None
+        if verdict == TELL:
+            assert deadline is not None
+            if not self._timed_out(deadline):
+                self._close(deadline.value)
+        elif verdict == RESTART:
+            self._stall_begins()
+        elif verdict == RESET:
+            assert deadline is not None
+            self._lose(deadline.value)
+        elif verdict == CUT:
+            self._link.abort()
+        elif verdict == GO_ON:
+            self._go_on()

@@ -1,0 +1,50 @@
+"""What connections need of whoever made them, server or client: the part that is the same on every engine in Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..config import Limits, Timeouts
+from ..core.budget import OutputBudget
+from ..core.contract import Clock
+from ..core.gate import Gate
+from ..core.law.deadlines import Durations
+from ..core.law.levels import Levels
+from .alarms import Alarms
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """What a connection needs of whoever made it.
+
+    Attributes:
+        clock: Where time comes from.
+        timeouts: At first.
+        limits: Of its buffers.
+        alarms: Keeps the connections' timers.
+        budget: What all peers together are owed.
+        gate: Counts handshakes; a client has none.
+        durations: The timeouts, as the law has them: one object for all connections that have these.
+        levels: The limits, likewise.
+    """
+
+    clock: Clock
+    timeouts: Timeouts
+    limits: Limits
+    alarms: Alarms
+    budget: OutputBudget = field(default_factory=OutputBudget)
+    gate: Gate | None = None
+    durations: Durations = field(init=False)
+    levels: Levels = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.durations = self.durations_of(self.timeouts)
+        self.levels = self.levels_of(self.limits)
+
+    def durations_of(self, timeouts: Timeouts) -> Durations:
+        """Return timeouts as the law has them."""
+        return Durations(timeouts)
+
+    def levels_of(self, limits: Limits) -> Levels:
+        """Return limits as the law has them."""
+        return Levels(limits)

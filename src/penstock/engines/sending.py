@@ -1,0 +1,313 @@
+"""The output of a connection: framed, gathered, bounded; and a peer that does not read it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import inf
+from typing import Any, Generic, TypeVar
+
+from ..codecs.base import Codec
+from ..core.contract import ConnectionBase
+from ..core.endings import why_not
+from ..core.events import Event, MessageDropped, ReadingPaused, ReadingResumed
+from ..core.law.closing import CLOSED, STATES
+from ..core.law.output import ALL_SENT, PAUSE, REFILL, RESUME
+from ..core.law.rate import Law
+from ..core.send_queue import SendQueue
+from ..errors import SlowPeerError
+from ..reasons import CloseReason
+from .context import Context
+from .link import Link
+
+M = TypeVar("M")
+
+
+class SendingConnection(Law, ConnectionBase[M], Generic[M]):
+    """The part of a connection that sends.
+
+    Args:
+        context: Who made it.
+        codec: What makes frames of messages.
+        records: Its link carries records, not bytes.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_context",
+        "_corked",
+        "_corked_bytes",
+        "_corking",
+        "_link",
+        "_records",
+        "codec",
+        "due_at",
+        "place",
+    )
+
+    _link: Link
+
+    def __init__(self, context: Context, codec: Codec[M], *, records: bool) -> None:
+        super().__init__(context.levels, context.durations, context.clock.time())
+        self._context = context
+        self._clock = context.clock
+        self.codec = codec
+        self._records = records
+        self.due_at = inf
+        self.place: Any = None
+        # Output gathered while a batch of messages is handled, to leave in one write; and before there is a link.
+        self._corking = True
+        self._corked: list[bytes] = []
+        self._corked_bytes = 0
+
+    # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def cut(self, reason: CloseReason) -> None:
+        """End now, for a reason of the server's."""
+
+    @abstractmethod
+    def _output_resumed(self) -> None:
+        """Output fell to the low watermark."""
+
+    @abstractmethod
+    def _pause_reading(self) -> None:
+        """Have the link read no further."""
+
+    @abstractmethod
+    def _all_sent(self) -> None:
+        """Nothing is left to send, and the connection is closing."""
+
+    @abstractmethod
+    def _lose(self, reason: CloseReason) -> None:
+        """End now."""
+
+    @abstractmethod
+    def _arm(self, when: float) -> None:
+        """Have `expired` called no later than ``when``."""
+
+    @abstractmethod
+    def _emit(self, event: Event) -> None:
+        """Tell an event, now or when no lock is held."""
+
+    def _waits_for_last_byte(self) -> bool:
+        """Whether somebody waits until the kernel has taken all, and not only until there is room."""
+        return False
+
+    # -- the budget of all peers, which several threads may share ------------------------------------------------------
+
+    def _room_bytes(self) -> int:
+        """Return what a peer may be owed for all that the others are."""
+        return self._context.budget.room_bytes()
+
+    def _owe(self, size: int) -> None:
+        if size != self._owed_bytes:
+            self._context.budget.owe(self, size)
+            self._owed_bytes = size
+
+    def _end_others(self) -> None:
+        """Hold the budget: those go whose output has not moved for longest."""
+        for debtor in self._context.budget.to_be_ended(self):
+            debtor.cut(CloseReason.OVERLOAD)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait."""
+        self._require_sendable()
+        data = self._encode(message)
+        if self._levels.can_drop and self._attached and self._link.queued_bytes:
+            self._post_behind(data)
+        else:
+            self._put(data)
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark."""
+        self._require_sendable()
+        if self._corked and self._attached and self._link.queued_bytes:
+            self._uncork()  # what was gathered counts, and goes behind what waits
+        if self._write_paused or self._corked_bytes > self._levels.high:
+            return False
+        self._put(self._encode(message))
+        return True
+
+    @property
+    def raises_when_full(self) -> bool:
+        """Whether `post` says to its caller that there is no room."""
+        return bool(self._levels.limits.slow_consumer == "raise")
+
+    def refusal(self) -> Exception | None:
+        """Return what `post` would raise whatever the message, or None."""
+        return None if self._can_send and self._close_after is None else self._why_not()
+
+    def _require_sendable(self) -> None:
+        if not self._can_send or self._close_after is not None:
+            raise self._why_not()
+
+    def _why_not(self) -> Exception:
+        """Return the error for whoever uses a connection that is no longer there."""
+        return why_not(STATES[self._state], self.close_reason, leaving=self._close_after is not None)
+
+    def _encode(self, message: M) -> bytes:
+        return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
+
+    def _put(self, data: bytes) -> None:
+        """Send one frame, or the frames of one batch, in the order of the calls.
+
+        Raises:
+            SlowPeerError: The peer is owed too much. The connection is gone.
+        """
+        if not self._can_send:  # the codec ended the connection, or our direction, while it encoded
+            return
+        if self._write_paused:
+            self._charge(len(data))
+            if self._queue:
+                self._queue.keep(data)
+                return
+        if self._corking:
+            self._corked.append(data)
+            self._corked_bytes += len(data)
+            if self._corked_bytes > self._levels.high:
+                self._uncork()
+        else:
+            if self._corked:
+                self._uncork()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        if not self._handling and self._idle_since != inf:
+            self._idle_since = self._clock.time()
+        if queued_bytes := self._link.send(data):
+            self._output_queued(queued_bytes)
+
+    def _uncork(self) -> None:
+        corked = self._corked
+        if not corked or not self._attached:
+            return
+        self._corked = []
+        self._corked_bytes = 0
+        if self._state == CLOSED:
+            return
+        if self._records:
+            for record in corked:
+                self._write(record)
+        else:
+            self._write(corked[0] if len(corked) == 1 else b"".join(corked))
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving."""
+        if self._sends_eof() and self._attached:
+            self._send_all()
+            if self._state != CLOSED:
+                self._link.send_eof()
+
+    def _send_all(self) -> None:
+        """Our direction ends: hand the link all that waits for it."""
+        self._uncork()
+        while self._queue and self._state != CLOSED:
+            self._write(self._queue.take(1 if self._records else len(self._queue)))
+
+    # -- what waits ----------------------------------------------------------------------------------------------------
+
+    def _held_output(self) -> int:
+        """Return how many bytes are gathered, or wait behind the link."""
+        return self._corked_bytes + len(self._queue or b"")
+
+    def _charge(self, size: int) -> None:
+        """Hold what a peer that does not read is owed to the hard limit."""
+        room_bytes = self._room_bytes()
+        self._owe(self._owed_bytes + size)
+        if self._is_too_much(self._owed_bytes, room_bytes):
+            self._recount(size)
+            if self._is_too_much(self._owed_bytes, room_bytes):
+                self._lose(CloseReason.SLOW_CONSUMER)
+                raise SlowPeerError(CloseReason.SLOW_CONSUMER)
+
+    def _recount(self, size: int) -> int:
+        """Take what the link has sent meanwhile off what is owed, with ``size`` bytes on their way; return it.
+
+        Only where it matters: a loop's own transport does not tell, and may have to add up as much as it has chunks.
+        """
+        before = self._owed_bytes
+        self._owe(self._link.queued_bytes + self._held_output() + size)
+        return before - self._owed_bytes
+
+    def _post_behind(self, data: bytes) -> None:
+        """Queue a posted frame for a peer that is owed something."""
+        if self._crowds(len(data), self._link.queued_bytes + self._corked_bytes, self._room_bytes()):
+            self._uncork()
+            if self._link.queued_bytes:
+                self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))
+        if self._write_paused:
+            self._post_late(data)
+        else:
+            self._put(data)
+
+    def _post_late(self, data: bytes) -> None:
+        """Queue a posted frame behind a full link, or have something give way, as the policy has it."""
+        queue = self._queue = self._queue or SendQueue()
+        excess_bytes = self._excess_bytes(self._owed_bytes + len(data), self._room_bytes())
+        if excess_bytes > 0:
+            excess_bytes -= self._recount(0)
+        before = len(queue)
+        dropped = queue.admit(data, self._levels.limits.slow_consumer, excess_bytes)
+        self._owe(self._owed_bytes + len(queue) - before)
+        if dropped is not None:
+            self._emit(MessageDropped(self, self._levels.limits.slow_consumer, *dropped))
+
+    def _output_queued(self, queued_bytes: int) -> None:
+        """The link holds that many bytes, more than before: count them, and stop where it is too much."""
+        self._owe(queued_bytes + len(self._queue or b""))
+        self._end_others()
+        self._obey(self._queued(queued_bytes, self._room_bytes(), self._clock.time()))
+
+    def output_sank(self) -> None:
+        """The kernel took some of what waited for it: the peer reads."""
+        if self._state == CLOSED:
+            return
+        link, room_bytes, now = self._link, self._room_bytes(), self._clock.time()
+        enough_bytes = 0 if self._waits_for_last_byte() else self._low(room_bytes)
+        verdict = self._sank(link.queued_bytes, enough_bytes, now)
+        if verdict == REFILL:
+            high, queue = self._high(room_bytes), self._queue
+            while queue and (left_bytes := high - link.queued_bytes) >= 0:
+                self._write(queue.take(1 if self._records else left_bytes + 1))
+                if self._state == CLOSED:
+                    return
+            verdict = self._refilled(link.queued_bytes, room_bytes, now)
+            if not verdict:
+                self._arm(now + self._durations.write_s)
+        self._owe(link.queued_bytes + len(self._queue or b""))
+        self._obey(verdict)
+
+    def _obey(self, verdict: int) -> None:
+        """Do what the law of output says."""
+        if verdict == PAUSE:
+            link = self._link
+            room_bytes = self._room_bytes()
+            link.watch(self._high(room_bytes), self._low(room_bytes))
+            self._emit(ReadingPaused(self))
+            self._arm(self._stalled_since + self._durations.write_s)
+            self._pause_reading()
+        elif verdict == RESUME:
+            self._await_notice()
+            self._emit(ReadingResumed(self))
+            self._output_resumed()
+        elif verdict == ALL_SENT:
+            self._all_sent()
+
+    def _await_notice(self) -> None:
+        """Have the link say when it holds what has to be counted."""
+        high = self._context.budget.uncounted_bytes(self._levels.high)
+        self._link.watch(high, self._levels.low if high == self._levels.high else high // 4)
+
+    def _stall_begins(self) -> None:
+        now = self._clock.time()
+        self._arm(self._stalls(self._link.queued_bytes, now))
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy."""
+        self._levels = self._context.levels_of(self._levels.limits.merged(**limits))
+        if self._attached and not self._closing:
+            self._await_notice()
+            self._output_queued(self._link.queued_bytes)
