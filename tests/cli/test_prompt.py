@@ -131,15 +131,122 @@ def test_a_peer_cannot_move_the_cursor(serve, screen):
     shown.wait_for("> /hex 1b 5b 32 4a", "\\x1b[2J", ">")
 
 
-def test_the_end_of_the_peer_ends_it(serve, screen):
-    """It is said, and the status is 0."""
+CLOSED = ("/reconnect makes a new one, Enter alone ends", "closed>")
+
+
+def test_the_end_of_the_peer_is_said_and_enter_alone_ends(serve, screen):
+    """The status is 0."""
     served = serve("app:farewell")
-    shown = screen(served.address, "--codec", "lines", env={"NO_COLOR": "1"})
+    shown = screen(served.address, "--codec", "lines")
     shown.wait_for(">")
     shown.type("me\r")
+    shown.wait_for("bye me", "the peer has closed the connection", *CLOSED)
+    shown.type("\r")
 
     assert 0 == shown.end()
-    assert ["bye me", "the peer has closed the connection"] == [line for line in shown.lines if ">" not in line][1:]
+
+
+def test_after_the_end_of_the_peer_it_can_be_connected_to_again(serve, screen):
+    """What is typed in between is not sent, and not lost without a word."""
+    served = serve("app:farewell")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("one\r")
+    shown.wait_for("bye one", "the peer has closed the connection", *CLOSED)
+    shown.type("two\r")
+    shown.wait_for("not sent: there is no connection: /reconnect makes a new one", "closed>")
+    shown.type("/reconnect\r")
+    shown.wait_for(f"connected to {served.address.partition('//')[2]}", ">")
+    shown.type("three\r")
+    shown.wait_for("bye three", "the peer has closed the connection", *CLOSED)
+    served.stop()
+    shown.type("/reconnect\r")
+    shown.wait_for(f"cannot connect to {served.address}: connection refused", "closed>")
+    shown.type("\x04")
+
+    assert 0 == shown.end()
+
+
+def test_a_connection_that_is_made_anew_is_another(serve, screen):
+    """The one before it is ended, and its end is not said."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("/reconnect\r")
+    shown.wait_for("> /reconnect", f"connected to {served.address.partition('//')[2]}", ">")
+    shown.type("x\r")
+    shown.wait_for("> x", "X", ">")
+    shown.wait_until(lambda: "closed: peer_closed" in served.log())
+
+
+def test_a_reset_is_said_and_the_status_is_1(serve, screen):
+    """In the system's words, in red."""
+    served = serve("app:abort")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("x\r")
+    shown.wait_for("connection reset by peer", *CLOSED)
+    shown.type("\r")
+
+    assert 1 == shown.end()
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("", "in which nothing was sent: it may wait no longer for a first message"),
+        ("x\r", "of silence: it may keep nobody for longer who says nothing"),
+    ],
+)
+def test_a_close_after_silence_is_said_with_its_likely_cause(serve, screen, typed, told):
+    """That is what a server's timeouts look like from outside."""
+    served = serve("app:shout", "--timeout-first-message", "4s", "--timeout-idle", "4s")
+    shown = screen(served.address, "--codec", "lines", env={"COLUMNS": "120"})
+    shown.wait_for(">")
+    shown.type(typed)
+    shown.wait_for(*CLOSED)
+    text = " ".join("".join(shown.screen.display).split())
+
+    assert f"the peer has closed the connection after 4s {told}" in text
+
+
+def test_ctrl_c_clears_half_a_line(serve, screen):
+    """And ends the program only where nothing is typed."""
+    served = serve("app:shout")
+    shown = screen(served.address, "--codec", "lines")
+    shown.wait_for(">")
+    shown.type("half a line")
+    shown.wait_for("> half a line")
+    shown.type("\x03")
+    shown.wait_for(greeting(served), ">")
+    shown.type("whole\r")
+    shown.wait_for("> whole", "WHOLE", ">")
+    shown.type("\x03")
+
+    assert 130 == shown.end()
+
+
+def test_another_codec_is_spoken_from_now_on(serve, screen):
+    """Its messages are written and shown as it has them; one that is none changes nothing."""
+    served = serve("app:echo")
+    shown = screen(served.address, "--codec", "lines", "--hex")
+    shown.wait_for(">")
+    shown.type("/codec\r")
+    shown.wait_for("the codec is lines", ">")
+    shown.type("/codec json-l\t")
+    shown.wait_for("> /codec json-lines")
+    shown.type("\r")
+    shown.wait_for("> /codec json-lines", "the codec is json-lines", ">")
+    shown.type('{"a": 1}\r')
+    shown.wait_for('{"a": 1}', ">")
+    shown.type("/codec lins\r")
+    shown.wait_until(lambda: any("did you mean lines?" in line for line in shown.lines))
+    shown.type("[2]\r")
+    shown.wait_for("[2]", ">")
+    shown.type("/codec netstring\r")
+    shown.wait_for("the codec is netstring", ">")
+    shown.type("as text\r")
+    shown.wait_for("> as text", "as text", ">")
 
 
 def test_interrupting_it_is_status_130(serve, screen):
@@ -161,7 +268,10 @@ def test_no_colour_where_none_is_wanted(serve, screen):
     shown.type("/nothing\r")
     shown.wait_for("there is no command /nothing; /help lists them; //nothing sends it", ">")
 
-    assert b"\x1b[31m" not in shown.raw
+    shown.type("x\r")
+    shown.wait_for("X", ">")
+
+    assert not [colour for colour in (b"\x1b[31m", b"\x1b[36m") if colour in shown.raw]
 
 
 def test_times_are_shown_when_asked_for(serve, screen):
@@ -243,7 +353,7 @@ def test_history_is_of_one_address(serve, screen):
     shown.wait_until(lambda: any("alpha" in line and "al" in line for line in shown.lines[-2:]))
     shown.type("\r")
     shown.wait_until(lambda: shown.lines[-1] == "> alpha")
-    shown.type("\x04\x03")
+    shown.type("\x03\x04")
     shown.end()
     other = screen(second.address, "--codec", "lines")
     other.wait_for(">")
@@ -267,8 +377,8 @@ def test_commands_and_paths_are_completed(serve, screen, directory):
     shown.wait_for("> /file messages.txt", "ONE", ">")
 
 
-def test_mistakes_are_told_in_red(serve, screen):
-    """Replies are not coloured, and the prompt is none either."""
+def test_mistakes_are_told_in_red_and_replies_have_a_colour(serve, screen):
+    """The prompt has none."""
     served = serve("app:shout")
     shown = screen(served.address, "--codec", "lines")
     shown.wait_for(">")
@@ -278,7 +388,8 @@ def test_mistakes_are_told_in_red(serve, screen):
     shown.wait_for("/repeat: it takes how often, from 1 to 1000000, and a message", ">")
     rows = [row for row, line in enumerate(shown.screen.display) if line.startswith(("X", "/repeat:"))]
 
-    assert ["default", "red"] == [shown.screen.buffer[row][0].fg for row in rows]
+    assert ["cyan", "red"] == [shown.screen.buffer[row][0].fg for row in rows]
+    assert "default" == shown.screen.buffer[rows[-1] + 1][0].fg
 
 
 @pytest.mark.parametrize(

@@ -121,10 +121,14 @@ def run_client(main: Coroutine[Any, Any, int], address: Address) -> int:
         fail(f"{address}: {error}")
         return REFUSED
     except BrokenError as error:
-        cause = error.__cause__
-        words = cause.strerror.lower() if isinstance(cause, OSError) and cause.strerror else str(error)
-        fail(f"{address}: {words}")
+        fail(f"{address}: {words_of(error)}")
         return REFUSED
     except ProtocolError as error:
         fail(f"{address}: {error}")
         return PROTOCOL
+
+
+def words_of(error: Exception) -> str:
+    """Say what ended a connection: in the system's own words where it was the system that said so."""
+    cause = error.__cause__
+    return cause.strerror.lower() if isinstance(cause, OSError) and cause.strerror else str(error)

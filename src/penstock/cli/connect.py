@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import click
 
 from ..address import Address
+from ..codecs import Codec
 from ..config import Duration
 from ..core.contract import Connection
 from ..errors import ConnectionEndedError
@@ -17,6 +19,7 @@ from .commands import PenstockCommand
 from .form import Form
 from .messages import LineSplitter
 from .output import Output, PipeOutput, TerminalOutput
+from .silence import Silence
 from .stdin import InputReader
 
 OPTIONS: Final = [
@@ -56,8 +59,8 @@ def command() -> click.Command:
         "each message is printed on a line; messages that are no bytes are written and shown as JSON.\n\n"
         "On a terminal, with penstock[cli] installed, there is a prompt with line editing, history and commands: "
         "/help lists them.",
-        epilog="It ends when the peer closes, or after the end of input and the last replies. "
-        "Exit status: 0; 1 refused or reset; 2 usage; 3 timeout; 5 protocol error.",
+        epilog="It ends when the peer closes (a prompt offers to connect again), or after the end of input and the "
+        "last replies. Exit status: 0; 1 refused or reset; 2 usage; 3 timeout; 5 protocol error.",
     )
 
 
@@ -72,22 +75,28 @@ async def _converse(address: Address, form: Form, values: dict[str, Any]) -> int
 
     interactive = os.isatty(0)
     editing = interactive and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and not values["plain"]
-    conn = await connect(str(address), codec=form.codec, timeouts=client_timeouts(values["connect_timeout"]))
-    async with conn:
-        if editing and find_spec("prompt_toolkit") is not None:
-            from .prompt import Prompt, Settings
 
-            settings = Settings(form, timestamps=values["timestamps"], send_empty=values["send_empty"])
-            click.echo(f"connected to {conn.peer}; /help lists commands, CTRL+D ends", err=True)
-            await Prompt(conn, address, settings, wait_s=values["wait"]).run()
-            return 0
+    def dial(codec: Codec[Any]) -> Awaitable[Connection[Any]]:
+        return connect(str(address), codec=codec, timeouts=client_timeouts(values["connect_timeout"]))
+
+    conn = await dial(form.codec)
+    if editing and find_spec("prompt_toolkit") is not None:
+        from .prompt import Prompt, Settings
+
+        settings = Settings(form, timestamps=values["timestamps"], send_empty=values["send_empty"])
+        click.echo(f"connected to {conn.peer}; /help lists commands, CTRL+D ends", err=True)
+        return await Prompt(conn, address, settings, dial=dial, wait_s=values["wait"]).run()
+    async with conn:
         output = make_output(prompt=interactive)
         if interactive:
             hint = "; for line editing install penstock[cli]" if editing else ""
             click.echo(f"connected to {conn.peer}; CTRL+D ends{hint}", err=True)
         # Whoever types the end means it; the end of a file says nothing of how long the last reply may take.
         wait_s = values["wait"] if interactive or conn.is_datagram else None
-        await Conversation(conn, InputReader(), output, form, wait_s=wait_s).run()
+        conversation = Conversation(conn, InputReader(), output, form, wait_s=wait_s)
+        await conversation.run()
+        if interactive and (cause := conversation.likely_cause):
+            click.echo(f"the peer has closed the connection{cause}", err=True)
     return 0
 
 
@@ -107,6 +116,9 @@ class Conversation:
         output: Where messages are shown.
         form: How they are written and shown.
         wait_s: How long a silence after the end of input is the end; None: only the peer's end is.
+
+    Attributes:
+        likely_cause: Why the peer may have ended it, as the end of a sentence; empty where nothing speaks for it.
     """
 
     def __init__(
@@ -118,6 +130,8 @@ class Conversation:
         self._form = form
         self._wait_s = wait_s
         self._heard = asyncio.Event()
+        self._silence = Silence()
+        self.likely_cause = ""
 
     async def run(self) -> None:
         """Talk until the peer ends, or until the input ended and the last replies have come.
@@ -132,7 +146,9 @@ class Conversation:
         receiving = asyncio.create_task(self._show_messages())
         try:
             await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_COMPLETED)
-            if not receiving.done():
+            if receiving.done():
+                self.likely_cause = self._silence.likely_cause()
+            else:
                 sending.result()  # what input fails with ends the conversation
                 await self._last_replies(receiving)
             if receiving.done():
@@ -171,10 +187,12 @@ class Conversation:
         message = self._form.parse(line, where)
         with self._form.encoding(message, where):
             await self._conn.send(message)
+        self._silence.sent()
 
     async def _show_messages(self) -> None:
         async for message in self._conn:
             self._output.show(self._form.show(message), whole=self._form.whole)
+            self._silence.heard()
             self._heard.set()
 
     async def _last_replies(self, receiving: "asyncio.Task[None]") -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..codecs import Codec, parse_codec
+from ..codecs.raw import is_raw
 from ..config import did_you_mean
 from ..errors import ConfigurationError
 from .form import Form, read_file
+from .params import CodecSpec
 
 COMMANDS: Final[Mapping[str, str]] = {
     "/help": "list the commands",
@@ -17,6 +20,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "/file": "/file PATH sends what is in a file, as `penstock send --from-file` does",
     "/repeat": "/repeat N MESSAGE sends a message N times, /repeat N the last one",
     "/time": "show when replies come, or no more",
+    "/codec": "/codec CODEC speaks another codec from now on, as --codec does; /codec says which it is",
+    "/reconnect": "end the connection and make a new one",
     "/quit": "end; so does CTRL+D",
 }
 MAX_REPEAT: Final = 1_000_000
@@ -47,12 +52,16 @@ class Request:
         messages: What is to be sent.
         repeat: How often.
         notes: What is to be shown, line by line.
+        codec: What is to be spoken from now on.
+        reconnect: Whether the connection is to be made anew.
         quit: Whether that was all.
     """
 
     messages: list[Any] = field(default_factory=list)
     repeat: int = 1
     notes: list[str] = field(default_factory=list)
+    codec: Codec[Any] | None = None
+    reconnect: bool = False
     quit: bool = False
 
 
@@ -65,6 +74,7 @@ class Interpreter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._crlf = settings.form.crlf
         self._written = Form(settings.form.codec, hex=settings.form.hex, crlf=settings.form.crlf)
         self._last: list[Any] = []
         self._commands: dict[str, Callable[[str], Request]] = {
@@ -74,6 +84,8 @@ class Interpreter:
             "/file": self._file,
             "/repeat": self._repeat,
             "/time": self._time,
+            "/codec": self._codec,
+            "/reconnect": lambda _: Request(reconnect=True),
             "/quit": lambda _: Request(quit=True),
         }
 
@@ -154,3 +166,19 @@ class Interpreter:
     def _time(self, _rest: str) -> Request:
         self._settings.timestamps = not self._settings.timestamps
         return Request(notes=["replies are shown with their time" if self._settings.timestamps else "times are off"])
+
+    def _codec(self, rest: str) -> Request:
+        settings = self._settings
+        if not rest:
+            return Request(notes=[f"the codec is {settings.form.codec.name}"])
+        option = CodecSpec(optional=False)
+        try:
+            option.check(rest)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.problem, "/codec") from None
+        codec = parse_codec(rest)
+        is_bytes = codec.message_type is bytes
+        self._written = Form(codec, hex=self._written.hex and is_bytes, crlf=self._crlf and is_raw(codec))
+        settings.form = Form(codec, hex=settings.form.hex and is_bytes, crlf=self._written.crlf)
+        self._last = []
+        return Request(codec=codec, notes=[f"the codec is {codec.name}"])
