@@ -84,11 +84,8 @@ class ByFraming:
         cutter.feed(buffer[cutter.held :])
         message = cutter.cut()
         cutter.settle()
-        if message is NEED_DATA:
-            buffer.resume = cutter
-        else:
-            del buffer[: len(buffer) - cutter.held]
-            buffer.resume = None
+        del buffer[: len(buffer) - cutter.held]
+        buffer.resume = cutter if message is NEED_DATA and buffer else None
         return message
 
     def decode_many(self, data, limit):
@@ -113,6 +110,12 @@ class ByFraming:
 
     def encode_many(self, messages):
         return b"".join(map(self.encode, messages))
+
+    def decode_datagram(self, data):
+        return self.own.decode_datagram(data)
+
+    def encode_datagram(self, message):
+        return self.own.encode_datagram(message)
 
 
 @pytest.fixture

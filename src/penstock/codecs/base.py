@@ -66,6 +66,9 @@ class Buffer(bytearray):
         self.resume = None
 
 
+_BUILT_IN: Final = f"{__package__}."
+
+
 class Codec(ABC, Generic[M]):
     """Cuts a byte stream into messages, and frames messages for the stream.
 
@@ -76,16 +79,28 @@ class Codec(ABC, Generic[M]):
     accepts, decoding what it returned gives an equal message; a codec of objects that also writes other types than it
     reads (JSON: a tuple, as an array) gives what it has written them as.
 
+    A subclass of a built-in codec that overrides `decode` or `encode` alone is honoured everywhere: the forms for
+    batches and datagrams that it would inherit know nothing of that, and are replaced by the defaults of this class.
+
     Attributes:
         name: The word users write for it: ``--codec NAME``.
         message_type: What people write and read its messages as, where they do: bytes stand for themselves, str is
             UTF-8, anything else is JSON.
         max_frame_bytes: Upper bound of one frame's payload, in bytes, both ways.
+        skips: Whether `decode` may take bytes off the front that belong to no message, and still say `NEED_DATA`:
+            blank lines, white space between messages.
     """
 
     name: ClassVar[str] = "custom"
     message_type: ClassVar[type] = bytes
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    skips: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The built-in codecs have every form of their own, and datagrams without framing on purpose.
+        if not cls.__module__.startswith(_BUILT_IN):
+            _honour_overrides(cls)
 
     @abstractmethod
     def decode(self, buffer: Buffer) -> M | NeedData:
@@ -96,7 +111,7 @@ class Codec(ABC, Generic[M]):
 
         Returns:
             The message, its bytes deleted from ``buffer``; or `NEED_DATA` when the frame is not complete, and then
-            the buffer's bytes are untouched. "Not yet" is never an error.
+            the buffer's bytes are untouched, unless the codec ``skips``. "Not yet" is never an error.
 
         Raises:
             RemoteProtocolError: What is there can never become a frame, however much follows. It is raised as early
@@ -130,8 +145,8 @@ class Codec(ABC, Generic[M]):
         """Take up to ``limit`` messages off the front of ``data``, which starts at the beginning of a frame.
 
         Returns:
-            The messages, and how many bytes of ``data`` they took. An incomplete or bad frame after the first message
-            is left for the next call.
+            The messages, and how many bytes of ``data`` they took. What follows the last of them is left for the next
+            call: an incomplete frame, a bad one, bytes that belong to no message.
 
         Raises:
             RemoteProtocolError: The first frame is bad.
@@ -187,3 +202,25 @@ class Codec(ABC, Generic[M]):
             LocalProtocolError, TypeError: As `encode`.
         """
         return self.encode(message)
+
+
+# What goes with what: methods that a class inherits are stale where it, or a class between, overrides those they are
+# about. The forms of a datagram stand and fall together, or what is sent as one could not be read as one.
+_ABOUT: Final = (
+    (("decode_many",), ("decode",)),
+    (("encode_many",), ("encode",)),
+    (("decode_datagram", "encode_datagram"), ("decode", "encode")),
+)
+
+
+def _honour_overrides(cls: type[Codec[Any]]) -> None:
+    """Give a class the default forms where it would inherit those of another codec's frames."""
+    for forms, basis in _ABOUT:
+        if _place(cls, forms) > _place(cls, basis):
+            for form in forms:
+                setattr(cls, form, vars(Codec)[form])
+
+
+def _place(cls: type, names: Sequence[str]) -> int:
+    """Return how far up the first class is that defines one of ``names``: 0 for ``cls`` itself."""
+    return next(place for place, ancestor in enumerate(cls.__mro__) if not vars(ancestor).keys().isdisjoint(names))

@@ -89,10 +89,17 @@ class Delimited(BytesCodec):
             return super().finish(buffer)
         if len(buffer) > self.max_frame_bytes and self._is_too_long(buffer, len(buffer), terminated=True):
             raise FrameTooLongError(len(buffer), self.max_frame_bytes)
-        message = bytes(buffer)
+        message = self._last(buffer)
         buffer.clear()
         buffer.resume = None
         return message
+
+    def _last(self, buffer: Buffer) -> bytes | NeedData:
+        """Return the message that is the unterminated rest: as if its delimiter had come, by whose `decode` it is."""
+        framed = Buffer(buffer + self.delimiter)
+        if framed.find(self.delimiter) != len(buffer):  # across the end of the rest, which a delimiter may overlap
+            return bytes(buffer)
+        return self.decode(framed)
 
     def encode(self, message: bytes) -> bytes:
         """Put the delimiter after the message.

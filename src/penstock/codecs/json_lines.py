@@ -81,7 +81,8 @@ class JsonLines(Codec[Any]):
             BadEncodingError, BadPayloadError: As `decode`.
         """
         line = self._lines.finish(buffer)
-        return NEED_DATA if line is NEED_DATA else self._parse(line)
+        # By whose `decode` it is, as if the line feed had come.
+        return NEED_DATA if line is NEED_DATA else self.decode(Buffer(line + b"\n"))
 
     def encode(self, message: Any) -> bytes:
         """Write the message as one line of compact JSON.
@@ -94,7 +95,7 @@ class JsonLines(Codec[Any]):
                 a line feed, NaN, an infinity or a lone surrogate in it.
             TypeError: It holds something that msgspec cannot write.
         """
-        return self.encode_datagram(message) + b"\n"
+        return self._write(message) + b"\n"
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
         """Take up to ``limit`` lines and decode them.
@@ -131,6 +132,9 @@ class JsonLines(Codec[Any]):
         Raises:
             LocalProtocolError, TypeError: As `encode`.
         """
+        return self._write(message)
+
+    def _write(self, message: Any) -> bytes:
         if message is NULL:
             message = None
         try:

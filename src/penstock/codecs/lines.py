@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import ConfigurationError, LocalProtocolError
-from .base import DEFAULT_MAX_LINE_BYTES, Buffer, NeedData
+from .base import DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, NeedData
 from .delimited import Delimited, Unterminated
 from .octets import require_choice
 
@@ -24,7 +24,8 @@ class Lines(Delimited):
     Args:
         newline: What `encode` ends a line with: ``lf`` or ``crlf``.
         keep_cr: A line ends at LF alone and CR before it is data. Not with ``crlf``, whose CR would then be data.
-        unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
+        unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it. CR alone is
+            no line.
         max_frame_bytes: Longest line without its LF or CRLF, in bytes; a longer one is refused as soon as it is.
 
     Raises:
@@ -56,14 +57,6 @@ class Lines(Delimited):
             FrameTooLongError: It is longer than ``max_frame_bytes``, terminated or not.
         """
         return self._without_cr(super().decode(buffer))
-
-    def finish(self, buffer: Buffer) -> bytes | NeedData:
-        """Deliver the unterminated rest, if there is one and that was asked for.
-
-        Raises:
-            TruncatedError: There is one and that was not asked for.
-        """
-        return self._without_cr(super().finish(buffer))
 
     def encode(self, message: bytes) -> bytes:
         """End the message with a newline.
@@ -114,6 +107,10 @@ class Lines(Delimited):
             return data
         # Something may be wrong with one of them, or a CR stands where it may: look at each.
         return b"".join([self.encode(message) for message in messages])
+
+    def _last(self, buffer: Buffer) -> bytes | NeedData:
+        # CR alone begins a newline, and there is no line before it.
+        return super()._last(buffer) if self.keep_cr or buffer.strip(b"\r") else NEED_DATA
 
     def _without_cr(self, line: bytes | NeedData) -> bytes | NeedData:
         return line.rstrip(b"\r") if isinstance(line, bytes) and not self.keep_cr else line

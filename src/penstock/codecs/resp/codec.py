@@ -14,6 +14,7 @@ from .write import write_value
 # As Redis limits them (PROTO_INLINE_MAX_SIZE).
 MAX_INLINE_BYTES: Final = 64 * 1024
 
+_ARRAY: Final = ord("*")
 _COUNTS: Final = {b"*%d" % count: count for count in range(64)}
 
 
@@ -28,8 +29,9 @@ class Resp(Codec[Any]):
 
     Args:
         protocol: 2: what RESP2 has no type for is refused by `encode`. 3: null is ``_``, and every type is written.
-        inline: Whether a line that begins with no type byte is a command in words: ``PING\r\n`` gives ``[b"PING"]``.
-            Off by default: with it the first line of an HTTP request is a command as well.
+        inline: Whether commands are read, as a server of Redis reads them: a line that begins with no type byte is a
+            command in words (``PING\r\n`` gives ``[b"PING"]``), and what holds no word, a blank line or an empty array,
+            is passed over. Off by default: with it the first line of an HTTP request is a command as well.
         max_depth: How many arrays, sets, maps, pushes and attributes may stand one inside the other, 1 to 512.
         max_frame_bytes: Largest value, in bytes of RESP; a length or count above it is refused on its header.
 
@@ -52,7 +54,7 @@ class Resp(Codec[Any]):
         self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
         self.protocol: Literal[2, 3] = protocol
-        self.inline = inline
+        self.inline = self.skips = inline
 
     def decode(self, buffer: Buffer) -> Any | NeedData:
         """Take one value.
@@ -65,18 +67,32 @@ class Resp(Codec[Any]):
                 member or inline command is malformed.
         """
         progress: Any
-        if self.inline and buffer and buffer[0] not in KNOWN_TYPES:
-            end, progress = self._find_inline_end(buffer, 0, buffer.resume)
-        else:
-            end, progress = find_end(buffer, 0, buffer.resume, self.max_frame_bytes, self.max_depth)
-        if not end:
-            # Of an empty buffer there is nothing to remember: only its first byte says which of the two goes on.
-            buffer.resume = progress if buffer else None
-            return NEED_DATA
-        message = self._parse(bytes(buffer[:end]))
-        del buffer[:end]
-        buffer.resume = None
-        return message
+        while True:
+            if self.inline and buffer and buffer[0] not in KNOWN_TYPES:
+                end, progress = self._find_inline_end(buffer, 0, buffer.resume)
+            else:
+                end, progress = find_end(buffer, 0, buffer.resume, self.max_frame_bytes, self.max_depth)
+            if not end:
+                # Of an empty buffer there is nothing to remember: only its first byte says which of the two goes on.
+                buffer.resume = progress if buffer else None
+                return NEED_DATA
+            frame = bytes(buffer[:end])
+            message = self._parse(frame)
+            del buffer[:end]
+            buffer.resume = None
+            if not self.inline or says_something(frame[0], message):
+                return message
+
+    def finish(self, buffer: Buffer) -> NeedData:
+        """Refuse what is left, unless it is the blank beginning of a line and ``inline`` is set.
+
+        Raises:
+            TruncatedError: The stream ended in the middle of a value.
+        """
+        if self.inline and not buffer.strip():
+            buffer.clear()
+        super().finish(buffer)
+        return NEED_DATA
 
     def encode(self, message: Any) -> bytes:
         """Write one value.
@@ -99,6 +115,7 @@ class Resp(Codec[Any]):
             RemoteProtocolError: As `decode`, for the first one.
         """
         messages, at = self._read_commands(data, limit)
+        taken = at
         size = len(data)
         while len(messages) < limit and at < size:
             try:
@@ -108,13 +125,16 @@ class Resp(Codec[Any]):
                     end, _ = find_end(data, at, None, self.max_frame_bytes, self.max_depth)
                 if not end:
                     break
-                messages.append(self._parse(data[at:end]))
+                message = self._parse(data[at:end])
             except RemoteProtocolError:
                 if not messages:
                     raise
                 break
+            if not self.inline or says_something(data[at], message):
+                messages.append(message)
+                taken = end
             at = end
-        return messages, at
+        return messages, taken
 
     def _parse(self, frame: bytes) -> Any:
         if frame[0] in KNOWN_TYPES:
@@ -143,7 +163,7 @@ class Resp(Codec[Any]):
         first = 0
         while len(commands) < limit and first < last:
             count = _COUNTS.get(pieces[first])
-            if count is None:
+            if count is None or (count == 0 and self.inline):
                 break
             after = first + 1 + 2 * count
             arguments = pieces[first + 2 : after : 2]
@@ -156,3 +176,8 @@ class Resp(Codec[Any]):
             at += size
             first = after
         return commands, at
+
+
+def says_something(first: int, message: Any) -> bool:
+    """Whether what begins with the byte ``first`` is a command of one word or more, or no command at all."""
+    return bool(message) or (first in KNOWN_TYPES and first != _ARRAY)

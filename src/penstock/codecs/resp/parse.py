@@ -12,7 +12,8 @@ from .frames import LF, MAX_BIG_NUMBER_DIGITS
 from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 
 _INTEGER: Final = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
-_DOUBLE: Final = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf)|nan")
+# Servers before Redis 7.2 write a NaN as their C library does, which may be with a sign.
+_DOUBLE: Final = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf)|-?nan")
 _KEYS: Final = (bytes, float, VerbatimString, type(None))
 _BOOLEANS: Final = {b"t": True, b"f": False}
 

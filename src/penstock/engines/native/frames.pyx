@@ -168,7 +168,9 @@ cdef class Framing:
         buffer = Buffer(data)
         try:
             message = codec.decode(buffer)
-            return message if message is NEED_DATA else handed_over(input, start, held - len(buffer), message)
+            if message is NEED_DATA and len(buffer) == held:
+                return NEED_DATA
+            return handed_over(input, start, held - len(buffer), message)  # or without a message: a codec may skip
         finally:
             buffer.clear()  # the traceback of a refusal refers to it
 

@@ -62,6 +62,18 @@ cdef class RespFraming(Framing):
         self.resp3 = codec.protocol == 3
 
     cdef object cut(self, Input* input):
+        cdef unsigned char first
+        if not self.inline_commands:
+            return self.cut_value(input)
+        alive = self
+        while True:
+            first = <unsigned char>input.at[0] if input.at != input.end else 0
+            message = self.cut_value(input)
+            # A command without a word is passed over, as ``codecs.resp.codec.says_something`` has it.
+            if message is NEED_DATA or message or (kinds[first] != UNKNOWN and first != c"*"):
+                return message
+
+    cdef object cut_value(self, Input* input):
         cdef Progress progress
         cdef char* start = input.at
         cdef Py_ssize_t held = input.end - start
