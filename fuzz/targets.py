@@ -146,6 +146,15 @@ def same(what: str, expected: object, actual: object) -> None:
         raise AssertionError(f"{what}: expected {expected!r:.600}, got {actual!r:.600}")
 
 
+def untouched(what: str, codec: Codec[Any], before: bytes, buffer: Buffer) -> None:
+    """Say when a codec has changed bytes that it did not take, but for those at the front that it skips.
+
+    Raises:
+        AssertionError: It has.
+    """
+    same(what, before[len(before) - len(buffer) :] if codec.skips else before, bytes(buffer))
+
+
 def cut(stream: bytes, seed: int) -> Iterator[bytes]:
     """Cut a stream: into single bytes, or at lengths that follow from ``seed``."""
     if seed == 0:
@@ -171,12 +180,12 @@ def fed(codec: Codec[Any], pieces: Iterable[bytes]) -> tuple[Seen, list[Any], Bu
                 before = bytes(buffer)
                 message = codec.decode(buffer)
                 if message is NEED_DATA:
-                    same("bytes that wait", before, bytes(buffer))
+                    untouched("bytes that wait", codec, before, buffer)
                     break
                 messages.append(message)
     except RemoteProtocolError as caught:
         error = about(caught)
-        same("bytes that were refused", before, bytes(buffer))
+        untouched("bytes that were refused", codec, before, buffer)
     return Seen(list(map(shown, messages)), error, bytes(buffer)), messages, buffer
 
 

@@ -92,6 +92,7 @@ class ByFraming:
         cutter = framing.Cutter(self.own)
         cutter.feed(data)
         messages = []
+        taken = 0
         while len(messages) < limit:
             try:
                 message = cutter.cut()
@@ -102,7 +103,8 @@ class ByFraming:
             if message is NEED_DATA:
                 break
             messages.append(message)
-        return messages, len(data) - cutter.held
+            taken = len(data) - cutter.held
+        return messages, taken
 
     def encode(self, message):
         written = framing.put(self.own, message)

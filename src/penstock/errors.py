@@ -190,6 +190,33 @@ class TruncatedError(RemoteProtocolError):
         return f"the stream ended {self.pending} bytes into a frame"
 
 
+class CodecError(ProtocolError):
+    """The codec itself failed, or broke its contract: neither the peer's doing nor the handler's. The connection ends.
+
+    Attributes:
+        codec: The codec's name.
+        method: Which of its methods: ``decode``, ``encode_many``, …
+        problem: What it did. ``__cause__`` is what it raised, where it raised something.
+        reason: What the connection is closed with.
+    """
+
+    reason: CloseReason = CloseReason.CODEC_ERROR
+
+    def __init__(self, codec: str, method: str, problem: str) -> None:
+        super().__init__(codec, method, problem)
+        self.codec = codec
+        self.method = method
+        self.problem = problem
+
+    @property
+    def is_about_input(self) -> bool:
+        """Whether it failed at what was received, not at what was to be sent."""
+        return not self.method.startswith("encode")
+
+    def __str__(self) -> str:
+        return f"{self.method} of the codec {self.codec} {self.problem}"
+
+
 # -- a connection that is no longer what its user thinks --------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ class CloseReason(StrEnum):
     # Our fault.
     OVERLOAD = "overload"  # memory ran short, and it held the most; or output, and it had not read for longest
     HANDLER_ERROR = "handler_error"
+    CODEC_ERROR = "codec_error"  # the codec itself failed, or broke its contract
 
 
 class Refusal(StrEnum):

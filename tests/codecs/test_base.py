@@ -2,7 +2,22 @@
 
 import pytest
 
-from penstock.codecs import NEED_DATA, Buffer, Codec
+from penstock.codecs import (
+    NEED_DATA,
+    Buffer,
+    Codec,
+    Delimited,
+    Fixed,
+    JsonLines,
+    LengthPrefixed,
+    Lines,
+    Msgpack,
+    Netstring,
+    Raw,
+    Resp,
+    Struct,
+    Varint,
+)
 from penstock.errors import BadFrameError, RemoteProtocolError, TruncatedError
 from penstock.testing import check_codec, decode_chunks
 
@@ -134,3 +149,112 @@ def test_what_is_refused_comes_after_what_was_good():
     decoded = decode_chunks(Bang(), [b"a!b!c?"])
 
     assert (["a", "b"], "bad_frame", b"c?") == (decoded.messages, decoded.reason, decoded.pending)
+
+
+# A way to make each built-in codec, and two messages that say which of its methods saw them.
+BUILT_IN = [
+    (Delimited, (b"--",), b"a", b"b"),
+    (Fixed, (3,), b"abc", b"def"),
+    (JsonLines, (), "a", "b"),
+    (LengthPrefixed, (), b"a", b"b"),
+    (Lines, (), b"a", b"b"),
+    (Msgpack, (), "a", "b"),
+    (Netstring, (), b"a", b"b"),
+    (Raw, (), b"a", b"b"),
+    (Resp, (), [b"a"], [b"b"]),
+    (Struct, (">H",), (1,), (2,)),
+    (Varint, (), b"a", b"b"),
+]
+each_built_in = pytest.mark.parametrize(("codec", "options", "one", "two"), BUILT_IN, ids=lambda it: str(it)[:20])
+
+
+class TestSubclasses:
+    """Of the built-in codecs: what overrides one method is honoured by all the others."""
+
+    @each_built_in
+    def test_decode_alone(self, codec, options, one, two):
+        """In batches and datagrams, as one by one."""
+
+        class Marked(codec):
+            def decode(self, buffer):
+                message = super().decode(buffer)
+                return message if message is NEED_DATA else ("marked", message)
+
+        own = Marked(*options)
+        wire = own.encode_many([one, two])
+        one_by_one = decode_chunks(own, [own.encode(one), own.encode(two)]).messages
+
+        assert [("marked", one), ("marked", two)] == one_by_one
+        assert (one_by_one[:1] if codec is not Raw else [("marked", b"ab")]) == own.decode_many(wire, 1)[0]
+        assert ("marked", one) == own.decode_datagram(own.encode_datagram(one))
+
+    @each_built_in
+    def test_encode_alone(self, codec, options, one, two):
+        """In batches and datagrams, as one by one."""
+
+        class Marked(codec):
+            def encode(self, message):
+                return b"<" + super().encode(message)
+
+        own, plain = Marked(*options), codec(*options)
+
+        assert b"<" + plain.encode(one) + b"<" + plain.encode(two) == own.encode_many([one, two])
+        assert b"<" + plain.encode(one) == own.encode_datagram(one)
+
+    def test_what_is_overridden_with_it_stays(self):
+        """A class that has its own batch or datagram form beside its own `decode` knows what it does."""
+
+        class Own(Lines):
+            def decode(self, buffer):
+                return super().decode(buffer)
+
+            def decode_many(self, data, limit):
+                return ["mine"], len(data)
+
+            def decode_datagram(self, data):
+                return "mine"
+
+        assert (["mine"], 2) == Own().decode_many(b"a\n", 9)
+        assert ("mine", b"a") == (Own().decode_datagram(b"a"), Own().encode_datagram(b"a"))
+
+    def test_a_mixin_and_a_class_between_count_as_well(self):
+        """The order is Python's own, that of method resolution."""
+
+        class Upper:
+            def decode(self, buffer):
+                message = super().decode(buffer)
+                return message if message is NEED_DATA else message.upper()
+
+        class UpperLines(Upper, Lines):
+            pass
+
+        class Same(UpperLines):
+            pass
+
+        assert ([b"A", b"B"], 4) == UpperLines().decode_many(b"a\nb\n", 9)
+        assert ([b"A", b"B"], 4) == Same().decode_many(b"a\nb\n", 9)
+
+    def test_the_rest_at_eof_is_decoded_by_it(self):
+        """Where a last message without its end is delivered."""
+
+        class UpperLines(Lines):
+            def decode(self, buffer):
+                message = super().decode(buffer)
+                return message if message is NEED_DATA else message.upper()
+
+        class Wrapped(JsonLines):
+            def decode(self, buffer):
+                message = super().decode(buffer)
+                return message if message is NEED_DATA else [message]
+
+        assert b"A" == UpperLines(unterminated="deliver").finish(Buffer(b"a\r"))
+        assert [1] == Wrapped(unterminated="deliver").finish(Buffer(b"1"))
+
+    def test_one_that_overrides_nothing_is_as_its_base(self):
+        """Its batch forms are those that are fast, its datagrams have no framing."""
+
+        class Same(Lines):
+            "Lines by another name."
+
+        assert Lines.decode_many is Same.decode_many
+        assert b"a" == Same().encode_datagram(b"a")

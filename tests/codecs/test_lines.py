@@ -162,7 +162,7 @@ class TestEof:
         with pytest.raises(TruncatedError):
             codecs.Lines().finish(Buffer(b"abc"))
 
-    @pytest.mark.parametrize(("rest", "line"), [(b"abc", b"abc"), (b"abc\r", b"abc"), (b"\r", b"")])
+    @pytest.mark.parametrize(("rest", "line"), [(b"abc", b"abc"), (b"abc\r", b"abc"), (b"\rx\r\r", b"\rx")])
     def test_it_is_a_line_where_that_was_asked_for(self, codecs, rest, line):
         """CR at its end is dropped as ever; the buffer is empty then."""
         buffer = Buffer(rest)
@@ -174,6 +174,16 @@ class TestEof:
         """An empty rest is not an empty line."""
 
         assert NEED_DATA is codecs.Lines(unterminated="deliver").finish(Buffer())
+
+    @pytest.mark.parametrize("rest", [b"\r", b"\r\r\r"])
+    def test_cr_alone_is_no_line(self, codecs, rest):
+        """It would be the newline of an empty line, had LF come; where CR is data, it is a line."""
+        buffer = Buffer(rest)
+
+        assert NEED_DATA is codecs.Lines(unterminated="deliver").finish(buffer)
+        assert b"" == bytes(buffer)
+        assert [b"a"] == decode_in_chunks(codecs.Lines(unterminated="deliver"), b"a\n" + rest, [1] * 9)
+        assert rest == codecs.Lines(unterminated="deliver", keep_cr=True).finish(Buffer(rest))
 
     def test_it_has_the_limit_of_any_line(self, codecs):
         """``hello`` and half a newline are within five bytes."""

@@ -163,6 +163,47 @@ def test_a_codec_that_treats_the_buffer_badly_is_found(codec, problem):
         check_refusals(codec, b"!ab?" + bytes(4092))
 
 
+class TakesNothing(Bang):
+    def decode(self, buffer):
+        return bytes(buffer[:1]) if buffer else NEED_DATA
+
+
+class LosesZ(Bang):
+    def encode(self, message):
+        return message.replace(b"z", b"") + b"!"
+
+
+class LosesAfterZ(Bang):
+    def decode(self, buffer):
+        if buffer.startswith(b"z!") and len(buffer) > 2:
+            del buffer[2:4]
+        return super().decode(buffer)
+
+
+@pytest.mark.parametrize("check", [check_codec, check_round_trip])
+def test_a_codec_that_takes_nothing_off_the_buffer_is_found(check):
+    """It would give the same message for ever."""
+    with pytest.raises(AssertionError, match="gave b'a' and took no bytes of b'a!bc!'"):
+        check(TakesNothing(), [b"a", b"bc"])
+
+
+def test_the_one_message_that_differs_is_named():
+    """Not all of them: among many long ones it could not be found."""
+    messages = [b"%d" % number for number in range(50)]
+    with pytest.raises(AssertionError) as caught:
+        check_codec(LosesZ(), [*messages, b"xyz", *messages])
+
+    assert "bang: b'xyz' is written b'xy!' and comes back as b'xy'" == str(caught.value)
+
+
+def test_the_one_message_that_differs_behind_others_is_named():
+    """Where each comes back by itself."""
+    with pytest.raises(AssertionError) as caught:
+        check_codec(LosesAfterZ(), [b"a", b"z", b"b", b"c"])
+
+    assert "bang: b'b', written b'b!', comes back behind the others as b'c'" == str(caught.value)
+
+
 def test_any_other_error_goes_through():
     """A crash is no refusal: its traceback is what is needed."""
     with pytest.raises(ValueError, match=r"\?"):

@@ -9,6 +9,7 @@ import socket
 from typing import Any, Final, TypeVar
 
 from ..address import Address, Peer
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..core.contract import Connection
 from ..core.service import Handler
@@ -161,7 +162,7 @@ class DatagramClient(Connection[M]):
     def _encoded(self, message: M) -> bytes:
         if self.close_reason is not None:
             raise ClosedError("the connection is closed")
-        return self.codec.encode_datagram(message)
+        return guard.encode_datagram(self.codec, message)
 
     async def receive(self, timeout_s: float | None = None) -> M:
         """Return the next datagram's message."""
@@ -174,7 +175,7 @@ class DatagramClient(Connection[M]):
         except OSError as error:
             raise not_received(self._sock, self._peer.sockname, error) from error
         self.bytes_in += len(data)
-        return self.codec.decode_datagram(data)
+        return guard.decode_datagram(self.codec, data)
 
     def close(self) -> None:
         """Close the socket."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from ..address import Address, Family, Kind, Peer, parse_address
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
 from ..core.contract import Clock
@@ -61,7 +62,7 @@ class Datagrams(Generic[M]):
             DatagramError: The system refused: no route, or broadcast without ``broadcast=True``.
             ClosedError: The socket was closed.
         """
-        data = self.codec.encode_datagram(message)
+        data = guard.encode_datagram(self.codec, message)
         name = to.sockname if isinstance(to, Peer) else await self._name_of(to)
         self._check_open()
         try:
@@ -107,7 +108,7 @@ class Datagrams(Generic[M]):
             raise
         except OSError as error:
             raise not_received(self._sock, None, error) from error
-        return self.codec.decode_datagram(data), Peer(name, self._sock.family)
+        return guard.decode_datagram(self.codec, data), Peer(name, self._sock.family)
 
     def join(self, group: str, interface: str | None = None) -> None:
         """Receive what is sent to a multicast group from now on.

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ..address import Address, Kind
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..config import Limits
 from ..core.contract import Clock, Connection
@@ -307,7 +308,7 @@ class Client(Generic[M]):
 
     def _encode(self, message: M) -> bytes:
         codec = self._codec
-        return codec.encode_datagram(message) if self._address.kind is Kind.SEQPACKET else codec.encode(message)
+        return (guard.encode_datagram if self._address.kind is Kind.SEQPACKET else guard.encode)(codec, message)
 
     async def _enqueue(self, entry: Entry, deadline: Wait | None) -> None:
         room = self._delivery.queue(entry, self._loop)

@@ -12,7 +12,7 @@ from ..engines.blocking.driving import Host
 from ..engines.blocking.parking import DONT_WAIT
 from ..engines.blocking.poller import READ, WRITE, Poller
 from ..engines.receiving import ReceiveLimit
-from ..errors import LocalProtocolError, RemoteProtocolError
+from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
 from .connection import Allowance
 from .datagram_errors import not_received, not_sent
@@ -70,7 +70,7 @@ class SyncDatagramConnection(SyncConnection[M]):
             error, self._refusal = self._refusal, None
             raise not_received(self._sock, self._peer.sockname, error) from error
 
-    def _break_off(self, error: RemoteProtocolError) -> None:
+    def _break_off(self, error: RemoteProtocolError | CodecError) -> None:
         """The next datagram may be a better one."""
 
     # -- sending -------------------------------------------------------------------------------------------------------

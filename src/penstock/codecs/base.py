@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
-from ..errors import RemoteProtocolError, TruncatedError
+from ..errors import CodecError, RemoteProtocolError, TruncatedError
 
 M = TypeVar("M")
 
@@ -155,15 +155,18 @@ class Codec(ABC, Generic[M]):
         messages: list[M] = []
         taken = 0
         while len(messages) < limit:
+            before = len(buffer)
             try:
                 message = self.decode(buffer)
-            except RemoteProtocolError:
+            except Exception:
                 if not messages:
                     raise
                 break
-            if message is NEED_DATA:
+            if message is NEED_DATA or (messages and len(buffer) >= before):  # which the next call says is wrong
                 break
             messages.append(message)
+            if len(buffer) >= before:
+                break
             taken = len(data) - len(buffer)
         return messages, taken
 
@@ -184,6 +187,7 @@ class Codec(ABC, Generic[M]):
 
         Raises:
             RemoteProtocolError: It holds less than one message, or more than one.
+            CodecError: `decode` returned a message and took nothing.
         """
         buffer = Buffer(data)
         message = self.decode(buffer)
@@ -192,6 +196,8 @@ class Codec(ABC, Generic[M]):
             if message is NEED_DATA:
                 raise TruncatedError(len(data))
         elif buffer:
+            if len(buffer) >= len(data):
+                raise CodecError(self.name, "decode", "returned a message and took no bytes off the buffer")
             raise RemoteProtocolError(f"{len(buffer)} bytes follow the message in one datagram")
         return message
 
@@ -204,8 +210,8 @@ class Codec(ABC, Generic[M]):
         return self.encode(message)
 
 
-# What goes with what: methods that a class inherits are stale where it, or a class between, overrides those they are
-# about. The forms of a datagram stand and fall together, or what is sent as one could not be read as one.
+# What goes with what: methods that a class inherits from a built-in codec are stale where it, or a class between,
+# overrides those they are about. The forms of a datagram stand and fall together: what is sent as one is read as one.
 _ABOUT: Final = (
     (("decode_many",), ("decode",)),
     (("encode_many",), ("encode",)),
@@ -215,12 +221,12 @@ _ABOUT: Final = (
 
 def _honour_overrides(cls: type[Codec[Any]]) -> None:
     """Give a class the default forms where it would inherit those of another codec's frames."""
+    own = [ancestor for ancestor in cls.__mro__ if not ancestor.__module__.startswith(_BUILT_IN)]
     for forms, basis in _ABOUT:
-        if _place(cls, forms) > _place(cls, basis):
-            for form in forms:
-                setattr(cls, form, vars(Codec)[form])
-
-
-def _place(cls: type, names: Sequence[str]) -> int:
-    """Return how far up the first class is that defines one of ``names``: 0 for ``cls`` itself."""
-    return next(place for place, ancestor in enumerate(cls.__mro__) if not vars(ancestor).keys().isdisjoint(names))
+        for ancestor in own:
+            if not vars(ancestor).keys().isdisjoint(forms):
+                break
+            if not vars(ancestor).keys().isdisjoint(basis):
+                for form in forms:
+                    setattr(cls, form, vars(Codec)[form])
+                break

@@ -96,7 +96,7 @@ class Delimited(BytesCodec):
 
     def _last(self, buffer: Buffer) -> bytes | NeedData:
         """Return the message that is the unterminated rest: as if its delimiter had come, by whose `decode` it is."""
-        framed = Buffer(buffer + self.delimiter)
+        framed = Buffer(bytes(buffer) + self.delimiter)
         if framed.find(self.delimiter) != len(buffer):  # across the end of the rest, which a delimiter may overlap
             return bytes(buffer)
         return self.decode(framed)

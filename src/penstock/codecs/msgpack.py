@@ -171,7 +171,7 @@ class Msgpack(Codec[Any]):
                 if not end:
                     break
                 messages.append(self._parse(data[at:end]))
-            except RemoteProtocolError:
+            except Exception:  # of a type of the user's too
                 if not messages:
                     raise
                 break

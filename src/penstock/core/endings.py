@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from ..codecs.base import NEED_DATA
-from ..errors import BrokenError, ClosedError, EndOfStreamError, SlowPeerError
+from ..errors import (
+    BrokenError,
+    ClosedError,
+    CodecError,
+    ConnectionEndedError,
+    EndOfStreamError,
+    RemoteProtocolError,
+    SlowPeerError,
+)
 from ..reasons import CloseReason
 from .inbound import RecordInbound, StreamInbound
 from .states import LEAVING, State
@@ -43,13 +51,25 @@ def last_message(inbound: StreamInbound[M] | RecordInbound[M], *, peer_ended: bo
 
     Raises:
         EndOfStreamError: Nothing is left.
-        RemoteProtocolError: The peer's stream ended in the middle of a message.
+        RemoteProtocolError, CodecError: The peer's stream ended in the middle of a message; the codec failed at it.
     """
     last = inbound.finish() if peer_ended else NEED_DATA
     if last is NEED_DATA:
         raise EndOfStreamError("the peer sent EOF" if peer_ended else "the server drains")
     inbound.clear()
     return last
+
+
+def tells_of_its_end(error: BaseException) -> bool:
+    """Whether an exception is what a handler is told of its connection's end by: there is no more to say about it."""
+    if isinstance(error, CodecError):
+        return error.is_about_input  # and was reported when it happened
+    return isinstance(error, ConnectionEndedError | RemoteProtocolError)
+
+
+def reason_after(error: BaseException) -> CloseReason:
+    """Return what a connection ends with whose handler let this out."""
+    return CloseReason.CODEC_ERROR if isinstance(error, CodecError) else CloseReason.HANDLER_ERROR
 
 
 def reason_of(error: BaseException | None) -> CloseReason:

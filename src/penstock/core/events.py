@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ..config import SlowConsumer
+from ..errors import CodecError, RemoteProtocolError
 from ..reasons import CloseReason, Refusal
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class EventName(StrEnum):
     MESSAGE_DROPPED = "message_dropped"
     HANDLER_FAILED = "handler_failed"
     PROTOCOL_ERROR = "protocol_error"
+    CODEC_FAILED = "codec_failed"
     CLOSED = "closed"
     RECEIVE_FAILED = "receive_failed"
     DATAGRAM = "datagram"
@@ -148,6 +150,16 @@ class FramingBroken(Event):
 
     connection: ConnectionBase[Any]
     error: BaseException
+
+
+@dataclass(slots=True, eq=False)
+class CodecFailed(Event):
+    """A codec failed, or broke its contract; at a datagram that was received there is no connection."""
+
+    name = EventName.CODEC_FAILED
+
+    connection: ConnectionBase[Any] | None
+    error: CodecError
 
 
 @dataclass(slots=True, eq=False)
@@ -325,6 +337,7 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         MessageDropped,
         HandlerFailed,
         FramingBroken,
+        CodecFailed,
         Closed,
         DatagramHandled,
         ReceiveFailed,
@@ -342,6 +355,16 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         Stopped,
     )
 }
+
+
+def not_decoded(conn: ConnectionBase[Any], error: RemoteProtocolError | CodecError) -> Event:
+    """Return the event for what was received and cannot be decoded: the peer's doing, or the codec's own."""
+    return CodecFailed(conn, error) if isinstance(error, CodecError) else FramingBroken(conn, error)
+
+
+def not_handled(conn: ConnectionBase[Any], error: BaseException) -> Event:
+    """Return the event for an exception out of a handler: its own, or of the codec that it sends with."""
+    return CodecFailed(conn, error) if isinstance(error, CodecError) else HandlerFailed(conn, error)
 
 
 class Observer(Protocol):

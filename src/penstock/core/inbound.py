@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
+from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
 
 M = TypeVar("M")
@@ -50,11 +51,12 @@ class StreamInbound(Generic[M]):
 
         Raises:
             RemoteProtocolError: The next frame is bad. Every message before it has been returned by earlier calls.
+            CodecError: The codec failed at it.
         """
         buffer = self._buffer
         if buffer:
             self._batch = b""
-            message = self.codec.decode(buffer)
+            message = guard.decode(self.codec, buffer)
             if message is NEED_DATA:
                 return []
             if buffer:  # a frame starts at its front now: back to the batch form
@@ -66,7 +68,7 @@ class StreamInbound(Generic[M]):
         if not chunk:
             self._batch = b""
             return []
-        messages, taken = self.codec.decode_many(chunk, limit)
+        messages, taken = guard.decode_many(self.codec, chunk, limit)
         self._batch = chunk
         self._batch_rest = len(chunk) - taken
         self._chunk = chunk[taken:]
@@ -82,9 +84,9 @@ class StreamInbound(Generic[M]):
         """Say what is left at EOF, once `take` returns nothing more.
 
         Raises:
-            TruncatedError: The stream ended in the middle of a frame.
+            RemoteProtocolError, CodecError: The stream ended in the middle of a frame; the codec failed at it.
         """
-        return self.codec.finish(self._buffer)
+        return guard.finish(self.codec, self._buffer)
 
     def switch(self, codec: Codec[M], handled: int, unhandled: int) -> None:
         """Go on with another codec from the byte after the last message that was handled.
@@ -135,13 +137,13 @@ class RecordInbound(Generic[M]):
         """Return the next message alone in a list; an empty list when no record is there.
 
         Raises:
-            RemoteProtocolError: The next record is not exactly one message.
+            RemoteProtocolError, CodecError: The next record is not exactly one message; the codec failed at it.
         """
         if not self._records:
             return []
         record = self._records.popleft()
         self.pending_bytes -= len(record)
-        return [self.codec.decode_datagram(record)]
+        return [guard.decode_datagram(self.codec, record)]
 
     def finish(self) -> NeedData:
         """Nothing is ever left over."""

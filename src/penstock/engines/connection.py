@@ -9,15 +9,15 @@ from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.contract import NO_HANDSHAKE
 from ..core.deadlines import Deadline
-from ..core.endings import reason_of
-from ..core.events import Closed, FramingBroken, HandlerFailed
+from ..core.endings import reason_after, reason_of
+from ..core.events import Closed, not_decoded, not_handled
 from ..core.gate import Handshake
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
 from ..core.law.deadlines import DEADLINES, IDLE, LIFETIME, NOT_DUE, RESTART, TELL, WRITE
 from ..core.law.rate import GO_ON
 from ..core.service import Handler
-from ..errors import LocalProtocolError, RemoteProtocolError
+from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
 from .context import Context
 from .sending import SendingConnection
@@ -199,16 +199,16 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
             reset_on_close(sock)
         self._link.abort()
 
-    def _break_off(self, error: RemoteProtocolError) -> None:
-        """The peer broke the framing: what was answered before still goes out."""
-        self._emit(FramingBroken(self, error))
+    def _break_off(self, error: RemoteProtocolError | CodecError) -> None:
+        """The framing is broken, by the peer or by the codec: what was answered before still goes out."""
+        self._emit(not_decoded(self, error))
         self._close(error.reason)
 
     def _handler_failed(self, error: BaseException) -> None:
         """Report a handler's exception once, and end this connection alone."""
         if self._fails(error):
-            self._emit(HandlerFailed(self, error))
-            self._close(CloseReason.HANDLER_ERROR)
+            self._emit(not_handled(self, error))
+            self._close(reason_after(error))
 
     def closed_event(self) -> Closed:
         """Return the event that tells of its end."""

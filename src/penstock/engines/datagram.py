@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..address import Address, Peer
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..core.contract import ConnectionBase
+from ..core.endings import reason_after
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, Handler, MessageHandler
 from ..errors import ClosedError, LocalProtocolError
@@ -76,7 +78,7 @@ class OneDatagram(ConnectionBase[M]):
         return self._send(message)
 
     def _send(self, message: M) -> bool:
-        data = self.codec.encode_datagram(message)
+        data = guard.encode_datagram(self.codec, message)
         return self.may_answer(len(data)) and self._endpoint.send(data, self._to)
 
     @property
@@ -197,8 +199,8 @@ def handle(handler: MessageHandler | CallbackHandler, conn: OneDatagram[Any], me
         callbacks.on_connect(conn)
         if conn.is_open:
             conn.answer(callbacks.on_message(conn, message))
-    except Exception:
-        conn.end(CloseReason.HANDLER_ERROR)
+    except Exception as error:
+        conn.end(reason_after(error))
         raise
     finally:
         callbacks.on_close(conn, conn.end(CloseReason.DONE))

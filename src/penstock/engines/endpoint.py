@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final
 
 from ..address import Peer, Scheme
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..core.contract import Clock
-from ..core.events import DatagramDropped, DatagramHandled, Event, HandlerFailed, ReceiveFailed
+from ..core.events import CodecFailed, DatagramDropped, DatagramHandled, Event, ReceiveFailed, not_handled
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, MessageHandler
-from ..errors import RemoteProtocolError
+from ..errors import CodecError, RemoteProtocolError
 from .accepting import ACCEPT_BACKOFF_S, errno_name
 from .datagram import DatagramConnection, OneDatagram, handle
 from .destination import ANCILLARY_BYTES, ask_for_destinations, source_of
@@ -177,9 +178,9 @@ class DatagramEndpoint(ABC):
 
     def _received(self, data: bytes, name: Any, source: bytes | None) -> None:
         try:
-            message = self.codec.decode_datagram(data)
-        except RemoteProtocolError as error:
-            self.drop(str(error.reason))
+            message = guard.decode_datagram(self.codec, data)
+        except (RemoteProtocolError, CodecError) as error:
+            self.refused(error)
             return
         self.serve(DatagramConnection(self, name, self._listener, len(data), self.gate, source=source), message)
 
@@ -197,7 +198,13 @@ class DatagramEndpoint(ABC):
 
     def failed(self, conn: OneDatagram[Any], error: BaseException) -> None:
         """Say that a handler failed."""
-        self._emit(HandlerFailed(conn, error))
+        self._emit(not_handled(conn, error))
+
+    def refused(self, error: RemoteProtocolError | CodecError) -> None:
+        """Say that a datagram was dropped because it cannot be decoded."""
+        if isinstance(error, CodecError):
+            self._emit(CodecFailed(None, error))
+        self.drop(str(error.reason))
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Say that datagrams were dropped, on their way in or out."""

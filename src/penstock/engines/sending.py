@@ -6,6 +6,7 @@ from abc import abstractmethod
 from math import inf
 from typing import Any, Generic, TypeVar
 
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..core.contract import ConnectionBase
 from ..core.endings import why_not
@@ -148,7 +149,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         return why_not(STATES[self._state], self.close_reason, leaving=self._close_after is not None)
 
     def _encode(self, message: M) -> bytes:
-        return self.codec.encode_datagram(message) if self._records else self.codec.encode(message)
+        return (guard.encode_datagram if self._records else guard.encode)(self.codec, message)
 
     def _put(self, data: bytes) -> None:
         """Send one frame, or the frames of one batch, in the order of the calls.

@@ -12,6 +12,7 @@ from ..core.events import (
     AcceptFailed,
     AcceptRecovered,
     Closed,
+    CodecFailed,
     DatagramDropped,
     Draining,
     Event,
@@ -94,6 +95,8 @@ class LogObserver:
                 self._refused(event)
             case HandlerFailed():
                 self._handler_failed(event)
+            case CodecFailed():
+                self._codec_failed(event)
             case FramingBroken():
                 self._framing_broken(event)
             case AcceptFailed():
@@ -139,6 +142,12 @@ class LogObserver:
             error = event.error
             text = "handler failed: %s: %s%s"
             logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
+
+    def _codec_failed(self, event: CodecFailed) -> None:
+        more = self._failures.more()
+        if more is not None:
+            place = event.error.__cause__ or event.error  # where the codec itself raised, if it did
+            logger.error("codec failed: %s%s", event.error, more, exc_info=place, extra=_extra(event))
 
     def _datagram_dropped(self, event: DatagramDropped) -> None:
         if event.reason == REPLY_TOO_LONG:

@@ -8,6 +8,7 @@ from ..core.events import (
     Accepted,
     AcceptFailed,
     Closed,
+    CodecFailed,
     DatagramDropped,
     DatagramHandled,
     Event,
@@ -28,6 +29,7 @@ class Stats:
         closed: Connections that ended, by reason.
         messages_dropped: Messages that slow peers were not sent, by policy.
         handler_errors: Handlers that raised.
+        codec_errors: Codecs that failed, or broke their contract.
         datagrams: Datagrams handled.
         datagrams_dropped: Datagrams that were not, by reason.
         stalls: How often a handler held the loop for too long.
@@ -42,6 +44,7 @@ class Stats:
         self.closed: Counter[str] = Counter()
         self.messages_dropped: Counter[str] = Counter()
         self.handler_errors = 0
+        self.codec_errors = 0
         self.datagrams = 0
         self.datagrams_dropped: Counter[str] = Counter()
         self.accept_errors: Counter[str] = Counter()
@@ -69,6 +72,8 @@ class Stats:
                 self.messages_dropped[str(event.policy)] += event.count
             case HandlerFailed():
                 self.handler_errors += 1
+            case CodecFailed():
+                self.codec_errors += 1
             case DatagramDropped():
                 self.datagrams_dropped[str(event.reason)] += event.count
             case AcceptFailed():

@@ -84,11 +84,13 @@ def decode_chunks(
                     del buffer[:taken]
                     if found:
                         continue
+                before = len(buffer)
                 message = codec.decode(buffer)
                 if message is NEED_DATA:
                     most_held = max(most_held, len(buffer))
                     break
                 messages.append(message)
+                assert len(buffer) < before, f"{codec.name} gave {message!r} and took no bytes of {bytes(buffer)!r}"
         if eof:
             message = codec.finish(buffer)
             if message is not NEED_DATA:
@@ -159,9 +161,8 @@ def check_round_trip(codec: Codec[M], messages: Sequence[M], *, view: View = lis
     frames = [codec.encode(message) for message in messages]
     wire = b"".join(frames)
     decoded = decode_chunks(codec, [wire])
-    wanted = (view(list(messages)), None)
-    got = _outcome(decoded, view)
-    assert wanted == got, f"{codec.name}: {messages!r} is written {wire!r} and comes back as {got}"
+    if (view(list(messages)), None) != _outcome(decoded, view):
+        raise AssertionError(_difference(codec, messages, frames, decoded, view))
     assert wire == codec.encode_many(messages), f"{codec.name}: encode_many({messages!r}) differs from encode"
     for message in messages:
         datagram = codec.encode_datagram(message)
@@ -169,11 +170,28 @@ def check_round_trip(codec: Codec[M], messages: Sequence[M], *, view: View = lis
         assert message == back, f"{codec.name}: {message!r} is the datagram {datagram!r} and comes back as {back!r}"
 
 
+def _difference(
+    codec: Codec[M], messages: Sequence[M], frames: Sequence[bytes], decoded: Decoded[M], view: View
+) -> str:
+    """Name the one message that does not come back as it is: by itself where it fails by itself, else by its place."""
+    for message, frame in zip(messages, frames, strict=True):
+        alone = decode_chunks(codec, [frame])
+        if (view([message]), None) != _outcome(alone, view):
+            got = alone.messages[0] if len(alone.messages) == 1 and alone.error is None else _outcome(alone, view)
+            return f"{codec.name}: {message!r} is written {frame!r} and comes back as {got!r}"
+    for place, (message, frame) in enumerate(zip(messages, frames, strict=True)):
+        came = decoded.messages[place : place + 1]
+        if view([message]) != view(came):
+            instead = repr(came[0]) if came else f"nothing ({decoded.error})"
+            return f"{codec.name}: {message!r}, written {frame!r}, comes back behind the others as {instead}"
+    return f"{codec.name}: {messages!r} is written {b''.join(frames)!r} and comes back as {_outcome(decoded, view)}"
+
+
 def check_refusals(codec: Codec[Any], wire: bytes) -> None:
     """Check that ``wire``, whatever it is, raises nothing but RemoteProtocolError and is not hoarded.
 
-    While more is asked for the buffer's bytes stay as they are, and so they do when they are refused. What is held is
-    never more than ``max_frame_bytes`` and one read.
+    While more is asked for the buffer's bytes stay as they are, and so they do when they are refused; a codec that
+    ``skips`` may take some off the front. What is held is never more than ``max_frame_bytes`` and one read.
     """
     reads = list(chop(wire, itertools.repeat(_READ_BYTES)))
     decoded = decode_chunks(codec, reads)
@@ -187,11 +205,10 @@ def check_refusals(codec: Codec[Any], wire: bytes) -> None:
         try:
             message = codec.decode(buffer)
         except RemoteProtocolError:
-            assert before == bytes(buffer), f"{codec.name} refused {before!r} and changed it"
+            assert _kept(codec, before, buffer), f"{codec.name} refused {before!r} and changed it"
             return
         if message is NEED_DATA:
-            kept = before.endswith(buffer) if codec.skips else before == bytes(buffer)
-            assert kept, f"{codec.name} asked for more and changed {before!r}"
+            assert _kept(codec, before, buffer), f"{codec.name} asked for more and changed {before!r}"
         else:
             assert before.endswith(buffer), f"{codec.name} took a message that was not at the front of {before!r}"
             assert len(buffer) < len(before), f"{codec.name} gave a message and took no bytes of {before!r}"
@@ -212,6 +229,11 @@ def check_codec(codec: Codec[M], messages: Sequence[M], wires: Sequence[bytes] =
         check_cutting(codec, data, (7, 2, 31), view=view)
         check_batches(codec, data, view=view)
         check_refusals(codec, data)
+
+
+def _kept(codec: Codec[Any], before: bytes, buffer: Buffer) -> bool:
+    """Whether a buffer out of which no message came is as it has to be."""
+    return before.endswith(buffer) if codec.skips else before == bytes(buffer)
 
 
 def _outcome(decoded: Decoded[Any], view: View) -> tuple[object, CloseReason | None]:

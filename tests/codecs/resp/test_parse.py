@@ -3,8 +3,8 @@
 import pytest
 
 from penstock.codecs import NEED_DATA, Buffer
-from penstock.errors import BadFrameError, BadPayloadError, FrameTooLongError
-from penstock.testing import decode_chunks, decode_in_chunks
+from penstock.errors import BadFrameError, BadPayloadError, FrameTooLongError, TruncatedError
+from penstock.testing import check_batches, check_cutting, decode_chunks, decode_in_chunks
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from penstock.testing import decode_chunks, decode_in_chunks
         b",1e\r\n",
         b",1e999\r\n",
         b",NaN\r\n",
-        b",-nan\r\n",
+        b",+nan\r\n",
         b",1_0\r\n",
         b",infinity\r\n",
         b"(\r\n",
@@ -66,8 +66,6 @@ class TestInline:
             (b"PING\r\n", [b"PING"]),
             (b"PING\n", [b"PING"]),
             (b"  SET \t k   v \r\n", [b"SET", b"k", b"v"]),
-            (b"\r\n", []),
-            (b"  \n", []),
             (b'SET k "a b\\n\\x41\\"\\q"\r\n', [b"SET", b"k", b'a b\nA"q']),
             (b"SET k 'a b\\n\\'c'\r\n", [b"SET", b"k", b"a b\\n'c"]),
             (b"a\"b c\" d''\n", [b"ab c", b"d"]),
@@ -84,6 +82,39 @@ class TestInline:
         assert ([command, [b"GET"], command], 2 * len(line) + 13) == codec.decode_many(
             line + b"*1\r\n$3\r\nGET\r\n" + line, 9
         )
+
+    @pytest.mark.parametrize("nothing", [b"\r\n", b"\n", b" \t\r\n", b"*0\r\n", b"*-1\r\n"])
+    def test_what_holds_no_word_is_passed_over(self, codecs, nothing):
+        """As Redis does: before, between and after commands, and wherever the bytes are cut."""
+        codec = codecs.Resp(inline=True)
+        wire = nothing * 3 + b"PING\r\n" + nothing + b"*1\r\n$3\r\nGET\r\n" + nothing * 2
+
+        assert [[b"PING"], [b"GET"]] == decode_in_chunks(codec, wire, [])
+        assert [[b"PING"], [b"GET"]] == decode_in_chunks(codec, wire, [1] * 99)
+        assert ([[b"PING"]], 3 * len(nothing) + 6) == codec.decode_many(wire, 1)
+        assert ([], 0) == codec.decode_many(nothing * 2, 9)
+        check_cutting(codec, wire, (2, 3))
+        check_batches(codec, wire)
+
+    def test_what_is_passed_over_is_not_kept(self, codecs):
+        """A peer that holds the Enter key down fills no memory."""
+        buffer = Buffer(b"\r\n" * 1000 + b" ")
+
+        assert NEED_DATA is codecs.Resp(inline=True).decode(buffer)
+        assert b" " == bytes(buffer)
+
+    def test_a_blank_rest_at_eof_is_nothing(self, codecs):
+        """The start of a line in which no word has come."""
+
+        assert NEED_DATA is codecs.Resp(inline=True).finish(Buffer(b" \t"))
+        with pytest.raises(TruncatedError):
+            codecs.Resp(inline=True).finish(Buffer(b" PIN"))
+
+    def test_without_inline_an_empty_array_is_a_message(self, codecs):
+        """A reply may be one; and what is within another value always counts."""
+
+        assert [[], None, [[]]] == decode_in_chunks(codecs.Resp(), b"*0\r\n*-1\r\n*1\r\n*0\r\n", [])
+        assert [[[], None]] == decode_in_chunks(codecs.Resp(inline=True), b"*2\r\n*0\r\n$-1\r\n", [])
 
     @pytest.mark.parametrize(
         "line", [b'SET "a\r\n', b"SET 'a\n", b'SET "a"b\n', b"SET 'a'b\n", b'"\\"\n', b"'\\'\n", b'a"\n']

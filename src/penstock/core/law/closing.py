@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...errors import ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
+from ..endings import reason_after, tells_of_its_end
 from ..states import TRANSITIONS, Happening, State, after
 
 STATES = tuple(State)
@@ -35,7 +35,7 @@ _AFTER = bytes(
 )
 
 # Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
-_DONE, _PEER_CLOSED, _HANDLER_ERROR = CloseReason.DONE, CloseReason.PEER_CLOSED, CloseReason.HANDLER_ERROR
+_DONE, _PEER_CLOSED = CloseReason.DONE, CloseReason.PEER_CLOSED
 
 
 class Closing:
@@ -185,9 +185,7 @@ class Closing:
         False where it only noticed that the connection has ended. Else a close that the handler asked for is forgotten:
         it would have come after its return.
         """
-        if (self._closing or self.close_reason is not None) and isinstance(
-            error, (ConnectionEndedError, RemoteProtocolError)
-        ):
+        if (self._closing or self.close_reason is not None) and tells_of_its_end(error):
             return False
-        self._close_after = _HANDLER_ERROR
+        self._close_after = reason_after(error)
         return True

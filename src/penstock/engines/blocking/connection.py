@@ -16,6 +16,7 @@ from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.law.closing import CLOSED
 from ...errors import (
+    CodecError,
     ConnectionEndedError,
     EndOfStreamError,
     LocalProtocolError,
@@ -124,7 +125,7 @@ class BlockingConnection(DrivenConnection[M]):
                 raise self._why_not()
             try:
                 messages = self._inbound.take(self._prefetch)
-            except RemoteProtocolError as error:
+            except (RemoteProtocolError, CodecError) as error:
                 self._break_off(error)
                 raise
             if messages:
@@ -143,7 +144,7 @@ class BlockingConnection(DrivenConnection[M]):
             raise self._why_not()
         try:
             return last_message(self._inbound, peer_ended=self._input_over)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, CodecError) as error:
             self._break_off(error)
             raise
 

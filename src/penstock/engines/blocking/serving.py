@@ -10,11 +10,12 @@ from threading import get_ident
 from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
+from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.deadlines import Deadline
 from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
-from ...errors import ConnectionEndedError, RemoteProtocolError
+from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from .connection import BlockingConnection, DeadlinePassed
 from .driving import Host
@@ -140,7 +141,7 @@ class ServedConnection(BlockingConnection[M]):
             self._call(partial(self._callbacks.on_timeout, self, passed.which))
             with self._lock:
                 self._close(passed.which.value)
-        except (ConnectionEndedError, RemoteProtocolError):
+        except (ConnectionEndedError, RemoteProtocolError, CodecError):
             pass  # of `_fill`: the input has ended, in whatever way
 
     # -- calling the handler -------------------------------------------------------------------------------------------
@@ -207,7 +208,8 @@ class ServedConnection(BlockingConnection[M]):
         """Send the replies that were gathered, in the order of their messages.
 
         Raises:
-            LocalProtocolError, TypeError: One is no message of the codec. Those before it were sent.
+            LocalProtocolError, TypeError, CodecError: One is no message of the codec, or the codec failed at it. Those
+                before it were sent.
             ConnectionEndedError: There is nobody to send them to.
         """
         if not self._replies:
@@ -224,7 +226,7 @@ class ServedConnection(BlockingConnection[M]):
                     send(self._encode(reply))
                 return
             try:
-                data = self.codec.encode_many(replies)
+                data = guard.encode_many(self.codec, replies)
             except Exception:
                 for reply in replies:
                     send(self._encode(reply))

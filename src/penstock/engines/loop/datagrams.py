@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ...codecs.base import Codec
 from ...core.contract import Clock, TimerHandle
+from ...core.endings import reason_after
 from ...core.events import Event
 from ...core.gate import Gate
 from ...core.service import CallbackHandler, Handler, MessageHandler, settled
@@ -144,8 +145,8 @@ class LoopEndpoint(DatagramEndpoint):
             await settled(callbacks.on_connect(conn))
             if conn.is_open:
                 conn.answer(await settled(callbacks.on_message(conn, message)))
-        except Exception:
-            conn.end(CloseReason.HANDLER_ERROR)
+        except Exception as error:
+            conn.end(reason_after(error))
             raise
         finally:
             await settled(callbacks.on_close(conn, conn.end(CloseReason.DONE)))

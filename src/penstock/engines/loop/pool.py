@@ -15,6 +15,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
+from ...codecs import guard
 from ...codecs.base import Codec
 from ...config import Timeouts
 from ...core.contract import ConnectionBase
@@ -242,9 +243,9 @@ class ThreadSafeConnection(ConnectionBase[M]):
         if self._over:
             raise ClosedError(self._over)
         if isinstance(self._conn, OneDatagram):
-            self._conn.check_length(len(self.codec.encode_datagram(message)))
+            self._conn.check_length(len(guard.encode_datagram(self.codec, message)))
         else:
-            self.codec.encode(message)
+            guard.encode(self.codec, message)
         if getattr(self._conn, "raises_when_full", False):
             self._ask(lambda: self._conn.post(message))
         else:

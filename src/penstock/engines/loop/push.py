@@ -10,10 +10,11 @@ from operator import length_hint
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
+from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
 from ...core.deadlines import Deadline
 from ...core.service import CallbackHandler, Handler, MessageHandler
-from ...errors import RemoteProtocolError
+from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from .host import Host
 from .stream import StreamConnection
@@ -108,7 +109,7 @@ class PushConnection(StreamConnection[M]):
                 if self._interrupted:
                     break
             if len(replies) == 1 and self._can_send and not self._records:
-                self._put(self.codec.encode(replies.pop()))
+                self._put(guard.encode(self.codec, replies.pop()))
             elif replies:
                 self._encode_replies()
         except Exception as caught:
@@ -143,7 +144,8 @@ class PushConnection(StreamConnection[M]):
         """Move the replies of the batch to the output, in the order of their messages.
 
         Raises:
-            LocalProtocolError, TypeError: One is no message of the codec. Those before it are in the output.
+            LocalProtocolError, TypeError, CodecError: One is no message of the codec, or the codec failed at it. Those
+                before it are in the output.
             ClosedError: EOF was sent before them.
         """
         replies = self._replies
@@ -158,7 +160,7 @@ class PushConnection(StreamConnection[M]):
             self._encode_singly(replies)
         else:
             try:
-                data = self.codec.encode_many(replies)
+                data = guard.encode_many(self.codec, replies)
             except Exception:
                 self._encode_singly(replies)
                 raise
@@ -195,7 +197,7 @@ class PushConnection(StreamConnection[M]):
                 if self._levels.message_step_s and not (limit := self._allowed(limit)):
                     return  # `_go_on` goes on from here
                 messages = inbound.take(limit if limit > 0 else 1)
-            except RemoteProtocolError as error:
+            except (RemoteProtocolError, CodecError) as error:
                 self._break_off(error)
                 return
             if not messages:
@@ -334,7 +336,7 @@ class PushConnection(StreamConnection[M]):
         """Everything before the peer's EOF was handled."""
         try:
             last = self._inbound.finish()
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, CodecError) as error:
             self._break_off(error)
             return
         if last is not NEED_DATA:

@@ -15,7 +15,7 @@ from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
-from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import ReceiveLimit
 from .host import Host
@@ -197,7 +197,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 self._uncork()
             try:
                 messages = self._inbound.take(PREFETCH)
-            except RemoteProtocolError as error:
+            except (RemoteProtocolError, CodecError) as error:
                 self._break_off(error)
                 raise
             if messages:
@@ -216,7 +216,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             raise self._why_not()
         try:
             return last_message(self._inbound, peer_ended=self._input_over)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, CodecError) as error:
             self._break_off(error)
             raise
 

@@ -7,7 +7,8 @@ from .exchange cimport receive_from
 from .framing cimport NEED_DATA
 from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
 
-from ...errors import EndOfStreamError, RemoteProtocolError
+from ...codecs.guard import failure as decoding_failed
+from ...errors import EndOfStreamError
 
 cdef extern from *:
     bint PyCoro_CheckExact(object it) noexcept
@@ -53,10 +54,12 @@ cdef class Answer(Step):
                     coroutine = coroutine.__await__()
                 if not self.go_on(coroutine):
                     return self.awaited
-        except RemoteProtocolError as error:
-            if cutting:
-                conn.break_off(error)
-            raise
+        except Exception as error:
+            if not cutting or isinstance(error, MemoryError):
+                raise
+            refusal = decoding_failed(conn.codec, "decode", error)
+            conn.break_off(refusal)
+            raise refusal
 
     cdef object receive(self):
         """Return what is awaited until there is a message; STOP when there is one, or when none will come: then it has ended."""

@@ -11,7 +11,7 @@ from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
 
 from ...core.interrupts import is_interrupt
-from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ..loop.tasks import PREFETCH
 
 cdef enum:
@@ -43,7 +43,7 @@ cdef class AwaitedConnection(Connection):
         if self.input_over:
             try:
                 rest = self.finish_rest()
-            except RemoteProtocolError as error:
+            except (RemoteProtocolError, CodecError) as error:
                 self.break_off(error)
                 raise
             if rest is not NEED_DATA:

@@ -11,9 +11,10 @@ from .states cimport (
 from .transport cimport Levels
 from .uncompiled cimport CodecInput
 
-from ...core.events import FramingBroken, HandlerFailed
+from ...core.endings import reason_after, tells_of_its_end
+from ...core.events import not_decoded, not_handled
 from ...core.interrupts import is_interrupt
-from ...errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
+from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..wire import next_connection_id
 
@@ -28,7 +29,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
-cdef object HANDLER_ERROR = CloseReason.HANDLER_ERROR
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
@@ -263,20 +263,18 @@ cdef class Connection(PartingTransport):
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &never, sizeof(never))  # a peer may have been faster
 
     cdef int break_off(self, object error) except -1:
-        """The peer broke the framing: what was answered before still goes out."""
-        self.host.told(FramingBroken(self, error))
+        """The framing is broken, by the peer or by the codec: what was answered before still goes out."""
+        self.host.told(not_decoded(self, error))
         return self.leave(error.reason)
 
     cdef int handler_failed(self, object error) except -1:
         """Report a handler's exception once, and end this connection alone."""
-        if (self.leaving() or self.close_reason is not None) and isinstance(
-            error, (ConnectionEndedError, RemoteProtocolError)
-        ):
+        if (self.leaving() or self.close_reason is not None) and tells_of_its_end(error):
             return 0  # it noticed that the connection has ended, and left it at that
-        self.host.told(HandlerFailed(self, error))
+        self.host.told(not_handled(self, error))
         # A close that the handler asked for would have come after its return.
-        self.leave_reason = HANDLER_ERROR
-        return self.leave(HANDLER_ERROR)
+        self.leave_reason = reason_after(error)
+        return self.leave(self.leave_reason)
 
     # -- input flow ----------------------------------------------------------------------------------------------------
 

@@ -21,9 +21,10 @@ from .host cimport Host
 from .origin cimport AF_INET, AF_INET6, Origin, note, peer, sockaddr_storage
 from .poller cimport EPOLLIN, EPOLLOUT, Pollable
 
+from ...codecs.guard import as_bytes, failure
 from ...core.events import DatagramHandled
 from ...core.service import MessageHandler
-from ...errors import RemoteProtocolError
+from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..destination import ANCILLARY_BYTES, Sourced
 from ..endpoint import MAX_DATAGRAM_BYTES, READS_PER_TURN
@@ -359,10 +360,12 @@ cdef class Port(Pollable):
         refusal = None
         try:
             message = self.decode(data)
-        except RemoteProtocolError as error:
-            refusal = error
+        except MemoryError:
+            raise
+        except Exception as error:
+            refusal = failure(self.codec, "decode_datagram", error)
         if refusal is not None:
-            self.endpoint.drop(str(refusal.reason))
+            self.endpoint.refused(refusal)
             return 0
         conn = self.kind()
         conn.id = next_connection_id()
@@ -392,9 +395,15 @@ cdef class Port(Pollable):
 
     cdef int answer(self, DatagramState conn, object reply) except -1:
         """Queue what a handler returned, until the end of the batch."""
-        data = self.encode(reply) if conn.codec is self.codec else conn.codec.encode_datagram(reply)
+        codec = conn.codec
+        try:
+            data = self.encode(reply) if codec is self.codec else codec.encode_datagram(reply)
+        except (LocalProtocolError, TypeError, MemoryError):
+            raise
+        except Exception as error:
+            raise failure(codec, "encode_datagram", error)
         if type(data) is not bytes:
-            data = bytes(data)
+            data = as_bytes(codec, "encode_datagram", data)
         # One answer no longer than its question makes nothing larger, whatever the gate's limit: that is at least one.
         if conn._answers == 0 and PyBytes_GET_SIZE(data) <= conn.bytes_in:
             conn._answers = 1

@@ -8,7 +8,8 @@ from .states cimport CLOSED
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, YIELDING
 from .waiter cimport Waiter
 
-from ...errors import EndOfStreamError, RemoteProtocolError
+from ...codecs.guard import failure as decoding_failed
+from ...errors import EndOfStreamError
 from ..loop.tasks import OTHERS_TURN
 from ..receiving import ReceiveLimit
 
@@ -46,9 +47,12 @@ cdef class Receive(Step):
                     return None
                 try:
                     message = conn.at_hand()
-                except RemoteProtocolError as error:
-                    conn.break_off(error)
+                except MemoryError:
                     raise
+                except Exception as error:
+                    refusal = decoding_failed(conn.codec, "decode", error)
+                    conn.break_off(refusal)
+                    raise refusal
                 if message is not NEED_DATA:
                     self.value = message
                     self.phase = FINISHED

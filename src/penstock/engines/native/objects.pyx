@@ -14,13 +14,11 @@ from libc.string cimport memchr
 from .frames cimport NEED_DATA, Framing, Input, Progress, handed_over, pause, put_framed, resume
 from .transport cimport Transport
 
-import struct
 from typing import Any
 
 cdef extern from "<string.h>" nogil:
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
 
-cdef object StructError = struct.error
 
 
 cdef class StructFraming(Framing):
@@ -48,9 +46,13 @@ cdef class StructFraming(Framing):
         data = None
         try:
             data = self.pack(*<tuple>message)
-        except (StructError, OverflowError):
-            pass
-        if data is None or self.unpack(data) != message or to.write_paused:
+            if self.unpack(data) != message:
+                return False
+        except MemoryError:
+            raise
+        except Exception:  # the codec decides what it means
+            return False
+        if to.write_paused:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 

@@ -8,9 +8,10 @@ from .connection cimport Connection, Host
 from .framing cimport NEED_DATA
 from .transport cimport CONTINUE, REPORT_LOST, Transport
 
+from ...codecs.guard import failure as decoding_failed
 from ...core.interrupts import is_interrupt
 from ...core.service import Handler, MessageHandler
-from ...errors import RemoteProtocolError
+from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from ...core.contract import ConnectionBase
 
@@ -109,8 +110,8 @@ cdef class PushConnection(Connection):
                 if self.interrupted or self.write_paused:
                     break
         except BaseException as error:
-            if cutting and isinstance(error, RemoteProtocolError):
-                bad = error
+            if cutting and isinstance(error, Exception) and not isinstance(error, MemoryError):
+                bad = decoding_failed(self.codec, "decode", error)
             else:
                 failure = error
         finally:
@@ -224,7 +225,7 @@ cdef class PushConnection(Connection):
         bad = None
         try:
             last = self.finish_rest()
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, CodecError) as error:
             bad = error
         if bad is not None:
             return self.break_off(bad)

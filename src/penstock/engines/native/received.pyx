@@ -8,6 +8,7 @@ from .census cimport PENSTOCK_DEBUG, living
 from .framing cimport NEED_DATA, clear, feed, framing_of, keep
 
 from ...codecs.base import Buffer
+from ...codecs.guard import finish
 
 
 cdef class ReceivingTransport(DeadlinedTransport):
@@ -126,7 +127,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
         """Return what the codec makes of the rest at EOF: the last message, or NEED_DATA.
 
         Raises:
-            RemoteProtocolError: The stream ended in the middle of a frame.
+            RemoteProtocolError, CodecError: The stream ended in the middle of a frame; the codec failed at it.
         """
         cdef bytes rest = b""
         cdef Framing framing = self.framing
@@ -137,8 +138,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return inbound.finish()
         if self.input != NULL:
             rest = self.input.at[:self.input.end - self.input.at]
-        codec = framing.codec
-        return codec.finish(Buffer(rest))
+        return finish(framing.codec, Buffer(rest))
 
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""

@@ -7,6 +7,7 @@ from .frames cimport put_framed
 from .framing cimport Framing
 from .states cimport HAPPENED_SEND_EOF
 
+from ...codecs.guard import encode
 from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
 from ...core.send_queue import SendQueue
 from ...errors import SlowPeerError
@@ -42,7 +43,7 @@ cdef class SendingTransport(StatefulTransport):
         if not self.can_send() or self.leave_reason is not None:
             raise self.why_not()
         if self.sending and self.levels.limits.slow_consumer != "disconnect":
-            self.post_behind(self.codec.encode(message))
+            self.post_behind(encode(self.codec, message))
         else:
             self.put_reply(message)
 
@@ -78,9 +79,9 @@ cdef class SendingTransport(StatefulTransport):
             or not self.attached
             or (type(message) is bytes and PyBytes_GET_SIZE(message) >= WORTH_A_SEND)
         ):
-            return self.put(self.codec.encode(message))
+            return self.put(encode(self.codec, message))
         if not framing.put(self, message):
-            return self.put(self.codec.encode(message))
+            return self.put(encode(self.codec, message))
         if not self.corking or self.corked() > self.levels.high:
             self.uncork()
         return 0
