@@ -391,7 +391,7 @@ def test_a_handler_that_raises_is_logged_once_with_its_traceback_and_peer(serve)
     assert 1 == log.count(" error ")
     assert "    ValueError: the handler is broken\n" in log
     assert re.search(r" error .*peer=127\.0\.0\.1:\d+", log)
-    assert re.search(r" info closed.* reason=handler_error", log)
+    assert re.search(r" info closed: handler_error conn_id=1 ", log)
 
 
 def test_the_log_as_json(serve):

@@ -5,9 +5,19 @@ import logging
 import pytest
 
 from penstock.address import Peer, parse_address
-from penstock.core.events import Closed, FramingBroken, HandlerFailed, Refused
+from penstock.core.events import (
+    AcceptRecovered,
+    Closed,
+    DatagramDropped,
+    FramingBroken,
+    HandlerFailed,
+    Refused,
+    Stalled,
+    StallEnded,
+)
 from penstock.errors import FrameTooLongError
 from penstock.reasons import CloseReason, Refusal
+from penstock.telemetry import ConsoleFormatter
 from penstock.telemetry.log import LINES_PER_SECOND, LogObserver
 from penstock.testing.clock import ManualClock
 
@@ -109,3 +119,26 @@ def test_one_kind_of_flood_hides_no_other(log):
     observer.observe(failed())
 
     assert "handler failed: ZeroDivisionError: oops" == log.records[-1].getMessage()
+
+
+WHO = "conn_id=7 peer=192.0.2.1:5000 listener=…"
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (lambda: closed(CloseReason.DONE), f"closed: done {WHO} bytes_in=1 bytes_out=2 duration_s=0.500"),
+        (lambda: Refused(Refusal.LIMIT, Conn.peer, Conn.local), "refused 192.0.2.1:5000: limit listener=…"),
+        (failed, f"handler failed: ZeroDivisionError: oops {WHO}"),
+        (lambda: AcceptRecovered(3, 0.1234), "accepting again after 3 failures in 0.123 s"),
+        (lambda: Stalled(["f (a.py:1)", "g (b.py:2)"]), "a handler holds the loop: f (a.py:1), called by g (b.py:2)"),
+        (lambda: StallEnded(0.25), "the loop is free again after 0.250 s"),
+        (lambda: DatagramDropped("forged", Conn.local), "datagram dropped: forged listener=… count=1"),
+    ],
+)
+def test_a_line_for_people_says_a_thing_once(log, event, expected):
+    """What the message says is no field as well; durations are to the millisecond."""
+    LogObserver(access=True).observe(event())
+    line = ConsoleFormatter().format(log.records[-1]).split("\n")[0].partition(" ")[2].split(" ", 2)[2]
+
+    assert expected.replace("…", "tcp://127.0.0.1:9000") == line

@@ -42,10 +42,22 @@ def _traceback(record: logging.LogRecord) -> str:
     return "\n".join(part.rstrip("\n") for part in parts)
 
 
+def _is_said(record: logging.LogRecord, value: object) -> bool:
+    """Whether a field is one of what the message is made of, so that a line need not say it again."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    if isinstance(value, tuple | list):  # the message joins it
+        return bool(value) and any(str(argument).startswith(str(value[0])) for argument in arguments)
+    return any(
+        (type(argument) is type(value) and argument == value) or (isinstance(value, str) and str(argument) == value)
+        for argument in arguments
+    )
+
+
 class ConsoleFormatter(logging.Formatter):
     """Writes ``2026-11-21 09:00:00.123 info closed peer=127.0.0.1:40000 reason=done``, in local time.
 
-    A traceback follows on indented lines, so that no line of it can pass for an event.
+    A field that the message says already is left out. Durations are given to the millisecond. A traceback follows on
+    indented lines, so that no line of it can pass for an event.
 
     Args:
         colour: Whether the level is coloured, by its severity.
@@ -62,7 +74,11 @@ class ConsoleFormatter(logging.Formatter):
         if self._colour and record.levelname in _COLOURS:
             level = f"{_COLOURS[record.levelname]}{level}{_RESET}"
         parts = [f"{clock}.{int(record.msecs):03d}", level, escape_text(record.getMessage(), MAX_MESSAGE_CHARACTERS)]
-        parts += [f"{name}={self._value(value)}" for name, value in fields(record) if name != "event"]
+        parts += [
+            f"{name}={self._value(name, value)}"
+            for name, value in fields(record)
+            if name != "event" and not _is_said(record, value)
+        ]
         line = " ".join(parts)
         trace = _traceback(record)
         if trace:
@@ -70,9 +86,9 @@ class ConsoleFormatter(logging.Formatter):
         return line
 
     @staticmethod
-    def _value(value: object) -> str:
+    def _value(name: str, value: object) -> str:
         if isinstance(value, float):
-            return f"{value:.6g}"
+            return f"{value:.3f}" if name.endswith("_s") else f"{value:.6g}"
         if isinstance(value, bytes | bytearray):
             text = escape_bytes(bytes(value))
         else:
@@ -106,20 +122,21 @@ class JsonFormatter(logging.Formatter):
             line["message"] = _cut(message, MAX_MESSAGE_CHARACTERS)
         for name, value in values.items():
             # A field cannot replace what the record says of itself.
-            line[name if name not in line else f"{name}_"] = self._value(value)
+            digits = 3 if name.endswith("_s") else 6  # durations to the millisecond
+            line[name if name not in line else f"{name}_"] = self._value(value, digits)
         trace = _traceback(record)
         if trace:
             line["exception"] = trace
         return json.dumps(line, ensure_ascii=True, allow_nan=False)
 
     @classmethod
-    def _value(cls, value: object) -> object:
+    def _value(cls, value: object, digits: int) -> object:
         if isinstance(value, list | tuple):
-            return [cls._value(item) for item in value]
+            return [cls._value(item, digits) for item in value]
         if isinstance(value, int):
             return value
         if isinstance(value, float) and math.isfinite(value):  # JSON has no infinity
-            return round(value, 6)
+            return round(value, digits)
         if isinstance(value, bytes | bytearray):
             return escape_bytes(bytes(value))
         return _cut(str(value), MAX_FIELD_CHARACTERS)

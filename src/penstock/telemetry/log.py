@@ -103,12 +103,12 @@ class LogObserver:
                 if event.first:  # the others are counted until it is over
                     logger.error("cannot accept: %s; trying again", event.error, extra=_extra(event))
             case AcceptRecovered():
-                text = "accepting again after %s failures in %.1f s"
+                text = "accepting again after %s failures in %.3f s"
                 logger.warning(text, event.failures, event.duration_s, extra=_extra(event))
             case Stalled():
                 logger.warning("a handler holds the loop: %s", ", called by ".join(event.frames), extra=_extra(event))
             case StallEnded():
-                logger.info("the loop is free again after %.1f s", event.duration_s, extra=_extra(event))
+                logger.info("the loop is free again after %.3f s", event.duration_s, extra=_extra(event))
             case ReceiveFailed():
                 if event.first:
                     logger.error("cannot receive datagrams: %s; trying again", event.error, extra=_extra(event))
