@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.codecs.resp import Attributed, ErrorReply, Push, SimpleString, VerbatimString
+from penstock.codecs.resp import Attributed, ErrorReply, ListedMap, ListedSet, Push, SimpleString, VerbatimString
 from penstock.errors import LocalProtocolError
 from penstock.testing import check_batches, check_cutting, check_refusals, check_round_trip, decode_chunks
 
@@ -95,6 +95,8 @@ RESP3_NESTED = st.recursive(
         st.lists(inside, max_size=3),
         st.dictionaries(RESP3_KEYS, inside, max_size=2),
         st.frozensets(RESP3_KEYS, max_size=3),
+        st.lists(st.lists(inside, max_size=2), min_size=1, max_size=2).map(ListedSet),
+        st.builds(lambda one, two: ListedMap([(1, one), (True, two)]), inside, inside),
         st.builds(Attributed, inside, st.dictionaries(RESP3_KEYS, inside, max_size=2)),
     ),
     max_leaves=6,

@@ -3,7 +3,8 @@
 import pytest
 
 from penstock.codecs import NEED_DATA, Buffer
-from penstock.errors import BadFrameError, BadPayloadError, FrameTooLongError, TruncatedError
+from penstock.codecs.resp import Attributed, ListedMap, ListedSet, SimpleString
+from penstock.errors import BadFrameError, BadLengthError, BadPayloadError, FrameTooLongError, TruncatedError
 from penstock.testing import check_batches, check_cutting, decode_chunks, decode_in_chunks
 
 
@@ -39,22 +40,51 @@ from penstock.testing import check_batches, check_cutting, decode_chunks, decode
         b"=0\r\n\r\n",
         b"%1\r\n*0\r\n:1\r\n",
         b"%1\r\n%0\r\n:1\r\n",
-        b"~1\r\n*0\r\n",
         b"|1\r\n*0\r\n:1\r\n:1\r\n",
-        b"~1\r\n|0\r\n:1\r\n",
-        b"~1\r\n~0\r\n",
         b"%1\r\n~0\r\n:1\r\n",
-        b"~1\r\n(9223372036854775808\r\n",
         b"%1\r\n(-9223372036854775809\r\n:1\r\n",
     ],
 )
 def test_a_malformed_value_is_refused(codecs, wire):
-    """Numbers, booleans, verbatim strings; keys and members without a hash, or with one that a peer can choose."""
+    """Numbers, booleans, verbatim strings; keys without a hash, or with one that a peer can choose."""
 
     assert BadPayloadError is type(decode_chunks(codecs.Resp(), [wire], eof=False).error)
     assert BadPayloadError is type(decode_chunks(codecs.Resp(), [bytes((b,)) for b in wire], eof=False).error)
     with pytest.raises(BadPayloadError):
         codecs.Resp().decode_many(wire, 1)
+
+
+@pytest.mark.parametrize(
+    ("wire", "value"),
+    [
+        (b"~2\r\n*1\r\n:1\r\n%1\r\n+a\r\n:1\r\n", ListedSet([[1], {b"a": 1}])),
+        (b"~1\r\n~0\r\n", ListedSet([frozenset()])),
+        (b"~1\r\n|0\r\n:1\r\n", ListedSet([Attributed(1, {})])),
+        (b"~1\r\n(9223372036854775808\r\n", ListedSet([2**63])),
+        (b"~3\r\n:1\r\n#t\r\n,1\r\n", ListedSet([1, True, 1.0])),
+        (b"~2\r\n$1\r\na\r\n+a\r\n", ListedSet([b"a", SimpleString(b"a")])),
+        (b"~2\r\n:1\r\n:1\r\n", frozenset([1])),
+        (b"%2\r\n:1\r\n+a\r\n#t\r\n+b\r\n", ListedMap([(1, b"a"), (True, b"b")])),
+        (b"%3\r\n:0\r\n:1\r\n,0\r\n:2\r\n:0\r\n:3\r\n", ListedMap([(0, 3), (0.0, 2)])),
+        (b"%3\r\n$1\r\na\r\n:1\r\n$1\r\na\r\n:2\r\n+a\r\n:3\r\n", ListedMap([(b"a", 2), (SimpleString(b"a"), 3)])),
+        (b"%2\r\n:1\r\n:1\r\n:1\r\n:2\r\n", {1: 2}),
+        (b"|2\r\n:1\r\n:1\r\n#t\r\n:2\r\n:9\r\n", Attributed(9, ListedMap([(1, 1), (True, 2)]))),
+    ],
+)
+def test_what_python_would_merge_or_cannot_hash_is_listed(codecs, wire, value):
+    """A set or map that Redis may send ends no connection, and 1, 1.0 and True stay three things."""
+    codec = codecs.Resp(protocol=3)
+    came = decode_in_chunks(codec, wire, [])
+
+    assert [repr(value)] == list(map(repr, came))
+    assert [repr(value)] == list(map(repr, decode_in_chunks(codec, codec.encode(came[0]), [])))
+
+
+@pytest.mark.parametrize("wire", [b"$?\r\n", b"*?\r\n", b"~?\r\n", b"%?\r\n"])
+def test_a_streamed_value_is_refused_by_its_name(codecs, wire):
+    """Who meets one knows what it was."""
+    with pytest.raises(BadLengthError, match="streamed values of RESP3"):
+        codecs.Resp().decode(Buffer(wire))
 
 
 class TestInline:

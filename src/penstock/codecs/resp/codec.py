@@ -24,8 +24,9 @@ class Resp(Codec[Any]):
     A command arrives as a list of bytes. Bulk strings are bytes, arrays are lists, sets are frozensets, maps are dicts,
     nulls None; integers, doubles, booleans and big numbers are Python's. For the rest there are `SimpleString`,
     `ErrorReply`, `VerbatimString`, `Push` and `Attributed`. Both versions are read; ``protocol`` says which is written.
-    Of a key that stands twice in a map the last value counts. No key of a map and no member of a set is a container or
-    a number beyond 64 bits.
+    Of a key that stands twice in a map the last value counts. What Python cannot hold, or would merge, is listed: a set
+    as a `ListedSet`, a map as a `ListedMap`. No key of a map is a container or a number beyond 64 bits. The streamed
+    values of RESP3, which Redis has never sent, are refused.
 
     Args:
         protocol: 2: what RESP2 has no type for is refused by `encode`. 3: null is ``_``, and every type is written.
@@ -99,8 +100,9 @@ class Resp(Codec[Any]):
 
         Raises:
             LocalProtocolError: It is longer than ``max_frame_bytes`` or deeper than ``max_depth``, ``protocol`` has no
-                type for it, a simple string holds CR or LF, a number has over 640 digits, a push is not outermost, or a
-                container or a number beyond 64 bits is the key of a map or a member of a set.
+                type for it, a simple string holds CR or LF, a number has over 640 digits, a push is not outermost, a
+                container or a number beyond 64 bits is the key of a map or a member of a set that is not listed, or a
+                command in words has none.
             TypeError: It holds a value of a type that RESP does not give back: a str or a tuple, say.
         """
         data = write_value(message, resp3=self.protocol == 3, max_depth=self.max_depth)

@@ -120,12 +120,14 @@ def _read_length(line: bytes, *, nullable: bool) -> int:
     """Read a length or count: digits without a leading zero, or -1 for the null of RESP2.
 
     Raises:
-        BadLengthError: It is neither. ``?``, the never used streamed form of RESP3, is none either.
+        BadLengthError: It is neither. ``?`` begins a streamed value of RESP3, which Redis has never sent.
     """
     if line.isdigit() and (len(line) == 1 or not line.startswith(b"0")):
         return int(line)
     if nullable and line == b"-1":
         return -1
+    if line == b"?":
+        raise BadLengthError("streamed values of RESP3, whose length is '?', are not read")
     raise BadLengthError(f"{line!r} is no length: digits without a leading zero are")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ...errors import BadPayloadError
 from .frames import LF, MAX_BIG_NUMBER_DIGITS
-from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
+from .values import Attributed, ErrorReply, ListedMap, ListedSet, Push, SimpleString, VerbatimString
 
 _INTEGER: Final = re.compile(rb"[+-]?(?:0|[1-9][0-9]*)")
 # Servers before Redis 7.2 write a NaN as their C library does, which may be with a sign.
@@ -30,8 +30,7 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
     """Return the value at ``data[at:]`` and where it ends.
 
     Raises:
-        BadPayloadError: A number, boolean or verbatim string is malformed, or a map's key or a set's member is not one
-            by `require_keys`.
+        BadPayloadError: A number, boolean or verbatim string is malformed, or a map's key is not one by `require_keys`.
     """
     first = data[at : at + 1]
     line_end = data.index(LF, at)
@@ -53,11 +52,13 @@ def parse_value(data: bytes, at: int) -> tuple[Any, int]:
                 items.append(item)
             return items if first == b"*" else Push(items) if first == b">" else make_set(items), at
         case b"%" | b"|":
-            entries: dict[Any, Any] = {}
+            pairs = []
             for _ in range(int(line)):
                 key, at = parse_value(data, at)
                 require_keys((key,))
-                entries[key], at = parse_value(data, at)
+                value, at = parse_value(data, at)
+                pairs.append((key, value))
+            entries = make_map(pairs)
             if first == b"%":
                 return entries, at
             value, at = parse_value(data, at)
@@ -102,18 +103,32 @@ def parse_verbatim(blob: bytes) -> VerbatimString:
     return VerbatimString(blob[4:], blob[:3].decode())
 
 
-def make_set(items: list[Any]) -> frozenset[Any]:
-    """Make a set of values.
+def make_set(items: list[Any]) -> frozenset[Any] | ListedSet:
+    """Make a set of values, or list them where it would not be the set that was sent."""
+    if not all(map(_is_key, items)):
+        return ListedSet(items)
+    made = frozenset(items)
+    return made if len(made) == len(items) or not _merges(items, len(made)) else ListedSet(items)
 
-    Raises:
-        BadPayloadError: As `require_keys`.
+
+def make_map(entries: list[tuple[Any, Any]]) -> dict[Any, Any] | ListedMap:
+    """Make a dict, or list the entries where keys that are not the same are equal in Python.
+
+    Of a key that stands twice the last value counts.
     """
-    require_keys(items)
-    return frozenset(items)
+    made = dict(entries)
+    if len(made) == len(entries) or not _merges([key for key, _ in entries], len(made)):
+        return made
+    return ListedMap({(type(key), key): (key, value) for key, value in entries}.values())
+
+
+def _merges(values: list[Any], count: int) -> bool:
+    """Whether more than ``count`` of the values differ in RESP, whose types are not equal to one another."""
+    return len({(type(value), value) for value in values}) > count
 
 
 def require_keys(values: Iterable[Any]) -> None:
-    """See that values may be keys of a map, or members of a set.
+    """See that values may be keys of a map.
 
     Lists, maps and attributes cannot be hashed. Sets, and numbers beyond 64 bits, have a hash without a secret in it: a
     peer can choose as many of one hash as a frame has room for, and to put n of them in a dict takes n² comparisons.
@@ -121,13 +136,14 @@ def require_keys(values: Iterable[Any]) -> None:
     Raises:
         BadPayloadError: One may not.
     """
-    for value in values:
-        if isinstance(value, int):
-            if -(1 << 63) <= value < 1 << 63:
-                continue
-        elif isinstance(value, _KEYS):
-            continue
-        raise BadPayloadError("a map's key or a set's member in RESP is a container or a number beyond 64 bits")
+    if not all(map(_is_key, values)):
+        raise BadPayloadError("a map's key in RESP is a container or a number beyond 64 bits")
+
+
+def _is_key(value: object) -> bool:
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    return isinstance(value, _KEYS)
 
 
 def split_inline(line: bytes) -> list[bytes]:

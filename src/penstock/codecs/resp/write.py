@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ...errors import BadPayloadError, LocalProtocolError
 from ..base import NULL, Null
-from .frames import CR, LF, MAX_BIG_NUMBER_DIGITS
+from .frames import CR, KNOWN_TYPES, LF, MAX_BIG_NUMBER_DIGITS
 from .parse import require_keys
-from .values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
+from .values import (
+    Attributed,
+    ErrorReply,
+    InlineCommand,
+    ListedMap,
+    ListedSet,
+    NullArray,
+    Push,
+    SimpleString,
+    VerbatimString,
+)
 
+_BARE: Final = re.compile(rb"[^\s\"'\\\0]+")
 _BIG_NUMBER_END: Final = 10**MAX_BIG_NUMBER_DIGITS
 
 # The bytes of a value; for a container those of its header, and the values that follow it.
@@ -24,6 +36,8 @@ def write_value(value: Any, *, resp3: bool, max_depth: int) -> bytes:
         LocalProtocolError: The protocol has no form for it, or more than ``max_depth`` containers are nested.
         TypeError: A value in it is of a type that would not come back as itself.
     """
+    if isinstance(value, InlineCommand):
+        return _write_inline(value)
     if type(value) is list and set(map(type, value)) == {bytes}:  # a command
         return b"*%d\r\n%b" % (len(value), b"".join([b"$%d\r\n%b\r\n" % (len(item), item) for item in value]))
     parts: list[bytes] = []
@@ -44,6 +58,31 @@ def write_value(value: Any, *, resp3: bool, max_depth: int) -> bytes:
     return b"".join(parts)
 
 
+def _write_inline(words: InlineCommand) -> bytes:
+    """Return a command in words, those in quotes that need them.
+
+    Raises:
+        LocalProtocolError: There is no word.
+        TypeError: A word is no bytes.
+    """
+    if not words:
+        raise LocalProtocolError("a command in words needs one")
+    if set(map(type, words)) != {bytes}:
+        raise TypeError("the words of a command are bytes")
+    return b" ".join([word if _is_bare(word) else _quoted(word) for word in words]) + b"\r\n"
+
+
+def _is_bare(word: bytes) -> bool:
+    return _BARE.fullmatch(word) is not None and word[0] not in KNOWN_TYPES
+
+
+def _quoted(word: bytes) -> bytes:
+    plain = frozenset(b" !#$%&'()*+,-./:;<=>?@[]^_`{|}~")
+    return b'"%b"' % b"".join(
+        [b"%c" % byte if bytes((byte,)).isalnum() or byte in plain else b"\\x%02x" % byte for byte in word]
+    )
+
+
 def _writer(value: Any) -> Callable[[Any, bool], _Written]:
     writer = _WRITERS.get(type(value))
     if writer is None:
@@ -56,7 +95,8 @@ def _writer(value: Any) -> Callable[[Any, bool], _Written]:
 
 def _need_keys(values: Iterable[Any]) -> None:
     try:
-        require_keys(value for value in values if isinstance(value, int | frozenset))  # others are what bytes stand for
+        # Others are what bytes stand for.
+        require_keys(value for value in values if isinstance(value, int | frozenset | tuple))
     except BadPayloadError as error:
         raise LocalProtocolError(f"the message would be refused: {error}") from None
 
@@ -123,10 +163,21 @@ def _push(value: Push, resp3: bool) -> _Written:
     return b">%d\r\n" % len(value), value
 
 
-def _set(value: set[Any] | frozenset[Any], resp3: bool) -> _Written:
+def _set(value: set[Any] | frozenset[Any] | ListedSet, resp3: bool) -> _Written:
     _need_resp3(resp3, "sets")
-    _need_keys(value)
+    if not isinstance(value, ListedSet):  # it would come back as one
+        _need_keys(value)
     return b"~%d\r\n" % len(value), value
+
+
+def _listed_map(value: ListedMap, resp3: bool) -> _Written:
+    _need_resp3(resp3, "maps")
+    _need_keys(key for key, _ in value)
+    return b"%%%d\r\n" % len(value), (part for entry in value for part in entry)
+
+
+def _null_array(_: NullArray, resp3: bool) -> _Written:
+    return b"_\r\n" if resp3 else b"*-1\r\n", None
 
 
 def _map(value: dict[Any, Any], resp3: bool) -> _Written:
@@ -137,8 +188,9 @@ def _map(value: dict[Any, Any], resp3: bool) -> _Written:
 
 def _attributed(value: Attributed, resp3: bool) -> _Written:
     _need_resp3(resp3, "attributes")
-    _need_keys(value.attributes)
-    entries = [part for entry in value.attributes.items() for part in entry]
+    attributes = value.attributes if isinstance(value.attributes, ListedMap) else value.attributes.items()
+    _need_keys(key for key, _ in attributes)
+    entries = [part for entry in attributes for part in entry]
     return b"|%d\r\n" % len(value.attributes), [*entries, value.value]
 
 
@@ -147,10 +199,13 @@ _WRITERS: Final[dict[type, Callable[[Any, bool], _Written]]] = {
     SimpleString: _simple,
     ErrorReply: _error,
     Push: _push,
+    ListedSet: _set,
+    ListedMap: _listed_map,
     VerbatimString: _verbatim,
     Attributed: _attributed,
     type(None): _null,
     type(NULL): _null,
+    NullArray: _null_array,
     bool: _boolean,
     int: _integer,
     float: _double,

@@ -3,7 +3,7 @@ cdef int _GOT_EOF, _SENT_EOF, _TOLD_TO_CLOSE, _ALL_SENT, _LOST
 cdef int _SEND_ALL, _SEND_EOF, _DISCARD, _END, _RESET, _INPUT_OVER
 cdef int _CANNOT_HAPPEN
 cdef bytes _AFTER
-cdef object _DONE, _PEER_CLOSED, _HANDLER_ERROR
+cdef object _DONE, _PEER_CLOSED
 
 
 cdef class Closing:

@@ -12,7 +12,7 @@ from .transport cimport Transport
 
 from ...codecs.resp.codec import MAX_INLINE_BYTES as _max_inline_bytes
 from ...codecs.resp.frames import SCALARS
-from ...codecs.resp.parse import make_set, parse_scalar, parse_verbatim, require_keys, split_inline
+from ...codecs.resp.parse import make_map, make_set, parse_scalar, parse_verbatim, require_keys, split_inline
 from ...codecs.resp.values import Attributed, ErrorReply, Push, SimpleString
 from ...errors import RemoteProtocolError
 
@@ -302,15 +302,22 @@ cdef object value(const char** at):
     return items if first == c"*" else Push(items) if first == c">" else make_set(items)
 
 
-cdef dict entries(const char** at, int64_t count):
+cdef object entries(const char** at, int64_t count):
     cdef int64_t index
+    cdef list pairs
     made = {}
+    pairs = None
     for index in range(count):
         key = value(at)
-        if type(key) is not bytes and type(key) is not SimpleString:
-            require_keys((key,))
-        made[key] = value(at)
-    return made
+        if type(key) is not bytes and pairs is None:  # bytes alone are equal to nothing that is not the same
+            pairs = list(made.items())
+        if pairs is None:
+            made[key] = value(at)
+        else:
+            if type(key) is not SimpleString:
+                require_keys((key,))
+            pairs.append((key, value(at)))
+    return made if pairs is None else make_map(pairs)
 
 
 cdef object line_value(const char** at):
