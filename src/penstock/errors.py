@@ -75,6 +75,12 @@ class ApplicationError(PenstockError):
     exit_status = ExitStatus.APPLICATION
 
 
+class LimitError(PenstockError):
+    """The system refuses what a server cannot do without: a thread, or to say how many descriptors there may be."""
+
+    exit_status = ExitStatus.LIMITS
+
+
 class BindError(PenstockError):
     """An address cannot be listened on. Every listener opened before it was closed again.
 

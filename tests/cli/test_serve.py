@@ -244,6 +244,55 @@ def test_file_environment_and_command_line(serve, directory):
     assert b"option>ab" == exchange(from_option.address, b"ab")
 
 
+MARKED = """
+import pathlib
+from penstock.codecs import Lines
+pathlib.Path("it-ran").touch()
+Codec = Lines
+"""
+
+
+@pytest.mark.parametrize("file", ["penstock.toml", "pyproject.toml"])
+def test_a_file_that_lies_there_runs_nothing_before_it_is_served(penstock, serve, directory, file):
+    """The module of a codec that it names; then a warning says why. Who names the file, or the codec, means it."""
+    (directory / "mine.py").write_text(MARKED)
+    header = "[tool.penstock]" if file == "pyproject.toml" else "# ours"
+    (directory / file).write_text(f"{header}\ncodec = 'mine:Codec'\n")
+    ran = directory / "it-ran"
+    done = [penstock(*line, "echo") for line in (["check"], ["check", "--print-config"], ["serve", "--print-config"])]
+    ran_for_looks = ran.exists()
+    server = serve("echo")
+    warning = f"the codec mine:Codec is run, for {file}:2 of the current directory names it"
+
+    assert [0, 0, 0] == [each.returncode for each in done]
+    assert "mine:Codec is not looked at" in done[0].stderr
+    assert not ran_for_looks
+    assert b"ab\n" == exchange(server.address, b"ab\n")
+    assert ran.exists()
+    while warning not in server.stderr.read_text():
+        assert server.process.poll() is None
+
+    ran.unlink()
+    named = penstock("check", "echo", "--config", file)
+    assert (0, "", True) == (named.returncode, named.stderr, ran.exists())
+
+
+def test_a_directory_runs_nothing_for_a_codec_that_is_ours(penstock, directory):
+    """Modules that are imported later are not looked for there: not in the directory where somebody happens to be."""
+    for name in ("uvloop", "resource", "msgspec", "tomllib", "fcntl", "asyncio"):
+        (directory / f"{name}.py").write_text(MARKED)
+    (directory / "penstock.toml").write_text("codec = 'lines'\n")
+    # Not -m without -P, by which Python itself looks there.
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "penstock", "check", "echo", "--codec", "netstring"],
+        cwd=directory,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (0, False) == (done.returncode, (directory / "it-ran").exists())
+
+
 def test_the_configuration_is_printed_with_origins(penstock, directory):
     """Row 40: and it is a configuration file itself."""
     (directory / "penstock.toml").write_text("\ufeff[table]\r\n".replace("[table]", "backlog = 7"), encoding="utf-8")

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from penstock.services.display import describe
+from penstock.telemetry.log import Pace
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,21 @@ def test_a_closed_standard_output_does_not_end_the_server(run, model, monkeypatc
 
             assert {"peer_closed": 1} == dict(server.server.stats.closed)
     os.close(writing)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_told(run, model, monkeypatch, caplog):
+    """Peers are served all the same; whoever reads the log learns that what they say is lost, once a second at most."""
+    monkeypatch.setattr("penstock.services.display._failures", Pace(1, lambda: 0.0))
+    with open("/dev/full", "w") as full, run("print", "tcp4", model=model) as server:
+        monkeypatch.setattr("sys.stdout", full)
+        assert b"" == server.once(b"hello\nworld\n")
+        server.wait_closed(1)
+        monkeypatch.undo()
+
+    assert ["cannot print: no space left on device"] == [
+        record.getMessage() for record in caplog.records if record.levelname == "ERROR"
+    ]
 
 
 def _name(peer, server):

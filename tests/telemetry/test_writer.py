@@ -143,6 +143,27 @@ def test_a_descriptor_that_fails_costs_its_lines_and_nothing_else(broken, pipe):
     assert 10 == writer.dropped
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_what_a_full_disk_cost_is_told_when_it_is_not_full_any_more(pipe):
+    """The lines, and the line that was to tell of the first of them."""
+    read, write = pipe
+    fd = os.open("/dev/full", os.O_WRONLY)
+    writer = LineWriter(fd)
+    for count in range(1, 4):
+        writer.write("lost")
+        while writer.dropped < count:
+            pass
+    os.dup2(write, fd)
+    writer.write("last")
+    assert writer.close(10)
+    os.close(write)
+    os.close(fd)
+
+    assert ["3 log lines were dropped: they could not be written in time", "last"] == drain_open(
+        read
+    ).decode().splitlines()
+
+
 def test_a_descriptor_that_does_not_block_is_waited_for(pipe):
     """Somebody who shares it may have set it so; no line is lost for that."""
     read, write = pipe

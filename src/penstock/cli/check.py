@@ -31,13 +31,13 @@ def command() -> click.Command:
 def _check(**_params: Any) -> int:
     ctx = click.get_current_context()
     settings, definition = settle(ctx, os.environ)
-    plan = make_plan(ctx, settings, definition)
+    plan = make_plan(ctx, settings, definition, serves=False)
     config = plan.config
     server = Server(plan.service, config)
     raise_descriptor_limit(config.gate, server.choice.engine.descriptors_per_connection)
     with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
         server.check()  # it logs what it lowers
-    for warning in [*settings.warnings, *doubts(config, config.bind), *plan.backlog_warnings]:
+    for warning in [*plan.settings.warnings, *doubts(config, config.bind), *plan.backlog_warnings]:
         warn(warning)
     if ctx.params["print_config"]:
         click.echo(render_settings(settings), nl=False)

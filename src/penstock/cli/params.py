@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from ..codecs import Codec, describe_codecs, parse_codec
+from ..codecs.registry import is_own
 from ..config import Choice, Flag, Kind, Option, Repeated, Text
 from ..config.sources import Given
 from .commands import SectionOption
@@ -75,10 +76,25 @@ class CodecSpec(Text):
         """Make the codec, so that what is wrong with it shows."""
         Text.check(self, value)
         if isinstance(value, str):
-            from .target import look_in
+            self.make(value)
 
-            look_in(Path.cwd())  # for module:object
-            self.made[value] = parse_codec(value)
+    def make(self, spec: str) -> Codec[Any]:
+        """Make the codec, or return the one that was made."""
+        made = self.made.get(spec)
+        if made is None:
+            if is_own(spec):
+                from .target import look_in
+
+                look_in(Path.cwd())  # not for any other: what is imported later would be looked for there as well
+            made = self.made[spec] = parse_codec(spec)
+        return made
+
+    def from_toml(self, value: object) -> object:
+        """Take a value of a file. No module is run for it yet: the file may only lie where we are."""
+        if isinstance(value, str) and is_own(value):
+            Text.check(self, value)
+            return value
+        return Text.from_toml(self, value)
 
 
 def suggestions() -> dict[str, Mapping[str, str]]:

@@ -1,5 +1,6 @@
 """From the arguments of ``serve`` to a service and a configuration, both checked, with nothing opened yet."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any, Final
 
 import click
 
+from ..codecs.registry import is_own
 from ..config import Option, ServerConfig, Text, did_you_mean, options
-from ..config.files import Document, find, read
+from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
 from ..config.sources import DEFAULT_ORIGIN, FILE_VARIABLE, Settings, load
 from ..core.service import Service
 from ..errors import ConfigurationError
@@ -119,8 +121,17 @@ def _own_module(name: str) -> str | None:
     return f"{name}/__init__.py" if (directory / name / "__init__.py").is_file() else None
 
 
-def make_plan(ctx: click.Context, settings: Settings, definition: Definition | None) -> Plan:
+def make_plan(ctx: click.Context, settings: Settings, definition: Definition | None, *, serves: bool = True) -> Plan:
     """Load the service and put it over the codec that was asked for.
+
+    A module that only a file names which lies in the current directory is run when it is served, with a warning that
+    says so, and not to look at it.
+
+    Args:
+        ctx: The command line.
+        settings: What `settle` returned.
+        definition: The same.
+        serves: Whether it is to be served.
 
     Raises:
         ConfigurationError: Values contradict each other.
@@ -132,7 +143,14 @@ def make_plan(ctx: click.Context, settings: Settings, definition: Definition | N
     else:
         service = definition.make(**{option.name: settings.by_name[option.name].value for option in definition.options})
     if config.codec is not None:
-        service = service.with_codec(_CODEC.made[config.codec])
+        origin = settings.by_name["codec"].origin
+        lies_there = is_own(config.codec) and origin.startswith((FILE_NAME, PROJECT_FILE_NAME)) and not _named_file(ctx)
+        if lies_there:
+            what = "is run, for" if serves else "is not looked at: it is run when it is served, for"
+            text = f"the codec {config.codec} {what} {origin} of the current directory names it"
+            settings = replace(settings, warnings=(*settings.warnings, text))
+        if serves or not lies_there:
+            service = service.with_codec(_CODEC.make(config.codec))
         config = replace(config, codec=None)  # it is the service's own by now
     return Plan(service, config, settings)
 
@@ -143,6 +161,12 @@ def current_directory() -> Path:
         return Path.cwd()
     except OSError:
         return Path()
+
+
+def _named_file(ctx: click.Context) -> str | None:
+    """Return the configuration file that the user named, if any."""
+    named: str | None = ctx.params["config"] or os.environ.get(FILE_VARIABLE)
+    return named
 
 
 def _document(path: str | None) -> Document | None:

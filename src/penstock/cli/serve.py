@@ -97,12 +97,15 @@ def _loop(engine: str) -> str:
 
 
 def _print_ready(server: Ready) -> None:
+    from ..services.display import NOBODY_READS
+
     line = json.dumps({"event": "ready", "pid": os.getpid(), **_facts(server)})
     try:
         os.write(1, line.encode() + b"\n")
-    except OSError:
-        # Whoever asked went away. That is no reason to leave the others.
-        logging.getLogger("penstock").debug("standard output is closed")
+    except OSError as error:
+        # Whoever asked went away, or has a full disk. That is no reason to leave the others.
+        level = logging.DEBUG if error.errno in NOBODY_READS else logging.ERROR
+        logging.getLogger("penstock").log(level, "cannot print that it is ready: %s", error.strerror)
 
 
 def _facts(server: Ready) -> dict[str, object]:

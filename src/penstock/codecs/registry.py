@@ -202,6 +202,11 @@ def parse_codec(spec: str) -> Codec[Any]:
         raise ConfigurationError(f"codec {name}: {error.problem}") from None
 
 
+def is_own(spec: str) -> bool:
+    """Say whether a codec is the user's own, as ``module:object``: to make it is to run the module."""
+    return _OWN.fullmatch(spec) is not None
+
+
 def _own_codec(module: str, attribute: str) -> Codec[Any]:
     """Import the user's codec.
 

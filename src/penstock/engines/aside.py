@@ -9,10 +9,26 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from ..errors import LimitError
+
 R = TypeVar("R")
 
 # Without memory even to tell the loop: after so long it is tried again.
 _WITHOUT_MEMORY_S: Final = 0.1
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread that a server cannot do without.
+
+    Raises:
+        LimitError: The system gives none.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise LimitError(
+            f"the system gives no thread ({thread.name}): raise ulimit -u or TasksMax=, or have clone(2) allowed"
+        ) from error
 
 
 async def aside(function: Callable[[], R], name: str) -> R:

@@ -15,8 +15,9 @@ from ..config import AUTO, Action, GateConfig, ServerConfig
 from ..core.gate import Gate
 from ..core.rules import Rules
 from ..engines.aside import aside
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, LimitError
 from ..reasons import Refusal
+from .bind_errors import in_plain_words
 
 logger = logging.getLogger("penstock")
 
@@ -137,12 +138,22 @@ def _beside_reserve(config: GateConfig, limit: int | None, places: int) -> int:
 
 
 def descriptor_limit() -> int | None:
-    """Return how many descriptors this process may have open; None where there is no limit."""
+    """Return how many descriptors this process may have open; None where there is no limit.
+
+    Raises:
+        LimitError: The system does not say.
+    """
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
         return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError as error:
+        raise LimitError(
+            f"the system does not say how many descriptors there may be: {in_plain_words(error)}; "
+            "have prlimit64(2) allowed"
+        ) from error
     return None if soft == resource.RLIM_INFINITY else soft
 
 
@@ -164,7 +175,10 @@ def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if wanted > limit:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:  # there are fewer connections then
+            logger.warning("the limit of descriptors stays at %d: it cannot be raised to %d: %s", limit, wanted, error)
 
 
 # -- files of networks -------------------------------------------------------------------------------------------------

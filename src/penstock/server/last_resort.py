@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from ..engines.aside import start_thread
 from ..errors import ExitStatus
 from .unix_file import remove_files
 from .watchdog import holders
@@ -47,7 +48,7 @@ class LastResort:
         self._needed = threading.Lock()
         self._needed.acquire()
         self._thread = threading.Thread(target=self._run, name="penstock-last-resort", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def arm(self) -> None:
         """Begin to count. May be called in a signal handler, and repeated."""

@@ -135,6 +135,7 @@ class Server:
         Raises:
             ConfigurationError: The service, the addresses and the model do not go together. Nothing was opened.
             BindError: An address cannot be listened on. Those opened before it were closed again.
+            LimitError: The system gives no thread, or does not say how many descriptors there may be.
         """
         config = self.config
         access = AccessFiles(config.gate.allow, config.gate.deny)
@@ -164,8 +165,14 @@ class Server:
             self._at_work = self.choice.engine.server(listeners, plan)
             for doubt in doubts(config, self.addresses):
                 self._warn(doubt)
+            if config.overload.stall_s is not None:
+                self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
+                self._watchdog.start()
             self._at_work.start()
         except BaseException:
+            if self._watchdog is not None:
+                self._watchdog.stop()
+            self._at_work = None
             self._close_listeners()
             raise
         if access.paths:
@@ -174,9 +181,6 @@ class Server:
         if memory is not None:
             follow = follow_memory(memory, self.gate, self._at_work, self._emit)
             self._helpers.append(self._loop.create_task(follow))
-        if config.overload.stall_s is not None:
-            self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
-            self._watchdog.start()
         for listener in listeners:
             self._emit(Listening(listener))
 

@@ -13,6 +13,8 @@ from types import FrameType
 
 import penstock
 
+from ..engines.aside import start_thread
+
 # Frames of these are how a handler is called, not who holds the loop.
 _OURS = os.path.dirname(penstock.__file__) + os.sep
 # An observer that does not return must not hold the server's end.
@@ -59,8 +61,8 @@ class Watchdog:
     def start(self) -> None:
         """Watch from now on."""
         self._thread_id = threading.get_ident()
+        start_thread(self._thread)
         self._live()
-        self._thread.start()
 
     def stop(self) -> None:
         """Watch no longer. Returns when the thread has ended: at once, unless an observer that was told holds it."""

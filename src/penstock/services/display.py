@@ -1,15 +1,22 @@
 """Messages of peers on standard output: one line each, whatever is in them."""
 
+import errno
 import logging
 import os
 import sys
 import threading
-from typing import Any
+import time
+from typing import Any, Final
 
 from ..core.contract import ConnectionBase
 from ..telemetry.escaping import escape_text
+from ..telemetry.log import Pace
 
 logger = logging.getLogger("penstock")
+
+# Of standard output: its reader went away, or it was closed.
+NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EBADF})
+_failures: Final = Pace(1, time.monotonic)
 
 # Handlers may run in several threads, and a line is written in one piece.
 _lock = threading.Lock()
@@ -26,7 +33,10 @@ def describe(message: Any) -> str:
 
 
 def show(conn: ConnectionBase[Any], message: Any) -> None:
-    """Print ``peer: message``. A server whose standard output is gone goes on without, and says so at level debug."""
+    """Print ``peer: message``. A server whose standard output takes nothing goes on without.
+
+    When nobody reads it any more, it says so at level debug; a full disk and the like are errors, told once a second.
+    """
     data = f"{conn.peer}: {describe(message)}\n".encode("utf-8", "backslashreplace")
     try:
         # Past Python's buffer: a line is there at once, and none is left over to fail when the process ends. Not
@@ -36,4 +46,7 @@ def show(conn: ConnectionBase[Any], message: Any) -> None:
             while data:
                 data = data[os.write(fd, data) :]
     except (OSError, ValueError, AttributeError) as error:  # broken, closed, or None from the start
-        logger.debug("cannot print: %s", error)
+        if not isinstance(error, OSError) or error.errno in NOBODY_READS:
+            logger.debug("cannot print: %s", error)
+        elif (more := _failures.more()) is not None:
+            logger.error("cannot print: %s%s", (error.strerror or str(error)).lower(), more)

@@ -96,7 +96,7 @@ def configure(
     formatter = JsonFormatter() if format == "json" else ConsoleFormatter(colour=colour)
 
     def describe_loss(lost: int) -> str:
-        text = f"{lost} log lines were dropped: nobody read them in time"
+        text = f"{lost} log lines were dropped: they could not be written in time"
         fields = {"event": "log_dropped", "dropped": lost}
         return formatter.format(
             logging.makeLogRecord(

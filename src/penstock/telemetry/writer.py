@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from ..engines.aside import start_thread
+
 # How much may wait to be written, in bytes. Beyond it lines are dropped and counted: memory stays flat and the caller
 # goes on. It holds several thousand lines, more than a burst that a live reader would ever be behind with.
 MAX_PENDING_BYTES: Final = 1024 * 1024
@@ -31,7 +33,7 @@ class LineWriter:
         fd: int,
         *,
         max_pending_bytes: int = MAX_PENDING_BYTES,
-        describe_loss: Callable[[int], str] = "{} log lines were dropped: nobody read them in time".format,
+        describe_loss: Callable[[int], str] = "{} log lines were dropped: they could not be written in time".format,
     ) -> None:
         self._fd = fd
         self._describe_loss = describe_loss
@@ -44,7 +46,7 @@ class LineWriter:
         self._changed = threading.Condition()
         # A daemon: a descriptor that is never read again must not keep the process.
         self._thread = threading.Thread(target=self._run, name="penstock-log", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     @property
     def dropped(self) -> int:
@@ -90,8 +92,9 @@ class LineWriter:
                     return
                 lines, self._pending = self._pending, []
                 lost, self._unreported = self._unreported, 0
-            if lost:
-                self._write_all(self._describe_loss(lost).encode() + b"\n")
+            if lost and not self._write_all(self._describe_loss(lost).encode() + b"\n"):
+                with self._changed:
+                    self._unreported += lost
             self._write_lines(lines)
 
     def _write_lines(self, lines: list[bytes]) -> None:
@@ -107,6 +110,7 @@ class LineWriter:
                 self._pending_bytes -= size
                 if not written:
                     self._dropped += end - start
+                    self._unreported += end - start
             start = end
 
     def _write_all(self, data: bytes) -> bool:

@@ -81,6 +81,13 @@ class DatagramThread(DatagramEndpoint):
             self._replies.clear()
         self.end()
 
+    def give_up(self) -> None:
+        """End, perhaps before the thread was started."""
+        if self.thread.ident is None:
+            self._poller.close()
+        else:
+            self.cut()
+
     def send(self, data: bytes, to: Any) -> bool:
         """Send one datagram, now or when the kernel takes it; drop it, counted, and return False when it cannot."""
         with self._lock:

@@ -18,9 +18,11 @@ from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, Event, HandlerFailed
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
+from ...errors import LimitError
 from ...reasons import CloseReason
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
 from ..alarms import ClockAlarms
+from ..aside import start_thread
 from ..base import Engine, EngineServer, Plan
 from ..door import Door, turn_away
 from ..listener import Listener
@@ -139,10 +141,17 @@ class BlockingServer(EngineServer):
         """Begin to accept and to read datagrams."""
         self._plan.gate.watch(self._poller.wake)
         self._endpoints_left = len(self._endpoints)
-        for endpoint in self._endpoints:
-            endpoint.thread.start()
+        try:
+            for endpoint in self._endpoints:
+                start_thread(endpoint.thread)
+            start_thread(self._keeper)
+        except LimitError:
+            for endpoint in self._endpoints:
+                endpoint.give_up()
+            self._poller.close()
+            self._door.close()
+            raise
         self.resume()
-        self._keeper.start()
 
     def suspend(self) -> None:
         """Leave new connections in the backlog and datagrams with the kernel."""
