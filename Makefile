@@ -69,7 +69,8 @@ fuzz: .venv-fuzz/.ready  ## fuzz every target for $(SECONDS) seconds
 faults: $(READY)  ## let every system call and allocation of the native engine fail in turn
 	PENSTOCK_FAULTS=200 $(BIN)/python -m pytest -q tests/engines/native/test_faults.py
 
-docs-tables: $(READY)  ## regenerate what comes from the source: the tables in docs/, and the manual page
+docs-tables: $(READY)  ## regenerate what comes from the source: tables in docs/, the manual page, the types of options
+	$(BIN)/python tools/options_types.py
 	$(BIN)/python tools/docs_tables.py
 	$(BIN)/python tools/man_page.py
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .client.sync import connect_sync
     from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
     from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
+    from .config.typed import ServerOptions
     from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer
     from .core.service import Handler, Service, as_service, on_connection, on_message
@@ -72,6 +73,7 @@ _HOMES = {
     "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
+    "config.typed": ["ServerOptions"],
     "core.contract": ["Connection", "ConnectionBase"],
     "engines.blocking.connection": ["BlockingConnection"],
     "errors": [
@@ -144,6 +146,7 @@ __all__ = [
     "RequestLostError",
     "Server",
     "ServerConfig",
+    "ServerOptions",
     "Service",
     "SlowPeerError",
     "SocketOptions",

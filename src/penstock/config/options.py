@@ -323,8 +323,18 @@ def options() -> tuple[Option, ...]:
     return tuple(sorted(found, key=lambda option: order.index(option.section)))
 
 
-def build(values: Mapping[str, object]) -> ServerConfig:
+# The fields of ServerConfig that are dataclasses of options themselves, with their classes.
+GROUPS: Final[Mapping[str, Any]] = {
+    spec.name: spec.metadata["group"] for spec in dataclasses.fields(ServerConfig) if "group" in spec.metadata
+}
+
+
+def build(values: Mapping[str, object], whole: Mapping[str, object] | None = None) -> ServerConfig:
     """Make a `ServerConfig` from values by option name; what is missing keeps its default, unknown names are ignored.
+
+    Args:
+        values: The values.
+        whole: Groups to start from, by their field: ``timeouts``, ``limits``, …
 
     Raises:
         ConfigurationError: A value is refused, or two contradict each other.
@@ -334,10 +344,11 @@ def build(values: Mapping[str, object]) -> ServerConfig:
         if option.name in values:
             group, _, name = path.rpartition(".")
             groups.setdefault(group, {})[name] = values[option.name]
-    top = groups.pop("", {})
-    made = {spec.name: spec.metadata["group"] for spec in dataclasses.fields(ServerConfig) if "group" in spec.metadata}
+    top = groups.pop("", {}) | dict(whole or {})
     for name, fields in groups.items():
-        top[name] = made[name](**fields)
+        base = top.get(name, GROUPS[name]())
+        if isinstance(base, GROUPS[name]):  # else it is refused as it is
+            top[name] = dataclasses.replace(base, **fields)
     return ServerConfig(**cast("dict[str, Any]", top))
 
 

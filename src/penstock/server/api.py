@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ..codecs.base import Codec
-from ..config import ServerConfig
+from ..config.keywords import from_keywords
 from ..core.contract import Clock
 from ..core.events import Observer
 from ..core.service import Handler, Service, as_service
@@ -14,44 +14,46 @@ from ..errors import ExitStatus
 from .process import run as _run
 from .server import Server
 
+if TYPE_CHECKING:
+    from ..config.typed import ServerOptions
+
 Target = Service[Any] | type[Handler[Any]] | Callable[..., Any]
 
 
 def serve(
     target: Target,
     *,
-    bind: str | Sequence[str] | None = None,
     codec: Codec[Any] | str | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> Server:
     """Make a server for the running loop, to be used as ``async with serve(handler, bind=…) as server``.
 
     Args:
         target: A `Service`, a `Handler` class, or a function.
-        bind: One address or several; None for the sockets that a service manager opened, and where there are none,
-            for ``tcp://127.0.0.1:9000``.
         codec: In place of the service's own.
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event.
-        options: The other fields of `ServerConfig`: ``model``, ``timeouts``, ``limits``, ``backlog``, …
+        options: What the command line and ``penstock.toml`` take, under the same names: ``bind``, ``model``,
+            ``timeout_idle="5m"``, ``max_connections=5``, …; besides, ``host`` and ``port`` for a ``bind`` on TCP, and
+            the groups of `ServerConfig` whole. Without ``bind`` it listens on the sockets that a service manager
+            opened, and where there are none, on ``tcp://127.0.0.1:9000``.
 
     Raises:
         ApplicationError: The target is no handler.
-        ConfigurationError: An option is wrong.
+        ConfigurationError: An option is wrong, or there is none of that name.
     """
-    return Server(as_service(target, codec=codec), _config(bind, options), clock=clock, observers=observers)
+    return Server(as_service(target, codec=codec), from_keywords(options), clock=clock, observers=observers)
 
 
 def run(
     target: Target,
     *,
-    bind: str | Sequence[str] | None = None,
     codec: Codec[Any] | str | None = None,
     on_ready: Callable[[Server], None] | None = None,
     observers: Iterable[Observer] = (),
-    **options: Any,
+    **options: Unpack[ServerOptions],
 ) -> ExitStatus:
     """Serve in a loop of its own until SIGTERM or Ctrl-C. Blocks.
 
@@ -61,26 +63,18 @@ def run(
 
     Args:
         target: A `Service`, a `Handler` class, or a function.
-        bind: One address or several; None for the sockets that a service manager opened, and where there are none,
-            for ``tcp://127.0.0.1:9000``.
         codec: In place of the service's own.
         on_ready: Called once it serves, in the thread that serves.
         observers: Told of every event.
-        options: The other fields of `ServerConfig`.
+        options: As of `serve`.
 
     Returns:
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
 
     Raises:
         ApplicationError: The target is no handler.
-        ConfigurationError: An option is wrong, or a loop runs in this thread already.
+        ConfigurationError: An option is wrong, there is none of that name, or a loop runs in this thread already.
         BindError: An address cannot be listened on.
     """
     service = as_service(target, codec=codec)
-    return _run(service, _config(bind, options), on_ready=on_ready, observers=observers)
-
-
-def _config(bind: str | Sequence[str] | None, options: dict[str, Any]) -> ServerConfig:
-    if bind is None:
-        return ServerConfig(**options)
-    return ServerConfig(bind=(bind,) if isinstance(bind, str) else tuple(bind), **options)
+    return _run(service, from_keywords(options), on_ready=on_ready, observers=observers)
