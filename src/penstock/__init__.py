@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
     from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
     from .config.typed import ServerOptions
+    from .core.blocking import BlockingConnection
     from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer
     from .core.service import Handler, Service, as_service, on_connection, on_message
-    from .engines.blocking.connection import BlockingConnection
     from .errors import (
         ApplicationError,
         BindError,
@@ -74,8 +74,8 @@ _HOMES = {
     "core.events": ["Event", "EventName", "Observer"],
     "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
     "config.typed": ["ServerOptions"],
+    "core.blocking": ["BlockingConnection"],
     "core.contract": ["Connection", "ConnectionBase"],
-    "engines.blocking.connection": ["BlockingConnection"],
     "errors": [
         "ApplicationError",
         "BindError",

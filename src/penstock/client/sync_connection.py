@@ -8,7 +8,7 @@ from typing import TypeVar
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.deadlines import Deadline
-from ..engines.blocking.connection import BlockingConnection
+from ..engines.blocking.connection import ThreadConnection
 from ..engines.blocking.driving import Host
 from ..engines.blocking.poller import Poller
 from ..errors import Phase, TimedOutError
@@ -18,7 +18,7 @@ from .connection import Allowance
 M = TypeVar("M")
 
 
-class SyncConnection(BlockingConnection[M]):
+class SyncConnection(ThreadConnection[M]):
     """A connection that was made by `connect_sync`: `BlockingConnection`, with what only a client asks of it."""
 
     __slots__ = ("_allowance",)

@@ -18,7 +18,7 @@ from ..errors import EndOfStreamError
 from .definition import Definition
 
 if TYPE_CHECKING:
-    from ..engines.blocking.connection import BlockingConnection
+    from ..core.blocking import BlockingConnection
 
 LINE_CHARACTERS = 72
 MAX_DATAGRAM_CHARACTERS = 512

@@ -12,7 +12,7 @@ from penstock.address import parse_address
 from penstock.codecs.registry import parse_codec
 from penstock.config import Limits, Timeouts
 from penstock.engines.alarms import ClockAlarms
-from penstock.engines.blocking.connection import BlockingConnection
+from penstock.engines.blocking.connection import ThreadConnection
 from penstock.engines.blocking.driving import Host
 from penstock.engines.blocking.poller import Poller
 from penstock.engines.blocking.timers import Timers
@@ -70,7 +70,7 @@ def pair():
                 report=lambda events: events.clear(),
                 timers=timers,
             )
-            conn = BlockingConnection(
+            conn = ThreadConnection(
                 host,
                 near,
                 poller,

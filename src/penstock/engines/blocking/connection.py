@@ -5,23 +5,17 @@ from __future__ import annotations
 import io
 import socket
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...codecs.raw import Raw
+from ...core.blocking import BlockingConnection
 from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.law.closing import CLOSED
-from ...errors import (
-    CodecError,
-    ConnectionEndedError,
-    EndOfStreamError,
-    LocalProtocolError,
-    RemoteProtocolError,
-)
+from ...errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import ReceiveLimit
 from .driving import DrivenConnection, Host
@@ -35,15 +29,8 @@ M = TypeVar("M")
 PREFETCH = 64
 
 
-class BlockingConnection(DrivenConnection[M]):
-    """One peer, whose messages wait until they are received.
-
-    ``for message in conn`` ends when the peer sends EOF or the server drains, and raises as `receive` does otherwise.
-    Every method may be called from any thread, and from several at once; one of them at a time may receive.
-
-    Deadlines are kept while a thread waits, and by the server's own thread meanwhile. Output that `post` left behind is
-    sent by whichever thread waits next: `send`, `receive` and `wait_closed` all do.
-    """
+class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
+    """A blocking connection: its thread waits on the socket itself."""
 
     __slots__ = (
         "_batch_size",
@@ -78,20 +65,7 @@ class BlockingConnection(DrivenConnection[M]):
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def receive(self, timeout_s: float | None = None) -> M:
-        """Return the next message.
-
-        Args:
-            timeout_s: How long to wait for all of it, in seconds on the engine's clock; None to wait as long as the
-                connection's own timeouts allow; 0 to take only what is there.
-
-        Raises:
-            EndOfStreamError: The peer sent EOF, or the server drains.
-            RemoteProtocolError: The peer broke the framing. The connection is closing.
-            BrokenError: The peer, the network, or a timeout of the connection ended it.
-            ClosedError: This side already closed.
-            TimeoutError: ``timeout_s`` passed. The connection is as it was.
-            LocalProtocolError: Another thread is already receiving.
-        """
+        """Return the next message."""
         with self._lock:
             if not self._ready or self._expired is not None:
                 self._fill(timeout_s)
@@ -99,16 +73,6 @@ class BlockingConnection(DrivenConnection[M]):
         if self._events:
             self._tell()
         return message
-
-    def __iter__(self) -> Iterator[M]:
-        """Iterate over the messages until the end of the stream."""
-        return self
-
-    def __next__(self) -> M:
-        try:
-            return self.receive()
-        except EndOfStreamError:
-            raise StopIteration from None
 
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
@@ -219,17 +183,7 @@ class BlockingConnection(DrivenConnection[M]):
     # -- sending -------------------------------------------------------------------------------------------------------
 
     def send(self, message: M) -> None:
-        """Send one message; return when the kernel has taken it.
-
-        Raises:
-            LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
-            ClosedError: This side already closed or sent EOF.
-            BrokenError: The peer or the network ended the connection.
-            SlowPeerError: The peer did not read for ``timeouts.write_s``. The connection is aborted.
-
-        Several threads may send at once; frames never interleave. Returning says nothing about the peer: the bytes may
-        still be in the kernel.
-        """
+        """Send one message; return when the kernel has taken it."""
         with self._lock:
             self._send_message(message)
         if self._events:
@@ -280,60 +234,9 @@ class BlockingConnection(DrivenConnection[M]):
 
     # -- as a file -----------------------------------------------------------------------------------------------------
 
-    @overload
-    def makefile(
-        self,
-        mode: Literal["r", "w", "rw", "wr"] = "r",
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-    ) -> io.TextIOWrapper: ...
-    @overload
-    def makefile(self, mode: Literal["rb", "br"], buffering: int | None = None) -> io.BufferedReader: ...
-    @overload
-    def makefile(self, mode: Literal["wb", "bw"], buffering: int | None = None) -> io.BufferedWriter: ...
-    @overload
-    def makefile(
-        self, mode: Literal["rwb", "rbw", "wrb", "wbr", "brw", "bwr"], buffering: int | None = None
-    ) -> io.BufferedRWPair: ...
-    @overload
-    def makefile(
-        self,
-        mode: str,
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-    ) -> io.IOBase: ...
-
-    def makefile(
-        self,
-        mode: str = "r",
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
+    def _file(
+        self, mode: str, buffering: int | None, encoding: str | None, errors: str | None, newline: str | None
     ) -> io.IOBase:
-        """Return the connection's bytes as a file, as `socket.socket.makefile` does.
-
-        A file that reads takes over the input: from the byte after the message received last, the connection speaks the
-        codec `Raw`. What is written goes out as it is. Reading ends at the peer's EOF and when the server drains; it
-        raises as `receive` does. Closing the file flushes it and leaves the connection open.
-
-        Args:
-            mode: ``r``, ``w`` or both; with ``b`` for bytes, without for text.
-            buffering: As for `open`; 0 for none, with ``b`` only.
-            encoding: Of text.
-            errors: What to do about text that cannot be decoded or encoded.
-            newline: As for `open`.
-
-        Raises:
-            ValueError: The mode is none of these, or text is to be unbuffered.
-        """
         if not set(mode) <= set("rwb") or not {"r", "w"} & set(mode):
             raise ValueError(f"mode is {mode!r}: r, w or both, with or without b")
         if buffering == 0 and "b" not in mode:
@@ -373,17 +276,6 @@ class BlockingConnection(DrivenConnection[M]):
         self._tell()
         assert self.close_reason is not None
         return self.close_reason
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        """Close gracefully; abort when an exception other than the connection's own end leaves the block."""
-        if kind is None or issubclass(kind, ConnectionEndedError):
-            self.close()
-        else:
-            self.abort()
-        self.wait_closed()
 
     def _close(self, reason: CloseReason) -> None:
         super()._close(reason)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import EndOfStreamError
 
 if TYPE_CHECKING:
-    from .connection import BlockingConnection
+    from .connection import ThreadConnection
 
 
 class ConnectionFile(io.RawIOBase):
@@ -23,7 +23,7 @@ class ConnectionFile(io.RawIOBase):
     """
 
     def __init__(
-        self, conn: BlockingConnection[Any], write: Callable[[bytes], None], *, reads: bool, writes: bool
+        self, conn: ThreadConnection[Any], write: Callable[[bytes], None], *, reads: bool, writes: bool
     ) -> None:
         self._conn = conn
         self._write = write

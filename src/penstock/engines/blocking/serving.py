@@ -17,7 +17,7 @@ from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
-from .connection import BlockingConnection, DeadlinePassed
+from .connection import DeadlinePassed, ThreadConnection
 from .driving import Host
 from .poller import Poller
 
@@ -27,7 +27,7 @@ M = TypeVar("M")
 GATHERED_REPLIES: Final = 16
 
 
-class ServedConnection(BlockingConnection[M]):
+class ServedConnection(ThreadConnection[M]):
     """A connection and what is done with its messages.
 
     Args:
