@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .core.blocking import BlockingConnection
     from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer
-    from .core.service import Handler, Service, as_service, on_connection, on_message
+    from .core.service import FunctionService, Handler, Service, as_service, on_connection, on_message
     from .errors import (
         ApplicationError,
         BindError,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         RequestLostError,
         SlowPeerError,
         TimedOutError,
+        WrongReplyError,
+        WrongTypeError,
     )
     from .reasons import CloseReason
     from .server.api import run, serve
@@ -72,10 +74,10 @@ _HOMES = {
     "codecs.base": ["NEED_DATA", "NULL", "Buffer", "Codec", "NeedData"],
     "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer"],
-    "core.service": ["Handler", "Service", "as_service", "on_connection", "on_message"],
     "config.typed": ["ServerOptions"],
     "core.blocking": ["BlockingConnection"],
     "core.contract": ["Connection", "ConnectionBase"],
+    "core.service": ["FunctionService", "Handler", "Service", "as_service", "on_connection", "on_message"],
     "errors": [
         "ApplicationError",
         "BindError",
@@ -96,6 +98,8 @@ _HOMES = {
         "RequestLostError",
         "SlowPeerError",
         "TimedOutError",
+        "WrongReplyError",
+        "WrongTypeError",
     ],
     "reasons": ["CloseReason"],
     "server.api": ["run", "serve"],
@@ -129,6 +133,7 @@ __all__ = [
     "EndOfStreamError",
     "Event",
     "EventName",
+    "FunctionService",
     "GateConfig",
     "Handler",
     "LimitError",
@@ -154,6 +159,8 @@ __all__ = [
     "TcpConfig",
     "TimedOutError",
     "Timeouts",
+    "WrongReplyError",
+    "WrongTypeError",
     "__version__",
     "as_service",
     "connect",

@@ -113,6 +113,44 @@ class LocalProtocolError(ProtocolError):
     """This side asked for something the protocol does not allow. Nothing was sent."""
 
 
+class WrongTypeError(PenstockError, TypeError):
+    """What was to be sent is no message of the codec: a str for a codec of bytes. Nothing was sent.
+
+    Attributes:
+        codec: The codec's name.
+        wanted: What its messages are: ``bytes``, ``str``.
+        got: What it was given.
+    """
+
+    def __init__(self, codec: str, wanted: str, got: str) -> None:
+        super().__init__(codec, wanted, got)
+        self.codec = codec
+        self.wanted = wanted
+        self.got = got
+
+    def __str__(self) -> str:
+        return f"a message of the codec {self.codec} is {self.wanted}, not {self.got}"
+
+
+class WrongReplyError(PenstockError, TypeError):
+    """A handler returned what its codec does not send. Nothing was sent; ``__cause__`` is what the codec raised.
+
+    Attributes:
+        handler: The handler's name.
+        place: Where it is written, ``file:line``.
+        problem: What it returned, and what the codec sends.
+    """
+
+    def __init__(self, handler: str, place: str, problem: str) -> None:
+        super().__init__(handler, place, problem)
+        self.handler = handler
+        self.place = place
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.handler} ({self.place}) returned {self.problem}"
+
+
 class RemoteProtocolError(ProtocolError):
     """The peer sent what the codec refuses. The connection closes: the stream cannot be trusted again.
 

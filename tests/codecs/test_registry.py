@@ -12,6 +12,7 @@ from penstock.errors import ConfigurationError
 NAMES = [
     "raw",
     "lines",
+    "text",
     "delimited",
     "length-prefixed",
     "varint",
@@ -48,6 +49,7 @@ class TestParsing:
             ("length-prefixed:adjustment=-4,offset=1,header=keep", {"adjustment": -4, "offset": 1, "header": "keep"}),
             ("fixed:size=1KiB", {"size": 1024, "max_frame_bytes": 1024}),
             ("struct:format=>IHf", {"format": ">IHf", "max_frame_bytes": 10}),
+            ("text:errors=replace,newline=crlf,max=1KiB", {"errors": "replace", "max_frame_bytes": 1024}),
             ("json-lines:max-depth=5,unterminated=deliver", {"max_depth": 5}),
             ("msgpack:max=10MB", {"max_frame_bytes": 10_000_000}),
             ("resp:protocol=3,inline=yes", {"protocol": 3, "inline": True}),
@@ -62,7 +64,7 @@ class TestParsing:
     @pytest.mark.parametrize(
         ("spec", "problem"),
         [
-            ("lins", "no codec is called 'lins'; did you mean lines? (there are raw, lines, delimited,"),
+            ("lins", "no codec is called 'lins'; did you mean lines? (there are raw, lines, text, delimited,"),
             ("LINES", "no codec is called 'LINES'; did you mean lines?"),
             ("", "no codec is called '' (there are raw,"),
             ("zzz:max=1", "no codec is called 'zzz' (there are raw,"),

@@ -115,7 +115,7 @@ class TestCallbacks:
         """It is asynchronous when one of its callbacks is."""
         service = callbacks(kind, name="x")
 
-        assert CallbackHandler(kind, is_async=is_async) == service.handler
+        assert CallbackHandler(kind, is_async=is_async, handler_class=kind) == service.handler
         assert service.handler is service.datagram
 
     def test_a_callback_with_a_wrong_signature_is_refused(self):

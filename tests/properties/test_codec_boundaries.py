@@ -25,11 +25,16 @@ def _resp(size):
     return SimpleString(b"x" * (size - 3))
 
 
+def _text(size):
+    return "é" * (size // 2) + "x" * (size % 2)
+
+
 # Name, options, a message of a given size as the limit counts it, and the smallest size there is.
 CODECS = [
     ("Lines", {}, _bytes, 0),
     ("Lines", {"newline": "crlf"}, _bytes, 0),
     ("Lines", {"keep_cr": True}, _bytes, 0),
+    ("Text", {}, _text, 0),
     ("Delimited", {"delimiter": b"--"}, _bytes, 0),
     ("LengthPrefixed", {}, _bytes, 0),
     ("LengthPrefixed", {"size": 3}, _bytes, 0),
@@ -97,7 +102,7 @@ def test_the_limit_itself_passes_and_one_byte_more_does_not(codecs, figure):
 
 def test_every_codec_has_a_limit_by_default(codecs):
     """A line of 64 KiB or a frame of 1 MiB passes, one byte more does not."""
-    lines = ("Lines", "Delimited", "JsonLines")
+    lines = ("Lines", "Text", "Delimited", "JsonLines")
     for name, options, message_of, _ in CODECS:
         codec = getattr(codecs, name)(**options)
         limit = 2**16 if name in lines else 2**20

@@ -136,6 +136,19 @@ CASES = [
         [b"\n", b"\r\n", b"\r", b"a", b"hello", b"hello\n"],
     ),
     Case(
+        "Text",
+        st.fixed_dictionaries(
+            {
+                "errors": st.sampled_from(["strict", "replace"]),
+                "newline": st.sampled_from(["lf", "crlf"]),
+                "unterminated": UNTERMINATED,
+                "max_frame_bytes": MAX,
+            }
+        ),
+        lambda _: st.text("\raé\u2028\ufffd😀\0", max_size=12),
+        [b"\n", b"\r\n", b"\r", b"a", b"\xc3\xa9", b"\xc3", b"\xf0\x9f\x98\x80", b"\x98\n", b"\xff"],
+    ),
+    Case(
         "Delimited",
         st.fixed_dictionaries(
             {

@@ -69,6 +69,7 @@ LONG = {
     ("Raw", ()): HELLO,
     ("Lines", ()): HELLO,
     ("Lines", (("newline", "crlf"),)): HELLO,
+    ("Text", ()): ["hello", "", "é😀", "world " * 3],
     ("Delimited", (("delimiter", b"\r\n\r\n"),)): HELLO,
     ("LengthPrefixed", ()): HELLO,
     ("LengthPrefixed", (("size", 8), ("byteorder", "little"))): HELLO,

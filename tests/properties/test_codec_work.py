@@ -57,6 +57,7 @@ def nested(size):
 CASES = [
     ("Raw", {}, lambda size: b"x"),
     ("Lines", {}, lambda size: b"x" * size),
+    ("Text", {}, lambda size: "x" * size),
     ("Delimited", {"delimiter": b"\r\n\r\n"}, lambda size: b"\r\n\rx" * (size // 4)),
     ("LengthPrefixed", {}, lambda size: b"x" * size),
     ("Varint", {}, lambda size: b"x" * size),

@@ -1,10 +1,13 @@
 """What a type checker sees of the public names. Checked by mypy --strict, and run by nobody."""
 
 import asyncio
-from typing import Any, assert_type
+from dataclasses import dataclass
+from typing import TypedDict, assert_type
+
+import msgspec
 
 import penstock
-from penstock.codecs import Lines
+from penstock.codecs import JsonLines, Lines
 
 
 @penstock.on_message(codec="lines")
@@ -30,6 +33,71 @@ async def conversation(conn: penstock.Connection[bytes]) -> None:
     assert_type(await conn.receive(), bytes)
     async for message in conn:
         assert_type(message, bytes)
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Get(msgspec.Struct, tag=True):
+    key: str
+
+
+class Put(msgspec.Struct, tag=True):
+    key: str
+    value: int
+
+
+class Reply(TypedDict):
+    value: int
+
+
+@penstock.on_message(codec="json-lines")
+def mirrored(point: Point) -> Point:
+    return Point(point.y, point.x)
+
+
+@penstock.on_message(codec="json-lines")
+async def command(conn: penstock.ConnectionBase[Get | Put], message: Get | Put) -> Reply | None:
+    match message:
+        case Get():
+            return {"value": 1}
+        case Put(value=value):
+            return {"value": value}
+
+
+@penstock.on_message(codec="msgpack")
+def total(message: list[int]) -> int:
+    return sum(message)
+
+
+@penstock.on_message(codec=JsonLines(type=Point))
+def shown(point: Point) -> str:  # a reply may be anything that JSON can say
+    return f"{point.x}, {point.y}"
+
+
+@penstock.on_message(codec=JsonLines())
+def anything(message: int | Point) -> int:
+    return 1
+
+
+@penstock.on_message(codec="text")
+def greet(message: str) -> str:
+    return f"hello {message}"
+
+
+@penstock.on_connection(codec="json-lines")
+async def points(conn: penstock.Connection[Point]) -> None:
+    assert_type(await conn.receive(), Point)
+
+
+@penstock.on_connection(codec="text")
+def in_a_thread(conn: penstock.BlockingConnection[str]) -> None:
+    for line in conn:
+        assert_type(line, str)
+        conn.send(line)
 
 
 class Sensor(penstock.Handler[bytes]):
@@ -64,9 +132,19 @@ class Shouting(penstock.Codec[str]):
         return bytes([len(data)]) + data
 
 
+def options() -> penstock.ServerOptions:
+    return {"bind": ["unix:a.sock", "tcp://127.0.0.1:0"], "model": "threads", "write_max": "2MiB", "accept_rate": "9/s"}
+
+
 async def main() -> None:
-    assert_type(shout, penstock.Service[Any])
-    async with penstock.serve(Sensor, bind=["tcp://127.0.0.1:0"], backlog=10) as server:
+    penstock.serve(shout, codec="raw", **options())
+    assert_type(mirrored, penstock.FunctionService[Point, Point])
+    assert_type(total([1]), int)
+    assert_type(greet("you"), str)
+    assert_type(JsonLines(type=Point), JsonLines[Point])
+    assert_type(shout, penstock.FunctionService[bytes, bytes])
+    assert_type(shout(b"x"), bytes)
+    async with penstock.serve(Sensor, host="127.0.0.1", port=0, timeout_idle="5m", max_connections=5) as server:
         assert_type(server, penstock.Server)
         async with await penstock.connect(server.addresses[0], codec=Shouting()) as conn:
             await conn.send("hello")

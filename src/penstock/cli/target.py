@@ -16,6 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Final
 
 from ..config import did_you_mean
+from ..core.places import shown
 from ..core.service import Handler, Service, as_service
 from ..errors import ApplicationError, ConfigurationError, PenstockError
 
@@ -191,9 +192,7 @@ def _explain(error: BaseException, source: str) -> ApplicationError:
         what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
     frames = list(_user_frames(error.__traceback__))
     lines = [f"cannot import {source}: {what}"]
-    lines += [
-        f"    {_shown(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line}" for frame in reversed(frames)
-    ]
+    lines += [f"    {shown(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line}" for frame in reversed(frames)]
     if len(lines) > MAX_FRAMES + 1:
         lines[MAX_FRAMES + 1 :] = [f"    … {len(lines) - MAX_FRAMES - 1} more; --traceback shows them"]
     return ApplicationError("\n".join(lines))
@@ -201,7 +200,7 @@ def _explain(error: BaseException, source: str) -> ApplicationError:
 
 def _explain_syntax(error: SyntaxError) -> str:
     place = ":".join(
-        str(part) for part in (_shown(error.filename or "?"), error.lineno, error.offset) if part is not None
+        str(part) for part in (shown(error.filename or "?"), error.lineno, error.offset) if part is not None
     )
     text = (error.text or "").rstrip("\n").expandtabs(1)
     stripped = text.lstrip()
@@ -227,12 +226,3 @@ def _user_frames(trace: TracebackType | None) -> Iterable[traceback.FrameSummary
 
 def _is_ours(filename: str) -> bool:
     return filename.startswith(str(Path(__file__).parents[1]) + os.sep)
-
-
-def _shown(filename: str) -> str:
-    """Write a path relative to the current directory where that is shorter."""
-    try:
-        relative = os.path.relpath(filename)
-    except (OSError, ValueError):  # the current directory is gone; another drive
-        return filename
-    return relative if len(relative) < len(filename) else filename

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, overload
 
 from ..address import Address, Kind, Scheme, parse_address
 from ..codecs.base import Codec
+from ..codecs.names import BytesCodecName, TextCodecName
 from ..codecs.registry import parse_codec
 from ..config import Limits
 from ..core.contract import Clock, Connection
@@ -93,7 +94,29 @@ async def connect(
 async def connect(
     address: str | Address,
     *,
-    codec: str = ...,
+    codec: BytesCodecName = ...,
+    timeouts: ClientTimeouts = ...,
+    options: SocketOptions = ...,
+    limits: Limits | None = ...,
+    clock: Clock | None = ...,
+    network: Network = ...,
+) -> Connection[bytes]: ...
+@overload
+async def connect(
+    address: str | Address,
+    *,
+    codec: TextCodecName,
+    timeouts: ClientTimeouts = ...,
+    options: SocketOptions = ...,
+    limits: Limits | None = ...,
+    clock: Clock | None = ...,
+    network: Network = ...,
+) -> Connection[str]: ...
+@overload
+async def connect(
+    address: str | Address,
+    *,
+    codec: str,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
     limits: Limits | None = ...,

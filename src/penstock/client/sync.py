@@ -15,6 +15,7 @@ from typing import Any, TypeVar, overload
 
 from ..address import Address, Kind
 from ..codecs.base import Codec
+from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Limits, Timeouts
 from ..engines.alarms import ClockAlarms
 from ..engines.blocking.driving import Host
@@ -60,7 +61,25 @@ def connect_sync(
 def connect_sync(
     address: str | Address,
     *,
-    codec: str = ...,
+    codec: BytesCodecName = ...,
+    timeouts: ClientTimeouts = ...,
+    options: SocketOptions = ...,
+    limits: Limits | None = ...,
+) -> SyncConnection[bytes]: ...
+@overload
+def connect_sync(
+    address: str | Address,
+    *,
+    codec: TextCodecName,
+    timeouts: ClientTimeouts = ...,
+    options: SocketOptions = ...,
+    limits: Limits | None = ...,
+) -> SyncConnection[str]: ...
+@overload
+def connect_sync(
+    address: str | Address,
+    *,
+    codec: str,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
     limits: Limits | None = ...,

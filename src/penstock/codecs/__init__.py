@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from .lines import Lines
     from .msgpack import Msgpack
     from .netstring import Netstring
+    from .objects import ObjectCodec
     from .raw import Raw
     from .registry import CodecInfo, CodecOption, describe_codecs, parse_codec
     from .resp import Resp
     from .structs import Struct
+    from .text import Text
     from .varint import Varint
 
 __all__ = [
@@ -46,9 +48,11 @@ __all__ = [
     "Msgpack",
     "NeedData",
     "Netstring",
+    "ObjectCodec",
     "Raw",
     "Resp",
     "Struct",
+    "Text",
     "Varint",
     "describe_codecs",
     "parse_codec",
@@ -65,9 +69,11 @@ _MODULES = {
     "Lines": "lines",
     "Msgpack": "msgpack",
     "Netstring": "netstring",
+    "ObjectCodec": "objects",
     "Raw": "raw",
     "Resp": "resp",
     "Struct": "structs",
+    "Text": "text",
     "Varint": "varint",
     "describe_codecs": "registry",
     "parse_codec": "registry",

@@ -4,38 +4,68 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from ..errors import BadEncodingError, BadPayloadError, FrameTooLongError, LocalProtocolError
-from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, NULL, Buffer, Codec, NeedData
+from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, NULL, Buffer, NeedData
 from .delimited import Unterminated
 from .lines import Lines
+from .objects import ObjectCodec, decoder_of, to_builtins
 from .octets import require_range
 from .refusals import NOT_THE_PEER, problem_of
+
+M = TypeVar("M")
 
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _OPENING: Final = b"[{"
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
-class JsonLines(Codec[Any]):
+class JsonLines(ObjectCodec[M]):
     """A JSON value (RFC 8259, UTF-8) on each line.
 
     Without ``type`` a message is None, bool, int, float, str, list or dict. NaN and infinity are no JSON: neither read
     nor written. Of a key that stands twice in an object the last value counts. An empty line is refused.
 
     Args:
-        type: What to decode into and check against, as msgspec does: a ``msgspec.Struct``, a dataclass, any annotation.
+        type: What to decode into and check against: a ``msgspec.Struct``, a dataclass, an attrs class, a pydantic
+            model, a TypedDict, ``list[int]``, a union. A handler's annotation says the same without it.
         max_depth: How many arrays and objects may stand one inside the other, 1 to 512.
         unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
         max_frame_bytes: Longest line without its LF, in bytes; a longer one is refused as soon as it is.
 
     Raises:
-        ConfigurationError: An option is out of its range.
+        ConfigurationError: An option is out of its range, or nothing can be decoded into ``type``.
     """
 
     name = "json-lines"
-    message_type = object
+
+    @overload
+    def __init__(
+        self: JsonLines[Any],
+        *,
+        max_depth: int = ...,
+        unterminated: Unterminated = ...,
+        max_frame_bytes: int = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        type: type[M],
+        max_depth: int = ...,
+        unterminated: Unterminated = ...,
+        max_frame_bytes: int = ...,
+    ) -> None: ...
+    @overload
+    def __init__(  # a union or another special form, whose type checkers do not all see
+        self: JsonLines[Any],
+        *,
+        type: object,
+        max_depth: int = ...,
+        unterminated: Unterminated = ...,
+        max_frame_bytes: int = ...,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -51,13 +81,16 @@ class JsonLines(Codec[Any]):
         self._lines = Lines(keep_cr=True, unterminated=unterminated, max_frame_bytes=max_frame_bytes)
         self.max_frame_bytes = max_frame_bytes
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
-        self.type = type
-        self._decode = msgspec.json.Decoder(type).decode
+        self._read(type)
         self._decode_any = msgspec.json.decode
-        self._encode = msgspec.json.encode
+        self._encode = msgspec.json.Encoder(enc_hook=to_builtins).encode
         self._to_builtins = msgspec.to_builtins
 
-    def decode(self, buffer: Buffer) -> Any | NeedData:
+    def _read(self, type: Any) -> None:  # noqa: A002
+        self._decode = decoder_of("json", type)
+        self.type = type
+
+    def decode(self, buffer: Buffer) -> M | NeedData:
         """Take one line and decode it.
 
         Raises:
@@ -73,7 +106,7 @@ class JsonLines(Codec[Any]):
         buffer.resume = None
         return message
 
-    def finish(self, buffer: Buffer) -> Any | NeedData:
+    def finish(self, buffer: Buffer) -> M | NeedData:
         """Decode the unterminated rest, if there is one and that was asked for.
 
         Raises:
@@ -84,7 +117,7 @@ class JsonLines(Codec[Any]):
         # By whose `decode` it is, as if the line feed had come.
         return NEED_DATA if line is NEED_DATA else self.decode(Buffer(line + b"\n"))
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: object) -> bytes:
         """Write the message as one line of compact JSON.
 
         `NULL` is written as None is: a handler answers with it. What JSON has no form for is written as msgspec writes
@@ -93,18 +126,18 @@ class JsonLines(Codec[Any]):
         Raises:
             LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, or with
                 a line feed, NaN, an infinity or a lone surrogate in it.
-            TypeError: It holds something that msgspec cannot write.
+            TypeError: It holds something that neither msgspec nor pydantic can write.
         """
         return self._write(message) + b"\n"
 
-    def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
         """Take up to ``limit`` lines and decode them.
 
         Raises:
             FrameTooLongError, BadEncodingError, BadPayloadError: As `decode`, for the first one.
         """
         lines, taken = self._lines.decode_many(data, limit)
-        messages = []
+        messages: list[M] = []
         for index, line in enumerate(lines):
             try:
                 messages.append(self._parse(line))
@@ -115,7 +148,7 @@ class JsonLines(Codec[Any]):
                 break
         return messages, taken
 
-    def decode_datagram(self, data: bytes) -> Any:
+    def decode_datagram(self, data: bytes) -> M:
         """Decode a datagram that is one JSON value; white space around and inside it, line feeds too, is allowed.
 
         Raises:
@@ -126,7 +159,7 @@ class JsonLines(Codec[Any]):
             raise FrameTooLongError(len(data), self.max_frame_bytes)
         return self._parse(data)
 
-    def encode_datagram(self, message: Any) -> bytes:
+    def encode_datagram(self, message: object) -> bytes:
         """Write the message as compact JSON, without a line feed.
 
         Raises:
@@ -154,14 +187,15 @@ class JsonLines(Codec[Any]):
             raise LocalProtocolError("NaN and infinity have no JSON form")
         return data
 
-    def _parse(self, line: bytes) -> Any:
+    def _parse(self, line: bytes) -> M:
         if self._is_too_deep(line):
             raise BadPayloadError(f"JSON nested deeper than max_depth={self.max_depth}")
         try:
             # What a type does not ask for, msgspec skips without a look at its encoding.
             if self.type is not Any and not line.isascii():
                 line.decode()
-            return self._decode(line)
+            message: M = self._decode(line)
+            return message
         except NOT_THE_PEER:
             raise
         except Exception as error:  # of whatever class the library's release chooses
@@ -198,8 +232,11 @@ def _find_bad_utf8(line: bytes) -> tuple[int, str] | None:
     return None
 
 
-def _leave_out(value: object) -> None:
+def _leave_out(value: object) -> object:
     """Stand in for what only the encoder knows, a msgspec.Raw: its JSON is already written."""
+    import msgspec  # noqa: PLC0415  # loaded by the codec already
+
+    return None if isinstance(value, msgspec.Raw) else to_builtins(value)
 
 
 def _holds_non_finite(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from ..errors import (
     BadEncodingError,
@@ -12,18 +12,12 @@ from ..errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from .base import (
-    DEFAULT_MAX_DEPTH,
-    DEFAULT_MAX_FRAME_BYTES,
-    HIGHEST_MAX_DEPTH,
-    NEED_DATA,
-    NULL,
-    Buffer,
-    Codec,
-    NeedData,
-)
+from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, NULL, Buffer, NeedData
+from .objects import ObjectCodec, decoder_of, to_builtins
 from .octets import require_range
 from .refusals import NOT_THE_PEER, problem_of
+
+M = TypeVar("M")
 
 # How far the end of one object was looked for: where the next element begins, how many elements are still to come, and
 # how many of them in each container that is open, the outermost first: below zero in a map, where an even number means
@@ -65,7 +59,7 @@ _ARRAYS: Final = bytes([*range(0x90, 0xA0), 0xDC, 0xDD])
 _NOT_CONTAINERS: Final = bytes(set(range(256)) - set(_MAPS) - set(_ARRAYS))
 
 
-class Msgpack(Codec[Any]):
+class Msgpack(ObjectCodec[M]):
     """A stream of MessagePack objects.
 
     The format has no frame around an object, so its end is found by reading its headers: each byte is looked at once,
@@ -74,18 +68,30 @@ class Msgpack(Codec[Any]):
     stands twice in a map the last value counts. What ``type`` does not ask for is skipped, its strings unseen.
 
     Args:
-        type: What to decode into and check against, as msgspec does: a ``msgspec.Struct``, a dataclass, any annotation.
+        type: What to decode into and check against, as of `JsonLines`.
         max_depth: How many arrays and maps may stand one inside the other, 1 to 512.
         array_keys: Let an array be a map's key, as a tuple. A tuple's hash has no secret in it: a peer can choose
             75,000 pairs of ints in 1 MiB that all have the same, and a dict of them takes most of a minute to make.
         max_frame_bytes: Largest object, in bytes. A length or a count above it is refused on its header.
 
     Raises:
-        ConfigurationError: An option is out of its range.
+        ConfigurationError: An option is out of its range, or nothing can be decoded into ``type``.
     """
 
     name = "msgpack"
-    message_type = object
+
+    @overload
+    def __init__(
+        self: Msgpack[Any], *, max_depth: int = ..., array_keys: bool = ..., max_frame_bytes: int = ...
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, *, type: type[M], max_depth: int = ..., array_keys: bool = ..., max_frame_bytes: int = ...
+    ) -> None: ...
+    @overload
+    def __init__(  # a union or another special form, whose type checkers do not all see
+        self: Msgpack[Any], *, type: object, max_depth: int = ..., array_keys: bool = ..., max_frame_bytes: int = ...
+    ) -> None: ...
 
     def __init__(
         self,
@@ -100,12 +106,15 @@ class Msgpack(Codec[Any]):
         self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
         self.array_keys = array_keys
-        self.type = type
-        self._decode = msgspec.msgpack.Decoder(type).decode
+        self._read(type)
         self._decode_any = msgspec.msgpack.decode
-        self._encode = msgspec.msgpack.encode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=to_builtins).encode
 
-    def decode(self, buffer: Buffer) -> Any | NeedData:
+    def _read(self, type: Any) -> None:  # noqa: A002
+        self._decode = decoder_of("msgpack", type)
+        self.type = type
+
+    def decode(self, buffer: Buffer) -> M | NeedData:
         """Take one object.
 
         Raises:
@@ -124,13 +133,13 @@ class Msgpack(Codec[Any]):
         buffer.resume = None
         return message
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: object) -> bytes:
         """Write one object, as msgspec does: a tuple as an array, a datetime with time zone as the timestamp extension.
 
         Raises:
             LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, a
                 tuple as a key where ``array_keys`` is not set, an int beyond 64 bits, a lone surrogate.
-            TypeError: It holds something that msgspec cannot write.
+            TypeError: It holds something that neither msgspec nor pydantic can write.
         """
         if message is NULL:
             message = None
@@ -157,13 +166,13 @@ class Msgpack(Codec[Any]):
         has_both = containers.translate(None, _MAPS) and containers.translate(None, _ARRAYS)
         return not self.array_keys and bool(has_both)
 
-    def decode_many(self, data: bytes, limit: int) -> tuple[list[Any], int]:
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
         """Take up to ``limit`` objects.
 
         Raises:
             RemoteProtocolError: As `decode`, for the first one.
         """
-        messages: list[Any] = []
+        messages: list[M] = []
         at = 0
         while len(messages) < limit:
             try:
@@ -229,9 +238,10 @@ class Msgpack(Codec[Any]):
                 raise FrameTooLongError(at + owed - start, self.max_frame_bytes)
         return 0 if owed or at > size else at, (at, owed, open_counts)
 
-    def _parse(self, frame: bytes) -> Any:
+    def _parse(self, frame: bytes) -> M:
         try:
-            return self._decode(frame)
+            message: M = self._decode(frame)
+            return message
         except NOT_THE_PEER:
             raise
         except Exception as error:  # of whatever class the library's release chooses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError
+from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError, WrongTypeError
 from .base import DEFAULT_MAX_FRAME_BYTES, Codec
 
 
@@ -55,7 +55,7 @@ class BytesCodec(Codec[bytes]):
             # Not bytes(message), which makes five zeros of 5: join takes exactly what the batch form takes.
             return b"".join((message,))
         except TypeError:
-            raise TypeError(f"a message of the codec {self.name} is bytes, not {type(message).__name__}") from None
+            raise WrongTypeError(self.name, "bytes", type(message).__name__) from None
 
     def _payload(self, message: bytes) -> bytes:
         """Return ``message`` as bytes of an allowed length.

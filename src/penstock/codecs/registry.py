@@ -30,11 +30,13 @@ from .netstring import Netstring
 from .raw import Raw
 from .resp import Resp
 from .structs import Struct
+from .text import Text
 from .varint import Varint
 
 _CLASSES: Final[tuple[type[Codec[Any]], ...]] = (
     Raw,
     Lines,
+    Text,
     Delimited,
     LengthPrefixed,
     Varint,

@@ -5,22 +5,35 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..codecs.base import Codec
+from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, TextCodecName
 from ..codecs.registry import parse_codec
 from ..errors import ApplicationError
 from ..reasons import CloseReason
-from ..suggest import did_you_mean, is_near
+from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
 
 if TYPE_CHECKING:
-    from .contract import ConnectionBase
+    from .blocking import BlockingConnection
+    from .contract import Connection, ConnectionBase
     from .deadlines import Deadline
+    from .decorated import (
+        BytesReply,
+        OfAnything,
+        OfBytes,
+        OfConnection,
+        OfJson,
+        OfJsonConnection,
+        OfMessages,
+        OfMsgpack,
+        OfText,
+        Speaks,
+    )
 
 M = TypeVar("M")
-
-# Of a handler class, each with how many arguments it is called besides ``self``.
-_CALLBACKS: Final = {"on_connect": 1, "on_message": 2, "on_timeout": 2, "on_close": 2}
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Handler(Generic[M]):
@@ -78,11 +91,13 @@ class CallbackHandler:
         factory: Called without arguments, once for each connection.
         is_async: At least one of its callbacks is ``async def``.
         blocking: Its callbacks may block: they are called in a thread of the server's pool.
+        handler_class: The class that the factory makes, as far as that is known.
     """
 
     factory: Callable[[], Handler[Any]]
     is_async: bool
     blocking: bool = False
+    handler_class: type[Handler[Any]] = Handler
 
 
 AnyHandler = MessageHandler | ConnectionHandler | CallbackHandler
@@ -111,42 +126,78 @@ class Service(Generic[M]):
     threaded: AnyHandler | None = None
     summary: str = ""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:  # Any: what a function of any type returns
         """Call the user's function, or make the user's `Handler`."""
         handler = self.handler
         target = handler.factory if isinstance(handler, CallbackHandler) else handler.function
         return target(*args, **kwargs)
 
     def with_codec(self, codec: Codec[Any] | str) -> Service[Any]:
-        """Return the same service over another codec.
+        """Return the same service over another codec; what messages are decoded into stays.
 
         Raises:
             ConfigurationError: No codec is called that, or an option of it is wrong.
         """
-        return replace(self, codec=parse_codec(codec) if isinstance(codec, str) else codec)
+        from ..codecs.objects import ObjectCodec  # noqa: PLC0415  # most codecs need none of it
+
+        before = self.codec
+        after = codec_of(codec)
+        if isinstance(before, ObjectCodec) and isinstance(after, ObjectCodec) and after.type is Any:
+            after = after.for_type(before.type)
+        return replace(self, codec=after)
 
 
-Decorated = Callable[[Callable[..., Any]], Service[Any]]
+class FunctionService(Service[M], Generic[M, R]):
+    """A service made of a function: calling it calls the function, and a type checker knows what that returns."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: object, **kwargs: object) -> R:
+            """Call the user's function."""
+
+
+def codec_of(codec: Codec[Any] | str) -> Codec[Any]:
+    """Return the codec that is named, or given.
+
+    Raises:
+        ConfigurationError: No codec is called that, or an option of it is wrong.
+    """
+    return parse_codec(codec) if isinstance(codec, str) else codec
 
 
 @overload
-def on_message(function: Callable[..., Any], /) -> Service[Any]: ...
+def on_message(
+    function: Callable[[bytes], BytesReply] | Callable[[ConnectionBase[bytes], bytes], BytesReply], /
+) -> FunctionService[bytes, BytesReply]: ...
 @overload
-def on_message(*, codec: Codec[Any] | str = "lines", name: str = "", blocking: bool = False) -> Decorated: ...
+def on_message(*, codec: BytesCodecName = ..., name: str = ..., blocking: bool = ...) -> OfBytes: ...
+@overload
+def on_message(*, codec: TextCodecName, name: str = ..., blocking: bool = ...) -> OfText: ...
+@overload
+def on_message(*, codec: JsonCodecName, name: str = ..., blocking: bool = ...) -> OfJson: ...
+@overload
+def on_message(*, codec: MsgpackCodecName, name: str = ..., blocking: bool = ...) -> OfMsgpack: ...
+@overload
+def on_message(*, codec: Speaks[M, T], name: str = ..., blocking: bool = ...) -> OfMessages[M, T]: ...
+@overload
+def on_message(*, codec: str, name: str = ..., blocking: bool = ...) -> OfAnything: ...
 
 
 def on_message(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    codec: Codec[Any] | str = "lines",
+    codec: Any = "lines",
     name: str = "",
     blocking: bool = False,
-) -> Service[Any] | Decorated:
+) -> Any:  # Any, twice: the overloads say what
     """Make a service of a function called once for each message.
 
     The function takes ``(message)`` or ``(conn, message)`` and returns the reply, or None for none. ``def`` functions
     run on the loop: that is the fast path. It serves streams and datagrams alike.
+
+    Over ``json-lines`` and ``msgpack`` the annotation of ``message`` is the schema: messages are decoded into it and
+    checked, and the connection of a peer that sends something else closes with ``bad_payload``.
 
     Args:
         function: The function, when used without parentheses.
@@ -159,23 +210,33 @@ def on_message(
         ConfigurationError: The codec is unknown.
     """
 
-    def decorate(function: Callable[..., Any]) -> Service[Any]:
+    def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
         handler = _message_handler(function, blocking=blocking)
-        return Service(
-            name=name or _name_of(function),
+        return FunctionService(
+            name=name or name_of(function),
             handler=handler,
-            codec=parse_codec(codec) if isinstance(codec, str) else codec,
+            codec=codec_of(codec),
             datagram=handler,
-            summary=_summary_of(function),
+            summary=summary_of(function),
         )
 
     return decorate if function is None else decorate(function)
 
 
 @overload
-def on_connection(function: Callable[..., Any], /) -> Service[Any]: ...
+def on_connection(
+    function: Callable[[Connection[bytes]], R] | Callable[[BlockingConnection[bytes]], R], /
+) -> FunctionService[bytes, R]: ...
 @overload
-def on_connection(*, codec: Codec[Any] | str = "lines", name: str = "") -> Decorated: ...
+def on_connection(*, codec: BytesCodecName = ..., name: str = ...) -> OfConnection[bytes]: ...
+@overload
+def on_connection(*, codec: TextCodecName, name: str = ...) -> OfConnection[str]: ...
+@overload
+def on_connection(*, codec: JsonCodecName, name: str = ...) -> OfJsonConnection: ...
+@overload
+def on_connection(*, codec: Codec[M], name: str = ...) -> OfConnection[M]: ...
+@overload
+def on_connection(*, codec: str, name: str = ...) -> OfAnything: ...
 
 
 def on_connection(
@@ -184,11 +245,12 @@ def on_connection(
     *,
     codec: Codec[Any] | str = "lines",
     name: str = "",
-) -> Service[Any] | Decorated:
+) -> Any:
     """Make a service of a function called once for each connection, with the connection.
 
     ``async def`` gets a `Connection` in one task; ``def`` gets a `BlockingConnection` in a thread of its own from a
-    bounded pool. Returning closes the connection gracefully: what was sent arrives.
+    bounded pool. Returning closes the connection gracefully: what was sent arrives. Over ``json-lines`` and ``msgpack``
+    X of ``Connection[X]`` is the schema of what is received.
 
     Args:
         function: The function, when used without parentheses.
@@ -200,13 +262,13 @@ def on_connection(
         ConfigurationError: The codec is unknown.
     """
 
-    def decorate(function: Callable[..., Any]) -> Service[Any]:
-        _positional(function, "a connection handler takes one argument, the connection", 1)
-        return Service(
-            name=name or _name_of(function),
-            handler=ConnectionHandler(function, is_async=_is_async(function)),
-            codec=parse_codec(codec) if isinstance(codec, str) else codec,
-            summary=_summary_of(function),
+    def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
+        positional(function, "a connection handler takes one argument, the connection", 1)
+        return FunctionService(
+            name=name or name_of(function),
+            handler=ConnectionHandler(function, is_async=is_async(function)),
+            codec=codec_of(codec),
+            summary=summary_of(function),
         )
 
     return decorate if function is None else decorate(function)
@@ -231,7 +293,7 @@ def as_service(target: object, *, name: str = "", codec: Codec[Any] | str | None
         kind = type(target).__name__
         raise ApplicationError(f"expected the class {kind}, got an instance: one is made for each connection")
     if inspect.isroutine(target):
-        decorate = on_connection if _wants_connection(target) else on_message
+        decorate: Callable[..., OfAnything] = on_connection if wants_connection(target) else on_message
         return decorate(codec=spec, name=name)(target)
     raise ApplicationError(f"expected a Service, a Handler class or a function, got {_kind_of(target)}")
 
@@ -254,47 +316,21 @@ def callbacks(
         handler_class: The class the factory makes, when the factory is not the class itself.
 
     Raises:
-        ApplicationError: A callback has the wrong signature or is misspelt, or the class needs arguments.
+        ApplicationError: A callback has the wrong signature or a misspelt name, or the class cannot be made without
+            arguments.
         ConfigurationError: The codec is unknown.
     """
     kind = handler_class or (factory if isinstance(factory, type) else Handler)
-    is_async = False
-    _refuse_misspelt(kind)
-    for method, arguments in _CALLBACKS.items():
-        function = getattr(kind, method)
-        expected = getattr(Handler, method)
-        _positional(
-            function,
-            f"{kind.__name__}.{method} is called as {method}{_parameters(expected)}",
-            arguments + 1,
-        )
-        is_async = is_async or _is_async(function)
+    handler = CallbackHandler(factory, is_async=check_callbacks(kind, Handler), handler_class=kind)
     if isinstance(factory, type):
-        _positional(factory, f"{factory.__name__} is made without arguments for each connection", 0)
-    handler = CallbackHandler(factory, is_async=is_async)
+        positional(factory, f"{factory.__name__} is made without arguments for each connection", 0)
     return Service(
         name=name,
         handler=handler,
-        codec=parse_codec(codec) if isinstance(codec, str) else codec,
+        codec=codec_of(codec),
         datagram=handler,
-        summary=summary or _summary_of(kind),
+        summary=summary or summary_of(kind),
     )
-
-
-def _refuse_misspelt(kind: type[Handler[Any]]) -> None:
-    """Refuse a class that has something near a callback and not that callback: nothing would ever call it.
-
-    Raises:
-        ApplicationError: It has.
-    """
-    missing = [name for name in _CALLBACKS if getattr(kind, name) is getattr(Handler, name)]
-    own = {name for base in kind.__mro__ if base not in Handler.__mro__ for name in vars(base)}
-    for name in sorted(own):
-        if callable(getattr(kind, name)) and not name.startswith("_") and is_near(name, missing):
-            hint = did_you_mean(name, missing)
-            raise ApplicationError(
-                f"{kind.__name__}.{name} is never called{hint} (the callbacks are {', '.join(_CALLBACKS)})"
-            )
 
 
 async def settled(result: Awaitable[Any] | Any) -> Any:
@@ -303,66 +339,11 @@ async def settled(result: Awaitable[Any] | Any) -> Any:
 
 
 def _message_handler(function: Callable[..., Any], *, blocking: bool = False) -> MessageHandler:
-    count = _positional(function, "a message handler takes (message) or (conn, message)", 1, 2)
-    is_async = _is_async(function)
-    if is_async and blocking:
-        raise ApplicationError(f"{_name_of(function)} is async: it cannot run in a thread; drop blocking=True or async")
-    return MessageHandler(function, takes_connection=count == 2, is_async=is_async, blocking=blocking)
-
-
-def _positional(function: Callable[..., Any], expected: str, *counts: int) -> int:
-    """Return with how many positional arguments the function can be called, the least of ``counts`` that fits.
-
-    Raises:
-        ApplicationError: None of them does; the message ends with the signature it has.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a builtin that does not say: take the caller's word
-        return counts[0]
-    for count in counts:
-        try:
-            signature.bind(*[None] * count)
-        except TypeError:
-            continue
-        return count
-    raise ApplicationError(f"{expected}; {_name_of(function)}{signature} cannot be called like that")
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-
-
-def _wants_connection(function: Callable[..., Any]) -> bool:
-    try:
-        parameters = [
-            parameter
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-            and parameter.default is parameter.empty
-        ]
-    except (TypeError, ValueError):
-        return False
-    if len(parameters) != 1:
-        return False
-    (parameter,) = parameters
-    annotation = parameter.annotation
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__qualname__", str(annotation))
-    return parameter.name in ("conn", "connection") or "Connection" in text
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", None) or type(function).__name__
+    count = positional(function, "a message handler takes (message) or (conn, message)", 1, 2)
+    if is_async(function) and blocking:
+        raise ApplicationError(f"{name_of(function)} is async: it cannot run in a thread; drop blocking=True or async")
+    return MessageHandler(function, takes_connection=count == 2, is_async=is_async(function), blocking=blocking)
 
 
 def _kind_of(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-
-
-def _parameters(function: Callable[..., Any]) -> str:
-    return "(" + ", ".join(inspect.signature(function).parameters) + ")"
-
-
-def _summary_of(function: Callable[..., Any]) -> str:
-    documentation = inspect.getdoc(function) or ""
-    return documentation.partition("\n")[0]

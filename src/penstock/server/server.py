@@ -18,6 +18,7 @@ from ..core.events import (
     DatagramHandled,
     Draining,
     Event,
+    HandlerFailed,
     Listening,
     Observer,
     Resumed,
@@ -27,7 +28,9 @@ from ..core.events import (
     Suspended,
 )
 from ..core.gate import Gate
+from ..core.replies import explained
 from ..core.rules import Rules
+from ..core.schema import fitted
 from ..core.service import Service
 from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
@@ -59,8 +62,11 @@ class Server:
         observers: Told of every event, beside the log and `stats`. What one raises is logged, once a second at most.
         warn: Told of what the configuration allows and perhaps does not mean, a sentence each; None for the log.
 
+    Raises:
+        ApplicationError: What the handler is annotated to take is not what its codec gives.
+
     Attributes:
-        service: What is served, with the codec that was asked for.
+        service: What is served, with the codec that was asked for, decoding into what the handler is annotated with.
         config: How.
         stats: Counts of what happened so far.
         gate: Decides who is let in, from the start on; the same object from here to the end.
@@ -78,7 +84,7 @@ class Server:
     ) -> None:
         if config.codec is not None:
             service = service.with_codec(config.codec)
-        self.service = service
+        self.service = service = fitted(service)
         self.config = config
         self.stats = Stats()
         self.gate = Gate()
@@ -309,6 +315,8 @@ class Server:
     # -- what the engine reports ---------------------------------------------------------------------------------------
 
     def _emit(self, event: Event) -> None:
+        if type(event) is HandlerFailed:
+            event = self._explained(event)
         for observer in self._observers:
             try:
                 observer.observe(event)
@@ -320,6 +328,10 @@ class Server:
         if self._changed:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._wake)
+
+    def _explained(self, event: HandlerFailed) -> HandlerFailed:
+        conn = event.connection
+        return HandlerFailed(conn, explained(event.error, self.service, (self.service if conn is None else conn).codec))
 
     def _observer_failed(self, observer: Observer, event: Event, error: Exception) -> None:
         more = self._observer_failures.more()

@@ -9,6 +9,7 @@ A member that does not read is owed at most ``--write-max`` bytes; then it is cu
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from ..core.contract import ConnectionBase
 from ..core.service import Handler, Service, callbacks
@@ -23,19 +24,19 @@ class Room:
     def __init__(self) -> None:
         # An engine may end a member, and so call its on_close, while it is being posted to.
         self._lock = threading.RLock()
-        self._members: dict[int, ConnectionBase[bytes]] = {}
+        self._members: dict[int, ConnectionBase[Any]] = {}
 
-    def join(self, conn: ConnectionBase[bytes]) -> None:
+    def join(self, conn: ConnectionBase[Any]) -> None:
         """Hear what is said from now on."""
         with self._lock:
             self._members[conn.id] = conn
 
-    def leave(self, conn: ConnectionBase[bytes]) -> None:
+    def leave(self, conn: ConnectionBase[Any]) -> None:
         """Hear no more. One who is not there may leave, too."""
         with self._lock:
             self._members.pop(conn.id, None)
 
-    def say(self, speaker: ConnectionBase[bytes], message: bytes) -> None:
+    def say(self, speaker: ConnectionBase[Any], message: Any) -> None:
         """Have everybody but the speaker hear it, all in the same order."""
         # Held while posting, which never waits, so that two speakers are heard in one order by all.
         with self._lock:
@@ -47,23 +48,23 @@ class Room:
                         member.post(message)
 
 
-def make() -> Service[bytes]:
+def make() -> Service[Any]:
     """Make the service, with a room of its own."""
     room = Room()
 
-    class Member(Handler[bytes]):
+    class Member(Handler[Any]):
         """One peer in the room."""
 
-        def on_connect(self, conn: ConnectionBase[bytes]) -> None:
+        def on_connect(self, conn: ConnectionBase[Any]) -> None:
             """Come in. Who only listens is no worse a member."""
             conn.set_timeouts(first_message_s=None)
             room.join(conn)
 
-        def on_message(self, conn: ConnectionBase[bytes], message: bytes) -> None:
+        def on_message(self, conn: ConnectionBase[Any], message: Any) -> None:
             """Say it."""
             room.say(conn, message)
 
-        def on_close(self, conn: ConnectionBase[bytes], reason: CloseReason) -> None:
+        def on_close(self, conn: ConnectionBase[Any], reason: CloseReason) -> None:
             """Go out."""
             room.leave(conn)
 

@@ -12,7 +12,7 @@ def make() -> Service[bytes]:
     return on_message(codec="raw", name="discard")(discard)
 
 
-def discard(_message: bytes) -> None:
+def discard(_message: object) -> None:
     """Throw it away."""
 
 

@@ -8,12 +8,14 @@ one too.
 The peer's EOF ends the connection once everything has been sent back.
 """
 
+from typing import Any
+
 from ..config import Option, Text
 from ..core.service import Service, on_message
 from .definition import Definition
 
 
-def make(*, prefix: str = "") -> Service[bytes]:
+def make(*, prefix: str = "") -> Service[Any]:
     """Make the service.
 
     Args:
@@ -21,7 +23,7 @@ def make(*, prefix: str = "") -> Service[bytes]:
     """
     before = prefix.encode("utf-8", "surrogateescape")
 
-    def echo(message: bytes) -> bytes:
+    def echo(message: Any) -> Any:
         """Send back what came."""
         return message
 
@@ -29,7 +31,8 @@ def make(*, prefix: str = "") -> Service[bytes]:
         """Send back what came, after a prefix."""
         return before + message
 
-    return on_message(codec="raw", name="echo")(echo_prefixed if before else echo)
+    decorate = on_message(codec="raw", name="echo")
+    return decorate(echo_prefixed) if before else decorate(echo)
 
 
 DEFINITION = Definition(

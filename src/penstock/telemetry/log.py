@@ -26,6 +26,7 @@ from ..core.events import (
 )
 from ..core.memory import Pressure
 from ..engines.replies import REPLY_TOO_LONG
+from ..errors import WrongReplyError
 from ..reasons import CloseReason
 from ..units import format_size
 
@@ -140,6 +141,9 @@ class LogObserver:
         more = self._failures.more()
         if more is not None:
             error = event.error
+            if isinstance(error, WrongReplyError):  # its traceback has nothing of the user's
+                logger.error("%s%s", error, more, extra=_extra(event))
+                return
             text = "handler failed: %s: %s%s"
             logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..codecs.base import Codec
 from ..core.service import Handler, Service, callbacks, on_connection, on_message
 from .engines import LOOPS
 
@@ -28,7 +29,7 @@ class Form:
     """
 
     label: str
-    make: Callable[[React, Any], Service[Any]]
+    make: Callable[[React, Codec[Any] | str], Service[Any]]
     engines: tuple[str, ...] = LOOPS
     has_conn: bool = True
     is_conversation: bool = False
@@ -40,15 +41,15 @@ class Form:
         return self.model == "threads" or self.label == "def-connection"
 
 
-def _def_message(react: React, codec: Any) -> Service[Any]:
+def _def_message(react: React, codec: Codec[Any] | str) -> Service[Any]:
     return on_message(codec=codec)(lambda message: react(None, message))
 
 
-def _def_message_conn(react: React, codec: Any) -> Service[Any]:
+def _def_message_conn(react: React, codec: Codec[Any] | str) -> Service[Any]:
     return on_message(codec=codec)(react)
 
 
-def _async_message(react: React, codec: Any) -> Service[Any]:
+def _async_message(react: React, codec: Codec[Any] | str) -> Service[Any]:
     async def handle(message: Any) -> Any:
         await asyncio.sleep(0)
         return react(None, message)
@@ -56,7 +57,7 @@ def _async_message(react: React, codec: Any) -> Service[Any]:
     return on_message(codec=codec)(handle)
 
 
-def _async_message_conn(react: React, codec: Any) -> Service[Any]:
+def _async_message_conn(react: React, codec: Codec[Any] | str) -> Service[Any]:
     async def handle(conn: Any, message: Any) -> Any:
         await asyncio.sleep(0)
         return react(conn, message)
@@ -64,7 +65,7 @@ def _async_message_conn(react: React, codec: Any) -> Service[Any]:
     return on_message(codec=codec)(handle)
 
 
-def _async_connection(react: React, codec: Any) -> Service[Any]:
+def _async_connection(react: React, codec: Codec[Any] | str) -> Service[Any]:
     async def handle(conn: Any) -> None:
         async for message in conn:
             reply = react(conn, message)
@@ -74,7 +75,7 @@ def _async_connection(react: React, codec: Any) -> Service[Any]:
     return on_connection(codec=codec)(handle)
 
 
-def _def_connection(react: React, codec: Any) -> Service[Any]:
+def _def_connection(react: React, codec: Codec[Any] | str) -> Service[Any]:
     def handle(conn: Any) -> None:
         for message in conn:
             reply = react(conn, message)
@@ -84,7 +85,7 @@ def _def_connection(react: React, codec: Any) -> Service[Any]:
     return on_connection(codec=codec)(handle)
 
 
-def _def_callbacks(react: React, codec: Any) -> Service[Any]:
+def _def_callbacks(react: React, codec: Codec[Any] | str) -> Service[Any]:
     class Callbacks(Handler[Any]):
         def on_message(self, conn: Any, message: Any) -> Any:
             return react(conn, message)
@@ -92,7 +93,7 @@ def _def_callbacks(react: React, codec: Any) -> Service[Any]:
     return callbacks(Callbacks, name="def-callbacks", codec=codec)
 
 
-def _async_callbacks(react: React, codec: Any) -> Service[Any]:
+def _async_callbacks(react: React, codec: Codec[Any] | str) -> Service[Any]:
     class Callbacks(Handler[Any]):
         async def on_connect(self, conn: Any) -> None:
             await asyncio.sleep(0)

@@ -32,6 +32,7 @@ class Color(enum.IntEnum):
 
 
 octets = st.binary(max_size=40)
+words = st.one_of(st.text("aé\r\n😀\ud800", max_size=9), octets)
 records = st.one_of(
     st.tuples(st.integers(0, 65535), st.floats()),
     st.tuples(st.integers(), st.text(max_size=2)),
@@ -98,6 +99,10 @@ CASES = [
         )
     ),
     *((spec, octets, [b"a", b"\0"]) for spec in ("raw:max=5", "fixed:size=3")),
+    *(
+        (spec, words, [b"a", b"\r", b"\n", b"\r\n", b"\xc3", b"\xa9", b"\xff"])
+        for spec in ("text", "text:max=5,errors=replace", "text:newline=crlf")
+    ),
     *(
         (spec, octets, [b"\0", b"\1", b"\3", b"\x80", b"\xff", b"\xff" * 9, b"abc"])
         for spec in (
@@ -258,6 +263,7 @@ def test_a_framing_writes_as_its_codec_does(spec, messages, tokens):
     ("spec", "message"),
     [
         ("lines", b"hello"),
+        ("text", "héllo"),
         ("raw", b"hello"),
         ("fixed:size=5", b"hello"),
         ("delimited:delimiter=ab", b"hello"),
@@ -290,6 +296,8 @@ def test_what_replies_are_made_of_needs_no_codec(spec, message):
     ("spec", "message"),
     [
         ("lines:max=3", b"long"),
+        ("text:max=3", "éé"),
+        ("text", "\ud800"),
         ("netstring:max=3", b"long"),
         ("varint:max=3", b"long"),
         ("json-lines:max=3", "long"),

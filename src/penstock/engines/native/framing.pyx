@@ -21,11 +21,12 @@ from ...codecs.netstring import Netstring
 from ...codecs.raw import Raw
 from ...codecs.resp.codec import Resp
 from ...codecs.structs import Struct
+from ...codecs.text import Text
 from ...codecs.varint import Varint
 from .counted import FixedFraming, LengthFraming, NetstringFraming, RawFraming, VarintFraming
 from .objects import JsonLinesFraming, MsgpackFraming, StructFraming
 from .resp import RespFraming
-from .terminated import DelimitedFraming, LinesFraming
+from .terminated import DelimitedFraming, LinesFraming, TextFraming
 
 cdef dict FRAMINGS = {
     Delimited: DelimitedFraming,
@@ -38,6 +39,7 @@ cdef dict FRAMINGS = {
     Raw: RawFraming,
     Resp: RespFraming,
     Struct: StructFraming,
+    Text: TextFraming,
     Varint: VarintFraming,
 }
 

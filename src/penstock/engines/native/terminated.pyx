@@ -1,6 +1,7 @@
-"""Frames of bytes that end where something stands: lines, delimited."""
+"""Frames that end where something stands: lines, text, delimited."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_DecodeUTF8
 from libc.string cimport memchr
 
 from .frames cimport NEED_DATA, Framing, Input, put_framed, take
@@ -51,6 +52,41 @@ cdef class LinesFraming(Framing):
         if size > self.limit or (size and (memchr(data, c"\n", size) != NULL or (data[size - 1] == c"\r" and not self.keep_cr))):
             return False
         return put_framed(to, b"", 0, message, PyBytes_AS_STRING(self.newline), PyBytes_GET_SIZE(self.newline))
+
+
+cdef class TextFraming(LinesFraming):
+    cdef bytes errors
+
+    def __init__(self, codec):
+        super().__init__(codec._lines)
+        self.codec = codec
+        self.errors = codec.errors.encode()
+
+    cdef object cut(self, Input* input):
+        cdef char* start = input.at
+        line = LinesFraming.cut(self, input)
+        if not PyBytes_CheckExact(line):  # none, or the codec's own
+            return line
+        try:
+            return PyUnicode_DecodeUTF8(
+                PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line), PyBytes_AS_STRING(self.errors)
+            )
+        except UnicodeDecodeError:
+            input.at = start
+        except BaseException:
+            input.at = start
+            raise
+        return self.decode(input)
+
+    cdef bint put(self, Transport to, object message) except -1:
+        line = None
+        if type(message) is not str:
+            return False
+        try:
+            line = PyUnicode_AsUTF8String(message)
+        except UnicodeEncodeError:  # the codec says what is wrong
+            return False
+        return LinesFraming.put(self, to, line)
 
 
 cdef class DelimitedFraming(Framing):

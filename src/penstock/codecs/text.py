@@ -1,0 +1,132 @@
+"""Lines of text: str on this side, UTF-8 on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from ..errors import BadEncodingError, LocalProtocolError, WrongTypeError
+from .base import DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, Codec, NeedData
+from .delimited import Unterminated
+from .lines import Lines
+from .octets import require_choice
+
+
+class Text(Codec[str]):
+    """A str for each line of UTF-8: `Lines` with its bytes decoded.
+
+    A line ends at LF, as of `Lines`; nothing else that Unicode calls a line end ends one. A character that the network
+    cut in two is whole again before it is decoded.
+
+    Args:
+        errors: What becomes of bytes that are not UTF-8: ``strict`` refuses them, ``replace`` has U+FFFD read in their
+            place. What is sent is UTF-8 always.
+        newline: What `encode` ends a line with: ``lf`` or ``crlf``. Both are read.
+        unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
+        max_frame_bytes: Longest line without its LF or CRLF, in bytes of UTF-8.
+
+    Raises:
+        ConfigurationError: An option is out of its range.
+    """
+
+    name = "text"
+    message_type = str
+
+    def __init__(
+        self,
+        *,
+        errors: Literal["strict", "replace"] = "strict",
+        newline: Literal["lf", "crlf"] = "lf",
+        unterminated: Unterminated = "refuse",
+        max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
+    ) -> None:
+        require_choice("errors", errors, ("strict", "replace"))
+        self.errors: Literal["strict", "replace"] = errors
+        self.max_frame_bytes = max_frame_bytes
+        self._lines = Lines(newline=newline, unterminated=unterminated, max_frame_bytes=max_frame_bytes)
+
+    def decode(self, buffer: Buffer) -> str | NeedData:
+        """Take one line and decode it.
+
+        Raises:
+            FrameTooLongError: The line is longer than ``max_frame_bytes``, terminated or not.
+            BadEncodingError: It is not UTF-8, and ``errors`` is ``strict``.
+        """
+        end = self._lines.find_end(buffer)
+        if end < 0:
+            return NEED_DATA
+        text = self._read(bytes(buffer[:end]).rstrip(b"\r"))  # before it is taken: a bad one is left where it is
+        del buffer[: end + 1]
+        buffer.resume = None
+        return text
+
+    def finish(self, buffer: Buffer) -> str | NeedData:
+        """Decode the unterminated rest, if there is one and that was asked for.
+
+        Raises:
+            TruncatedError: There is one and that was not asked for.
+            BadEncodingError: As `decode`.
+        """
+        line = self._lines.finish(buffer)
+        return NEED_DATA if line is NEED_DATA else self._read(line)
+
+    def encode(self, message: str) -> bytes:
+        """Write one line.
+
+        Raises:
+            LocalProtocolError: It is longer than ``max_frame_bytes``, holds LF or a lone surrogate, or ends in CR.
+            TypeError: It is no str.
+        """
+        return self._lines.encode(self._write(message))
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[str], int]:
+        """Take up to ``limit`` lines and decode them.
+
+        Raises:
+            FrameTooLongError, BadEncodingError: As `decode`, for the first one.
+        """
+        lines, taken = self._lines.decode_many(data, limit)
+        try:
+            return [self._read(line) for line in lines], taken
+        except BadEncodingError:
+            return super().decode_many(data, limit)  # which stops before the bad one
+
+    def encode_many(self, messages: Sequence[str]) -> bytes:
+        """Write several lines.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`, for one of them.
+        """
+        return self._lines.encode_many([self._write(message) for message in messages])
+
+    def decode_datagram(self, data: bytes) -> str:
+        """Decode a whole datagram, which may be empty, and may hold line ends.
+
+        Raises:
+            FrameTooLongError: It is longer than ``max_frame_bytes``.
+            BadEncodingError: As `decode`.
+        """
+        return self._read(self._lines.decode_datagram(data))
+
+    def encode_datagram(self, message: str) -> bytes:
+        """Write one message as it is.
+
+        Raises:
+            LocalProtocolError, TypeError: As `encode`, but line ends are allowed.
+        """
+        return self._lines.encode_datagram(self._write(message))
+
+    def _read(self, line: bytes) -> str:
+        try:
+            return line.decode("utf-8", self.errors)
+        except UnicodeDecodeError as error:
+            start, reason = error.start, error.reason
+        raise BadEncodingError(f"text that is not UTF-8 ({reason})", start)
+
+    def _write(self, message: str) -> bytes:
+        if not isinstance(message, str):
+            raise WrongTypeError(self.name, "str", type(message).__name__)
+        try:
+            return message.encode()
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"the message has no UTF-8 form: {error.reason} at index {error.start}") from None
