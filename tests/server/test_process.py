@@ -1,6 +1,7 @@
 """Serving as the whole purpose of a process: signals and exit status."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -95,6 +96,40 @@ def test_a_second_signal_stops_at_once(handlers_untouched):
     threads[0].join()
 
     assert (ExitStatus.DRAIN_TIMEOUT, ["reset"]) == (status, seen)
+
+
+@pytest.mark.parametrize("engine", ["native", "pure"])
+def test_signals_are_met_while_a_handler_never_waits(engine, handlers_untouched):
+    """It only sends, to a peer that is gone, and takes what is raised for nothing: two signals end it all the same."""
+    if engine not in ENGINES:
+        pytest.skip(f"there is no {engine} engine")
+    entered = threading.Event()
+
+    @penstock.on_connection
+    async def spinning(conn):
+        entered.set()
+        while True:
+            with contextlib.suppress(penstock.PenstockError):
+                await conn.send(b"tick")
+
+    def peer(addresses):
+        host, port = addresses[0].removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))):
+            entered.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    on_ready, threads = in_a_thread(peer)
+    status = penstock.run(
+        spinning,
+        bind="tcp://127.0.0.1:0",
+        engine=engine,
+        on_ready=on_ready,
+        timeouts=Timeouts(drain_s=None),
+        observers=[SecondSignal()],
+    )
+    threads[0].join()
+
+    assert status in (ExitStatus.OK, ExitStatus.DRAIN_TIMEOUT)  # its peer's end came first, or the second signal
 
 
 class SecondSignal:

@@ -30,6 +30,7 @@ from .native import native_connection, native_poller
 from .network import SYSTEM, Candidate, Network, kind_of, local_address, only_reachable
 from .options import ClientTimeouts, SocketOptions
 from .patience import Patience, earlier
+from .waiting import take_turn
 
 M = TypeVar("M")
 
@@ -158,6 +159,7 @@ async def connect(
 
     Cancelling it leaves nothing open.
     """
+    await take_turn()
     target, chosen = read_target(address, codec)
     clock = clock or asyncio.get_running_loop()
     progress = Progress(clock.time())
@@ -179,6 +181,7 @@ async def try_connect(
     Raises:
         ConfigurationError: The address, the codec or an option is wrong, or cannot be connected to.
     """
+    await take_turn()
     target, chosen = read_target(address, codec)
     clock = clock or asyncio.get_running_loop()
     progress = Progress(clock.time())

@@ -13,6 +13,7 @@ from ..codecs.base import Codec
 from ..core.contract import Clock
 from ..core.deadlines import Deadline
 from ..core.law.closing import CLOSED, OPEN
+from ..core.turns import MOST_IN_A_ROW
 from ..engines.loop.host import Host
 from ..engines.loop.tasks import PREFETCH, TaskConnection
 from ..engines.loop.waiter import Waiter
@@ -83,7 +84,7 @@ class ClientConnection(TaskConnection[M]):
 
     async def request(self, message: M, timeout_s: float | None = None) -> M:
         """Send one message; return the next one that comes."""
-        if self._state != OPEN or self._ready or self._corking or self._write_paused:
+        if self._state != OPEN or not self._can_send or self._ready or self._corking or self._write_paused:
             await self.send(message)
             return await self.receive(timeout_s)
         self._write(self._encode(message))
@@ -93,6 +94,7 @@ class ClientConnection(TaskConnection[M]):
             try:
                 await waiter
             finally:
+                self._turn.left = MOST_IN_A_ROW
                 self._forget(waiter)
             if self._ready:
                 return self._ready.popleft()
@@ -117,6 +119,7 @@ class ClientConnection(TaskConnection[M]):
         try:
             await waiter
         finally:
+            self._turn.left = MOST_IN_A_ROW
             self._forget(waiter)
             if timer is not None:
                 timer.cancel()
@@ -179,7 +182,7 @@ class ClientConnection(TaskConnection[M]):
     @property
     def is_open(self) -> bool:
         """Whether messages may go both ways, as far as was heard."""
-        return self._state == OPEN
+        return self._state == OPEN and self._can_send
 
     @property
     def is_gone(self) -> bool:

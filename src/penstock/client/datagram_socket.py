@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..core.contract import Clock, TimerHandle
+from ..core.turns import turn_of
 from ..errors import ClosedError, LocalProtocolError, Phase, TimedOutError
 from .connection import Allowance
 
@@ -20,13 +21,14 @@ class DatagramSocket:
     What is waited for is readiness, never the datagram itself: one who is cancelled has taken nothing.
     """
 
-    __slots__ = ("_allowance", "_clock", "_loop", "_reading", "_writing", "sock")
+    __slots__ = ("_allowance", "_clock", "_loop", "_reading", "_writing", "sock", "turn")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, sock: socket.socket, allowance: Allowance
     ) -> None:
         self.sock = sock
         self._loop = loop
+        self.turn = turn_of(loop)
         self._clock = clock
         self._allowance = allowance
         self._reading: asyncio.Future[None] | None = None
@@ -41,6 +43,9 @@ class DatagramSocket:
             ClosedError: The socket was closed meanwhile.
             LocalProtocolError: Another task is already receiving.
         """
+        await self.turn.take()
+        if self.sock.fileno() < 0:
+            raise ClosedError("the connection was closed")
         if self._reading is not None:
             raise LocalProtocolError("another task is already receiving from this connection")
         if timeout_s is None:
@@ -66,8 +71,11 @@ class DatagramSocket:
                 if self.sock.fileno() >= 0:
                     self._loop.remove_reader(self.sock)
 
-    async def write(self, attempt: Callable[[], T]) -> T:
-        """Likewise, for room to send."""
+    async def write(self, attempt: Callable[[], T], size: int) -> T:
+        """Likewise, for room to send so many bytes."""
+        await self.turn.take(size)
+        if self.sock.fileno() < 0:
+            raise ClosedError("the connection was closed")
         while True:
             self._check_total()
             try:

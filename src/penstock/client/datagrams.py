@@ -150,9 +150,13 @@ class DatagramClient(Connection[M]):
 
     async def send(self, message: M) -> None:
         """Send one datagram, once the kernel takes it."""
-        data = self._encoded(message)
         try:
-            await self._socket.write(lambda: self._wire.write(data))
+            data = self._encoded(message)
+        except Exception:
+            await self._socket.turn.take()
+            raise
+        try:
+            await self._socket.write(lambda: self._wire.write(data), len(data))
         except TimedOutError:  # an OSError too
             raise
         except OSError as error:
@@ -167,6 +171,7 @@ class DatagramClient(Connection[M]):
     async def receive(self, timeout_s: float | None = None) -> M:
         """Return the next datagram's message."""
         if self.close_reason is not None:
+            await self._socket.turn.take()
             raise ClosedError("the connection is closed")
         try:
             data = await self._socket.read(self._wire.read, timeout_s)
@@ -193,6 +198,7 @@ class DatagramClient(Connection[M]):
 
     async def wait_closed(self) -> CloseReason:
         """Wait until the socket is closed; return why."""
+        await self._socket.turn.take()
         return await asyncio.shield(self._closed)
 
     def send_eof(self) -> None:

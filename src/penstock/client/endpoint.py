@@ -21,6 +21,7 @@ from .datagrams import MAX_DATAGRAM_BYTES, whole
 from .failures import not_resolved
 from .network import SYSTEM, Candidate, Network, kind_of, local_address
 from .options import ClientTimeouts, SocketOptions, interface_of_ipv4
+from .waiting import take_turn
 
 M = TypeVar("M")
 
@@ -62,11 +63,15 @@ class Datagrams(Generic[M]):
             DatagramError: The system refused: no route, or broadcast without ``broadcast=True``.
             ClosedError: The socket was closed.
         """
-        data = guard.encode_datagram(self.codec, message)
-        name = to.sockname if isinstance(to, Peer) else await self._name_of(to)
-        self._check_open()
         try:
-            await self._waiting.write(lambda: self._sock.sendto(data, name))
+            data = guard.encode_datagram(self.codec, message)
+            name = to.sockname if isinstance(to, Peer) else await self._name_of(to)
+            self._check_open()
+        except Exception:
+            await take_turn()
+            raise
+        try:
+            await self._waiting.write(lambda: self._sock.sendto(data, name), len(data))
         except TimedOutError:
             raise
         except OSError as error:
@@ -100,6 +105,8 @@ class Datagrams(Generic[M]):
 
         Cancelling is safe: no datagram is lost.
         """
+        if self._sock.fileno() < 0:
+            await take_turn()
         self._check_open()
         try:
             data, name = await self._waiting.read(lambda: self._sock.recvfrom(MAX_DATAGRAM_BYTES + 1), timeout_s)
@@ -220,6 +227,7 @@ async def open_datagrams(
         ConnectError: The socket cannot be had there: in use, not this machine's, not allowed.
         ConfigurationError: The address, the codec or an option is wrong.
     """
+    await take_turn()
     where = parse_address(local) if isinstance(local, str) else local
     if where.kind is not Kind.DATAGRAM:
         raise ConfigurationError(f"{where}: only udp:// and unix+dgram: addresses carry datagrams")

@@ -16,6 +16,7 @@ from ..codecs import guard
 from ..codecs.base import Codec
 from ..config import Limits
 from ..core.contract import Clock, Connection
+from ..core.turns import turn_of
 from ..errors import (
     ClosedError,
     ConfigurationError,
@@ -34,7 +35,7 @@ from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
 from .state import ClientState, StateChange
-from .waiting import Facts, Wait, wait
+from .waiting import Facts, Wait, take_turn, wait
 
 M = TypeVar("M")
 
@@ -146,6 +147,7 @@ class Client(Generic[M]):
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._turn = turn_of(self._loop)
         self._clock: Clock = self._given_clock or self._loop
         self._runner = self._loop.create_task(self._run())
         self._change(StateChange(ClientState.CONNECTING))
@@ -166,6 +168,7 @@ class Client(Generic[M]):
             Exception: What a hook raised, if that ended the client before.
         """
         if self._runner is None:
+            await take_turn()
             return
         runner, self._runner = self._runner, None
         self._pump()
@@ -238,7 +241,7 @@ class Client(Generic[M]):
         await self._wait_until(lambda: self._delivery.is_idle, timeout_s, Phase.TOTAL)
 
     async def _wait_until(self, fact: Callable[[], bool], timeout_s: float | None, phase: Phase) -> None:
-        self._check_open()
+        await self._check_open()
         if not fact():
             await wait(self._clock, self._facts.become(fact), Wait.of(self._clock, timeout_s), lambda: phase)
 
@@ -255,7 +258,7 @@ class Client(Generic[M]):
 
         Cancelling is safe: cancelled while it waits, nothing was queued.
         """
-        self._check_open()
+        await self._check_open()
         entry = Entry(self._encode(message), None, None, idempotent=False)
         try:
             await self._enqueue(entry, Wait.of(self._clock, timeout_s))
@@ -283,7 +286,7 @@ class Client(Generic[M]):
         Cancelling is safe: what was not sent will not be; the reply to what was sent is dropped when it comes.
         """
         deadline = Wait.of(self._clock, self._request_s if timeout_s is None else timeout_s)
-        self._check_open()
+        await self._check_open()
         request_id = self._delivery.check(message)
         try:
             data = self._encode(message)
@@ -302,7 +305,8 @@ class Client(Generic[M]):
             raise
         return result
 
-    def _check_open(self) -> None:
+    async def _check_open(self) -> None:
+        await (take_turn() if self._runner is None else self._turn.take())
         if self._runner is None or self._ended:
             raise ClosedError("the client is closed")
 

@@ -14,6 +14,7 @@ from ..address import Address, Kind
 from ..codecs.base import Codec
 from ..config import Duration, Limits
 from ..core.contract import Clock, Connection, TimerHandle
+from ..core.turns import Turn, turn_of
 from ..errors import (
     BrokenError,
     ClosedError,
@@ -29,6 +30,7 @@ from .connection import ClientConnection
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .patience import Patience
+from .waiting import take_turn
 
 M = TypeVar("M")
 
@@ -104,6 +106,7 @@ class Pool(Generic[M]):
         self._open = 0  # lent, idle, and being made
         self._ending: set[ClientConnection[M]] = set()  # closed by us, not gone yet
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turn: Turn | None = None  # of the loop that the first loan is made in
         self._closed = False
         self.stats = PoolStats()
 
@@ -189,12 +192,16 @@ class Pool(Generic[M]):
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
+        await take_turn()
         for conn in list(self._ending):
             await conn.wait_closed()
 
     # -- lending -------------------------------------------------------------------------------------------------------
 
     async def _take(self) -> ClientConnection[M]:
+        if self._turn is None:
+            self._turn = turn_of(asyncio.get_running_loop())
+        await self._turn.take()
         while True:
             if self._closed:
                 raise ClosedError("the pool is closed")

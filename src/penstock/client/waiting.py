@@ -7,9 +7,15 @@ from collections.abc import Callable
 from typing import NamedTuple, Self, TypeVar
 
 from ..core.contract import Clock
+from ..core.turns import turn_of
 from ..errors import Phase, TimedOutError
 
 T = TypeVar("T")
+
+
+async def take_turn() -> None:
+    """Whoever calls goes on at once, or raises: let the running loop turn before that when it is its turn (law 12)."""
+    await turn_of(asyncio.get_running_loop()).take()
 
 
 class Wait(NamedTuple):

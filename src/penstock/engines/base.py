@@ -26,6 +26,9 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
 11. A peer is late when its bytes are, not when the engine is: before a deadline that blames it ends a connection, what
     has come is read and what waits is sent, once. A process that did not run for a while (it was stopped, the machine
     was suspended, a handler held the loop) ends nobody for that.
+12. No sequence of awaits of ours keeps a loop from its turn, whether each of them waits, goes on at once or raises at
+    once (`core.turns`). Sending on a connection that was lost raises from the moment when its loss is known here, be it
+    the send before that met it.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from ..core.replies import explained
 from ..core.rules import Rules
 from ..core.schema import fitted
 from ..core.service import Service
+from ..core.turns import turn_of
 from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
@@ -284,12 +285,14 @@ class Server:
 
     async def wait_stopped(self) -> None:
         """Wait until a drain or a stop is over. Does not begin one."""
+        await turn_of(asyncio.get_running_loop()).take()
         if self._stopped is not None:
             await asyncio.shield(self._stopped)
 
     async def wait_until(self, fact: Callable[[Self], bool]) -> None:
         """Wait until ``fact(server)`` is true; it is asked again after every event."""
         assert self._loop is not None, "the server was not started"
+        await turn_of(self._loop).take()
         while True:
             # Before the fact is looked at: an engine's thread may make it true right after.
             change = self._loop.create_future()

@@ -53,8 +53,6 @@ async def generate(conn: Connection[bytes]) -> None:
     try:
         while True:
             await conn.send(PAGE)
-            # A peer that reads as fast as we write never makes send() wait; the others get their turn all the same.
-            await asyncio.sleep(0)
             if listener.done():
                 return
     finally:

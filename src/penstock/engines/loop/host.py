@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from ...core.contract import Clock
 from ...core.events import Event
+from ...core.turns import Turn, turn_of
 from ..alarms import Alarms, ClockAlarms
 from ..context import Context
 from .timers import Timers
@@ -42,13 +43,16 @@ class Host(Context):
         emit: Told of every event.
         released: Called once, when the link is gone and the handler has ended.
         buffer: What every read goes into, on loops that let it.
+        turn: What tasks may do in a row on this loop.
     """
 
     loop: asyncio.AbstractEventLoop
     emit: Callable[[Event], None]
     released: Callable[[StreamConnection[Any]], None]
     buffer: memoryview = field(init=False)
+    turn: Turn = field(init=False)
 
     def __post_init__(self) -> None:
         Context.__post_init__(self)  # not super(): a dataclass with slots is another class than the one written here
         self.buffer = _buffer_of(self.loop, self.limits.read_bytes)
+        self.turn = turn_of(self.loop)

@@ -15,6 +15,7 @@ from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
+from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import ReceiveLimit
@@ -46,6 +47,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         "_ready",
         "_streak",
         "_task",
+        "_turn",
         "_waiter",
     )
 
@@ -65,6 +67,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._ready: deque[M] = deque()
         self._batch_size = 0  # of the batch that `_ready` is the rest of
         self._streak = 0  # messages received without letting the loop turn
+        self._turn = host.turn
         self._input_over = False  # the peer's EOF came
         self._expired: Deadline | None = None  # for on_timeout
         self._read_s: float | None = None  # how long `receive` waits where it is not told
@@ -192,6 +195,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                     continue
                 return self._ready.popleft()
             if self._closing and self._state != CLOSED:
+                await self._turn.take()
                 raise self._why_not()
             if self._corked:
                 self._uncork()
@@ -206,6 +210,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 self._has_message()
                 continue
             if self._input_over or self._draining or self._state == CLOSED:
+                await self._turn.take()
                 return self._last()
             self._streak = 0
             limit = self._limit_of(limit, timeout_s)
@@ -251,6 +256,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             LocalProtocolError: Somebody waits already.
         """
         if self._waiter is not None:
+            await self._turn.take()
             raise LocalProtocolError("another task is already receiving from this connection")
         if limit is not None and limit.is_over:
             raise limit.error()
@@ -268,6 +274,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         try:
             await waiter
         finally:
+            self._turn.left = MOST_IN_A_ROW
             self._waiter = None
             self._works()
             if timer is not None:
@@ -329,11 +336,17 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     async def send(self, message: M) -> None:
         """Queue one message, once the write buffer is no longer over its high watermark."""
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
         if self._write_paused:
             await self._wait_writable()
         if not self._can_send or self._close_after is not None:
             raise self._why_not()
-        self._put(self._encode(message))
+        data = self._encode(message)
+        turn.left -= len(data) >> SIZE_SHIFT
+        self._put(data)
 
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:
@@ -341,7 +354,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._send_waiters.append(waiter)
             await waiter
             # Reading goes on now as well. It gets its turn before more output stops it again.
-            await asyncio.sleep(0)
+            await self._turn.end()
 
     def _put(self, data: bytes) -> None:
         # While messages that were read together are being answered, the answers are gathered too. They leave when the
@@ -371,6 +384,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     async def wait_closed(self) -> CloseReason:
         """Wait until the transport is gone; return why."""
         if self._gone:
+            await self._turn.take()
             assert self.close_reason is not None
             return self.close_reason
         waiter: asyncio.Future[CloseReason] = self._host.loop.create_future()

@@ -58,7 +58,7 @@ cdef class ClientConversation(ConversationConnection):
     def request(self, message, timeout_s=None):
         """Send one message; return the next one that comes, once awaited."""
         cdef Request step
-        if self.write_paused:
+        if self.write_paused or self.poller.left <= 0:
             return ConversationConnection.request(self, message, timeout_s)
         step = Request.__new__(Request)
         step.conn = self
@@ -76,6 +76,8 @@ cdef class ClientConversation(ConversationConnection):
     cdef object why_not(self):
         if self.close_reason is LIFETIME and self.total_s is not None:
             return TimedOutError(Phase.TOTAL, self.total_s)
+        if self.lost and self.close_reason is None:
+            self.lost_by = self.lost_error
         error = ConversationConnection.why_not(self)
         error.__cause__ = self.lost_by
         return error
@@ -91,7 +93,7 @@ cdef class ClientConversation(ConversationConnection):
     @property
     def is_open(self):
         """Whether messages may go both ways, as far as was heard."""
-        return self.condition == OPEN
+        return self.condition == OPEN and not self.lost
 
     @property
     def is_gone(self):
@@ -148,6 +150,7 @@ cdef class Request(Receive):
     cdef object step(self):
         if self.unsent:
             self.unsent = False
+            self.conn.poller.left -= 1
             if not self.conn.can_send() or self.conn.leave_reason is not None:
                 raise self.conn.why_not()
             self.conn.put_reply(self.message)

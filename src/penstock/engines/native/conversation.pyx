@@ -159,7 +159,9 @@ cdef class ConversationConnection(AwaitedConnection):
 
     async def wait_closed(self):
         """Wait until the transport is gone; return why."""
-        if not self.gone:
+        if self.gone:
+            await self.host.turn.take()
+        else:
             waiter = self.host.loop.create_future()
             if self.closed_waiters is None:
                 self.closed_waiters = []

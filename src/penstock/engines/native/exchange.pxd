@@ -9,6 +9,8 @@ cdef class Receive(Step):
     cdef bint iterates
     cdef int turns
 
+    cdef bint ends_turn(self) noexcept
+
 
 cdef class Send(Step):
     cdef AwaitedConnection conn

@@ -4,8 +4,9 @@ They are awaitables of their own: a message that is there, or output that has ro
 """
 
 from .framing cimport NEED_DATA
+from .poller cimport MOST_IN_A_ROW, SIZE_SHIFT
 from .states cimport CLOSED
-from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, YIELDING
+from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
 from .waiter cimport Waiter
 
 from ...codecs.guard import failure as decoding_failed
@@ -39,6 +40,8 @@ cdef class Receive(Step):
                     which, conn.expired_by = conn.expired_by, None
                     raise DeadlinePassed(which)
                 if conn.leaving() and conn.condition != CLOSED:
+                    if self.ends_turn():
+                        return None
                     raise conn.why_not()
                 if conn.streak >= conn.host.batch_messages and conn.unhandled():
                     conn.streak = 0
@@ -61,12 +64,16 @@ cdef class Receive(Step):
                 if conn.leaving() and conn.condition != CLOSED:
                     continue
                 if conn.input_over or conn.drains or conn.condition == CLOSED:
+                    if self.ends_turn():
+                        return None
                     self.value = conn.last()
                     self.phase = FINISHED
                     return STOP
                 conn.streak = 0
                 if self.timeout_s is not None and self.limit is None:
                     self.limit = ReceiveLimit(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
+                if conn.waiter is not None and self.ends_turn():  # that it raises
+                    return None
                 waiter = conn.begin_wait(self.limit)
                 self.phase = WAITING
                 waiter._asyncio_future_blocking = True
@@ -75,6 +82,14 @@ cdef class Receive(Step):
             if self.iterates:
                 raise StopAsyncIteration from None
             raise
+
+    cdef bint ends_turn(self) noexcept:
+        """Say whether the loop is to turn before this goes on at once, and see to it."""
+        if not self.conn.poller.ends_turn():
+            return False
+        self.turns = 1
+        self.phase = YIELDING
+        return True
 
     cdef int abandon(self) except -1:
         cdef AwaitedConnection conn = self.conn
@@ -87,13 +102,25 @@ cdef class Receive(Step):
 cdef class Send(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
+        cdef long long before
+        if self.phase == FRESH:
+            self.phase = YIELDING
+            if conn.poller.ends_turn():
+                return None
         if conn.write_paused and conn.can_send():
+            self.phase = WANTING_ROOM
             waiter = conn.room()
             waiter._asyncio_future_blocking = True
             return waiter
+        if self.phase == WANTING_ROOM:
+            # Reading goes on now as well. It gets its turn before more output stops it again.
+            self.phase = YIELDING
+            return None
         if not conn.can_send() or conn.leave_reason is not None:
             raise conn.why_not()
+        before = conn.bytes_out + conn.corked()
         conn.put_reply(self.message)
+        conn.poller.left -= <int>min((conn.bytes_out + conn.corked() - before) >> SIZE_SHIFT, MOST_IN_A_ROW)
         self.phase = FINISHED
         return STOP
 

@@ -12,6 +12,7 @@ cdef class Host:
     cdef object gate
     cdef object idle
     cdef object budget
+    cdef object turn
     cdef object context  # what handlers run in copies of
     cdef Patience patience
     cdef object codec

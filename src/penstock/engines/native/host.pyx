@@ -8,6 +8,7 @@ from .poller cimport Pollable, Poller
 from .transport cimport Levels
 
 from ...core.interrupts import is_interrupt
+from ...core.turns import turn_of
 
 
 cdef class Host:
@@ -29,6 +30,7 @@ cdef class Host:
         self.gate = getattr(plan, "gate", None)  # a client has none
         self.idle = idle
         self.budget = plan.budget
+        self.turn = turn_of(loop)
         self.context = contextvars.copy_context()
         self.patience = Patience(plan.timeouts)
         self.codec = plan.service.codec

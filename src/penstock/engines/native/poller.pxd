@@ -27,6 +27,8 @@ cdef enum:
     EVENTS = 256  # taken from the kernel at once
     SPARE_BYTES = 64 * 1024  # the block of output that is kept for the next connection that needs one
 
+cdef int MOST_IN_A_ROW, SIZE_SHIFT  # as core.turns has them
+
 cdef struct Slot:
     PyObject* pollable  # owned
     uint32_t generation  # of the descriptor's number: what was reported of an earlier one is dropped
@@ -63,9 +65,18 @@ cdef class Poller:
     cdef char* spare
     cdef bint dispatching
     cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
+    cdef int left  # of `MOST_IN_A_ROW`: what tasks may still do without waiting until the loop turns
     cdef object loop
     cdef list hosts  # those that it serves
     cdef epoll_event events[256]
+
+    cdef inline bint ends_turn(self) noexcept:
+        """Take one off what is left; say whether the loop is to turn before that."""
+        self.left -= 1
+        if self.left >= 0:
+            return False
+        self.left = MOST_IN_A_ROW
+        return True
 
     cdef double clock(self) noexcept
     cdef int control(self, int operation, int fd, uint32_t mask) except -1

@@ -16,7 +16,11 @@ from posix.unistd cimport close as close_fd
 
 from .census cimport PENSTOCK_DEBUG, living
 
+from ...core import turns
 from ...core.interrupts import is_interrupt
+
+MOST_IN_A_ROW = turns.MOST_IN_A_ROW
+SIZE_SHIFT = turns.SIZE_SHIFT
 
 
 cdef OSError os_error():
@@ -85,6 +89,7 @@ cdef class Poller:
     def __cinit__(self, *args, **kwargs):
         self.epoll = -1
         self.hosts = []
+        self.left = MOST_IN_A_ROW
         self.wheel = Wheel(self.clock())
         self.buffer = <char*>malloc(READ_BYTES)
         if self.buffer == NULL:
@@ -195,6 +200,7 @@ cdef class Poller:
                 raise os_error()
             count = 0
         self.clock()
+        self.left = MOST_IN_A_ROW
         self.dispatching = True
         try:
             # Other threads ran while this one waited, and signal handlers run here: each may have ended connections. So what
@@ -233,6 +239,7 @@ cdef class Poller:
                 self.foreign_ready(fd, self.events[index].events, foreign)
                 continue
             pollable = <Pollable>slot.pollable
+            self.left = MOST_IN_A_ROW  # a task that is resumed in here has its own
             try:
                 pollable.ready(self.events[index].events)
             except BaseException as error:

@@ -80,7 +80,7 @@ cdef class PushConnection(Connection):
 
     cdef int handle_one(self, object message) except -1:
         reply = self.function(self, message) if self.takes_connection else self.function(message)
-        if reply is not None and not self.leaving():
+        if reply is not None and not self.leaving() and not self.lost:
             if not self.can_send():
                 raise self.why_not()
             self.put_message(reply)

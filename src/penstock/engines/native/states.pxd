@@ -45,7 +45,7 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef readonly long long bytes_out
 
     cdef inline bint can_send(self) noexcept:
-        return self.condition == OPEN or self.condition == PEER_EOF
+        return (self.condition == OPEN or self.condition == PEER_EOF) and not self.lost
 
     cdef inline bint can_receive(self) noexcept:
         return self.condition == OPEN or self.condition == LOCAL_EOF

@@ -5,7 +5,7 @@ from libc.math cimport INFINITY
 from .origin cimport peer
 from .patience cimport HANDSHAKE, Clocks, earliest
 
-from ...core.endings import why_not
+from ...core.endings import reason_of, why_not
 from ...core.states import TRANSITIONS, Happening, State, after
 from ...errors import LocalProtocolError
 from ...core.contract import NO_HANDSHAKE
@@ -59,6 +59,8 @@ cdef class StatefulTransport(ReceivingTransport):
 
     cdef object why_not(self):
         """Return the error for whoever uses a connection that is no longer there."""
+        if self.lost and self.close_reason is None:  # the transport has met it, and will tell soon
+            self.close_reason = reason_of(self.lost_error)
         return why_not(STATES[self.condition], self.close_reason, leaving=self.leave_reason is not None)
 
     # -- the handshake -------------------------------------------------------------------------------------------------
