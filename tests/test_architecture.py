@@ -162,6 +162,8 @@ def test_the_bottom_layers_do_no_input_or_output():
 # Tests of what several modules do together, or of a page of the documentation.
 OF_THE_WHOLE = {
     "cli/test_outside.py",
+    "client/test_both_ways.py",
+    "client/test_turns.py",
     "codecs/test_reference.py",
     "engines/native/test_drivers.py",
     "engines/native/test_faults.py",

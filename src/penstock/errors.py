@@ -281,11 +281,15 @@ class BrokenError(ConnectionEndedError):
 
     Attributes:
         reason: What the connection was closed with: ``reset``, ``write_timeout``, …
+        unread_bytes: Of a client's: what the peer had sent and nobody received, where that was so much that the peer
+            was not read any more, while the peer did not read what it was sent either; else 0. Both sides wrote, and
+            this one did not receive.
     """
 
     def __init__(self, reason: CloseReason) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.unread_bytes = 0
 
     @property
     def errno(self) -> int | None:
@@ -298,7 +302,11 @@ class BrokenError(ConnectionEndedError):
         return Phase.WRITE if self.reason is CloseReason.WRITE_TIMEOUT else None
 
     def __str__(self) -> str:
-        return f"the connection is gone: {self.reason}"
+        cause = (
+            f"; {self.unread_bytes:,} bytes that the peer sent were not received here, and so it may not have read "
+            "either: receive while you send"
+        )
+        return f"the connection is gone: {self.reason}{cause if self.unread_bytes else ''}"
 
 
 class DatagramError(BrokenError):

@@ -143,6 +143,14 @@ def test_input_from_a_file_and_from_nothing(serve, penstock, directory):
     assert (0, "", "") == lines_of(penstock("connect", served.address, stdin=subprocess.DEVNULL))
 
 
+def test_much_input_passes_while_its_replies_come(serve, penstock):
+    """20 MB to an echo of lines, whose replies come while input is still sent."""
+    lines = ("x" * 9_999 + "\n") * 2_000
+    done = penstock("connect", serve("app:twice").address, "--codec", "lines", data=lines)
+
+    assert (0, 2 * len(lines), "") == (done.returncode, len(done.stdout), done.stderr)
+
+
 def test_output_to_a_file(serve, penstock, directory):
     """It gets the bytes."""
     served = serve("app:echo")

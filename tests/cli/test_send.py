@@ -134,6 +134,14 @@ def test_messages_are_repeated_and_come_in_hexadecimal_and_from_files(
     assert (0, output, "") == (done.returncode, done.stdout, done.stderr)
 
 
+def test_a_large_file_comes_back_from_an_echo(serve, penstock, directory):
+    """What writes reads as well: 8 MB to a service that answers while it is sent to."""
+    (directory / "large").write_bytes(b"q" * 8_000_000)
+    done = penstock("send", serve("echo").address, "--all", "--from-file", "large")
+
+    assert (0, 8_000_000, "") == (done.returncode, len(done.stdout), done.stderr)
+
+
 def test_messages_come_from_standard_input(serve, penstock):
     """Where the file is called ``-``."""
     served = serve("app:objects")

@@ -55,6 +55,15 @@ def test_every_request_on_a_connection_has_its_reply(engine, peer, kind, codec):
     assert expected == seen
 
 
+def test_replies_are_read_while_requests_are_sent(engine, peer):
+    """More on its way than kernel and echo hold: who only wrote would wait for ever for one who does likewise."""
+    seen = run_load(
+        engine, peer(echo, "unix"), "length-prefixed", b"x" * 10_000, depth=1000, count=1000, expect_echo=True
+    )
+
+    assert (1000, {}) == (seen.latency.count, dict(seen.errors))
+
+
 @pytest.mark.parametrize("codec", MESSAGES, ids=name_of)
 @pytest.mark.parametrize("kind", DATAGRAMS)
 def test_every_datagram_has_its_reply(engine, datagrams, kind, codec):

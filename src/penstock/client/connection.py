@@ -18,7 +18,7 @@ from ..engines.loop.host import Host
 from ..engines.loop.tasks import PREFETCH, TaskConnection
 from ..engines.loop.waiter import Waiter
 from ..engines.receiving import ReceiveLimit
-from ..errors import Phase, TimedOutError
+from ..errors import BrokenError, Phase, TimedOutError
 from ..reasons import CloseReason
 from .options import ClientTimeouts
 
@@ -65,7 +65,9 @@ class ClientConnection(TaskConnection[M]):
             who keep connections; it returns at once and raises nothing.
     """
 
-    __slots__ = ("_blames", "_lost_by", "_total_s", "_waits_for_ever", "on_change")
+    __slots__ = ("_blames", "_lost_by", "_total_s", "_unread_bytes", "_waits_for_ever", "on_change")
+
+    _reads_on = True
 
     def __init__(
         self, host: Host, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance, *, records: bool = False
@@ -78,6 +80,7 @@ class ClientConnection(TaskConnection[M]):
         self._blames = False  # the peer is held to deadlines for what it sends: somebody set one
         self._waits_for_ever = allowance.read_s is None  # and it is not, and neither is a call that does not say
         self._lost_by: BaseException | None = None
+        self._unread_bytes = 0  # as of `BrokenError`
         self.on_change: Callable[[], object] | None = None
 
     # -- waiting no longer than the user does --------------------------------------------------------------------------
@@ -162,18 +165,32 @@ class ClientConnection(TaskConnection[M]):
             return TimedOutError(Phase.TOTAL, self._total_s)
         error = super()._why_not()
         error.__cause__ = self._lost_by
+        if isinstance(error, BrokenError):
+            error.unread_bytes = self._unread_bytes
         return error
+
+    def _note_unread(self) -> None:
+        """Note, where the connection is about to end, what its peer had waited for us to receive."""
+        if self._write_paused and self._reading_paused:
+            unread_bytes = self._inbound.pending_bytes + (self._inbound.batch_bytes if self._ready else 0)
+            self._unread_bytes = self._unread_bytes or unread_bytes
+
+    def _lose(self, reason: CloseReason) -> None:
+        self._note_unread()
+        super()._lose(reason)
 
     def connection_broke(self, error: BaseException) -> None:
         """Send nothing more, and keep what the system said."""
         if self.close_reason is None:
             self._lost_by = error
+        self._note_unread()
         super().connection_broke(error)
 
     def connection_lost(self, error: BaseException | None) -> None:
         """Note that the link is gone, and keep what the system said for those who still use the connection."""
         if self.close_reason is None:
             self._lost_by = error
+        self._note_unread()
         super().connection_lost(error)
         self._changed()
 

@@ -11,7 +11,7 @@ from ..core.deadlines import Deadline
 from ..engines.blocking.connection import ThreadConnection
 from ..engines.blocking.driving import Host
 from ..engines.blocking.poller import Poller
-from ..errors import Phase, TimedOutError
+from ..errors import BrokenError, Phase, TimedOutError
 from ..reasons import CloseReason
 from .connection import Allowance
 
@@ -21,7 +21,9 @@ M = TypeVar("M")
 class SyncConnection(ThreadConnection[M]):
     """A connection that was made by `connect_sync`: `BlockingConnection`, with what only a client asks of it."""
 
-    __slots__ = ("_allowance",)
+    __slots__ = ("_allowance", "_unread_bytes")
+
+    _reads_on = True
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class SyncConnection(ThreadConnection[M]):
     ) -> None:
         super().__init__(host, sock, poller, codec, peer=ends[0], local=ends[1], records=records)
         self._allowance = allowance
+        self._unread_bytes = 0  # as of `BrokenError`
         self._read_s = allowance.read_s
         self._blames = False
         if allowance.total_at is not None:
@@ -43,6 +46,8 @@ class SyncConnection(ThreadConnection[M]):
 
     def request(self, message: M, timeout_s: float | None = None) -> M:
         """Send one message; return the next one that comes.
+
+        That may come before all of a long message has gone. What is left goes as what is posted does.
 
         Args:
             message: What to send.
@@ -52,13 +57,22 @@ class SyncConnection(ThreadConnection[M]):
             What `send` and `receive` raise. After a TimeoutError the reply may still come: close the connection.
         """
         with self._lock:
-            self._send_message(message)
+            if self._write_paused:
+                self._wait_for_room()
+            self._require_sendable()
+            self._begin_to_send(self._encode(message))
             if not self._ready:
                 self._fill(timeout_s)
             reply = self._ready.popleft()
         if self._events:
             self._tell()
         return reply
+
+    def _begin_to_send(self, data: bytes) -> None:
+        """Send a frame; whoever receives sends what the kernel does not take now."""
+        self._put(data)
+        if queued_bytes := self._link.queued_bytes:
+            self._obey(self._pauses(queued_bytes, self._clock.time()))  # the peer's time to read it counts
 
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
@@ -77,4 +91,28 @@ class SyncConnection(ThreadConnection[M]):
         total_s = self._allowance.total_s
         if self.close_reason is CloseReason.LIFETIME and total_s is not None:
             return TimedOutError(Phase.TOTAL, total_s)
-        return super()._why_not()
+        error = super()._why_not()
+        if isinstance(error, BrokenError):
+            error.unread_bytes = self._unread_bytes
+        return error
+
+    def _note_unread(self) -> None:
+        """Note, where the connection is about to end, what its peer had waited for us to receive."""
+        is_full = self._inbound.pending_bytes > self._host.limits.read_bytes
+        if self._write_paused and is_full and not self._receiving:
+            unread_bytes = self._inbound.pending_bytes + (self._inbound.batch_bytes if self._ready else 0)
+            self._unread_bytes = self._unread_bytes or unread_bytes
+
+    def connection_broke(self, error: BaseException) -> None:
+        """Send nothing more."""
+        self._note_unread()
+        super().connection_broke(error)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Note that the link is gone."""
+        self._note_unread()
+        super().connection_lost(error)
+
+    def _lose(self, reason: CloseReason) -> None:
+        self._note_unread()
+        super()._lose(reason)

@@ -94,6 +94,9 @@ class SyncDatagramConnection(SyncConnection[M]):
         self.bytes_out += len(data)
         return True
 
+    def _begin_to_send(self, data: bytes) -> None:
+        self._send(data)
+
     def _send(self, data: bytes) -> None:
         while not self._sent_now(data):
             self._has_room = False

@@ -124,10 +124,11 @@ class Limits:
     """How much one connection may hold or take at once.
 
     Attributes:
-        write_high_bytes: Above it the connection is not read and ``send`` waits.
+        write_high_bytes: Above it ``send`` waits, and a server does not read the connection; a client reads on.
         write_low_bytes: At or below it both go on.
         write_max_bytes: The hard limit of what one peer can be owed. What would be above it meets ``slow_consumer``.
-        read_bytes: The most that is read from a socket at once.
+        read_bytes: The most that is read from a socket at once; one that holds more, which nobody has received, is read
+            no further.
         batch_messages: The most messages handled for one connection before others get their turn.
         slow_consumer: What ``post`` does when the peer would be owed more. ``disconnect``: abort the connection.
             ``raise``: raise QueueFullError, with nothing queued. ``drop_oldest``: give up what was posted first and has

@@ -16,7 +16,9 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
     connection closes.
 6.  An exception of a handler is reported once and ends that connection alone, gracefully.
 7.  Output over the high watermark stops reading until it is at or below the low one; over the hard limit it ends the
-    connection, unless a policy has what is posted give way. A message that has left in part is never given up.
+    connection, unless a policy has what is posted give way. A message that has left in part is never given up. That a
+    peer who does not read is not read is a server's defence: a client reads on, until it holds more than
+    ``limits.read_bytes`` that nobody receives. Else both could wait for the other to read.
 8.  A handler may close its own connection, another one, or stop the server, while a batch of messages is being
     handled; no message is handled after its connection was closed.
 9.  A connection that sends without pause does not keep the others from their turn: at most ``limits.batch_messages``

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import Codec
@@ -45,6 +45,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         "place",
     )
 
+    _reads_on: ClassVar[bool] = False  # a client's: its peer is read though it does not read (law 7)
     _link: Link
 
     def __init__(self, context: Context, codec: Codec[M], *, records: bool) -> None:
@@ -287,12 +288,15 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             link = self._link
             room_bytes = self._room_bytes()
             link.watch(self._high(room_bytes), self._low(room_bytes))
-            self._emit(ReadingPaused(self))
+            if not self._reads_on:
+                self._emit(ReadingPaused(self))
             self._arm(self._stalled_since + self._durations.write_s)
-            self._pause_reading()
+            if not self._reads_on:
+                self._pause_reading()
         elif verdict == RESUME:
             self._await_notice()
-            self._emit(ReadingResumed(self))
+            if not self._reads_on:
+                self._emit(ReadingResumed(self))
             self._output_resumed()
         elif verdict == ALL_SENT:
             self._all_sent()

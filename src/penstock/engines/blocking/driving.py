@@ -146,7 +146,7 @@ class DrivenConnection(LinkedConnection[M]):
     def _wants_input(self) -> bool:
         if self._closing:
             return bool(self._state != FLUSHING)  # read and discarded until the peer's EOF
-        if not self._can_receive or self._draining or self._write_paused:
+        if not self._can_receive or self._draining or (self._write_paused and not self._reads_on):
             return False
         if self._reading_suspended or self._rate_held:
             return False

@@ -287,7 +287,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._catch_up(partial(_fail, waiter, limit))
 
     def _resume_reading_if_idle(self) -> None:
-        if not self._write_paused:
+        if self._reads_on or not self._write_paused:
             self._resume_reading()
 
     def data_received(self, data: bytes) -> None:

@@ -7,9 +7,10 @@ from .exchange cimport Receive, receive_from
 from .host cimport Host
 from .origin cimport AF_INET, AF_UNIX
 from .states cimport CLOSED, HAPPENED_LOST, OPEN
+from .waiter cimport Waiter
 
 from ...core.deadlines import Deadline
-from ...errors import Phase, TimedOutError
+from ...errors import BrokenError, Phase, TimedOutError
 from ...reasons import CloseReason
 
 cdef object LIFETIME = CloseReason.LIFETIME
@@ -30,6 +31,7 @@ cdef class ClientConversation(ConversationConnection):
     cdef object read_s
     cdef object total_s
     cdef object lost_by
+    cdef Py_ssize_t unread_bytes  # as of `BrokenError`
 
     def __init__(self, Host host, peer, local, read_s, total_s):
         self.settle_in(host, local, None)
@@ -78,13 +80,39 @@ cdef class ClientConversation(ConversationConnection):
             return TimedOutError(Phase.TOTAL, self.total_s)
         if self.lost and self.close_reason is None:
             self.lost_by = self.lost_error
+            self.note_unread()
         error = ConversationConnection.why_not(self)
         error.__cause__ = self.lost_by
+        if isinstance(error, BrokenError):
+            error.unread_bytes = self.unread_bytes
         return error
+
+    # -- reading on ----------------------------------------------------------------------------------------------------
+
+    cdef int pause_writing(self) except -1:
+        """Count the peer's time to read; read on: law 7."""
+        return 0 if self.leaving() else self.stall_began()
+
+    cdef Waiter begin_wait(self, object limit):
+        cdef Waiter waiter = ConversationConnection.begin_wait(self, limit)
+        if self.write_paused and not self.reading:
+            self.read_again()
+        return waiter
+
+    cdef int note_unread(self) except -1:
+        """The connection is about to end: had its peer waited for us to receive?"""
+        if self.write_paused and not self.reading and not self.unread_bytes:
+            self.unread_bytes = self.pending_bytes()
+        return 0
+
+    cdef int lose(self, object reason) except -1:
+        self.note_unread()
+        return ConversationConnection.lose(self, reason)
 
     cdef int connection_lost(self, object error) except -1:
         if self.close_reason is None:
             self.lost_by = error
+        self.note_unread()
         ConversationConnection.connection_lost(self, error)
         return self.changed()
 
