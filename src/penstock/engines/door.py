@@ -158,6 +158,10 @@ class Door:
         failures, self._failures = self._failures, 0
         self._emit(AcceptRecovered(failures, self._failed_at - self._failing_since))
 
+    def __del__(self) -> None:
+        """Give the spare descriptor back of a server whose loop was dropped without being closed."""
+        self.close()
+
     def close(self) -> None:
         """Give the spare descriptor back. May be repeated."""
         if self._spare is not None:

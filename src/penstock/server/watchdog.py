@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -56,7 +57,9 @@ class Watchdog:
         # Held until the thread is to end. An Event has a lock inside, which a MemoryError could leave locked for ever.
         self._ended = threading.Lock()
         self._ended.acquire()
-        self._thread = threading.Thread(target=self._watch, name="penstock-watchdog", daemon=True)
+        # The thread keeps nothing alive: a loop that was dropped without being closed is to end, and this with it.
+        arguments = weakref.ref(self), self._ended, stall_s / 2
+        self._thread = threading.Thread(target=_watch, args=arguments, name="penstock-watchdog", daemon=True)
 
     def start(self) -> None:
         """Watch from now on."""
@@ -80,20 +83,15 @@ class Watchdog:
         self._beat_at = now
         self._beat = self._loop.call_later(self._stall_s / 2, self._live)
 
-    def _watch(self) -> None:
-        ended, patience_s = False, self._stall_s / 2
-        while not ended:
-            # Without memory for a look there is none, and the next one comes.
-            with contextlib.suppress(MemoryError):
-                ended = self._ended.acquire(timeout=patience_s)
-                # A loop that was closed without a word leaves nobody to stop this.
-                ended = ended or self._loop.is_closed()
-                patience_s = self._stall_s / 2
-                if not ended:
-                    patience_s = self._look()
-        with contextlib.suppress(MemoryError):
-            if self._reported_at is not None and not self._loop.is_closed():  # whoever stops this is on the loop
-                self._over(time.monotonic() - self._reported_at)
+    def look(self) -> float | None:
+        """Look once, on the watchdog's thread. Return after how many seconds to look again; None for never."""
+        # A loop that was closed without a word leaves nobody to stop this.
+        return None if self._loop.is_closed() else self._look()
+
+    def end(self) -> None:
+        """Say that what was reported is over, as the last thing on the watchdog's thread."""
+        if self._reported_at is not None and not self._loop.is_closed():  # whoever stops this is on the loop
+            self._over(time.monotonic() - self._reported_at)
 
     def _look(self) -> float:
         """Say who holds the loop, or that nobody does any longer; return when there may be something to say again."""
@@ -112,6 +110,26 @@ class Watchdog:
             self._report(frames)
             self._reported_at = beat_at
         return self._stall_s / 2
+
+
+def _watch(ref: weakref.ref[Watchdog], ended: threading.Lock, patience_s: float) -> None:
+    over, wait_s = False, patience_s
+    while not over:
+        # Without memory for a look there is none, and the next one comes.
+        with contextlib.suppress(MemoryError):
+            over = ended.acquire(timeout=wait_s)
+            wait_s = patience_s
+            watchdog = ref()
+            if watchdog is None:
+                return
+            if not over:
+                again_s = watchdog.look()
+                over, wait_s = again_s is None, again_s or patience_s
+            del watchdog
+    with contextlib.suppress(MemoryError):
+        watchdog = ref()
+        if watchdog is not None:
+            watchdog.end()
 
 
 def holders(frame: FrameType | None) -> list[str]:

@@ -23,6 +23,13 @@ MOST_IN_A_ROW = turns.MOST_IN_A_ROW
 SIZE_SHIFT = turns.SIZE_SHIFT
 
 
+cdef extern from "Python.h":
+    ctypedef int (*visitproc)(PyObject*, void*) noexcept
+    ctypedef int (*traverseproc)(PyObject*, visitproc, void*) noexcept
+    ctypedef struct PyTypeObject:
+        traverseproc tp_traverse
+
+
 cdef OSError os_error():
     return OSError(errno, os.strerror(errno))
 
@@ -288,6 +295,7 @@ cdef class Poller:
         """Close the set and let go of what is in it."""
         cdef int fd
         cdef Pollable pollable
+        cdef PyObject* held
         while self.first_waiting != NULL:
             pollable = <Pollable>self.first_waiting
             self.first_waiting = pollable.following
@@ -303,8 +311,9 @@ cdef class Poller:
             if self.slots[fd].pollable != NULL:
                 if PENSTOCK_DEBUG:
                     living.references -= 1
-                Py_DECREF(<object>self.slots[fd].pollable)
-                self.slots[fd].pollable = NULL
+                held = self.slots[fd].pollable
+                self.slots[fd].pollable = NULL  # first: what ends may have the collector run, which looks here
+                Py_DECREF(<object>held)
         free(self.slots)
         self.slots = NULL
         self.slot_count = 0
@@ -314,3 +323,28 @@ cdef class Poller:
             if PENSTOCK_DEBUG:
                 living.blocks -= 1
         return 0
+
+
+# What Cython wrote, which knows of the attributes that are objects.
+cdef traverseproc traverse_attributes = (<PyTypeObject*>Poller).tp_traverse
+
+
+cdef int traverse(PyObject* self, visitproc visit, void* arg) noexcept:
+    """Show the collector what the set holds as well: a loop that is dropped without being closed is a cycle through it."""
+    cdef Poller poller = <Poller>self
+    cdef PyObject* waiting = poller.first_waiting
+    cdef int fd, result
+    while waiting != NULL:
+        result = visit(waiting, arg)
+        if result:
+            return result
+        waiting = (<Pollable>waiting).following
+    for fd in range(poller.slot_count):
+        if poller.slots[fd].pollable != NULL:
+            result = visit(poller.slots[fd].pollable, arg)
+            if result:
+                return result
+    return traverse_attributes(self, visit, arg)
+
+
+(<PyTypeObject*>Poller).tp_traverse = traverse
