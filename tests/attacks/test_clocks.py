@@ -176,6 +176,7 @@ def at_boot():
 @pytest.mark.parametrize("offset_s", [lambda: 10**8, at_boot], ids=["later", "at-boot"])
 def test_wherever_the_monotonic_clock_begins_deadlines_are_kept(start, elsewhere, offset_s):
     """A machine that has run for three years, or has just begun: who speaks is served, who is silent is let go once."""
+    began = time.monotonic()
     options = ["--timeout-first-message=500ms", "--timeout-linger=0s", "--access-log", "--log-format=json"]
     server = start("--codec", "lines", *options, under=elsewhere(offset_s()))
     with server.connect() as silent, server.connect() as speaking:
@@ -188,5 +189,5 @@ def test_wherever_the_monotonic_clock_begins_deadlines_are_kept(start, elsewhere
     closed = ends(server, 2)
 
     assert ["first_message_timeout", "peer_closed"] == [record["reason"] for record in closed]
-    assert all(0 < record["duration_s"] < 20 for record in closed)
+    assert all(0 < record["duration_s"] < time.monotonic() - began for record in closed)
     assert "Traceback" not in server.log.read_text()
