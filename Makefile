@@ -25,7 +25,7 @@ test: $(READY) apt  ## every test, on this Python
 	$(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST_ARGS)
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other
-	$(BIN)/python -m pytest -q -m full tests/attacks $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
 
 test-all:  ## every test, on every CPython 3.11 and newer on this machine
 	PYTHON="$(PYTHON)" tools/test_all.sh
@@ -59,6 +59,7 @@ bench-report: $(READY)  ## tables, plots and pages again, from the raw data in b
 
 bench-smoke: $(READY)  ## every scenario at tiny size: that they run, not how fast
 	$(BIN)/python -m bench.run --quick
+	$(BIN)/python -m pytest -q -m full tests/bench
 
 fuzz: .venv-fuzz/.ready  ## fuzz every target for $(SECONDS) seconds
 	@mkdir -p build/fuzz

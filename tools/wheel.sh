@@ -18,7 +18,7 @@ installed=$PWD/.venvs/wheel/bin
 mkdir -p build/wheel/tests/engines
 cp -r tests/conftest.py tests/codecs tests/conformance build/wheel/tests
 cp -r tests/engines/native build/wheel/tests/engines
-cp pyproject.toml build/wheel
+cp -r docs pyproject.toml build/wheel
 cd build/wheel
 "$installed/python" - <<'END'
 import pathlib, sys

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.cli.messages import MIN_LINE_BYTES, LineSplitter, parse_message, show_message
+from penstock.cli.objects import made_of_json
 from penstock.codecs import parse_codec
 from penstock.codecs.resp.values import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 from penstock.errors import ConfigurationError
@@ -86,3 +87,15 @@ def test_a_line_without_end_is_refused():
             splitter.feed(b"x" * 65536)
 
     assert "a line of input is longer than 1048576 bytes; --codec raw has no lines" == str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, KeyError])
+def test_whatever_class_the_library_raises_what_is_no_object_is_told(monkeypatch, kind):
+    """A release of msgspec whose errors are no ValueErrors is the same to the user."""
+
+    def refuse(*_arguments, **_options):
+        raise kind("in other words")
+
+    monkeypatch.setattr("msgspec.convert", refuse)
+    with pytest.raises(ValueError, match="in other words"):
+        made_of_json(1, int)

@@ -23,7 +23,12 @@ def made_of_json(value: Any, kind: Any) -> Any:
     """
     import msgspec  # no codec of bytes needs it
 
-    return msgspec.convert(_with_bytes(value, kind), kind, builtin_types=(bytes,))
+    try:
+        return msgspec.convert(_with_bytes(value, kind), kind, builtin_types=(bytes,))
+    except (TypeError, MemoryError):
+        raise
+    except Exception as error:  # msgspec's own are ValueErrors in some of its releases
+        raise ValueError(str(error)) from None
 
 
 def _with_bytes(value: Any, kind: Any) -> Any:
