@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import random
+import select
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 import penstock
 from penstock.client import SocketOptions, open_datagrams
-from penstock.engines.wire import is_connected_to_itself
+from penstock.engines.wire import is_connected_to_itself, reset_on_close
 from penstock.testing.peers import dial
 
 SCHEMES = pytest.mark.parametrize("scheme", ["tcp", "udp"])
@@ -77,6 +78,19 @@ def test_a_pair_of_sockets_is_not_itself():
             found = [is_connected_to_itself(one), is_connected_to_itself(sock)]
 
     assert [False, False] == found
+
+
+def test_a_peer_that_has_reset_the_connection_is_not_itself():
+    """It was there: what is sent or received next says that it went."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        peer, _ = server.accept()
+        reset_on_close(peer)
+        peer.close()
+        select.select([sock], [], [])
+
+        assert not is_connected_to_itself(sock)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
 
 
 # The one port that the system gives out is the one that is connected to.

@@ -110,7 +110,6 @@ def refuse_itself(sock: socket.socket) -> None:
 
     Raises:
         ConnectionRefusedError: It is. The socket is to be closed, which leaves nothing in TIME_WAIT.
-        OSError: It is not connected.
     """
     if is_connected_to_itself(sock):
         reset_on_close(sock)  # else the port is held for a minute, against the server that belongs there

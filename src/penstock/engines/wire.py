@@ -47,11 +47,12 @@ def is_connected_to_itself(sock: socket.socket) -> bool:
 
     It happens where a port that is connected to is one that the system gives out, and it gives out this very one: with
     TCP both ends then open at once (RFC 9293 section 3.5, simultaneous open).
-
-    Raises:
-        OSError: It is not connected.
+    Who has reset the connection already is not itself.
     """
-    return sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+    try:
+        return sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
+    except OSError:  # ENOTCONN
+        return False
 
 
 def longest_datagram(family: int, name: Any) -> int | None:
