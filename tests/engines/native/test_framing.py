@@ -3,6 +3,7 @@
 import enum
 import itertools
 import math
+import os
 from collections import Counter
 
 import msgspec
@@ -16,6 +17,9 @@ from penstock.codecs.registry import parse_codec
 from penstock.codecs.resp import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 from penstock.engines.native.framing import Cutter, cut_all, put
 from penstock.errors import LocalProtocolError
+
+# How many streams, and how many messages, of each codec.
+EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "75"))  # make attacks: 300
 
 
 class Point(msgspec.Struct):
@@ -232,7 +236,7 @@ def test_a_framing_cuts_as_its_codec_does(spec, messages, tokens, counts):
     """Same messages, same refusal down to its words and offset, same rest, however the bytes were cut."""
     codec = parse_codec(spec)
 
-    @settings(max_examples=150)
+    @settings(max_examples=EXAMPLES)
     @given(streams(codec, messages, tokens))
     def check(pieces):
         expected = by_codec(codec, pieces)
@@ -248,7 +252,7 @@ def test_a_framing_writes_as_its_codec_does(spec, messages, tokens):
     """The same bytes, or it leaves the message to the codec; always that where the codec refuses it."""
     codec = parse_codec(spec)
 
-    @settings(max_examples=150)
+    @settings(max_examples=EXAMPLES)
     @given(messages)
     def check(message):
         expected = written(codec, message)
