@@ -8,6 +8,8 @@ import struct
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from .forked import reset
+
 # One record of a seqpacket connection; a longer one ends the connection.
 MAX_RECORD_BYTES: Final = 256 * 1024
 
@@ -40,6 +42,7 @@ def reset_on_close(sock: SocketOptions) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):  # the peer was faster
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+            reset(sock.fileno())
 
 
 def is_connected_to_itself(sock: socket.socket) -> bool:

@@ -27,6 +27,7 @@ from ...core.law.closing import CLOSED, FLUSHING
 from ...reasons import CloseReason
 from ..connection import LinkedConnection
 from ..context import Context
+from ..forked import end
 from ..wire import READS_AT_ONCE, receive_record
 from .link import SocketLink
 from .parking import DONT_WAIT, prepare
@@ -374,6 +375,7 @@ class DrivenConnection(LinkedConnection[M]):
         if not self._gone:
             self._gone = True
             self._poller.close()
+            end(self._sock.fileno())
             self._sock.close()
             self._changed.notify_all()
 

@@ -12,6 +12,7 @@ import socket
 from abc import abstractmethod
 from collections.abc import Callable
 
+from ..forked import end
 from ..link import Link, LinkUser
 
 
@@ -196,4 +197,5 @@ class SocketLink(Link):
             self._user.connection_lost(error)
         finally:
             del self._user  # and with it the cycle through it
+            end(self._fd)
             self._sock.close()

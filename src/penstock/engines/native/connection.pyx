@@ -261,6 +261,7 @@ cdef class Connection(PartingTransport):
         never.l_linger = 0
         if self.origin.family != AF_UNIX:
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &never, sizeof(never))  # a peer may have been faster
+            self.reset_now()
 
     cdef int break_off(self, object error) except -1:
         """The framing is broken, by the peer or by the codec: what was answered before still goes out."""

@@ -85,4 +85,5 @@ cdef class Transport(Pollable):
     cdef void drop_output(self) noexcept
     cdef int reserve(self, Py_ssize_t size) except -1
     cdef void finish(self, object error) noexcept
+    cdef void reset_now(self) noexcept
     cdef void close_descriptor(self) noexcept

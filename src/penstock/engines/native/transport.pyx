@@ -19,9 +19,33 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         MSG_NOSIGNAL
         SHUT_WR
+        SHUT_RDWR
     ssize_t recv(int fd, void* data, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)
     int shutdown(int fd, int how)
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+    #include <sys/socket.h>
+    /* Whether a child was forked, which has a copy of every descriptor: see engines/forked.py. */
+    static int penstock_forked = 0;
+    static void penstock_note_fork(void) { penstock_forked = 1; }
+    static int penstock_watch_forks(void) { return pthread_atfork(NULL, penstock_note_fork, NULL); }
+    static void penstock_disconnect(int fd)
+    {
+        const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+        if (connect(fd, &nobody, sizeof nobody) < 0) {
+            /* The peer was faster. */
+        }
+    }
+    """
+    int penstock_forked
+    int penstock_watch_forks()
+    void penstock_disconnect(int fd) noexcept
+
+if penstock_watch_forks() != 0:
+    raise MemoryError
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -321,7 +345,14 @@ cdef class Transport(Pollable):
                 self.close_descriptor()
         return 0
 
+    cdef void reset_now(self) noexcept:
+        """Have the reset not wait for the last copy of the descriptor to be closed."""
+        if penstock_forked:
+            penstock_disconnect(self.fd)
+
     cdef void close_descriptor(self) noexcept:
+        if penstock_forked:
+            shutdown(self.fd, SHUT_RDWR)
         close_fd(self.fd)
         self.fd = -1
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from ..forked import end
 from ..link import Link, LinkUser
 from ..loop.link import SocketLink
 from ..wire import SocketOptions
@@ -157,6 +158,7 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell."""
+        end(self._transport.get_extra_info("socket").fileno())  # the loop closes it after this
         user = self._user
         del self._user, self.data_received, self._begun  # and with them the cycle through it
         user.connection_lost(exc)

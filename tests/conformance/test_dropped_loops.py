@@ -52,12 +52,12 @@ print("gone" if gone() is None else "there", descriptors() - before)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted as Linux shows them")
-@pytest.mark.parametrize(("engine", "loop"), [("pure", "asyncio"), ("native", "native"), ("native", "asyncio")])
+@pytest.mark.parametrize(("name", "loop"), [("pure", "asyncio"), ("native", "native"), ("native", "asyncio")])
 @pytest.mark.parametrize("service", ["messages", "conversation"])
 @pytest.mark.parametrize("peers", [0, 1, 2], ids=["none", "one that is there", "those that have left"])
-def test_a_loop_that_is_dropped_leaves_nothing(engine, loop, service, peers):
+def test_a_loop_that_is_dropped_leaves_nothing(name, loop, service, peers):
     """Neither a descriptor nor an object: not the server's, not a connection's, not a thread of ours."""
-    command = [sys.executable, "-c", PROGRAM, engine, loop, service, str(peers)]
+    command = [sys.executable, "-c", PROGRAM, name, loop, service, str(peers)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
     assert "gone 0\n" == done.stdout, done.stderr

@@ -1,0 +1,46 @@
+"""Ending a connection that somebody else may hold: a child that was forked has a copy of every descriptor.
+
+There are two verbs. To *end* a connection tells its peer, by shutdown(2) or a reset, whoever has copies. To *release* a
+descriptor takes it out of the loop's set and closes this copy; the last of them tells the peer, if nothing did before.
+A connection is ended, then released; a listener is only released, for what was inherited or handed down is another's to
+end as well. Descriptors that a program is started with by exec(2) are none of ours: they are all closed there.
+
+Where nobody was forked, closing ends: then none of this costs anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+
+_forked = False
+
+
+def _note() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_parent=_note)
+
+
+def end(fd: int) -> None:
+    """End a connection in both directions, if a child may have a copy of it. Its descriptor is then to be released."""
+    if _forked and fd >= 0:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
+
+
+def reset(fd: int) -> None:
+    """End a TCP connection with a reset, if a child may have a copy of it: SO_LINGER does so at the last close(2) only.
+
+    connect(2) with AF_UNSPEC breaks the association. Python's own connect knows no such address.
+    """
+    if _forked and fd >= 0:
+        import ctypes  # noqa: PLC0415 - rarely needed
+
+        address = struct.pack("=H14x", socket.AF_UNSPEC)
+        ctypes.CDLL(None).connect(fd, address, len(address))
