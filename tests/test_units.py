@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import ConfigurationError
-from penstock.units import Rate, format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
+from penstock.units import (
+    Rate,
+    format_duration,
+    format_rate,
+    format_size,
+    parse_count,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +167,19 @@ def test_what_is_no_rate_is_refused_with_the_grammar(text):
 
     with pytest.raises(ConfigurationError, match=r"is not a rate: write a whole number per s, m, h or d, or none"):
         parse_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 0), ("500", 500), ("1k", 1000), ("1K", 1000), ("2M", 2_000_000), ("2.5k", 2500), ("-3", -3), ("1G", 10**9)],
+)
+def test_a_count_may_have_a_unit(text, count):
+    """Thousands, millions: zeros need not be counted."""
+    assert count == parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["", "k", "1.5", "1.0001k", "1kk", "1 k", "1Ki", "1e3", "1_000", "9" * 19, "1m"])
+def test_what_is_no_count_is_refused(text):
+    """A part of one is none, and m is a minute."""
+    with pytest.raises(ConfigurationError, match="is not a whole number: 500, 1k or 2M"):
+        parse_count(text)

@@ -28,6 +28,8 @@ RATE_GRAMMAR: Final = "a whole number per s, m, h or d, or none: 100/s, 10/m"
 
 # 18 digits: more than any machine holds, and int() stays linear whatever is typed.
 _SIZE: Final = re.compile(r"([0-9]{1,18})([a-z]*)", re.IGNORECASE | re.ASCII)
+_COUNT: Final = re.compile(r"([+-]?[0-9]{1,18}(?:\.[0-9]{1,9})?)([kKMG]?)", re.ASCII)
+_COUNT_UNITS: Final = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
 _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,30})?)(ms|s|m|h|d)", re.ASCII)
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/(s|m|h|d)", re.ASCII)
 
@@ -47,6 +49,19 @@ class Rate:
     def __post_init__(self) -> None:
         if not (self.count >= 1 and 0 < self.period_s < math.inf):
             raise ConfigurationError(f"a rate is at least one in some time, not {self.count} in {self.period_s} s")
+
+
+def parse_count(text: str) -> int:
+    """Read how many: a whole number, or one with k (thousand), M (million) or G: ``500``, ``1k``, ``2.5M``.
+
+    Raises:
+        ConfigurationError: ``text`` is no whole number.
+    """
+    match = _COUNT.fullmatch(text)
+    count = Decimal(match[1]) * _COUNT_UNITS[match[2].lower()] if match else None
+    if count is None or count != count.to_integral_value():
+        raise ConfigurationError(f"{text[:40]!r} is not a whole number: 500, 1k or 2M")
+    return int(count)
 
 
 def parse_size(text: str) -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.load.histogram import PERCENTILES, Histogram
+from penstock.load.histogram import PERCENTILES, Growth, Histogram, percentile_of, together
 
 TIMES = st.lists(st.floats(0, 10_000), min_size=1, max_size=200)
 
@@ -104,3 +104,30 @@ def test_what_no_clock_says_is_counted_at_the_end_it_is_beyond(seconds, counted)
     """Nothing is lost, nothing is raised."""
 
     assert [(counted, 1)] == list(of([seconds]).buckets())
+
+
+@given(first=TIMES, second=TIMES)
+def test_what_has_come_since_the_last_look_is_known(first, second):
+    """Bucket by bucket; all looks together are all that was counted."""
+    histogram, growth = Histogram(), Growth()
+    looks = []
+    for times in (first, second):
+        for seconds in times:
+            histogram.record(seconds)
+        looks.append(growth.since(histogram))
+    whole = together(*looks)
+
+    assert [len(first), len(second)] == [sum(look.values()) for look in looks]
+    assert [count for _, count in histogram.buckets()] == [whole[index] for index in sorted(whole)]
+    assert {} == growth.since(histogram)
+
+
+@given(times=TIMES, percent=st.sampled_from([1.0, 50.0, 99.0, 100.0]))
+def test_a_percentile_of_few_times_is_that_of_their_histogram(times, percent):
+    """But that the longest is known to a thousandth only."""
+    histogram = Histogram()
+    for seconds in times:
+        histogram.record(seconds)
+    found = percentile_of(Growth().since(histogram), percent)
+
+    assert histogram.percentile(percent) == min(found, histogram.max_s)

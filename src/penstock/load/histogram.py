@@ -84,6 +84,49 @@ class Histogram:
                 yield _highest_ns(index) / 1e9, count
 
 
+# How many times fell into each of some buckets.
+Times = dict[int, int]
+
+
+def together(one: Times, other: Times) -> Times:
+    """Return the times of both."""
+    return {index: one.get(index, 0) + other.get(index, 0) for index in one.keys() | other.keys()}
+
+
+def percentile_of(times: Times, percent: float) -> float:
+    """As `Histogram.percentile`, of a few times; 100 is the longest, to a thousandth of itself."""
+    wanted = max(1, -int(-sum(times.values()) * percent // 100))
+    seen = 0
+    for index in sorted(times):
+        seen += times[index]
+        if seen >= wanted:
+            return _highest_ns(index) / 1e9
+    return 0.0
+
+
+class Growth:
+    """What a histogram has counted from one look to the next. A look costs as much as has changed."""
+
+    _PART: Final = 1024  # buckets that are compared at once
+
+    def __init__(self) -> None:
+        self._before = array("Q", bytes(8 * BUCKETS))
+
+    def since(self, histogram: Histogram) -> Times:
+        """Return the times that came since the last look."""
+        before, now = memoryview(self._before), memoryview(histogram.counts)
+        times: Times = {}
+        for start in range(0, BUCKETS, self._PART):
+            part = slice(start, start + self._PART)
+            if before[part] == now[part]:
+                continue
+            for index, (old, new) in enumerate(zip(before[part].tolist(), now[part].tolist(), strict=True), start):
+                if new != old:
+                    times[index] = new - old
+            before[part] = now[part]
+        return times
+
+
 def _index(value: int) -> int:
     shift = value.bit_length() - _BITS
     return (value >> shift) + shift * _HALF if shift > 0 else value

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import zip_longest
 
-from .histogram import Histogram
+from .histogram import Growth, Histogram, Times, together
 
 
 @dataclass(slots=True)
@@ -19,17 +20,25 @@ class Interval:
         seconds: How long it was.
         replies: How many came in it.
         errors: How many there were in it.
+        times: Of the replies that came in it, by bucket.
     """
 
     ended_s: float = 0.0
     seconds: float = 0.0
     replies: int = 0
     errors: int = 0
+    times: Times = field(default_factory=dict)
 
     def __add__(self, other: Interval) -> Interval:
         """Add what another process saw in the same stretch."""
         longer = max(self, other, key=lambda each: each.seconds)
-        return Interval(longer.ended_s, longer.seconds, self.replies + other.replies, self.errors + other.errors)
+        return Interval(
+            longer.ended_s,
+            longer.seconds,
+            self.replies + other.replies,
+            self.errors + other.errors,
+            together(self.times, other.times),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +50,14 @@ class Glimpse:
         replies: How many have come.
         waited_s: How long they took, all added up.
         errors: How many there were.
+        times: Of the replies of the last interval, by bucket.
     """
 
     seconds: float
     replies: int
     waited_s: float
     errors: int
+    times: Times = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,6 +115,7 @@ def glimpse_of(parts: Iterable[Glimpse]) -> Glimpse:
         sum(each.replies for each in seen),
         sum(each.waited_s for each in seen),
         sum(each.errors for each in seen),
+        reduce(together, (each.times for each in seen), {}),
     )
 
 
@@ -137,16 +149,18 @@ class Recorder:
         self._then = then
         self._replies = self._errors = 0
         self._before_s = 0.0
+        self._seen = Growth()
 
     def __call__(self, seconds: float) -> None:
         """Note that an interval has ended, so many seconds after the beginning."""
         measured = self._measured
         replies, errors = measured.latency.count, measured.errors.total()
+        times = self._seen.since(measured.told)
         measured.intervals.append(
-            Interval(seconds, seconds - self._before_s, replies - self._replies, errors - self._errors)
+            Interval(seconds, seconds - self._before_s, replies - self._replies, errors - self._errors, times)
         )
         self._replies, self._errors, self._before_s = replies, errors, seconds
-        self._then(Glimpse(seconds, replies, measured.told.total_s, errors))
+        self._then(Glimpse(seconds, replies, measured.told.total_s, errors, times))
 
     def end(self) -> None:
         """Note what came since the last interval ended: as one more, or as a part of that one if it is short."""
@@ -156,6 +170,7 @@ class Recorder:
             max(0.0, measured.seconds - self._before_s),
             measured.latency.count - self._replies,
             measured.errors.total() - self._errors,
+            self._seen.since(measured.told),
         )
         if not rest.replies and not rest.errors:
             return
@@ -164,4 +179,5 @@ class Recorder:
             rest.seconds += last.seconds
             rest.replies += last.replies
             rest.errors += last.errors
+            rest.times = together(last.times, rest.times)
         measured.intervals.append(rest)

@@ -1,8 +1,10 @@
 """``penstock bench``: against real servers, what is counted and what the status says."""
 
+import csv
 import html.parser
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -162,7 +164,7 @@ def test_conditions_compare_what_was_measured(text, holds):
         measured.latency.record(milliseconds / 1000)
     measured.errors["reset"] += 1
 
-    assert holds == (parse_assertion(text).failure(measured) is None)
+    assert holds is parse_assertion(text).holds(measured)
 
 
 class Tags(html.parser.HTMLParser):
@@ -187,19 +189,119 @@ class Tags(html.parser.HTMLParser):
 
 
 def test_the_page_is_one_file(serve, penstock, directory):
-    """Two plots, every tag closed, nothing fetched from elsewhere."""
+    """A place for each plot, every tag closed, nothing fetched from elsewhere; the library's licence is in it."""
     served = serve("app:echo")
-    done = penstock("bench", served.address, "--rate", "300", "--duration", "400ms", "--html", "report.html")
-    tags = Tags((directory / "report.html").read_text())
+    arguments = ["--rate", "300", "--duration", "400ms", "--html", "report.html", "--assert", "errors==0"]
+    done = penstock("bench", served.address, *arguments)
+    text = (directory / "report.html").read_text()
+    tags = Tags(text)
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert (2, 3) == (tags.seen.count("svg"), tags.seen.count("polyline"))
+    assert ["rate", "latency", "histogram", "percentiles"] == re.findall(r'class="plot" id="(.*?)"', text)
     assert ([], []) == (tags.open, tags.references)
+    assert "Permission is hereby granted, free of charge" in text
+    assert f"penstock bench {served.address} --rate 300 --duration 400ms --html report.html --assert errors==0" in text
+    assert re.search(r'<time datetime="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}">', text)
+    assert '<li><span class="good">\N{CHECK MARK}</span> errors==0: it is 0</li>' in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_what_holds_is_ticked(serve, penstock, encoding):
+    """And what does not is an error; where the mark cannot be written it is a word."""
+    done = penstock(
+        "bench",
+        serve("app:echo").address,
+        *("-n", "1k", "--assert", "errors==0", "--assert", "rate>1", "--assert", "rate>100G"),
+        env={"PYTHONIOENCODING": encoding},
+        encoding=encoding,
+    )
+    mark = "\N{CHECK MARK}" if encoding == "utf-8" else "ok"
+    ticked = [line for line in done.stdout.splitlines() if line.startswith(f"{mark} ")]
+
+    assert 1 == done.returncode
+    assert [f"{mark} errors==0: it is 0", f"{mark} rate>1: it is "] == [ticked[0], ticked[1].rstrip("0123456789,")]
+    assert done.stderr.startswith("penstock: error: assertion failed: rate>100G: it is ")
+    assert "replies     1,000 in" in done.stdout
+
+
+def test_programs_are_told_what_holds(serve, penstock):
+    """In the JSON, where a line for people would not be any."""
+    told = bench(
+        penstock, serve("app:echo").address, "-n", "10", "--assert", "errors==0", "--assert", "max<0ms", status=1
+    )
+
+    assert [("errors==0", True), ("max<0ms", False)] == [(each["text"], each["holds"]) for each in told["assertions"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        (["--hex", "--message", "00 0a 0d"], 3),
+        (["--from-file", "request"], 8),
+        (["--codec", "lines", "--from-file", "request"], 8),
+        (["--codec", "netstring", "--hex", "--from-file", "digits"], 5),
+        (["--codec", "json-lines", "--from-file", "object"], 10),
+        (["--from-file", "-"], 6),
+    ],
+)
+def test_a_request_may_be_bytes_or_a_file(serve, penstock, directory, arguments, size):
+    """As with `send`; the newline that editors put at the end of a file belongs to it with the codec raw alone."""
+    (directory / "request").write_bytes(b"request\n")
+    (directory / "digits").write_text("68 69\n")
+    (directory / "object").write_text('{"a": [1]}\n')
+    done = penstock("bench", serve("app:echo").address, "-n", "20", "--json", *arguments, data="stdin\n")
+    told = json.loads(done.stdout)
+
+    assert (20, {}) == (told["replies"], told["errors"])
+    assert (size * 20, size * 20) == (told["bytes_out"], told["bytes_in"])
+
+
+def test_two_runs_are_compared(serve, penstock, directory):
+    """Figure by figure, by how much; a load that is another one is said to be."""
+    served = serve("app:echo")
+    before = bench(penstock, served.address, "-n", "100")
+    (directory / "old.json").write_text(json.dumps(before))
+    same = penstock("bench", served.address, "-n", "100", "--compare", "old.json")
+    other = penstock("bench", served.address, "-n", "100", "-c", "3", "--compare", "old.json")
+    data = bench(penstock, served.address, "-n", "100", "--compare", "old.json")
+    lines = same.stdout.splitlines()
+    table = lines[lines.index("compared with old.json") + 1 :]
+
+    assert ["replies_per_s", "errors", "p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "mean", "max"] == [
+        line.split()[0] for line in table
+    ]
+    assert "  it is not the same load: connections 50, now 3" in other.stdout
+    assert [before["replies_per_s"], data["replies_per_s"]] == data["compared"]["replies_per_s"]
+
+
+def test_intervals_and_percentiles_are_written_for_other_tools(serve, penstock, directory):
+    """CSV has a line for each interval; HdrHistogram's table ends at 100 % with all that were counted."""
+    done = penstock("bench", serve("app:echo").address, "-z", "600ms", "--csv", "a.csv", "--hgrm", "a.hgrm", "--json")
+    told = json.loads(done.stdout)
+    rows = list(csv.DictReader((directory / "a.csv").read_text().splitlines()))
+    hgrm = (directory / "a.hgrm").read_text().splitlines()
+
+    assert [each["replies"] for each in told["intervals"]] == [int(row["replies"]) for row in rows]
+    assert [float(row["p99_s"]) for row in rows] == pytest.approx([each["p99"] for each in told["intervals"]], abs=1e-9)
+    assert ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"] == hgrm[0].split()
+    assert ["1.000000000000", str(told["replies"])] == hgrm[-4].split()[1:]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["tcp://127.0.0.1:9", "--hex"], "--hex: it is for --message and --from-file: give one"),
+        (
+            ["tcp://127.0.0.1:9", "--message", "x", "--from-file", "y"],
+            "--from-file: --message and --from-file contradict",
+        ),
+        (["tcp://127.0.0.1:9", "--from-file", "missing"], "--from-file: cannot read missing: no such file"),
+        (["tcp://127.0.0.1:9", "--compare", "missing"], "--compare: cannot read missing: no such file"),
+        (
+            ["tcp://127.0.0.1:9", "--compare", "app.py"],
+            "--compare: app.py is no report: it is what `penstock bench --json`",
+        ),
+        (["tcp://127.0.0.1:9", "-n", "1.5"], "--count: '1.5' is not a whole number from 0 to"),
         (["tcp://example.org:80"], "URL: example.org is not this machine; with its owner's consent add --allow-remote"),
         (["tcp://192.0.2.1:80", "--allow-remote", "192.0.2.2"], "URL: 192.0.2.1 is not this machine"),
         (["raw+icmp://127.0.0.1"], "URL: raw+icmp://127.0.0.1: bench loads tcp://, udp:// and Unix sockets"),

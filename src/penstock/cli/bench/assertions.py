@@ -8,7 +8,7 @@ from typing import Final
 
 from ...errors import ConfigurationError
 from ...load.measured import Measured
-from ...units import parse_duration
+from ...units import parse_count, parse_duration
 from .report import LATENCIES, latency_of, time_text
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -19,7 +19,7 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
 }
 _NUMBERS: Final = ("errors", "rate")
-_ASSERTION: Final = re.compile(r"\s*([a-z0-9.]+)\s*(<=|>=|==|<|>)\s*([0-9.]+[a-z]*)\s*", re.ASCII)
+_ASSERTION: Final = re.compile(r"\s*([a-z0-9.]+)\s*(<=|>=|==|<|>)\s*([0-9.]+[a-zA-Z]*)\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,15 @@ class Assertion:
     compare: Callable[[float, float], bool]
     limit: float
 
-    def failure(self, measured: Measured) -> str | None:
-        """Say how it fails; None when it holds."""
+    def holds(self, measured: Measured) -> bool:
+        """Whether it does."""
+        return self.compare(value_of(self.metric, measured), self.limit)
+
+    def verdict(self, measured: Measured) -> str:
+        """Say what was asserted, and what is."""
         value = value_of(self.metric, measured)
-        if self.compare(value, self.limit):
-            return None
         shown = time_text(value) if self.metric in LATENCIES else f"{value:,.0f}"
-        return f"assertion failed: {self.text}: it is {shown}"
+        return f"{self.text}: it is {shown}"
 
 
 def parse_assertion(text: str) -> Assertion:
@@ -58,7 +60,7 @@ def parse_assertion(text: str) -> Assertion:
         names = ", ".join((*LATENCIES, *_NUMBERS))
         raise ConfigurationError(f"{text!r} is no condition: write p99<5ms or errors==0; there are {names}", "--assert")
     try:
-        limit = parse_duration(match[3]) if match[1] in LATENCIES else float(match[3])
+        limit = parse_duration(match[3]) if match[1] in LATENCIES else float(parse_count(match[3]))
     except (ConfigurationError, ValueError) as error:
         raise ConfigurationError(f"{text!r}: {error}", "--assert") from None
     assert limit is not None  # "none" has no digit

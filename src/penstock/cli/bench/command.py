@@ -2,7 +2,10 @@
 
 import json
 import os
-from collections.abc import Sequence
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,16 +18,19 @@ from ...codecs.raw import is_raw
 from ...config import Choice, Duration, Integer, Option, Repeated, Size, Text
 from ...errors import ConfigurationError, ExitStatus, LocalProtocolError
 from ...load.load import Load
+from ...load.measured import Measured
 from ...load.pace import Pace
 from ...load.run import ENGINES, Order, dialler, loop_of, run_here
 from ...units import parse_duration
-from ..client import JSON, REFUSED, TIMEOUT, client_options, client_timeouts, client_values, flag, run_client
+from ..client import HEX, JSON, REFUSED, TIMEOUT, client_options, client_timeouts, client_values, flag, run_client
 from ..commands import PenstockCommand
-from ..form import Form
+from ..form import Form, read_file
 from ..report import fail
 from .assertions import Assertion, parse_assertion
+from .compare import compare_lines, compared, read_report
+from .export import csv, hgrm
 from .html import page
-from .progress import Progress
+from .progress import make_progress
 from .report import as_data, lines_of
 
 DEFAULT_SIZE: Final = 64
@@ -85,6 +91,13 @@ OPTIONS: Final = [
         section="Load",
     ),
     Option(
+        name="from_file",
+        kind=Text("PATH", "a path, or - for standard input", optional=True),
+        help="Or what is in a file, without the newline at its end where the codec is not raw",
+        section="Load",
+    ),
+    replace(HEX, help="Read --message, or the file, as hexadecimal", section="Load"),
+    Option(
         name="size",
         kind=Size(maximum=64 * 1024**2),
         help="Or how long, for messages that are bytes or text",
@@ -121,6 +134,24 @@ OPTIONS: Final = [
         section="Report",
     ),
     Option(
+        name="compare",
+        kind=Text("PATH", "a path", optional=True),
+        help="Compare with an earlier run: what that printed with --json is in this file",
+        section="Report",
+    ),
+    Option(
+        name="hgrm",
+        kind=Text("PATH", "a path", optional=True),
+        help="Write the latencies into this file as HdrHistogram does, in milliseconds",
+        section="Report",
+    ),
+    Option(
+        name="csv",
+        kind=Text("PATH", "a path", optional=True),
+        help="Write each interval of time into this file as CSV",
+        section="Report",
+    ),
+    Option(
         name="html",
         kind=Text("PATH", "a path", optional=True),
         help="Write a report with plots into this file",
@@ -152,6 +183,7 @@ def _bench(**_params: Any) -> int:
         problem = f"{address.host} is not this machine; with its owner's consent add --allow-remote {address.host}"
         raise ConfigurationError(problem, "URL")
     assertions = [parse_assertion(text) for text in values["assert"]]
+    old = None if values["compare"] is None else read_report(values["compare"])
     loop_of(values["engine"])
     if values["processes"] > values["connections"]:
         raise ConfigurationError("each process needs a connection of its own: --connections", "--processes")
@@ -172,7 +204,7 @@ def _bench(**_params: Any) -> int:
     _check_records(load)
     names: list[Any] = []
     status = run_client(_reach(load, names), address)
-    return status or _run(load, names[0], values, assertions)
+    return status or _run(load, names[0], values, assertions, old)
 
 
 def _pace(values: dict[str, Any]) -> Pace | None:
@@ -203,15 +235,31 @@ def _duration_s(values: dict[str, Any], pace: Pace | None) -> float | None:
 
 
 def _message(codec: Codec[Any], address: Address, values: dict[str, Any]) -> Any:
+    form = Form(codec, hex=values["hex"])
+    text, path = values["message"], values["from_file"]
+    if path is not None:
+        if text is not None:
+            raise ConfigurationError("--message and --from-file contradict each other: give one", "--from-file")
+        data = read_file(path, "--from-file")
+        if not is_raw(codec):
+            data = data.removesuffix(b"\n").removesuffix(b"\r")
+        message, where = form.parse_checked(data, path), "--from-file"
+    else:
+        message, where = _written(codec, form, values), "--message"
+    if address.kind is Kind.STREAM and is_raw(codec) and not message:
+        raise ConfigurationError("with the codec raw an empty message is nothing at all", where)
+    return message
+
+
+def _written(codec: Codec[Any], form: Form, values: dict[str, Any]) -> Any:
     text = values["message"]
     if text is None:
+        if values["hex"]:
+            raise ConfigurationError("it is for --message and --from-file: give one", "--hex")
         if codec.message_type not in {bytes, str}:
             raise ConfigurationError(f"{codec.name} messages are written as JSON: say which one is sent", "--message")
         text = "x" * values["size"]
-    message = Form(codec).parse_checked(os.fsencode(text), "--message")
-    if address.kind is Kind.STREAM and is_raw(codec) and not message:
-        raise ConfigurationError("with the codec raw an empty message is nothing at all", "--message")
-    return message
+    return form.parse_checked(os.fsencode(text), "--message")
 
 
 def _check_records(load: Load) -> None:
@@ -232,8 +280,14 @@ async def _reach(load: Load, names: list[Any]) -> int:
     return 0
 
 
-def _run(load: Load, name: Any, values: dict[str, Any], assertions: Sequence[Assertion]) -> int:
-    progress = Progress(load.duration_s)
+def _run(
+    load: Load,
+    name: Any,
+    values: dict[str, Any],
+    assertions: Sequence[Assertion],
+    old: Mapping[str, Any] | None,
+) -> int:
+    progress = make_progress(load)
     interval_s = 0.5 if load.duration_s is None else min(1.0, max(0.1, load.duration_s / 20))
     order = Order(load, dialler(load.address, name), values["engine"], interval_s)
     try:
@@ -245,25 +299,53 @@ def _run(load: Load, name: Any, values: dict[str, Any], assertions: Sequence[Ass
             measured = run_in_processes(order, values["processes"], progress.show)
     finally:
         progress.end()
-    frame_bytes = len(load.frame)
+    data = as_data(load, measured)
+    data["assertions"] = [{"text": each.text, "holds": each.holds(measured)} for each in assertions]
+    if old is not None:
+        data["compared"] = compared(old, data)
     if values["json"]:
-        click.echo(json.dumps(as_data(load, measured), indent=2))
+        click.echo(json.dumps(data, indent=2))
     else:
-        for line in lines_of(load, measured, frame_bytes):
+        lines = [*lines_of(load, measured, len(load.frame))]
+        if old is not None:
+            lines += ["", *compare_lines(old, data, values["compare"])]
+        held = [each.verdict(measured) for each in assertions if each.holds(measured)]
+        lines += [*([""] if held else []), *(f"{_tick()} {verdict}" for verdict in held)]
+        for line in lines:
             click.echo(line)
-    if values["html"] is not None:
-        _write(values["html"], page(load, measured, frame_bytes))
+    _write_files(load, measured, values, assertions)
     if measured.interrupted:
         return ExitStatus.INTERRUPTED
     failures = [] if measured.latency.count else ["no reply came"]
-    failures += [failure for each in assertions if (failure := each.failure(measured)) is not None]
+    failures += [f"assertion failed: {each.verdict(measured)}" for each in assertions if not each.holds(measured)]
     for failure in failures:
         fail(failure)
     return REFUSED if failures else 0
 
 
-def _write(path: str, text: str) -> None:
+def _tick() -> str:
+    """Return the mark of what holds, in what standard output can write."""
+    mark = "\N{CHECK MARK}"
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        mark.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "ok"
+    return mark
+
+
+def _write_files(load: Load, measured: Measured, values: dict[str, Any], assertions: Sequence[Assertion]) -> None:
+    """Write the reports that were asked for into their files."""
+    if values["hgrm"] is not None:
+        _write(values["hgrm"], hgrm(measured.told), "--hgrm")
+    if values["csv"] is not None:
+        _write(values["csv"], csv(measured), "--csv")
+    if values["html"] is not None:
+        command_line = shlex.join(["penstock", *sys.argv[1:]])
+        _write(values["html"], page(load, measured, assertions, command_line, time.time()), "--html")
+
+
+def _write(path: str, text: str, option: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {(error.strerror or str(error)).lower()}", "--html") from error
+        raise ConfigurationError(f"cannot write {path}: {(error.strerror or str(error)).lower()}", option) from error

@@ -1,60 +1,175 @@
-"""The report of ``penstock bench`` as one file of HTML that needs no other: plots are inline SVG."""
+"""The report of ``penstock bench`` as one file of HTML that needs no other: data, and the library that draws the plots.
 
-from collections.abc import Callable, Sequence
+The library is uPlot (MIT), as it is published, with its licence beside it and in every page.
+"""
+
+import json
+import time
+from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
 from itertools import islice
-from math import log10
-from typing import Final
+from math import floor, log10
+from typing import Any, Final
 
-from ...load.histogram import Histogram
+from ...load.histogram import Histogram, percentile_of
 from ...load.load import Load
 from ...load.measured import Measured
-from .report import describe, lines_of, time_text
+from .assertions import Assertion
+from .report import bottleneck, describe, generator, latency_of, lines_of, time_text
 
-WIDTH: Final = 720
-HEIGHT: Final = 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 20, 20, 40
-
-_STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1b1f24; --page: #fff; --line: #0a66c2; --second: #b35900; --grid: #8884; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --page: #15181c; --line: #6cb6ff; --second: #ffb077; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 760px;
-  margin: 2rem auto; padding: 0 1rem; }
-pre { overflow-x: auto; } svg { width: 100%; height: auto; } text { fill: var(--ink); font-size: 12px; }
-polyline { fill: none; stroke: var(--line); stroke-width: 2; } polyline.second { stroke: var(--second); }
-line { stroke: var(--grid); }
-"""
+# Bars of the histogram for each power of ten.
+_BARS_PER_DECADE: Final = 16
+# Points of a percentile curve that can be told apart on a screen, for each nine.
+_POINTS_PER_NINE: Final = 80
+_CARDS: Final = ("p50", "p99", "p99.9", "max")
 
 Points = Sequence[tuple[float, float]]
 
 
-def page(load: Load, measured: Measured, frame_bytes: int) -> str:
-    """Write the whole page."""
-    curves = [percentile_curve(measured.told)]
-    legend = "Latency by percentile"
-    if load.pace is not None:
-        curves.append(percentile_curve(measured.latency))
-        legend += ": from when each request was due, and, the second line, from when it was sent"
-    ticks = [(0.0, "0"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99"), (5.0, "99.999"), (6.0, "99.9999")]
-    return (
+def page(
+    load: Load, measured: Measured, assertions: Sequence[Assertion] = (), command_line: str = "", now_s: float = 0.0
+) -> str:
+    """Write the whole page.
+
+    Args:
+        load: What was run.
+        measured: What was seen.
+        assertions: What was asserted of it.
+        command_line: How it was run.
+        now_s: When it ended, in seconds since the epoch.
+    """
+    head = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>penstock bench {escape(str(load.address))}</title><style>{_STYLE}</style></head><body>\n"
-        f"<h1>penstock bench</h1><p>{escape(describe(load))}</p>\n"
-        f"<pre>{escape(chr(10).join(list(lines_of(load, measured, frame_bytes))[1:]))}</pre>\n"
-        f"<h2>Replies per second over time</h2>{plot([rate_steps(measured)], _number, 's')}\n"
-        f"<h2>{legend}</h2>{plot(curves, time_text, '%', ticks)}\n"
-        "</body></html>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>penstock bench {escape(str(load.address))}</title>\n"
+        f"<!-- The plots are drawn by uPlot, https://github.com/leeoniya/uPlot\n\n{_asset('uPlot.LICENSE')}-->\n"
+        f"<style>{_asset('uPlot.min.css')}{_asset('page.css')}</style></head><body>\n"
+    )
+    body = "\n".join(
+        [
+            f"<h1>{escape(str(load.address))}</h1>",
+            f"<p>{escape(describe(load))}</p>",
+            f'<p class="soft"><time datetime="{_date(now_s, "T")}">{_date(now_s, " ")}</time> · '
+            f"{escape(generator(measured))}</p>",
+            f'<code class="line">{escape(command_line)}</code>',
+            _warnings(load, measured),
+            _cards(measured),
+            _asserted(assertions, measured),
+            _errors(measured),
+            _plots(load, measured),
+            "<details><summary>The report as text</summary>"
+            f"<pre>{escape(chr(10).join(lines_of(load, measured, len(load.frame))))}</pre></details>",
+        ]
+    )
+    # "</script>" in an address would end the element; in JSON the slash may be escaped.
+    data = json.dumps(plot_data(load, measured)).replace("</", "<\\/").replace("<!--", "<\\u0021--")
+    script = f"<script>{_asset('uPlot.iife.min.js')}</script>\n<script>{_asset('page.js')}</script>"
+    data_element = f'<script type="application/json" id="data">{data}</script>'
+    return f"{head}{body}\n{data_element}\n{script if measured.latency.count else ''}</body></html>\n"
+
+
+def _asset(name: str) -> str:
+    return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
+
+
+def _date(now_s: float, separator: str) -> str:
+    return time.strftime(f"%Y-%m-%d{separator}%H:%M:%S%z", time.localtime(now_s))
+
+
+def _warnings(load: Load, measured: Measured) -> str:
+    said = ["Interrupted: this is what was seen until then."] if measured.interrupted else []
+    if (warning := bottleneck(load, measured)) is not None:
+        said.append(warning)
+    return "".join(f'<p class="bad">{escape(text)}</p>' for text in said)
+
+
+def _cards(measured: Measured) -> str:
+    errors = measured.errors.total()
+    cards = [(f"{measured.rate:,.0f}", "replies/s", ""), (f"{measured.latency.count:,}", "replies", "")]
+    cards.append((f"{errors:,}", "errors", "bad" if errors else "good"))
+    cards += [(time_text(latency_of(name, measured.told)), name, "") for name in _CARDS if measured.latency.count]
+    shown = (f'<div class="card"><b class="{kind}">{value}</b><span>{name}</span></div>' for value, name, kind in cards)
+    return f'<div class="cards">{"".join(shown)}</div>'
+
+
+def _asserted(assertions: Sequence[Assertion], measured: Measured) -> str:
+    if not assertions:
+        return ""
+    rows = []
+    for each in assertions:
+        kind, mark = ("good", "\N{CHECK MARK}") if each.holds(measured) else ("bad", "\N{BALLOT X}")
+        rows.append(f'<li><span class="{kind}">{mark}</span> {escape(each.verdict(measured))}</li>')
+    return f'<h2>Asserted</h2><ul class="asserts">{"".join(rows)}</ul>'
+
+
+def _errors(measured: Measured) -> str:
+    if not measured.errors:
+        return ""
+    rows = (
+        f'<tr><td class="number">{count:,}</td><td>{escape(kind)}</td></tr>'
+        for kind, count in measured.errors.most_common()
+    )
+    return f"<h2>Errors</h2><table>{''.join(rows)}</table>"
+
+
+def _plots(load: Load, measured: Measured) -> str:
+    if not measured.latency.count:
+        return "<p>nothing was measured</p>"
+    since = "from when each request was due" if load.pace is not None else "from when each request was sent"
+    plots = {
+        "rate": "Replies per second",
+        "latency": f"Latency over time, {since}",
+        "histogram": f"How many replies took how long, {since}",
+        "percentiles": "Latency by percentile",
+    }
+    scriptless = "<noscript><p>The plots need JavaScript; the text below says the same.</p></noscript>"
+    return scriptless + "".join(
+        f'<h2>{title}</h2><div class="plot" id="{name}"></div>' for name, title in plots.items()
     )
 
 
-def rate_steps(measured: Measured) -> Points:
-    """Return the points (seconds, replies a second): a step for each interval, so that a single one is seen too."""
-    points = []
-    for each in measured.intervals:
-        rate = each.replies / (each.seconds or 1.0)
-        points += [(max(0.0, each.ended_s - each.seconds), rate), (each.ended_s, rate)]
-    return points
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def plot_data(load: Load, measured: Measured) -> dict[str, Any]:
+    """Return what the plots are drawn from."""
+    intervals = measured.intervals
+    curves = [("from due" if load.pace is not None else "from sent", measured.told)]
+    if load.pace is not None:
+        curves.append(("from sent", measured.latency))
+    return {
+        "has_errors": any(each.errors for each in intervals),
+        "intervals": {
+            "ended_s": [round(each.ended_s, 6) for each in intervals],
+            "replies_per_s": [each.replies / (each.seconds or 1.0) for each in intervals],
+            "errors_per_s": [each.errors / (each.seconds or 1.0) for each in intervals],
+            "p50_s": [percentile_of(each.times, 50) for each in intervals],
+            "p99_s": [percentile_of(each.times, 99) for each in intervals],
+            "max_s": [percentile_of(each.times, 100) for each in intervals],
+        },
+        "bins": bins(measured.told),
+        "curves": [
+            {"label": label, "nines": [x for x, _ in points], "seconds": [y for _, y in points]}
+            for label, histogram in curves
+            for points in [thinned(percentile_curve(histogram))]
+        ],
+    }
+
+
+def bins(histogram: Histogram) -> dict[str, list[Any]]:
+    """Count times in bars that are equally wide on a logarithmic axis, without a gap from the first to the last.
+
+    Returns:
+        The middle of each bar, in seconds, and its count.
+    """
+    counts: dict[int, int] = {}
+    for seconds, count in histogram.buckets():
+        index = floor(log10(max(seconds, 1e-9)) * _BARS_PER_DECADE)
+        counts[index] = counts.get(index, 0) + count
+    found = range(min(counts, default=0), max(counts, default=-1) + 1)
+    middles = [10 ** ((index + 0.5) / _BARS_PER_DECADE) for index in found]
+    return {"at_s": middles, "count": [counts.get(index, 0) for index in found]}
 
 
 def percentile_curve(histogram: Histogram) -> Points:
@@ -68,41 +183,13 @@ def percentile_curve(histogram: Histogram) -> Points:
     return points
 
 
-def plot(
-    curves: Sequence[Points], label: Callable[[float], str], unit: str, ticks: Sequence[tuple[float, str]] | None = None
-) -> str:
-    """Draw curves over one another, from zero upwards.
-
-    Args:
-        curves: The points of each, from left to right.
-        label: Writes a value of the vertical axis.
-        unit: Of the horizontal axis.
-        ticks: Of the horizontal axis; None for its two ends.
-    """
-    points = [point for curve in curves for point in curve]
-    if not points:
-        return "<p>nothing was measured</p>"
-    most_x = max(x for x, _ in points) or 1.0
-    most_y = max(y for _, y in points) or 1.0
-    width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return _LEFT + x / most_x * width, _TOP + height - y / most_y * height
-
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = at(0, most_y * share)
-        parts.append(f'<line x1="{x}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{x - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(label(most_y * share))}</text>')
-    for value, text in ticks or [(0.0, "0"), (most_x, f"{most_x:.1f}")]:
-        if value <= most_x:
-            x, y = at(value, 0)
-            parts.append(f'<text x="{x:.1f}" y="{y + 20:.1f}" text-anchor="middle">{escape(f"{text} {unit}")}</text>')
-    for number, curve in enumerate(curves):
-        places = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in curve)
-        parts.append(f'<polyline{" class=second" if number else ""} points="{places}"/>')
-    return "".join([*parts, "</svg>"])
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
+def thinned(points: Points) -> Points:
+    """Leave out points that stand where the one before them does, as far as an eye can tell; the last one stays."""
+    kept: list[tuple[float, float]] = []
+    for point in points:
+        place = floor(point[0] * _POINTS_PER_NINE)
+        if kept and floor(kept[-1][0] * _POINTS_PER_NINE) == place:
+            kept[-1] = (kept[-1][0], point[1])  # the curve rises: the last of a place is its highest
+        else:
+            kept.append(point)
+    return kept

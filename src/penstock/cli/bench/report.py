@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ... import __version__
-from ...load.histogram import PERCENTILES, Histogram
+from ...load.histogram import PERCENTILES, Histogram, percentile_of
 from ...load.load import Load
 from ...load.measured import Measured
 
@@ -132,7 +132,15 @@ def as_data(load: Load, measured: Measured) -> dict[str, Any]:
         "cpu_share": measured.cpu_share,
         "is_bottleneck": bottleneck(load, measured) is not None,
         "intervals": [
-            {"ended_s": each.ended_s, "seconds": each.seconds, "replies": each.replies, "errors": each.errors}
+            {
+                "ended_s": each.ended_s,
+                "seconds": each.seconds,
+                "replies": each.replies,
+                "errors": each.errors,
+                "p50": percentile_of(each.times, 50),
+                "p99": percentile_of(each.times, 99),
+                "max": percentile_of(each.times, 100),
+            }
             for each in measured.intervals
         ],
     }

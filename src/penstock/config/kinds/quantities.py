@@ -16,6 +16,7 @@ from ...units import (
     format_duration,
     format_rate,
     format_size,
+    parse_count,
     parse_duration,
     parse_rate,
     parse_size,
@@ -174,10 +175,10 @@ class Integer(Kind):
             raise self.refuse(value)
 
     def parse(self, text: str) -> int:
-        # Eighteen digits: more than any maximum, and int() stays linear whatever is typed.
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):
-            raise self.refuse(text)
-        value = int(text)
+        try:
+            value = parse_count(text)
+        except ConfigurationError:
+            raise self.refuse(text) from None
         self.check(value)
         return value
 
