@@ -345,7 +345,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if not self._can_send or self._close_after is not None:
             raise self._why_not()
         data = self._encode(message)
-        turn.left -= len(data) >> SIZE_SHIFT
+        if more := len(data) >> SIZE_SHIFT:
+            turn.left -= more
         self._put(data)
 
     async def _wait_writable(self) -> None:
@@ -364,7 +365,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             if not self._flush_scheduled:
                 self._flush_scheduled = True
                 self._host.loop.call_soon(self._flush_gathered)
-        super()._put(data)
+        StreamConnection._put(self, data)  # noqa: SLF001 - super() would cost what counting turns does
 
     def _uncork(self) -> None:
         self._corking = False
