@@ -167,7 +167,10 @@ class FrameTooLongError(RemoteProtocolError):
     Attributes:
         size: Announced payload size in bytes, or None when all that is known is "over the limit".
         limit: The ``max_frame_bytes`` in force, in bytes.
+        frame_bytes: How many bytes the whole frame has, where its codec knows; or None.
     """
+
+    frame_bytes: int | None = None
 
     reason = CloseReason.FRAME_TOO_LARGE
 
@@ -222,13 +225,15 @@ class TruncatedError(RemoteProtocolError):
 
     Attributes:
         pending: How many bytes of the incomplete frame had arrived.
+        partial: These bytes, as far as they were kept: those of a frame that was passed over were not.
     """
 
     reason = CloseReason.TRUNCATED
 
-    def __init__(self, pending: int) -> None:
-        super().__init__(pending)
+    def __init__(self, pending: int, partial: bytes = b"") -> None:
+        super().__init__(pending, partial)
         self.pending = pending
+        self.partial = partial
 
     def __str__(self) -> str:
         return f"the stream ended {self.pending} bytes into a frame"

@@ -184,3 +184,80 @@ def _cut(wire, sizes):
         yield wire[at : at + size]
         at += size
     yield wire[at:]
+
+
+class TestSeveral:
+    """Whichever delimiter comes first ends the frame."""
+
+    def test_a_prompt_of_one_kind_or_another(self, codecs):
+        """As routers have them."""
+        codec = codecs.Delimited((b"> ", b"# "))
+        wire = b"router> router# >\n> "
+
+        assert [b"router", b"router", b">\n"] == decode_in_chunks(codec, wire, [1] * 99)
+        assert ([b"router", b"router", b">\n"], len(wire)) == codec.decode_many(wire, 9)
+        assert b"show> " == codec.encode(b"show")
+
+    def test_of_two_that_end_together_the_longer_counts(self, codecs):
+        """Whatever their order."""
+        for delimiter in ((b"\n", b"\r\n"), (b"\r\n", b"\n")):
+            codec = codecs.Delimited(delimiter)
+
+            assert [b"a", b"b\r", b"c"] == decode_in_chunks(codec, b"a\nb\r\r\nc\r\n", [])
+            with pytest.raises(LocalProtocolError, match="holds the delimiter"):
+                codec.encode(b"a\r" if delimiter[0] == b"\n" else b"a\n")
+
+    @pytest.mark.parametrize(
+        ("delimiter", "problem"),
+        [
+            ((b"\r", b"\r\n"), "the delimiter b'\\r\\n' is never met: b'\\r' ends the frame before"),
+            ((b"abc", b"b"), "the delimiter b'abc' is never met: b'b' ends the frame before"),
+            ((), "the number of delimiters must be 1 to 64, not 0"),
+            ((b"a", b""), "the length of the delimiter must be 1 to 256, not 0"),
+        ],
+    )
+    def test_one_that_can_never_be_met_is_refused(self, codecs, delimiter, problem):
+        """When the codec is made."""
+        with pytest.raises(ConfigurationError) as caught:
+            codecs.Delimited(delimiter)
+
+        assert problem == caught.value.problem
+
+    def test_the_laws_hold(self, codecs):
+        """Cutting, batches, identity, refusals."""
+        wires = [b"a> b# c>", b"a> b#" + b"x" * 99, b"> > # ", b"ab>\n#  "]
+        check_codec(codecs.Delimited((b"> ", b"# "), max_frame_bytes=8), [b"", b"a", b">"], wires)
+
+
+class TestKept:
+    """The delimiter belongs to the message."""
+
+    def test_it_comes_and_goes_with_it(self, codecs):
+        """Each with its own, where there are several."""
+        codec = codecs.Delimited((b"> ", b"# "), keep_delimiter=True)
+
+        assert [b"a> ", b"b# "] == decode_in_chunks(codec, b"a> b# ", [1] * 9)
+        assert b"b# " == codec.encode(b"b# ")
+
+    @pytest.mark.parametrize("message", [b"", b"a", b"a> b# ", b"a> b", b"> > "])
+    def test_a_message_without_it_or_with_two_is_refused(self, codecs, message):
+        """It would arrive as none, or as two."""
+        with pytest.raises(LocalProtocolError, match="keep_delimiter is set"):
+            codecs.Delimited((b"> ", b"# "), keep_delimiter=True).encode(message)
+
+    def test_it_does_not_count(self, codecs):
+        """The limit is that of what stands before it."""
+        codec = codecs.Delimited(b"\r\n", keep_delimiter=True, max_frame_bytes=3)
+
+        assert [b"abc\r\n"] == decode_in_chunks(codec, b"abc\r\n", [])
+        assert b"abc\r\n" == codec.encode(b"abc\r\n")
+        with pytest.raises(LocalProtocolError, match="exceeds max_frame_bytes=3"):
+            codec.encode(b"abcd\r\n")
+
+
+def test_the_error_at_eof_has_the_bytes_that_came(codecs):
+    """What a device said last is often why it stopped."""
+    with pytest.raises(TruncatedError) as caught:
+        codecs.Delimited(b"> ").finish(Buffer(b"% Error"))
+
+    assert (7, b"% Error") == (caught.value.pending, caught.value.partial)

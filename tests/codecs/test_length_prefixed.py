@@ -4,7 +4,7 @@ import pytest
 
 from penstock.codecs import NEED_DATA, Buffer
 from penstock.errors import BadLengthError, ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
-from penstock.testing import check_codec, decode_in_chunks
+from penstock.testing import check_codec, decode_chunks, decode_in_chunks
 
 WIRES = [
     ({}, b"hi", b"\0\0\0\2hi"),
@@ -148,9 +148,76 @@ def test_eof_within_a_frame_is_truncation(codecs):
 
 
 @pytest.mark.parametrize(
+    ("options", "wire"),
+    [
+        ({"size": 5}, b"\0\0\0\0\5hello"),
+        ({"size": 6, "byteorder": "little"}, b"\5\0\0\0\0\0hello"),
+        ({"size": 7}, b"\0\0\0\0\0\0\5hello"),
+        ({"size": 4, "encoding": "ascii"}, b"0005hello"),
+        ({"size": 2, "encoding": "bcd"}, b"\0\5hello"),
+        ({"size": 2, "encoding": "bcd", "adjustment": -12}, b"\0\x17hello"),
+        ({"size": 16, "encoding": "ascii"}, b"0000000000000005hello"),
+    ],
+)
+def test_lengths_of_other_sizes_and_in_digits(codecs, options, wire):
+    """As ISO 8583 and its kin have them; both ways."""
+    codec = codecs.LengthPrefixed(**options)
+
+    assert wire == codec.encode(b"hello")
+    assert [b"hello", b"hello"] == decode_in_chunks(codec, wire * 2, [1] * 99)
+    assert ([b"hello", b"hello"], 2 * len(wire)) == codec.decode_many(wire * 2 + wire[:3], 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "wire"),
+    [
+        ({"size": 4, "encoding": "ascii"}, b" 005hello"),
+        ({"size": 4, "encoding": "ascii"}, b"+005hello"),
+        ({"size": 4, "encoding": "ascii"}, b"0x05hello"),
+        ({"size": 2, "encoding": "bcd"}, b"\0\x0ahello-more-of-it"),
+        ({"size": 1, "strip": 4}, b"\2ab"),
+    ],
+)
+def test_what_is_no_length_is_refused(codecs, options, wire):
+    """Digits and nothing else; and a frame has as many bytes as are stripped."""
+    codec = codecs.LengthPrefixed(**options)
+
+    assert "bad_length" == decode_chunks(codec, [wire], eof=False).reason
+    good = {"ascii": b"0001x", "bcd": b"\0\1x"}.get(options.get("encoding"), b"\3abc")
+    decoded = decode_chunks(codec, [good + wire], batch=9, eof=False)
+    assert (1, "bad_length") == (len(decoded.messages), decoded.reason)
+
+
+@pytest.mark.parametrize(
+    ("strip", "message"), [("header", b"hello"), (0, b"T\x05hello"), (1, b"\x05hello"), (2, b"hello"), (4, b"llo")]
+)
+def test_any_number_of_bytes_is_stripped(codecs, strip, message):
+    """Of the front of the frame: of the header, of its length, and of the body."""
+    codec = codecs.LengthPrefixed(size=1, offset=1, strip=strip, max_frame_bytes=7)
+
+    assert [message, message] == decode_in_chunks(codec, b"T\x05hello" * 2, [3] * 9)
+    assert ([message, message], 14) == codec.decode_many(b"T\x05hello" * 2, 9)
+    if strip == 0:
+        assert message == codec.encode(message)
+    else:
+        with pytest.raises(LocalProtocolError, match="the header before the message is not known"):
+            codec.encode(message)
+
+
+@pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"size": 5}, "size must be one of 1, 2, 3, 4, 8, not 5"),
+        ({"size": 9}, "size must be 1 to 8, not 9"),
+        ({"size": 17, "encoding": "ascii"}, "size must be 1 to 16, not 17"),
+        ({"encoding": "ebcdic"}, "encoding must be one of binary, ascii, bcd, not 'ebcdic'"),
+        (
+            {"encoding": "bcd", "byteorder": "little"},
+            "byteorder=little is for encoding=binary: digits begin with the highest",
+        ),
+        ({"header": "keep", "strip": 2}, "header=keep strips nothing: leave out one of header and strip"),
+        ({"strip": -1}, "strip must be 0 to 1024, not -1"),
+        ({"on_oversize": "drop"}, "on_oversize must be one of close, skip, not 'drop'"),
+        ({"max_skip_bytes": 0}, "max_skip_bytes must be 1 or more, not 0"),
         ({"byteorder": "middle"}, "byteorder must be one of big, little, not 'middle'"),
         ({"header": "maybe"}, "header must be one of drop, keep, not 'maybe'"),
         ({"offset": -1}, "offset must be 0 to 1024, not -1"),

@@ -71,9 +71,14 @@ class TestParsing:
             ("x" * 100, f"no codec is called {'x' * 40!r} (there are"),
             (
                 "lines:mx=1",
-                "codec lines has no option 'mx'; did you mean max? (it has newline, keep-cr, unterminated, max)",
+                "codec lines has no option 'mx'; did you mean max? "
+                "(it has newline, keep-cr, unterminated, on-oversize, max-skip-bytes, max)",
             ),
-            ("json-lines:type=int", "codec json-lines has no option 'type' (it has max-depth, unterminated, max)"),
+            (
+                "json-lines:type=int",
+                "codec json-lines has no option 'type' "
+                "(it has max-depth, unterminated, on-oversize, max-skip-bytes, max)",
+            ),
             ("lines:max", "'max' in codec 'lines:max' is not of the form key=value"),
             ("lines:", "'' in codec 'lines:' is not of the form key=value"),
             ("lines:max=1,", "'' in codec 'lines:max=1,' is not of the form key=value"),
@@ -83,8 +88,9 @@ class TestParsing:
             ("lines:newline=cr", "codec lines: newline: 'cr' is not lf or crlf"),
             ("lines:keep-cr=1", "codec lines: keep-cr: '1' is not yes or no"),
             ("lines:newline=crlf,keep-cr=yes", "codec lines: keep_cr does not go with newline=crlf"),
-            ("length-prefixed:size=5", "codec length-prefixed: size: '5' is not 1, 2, 3, 4 or 8"),
-            ("delimited", "codec delimited needs the option delimiter (bytes)"),
+            ("length-prefixed:size=9", "codec length-prefixed: size must be 1 to 8, not 9"),
+            ("length-prefixed:strip=some", "codec length-prefixed: strip: 'some' is not"),
+            ("delimited", "codec delimited needs the option delimiter (bytes, once or more)"),
             ("fixed:", "'' in codec 'fixed:' is not of the form key=value"),
             ("struct", "codec struct needs the option format (text)"),
             ("struct:format=IH", "codec struct: the format 'IH' names no byte order"),
@@ -127,11 +133,13 @@ class TestDescribing:
             CodecOption("newline", "lf or crlf", "lf"),
             CodecOption("keep-cr", "yes or no", "no"),
             CodecOption("unterminated", "refuse or deliver", "refuse"),
+            CodecOption("on-oversize", "close or skip", "close"),
+            CodecOption("max-skip-bytes", "a size", "16MiB"),
             CodecOption("max", "a size", "64KiB"),
         )
         assert options["fixed"] == (CodecOption("size", "a whole number", None),)
-        assert CodecOption("size", "1, 2, 3, 4 or 8", "4") == options["length-prefixed"][0]
-        assert CodecOption("delimiter", "bytes", None) == options["delimited"][0]
+        assert CodecOption("size", "a whole number", "4") == options["length-prefixed"][0]
+        assert CodecOption("delimiter", "bytes, once or more", None) == options["delimited"][0]
         assert CodecOption("format", "text", None) == options["struct"][0]
 
     def test_what_is_described_as_a_default_is_the_default(self):

@@ -56,6 +56,7 @@ def texts(alphabet):
 
 MAX = st.integers(1, 40)
 UNTERMINATED = st.sampled_from(["refuse", "deliver"])
+SKIP = {"on_oversize": st.just("skip"), "max_skip_bytes": st.integers(1, 60)}
 NUMBERS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))
 JSON = st.recursive(
     st.one_of(st.none(), NUMBERS, st.integers(), st.text(max_size=6)),
@@ -166,7 +167,7 @@ CASES = [
         "LengthPrefixed",
         st.fixed_dictionaries(
             {
-                "size": st.sampled_from([1, 2, 3, 4, 8]),
+                "size": st.integers(1, 8),
                 "byteorder": st.sampled_from(["big", "little"]),
                 "adjustment": st.integers(-9, 3),
                 "max_frame_bytes": st.integers(12, 40),
@@ -191,6 +192,69 @@ CASES = [
             )
         ),
         [b"\0", b"\1", b"\2", b"\x0c", b"\xff", b"a"],
+    ),
+    Case(
+        "LengthPrefixed",
+        st.one_of(
+            st.fixed_dictionaries(
+                {"encoding": st.just("ascii"), "size": st.integers(1, 4), "adjustment": st.integers(-9, 0)}
+            ),
+            st.fixed_dictionaries({"encoding": st.just("bcd"), "size": st.integers(1, 3)}),
+            st.fixed_dictionaries({"size": st.integers(5, 7), "byteorder": st.sampled_from(["big", "little"])}),
+            st.fixed_dictionaries({"size": st.just(1), "max_frame_bytes": st.integers(1, 9), **SKIP}),
+        ),
+        lambda _: st.binary(max_size=12),
+        [b"0", b"1", b"9", b"a", b"\0", b"\x12", b"\x0a", b"\xff", b"\1\2"],
+    ),
+    Case(
+        "Delimited",
+        st.fixed_dictionaries(
+            {
+                "delimiter": st.sampled_from([(b"> ", b"# "), (b"\n", b"\r\n"), (b"aab", b"b"), (b"ab", b"ca", b"\n")]),
+                "keep_delimiter": st.booleans(),
+                "unterminated": UNTERMINATED,
+                "max_frame_bytes": MAX,
+            }
+        ),
+        lambda o: texts(b"abc\r\n> #").map(lambda text: text + (o["delimiter"][-1] if o["keep_delimiter"] else b"")),
+        [b"\n", b"\r\n", b"\r", b"a", b"b", b"aa", b"ab", b"> ", b"# ", b">", b"ca"],
+    ),
+    Case(
+        "Delimited",
+        st.fixed_dictionaries(
+            {
+                "delimiter": st.sampled_from([b"\n", b"\r\n", b"aba", (b"> ", b"#")]),
+                "unterminated": UNTERMINATED,
+                "max_frame_bytes": st.integers(1, 9),
+                **SKIP,
+            }
+        ),
+        lambda _: texts(b"abc\r\n> #"),
+        [b"\n", b"\r\n", b"\r", b"a", b"abcabcabc", b"ab", b"> ", b"#", b">"],
+    ),
+    Case(
+        "Lines",
+        st.fixed_dictionaries({"unterminated": UNTERMINATED, "max_frame_bytes": st.integers(1, 9), **SKIP}),
+        lambda _: texts(b"\rabc\0\xff"),
+        [b"\n", b"\r\n", b"\r", b"a", b"hellohello", b"hello\n"],
+    ),
+    Case(
+        "Netstring",
+        st.fixed_dictionaries({"max_frame_bytes": st.integers(1, 9), **SKIP}),
+        lambda _: st.binary(max_size=12),
+        [b"0:,", b"1:a,", b"2:ab", b"11:", b"abcabcabcab", b"0", b"10", b"9", b":", b",", b"-"],
+    ),
+    Case(
+        "JsonLines",
+        st.fixed_dictionaries({"unterminated": UNTERMINATED, "max_frame_bytes": st.integers(1, 9), **SKIP}),
+        lambda _: JSON,
+        [b'{"a":', b"}", b"[", b"]", b'"', b"1", b"111111", b"null", b"\n", b"1\n", b" ", b"\xff"],
+    ),
+    Case(
+        "Varint",
+        st.fixed_dictionaries({"max_frame_bytes": st.integers(1, 20), **SKIP}),
+        lambda _: st.binary(max_size=30),
+        [b"\0", b"\1a", b"\x80", b"\x80\x01", b"\xff", b"\x20", b"abcabcabc"],
     ),
     Case(
         "Varint",

@@ -50,20 +50,28 @@ class Null:
 NULL: Final = Null()
 
 
+OnOversize = Literal["close", "skip"]
+# The longest frame that is passed over where that was asked for, in bytes.
+DEFAULT_MAX_SKIP_BYTES: Final = 16 * 1024 * 1024
+
+
 class Buffer(bytearray):
     """The received bytes of one connection that no message has taken yet.
 
     Attributes:
         resume: The codec's note to itself about the incomplete frame at the front: how far it has searched, a parse
             stack. Engines never look inside. A codec that takes a frame off the front sets it back to None.
+        skipped: How many frames were passed over because they were too long.
     """
 
-    __slots__ = ("resume",)
+    __slots__ = ("resume", "skipped")
     resume: Any
+    skipped: int
 
     def __init__(self, data: bytes = b"") -> None:
         super().__init__(data)
         self.resume = None
+        self.skipped = 0
 
 
 _BUILT_IN: Final = f"{__package__}."
@@ -89,12 +97,15 @@ class Codec(ABC, Generic[M]):
         max_frame_bytes: Upper bound of one frame's payload, in bytes, both ways.
         skips: Whether `decode` may take bytes off the front that belong to no message, and still say `NEED_DATA`:
             blank lines, white space between messages.
+        on_oversize: ``skip``: a frame over ``max_frame_bytes`` is passed over; ``close``: it ends the connection.
     """
 
     name: ClassVar[str] = "custom"
     message_type: ClassVar[type] = bytes
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     skips: bool = False
+    on_oversize: OnOversize = "close"
+    _compiled: bool = True  # False: the options of this one have no compiled framing
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -138,7 +149,7 @@ class Codec(ABC, Generic[M]):
             TruncatedError: The stream ended in the middle of a frame.
         """
         if buffer:
-            raise TruncatedError(len(buffer))
+            raise TruncatedError(len(buffer), bytes(buffer))
         return NEED_DATA
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
@@ -194,7 +205,7 @@ class Codec(ABC, Generic[M]):
         if message is NEED_DATA:
             message = self.finish(buffer)
             if message is NEED_DATA:
-                raise TruncatedError(len(data))
+                raise TruncatedError(len(data), data)
         elif buffer:
             if len(buffer) >= len(data):
                 raise CodecError(self.name, "decode", "returned a message and took no bytes off the buffer")

@@ -1,18 +1,20 @@
-"""Frames that end with a delimiter of one byte or more."""
+"""Frames that end with a delimiter of one byte or more, or with one of several."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from ..errors import FrameTooLongError, LocalProtocolError
-from .base import DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, NeedData
+from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
+from .base import DEFAULT_MAX_LINE_BYTES, DEFAULT_MAX_SKIP_BYTES, NEED_DATA, Buffer, NeedData, OnOversize
 from .octets import BytesCodec, require_choice, require_range
 
 Unterminated = Literal["refuse", "deliver"]
 
 MAX_DELIMITER_BYTES: Final = 256
+MAX_DELIMITERS: Final = 64
 
 
 class Delimited(BytesCodec):
@@ -22,30 +24,46 @@ class Delimited(BytesCodec):
     message.
 
     Args:
-        delimiter: What ends a frame, 1 to 256 bytes.
+        delimiter: What ends a frame, 1 to 256 bytes; or several, of which the first one found ends it. `encode` writes
+            the first of them.
+        keep_delimiter: Let each message end in its delimiter, and send it as it is.
         unterminated: What a last frame without delimiter is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
+        on_oversize: What a message over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
+        max_skip_bytes: The longest message that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Longest message without its delimiter, in bytes; a longer one is refused as soon as it is.
 
     Raises:
-        ConfigurationError: An option is out of its range.
+        ConfigurationError: An option is out of its range, or a delimiter can never be met: another, which it holds
+            before its end, ends the frame before.
     """
 
     name = "delimited"
 
     def __init__(
         self,
-        delimiter: bytes,
+        delimiter: bytes | tuple[bytes, ...],
         *,
+        keep_delimiter: bool = False,
         unterminated: Unterminated = "refuse",
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
         super().__init__(max_frame_bytes=max_frame_bytes)
-        require_range("the length of the delimiter", len(delimiter), 1, MAX_DELIMITER_BYTES)
+        self.delimiters = delimiters = _delimiters(delimiter)
         require_choice("unterminated", unterminated, ("refuse", "deliver"))
-        self.delimiter = bytes(delimiter)
+        self.delimiter = delimiters[0]
+        self.keep_delimiter = keep_delimiter
         self.unterminated: Unterminated = unterminated
+        self._longest = max(map(len, delimiters))
+        # None of them holds another before its end, so the one that begins first also ends first; where one is the end
+        # of another, the longer.
+        self._pattern = re.compile(b"|".join(map(re.escape, delimiters))) if len(delimiters) > 1 else None
         # A delimiter that ends with its own beginning (``abca``) can be found across the end of a message.
-        self._overlaps = any(delimiter.startswith(delimiter[at:]) for at in range(1, len(delimiter)))
+        self._overlaps = any(self.delimiter.startswith(self.delimiter[at:]) for at in range(1, len(self.delimiter)))
+        self._set_oversize(on_oversize, max_skip_bytes)
+        self._plain = len(delimiters) == 1 and not keep_delimiter and not self.skips
+        self._compiled = self._plain
 
     def find_end(self, buffer: Buffer) -> int:
         """Return where the first frame's delimiter begins in ``buffer``, or -1 when it has not arrived.
@@ -56,13 +74,45 @@ class Delimited(BytesCodec):
         Raises:
             FrameTooLongError: The frame is longer than ``max_frame_bytes``, terminated or not.
         """
-        end = buffer.find(self.delimiter, buffer.resume or 0)
-        size = end if end >= 0 else len(buffer)
-        if size > self.max_frame_bytes and self._is_too_long(buffer, size, terminated=end >= 0):
-            raise FrameTooLongError(None, self.max_frame_bytes)
-        if end < 0:
-            buffer.resume = max(0, size - len(self.delimiter) + 1)
-        return end
+        return self._find_frame(buffer)[0]
+
+    def _find_frame(self, buffer: Buffer) -> tuple[int, int]:
+        """Return where the first frame's delimiter begins in ``buffer``, and its length; -1 when it has not arrived.
+
+        A frame that is passed over leaves a part of a delimiter behind, one byte at least, so that it counts as begun.
+        """
+        while True:
+            note = buffer.resume or 0
+            # Not below 0: a frame is being passed over.
+            gone, start = (note.gone, note.search) if isinstance(note, _Gone) else (-1, note)
+            end, width = self._search(buffer, start)
+            size = end if end >= 0 else len(buffer)
+            if gone < 0:
+                if size <= self.max_frame_bytes or not self._is_too_long(buffer, size, terminated=end >= 0):
+                    if end < 0:
+                        buffer.resume = max(0, size - self._longest + 1)
+                    return end, width
+                if self.on_oversize == "close":
+                    raise FrameTooLongError(None, self.max_frame_bytes)
+                gone = 0
+            # What may be a part of the delimiter is not yet one of the frame.
+            if gone + size - (0 if end >= 0 else self._longest - 1) > self.max_skip_bytes:
+                raise FrameTooLongError(None, self.max_frame_bytes)
+            if end < 0:
+                kept = min(size, max(1, self._longest - 1))
+                del buffer[: size - kept]
+                buffer.resume = _Gone(gone + size - kept, max(0, kept - self._longest + 1))
+                return -1, 0
+            del buffer[: end + width]
+            buffer.resume = None
+            buffer.skipped += 1
+
+    def _search(self, data: bytes | bytearray, start: int) -> tuple[int, int]:
+        """Return where the first delimiter in ``data[start:]`` begins, -1 for nowhere, and its length."""
+        if self._pattern is None:
+            return data.find(self.delimiter, start), len(self.delimiter)
+        match = self._pattern.search(data, start)
+        return (-1, 0) if match is None else (match.start(), match.end() - match.start())
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
         """Take one frame.
@@ -70,11 +120,11 @@ class Delimited(BytesCodec):
         Raises:
             FrameTooLongError: It is longer than ``max_frame_bytes``, terminated or not.
         """
-        end = self.find_end(buffer)
+        end, width = self._find_frame(buffer)
         if end < 0:
             return NEED_DATA
-        message = bytes(buffer[:end])
-        del buffer[: end + len(self.delimiter)]
+        message = bytes(buffer[: end + width if self.keep_delimiter else end])
+        del buffer[: end + width]
         buffer.resume = None
         return message
 
@@ -85,10 +135,19 @@ class Delimited(BytesCodec):
             TruncatedError: There is one and that was not asked for.
             FrameTooLongError: With what could have become its delimiter it is longer than ``max_frame_bytes``.
         """
+        gone = buffer.resume.gone if type(buffer.resume) is _Gone else 0
         if not buffer or self.unterminated == "refuse":
+            if gone:
+                raise TruncatedError(gone + len(buffer), bytes(buffer))
             return super().finish(buffer)
-        if len(buffer) > self.max_frame_bytes and self._is_too_long(buffer, len(buffer), terminated=True):
-            raise FrameTooLongError(len(buffer), self.max_frame_bytes)
+        size = gone + len(buffer)
+        if gone or (size > self.max_frame_bytes and self._is_too_long(buffer, size, terminated=True)):
+            if self.on_oversize == "close" or size > self.max_skip_bytes:
+                raise FrameTooLongError(size, self.max_frame_bytes)
+            buffer.skipped += 1
+            buffer.clear()
+            buffer.resume = None
+            return NEED_DATA
         message = self._last(buffer)
         buffer.clear()
         buffer.resume = None
@@ -97,7 +156,8 @@ class Delimited(BytesCodec):
     def _last(self, buffer: Buffer) -> bytes | NeedData:
         """Return the message that is the unterminated rest: as if its delimiter had come, by whose `decode` it is."""
         framed = Buffer(bytes(buffer) + self.delimiter)
-        if framed.find(self.delimiter) != len(buffer):  # across the end of the rest, which a delimiter may overlap
+        # A delimiter may overlap the end of the rest.
+        if self.keep_delimiter or self._search(framed, 0)[0] != len(buffer):
             return bytes(buffer)
         return self.decode(framed)
 
@@ -108,11 +168,21 @@ class Delimited(BytesCodec):
             LocalProtocolError: It is longer than ``max_frame_bytes``, or the delimiter would be found before its end.
             TypeError: It is not bytes.
         """
+        if self.keep_delimiter:
+            return self._with_delimiter(self._octets(message))
         message = self._payload(message)
         data = message + self.delimiter
-        if data.find(self.delimiter) != len(message):
-            raise LocalProtocolError(f"the message holds the delimiter {self.delimiter!r}")
+        end, width = self._search(data, 0)
+        if end != len(message):
+            raise LocalProtocolError(f"the message holds the delimiter {data[end : end + width]!r}")
         return data
+
+    def _with_delimiter(self, message: bytes) -> bytes:
+        end, width = self._search(message, 0)
+        if end < 0 or end + width != len(message):
+            raise LocalProtocolError("the message has no delimiter at its end, or one before: keep_delimiter is set")
+        self._payload(message[:end])
+        return message
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[bytes], int]:
         """Take up to ``limit`` frames, at nearly the cost of ``bytes.split``.
@@ -120,6 +190,8 @@ class Delimited(BytesCodec):
         Raises:
             FrameTooLongError: The first one is longer than ``max_frame_bytes``, terminated or not.
         """
+        if not self._plain:
+            return super().decode_many(data, limit)
         if limit < 1:
             return [], 0
         frames = data.split(self.delimiter, limit)
@@ -150,6 +222,7 @@ class Delimited(BytesCodec):
         # Delimiters that cannot overlap and are as many as the messages are those put in, and no other.
         if (
             not self._overlaps
+            and self._plain
             and data.count(delimiter) == count
             and self._all_fit(messages, len(data) - count * len(delimiter))
         ):
@@ -166,5 +239,31 @@ class Delimited(BytesCodec):
         """
         if terminated:
             return True
-        starts = range(max(0, size - len(self.delimiter) + 1), self.max_frame_bytes + 1)
-        return not any(self.delimiter.startswith(bytes(data[start:size])) for start in starts)
+        starts = range(max(0, size - self._longest + 1), self.max_frame_bytes + 1)
+        return not any(
+            delimiter.startswith(bytes(data[start:size])) for start in starts for delimiter in self.delimiters
+        )
+
+
+class _Gone(NamedTuple):
+    """Of a frame that is passed over: how many of its bytes are gone, and where the search for its end goes on."""
+
+    gone: int
+    search: int
+
+
+def _delimiters(given: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the delimiters, once they are found to be some.
+
+    Raises:
+        ConfigurationError: There is none, one is too long or empty, or can never be met.
+    """
+    delimiters = tuple(map(bytes, (given,) if isinstance(given, bytes | bytearray | memoryview) else given))
+    require_range("the number of delimiters", len(delimiters), 1, MAX_DELIMITERS)
+    for delimiter in delimiters:
+        require_range("the length of the delimiter", len(delimiter), 1, MAX_DELIMITER_BYTES)
+    for delimiter in delimiters:
+        for other in delimiters:
+            if delimiter is not other and other in delimiter[:-1]:
+                raise ConfigurationError(f"the delimiter {delimiter!r} is never met: {other!r} ends the frame before")
+    return tuple(dict.fromkeys(delimiters))

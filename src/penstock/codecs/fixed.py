@@ -69,7 +69,7 @@ class Fixed(BytesCodec):
             FrameTooLongError: It is longer than ``size``.
         """
         if len(data) < self.size:
-            raise TruncatedError(len(data))
+            raise TruncatedError(len(data), data)
         return super().decode_datagram(data)
 
     def encode_datagram(self, message: bytes) -> bytes:

@@ -7,11 +7,21 @@ import re
 from typing import Any, Final, TypeVar, overload
 
 from ..errors import BadEncodingError, BadPayloadError, FrameTooLongError, LocalProtocolError
-from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_LINE_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, NULL, Buffer, NeedData
+from .base import (
+    DEFAULT_MAX_DEPTH,
+    DEFAULT_MAX_LINE_BYTES,
+    DEFAULT_MAX_SKIP_BYTES,
+    HIGHEST_MAX_DEPTH,
+    NEED_DATA,
+    NULL,
+    Buffer,
+    NeedData,
+    OnOversize,
+)
 from .delimited import Unterminated
 from .lines import Lines
 from .objects import ObjectCodec, decoder_of, to_builtins
-from .octets import require_range
+from .octets import Oversize, require_range
 from .refusals import NOT_THE_PEER, problem_of
 
 M = TypeVar("M")
@@ -21,7 +31,7 @@ _OPENING: Final = b"[{"
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
-class JsonLines(ObjectCodec[M]):
+class JsonLines(ObjectCodec[M], Oversize[M]):
     """A JSON value (RFC 8259, UTF-8) on each line.
 
     Without ``type`` a message is None, bool, int, float, str, list or dict. NaN and infinity are no JSON: neither read
@@ -32,6 +42,8 @@ class JsonLines(ObjectCodec[M]):
             model, a TypedDict, ``list[int]``, a union. A handler's annotation says the same without it.
         max_depth: How many arrays and objects may stand one inside the other, 1 to 512.
         unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
+        on_oversize: What a line over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
+        max_skip_bytes: The longest line that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Longest line without its LF, in bytes; a longer one is refused as soon as it is.
 
     Raises:
@@ -46,6 +58,8 @@ class JsonLines(ObjectCodec[M]):
         *,
         max_depth: int = ...,
         unterminated: Unterminated = ...,
+        on_oversize: OnOversize = ...,
+        max_skip_bytes: int = ...,
         max_frame_bytes: int = ...,
     ) -> None: ...
     @overload
@@ -55,6 +69,8 @@ class JsonLines(ObjectCodec[M]):
         type: type[M],
         max_depth: int = ...,
         unterminated: Unterminated = ...,
+        on_oversize: OnOversize = ...,
+        max_skip_bytes: int = ...,
         max_frame_bytes: int = ...,
     ) -> None: ...
     @overload
@@ -64,6 +80,8 @@ class JsonLines(ObjectCodec[M]):
         type: object,
         max_depth: int = ...,
         unterminated: Unterminated = ...,
+        on_oversize: OnOversize = ...,
+        max_skip_bytes: int = ...,
         max_frame_bytes: int = ...,
     ) -> None: ...
 
@@ -73,12 +91,21 @@ class JsonLines(ObjectCodec[M]):
         type: Any = Any,  # noqa: A002  # msgspec's word for it
         max_depth: int = DEFAULT_MAX_DEPTH,
         unterminated: Unterminated = "refuse",
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
         import msgspec  # noqa: PLC0415  # 37 ms that only this codec's users pay
 
         # CR before the LF is white space to JSON.
-        self._lines = Lines(keep_cr=True, unterminated=unterminated, max_frame_bytes=max_frame_bytes)
+        self._lines = Lines(
+            keep_cr=True,
+            unterminated=unterminated,
+            on_oversize=on_oversize,
+            max_skip_bytes=max_skip_bytes,
+            max_frame_bytes=max_frame_bytes,
+        )
+        self._set_oversize(on_oversize, max_skip_bytes)
         self.max_frame_bytes = max_frame_bytes
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
         self._read(type)
@@ -136,6 +163,8 @@ class JsonLines(ObjectCodec[M]):
         Raises:
             FrameTooLongError, BadEncodingError, BadPayloadError: As `decode`, for the first one.
         """
+        if self.skips:
+            return super().decode_many(data, limit)
         lines, taken = self._lines.decode_many(data, limit)
         messages: list[M] = []
         for index, line in enumerate(lines):

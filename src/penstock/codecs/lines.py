@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import ConfigurationError, LocalProtocolError
-from .base import DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, NeedData
+from .base import DEFAULT_MAX_LINE_BYTES, DEFAULT_MAX_SKIP_BYTES, NEED_DATA, Buffer, Codec, NeedData, OnOversize
 from .delimited import Delimited, Unterminated
 from .octets import require_choice
 
@@ -26,6 +26,8 @@ class Lines(Delimited):
         keep_cr: A line ends at LF alone and CR before it is data. Not with ``crlf``, whose CR would then be data.
         unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it. CR alone is
             no line.
+        on_oversize: What a line over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
+        max_skip_bytes: The longest line that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Longest line without its LF or CRLF, in bytes; a longer one is refused as soon as it is.
 
     Raises:
@@ -40,9 +42,17 @@ class Lines(Delimited):
         newline: Literal["lf", "crlf"] = "lf",
         keep_cr: bool = False,
         unterminated: Unterminated = "refuse",
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
-        super().__init__(b"\n", unterminated=unterminated, max_frame_bytes=max_frame_bytes)
+        super().__init__(
+            b"\n",
+            unterminated=unterminated,
+            on_oversize=on_oversize,
+            max_skip_bytes=max_skip_bytes,
+            max_frame_bytes=max_frame_bytes,
+        )
         require_choice("newline", newline, ("lf", "crlf"))
         if keep_cr and newline == "crlf":
             raise ConfigurationError("keep_cr does not go with newline=crlf: use the codec delimited for CRLF alone")
@@ -79,6 +89,8 @@ class Lines(Delimited):
         Raises:
             FrameTooLongError: The first one is longer than ``max_frame_bytes``, terminated or not.
         """
+        if self.skips:
+            return Codec.decode_many(self, data, limit)
         if len(data) <= self.max_frame_bytes and limit > 0:  # none of them can be too long
             lines = data.split(b"\n", limit)
             taken = len(data) - len(lines.pop())

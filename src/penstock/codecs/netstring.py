@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import BadFrameError, BadLengthError, FrameTooLongError, RemoteProtocolError
-from .base import DEFAULT_MAX_FRAME_BYTES, NEED_DATA, Buffer, NeedData
-from .octets import BytesCodec
+from ..errors import BadFrameError, BadLengthError, RemoteProtocolError
+from .base import (
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_MAX_SKIP_BYTES,
+    NEED_DATA,
+    Buffer,
+    NeedData,
+    OnOversize,
+)
+from .octets import BytesCodec, too_long
 
 _COLON = 0x3A
 _COMMA = 0x2C
@@ -18,17 +25,26 @@ class Netstring(BytesCodec):
     Only the canonical form is read: ASCII digits without a leading zero or sign.
 
     Args:
+        on_oversize: What a message over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
+        max_skip_bytes: The longest frame that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Largest message, in bytes; a longer one is refused on its length.
 
     Raises:
-        ConfigurationError: ``max_frame_bytes`` is below 1.
+        ConfigurationError: An option is out of its range.
     """
 
     name = "netstring"
 
-    def __init__(self, *, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:
         super().__init__(max_frame_bytes=max_frame_bytes)
-        self._max_digits = len(str(max_frame_bytes))
+        self._set_oversize(on_oversize, max_skip_bytes)
+        self._max_digits = len(str(max(max_frame_bytes, max_skip_bytes if on_oversize == "skip" else 0)))
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
         """Take one frame.
@@ -38,6 +54,9 @@ class Netstring(BytesCodec):
             FrameTooLongError: It is over ``max_frame_bytes``, or has more digits. The message is not waited for.
             BadFrameError: No comma follows the message.
         """
+        return self._take(buffer) if self.on_oversize == "close" else self._take_or_skip(buffer, self._take)
+
+    def _take(self, buffer: Buffer) -> bytes | NeedData:
         size, start = self._read_length(buffer, 0)
         end = start + size
         if not start or len(buffer) <= end:
@@ -64,6 +83,8 @@ class Netstring(BytesCodec):
         Raises:
             BadLengthError, FrameTooLongError, BadFrameError: As `decode`, for the first one.
         """
+        if self.skips:
+            return super().decode_many(data, limit)
         messages: list[bytes] = []
         available = len(data)
         at = 0
@@ -111,8 +132,12 @@ class Netstring(BytesCodec):
             return 0, 0
         size = int(digits)
         if size > self.max_frame_bytes:
-            raise FrameTooLongError(size, self.max_frame_bytes)
+            raise too_long(size, self.max_frame_bytes, None if colon < 0 else colon + 1 - at + size + 1)
         return size, colon + 1
+
+    def _look_at_end(self, last: int) -> None:
+        if last != _COMMA:
+            raise _no_comma(last)
 
 
 def _no_comma(byte: int) -> BadFrameError:

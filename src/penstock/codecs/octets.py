@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError, WrongTypeError
-from .base import DEFAULT_MAX_FRAME_BYTES, Codec
+from .base import DEFAULT_MAX_FRAME_BYTES, NEED_DATA, Buffer, Codec, NeedData, OnOversize
+
+M = TypeVar("M")
 
 
 def require_range(name: str, value: int, low: int, high: int | None = None) -> int:
@@ -30,7 +33,61 @@ def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ConfigurationError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
-class BytesCodec(Codec[bytes]):
+class Oversize(Codec[M]):
+    """What the codecs share whose frames say, or show, where they end, so that one may be passed over."""
+
+    max_skip_bytes: int
+
+    def _set_oversize(self, on_oversize: OnOversize, max_skip_bytes: int) -> None:
+        require_choice("on_oversize", on_oversize, ("close", "skip"))
+        self.max_skip_bytes = require_range("max_skip_bytes", max_skip_bytes, 1)
+        self.on_oversize = on_oversize
+        if on_oversize == "skip":
+            self.skips = True
+            self._compiled = False
+
+    def _take_or_skip(self, buffer: Buffer, take: Callable[[Buffer], M | NeedData]) -> M | NeedData:
+        """Take one message by ``take``, and pass over the frames before it that it refuses as too long.
+
+        Of such a frame one byte stays in the buffer until its last has come, so that it counts as begun.
+        """
+        while True:
+            left = buffer.resume
+            if type(left) is Left:
+                if len(buffer) < left.bytes:
+                    gone = len(buffer) - 1
+                    del buffer[:gone]
+                    buffer.resume = Left(left.bytes - gone)
+                    return NEED_DATA
+                self._look_at_end(buffer[left.bytes - 1])
+                del buffer[: left.bytes]
+                buffer.resume = None
+                buffer.skipped += 1
+            try:
+                return take(buffer)
+            except FrameTooLongError as error:
+                if error.frame_bytes is None or error.frame_bytes > self.max_skip_bytes:
+                    raise
+                buffer.resume = Left(error.frame_bytes)
+
+    def _look_at_end(self, last: int) -> None:
+        """Refuse the last byte of a frame that was passed over, where it has to be a certain one."""
+
+
+def too_long(size: int, limit: int, frame_bytes: int | None) -> FrameTooLongError:
+    """Return the error for a message of ``size`` bytes whose frame has so many, if that is known."""
+    error = FrameTooLongError(size, limit)
+    error.frame_bytes = frame_bytes
+    return error
+
+
+class Left(NamedTuple):
+    """How much of a frame that is passed over is still to go."""
+
+    bytes: int
+
+
+class BytesCodec(Oversize[bytes]):
     """Base of the codecs whose messages are bytes.
 
     A datagram is its own frame, so there the message stands alone, without delimiter or length. A message may be given

@@ -14,7 +14,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigurationError
 from ..suggest import did_you_mean
@@ -95,17 +96,32 @@ class _Parameter:
     default: object
 
     @property
+    def kinds(self) -> tuple[Any, ...]:
+        """What a value may be: one, or one of several."""
+        return get_args(self.kind) if get_origin(self.kind) in (Union, UnionType) else (self.kind,)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it may be given several times."""
+        return tuple[bytes, ...] in self.kinds
+
+    @property
     def key(self) -> str:
         return "max" if self.name == "max_frame_bytes" else self.name.replace("_", "-")
 
     @property
     def allowed(self) -> str:
-        if get_origin(self.kind) is Literal:
-            *most, last = map(str, get_args(self.kind))
-            return f"{', '.join(most)} or {last}"
-        if self.kind is int:
-            return "a size" if self.name.endswith("bytes") else "a whole number"
-        return {bool: "yes or no", bytes: "bytes", str: "text"}[self.kind]
+        words: list[str] = []
+        for kind in self.kinds:
+            if get_origin(kind) is Literal:
+                words += map(str, get_args(kind))
+            elif kind is int:
+                words.append("a size" if self.name.endswith("bytes") else "a whole number")
+            elif kind != tuple[bytes, ...]:
+                words.append({bool: "yes or no", bytes: "bytes", str: "text"}[kind])
+        *most, last = words
+        text = f"{', '.join(most)} or {last}" if most else last
+        return f"{text}, once or more" if self.repeats else text
 
     @property
     def default_text(self) -> str | None:
@@ -125,20 +141,21 @@ class _Parameter:
         Raises:
             ConfigurationError: It is not what is allowed.
         """
-        if self.kind is bytes:
+        if bytes in self.kinds:
             return text
         word = text.decode(errors="surrogateescape")
-        if get_origin(self.kind) is Literal:
-            choices = {str(choice): choice for choice in get_args(self.kind)}
-            if word in choices:
-                return choices[word]
-        elif self.kind is bool:
-            if word in _YES_NO:
-                return _YES_NO[word]
-        elif self.kind is int:
-            return -parse_size(word[1:]) if word.startswith("-") else parse_size(word)
-        else:
-            return word
+        for kind in sorted(self.kinds, key=lambda kind: kind is int):  # a word first: any other is taken for a number
+            if get_origin(kind) is Literal:
+                choices = {str(choice): choice for choice in get_args(kind)}
+                if word in choices:
+                    return choices[word]
+            elif kind is bool:
+                if word in _YES_NO:
+                    return _YES_NO[word]
+            elif kind is int:
+                return -parse_size(word[1:]) if word.startswith("-") else parse_size(word)
+            else:
+                return word
         raise ConfigurationError(f"{word[:40]!r} is not {self.allowed}")
 
 
@@ -149,9 +166,13 @@ def _parameters(codec: type[Codec[Any]]) -> dict[str, _Parameter]:
     parameters = [
         _Parameter(name, kinds[name], parameter.default)
         for name, parameter in inspect.signature(codec).parameters.items()
-        if get_origin(kinds[name]) is Literal or kinds[name] in (int, bool, bytes, str)
     ]
-    return {parameter.key: parameter for parameter in parameters}
+    return {parameter.key: parameter for parameter in parameters if all(map(_is_written, parameter.kinds))}
+
+
+def _is_written(kind: Any) -> bool:
+    """Whether a value of this kind can be written in a text."""
+    return get_origin(kind) is Literal or kind in (int, bool, bytes, str, tuple[bytes, ...])
 
 
 def describe_codecs() -> list[CodecInfo]:
@@ -183,18 +204,19 @@ def parse_codec(spec: str) -> Codec[Any]:
         meant = did_you_mean(name, _CODECS)
         raise ConfigurationError(f"no codec is called {name[:40]!r}{meant} (there are {', '.join(_CODECS)})")
     parameters = _parameters(codec)
-    arguments: dict[str, object] = {}
+    arguments: dict[str, Any] = {}
     for key, text in _split(spec, rest) if colon else ():
         parameter = parameters.get(key)
         if parameter is None:
             meant = did_you_mean(key, parameters)
             raise ConfigurationError(f"codec {name} has no option {key[:40]!r}{meant} (it has {', '.join(parameters)})")
-        if parameter.name in arguments:
+        if parameter.name in arguments and not parameter.repeats:
             raise ConfigurationError(f"codec {name}: {key} is given twice")
         try:
-            arguments[parameter.name] = parameter.parse(_unescape(text))
+            value = parameter.parse(_unescape(text))
         except ConfigurationError as error:
             raise ConfigurationError(f"codec {name}: {key}: {error.problem}") from None
+        arguments[parameter.name] = (*arguments.get(parameter.name, ()), value) if parameter.repeats else value
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and parameter.name not in arguments:
             raise ConfigurationError(f"codec {name} needs the option {key} ({parameter.allowed})")

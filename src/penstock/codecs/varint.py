@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..errors import BadLengthError, FrameTooLongError
-from .base import NEED_DATA, Buffer, NeedData
-from .octets import BytesCodec
+from .base import (
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_MAX_SKIP_BYTES,
+    NEED_DATA,
+    Buffer,
+    NeedData,
+    OnOversize,
+)
+from .octets import BytesCodec, too_long
 
 # 64 bits in groups of seven. https://protobuf.dev/programming-guides/encoding/#varints
 MAX_VARINT_BYTES: Final = 10
@@ -53,13 +60,25 @@ class Varint(BytesCodec):
     """A Protocol Buffers varint before each message: its length, 7 bits in each byte.
 
     Args:
+        on_oversize: What a message over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
+        max_skip_bytes: The longest frame that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Largest message, in bytes; a longer one is refused on its length.
 
     Raises:
-        ConfigurationError: ``max_frame_bytes`` is below 1.
+        ConfigurationError: An option is out of its range.
     """
 
     name = "varint"
+
+    def __init__(
+        self,
+        *,
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:
+        super().__init__(max_frame_bytes=max_frame_bytes)
+        self._set_oversize(on_oversize, max_skip_bytes)
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
         """Take one frame.
@@ -68,9 +87,12 @@ class Varint(BytesCodec):
             BadLengthError: The varint is over 10 bytes or 64 bits, or not in its shortest form.
             FrameTooLongError: The length is over ``max_frame_bytes``. The message is not waited for.
         """
+        return self._take(buffer) if self.on_oversize == "close" else self._take_or_skip(buffer, self._take)
+
+    def _take(self, buffer: Buffer) -> bytes | NeedData:
         size, start = read_varint(buffer, 0)
         if size > self.max_frame_bytes:
-            raise FrameTooLongError(size, self.max_frame_bytes)
+            raise too_long(size, self.max_frame_bytes, start + size)
         end = start + size
         if not start or len(buffer) < end:
             return NEED_DATA
@@ -94,6 +116,8 @@ class Varint(BytesCodec):
         Raises:
             BadLengthError, FrameTooLongError: As `decode`, for the first one.
         """
+        if self.skips:
+            return super().decode_many(data, limit)
         messages: list[bytes] = []
         available = len(data)
         at = 0
@@ -104,7 +128,7 @@ class Varint(BytesCodec):
                 if size > 0x7F:
                     size, start = read_varint(data, at)
                 if size > self.max_frame_bytes:
-                    raise FrameTooLongError(size, self.max_frame_bytes)
+                    raise too_long(size, self.max_frame_bytes, start - at + size)
             except (BadLengthError, FrameTooLongError):
                 if not messages:
                     raise

@@ -35,6 +35,7 @@ class EventName(StrEnum):
     HANDLER_FAILED = "handler_failed"
     PROTOCOL_ERROR = "protocol_error"
     CODEC_FAILED = "codec_failed"
+    FRAMES_SKIPPED = "frames_skipped"
     CLOSED = "closed"
     RECEIVE_FAILED = "receive_failed"
     DATAGRAM = "datagram"
@@ -150,6 +151,16 @@ class FramingBroken(Event):
 
     connection: ConnectionBase[Any]
     error: BaseException
+
+
+@dataclass(slots=True, eq=False)
+class FramesSkipped(Event):
+    """Frames were passed over because they were too long, as the codec was told to."""
+
+    name = EventName.FRAMES_SKIPPED
+
+    connection: ConnectionBase[Any]
+    count: int
 
 
 @dataclass(slots=True, eq=False)
@@ -338,6 +349,7 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         HandlerFailed,
         FramingBroken,
         CodecFailed,
+        FramesSkipped,
         Closed,
         DatagramHandled,
         ReceiveFailed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ..codecs import guard
@@ -18,10 +19,12 @@ class StreamInbound(Generic[M]):
     frame that straddles two reads is gathered in a buffer, so that a connection keeps bytes only while one is partial.
     """
 
-    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "codec")
+    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "_skips", "codec", "on_skipped")
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec
+        self._skips = codec.on_oversize == "skip"
+        self.on_skipped: Callable[[int], None] | None = None  # told how many frames were passed over
         self._buffer = Buffer()  # the start of an incomplete frame
         self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
         self._batch = b""  # what the latest batch was cut from, for `switch`
@@ -54,6 +57,8 @@ class StreamInbound(Generic[M]):
             CodecError: The codec failed at it.
         """
         buffer = self._buffer
+        if self._skips:
+            return self._take_counted(limit)
         if buffer:
             self._batch = b""
             message = guard.decode(self.codec, buffer)
@@ -80,13 +85,37 @@ class StreamInbound(Generic[M]):
                 return self.take(limit)
         return messages
 
+    def _take_counted(self, limit: int) -> list[M]:
+        """Take one message where the codec passes over frames: the buffer says how many.
+
+        One at a time, for what was passed over cannot be given back when the codec is changed.
+        """
+        buffer = self._buffer
+        buffer += self._chunk
+        self._batch = self._chunk = b""
+        if not buffer or limit < 1:
+            return []
+        try:
+            message = guard.decode(self.codec, buffer)
+        finally:
+            self._count_skipped()
+        return [] if message is NEED_DATA else [message]
+
+    def _count_skipped(self) -> None:
+        count, self._buffer.skipped = self._buffer.skipped, 0
+        if count and self.on_skipped is not None:
+            self.on_skipped(count)
+
     def finish(self) -> M | NeedData:
         """Say what is left at EOF, once `take` returns nothing more.
 
         Raises:
             RemoteProtocolError, CodecError: The stream ended in the middle of a frame; the codec failed at it.
         """
-        return guard.finish(self.codec, self._buffer)
+        message = guard.finish(self.codec, self._buffer)
+        if self._skips:
+            self._count_skipped()
+        return message
 
     def switch(self, codec: Codec[M], handled: int, unhandled: int) -> None:
         """Go on with another codec from the byte after the last message that was handled.
@@ -108,12 +137,14 @@ class StreamInbound(Generic[M]):
         self._chunk = data
         self._batch = b""
         self.codec = codec
+        self._skips = codec.on_oversize == "skip"
 
     def clear(self) -> None:
         """Forget everything: the connection is leaving."""
         self._buffer.clear()
         self._buffer.resume = None
         self._chunk = self._batch = b""
+        self.on_skipped = None
 
 
 class RecordInbound(Generic[M]):

@@ -10,7 +10,7 @@ from ..codecs.base import Codec
 from ..core.contract import NO_HANDSHAKE
 from ..core.deadlines import Deadline
 from ..core.endings import reason_after, reason_of
-from ..core.events import Closed, not_decoded, not_handled
+from ..core.events import Closed, FramesSkipped, not_decoded, not_handled
 from ..core.gate import Handshake
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
@@ -61,6 +61,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self._peer = peer
         self._local = local
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
+        self._watch_skips()
         self._draining = False
         self._reading_suspended = False  # memory is short, and what is held here must not grow
         self._handshake: Handshake | None = None  # its place at the gate
@@ -209,6 +210,14 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         if self._fails(error):
             self._emit(not_handled(self, error))
             self._close(reason_after(error))
+
+    def _watch_skips(self) -> None:
+        """Have the frames counted that the codec passes over."""
+        if self._inbound.codec.on_oversize == "skip" and isinstance(self._inbound, StreamInbound):
+            self._inbound.on_skipped = self._frames_skipped
+
+    def _frames_skipped(self, count: int) -> None:
+        self._emit(FramesSkipped(self, count))
 
     def closed_event(self) -> Closed:
         """Return the event that tells of its end."""

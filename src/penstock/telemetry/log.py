@@ -16,6 +16,7 @@ from ..core.events import (
     DatagramDropped,
     Draining,
     Event,
+    FramesSkipped,
     FramingBroken,
     HandlerFailed,
     PressureChanged,
@@ -115,6 +116,8 @@ class LogObserver:
                     logger.error("cannot receive datagrams: %s; trying again", event.error, extra=_extra(event))
             case PressureChanged():
                 _pressure_changed(event)
+            case FramesSkipped():
+                self._frames_skipped(event)
             case Draining():
                 logger.info("draining", extra=_extra(event))
             case DatagramDropped():
@@ -146,6 +149,11 @@ class LogObserver:
                 return
             text = "handler failed: %s: %s%s"
             logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
+
+    def _frames_skipped(self, event: FramesSkipped) -> None:
+        more = self._violations.more()
+        if more is not None:
+            logger.warning("skipped %d frame(s) over the limit%s", event.count, more, extra=_extra(event))
 
     def _codec_failed(self, event: CodecFailed) -> None:
         more = self._failures.more()

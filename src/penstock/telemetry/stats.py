@@ -12,6 +12,7 @@ from ..core.events import (
     DatagramDropped,
     DatagramHandled,
     Event,
+    FramesSkipped,
     HandlerFailed,
     MessageDropped,
     Refused,
@@ -30,6 +31,7 @@ class Stats:
         messages_dropped: Messages that slow peers were not sent, by policy.
         handler_errors: Handlers that raised.
         codec_errors: Codecs that failed, or broke their contract.
+        frames_skipped: Frames that were passed over because they were too long.
         datagrams: Datagrams handled.
         datagrams_dropped: Datagrams that were not, by reason.
         stalls: How often a handler held the loop for too long.
@@ -45,6 +47,7 @@ class Stats:
         self.messages_dropped: Counter[str] = Counter()
         self.handler_errors = 0
         self.codec_errors = 0
+        self.frames_skipped = 0
         self.datagrams = 0
         self.datagrams_dropped: Counter[str] = Counter()
         self.accept_errors: Counter[str] = Counter()
@@ -74,6 +77,8 @@ class Stats:
                 self.handler_errors += 1
             case CodecFailed():
                 self.codec_errors += 1
+            case FramesSkipped():
+                self.frames_skipped += event.count
             case DatagramDropped():
                 self.datagrams_dropped[str(event.reason)] += event.count
             case AcceptFailed():

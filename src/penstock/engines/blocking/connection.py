@@ -179,6 +179,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             unhandled = len(self._ready)
             self._ready.clear()
             self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
+            self._watch_skips()
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

@@ -138,6 +138,7 @@ class PushConnection(StreamConnection[M]):
             self._close(self._close_after)
         elif self._next_codec is not None:
             self._inbound.switch(self._next_codec, handled, unhandled)
+            self._watch_skips()
             self._next_codec = None
 
     def _encode_replies(self) -> None:
@@ -301,6 +302,7 @@ class PushConnection(StreamConnection[M]):
             self._interrupted = True
         else:
             self._inbound.switch(codec, 0, 0)
+            self._watch_skips()
 
     def set_handler(self, handler: Handler[Any]) -> None:
         """Hand the messages after the one at hand to another handler."""

@@ -325,6 +325,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         unhandled = len(self._ready)
         self._ready.clear()
         self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
+        self._watch_skips()
 
     def set_handler(self, handler: Handler[Any]) -> None:
         """Hand the messages after the one at hand to another handler."""

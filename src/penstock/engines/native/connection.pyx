@@ -59,6 +59,7 @@ cdef class Connection(PartingTransport):
         self.framing = host.framing
         if self.framing is None:
             self.uncompiled = CodecInput(host.codec)
+            self.watch_skips()
         self.local = local
         self.levels = host.levels
         self.patience = host.patience

@@ -54,7 +54,7 @@ cdef class LengthFraming(Framing):
         self.offset = codec.offset
         self.adjustment = codec.adjustment
         self.little = codec.byteorder == "little"
-        self.whole = codec.header == "keep"
+        self.whole = codec._message_at == 0
         self.body_at = self.offset + self.size
 
     cdef object cut(self, Input* input):

@@ -54,7 +54,7 @@ cdef Framing framing_of(object codec):
     A subclass of a built-in codec has none: nothing is known of what it overrides.
     """
     framing = FRAMINGS.get(type(codec))
-    if framing is None or codec.max_frame_bytes > LARGEST_LIMIT:
+    if framing is None or not codec._compiled or codec.max_frame_bytes > LARGEST_LIMIT:
         return None
     if framing is LengthFraming and abs(codec.adjustment) > LARGEST_ADJUSTMENT:
         return None

@@ -9,6 +9,7 @@ from .framing cimport NEED_DATA, clear, feed, framing_of, keep
 
 from ...codecs.base import Buffer
 from ...codecs.guard import finish
+from ...core.events import FramesSkipped
 
 
 cdef class ReceivingTransport(DeadlinedTransport):
@@ -140,6 +141,17 @@ cdef class ReceivingTransport(DeadlinedTransport):
             rest = self.input.at[:self.input.end - self.input.at]
         return finish(framing.codec, Buffer(rest))
 
+    cdef int watch_skips(self) except -1:
+        """Have the frames counted that the codec passes over. One that does so has no compiled framing."""
+        cdef CodecInput uncompiled = self.uncompiled
+        inbound = uncompiled.inbound
+        if inbound.codec.on_oversize == "skip":
+            inbound.on_skipped = self._frames_skipped
+        return 0
+
+    def _frames_skipped(self, count):
+        self.host.told(FramesSkipped(self, count))
+
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""
         cdef Framing framing = framing_of(codec)
@@ -166,4 +178,6 @@ cdef class ReceivingTransport(DeadlinedTransport):
         elif self.input != NULL:
             self.input.searched = 0
         self.framing = framing
+        if framing is None:
+            self.watch_skips()
         return 0
