@@ -3,6 +3,8 @@
 They are awaitables of their own: a message that is there, or output that has room, costs no coroutine and no exception.
 """
 
+from cpython.bytes cimport PyBytes_GET_SIZE
+
 from .framing cimport NEED_DATA
 from .poller cimport MOST_IN_A_ROW, SIZE_SHIFT
 from .states cimport CLOSED
@@ -102,7 +104,7 @@ cdef class Receive(Step):
 cdef class Send(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
-        cdef long long before
+        cdef long long before, more
         if self.phase == FRESH:
             self.phase = YIELDING
             if conn.poller.ends_turn():
@@ -118,9 +120,16 @@ cdef class Send(Step):
             return None
         if not conn.can_send() or conn.leave_reason is not None:
             raise conn.why_not()
-        before = conn.bytes_out + conn.corked()
-        conn.put_reply(self.message)
-        conn.poller.left -= <int>min((conn.bytes_out + conn.corked() - before) >> SIZE_SHIFT, MOST_IN_A_ROW)
+        message = self.message
+        if type(message) is bytes:
+            conn.put_reply(message)
+            more = PyBytes_GET_SIZE(message) >> SIZE_SHIFT
+        else:
+            before = conn.bytes_out + conn.corked()
+            conn.put_reply(message)
+            more = (conn.bytes_out + conn.corked() - before) >> SIZE_SHIFT
+        if more:
+            conn.poller.left -= <int>min(more, MOST_IN_A_ROW)
         self.phase = FINISHED
         return STOP
 
