@@ -53,6 +53,18 @@ COMMANDS = [
     [b"NOSUCH"],
     [b"NoSuch", b"a", b"b c"],
     [b"NOSUCH", b"a\r\n+OK"],
+    [b"x" * 300, b"y" * 100, b"z" * 100, b"more"],
+    [b"NOSUCH", *[b"word"] * 50],
+    [b"NO\0SUCH", b"a\0b"],
+    [b"SET", b"n", b"10"],
+    [b"INCRBY", b"n", b"5"],
+    [b"INCRBY", b"n", b"-20"],
+    [b"INCRBY", b"n", b"1.5"],
+    [b"DECR", b"n"],
+    [b"DECRBY", b"n", b"9223372036854775807"],
+    [b"DECRBY", b"n", b"9223372036854775807"],
+    [b"DECRBY", b"n", b"-9223372036854775808"],
+    [b"INCRBY", b"n"],
 ]  # fmt: skip
 
 

@@ -251,6 +251,7 @@ class TestKept:
 
         assert [b"abc\r\n"] == decode_in_chunks(codec, b"abc\r\n", [])
         assert b"abc\r\n" == codec.encode(b"abc\r\n")
+        assert b"abc\r\n" == codec.decode_datagram(codec.encode_datagram(b"abc\r\n"))
         with pytest.raises(LocalProtocolError, match="exceeds max_frame_bytes=3"):
             codec.encode(b"abcd\r\n")
 

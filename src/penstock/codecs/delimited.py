@@ -229,6 +229,32 @@ class Delimited(BytesCodec):
             return data
         return super().encode_many(messages)
 
+    def decode_datagram(self, data: bytes) -> bytes:
+        """Return the whole datagram, which may be empty.
+
+        Raises:
+            FrameTooLongError: It is longer than ``max_frame_bytes``, not counting a delimiter that is kept.
+        """
+        if self.keep_delimiter and self._bare_size(data) <= self.max_frame_bytes:
+            return data
+        return super().decode_datagram(data)
+
+    def encode_datagram(self, message: bytes) -> bytes:
+        """Return the message as it is.
+
+        Raises:
+            LocalProtocolError: It is longer than ``max_frame_bytes``, not counting a delimiter that is kept.
+            TypeError: It is not bytes.
+        """
+        message = self._octets(message)
+        if self.keep_delimiter and self._bare_size(message) <= self.max_frame_bytes:
+            return message
+        return super().encode_datagram(message)
+
+    def _bare_size(self, message: bytes) -> int:
+        """Return the size of a message without the delimiter at its end, if there is one."""
+        return len(message) - max(len(each) if message.endswith(each) else 0 for each in self.delimiters)
+
     def _is_within(self, frame: bytes) -> bool:
         return len(frame) <= self.max_frame_bytes or not self._is_too_long(frame, len(frame), terminated=True)
 
