@@ -164,7 +164,7 @@ def test_a_connection_may_end_wherever_code_of_the_users_runs(serve, engine, for
             server.server._observers.append(Watcher(hook, point))
             for way in ways:
                 hook.act = way_of(server, way)
-                with contextlib.suppress(ConnectionError), server.dial() as peer:
+                with contextlib.suppress(OSError), server.dial() as peer:
                     talk(peer)
             if ways is WAYS:
                 hook.act = None

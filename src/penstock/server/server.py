@@ -28,10 +28,12 @@ from ..core.events import (
     Suspended,
 )
 from ..core.gate import Gate
+from ..core.interrupts import is_interrupt
 from ..core.replies import explained
 from ..core.rules import Rules
 from ..core.schema import fitted
 from ..core.service import Service
+from ..core.texts import text_of
 from ..core.turns import turn_of
 from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
@@ -320,11 +322,17 @@ class Server:
     def _emit(self, event: Event) -> None:
         if type(event) is HandlerFailed:
             event = self._explained(event)
+        interrupt: BaseException | None = None
         for observer in self._observers:
             try:
                 observer.observe(event)
-            except Exception as error:  # an observer's mistake is no connection's
-                self._observer_failed(observer, event, error)
+            except BaseException as error:  # an observer's mistake is no connection's
+                if is_interrupt(error):
+                    interrupt = error  # when all have been told
+                else:
+                    self._observer_failed(observer, event, error)
+        if interrupt is not None:
+            raise interrupt
         if self.config.once and isinstance(event, Closed | DatagramHandled):
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self.begin_drain)
@@ -336,10 +344,11 @@ class Server:
         conn = event.connection
         return HandlerFailed(conn, explained(event.error, self.service, (self.service if conn is None else conn).codec))
 
-    def _observer_failed(self, observer: Observer, event: Event, error: Exception) -> None:
+    def _observer_failed(self, observer: Observer, event: Event, error: BaseException) -> None:
         more = self._observer_failures.more()
         if more is not None:
-            logger.error("observer %r failed at %s%s", observer, event.name, more, exc_info=error)
+            with contextlib.suppress(Exception):  # the log itself may be what fails
+                logger.error("observer %s failed at %s%s", text_of(observer), event.name, more, exc_info=error)
 
     def _stalled(self, frames: Sequence[str]) -> None:
         self._emit(Stalled(frames))

@@ -26,6 +26,7 @@ from ..core.events import (
     StallEnded,
 )
 from ..core.memory import Pressure
+from ..core.texts import text_of
 from ..engines.replies import REPLY_TOO_LONG
 from ..errors import WrongReplyError
 from ..reasons import CloseReason
@@ -148,7 +149,7 @@ class LogObserver:
                 logger.error("%s%s", error, more, extra=_extra(event))
                 return
             text = "handler failed: %s: %s%s"
-            logger.error(text, type(error).__name__, error, more, exc_info=error, extra=_extra(event))
+            logger.error(text, type(error).__name__, text_of(error, str), more, exc_info=error, extra=_extra(event))
 
     def _frames_skipped(self, event: FramesSkipped) -> None:
         more = self._violations.more()
@@ -159,7 +160,7 @@ class LogObserver:
         more = self._failures.more()
         if more is not None:
             place = event.error.__cause__ or event.error  # where the codec itself raised, if it did
-            logger.error("codec failed: %s%s", event.error, more, exc_info=place, extra=_extra(event))
+            logger.error("codec failed: %s%s", text_of(event.error, str), more, exc_info=place, extra=_extra(event))
 
     def _datagram_dropped(self, event: DatagramDropped) -> None:
         if event.reason == REPLY_TOO_LONG:
@@ -171,7 +172,7 @@ class LogObserver:
     def _framing_broken(self, event: FramingBroken) -> None:
         more = self._violations.more()
         if more is not None:
-            logger.warning("closing: %s%s", event.error, more, extra=_extra(event))
+            logger.warning("closing: %s%s", text_of(event.error, str), more, extra=_extra(event))
 
 
 def _extra(event: Event) -> dict[str, Any]:

@@ -296,6 +296,8 @@ class DrivenConnection(LinkedConnection[M]):
 
     def _turn(self) -> None:
         """Wait once for the socket, a deadline or another thread, and do what it asks for."""
+        if self._is_disposed_of():  # what should have let go of the socket has failed
+            return
         events = self._interest()
         timers = self._host.timers
         self._driving = True
@@ -310,8 +312,7 @@ class DrivenConnection(LinkedConnection[M]):
         finally:
             self._lock.acquire()
             self._drove()
-        if self._state == CLOSED:  # meanwhile, by another thread, which left the socket to this one
-            self._dispose()
+        if self._is_disposed_of():  # closed meanwhile, by another thread, which left the socket to this one
             return
         for _, happened in ready:
             self._act(happened)
@@ -371,12 +372,19 @@ class DrivenConnection(LinkedConnection[M]):
             with suppress(OSError):  # ENOTCONN: what broke it has woken the thread, too
                 self._sock.shutdown(socket.SHUT_RD)
 
+    def _is_disposed_of(self) -> bool:
+        """Say whether the state is closed; if it is, so is the socket from now on."""
+        if self._state != CLOSED:
+            return False
+        self._dispose()
+        return True
+
     def _dispose(self) -> None:
         if not self._gone:
-            self._gone = True
             self._poller.close()
             end(self._sock.fileno())
             self._sock.close()
+            self._gone = True  # last: until then it may be repeated
             self._changed.notify_all()
 
     # -- for every thread ----------------------------------------------------------------------------------------------

@@ -382,7 +382,7 @@ class BlockingServer(EngineServer):
             event = Accepted(connection, listener)
             with self._lock:
                 self._connections[connection.id] = connection
-        except Exception as error:  # its peer must not keep a place
+        except BaseException as error:  # its peer must not keep a place
             with self._gate_lock:
                 self._door.leave(peer)
             poller.close()
@@ -398,14 +398,16 @@ class BlockingServer(EngineServer):
 
     def _serve(self, connection: ServedConnection[Any]) -> None:
         """Serve one connection: the whole job of one thread."""
-        connection.run()
-        with self._emit_lock:
-            with self._lock:
-                told = self._connections.pop(connection.id, None) is None
-            if not told:
-                self._tell_closed(connection)
-        if self._ending:
-            self._poller.wake()
+        try:
+            connection.run()
+        finally:
+            with self._emit_lock:
+                with self._lock:
+                    told = self._connections.pop(connection.id, None) is None
+                if not told:
+                    self._tell_closed(connection)
+            if self._ending:
+                self._poller.wake()
 
     def _tell_closed(self, connection: ServedConnection[Any]) -> None:
         with self._gate_lock:

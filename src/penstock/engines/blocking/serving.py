@@ -56,7 +56,7 @@ class ServedConnection(ThreadConnection[M]):
         self._at_once = at_once
         self._callbacks: Handler[M] | None = None
         self._on_message: Callable[[M], Any] | None = None
-        self._misfit: Exception | None = None  # what the user's Handler raised when it was made
+        self._misfit: BaseException | None = None  # what the user's Handler raised when it was made
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
         self._thread: int | None = None
 
@@ -71,7 +71,7 @@ class ServedConnection(ThreadConnection[M]):
             # A handler without on_message waits for none: its peer is not blamed for sending none.
             try:
                 callbacks = handler.factory()
-            except Exception as error:
+            except BaseException as error:
                 self._misfit = error
                 return
             self._counts_first = type(callbacks).on_message is not Handler.on_message

@@ -52,6 +52,10 @@ class Host(Context):
     buffer: memoryview = field(init=False)
     turn: Turn = field(init=False)
 
+    def blame(self, error: BaseException) -> None:
+        """Report that a step of a connection failed which is no handler's."""
+        self.loop.call_exception_handler({"message": "a connection failed", "exception": error})
+
     def __post_init__(self) -> None:
         Context.__post_init__(self)  # not super(): a dataclass with slots is another class than the one written here
         self.buffer = _buffer_of(self.loop, self.limits.read_bytes)

@@ -11,7 +11,9 @@ import contextlib
 import socket
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
+from ...core.interrupts import is_interrupt
 from ..forked import end
 from ..link import Link, LinkUser
 
@@ -46,7 +48,7 @@ class SocketLink(Link):
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
-        self._user = user
+        self._user: Any = user  # None once it was told of the end
         self._reading = False
         self._read_over = False  # the peer's EOF was read
         self._eof = False  # our direction ends after what was sent
@@ -69,7 +71,9 @@ class SocketLink(Link):
         self._entered = True
         try:
             step()
-        except Exception as error:  # a codec's bug, or ours: handlers' are caught where they are called
+        except BaseException as error:  # a codec's bug, or ours: handlers' are caught where they are called
+            if is_interrupt(error):
+                raise
             self._lose(error)
             report = {"message": "a connection failed", "exception": error, "transport": self}
             self._loop.call_exception_handler(report)
@@ -102,14 +106,14 @@ class SocketLink(Link):
     def pause_reading(self) -> None:
         """Leave what comes with the kernel."""
         if self._reading:
-            self._reading = False
             self._loop.remove_reader(self._fd)
+            self._reading = False  # last, as below: what has failed is done another time
 
     def resume_reading(self) -> None:
         """Read again."""
         if not self._reading and not self._read_over and not self._closing:
-            self._reading = True
             self._loop.add_reader(self._fd, self._enter, self._read)
+            self._reading = True
 
     def _read_eof(self) -> None:
         self.pause_reading()
@@ -178,24 +182,26 @@ class SocketLink(Link):
         self.pause_reading()
         self._closing = True
         if self.queued_bytes:
-            self._drop_waiting()
             self._loop.remove_writer(self._fd)
+            self._drop_waiting()
         self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
         if not self._lost:
+            if not self._entered:  # whoever closes may be in the middle of a call of this connection, or of another
+                self._loop.call_soon(self._tell_lost)
             self._lost = True
             self._error = error
             if error is not None:
                 self._user.connection_broke(error)
-            if not self._entered:  # whoever closes may be in the middle of a call of this connection, or of another
-                self._loop.call_soon(self._tell_lost)
 
     def _tell_lost(self) -> None:
+        user, self._user = self._user, None  # and with it the cycle through it
+        if user is None:
+            return  # told already: a step was called for between the loss and this turn
         error, self._error = self._error, None
         try:
-            self._user.connection_lost(error)
+            user.connection_lost(error)
         finally:
-            del self._user  # and with it the cycle through it
             end(self._fd)
             self._sock.close()

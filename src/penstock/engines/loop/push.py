@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -13,6 +12,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
 from ...core.deadlines import Deadline
+from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -86,10 +86,10 @@ class PushConnection(StreamConnection[M]):
     def _call(self, callback: Callable[[], object]) -> None:
         """Call a callback that is not about a message."""
         self._corking = self._handling = True
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             callback()
-        except Exception as caught:
+        except BaseException as caught:
             error = caught
         self._called(error, 0, 0)
 
@@ -99,7 +99,7 @@ class PushConnection(StreamConnection[M]):
         self._interrupted = False
         replies = self._replies
         on_message = self._on_message
-        error: Exception | None = None
+        error: BaseException | None = None
         remaining = iter(messages)
         try:
             for message in remaining:
@@ -112,10 +112,13 @@ class PushConnection(StreamConnection[M]):
                 self._put(guard.encode(self.codec, replies.pop()))
             elif replies:
                 self._encode_replies()
-        except Exception as caught:
+        except BaseException as caught:
             error = caught
-            with contextlib.suppress(Exception):  # the first failure is the one that is reported
+            try:
                 self._encode_replies()  # of the messages before the one that failed
+            except BaseException as second:  # the first failure is the one that is reported
+                if is_interrupt(second):
+                    error = second
         if error is None and not self._interrupted and len(self._corked) == 1 and not self._records:
             # By far the most frequent: all there is to do is to send the replies.
             self._corking = self._handling = False
@@ -128,9 +131,15 @@ class PushConnection(StreamConnection[M]):
             unhandled = length_hint(remaining)
             self._called(error, len(messages) - unhandled, unhandled)
 
-    def _called(self, error: Exception | None, handled: int, unhandled: int) -> None:
+    def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
         """The handler returned, or raised: send what it left, then do what it asked for."""
         self._corking = self._handling = False
+        if error is not None and is_interrupt(error):
+            # Not the handler's: when the loop runs again, the connection goes on with what it has.
+            self._inbound.switch(self.codec, handled, unhandled)
+            self._next_codec = None
+            self._continue_later()
+            raise error
         self._uncork()
         if error is not None:
             self._handler_failed(error)
@@ -364,10 +373,13 @@ class PushConnection(StreamConnection[M]):
         return False
 
     def _ended(self) -> None:
-        callbacks = self._callbacks
+        callbacks, self._callbacks = self._callbacks, None
+        self._on_message = _nothing  # and with both the cycles through this connection
         reason = self.close_reason
         if callbacks is not None and reason is not None:
             self._call(partial(callbacks.on_close, self, reason))
-        del self._on_message  # and with it the cycle through this connection
-        self._callbacks = None
         self._release()
+
+
+def _nothing(_message: object) -> None:
+    """Handle no message any more."""

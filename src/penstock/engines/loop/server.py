@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, HandlerFailed
+from ...core.interrupts import is_interrupt
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
 from ...reasons import CloseReason
@@ -26,6 +28,7 @@ from .pool import ThreadPool, in_threads
 from .push import PushConnection
 from .records import RecordLink
 from .stream import StreamConnection
+from .surely import Surely
 from .tasks import TaskConnection
 from .timers import Timers
 
@@ -152,10 +155,14 @@ class LoopServer(EngineServer):
 
     def drain(self, timeout_s: float | None) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
+        with Surely(self._loop, self._drain_rest):
+            self._ending = True
+            if timeout_s is not None and self._deadline is None:
+                self._deadline = self._clock.call_at(self._clock.time() + timeout_s, self._cut_drain)
+            self._drain_rest()
+
+    def _drain_rest(self) -> None:
         self.suspend()
-        self._ending = True
-        if timeout_s is not None and self._deadline is None:
-            self._deadline = self._clock.call_at(self._clock.time() + timeout_s, self._cut_drain)
         for connection in self._live():
             connection.drain()
         self._check_stopped()
@@ -182,19 +189,24 @@ class LoopServer(EngineServer):
 
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
+        with Surely(self._loop, self._stop):
+            self._ending = True
+            self._stop()
+
+    def _stop(self) -> None:
         self.suspend()
-        self._ending = True
         self._cut(CloseReason.STOPPED)
         self._check_stopped()
 
     def _cut(self, reason: CloseReason) -> None:
+        again = self._clock.call_at(self._clock.time() + CUT_AGAIN_S, partial(self._cut, reason))  # whatever fails here
+        before, self._again = self._again, again
+        if before is not None:
+            before.cancel()
         for connection in self._live():
             connection.cut(reason)
         for endpoint in self._endpoints:
             endpoint.cut()
-        if self._again is not None:
-            self._again.cancel()
-        self._again = self._clock.call_at(self._clock.time() + CUT_AGAIN_S, partial(self._cut, reason))
 
     def _is_idle(self) -> bool:
         return not self.connections and not any(endpoint.busy for endpoint in self._endpoints)
@@ -203,18 +215,19 @@ class LoopServer(EngineServer):
         if not self._ending or self._stopped or not self._is_idle():
             return
         self._stopped = True
-        for timer in (self._deadline, self._again):
-            if timer is not None:
-                timer.cancel()
-        if self._pool is not None:
-            # A handler stuck in a thread cannot be ended from outside; its connection is gone, so nobody waits for it.
-            self._pool.shutdown()
-        for endpoint in self._endpoints:
-            endpoint.count_left()
-        self._plan.gate.unwatch(self._wake_acceptors)
-        self._door.close()
-        self._timers.close()
-        self._plan.on_stopped()
+        with contextlib.ExitStack() as steps:  # the last one first, and each of them whatever becomes of the others
+            steps.callback(self._plan.on_stopped)
+            steps.callback(self._timers.close)
+            steps.callback(self._door.close)
+            steps.callback(self._plan.gate.unwatch, self._wake_acceptors)
+            for endpoint in self._endpoints:
+                steps.callback(endpoint.count_left)
+            if self._pool is not None:
+                # A handler stuck in a thread cannot be ended from outside; its connection is gone: nobody waits for it.
+                steps.callback(self._pool.shutdown)
+            for timer in (self._deadline, self._again):
+                if timer is not None:
+                    steps.callback(timer.cancel)
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
@@ -226,29 +239,43 @@ class LoopServer(EngineServer):
         try:
             connection = self._make(peer, listener.address, records=has_records)
             event = Accepted(connection, listener)
-            self._connections[connection.id] = connection
-        except Exception as error:
+            if not self._ending:
+                self._connections[connection.id] = connection
+        except BaseException as error:
             self._unmade(sock, peer, error)
             return
-        self._plan.emit(event)
-        if has_records:
-            RecordLink(self._loop, sock, connection).begin(connection.connection_made)
-        else:
-            self._begin(connection, sock)
+        if self._ending:  # by code of the user's that ran meanwhile: this one is refused like those in the backlog
+            self._unmade(sock, peer, None)
+            return
+        try:
+            self._plan.emit(event)
+            if has_records:
+                RecordLink(self._loop, sock, connection).begin(connection.connection_made)
+            else:
+                self._begin(connection, sock)
+        except BaseException as error:
+            if not connection.is_attached:  # no link will ever tell its end
+                sock.close()
+                connection.connection_lost(error)
+            raise
 
     def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         """Make a stream's link, which tells its connection of everything."""
         raise NotImplementedError
 
-    def _unmade(self, sock: socket.socket, peer: Peer, error: Exception) -> None:
+    def _unmade(self, sock: socket.socket, peer: Peer, error: BaseException | None) -> None:
         """The connection or its handler could not be made: its peer must not keep a place."""
         self._door.leave(peer)
         turn_away(sock, Action.CLOSE)
+        if error is None:
+            return
+        if is_interrupt(error):
+            raise error
         self._plan.emit(HandlerFailed(None, error))
 
     def _released(self, connection: StreamConnection[Any]) -> None:
-        del self._connections[connection.id]
-        self._door.leave(connection.peer)
+        if self._connections.pop(connection.id, None) is not None:
+            self._door.leave(connection.peer)
         self._check_stopped()
 
     def _wake_acceptors(self) -> None:

@@ -12,13 +12,15 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.endings import reason_of
 from ...core.events import Event
+from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED, FLUSHING, LOCAL_EOF
 from ...reasons import CloseReason
-from ..connection import LinkedConnection
+from ..connection import AGAIN_S, LinkedConnection
 from ..link import Link
 from ..wire import READS_AT_ONCE
 from .host import Host
 from .link import SocketLink
+from .surely import Surely
 
 M = TypeVar("M")
 
@@ -26,15 +28,21 @@ M = TypeVar("M")
 class StreamConnection(LinkedConnection[M]):
     """The part every connection on a loop shares. Subclasses say what happens to messages, by the abstract methods."""
 
-    __slots__ = ("_begun", "_closed_waiters", "_host", "_reading_paused", "_send_waiters")
+    __slots__ = ("_begun", "_closed_waiters", "_host", "_reading_paused", "_send_waiters", "_told")
 
     def __init__(self, host: Host, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False) -> None:
         super().__init__(host, codec, peer, local, records=records)
         self._host = host
         self._reading_paused = False  # asked before every wait, where a link takes longer
         self._begun = False  # the handler was told
+        self._told = False  # that it has ended
         self._send_waiters: deque[asyncio.Future[None]] = deque()
         self._closed_waiters: list[asyncio.Future[CloseReason]] = []
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it has a link, or had one."""
+        return bool(self._attached)
 
     def fileno(self) -> int:
         """Return the descriptor of the socket; -1 once it is closed."""
@@ -49,7 +57,7 @@ class StreamConnection(LinkedConnection[M]):
 
     @abstractmethod
     def _ended(self) -> None:
-        """The link is gone. Call `_release` once the handler has ended too."""
+        """The link is gone. Call `_release` once the handler has ended too. May be repeated, should it fail."""
 
     @abstractmethod
     def drain(self) -> None:
@@ -61,6 +69,13 @@ class StreamConnection(LinkedConnection[M]):
         """Begin."""
         self._link = link
         self._attached = True
+        try:
+            self._made(link)
+        except BaseException:
+            link.abort()  # nobody would ever read from it
+            raise
+
+    def _made(self, link: Link) -> None:
         self._await_notice()
         if self._state == CLOSED:  # it was aborted between accept(2) and now
             self._reset()
@@ -87,31 +102,78 @@ class StreamConnection(LinkedConnection[M]):
         """Note that the link is gone, and why if nobody knew yet."""
         self._lost(reason_of(error))
         self._gone = True
-        self._drop_output()
-        self._wake_senders()
-        assert self.close_reason is not None
-        for closed in self._closed_waiters:
-            if not closed.done():
-                closed.set_result(self.close_reason)
-        self._closed_waiters.clear()
-        if self._begun:
-            self._ended()
-        else:
-            self._release()
+        self._part()
+
+    def _part(self) -> None:
+        """The link is gone: carry the end out, or what is left of it. What fails is tried again."""
+        try:
+            self._drop_output()
+            self._wake_senders()
+            assert self.close_reason is not None
+            for closed in self._closed_waiters:
+                if not closed.done():
+                    closed.set_result(self.close_reason)
+            self._closed_waiters.clear()
+            if self._begun:
+                self._ended()
+            else:
+                self._release()
+        except BaseException as error:
+            self._host.loop.call_later(AGAIN_S, self._part)
+            if is_interrupt(error):
+                raise
+            self._host.blame(error)
 
     def _release(self) -> None:
-        """Link and handler are both gone."""
-        self._emit(self.closed_event())
+        """Link and handler are both gone. May be repeated, should a part of it fail."""
+        if not self._told:
+            event = self.closed_event()
+            self._told = True
+            self._emit(event)
         self._host.released(self)
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection."""
+        self._close_surely(CloseReason.DONE)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._lose_surely(CloseReason.ABORTED)
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now, for a reason of the server's."""
+        self._lose_surely(reason)
+
+    def _close_surely(self, reason: CloseReason) -> None:
+        """Close gracefully; or at once, should that fail: half closed the connection would stay for ever."""
+        if self._closing or self._handling or not self._attached:
+            self._close(reason)
+        else:
+            with Surely(self._host.loop, self._end_at_once):
+                self._close(reason)
+
+    def _lose_surely(self, reason: CloseReason) -> None:
+        if self._state != CLOSED:
+            with Surely(self._host.loop, self._end_at_once):
+                self._lose(reason)
+
+    def _end_at_once(self) -> None:
+        """Break the link off, which tells the end, wherever an end has stopped half-way."""
+        if self._attached and not self._gone:
+            self._lost(CloseReason.ABORTED)
+            self._link.abort()
 
     def _emit(self, event: Event) -> None:
         self._host.emit(event)
 
     def _wake_senders(self) -> None:
         while self._send_waiters:
-            waiter = self._send_waiters.popleft()
+            waiter = self._send_waiters[0]
             if not waiter.done():
                 waiter.set_result(None)
+            self._send_waiters.popleft()  # now: one that could not be woken is woken another time
 
     def _output_resumed(self) -> None:
         self._wake_senders()
@@ -151,6 +213,16 @@ class StreamConnection(LinkedConnection[M]):
                 self._input_resumed()
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
+
+    def expired(self) -> None:
+        """Do what is due. If that fails, nothing would ever be due again: the connection ends."""
+        try:
+            super().expired()
+        except BaseException as error:
+            self._end_at_once()
+            if is_interrupt(error):
+                raise
+            self._host.blame(error)
 
     def _look(self) -> None:
         self._catch_up(self._decide)

@@ -13,6 +13,7 @@ from ...codecs.base import Codec
 from ...core.contract import Connection
 from ...core.deadlines import Deadline
 from ...core.endings import last_message
+from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
 from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
@@ -96,20 +97,26 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 await self._converse()
         except asyncio.CancelledError as cancelled:
             # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
-            if self._state != CLOSED:
+            if self._state != CLOSED or not self._is_cancelled():
                 self._handler_failed(cancelled)
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self._handler_failed(error)
+
+    def _is_cancelled(self) -> bool:
+        """Whether the task was told to end."""
+        return self._task is not None and self._task.cancelling() > 0
 
     def _run_ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
         self._handling = False
+        if not task.cancelled():
+            task.exception()  # a signal's, if there is one: the loop has had it, and need not say that nobody has
         if self._gone:
-            self._conclude()
-        elif self._close_after is not None:
-            self._close(self._close_after)
+            self._part()
         else:
-            self._close(CloseReason.DRAINED if self._draining else CloseReason.DONE)
+            self._close_surely(self._close_after or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
 
     async def _answer(self, handler: MessageHandler) -> None:
         function = handler.function
@@ -164,12 +171,19 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         assert self.close_reason is not None
         try:
             await settled(callbacks.on_close(self, self.close_reason))
-        except Exception as error:
+        except asyncio.CancelledError as cancelled:
+            if not self._is_cancelled():
+                self._handler_failed(cancelled)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self._handler_failed(error)
 
     def _conclude_ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        self._release()
+        self._task = self._callbacks = None
+        if not task.cancelled():
+            task.exception()  # as above
+        self._part()
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 

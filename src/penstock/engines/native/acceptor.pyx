@@ -150,18 +150,21 @@ cdef class Entrance(Pollable):
         try:
             connection.settle_in(self.host, self.local, self.handler)
             event = Accepted(connection, self.listener)
-            connection.take_place()
+            if not self.host.ending:
+                connection.take_place()
         except BaseException as error:
             failure = error
-        if failure is not None:
+        # Code of the user's that ran meanwhile may have ended the server: this one is refused like those in the backlog.
+        if failure is not None or self.host.ending:
             # The handler could not be made: its peer must not keep a place.
             if connection.host is not None:
                 connection.leave_place()
             self.door.leave(caller(&connection.origin, connection.origin_rest))
             turn_away(sock_of(connection), Action.CLOSE)
-            if is_interrupt(failure):
-                raise failure
-            self.host.told(HandlerFailed(None, failure))
+            if failure is not None:
+                if is_interrupt(failure):
+                    raise failure
+                self.host.told(HandlerFailed(None, failure))
             return 0
         try:
             self.host.told(event)

@@ -16,4 +16,10 @@ cdef class Answer(Step):
     cdef bint answer(self, object reply) except -1
 
 
+cdef class Conversation(Step):
+    cdef AwaitedConnection conn
+    cdef object coroutine
+
+
 cdef Answer answer_of(AwaitedConnection conn, object handler)
+cdef Conversation conversation_of(AwaitedConnection conn, object coroutine)

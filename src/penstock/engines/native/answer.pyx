@@ -3,8 +3,10 @@
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
+from .carried cimport carried
 from .exchange cimport receive_from
 from .framing cimport NEED_DATA
+from .states cimport CLOSED
 from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
 
 from ...codecs.guard import failure as decoding_failed
@@ -24,13 +26,13 @@ cdef class Answer(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
         cdef bint cutting = False
-        if self.phase == AWAITING:
-            coroutine, self.coroutine, self.awaited = self.coroutine, None, None
-            if not self.go_on(coroutine):
-                return self.awaited
-        elif self.phase == WANTING_ROOM and not self.answer(self.value):
-            return self.awaited
         try:
+            if self.phase == AWAITING:
+                coroutine, self.coroutine, self.awaited = self.coroutine, None, None
+                if not self.go_on(coroutine):
+                    return self.awaited
+            elif self.phase == WANTING_ROOM and not self.answer(self.value):
+                return self.awaited
             while True:
                 message = NEED_DATA
                 # The short way to a message that is there and to be handled now; all else is what `Receive` knows.
@@ -54,9 +56,9 @@ cdef class Answer(Step):
                     coroutine = coroutine.__await__()
                 if not self.go_on(coroutine):
                     return self.awaited
-        except Exception as error:
-            if not cutting or isinstance(error, MemoryError):
-                raise
+        except BaseException as error:
+            if not cutting or not isinstance(error, Exception) or isinstance(error, MemoryError):
+                raise carried(conn.condition == CLOSED, error)
             refusal = decoding_failed(conn.codec, "decode", error)
             conn.break_off(refusal)
             raise refusal
@@ -114,9 +116,9 @@ cdef class Answer(Step):
         except StopIteration as stop:
             self.coroutine = self.awaited = None
             reply = stop.value
-        except BaseException:
+        except BaseException as error:
             self.phase = FINISHED
-            raise
+            raise carried(self.conn.condition == CLOSED, error)
         return self.send(None) if self.answer(reply) else self.awaited
 
     cdef int abandon(self) except -1:
@@ -140,3 +142,74 @@ cdef Answer answer_of(AwaitedConnection conn, handler):
 
 
 become_awaitable(Answer)
+
+
+cdef class Conversation(Step):
+    """What the task of a connection handler runs: its coroutine, and nothing that would end the loop comes out."""
+
+    cdef object step(self):
+        cdef PyObject* result = NULL
+        cdef PySendResult status
+        try:
+            status = PyIter_Send(self.coroutine, None, &result)
+        except BaseException as error:
+            raise carried(self.conn.condition == CLOSED, error)
+        value = <object>result
+        Py_DECREF(value)
+        if status == PYGEN_NEXT:
+            return value
+        self.phase = FINISHED
+        return STOP
+
+    def throw(self, kind, value=None, traceback=None):
+        """Raise in the handler."""
+        try:
+            return self.coroutine.throw(kind if isinstance(kind, BaseException) else kind if value is None else value)
+        except StopIteration:
+            self.phase = FINISHED
+            raise
+        except BaseException as error:
+            self.phase = FINISHED
+            raise carried(self.conn.condition == CLOSED, error)
+
+    cdef int abandon(self) except -1:
+        self.phase = FINISHED
+        self.coroutine.close()
+        return 0
+
+    # What a task is asked about its coroutine, by `asyncio.Task.print_stack` and those who look at tasks.
+
+    @property
+    def cr_frame(self):
+        return self.coroutine.cr_frame
+
+    @property
+    def cr_code(self):
+        return self.coroutine.cr_code
+
+    @property
+    def cr_await(self):
+        return self.coroutine.cr_await
+
+    @property
+    def cr_running(self):
+        return self.coroutine.cr_running
+
+    @property
+    def __name__(self):
+        return self.coroutine.__name__
+
+    @property
+    def __qualname__(self):
+        return self.coroutine.__qualname__
+
+
+cdef Conversation conversation_of(AwaitedConnection conn, object coroutine):
+    """Return what the task of a connection with this handler's coroutine is to run."""
+    cdef Conversation it = Conversation.__new__(Conversation)
+    it.conn = conn
+    it.coroutine = coroutine
+    return it
+
+
+become_awaitable(Conversation)

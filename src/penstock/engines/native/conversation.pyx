@@ -7,8 +7,9 @@ from types import CoroutineType
 
 from libc.math cimport INFINITY
 
-from .answer cimport answer_of
+from .answer cimport answer_of, conversation_of
 from .awaited cimport wake_all
+from .carried cimport carried, unpacked
 from .exchange cimport receive_from, send_to
 from .host cimport Host
 from .states cimport CLOSED
@@ -38,7 +39,7 @@ cdef class ConversationConnection(AwaitedConnection):
         handler = self.handler
         if isinstance(handler, ConnectionHandler):
             function = handler.function
-            coroutine = function(self) if iscoroutinefunction(function) else _await(function, self)
+            coroutine = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
         elif isinstance(handler, MessageHandler):
             coroutine = answer_of(self, handler)
         else:
@@ -62,7 +63,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int run_ended(self, object task) except -1:
         self.task = None
-        error = CancelledError() if task.cancelled() else task.exception()
+        error = CancelledError() if task.cancelled() else unpacked(task.exception())
         # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
         if error is not None and not (task.cancelled() and self.condition == CLOSED):
             self.handler_failed(error)
@@ -100,8 +101,9 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int conclude_ended(self, object task) except -1:
         self.task = self.callbacks = None
-        if not task.cancelled() and task.exception() is not None:
-            self.handler_failed(task.exception())
+        error = None if task.cancelled() else unpacked(task.exception())
+        if error is not None:
+            self.handler_failed(error)
         return self.part()
 
     cdef int look_after_task(self) except -1:
@@ -194,6 +196,13 @@ async def _await(function, conn):
 
 
 async def _converse(ConversationConnection conn):
+    try:
+        await _call_back(conn)
+    except BaseException as error:
+        raise carried(conn.condition == CLOSED, error)
+
+
+async def _call_back(ConversationConnection conn):
     conn.handling = True
     await _handled(conn, conn.callbacks.on_connect(conn))
     while True:
@@ -226,6 +235,9 @@ async def _handled(ConversationConnection conn, reply):
 
 
 async def _conclude(ConversationConnection conn):
-    result = conn.callbacks.on_close(conn, conn.close_reason)
-    if isinstance(result, Awaitable):
-        await result
+    try:
+        result = conn.callbacks.on_close(conn, conn.close_reason)
+        if isinstance(result, Awaitable):
+            await result
+    except BaseException as error:
+        raise carried(conn.condition == CLOSED, error)

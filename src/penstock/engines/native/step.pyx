@@ -86,6 +86,9 @@ cdef object _advance(Step step):
         raise RuntimeError("cannot reuse already awaited coroutine")
     try:
         return step.step()
+    except StopIteration as stop:  # which ends a coroutine, and is a failure within one: PEP 479
+        step.phase = FINISHED
+        raise RuntimeError("coroutine raised StopIteration") from stop
     except BaseException:
         step.phase = FINISHED
         raise

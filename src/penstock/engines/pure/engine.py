@@ -49,10 +49,12 @@ class PureServer(LoopServer):
         try:
             link = TransportLink(connection, connection.connection_made, self._host.buffer)
             await self._loop.connect_accepted_socket(lambda: link, sock)
-        except OSError as error:  # the peer left, or the loop is out of resources, between accept(2) and here
+        except BaseException as error:  # the peer left, or the loop is out of resources, between accept(2) and here
             sock.close()
             if connection.id in self._connections:
                 connection.connection_lost(error)
+            if not isinstance(error, OSError):
+                raise
 
     def _attached(self, task: asyncio.Task[None]) -> None:
         self._attaching.discard(task)

@@ -1,0 +1,2 @@
+cdef object carried(bint closed, object error)
+cdef object unpacked(object error)
