@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -12,6 +14,9 @@ from ..errors import ConfigurationError
 
 # Unanswered keep-alive probes after which the system gives the peer up.
 _KEEPALIVE_PROBES: Final = 3
+
+# The name of a field, and what setsockopt(2) takes for it, or how that is found out.
+_Setting = tuple[str, int, int, int | bytes | Callable[[], int | bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,26 +97,35 @@ class SocketOptions:
         """Set them all on a new socket, but for `local`.
 
         Raises:
-            OSError: The system refuses one.
+            ConfigurationError: The system refuses one; ``where`` names it.
         """
+        for field, level, option, value in self._of(sock):
+            try:
+                sock.setsockopt(level, option, value() if callable(value) else value)
+            except OSError as error:
+                problem = os.strerror(error.errno).lower() if error.errno else str(error)
+                shown = f"the system refuses {getattr(self, field)!r}: {problem}"
+                raise ConfigurationError(shown, f"SocketOptions.{field}") from error
+
+    def _of(self, sock: socket.socket) -> Iterator[_Setting]:
         if self.receive_buffer_bytes is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes)
+            yield "receive_buffer_bytes", socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer_bytes
         if self.send_buffer_bytes is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer_bytes)
+            yield "send_buffer_bytes", socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer_bytes
         if sock.family == socket.AF_UNIX:
             return
         if sock.type == socket.SOCK_STREAM:
-            self._apply_tcp(sock)
+            yield from self._of_tcp()
         elif sock.type == socket.SOCK_DGRAM:
             if self.broadcast:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            self._apply_multicast(sock)
+                yield "broadcast", socket.SOL_SOCKET, socket.SO_BROADCAST, 1
+            yield from self._of_multicast(sock.family)
 
-    def _apply_tcp(self, sock: socket.socket) -> None:
+    def _of_tcp(self) -> Iterator[_Setting]:
         if self.nodelay:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            yield "nodelay", socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
         if self.keepalive_s is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            yield "keepalive_s", socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
             # Linux's names; macOS has another for the first. Where they are missing the system's own times hold.
             interval_s = max(1, self.keepalive_s // _KEEPALIVE_PROBES)
             for option, value in (
@@ -120,21 +134,23 @@ class SocketOptions:
                 ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
             ):
                 if hasattr(socket, option):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+                    yield "keepalive_s", socket.IPPROTO_TCP, getattr(socket, option), value
 
-    def _apply_multicast(self, sock: socket.socket) -> None:
-        if sock.family == socket.AF_INET6:
+    def _of_multicast(self, family: int) -> Iterator[_Setting]:
+        interface = self.multicast_interface
+        if family == socket.AF_INET6:
             level, hops, loop = socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, socket.IPV6_MULTICAST_LOOP
         else:
             level, hops, loop = socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, socket.IP_MULTICAST_LOOP
-        sock.setsockopt(level, hops, self.multicast_hops)
-        sock.setsockopt(level, loop, self.multicast_loop)
-        if self.multicast_interface is not None:
-            if sock.family == socket.AF_INET6:
-                index = socket.if_nametoindex(self.multicast_interface)
-                sock.setsockopt(level, socket.IPV6_MULTICAST_IF, index)
-            else:
-                sock.setsockopt(level, socket.IP_MULTICAST_IF, interface_of_ipv4(self.multicast_interface))
+        yield "multicast_hops", level, hops, self.multicast_hops
+        yield "multicast_loop", level, loop, self.multicast_loop
+        if interface is None:
+            return
+        # Asked for when it is set: whether there is such an interface is the system's to say, too.
+        if family == socket.AF_INET6:
+            yield "multicast_interface", level, socket.IPV6_MULTICAST_IF, lambda: socket.if_nametoindex(interface)
+        else:
+            yield "multicast_interface", level, socket.IP_MULTICAST_IF, lambda: interface_of_ipv4(interface)
 
 
 def interface_of_ipv4(interface: str | None) -> bytes:
