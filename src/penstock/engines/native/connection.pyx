@@ -292,20 +292,20 @@ cdef class Connection(PartingTransport):
         """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
         return 0 if not self.attached or self.gone else self.pending_bytes() + self.all_owed()
 
-    def hold(self):
-        """Read no further until `unhold`."""
+    def suspend_reading(self):
+        """Read no further until `unsuspend_reading`."""
         if self.attached and not self.leaving():
             self.held = True
             self.pause_reading()
 
-    def unhold(self):
+    def unsuspend_reading(self):
         """Read again, unless something else keeps it from that."""
         if self.held:
             self.held = False
             if not self.leaving() and not self.write_paused:
                 self.output_resumed()
 
-    def let_go_if_idle(self, double share):
+    def close_if_idle(self, double share):
         """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
         if self.clocks.idle == INFINITY or self.patience.idle_s == INFINITY or self.leaving():
             return
