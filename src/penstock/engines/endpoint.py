@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import socket
 import struct
 import sys
@@ -62,6 +63,7 @@ class DatagramEndpoint(ABC):
         handler_errors: What a ``def`` handler may raise to end its own datagram only.
         own: Where the server receives datagrams.
         is_sourced: Whether answers say which address they are from.
+        variables: The context variables that each datagram begins with, in a copy of its own.
     """
 
     handler_errors: ClassVar[type[BaseException]] = Exception
@@ -91,6 +93,7 @@ class DatagramEndpoint(ABC):
         self._emit = emit
         self._reading = False
         self._resting = False  # after failures
+        self.variables = contextvars.copy_context()
         self._failures = 0  # of reading, in a row
         self._is_inherited = listener.requested.scheme is Scheme.FD
         self._kernel_drops = (kernel_drops(listener.sock) or 0) if self._is_inherited else 0
@@ -187,7 +190,7 @@ class DatagramEndpoint(ABC):
     def call(self, conn: OneDatagram[Any], message: Any) -> None:
         """Call a ``def`` handler, which may fail."""
         try:
-            handle(self._handler, conn, message)
+            self.variables.copy().run(handle, self._handler, conn, message)
         except self.handler_errors as error:
             self.failed(conn, error)
         self.handled(conn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import sys
 import threading
@@ -24,6 +25,7 @@ class Workers:
         self._lock = threading.Lock()
         self._idle = 0
         self._threads: list[threading.Thread] = []
+        self._variables = contextvars.copy_context()  # what each job begins with, in a copy of its own
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
 
     @property
@@ -64,7 +66,7 @@ class Workers:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                job()
+                self._variables.copy().run(job)
             except BaseException:  # as of any thread; this one has other jobs to do
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             del job

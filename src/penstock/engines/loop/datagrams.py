@@ -115,7 +115,7 @@ class LoopEndpoint(DatagramEndpoint):
     def serve(self, conn: OneDatagram[Any], message: Any) -> None:
         """Call the handler, or have a task do so."""
         if self._handler.is_async:
-            task = self._loop.create_task(self._serve_async(conn, message))
+            task = self._loop.create_task(self._serve_async(conn, message), context=self.variables.copy())
             self._tasks.add(task)
             task.add_done_callback(self._task_done)
             self._read_if_allowed()

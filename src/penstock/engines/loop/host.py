@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,12 +45,14 @@ class Host(Context):
         released: Called once, when the link is gone and the handler has ended.
         buffer: What every read goes into, on loops that let it.
         turn: What tasks may do in a row on this loop.
+        variables: The context variables that each connection begins with, in a copy of its own.
     """
 
     loop: asyncio.AbstractEventLoop
     emit: Callable[[Event], None]
     released: Callable[[StreamConnection[Any]], None]
     buffer: memoryview = field(init=False)
+    variables: contextvars.Context = field(init=False, default_factory=contextvars.copy_context)
     turn: Turn = field(init=False)
 
     def blame(self, error: BaseException) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
@@ -104,8 +105,15 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
     if handler.takes_connection:
         return CallbackHandler(lambda: _ThreadedCallbacks(_MessagesOnly(function), pool), is_async=True)
 
+    # A task answers all messages of one connection: in its own variables it keeps those of the threads.
+    kept: contextvars.ContextVar[contextvars.Context] = contextvars.ContextVar("penstock_threads")
+
     async def answer(message: Any) -> Any:
-        return await asyncio.wrap_future(pool.submit(function, message))
+        variables = kept.get(None)
+        if variables is None:
+            variables = contextvars.copy_context()
+            kept.set(variables)
+        return await asyncio.wrap_future(pool.submit(variables.run, function, message))
 
     return MessageHandler(answer, takes_connection=False, is_async=True)
 
@@ -129,6 +137,7 @@ class _ThreadedCallbacks(Handler[M]):
         self._loop = asyncio.get_running_loop()
         self._conn: ThreadSafeConnection[M] | None = None
         self._running: Future[Any] | None = None  # the latest call
+        self._variables = contextvars.copy_context()  # of this connection alone, whichever thread calls
 
     def _facade(self, conn: ConnectionBase[M]) -> ThreadSafeConnection[M]:
         if self._conn is None:
@@ -136,7 +145,7 @@ class _ThreadedCallbacks(Handler[M]):
         return self._conn
 
     async def _call(self, callback: Callable[..., Any], conn: ConnectionBase[M], *args: Any) -> Any:
-        self._running = self._pool.submit(callback, self._facade(conn), *args)
+        self._running = self._pool.submit(self._variables.run, callback, self._facade(conn), *args)
         return await asyncio.wrap_future(self._running)
 
     async def on_connect(self, conn: ConnectionBase[M]) -> None:
@@ -157,7 +166,8 @@ class _ThreadedCallbacks(Handler[M]):
             # The connection was cut while a thread is at work for it, which cannot be ended from outside. Calls for one
             # connection never overlap: this one comes after that one, and nobody waits for either.
             facade, pool = self._facade(conn), self._pool
-            running.add_done_callback(lambda _: _call_if_there_is_time(pool, callback, facade, reason))
+            within = self._variables.run
+            running.add_done_callback(lambda _: _call_if_there_is_time(pool, within, callback, facade, reason))
         self._conn = None  # and with it the cycle through this object
 
     def exchange(self, callbacks: Handler[M]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextvars
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
 from operator import length_hint
@@ -38,6 +39,7 @@ class PushConnection(StreamConnection[M]):
         "_next_codec",
         "_on_message",
         "_replies",
+        "_variables",
     )
 
     def __init__(
@@ -65,6 +67,7 @@ class PushConnection(StreamConnection[M]):
         self._next_codec: Codec[Any] | None = None
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
+        self._variables: contextvars.Context | None = None  # of this connection alone, from its handler's first call on
 
     def _set_callbacks(self, handler: Handler[Any]) -> None:
         self._callbacks = handler
@@ -83,12 +86,19 @@ class PushConnection(StreamConnection[M]):
 
     # -- calling the handler -------------------------------------------------------------------------------------------
 
+    def _within(self) -> contextvars.Context:
+        """Return the context in which the handler is called."""
+        variables = self._variables
+        if variables is None:
+            variables = self._variables = self._host.variables.copy()
+        return variables
+
     def _call(self, callback: Callable[[], object]) -> None:
         """Call a callback that is not about a message."""
         self._corking = self._handling = True
         error: BaseException | None = None
         try:
-            callback()
+            self._within().run(callback)
         except BaseException as caught:
             error = caught
         self._called(error, 0, 0)
@@ -98,16 +108,10 @@ class PushConnection(StreamConnection[M]):
         self._corking = self._handling = True
         self._interrupted = False
         replies = self._replies
-        on_message = self._on_message
         error: BaseException | None = None
         remaining = iter(messages)
         try:
-            for message in remaining:
-                reply = on_message(message)
-                if reply is not None:
-                    replies.append(reply)
-                if self._interrupted:
-                    break
+            self._within().run(self._ask_handler, remaining)
             if len(replies) == 1 and self._can_send and not self._records:
                 self._put(guard.encode(self.codec, replies.pop()))
             elif replies:
@@ -130,6 +134,16 @@ class PushConnection(StreamConnection[M]):
         else:
             unhandled = length_hint(remaining)
             self._called(error, len(messages) - unhandled, unhandled)
+
+    def _ask_handler(self, messages: Iterator[M]) -> None:
+        """Call the handler for each message, until it is interrupted; keep the replies."""
+        replies, on_message = self._replies, self._on_message
+        for message in messages:
+            reply = on_message(message)
+            if reply is not None:
+                replies.append(reply)
+            if self._interrupted:
+                break
 
     def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
         """The handler returned, or raised: send what it left, then do what it asked for."""

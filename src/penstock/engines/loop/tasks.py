@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -49,6 +50,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         "_streak",
         "_task",
         "_turn",
+        "_variables",
         "_waiter",
     )
 
@@ -75,6 +77,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._waiter: asyncio.Future[None] | Waiter | None = None
         self._flush_scheduled = False
         self._task: asyncio.Task[None] | None = None
+        self._variables: contextvars.Context | None = None  # of this connection alone, for all its tasks
 
     def _begin(self) -> None:
         if self._handler is not None:
@@ -82,7 +85,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     def _start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]) -> None:
         # Not a ``finally`` in the coroutine: a task that is cancelled before its first step never enters it.
-        self._task = self._host.loop.create_task(coroutine)
+        if self._variables is None:
+            self._variables = self._host.variables.copy()
+        self._task = self._host.loop.create_task(coroutine, context=self._variables)
         self._task.add_done_callback(ended)
 
     # -- the task ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ cdef class ConversationConnection(AwaitedConnection):
     cdef object handler
     cdef object callbacks
     cdef object task
+    cdef object variables  # the context of all its tasks; None before the first
     cdef list closed_waiters
 
     cdef int run_coroutine(self, object coroutine, object ended) except -1

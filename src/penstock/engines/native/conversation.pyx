@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from inspect import iscoroutinefunction
 from types import CoroutineType
 
+from cpython.contextvars cimport PyContext_Copy
 from libc.math cimport INFINITY
 
 from .answer cimport answer_of, conversation_of
@@ -47,7 +48,9 @@ cdef class ConversationConnection(AwaitedConnection):
         return self.run_coroutine(coroutine, self._run_ended)
 
     cdef int run_coroutine(self, object coroutine, object ended) except -1:
-        self.task = self.host.loop.create_task(coroutine)
+        if self.variables is None:
+            self.variables = PyContext_Copy(self.host.context)
+        self.task = self.host.loop.create_task(coroutine, context=self.variables)
         self.task.add_done_callback(ended)
         return 0
 

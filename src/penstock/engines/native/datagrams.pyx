@@ -318,10 +318,8 @@ cdef class Port(Pollable):
         if self.failing:
             self.failing = False
             self.endpoint.recovered()
-        context = PyContext_Copy(self.host.context)
         self.serving = True
         self.cleared = False
-        PyContext_Enter(context)
         try:
             for index in range(count):
                 if self.cleared:
@@ -333,7 +331,6 @@ cdef class Port(Pollable):
                 except BaseException as error:
                     self.host.blame(error)  # one datagram is lost, for want of memory
         finally:
-            PyContext_Exit(context)
             self.serving = False
             if self.mask == 0:
                 self.free_batch()
@@ -383,7 +380,12 @@ cdef class Port(Pollable):
             self.endpoint.serve(conn, message)
             return 0
         try:
-            reply = self.function(conn, message) if self.takes_connection else self.function(message)
+            context = PyContext_Copy(self.host.context)  # of this datagram alone
+            PyContext_Enter(context)
+            try:
+                reply = self.function(conn, message) if self.takes_connection else self.function(message)
+            finally:
+                PyContext_Exit(context)
             if reply is not None and conn.close_reason is not ABORTED:
                 self.answer(conn, reply)
         except Exception as error:

@@ -50,9 +50,15 @@ cdef class PushConnection(Connection):
 
     # -- calling the handler -------------------------------------------------------------------------------------------
 
+    cdef object within(self):
+        """Return the context in which the handler is called: this connection's alone, made for its first call."""
+        if self.variables is None:
+            self.variables = PyContext_Copy(self.host.context)
+        return self.variables
+
     cdef int call(self, object callback, tuple arguments) except -1:
         """Call a callback that is not about a message."""
-        context = PyContext_Copy(self.host.context)
+        context = self.within()
         failure = None
         self.corking = self.handling = True
         PyContext_Enter(context)
@@ -94,7 +100,7 @@ cdef class PushConnection(Connection):
         cdef int handled = 0
         cdef bint cutting = True
         failure = bad = None
-        context = PyContext_Copy(self.host.context)
+        context = self.within()
         self.corking = self.handling = True
         self.interrupted = False
         PyContext_Enter(context)
@@ -235,7 +241,7 @@ cdef class PushConnection(Connection):
         return self.leave(PEER_CLOSED)
 
     cdef int answer_last(self, object message) except -1:
-        context = PyContext_Copy(self.host.context)
+        context = self.within()
         failure = None
         self.corking = self.handling = True
         PyContext_Enter(context)
