@@ -176,7 +176,7 @@ class Server:
                 self._warn(doubt)
             if config.overload.stall_s is not None:
                 self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
-                self._watchdog.start()
+                self._watchdog.prepare()
             self._at_work.start()
         except BaseException:
             if self._watchdog is not None:
@@ -190,6 +190,8 @@ class Server:
         if memory is not None:
             follow = follow_memory(memory, self.gate, self._at_work, self._emit)
             self._helpers.append(self._loop.create_task(follow))
+        if self._watchdog is not None:
+            self._watchdog.start()
         for listener in listeners:
             self._emit(Listening(listener))
 

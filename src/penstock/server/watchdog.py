@@ -61,10 +61,19 @@ class Watchdog:
         arguments = weakref.ref(self), self._ended, stall_s / 2
         self._thread = threading.Thread(target=_watch, args=arguments, name="penstock-watchdog", daemon=True)
 
-    def start(self) -> None:
-        """Watch from now on."""
-        self._thread_id = threading.get_ident()
+    def prepare(self) -> None:
+        """Have the thread that `start` needs.
+
+        Raises:
+            LimitError: The system gives none.
+        """
         start_thread(self._thread)
+
+    def start(self) -> None:
+        """Watch from now on. Raises what `prepare` does, unless that was called before."""
+        if not self._thread.is_alive():
+            self.prepare()
+        self._thread_id = threading.get_ident()
         self._live()
 
     def stop(self) -> None:
@@ -85,6 +94,8 @@ class Watchdog:
 
     def look(self) -> float | None:
         """Look once, on the watchdog's thread. Return after how many seconds to look again; None for never."""
+        if self._beat is None:
+            return self._stall_s / 2  # not yet
         # A loop that was closed without a word leaves nobody to stop this.
         return None if self._loop.is_closed() else self._look()
 
