@@ -233,6 +233,34 @@ class TestDecoding:
 
         assert [b"\xff", "é"] == codecs.Msgpack().decode(Buffer(b"\x92\xc4\x01\xff\xa2\xc3\xa9"))
 
+    @pytest.mark.parametrize(
+        ("nanoseconds", "seconds", "instant"),
+        [
+            (999_999_999, 7, dt.datetime(1970, 1, 1, 0, 0, 7, 999_999, UTC)),
+            (1_500, 7, dt.datetime(1970, 1, 1, 0, 0, 7, 1, UTC)),
+            (999, 7, dt.datetime(1970, 1, 1, 0, 0, 7, 0, UTC)),
+            (999_999_999, 253402300799, dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)),
+            (999_999_999, -1, dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)),
+        ],
+    )
+    def test_a_timestamp_is_cut_to_microseconds_not_rounded_up(self, codecs, nanoseconds, seconds, instant):
+        """In either form that has nanoseconds, by itself and inside others, however the bytes arrive."""
+        forms = [b"\xc7\x0c\xff" + nanoseconds.to_bytes(4, "big") + seconds.to_bytes(8, "big", signed=True)]
+        if 0 <= seconds < 2**34:
+            forms.append(b"\xd7\xff" + (nanoseconds << 34 | seconds).to_bytes(8, "big"))
+        for form in forms:
+            wire = b"\x93\xa2\xc7\xbf" + form + b"\xc4\x02\xd7\xff"  # what looks like one in text or bytes is none
+
+            assert [["\u01ff", instant, b"\xd7\xff"]] == decode_in_chunks(codecs.Msgpack(), wire, [1] * 99)
+            assert [instant, instant] == decode_in_chunks(codecs.Msgpack(), form * 2, [])
+            assert [instant] == decode_in_chunks(codecs.Msgpack(type=dt.datetime), form, [])
+
+    def test_a_datetime_without_time_zone_is_text(self, codecs):
+        """It names no instant."""
+        wire = codecs.Msgpack().encode(dt.datetime(2020, 1, 2, 3, 4, 5))
+
+        assert "2020-01-02T03:04:05" == codecs.Msgpack().decode(Buffer(wire))
+
     @pytest.mark.parametrize("wire", [b"\x81\x80\x01", b"\xd7\xff" + b"\xff" * 8, b"\xd4\xff\x00"])
     def test_what_python_cannot_hold_is_refused(self, codecs, wire):
         """A map as a key, a timestamp out of range or of no known form."""

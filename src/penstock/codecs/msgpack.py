@@ -53,6 +53,9 @@ _BLOBS: Final = {
 }
 # First byte -> bytes of the count, and elements for each of it.
 _CONTAINERS: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+_EXT_8: Final = 0xC7
+_FIXEXT_8: Final = 0xD7
+_TIMESTAMP: Final = 0xFF  # the type -1
 _STRINGS: Final = frozenset([*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB])
 _MAPS: Final = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
 _ARRAYS: Final = bytes([*range(0x90, 0xA0), 0xDC, 0xDD])
@@ -66,6 +69,9 @@ class Msgpack(ObjectCodec[M]):
     however the bytes arrive, and nothing is built before the object is whole. Without ``type`` a message is None, bool,
     int, float, str, bytes, list, dict, datetime (the timestamp extension) or ``msgspec.msgpack.Ext``. Of a key that
     stands twice in a map the last value counts. What ``type`` does not ask for is skipped, its strings unseen.
+
+    A timestamp is cut to the microseconds that a datetime has, never rounded up to an instant that has not come yet. A
+    datetime without time zone names no instant: it is written as text (ISO 8601), and arrives as text.
 
     Args:
         type: What to decode into and check against, as of `JsonLines`.
@@ -239,6 +245,8 @@ class Msgpack(ObjectCodec[M]):
         return 0 if owed or at > size else at, (at, owed, open_counts)
 
     def _parse(self, frame: bytes) -> M:
+        if _FIXEXT_8 in frame or _EXT_8 in frame:
+            frame = whole_microseconds(frame)
         try:
             message: M = self._decode(frame)
             return message
@@ -252,17 +260,47 @@ class Msgpack(ObjectCodec[M]):
         raise BadEncodingError(f"MessagePack string that is not UTF-8 ({why})", offset)
 
 
+def whole_microseconds(frame: bytes) -> bytes:
+    """Return a whole object with the nanoseconds of its timestamps cut to microseconds, to which msgspec rounds."""
+    at = 0
+    made: bytearray | None = None
+    while at < len(frame):
+        start, end = _span(frame, at)
+        first = frame[at]
+        if first == _FIXEXT_8 and frame[at + 1] == _TIMESTAMP:
+            # 30 bits of nanoseconds, 34 of seconds.
+            place, shift = at + 2, 34
+        elif first == _EXT_8 and end - start == 13 and frame[start] == _TIMESTAMP:
+            place, shift = start + 1, 0
+        else:
+            at = end
+            continue
+        width = 8 if shift else 4
+        value = int.from_bytes(frame[place : place + width], "big")
+        nanoseconds = value >> shift
+        if nanoseconds < 10**9 and nanoseconds % 1000:  # what is more is refused as it is
+            made = made or bytearray(frame)
+            made[place : place + width] = (value - (nanoseconds % 1000 << shift)).to_bytes(width, "big")
+        at = end
+    return frame if made is None else bytes(made)
+
+
+def _span(frame: bytes, at: int) -> tuple[int, int]:
+    """Return where what follows the header of the element at ``frame[at]`` begins, and where it ends."""
+    first = frame[at]
+    width, between = _BLOBS.get(first) or _CONTAINERS.get(first) or (0, 0)
+    start = at + 1 + width
+    if first in _BLOBS:
+        return start, start + between + int.from_bytes(frame[at + 1 : start], "big")
+    return start, at + (_SIZES[first] or 1 + width)
+
+
 def _find_bad_utf8(frame: bytes) -> tuple[int, str] | None:
     """Return where the first string of a whole object stops to be UTF-8, and why; None when all of them are."""
     at = 0
     while at < len(frame):
         first = frame[at]
-        width, between = _BLOBS.get(first) or _CONTAINERS.get(first) or (0, 0)
-        start = at + 1 + width
-        if first in _BLOBS:
-            at = start + between + int.from_bytes(frame[at + 1 : start], "big")
-        else:
-            at += _SIZES[first] or 1 + width
+        start, at = _span(frame, at)
         if first in _STRINGS:
             try:
                 frame[start:at].decode()

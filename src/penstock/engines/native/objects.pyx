@@ -16,6 +16,8 @@ from .transport cimport Transport
 
 from typing import Any
 
+from ...codecs.msgpack import whole_microseconds
+
 cdef extern from "<string.h>" nogil:
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
 
@@ -206,6 +208,8 @@ cdef class MsgpackFraming(Framing):
             return NEED_DATA
         alive = self
         frame = PyBytes_FromStringAndSize(start, progress.at)
+        if progress.wanted:
+            frame = whole_microseconds(frame)
         message = NEED_DATA
         try:
             message = self.read(frame)
@@ -227,7 +231,7 @@ cdef class MsgpackFraming(Framing):
             pass
         if frame is None or PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
             return False
-        progress.at = progress.depth = 0
+        progress.at = progress.wanted = progress.depth = 0
         progress.owed = 1
         if not skim(
             <const unsigned char*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), &progress, self.limit, self.max_depth,
@@ -242,6 +246,7 @@ cdef bint skim(
 ) noexcept:
     """Look for the end of one object, as ``Msgpack._find_end``. Return False where the codec would refuse it.
 
+    ``progress.wanted`` says whether it may hold a timestamp with nanoseconds.
     The object is whole when nothing is owed and ``progress.at`` is not beyond ``size``.
     """
     cdef Py_ssize_t at = progress.at
@@ -269,6 +274,7 @@ cdef bint skim(
         elif first < 0xC7:  # bin
             width = 1 << first - 0xC4
         elif first < 0xCA:  # ext
+            progress.wanted |= first == 0xC7
             width = 1 << first - 0xC7
             step += 1
         elif first < 0xCC:  # float
@@ -278,6 +284,7 @@ cdef bint skim(
         elif first < 0xD4:  # int
             step += 1 << first - 0xD0
         elif first < 0xD9:  # fixext
+            progress.wanted |= first == 0xD7
             step += 1 + (1 << first - 0xD4)
         elif first < 0xDC:  # str
             width = 1 << first - 0xD9
