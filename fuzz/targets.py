@@ -65,6 +65,7 @@ SPECS: dict[str, tuple[str, ...]] = {
     "fixed": ("fixed:size=3", "fixed:size=1"),
     "struct": ("struct:format=>Hd", "struct:format=<b3s?"),
     "json-lines": ("json-lines", "json-lines:max=20,max-depth=3", "json-lines:unterminated=deliver"),
+    "json": ("json", "json:max=20,max-depth=3"),
     "msgpack": ("msgpack", "msgpack:max=20,max-depth=3"),
     "resp": ("resp", "resp:protocol=3", "resp:inline=yes,max=40,max-depth=3", "resp:protocol=3,inline=yes"),
 }

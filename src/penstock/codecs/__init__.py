@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .delimited import Delimited
     from .fixed import Fixed
     from .json_lines import JsonLines
+    from .json_stream import Json
     from .length_prefixed import LengthPrefixed
     from .lines import Lines
     from .msgpack import Msgpack
@@ -42,6 +43,7 @@ __all__ = [
     "CodecOption",
     "Delimited",
     "Fixed",
+    "Json",
     "JsonLines",
     "LengthPrefixed",
     "Lines",
@@ -64,6 +66,7 @@ _MODULES = {
     "CodecOption": "registry",
     "Delimited": "delimited",
     "Fixed": "fixed",
+    "Json": "json_stream",
     "JsonLines": "json_lines",
     "LengthPrefixed": "length_prefixed",
     "Lines": "lines",

@@ -24,6 +24,7 @@ from .base import Codec
 from .delimited import Delimited
 from .fixed import Fixed
 from .json_lines import JsonLines
+from .json_stream import Json
 from .length_prefixed import LengthPrefixed
 from .lines import Lines
 from .msgpack import Msgpack
@@ -45,6 +46,7 @@ _CLASSES: Final[tuple[type[Codec[Any]], ...]] = (
     Fixed,
     Struct,
     JsonLines,
+    Json,
     Msgpack,
     Resp,
 )
