@@ -46,15 +46,15 @@ cdef class StructFraming(Framing):
             return False
         alive = self
         data = None
+        fits = False
         try:
             data = self.pack(*<tuple>message)
-            if self.unpack(data) != message:
-                return False
+            fits = self.unpack(data) == message
         except MemoryError:
             raise
         except Exception:  # the codec decides what it means
-            return False
-        if to.write_paused:
+            pass
+        if not fits or to.write_paused:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 

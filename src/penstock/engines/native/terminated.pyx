@@ -85,8 +85,8 @@ cdef class TextFraming(LinesFraming):
         try:
             line = PyUnicode_AsUTF8String(message)
         except UnicodeEncodeError:  # the codec says what is wrong
-            return False
-        return LinesFraming.put(self, to, line)
+            pass
+        return line is not None and LinesFraming.put(self, to, line)
 
 
 cdef class DelimitedFraming(Framing):
