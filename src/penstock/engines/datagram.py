@@ -199,7 +199,7 @@ def handle(handler: MessageHandler | CallbackHandler, conn: OneDatagram[Any], me
         callbacks.on_connect(conn)
         if conn.is_open:
             conn.answer(callbacks.on_message(conn, message))
-    except Exception as error:
+    except BaseException as error:
         conn.end(reason_after(error))
         raise
     finally:

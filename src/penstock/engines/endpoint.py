@@ -10,7 +10,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from ..address import Peer, Scheme
 from ..codecs import guard
@@ -18,6 +18,7 @@ from ..codecs.base import Codec
 from ..core.contract import Clock
 from ..core.events import CodecFailed, DatagramDropped, DatagramHandled, Event, ReceiveFailed, not_handled
 from ..core.gate import Gate
+from ..core.interrupts import is_interrupt
 from ..core.service import CallbackHandler, MessageHandler
 from ..errors import CodecError, RemoteProtocolError
 from .accepting import ACCEPT_BACKOFF_S, errno_name
@@ -60,13 +61,10 @@ class DatagramEndpoint(ABC):
     Attributes:
         codec: What decodes and encodes them.
         gate: Decides whose datagrams are handled.
-        handler_errors: What a ``def`` handler may raise to end its own datagram only.
         own: Where the server receives datagrams.
         is_sourced: Whether answers say which address they are from.
         variables: The context variables that each datagram begins with, in a copy of its own.
     """
-
-    handler_errors: ClassVar[type[BaseException]] = Exception
 
     def __init__(
         self,
@@ -191,7 +189,9 @@ class DatagramEndpoint(ABC):
         """Call a ``def`` handler, which may fail."""
         try:
             self.variables.copy().run(handle, self._handler, conn, message)
-        except self.handler_errors as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.failed(conn, error)
         self.handled(conn)
 

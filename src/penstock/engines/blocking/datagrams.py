@@ -37,8 +37,6 @@ class DatagramThread(DatagramEndpoint):
         name: The thread's.
     """
 
-    handler_errors = BaseException  # SystemExit too ends its datagram, not the listener
-
     def __init__(
         self,
         listener: Listener,

@@ -12,6 +12,7 @@ from ...core.contract import Clock, TimerHandle
 from ...core.endings import reason_after
 from ...core.events import Event
 from ...core.gate import Gate
+from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
@@ -78,7 +79,7 @@ class LoopEndpoint(DatagramEndpoint):
 
     def cut(self) -> None:
         """Forget what is being handled and what waits to be sent."""
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         self._replies.clear()
         self._wait_for_room()
@@ -124,6 +125,8 @@ class LoopEndpoint(DatagramEndpoint):
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a signal's, if there is one: the loop has had it, and need not say that nobody has
         self._read_if_allowed()
         if not self.busy:
             self._idle()
@@ -136,7 +139,11 @@ class LoopEndpoint(DatagramEndpoint):
                 conn.answer(await (function(conn, message) if handler.takes_connection else function(message)))
             else:
                 await self._converse(handler.factory(), conn, message)
-        except Exception as error:
+        except BaseException as error:
+            task = asyncio.current_task()
+            is_cut = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+            if is_cut or is_interrupt(error):
+                raise
             self.failed(conn, error)
         self.handled(conn)
 
@@ -145,7 +152,7 @@ class LoopEndpoint(DatagramEndpoint):
             await settled(callbacks.on_connect(conn))
             if conn.is_open:
                 conn.answer(await settled(callbacks.on_message(conn, message)))
-        except Exception as error:
+        except BaseException as error:
             conn.end(reason_after(error))
             raise
         finally:

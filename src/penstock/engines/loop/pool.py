@@ -21,6 +21,7 @@ from ...codecs.base import Codec
 from ...config import Timeouts
 from ...core.contract import ConnectionBase
 from ...core.deadlines import Deadline
+from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
@@ -113,9 +114,32 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
         if variables is None:
             variables = contextvars.copy_context()
             kept.set(variables)
-        return await asyncio.wrap_future(pool.submit(variables.run, function, message))
+        return await _outcome(pool.submit(variables.run, _tried, function, message))
 
     return MessageHandler(answer, takes_connection=False, is_async=True)
+
+
+def _tried(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """Return what a call returns, or what it raises.
+
+    A future takes no StopIteration: whoever awaits it would wait for ever. Of a TimeoutError asyncio hands on a copy,
+    which does not know where it was raised.
+    """
+    try:
+        return function(*args), None
+    except BaseException as error:
+        return None, error
+
+
+async def _outcome(call: Future[tuple[Any, BaseException | None]]) -> Any:
+    """Return what a call in a thread returned, or raise what it raised."""
+    result, error = await asyncio.wrap_future(call)
+    if error is None:
+        return result
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
 
 
 class _MessagesOnly(Handler[M]):
@@ -145,8 +169,8 @@ class _ThreadedCallbacks(Handler[M]):
         return self._conn
 
     async def _call(self, callback: Callable[..., Any], conn: ConnectionBase[M], *args: Any) -> Any:
-        self._running = self._pool.submit(self._variables.run, callback, self._facade(conn), *args)
-        return await asyncio.wrap_future(self._running)
+        self._running = self._pool.submit(self._variables.run, _tried, callback, self._facade(conn), *args)
+        return await _outcome(self._running)
 
     async def on_connect(self, conn: ConnectionBase[M]) -> None:
         await self._call(self._callbacks.on_connect, conn)
@@ -263,8 +287,14 @@ class ThreadSafeConnection(ConnectionBase[M]):
 
     def _post(self, message: M) -> None:
         # It may have ended between the call and now: the handler meets that at its next call, as with any late loss.
-        with contextlib.suppress(PenstockError):
+        try:
             self._conn.post(message)
+        except PenstockError:
+            pass
+        except BaseException as error:  # of a codec's, which has encoded the same before
+            if is_interrupt(error):
+                raise
+            self._loop.call_exception_handler({"message": "a message cannot be posted", "exception": error})
 
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark. Waits for the loop's turn."""
@@ -281,7 +311,9 @@ class ThreadSafeConnection(ConnectionBase[M]):
         def ask() -> None:
             try:
                 answer.set_result(question())
-            except Exception as error:
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 answer.set_exception(error)
 
         self._loop.call_soon_threadsafe(ask)

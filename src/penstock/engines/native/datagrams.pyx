@@ -23,6 +23,7 @@ from .poller cimport EPOLLIN, EPOLLOUT, Pollable
 
 from ...codecs.guard import as_bytes, failure
 from ...core.events import DatagramHandled
+from ...core.interrupts import is_interrupt
 from ...core.service import MessageHandler
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
@@ -326,9 +327,9 @@ cdef class Port(Pollable):
                     break
                 try:
                     self.take(index)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
                 except BaseException as error:
+                    if is_interrupt(error):
+                        raise
                     self.host.blame(error)  # one datagram is lost, for want of memory
         finally:
             self.serving = False
@@ -388,7 +389,9 @@ cdef class Port(Pollable):
                 PyContext_Exit(context)
             if reply is not None and conn.close_reason is not ABORTED:
                 self.answer(conn, reply)
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self.endpoint.failed(conn, error)
         self.host.told(DatagramHandled(conn, self.listener))
         return 0
