@@ -336,7 +336,7 @@ pair = penstock.on_message(codec=Pair())(lambda message: message)
         (
             "Silent",
             ["A"],
-            "message 1: the codec silent fails on it: AttributeError: 'bytes' object has no attribute 'sensor'; "
+            "message 1: encode of the codec silent raised AttributeError: 'bytes' object has no attribute 'sensor'; "
             "a codec whose messages are no bytes says so: message_type",
         ),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..codecs import Codec
 from ..codecs.raw import is_raw
-from ..errors import ConfigurationError, LocalProtocolError, PenstockError
+from ..errors import CodecError, ConfigurationError, LocalProtocolError, PenstockError
 from .messages import parse_message, show_message
 
 
@@ -83,12 +83,20 @@ class Form:
             yield
         except (LocalProtocolError, TypeError) as error:
             raise ConfigurationError(str(error), where) from error
+        except CodecError as error:
+            if error.is_about_input:
+                raise
+            raise self._failed(message, error, where) from error
         except (PenstockError, OSError):
             raise
-        except Exception as error:  # a codec of the user's that was given what is no message of it
-            said = f"the codec {self.codec.name} fails on it: {type(error).__name__}: {error}"
-            hint = "; a codec whose messages are no bytes says so: message_type" if isinstance(message, bytes) else ""
-            raise ConfigurationError(said + hint, where) from error
+        except Exception as error:  # of `encode` itself, which nobody watches here
+            failure = CodecError(self.codec.name, "encode", f"raised {type(error).__name__}: {error}")
+            raise self._failed(message, failure, where) from error
+
+    def _failed(self, message: Any, error: CodecError, where: str) -> ConfigurationError:
+        """Make the error for a codec of the user's that was given what is perhaps no message of it."""
+        hint = "; a codec whose messages are no bytes says so: message_type" if isinstance(message, bytes) else ""
+        return ConfigurationError(f"{error}{hint}", where)
 
     def parse_file(self, data: bytes, where: str) -> list[Any]:
         """Read the messages of a file: all of it is one with the codec raw, each line is one with any other.
