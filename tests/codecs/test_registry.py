@@ -22,6 +22,7 @@ NAMES = [
     "json-lines",
     "json",
     "msgpack",
+    "cbor",
     "resp",
 ]
 

@@ -334,6 +334,15 @@ CASES = [
         ],
     ),
     Case(
+        "Cbor",
+        st.fixed_dictionaries({"max_depth": st.integers(1, 4), "max_frame_bytes": st.integers(1, 200)}),
+        lambda _: MSGPACK,
+        [
+            bytes((first,))
+            for first in (0, 0x17, 0x18, 0x41, 0x5F, 0x61, 0x7F, 0x80, 0x81, 0x9F, 0xA1, 0xBF, 0xC1, 0xF6, 0xFF)
+        ],
+    ),
+    Case(
         "Msgpack",
         st.fixed_dictionaries({"max_depth": st.integers(1, 4), "max_frame_bytes": st.integers(1, 200)}),
         lambda _: MSGPACK,

@@ -15,6 +15,7 @@ from .base import (
 )
 
 if TYPE_CHECKING:
+    from .cbor import Cbor
     from .delimited import Delimited
     from .fixed import Fixed
     from .json_lines import JsonLines
@@ -38,6 +39,7 @@ __all__ = [
     "NEED_DATA",
     "NULL",
     "Buffer",
+    "Cbor",
     "Codec",
     "CodecInfo",
     "CodecOption",
@@ -62,6 +64,7 @@ __all__ = [
 
 # Imported on first use: an engine that needs the contract alone does not pay for eleven codecs.
 _MODULES = {
+    "Cbor": "cbor",
     "CodecInfo": "registry",
     "CodecOption": "registry",
     "Delimited": "delimited",

@@ -21,6 +21,7 @@ from ..errors import ConfigurationError
 from ..suggest import did_you_mean
 from ..units import format_size, parse_size
 from .base import Codec
+from .cbor import Cbor
 from .delimited import Delimited
 from .fixed import Fixed
 from .json_lines import JsonLines
@@ -48,6 +49,7 @@ _CLASSES: Final[tuple[type[Codec[Any]], ...]] = (
     JsonLines,
     Json,
     Msgpack,
+    Cbor,
     Resp,
 )
 _CODECS: Final = {codec.name: codec for codec in _CLASSES}
