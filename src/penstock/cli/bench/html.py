@@ -121,7 +121,7 @@ def _plots(load: Load, measured: Measured) -> str:
         "rate": "Replies per second",
         "latency": f"Latency over time, {since}",
         "histogram": f"How many replies took how long, {since}",
-        "percentiles": "Latency by percentile",
+        "percentiles": "Latency by percentile, in %",
     }
     scriptless = "<noscript><p>The plots need JavaScript; the text below says the same.</p></noscript>"
     return scriptless + "".join(

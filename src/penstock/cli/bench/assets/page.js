@@ -87,7 +87,7 @@
     percentiles: () => ({
       options: {
         scales: { x: { time: false }, y: { distr: 3 } },
-        axes: [axis(nines, { splits: (_u, _a, _least, most) => [0, 1, 2, 3, 4, 5, 6, 7].filter((value) => value <= most + 0.01) }), axis(seconds, logarithmic(round))],
+        axes: [axis((value) => nines(value).replace(" %", ""), { splits: (_u, _a, _least, most) => [0, 1, 2, 3, 4, 5, 6, 7].filter((value) => value <= most + 0.01) }), axis(seconds, logarithmic(round))],
         series: [
           { label: "percentile", value: (_, value) => nines(value) },
           ...data.curves.map((curve, number) => series(curve.label, number ? "two" : "one", seconds)),
