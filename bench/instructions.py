@@ -37,8 +37,8 @@ SERVER = ROOT / "bench/servers/penstock_counted.py"
 ENGINES = ("native", "pure")
 FORMS = {"def-message": "def", "async-message": "async def", "connection": "conversation"}
 LINE = b"0123456789abcdefghijklmnopqrstu\n"
-START_TIMEOUT_S = 120.0
-PEER_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 600.0
+PEER_TIMEOUT_S = 600.0
 ROUNDS = 7
 IDLE = 1000
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from ..address import Address, Peer
 from ..codecs import guard
 from ..codecs.base import Codec
-from ..core.contract import Connection
+from ..core.contract import Connection, refuse_frame
 from ..core.service import Handler
 from ..engines.loop.host import Host
 from ..errors import ClosedError, LocalProtocolError, TimedOutError
@@ -89,6 +89,9 @@ class DatagramClient(Connection[M]):
         "close_reason",
         "codec",
         "id",
+        "messages_in",
+        "messages_out",
+        "opened_at",
         "state",
     )
 
@@ -108,6 +111,8 @@ class DatagramClient(Connection[M]):
         self.codec = codec
         self.state = None
         self.bytes_in = self.bytes_out = 0
+        self.messages_in = self.messages_out = 0
+        self.opened_at = host.clock.time()
         self.close_reason = None
         self._sock = sock
         self._wire = wire
@@ -128,6 +133,16 @@ class DatagramClient(Connection[M]):
         """The address at this end."""
         return self._local
 
+    @property
+    def queued_bytes(self) -> int:
+        """0: nothing is kept here."""
+        return 0
+
+    @property
+    def server(self) -> None:
+        """None: it is a client's."""
+        return None
+
     def fileno(self) -> int:
         """Return the socket's descriptor; -1 once it is closed."""
         return self._sock.fileno()
@@ -136,9 +151,17 @@ class DatagramClient(Connection[M]):
         """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
         self.try_send(message)
 
+    def post_frame(self, frame: bytes) -> None:
+        """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
+        refuse_frame(frame)
+        self._require_open()
+        self._sent_now(frame)
+
     def try_send(self, message: M) -> bool:
         """Send one datagram, if the kernel takes it now; return whether it did."""
-        data = self._encoded(message)
+        return self._sent_now(self._encoded(message))
+
+    def _sent_now(self, data: bytes) -> bool:
         try:
             self._wire.write(data)
         except (BlockingIOError, InterruptedError):
@@ -146,6 +169,7 @@ class DatagramClient(Connection[M]):
         except OSError as error:
             raise not_sent(self._sock, self._peer.sockname, len(data), error) from error
         self.bytes_out += len(data)
+        self.messages_out += 1
         return True
 
     async def send(self, message: M) -> None:
@@ -162,10 +186,14 @@ class DatagramClient(Connection[M]):
         except OSError as error:
             raise not_sent(self._sock, self._peer.sockname, len(data), error) from error
         self.bytes_out += len(data)
+        self.messages_out += 1
 
-    def _encoded(self, message: M) -> bytes:
+    def _require_open(self) -> None:
         if self.close_reason is not None:
             raise ClosedError("the connection is closed")
+
+    def _encoded(self, message: M) -> bytes:
+        self._require_open()
         return guard.encode_datagram(self.codec, message)
 
     async def receive(self, timeout_s: float | None = None) -> M:
@@ -180,7 +208,9 @@ class DatagramClient(Connection[M]):
         except OSError as error:
             raise not_received(self._sock, self._peer.sockname, error) from error
         self.bytes_in += len(data)
-        return guard.decode_datagram(self.codec, data)
+        message = guard.decode_datagram(self.codec, data)
+        self.messages_in += 1
+        return message
 
     def close(self) -> None:
         """Close the socket."""

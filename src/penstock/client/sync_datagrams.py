@@ -92,6 +92,7 @@ class SyncDatagramConnection(SyncConnection[M]):
         except OSError as error:
             raise not_sent(self._sock, self._peer.sockname, len(data), error) from error
         self.bytes_out += len(data)
+        self._messages_out += 1
         return True
 
     def _begin_to_send(self, data: bytes) -> None:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
+from ..codecs import guard
 from ..codecs.base import Codec
 from ..errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError
 from ..reasons import CloseReason
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 NO_HANDSHAKE: Final = "only who has connected to a server has to show who he is"
+
+
+def refuse_frame(frame: object) -> None:
+    """Refuse what is no frame.
+
+    Raises:
+        TypeError: It is not bytes.
+    """
+    if not isinstance(frame, bytes):
+        raise TypeError(f"a frame is bytes, not {type(frame).__name__}")
 
 
 class TimerHandle(Protocol):
@@ -51,8 +62,12 @@ class ConnectionBase(ABC, Generic[M]):
         local: The address at this end.
         is_datagram: Whether it stands for one datagram.
         state: Yours: whatever a handler wants to keep with the connection. None at first.
+        opened_at: When it began, on the engine's clock: for a server without a clock of its own, the loop's.
         bytes_in: Bytes received, before framing was taken off.
         bytes_out: Bytes handed to the transport.
+        messages_in: Messages that its handler was given, or has received. Where several were cut from one read, it may
+            be ahead of the handler by those.
+        messages_out: Messages that were taken to be sent, those that a policy gives up later included.
         close_reason: Why it ended or is ending; None while it lives.
     """
 
@@ -61,8 +76,11 @@ class ConnectionBase(ABC, Generic[M]):
     id: int
     codec: Codec[M]
     state: Any
+    opened_at: float
     bytes_in: int
     bytes_out: int
+    messages_in: int
+    messages_out: int
     close_reason: CloseReason | None
 
     is_datagram: bool = False
@@ -76,6 +94,16 @@ class ConnectionBase(ABC, Generic[M]):
     @abstractmethod
     def local(self) -> Address:
         """The address at this end."""
+
+    @property
+    @abstractmethod
+    def queued_bytes(self) -> int:
+        """Bytes that were taken to be sent and that the kernel has not taken yet; 0 for a datagram."""
+
+    @property
+    @abstractmethod
+    def server(self) -> Any:
+        """The `penstock.Server` whose connection it is; None for a client's."""
 
     @property
     def draining(self) -> bool:
@@ -104,6 +132,30 @@ class ConnectionBase(ABC, Generic[M]):
             BrokenError: The peer or the network ended the connection.
             SlowPeerError: It is too much, and the policy is ``disconnect``. The connection is aborted.
             QueueFullError: It is too much, and the policy is ``raise``. The connection is as it was.
+        """
+
+    def frame(self, message: M) -> bytes:
+        """Return what `post` would queue for a message: its frame, or its datagram or record.
+
+        Raises:
+            LocalProtocolError, TypeError, CodecError: The codec refuses it, or failed at it.
+        """
+        return (guard.encode_datagram if self.is_datagram else guard.encode)(self.codec, message)
+
+    @abstractmethod
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already; otherwise as `post`, in the same order.
+
+        A message for many peers is encoded once: what `frame` returned for one of them serves all that speak the same
+        codec over the same kind of transport.
+
+        Args:
+            frame: One whole frame of the codec at hand. It is sent as it is, and looked at by nobody.
+
+        Raises:
+            TypeError: It is not bytes. Nothing was queued.
+            ClosedError, BrokenError, SlowPeerError, QueueFullError: As `post`.
+            LocalProtocolError: It is longer than a datagram to this peer can be.
         """
 
     @abstractmethod

@@ -66,6 +66,7 @@ class Plan:
         budget: What all peers together are owed.
         emit: Told of every event.
         clock: Where time comes from; None for the engine's own.
+        server: The `Server` that connections say they belong to; None for a client's.
         on_stopped: Called once, when the engine was told to drain or stop and no connection is left.
     """
 
@@ -79,6 +80,7 @@ class Plan:
     gate: Gate = field(default_factory=Gate)
     budget: OutputBudget = field(default_factory=OutputBudget)
     clock: Clock | None = None
+    server: Any = None
 
 
 class EngineServer(ABC):
@@ -88,6 +90,14 @@ class EngineServer(ABC):
     @abstractmethod
     def connections(self) -> Collection[ConnectionBase[Any]]:
         """The connections that have not ended, handler included."""
+
+    @property
+    @abstractmethod
+    def messages(self) -> tuple[int, int]:
+        """How many messages came in, and how many were taken to be sent: of connections, ended or not, and as answers.
+
+        Datagrams that came in are told by events, and not among them.
+        """
 
     @abstractmethod
     def start(self) -> None:

@@ -50,6 +50,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         "_reading_suspended",
         "bytes_in",
         "id",
+        "messages_in",
         "state",
     )
 
@@ -57,7 +58,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         super().__init__(context, codec, records=records)
         self.id = next_connection_id()
         self.state: Any = None
-        self.bytes_in = 0
+        self.bytes_in = self.messages_in = 0
         self._peer = peer
         self._local = local
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
@@ -79,6 +80,11 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
     def local(self) -> Address:
         """The address at this end."""
         return self._local
+
+    @property
+    def opened_at(self) -> float:  # type: ignore[override]
+        """When it began, on the engine's clock."""
+        return self._opened_at
 
     @property
     def draining(self) -> bool:
@@ -131,6 +137,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
 
     def _drop_output(self) -> None:
         """The state is closed: let go of everything that waits. What was received before is still handled."""
+        self._messages_out += len(self._corked)
         self._corked.clear()
         self._corked_bytes = 0
         self._forgets_output()
@@ -235,7 +242,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
         if not self._attached or self._gone:
             return 0
-        return self._inbound.pending_bytes + self._held_output() + self._link.queued_bytes
+        return self._inbound.pending_bytes + self.queued_bytes
 
     def close_if_idle(self, share: float) -> None:
         """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""

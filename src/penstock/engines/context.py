@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..config import Limits, Timeouts
 from ..core.budget import OutputBudget
@@ -24,6 +25,7 @@ class Context:
         alarms: Keeps the connections' timers.
         budget: What all peers together are owed.
         gate: Counts handshakes; a client has none.
+        server: As of the plan.
         durations: The timeouts, as the law has them: one object for all connections that have these.
         levels: The limits, likewise.
     """
@@ -34,6 +36,7 @@ class Context:
     alarms: Alarms
     budget: OutputBudget = field(default_factory=OutputBudget)
     gate: Gate | None = None
+    server: Any = None
     durations: Durations = field(init=False)
     levels: Levels = field(init=False)
 

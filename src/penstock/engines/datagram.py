@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..address import Address, Peer
 from ..codecs import guard
 from ..codecs.base import Codec
-from ..core.contract import ConnectionBase
+from ..core.contract import ConnectionBase, refuse_frame
 from ..core.endings import reason_after
 from ..core.gate import Gate
 from ..core.service import CallbackHandler, Handler, MessageHandler
@@ -42,8 +42,30 @@ class OneDatagram(ConnectionBase[M]):
     _name: Any  # of the sender, as recvfrom(2) has it
     _source: bytes | None  # the address it came to, as of `Sourced`; None where answers leave it to the kernel
 
+    messages_in = 1
+
     def __repr__(self) -> str:
         return f"<datagram {self.id} {self.peer}>"
+
+    @property
+    def messages_out(self) -> int:  # type: ignore[override]
+        """How many answers were sent, or kept until the kernel has room."""
+        return self._answers
+
+    @property
+    def opened_at(self) -> float:  # type: ignore[override]
+        """Now, on the engine's clock: a datagram lasts as long as it is handled."""
+        return self._endpoint.now()
+
+    @property
+    def queued_bytes(self) -> int:
+        """0: what a socket keeps is no single datagram's."""
+        return 0
+
+    @property
+    def server(self) -> Any:
+        """Whose listener it came to."""
+        return self._endpoint.server
 
     @property
     def peer(self) -> Peer:
@@ -71,6 +93,13 @@ class OneDatagram(ConnectionBase[M]):
             raise ClosedError("the connection is closed")
         self._send(message)
 
+    def post_frame(self, frame: bytes) -> None:
+        """Send one datagram back to the sender."""
+        refuse_frame(frame)
+        if not self.is_open:
+            raise ClosedError("the connection is closed")
+        self._send_datagram(frame)
+
     def try_send(self, message: M) -> bool:
         """Send one datagram back to the sender; return whether it was not dropped."""
         if not self.is_open:
@@ -78,7 +107,9 @@ class OneDatagram(ConnectionBase[M]):
         return self._send(message)
 
     def _send(self, message: M) -> bool:
-        data = guard.encode_datagram(self.codec, message)
+        return self._send_datagram(guard.encode_datagram(self.codec, message))
+
+    def _send_datagram(self, data: bytes) -> bool:
         return self.may_answer(len(data)) and self._endpoint.send(data, self._to)
 
     @property
@@ -101,6 +132,7 @@ class OneDatagram(ConnectionBase[M]):
             self._endpoint.drop("amplification")
             return False
         self._answers = answers
+        self._endpoint.answers += 1
         self.bytes_out = size
         return True
 

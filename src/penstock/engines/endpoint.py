@@ -61,10 +61,15 @@ class DatagramEndpoint(ABC):
     Attributes:
         codec: What decodes and encodes them.
         gate: Decides whose datagrams are handled.
+        server: As of the plan; set by the engine.
+        answers: How many datagrams were sent, or kept until the kernel has room.
         own: Where the server receives datagrams.
         is_sourced: Whether answers say which address they are from.
         variables: The context variables that each datagram begins with, in a copy of its own.
     """
+
+    server: Any = None
+    answers: int = 0
 
     def __init__(
         self,
@@ -95,6 +100,10 @@ class DatagramEndpoint(ABC):
         self._failures = 0  # of reading, in a row
         self._is_inherited = listener.requested.scheme is Scheme.FD
         self._kernel_drops = (kernel_drops(listener.sock) or 0) if self._is_inherited else 0
+
+    def now(self) -> float:
+        """Tell seconds on the engine's clock."""
+        return self._clock.time()
 
     @abstractmethod
     def send(self, data: bytes, to: Any) -> bool:

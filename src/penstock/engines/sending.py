@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import Codec
-from ..core.contract import ConnectionBase
+from ..core.contract import ConnectionBase, refuse_frame
 from ..core.endings import why_not
 from ..core.events import Event, MessageDropped, ReadingPaused, ReadingResumed
 from ..core.law.closing import CLOSED, STATES
@@ -39,6 +39,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         "_corked_bytes",
         "_corking",
         "_link",
+        "_messages_out",
         "_records",
         "codec",
         "due_at",
@@ -60,6 +61,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         self._corking = True
         self._corked: list[bytes] = []
         self._corked_bytes = 0
+        self._messages_out = 0  # without those that are gathered
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
 
@@ -116,7 +118,19 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
     def post(self, message: M) -> None:
         """Queue one message; never wait."""
         self._require_sendable()
-        data = self._encode(message)
+        self._post(self._encode(message))
+
+    def frame(self, message: M) -> bytes:
+        """Return what `post` would queue for a message."""
+        return self._encode(message)
+
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already."""
+        refuse_frame(frame)
+        self._require_sendable()
+        self._post(frame)
+
+    def _post(self, data: bytes) -> None:
         if self._levels.can_drop and self._attached and self._link.queued_bytes:
             self._post_behind(data)
         else:
@@ -131,6 +145,23 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             return False
         self._put(self._encode(message))
         return True
+
+    @property
+    def messages_out(self) -> int:  # type: ignore[override]
+        """Messages that were taken to be sent."""
+        return self._messages_out + len(self._corked)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were taken to be sent and that the kernel has not taken yet."""
+        if self._gone:
+            return 0
+        return self._held_output() + (self._link.queued_bytes if self._attached else 0)
+
+    @property
+    def server(self) -> Any:
+        """Whose connection it is; None for a client's."""
+        return self._context.server
 
     @property
     def raises_when_full(self) -> bool:
@@ -153,7 +184,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         return (guard.encode_datagram if self._records else guard.encode)(self.codec, message)
 
     def _put(self, data: bytes) -> None:
-        """Send one frame, or the frames of one batch, in the order of the calls.
+        """Send one frame, in the order of the calls.
 
         Raises:
             SlowPeerError: The peer is owed too much. The connection is gone.
@@ -164,6 +195,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             self._charge(len(data))
             if self._queue:
                 self._queue.keep(data)
+                self._messages_out += 1
                 return
         if self._corking:
             self._corked.append(data)
@@ -173,7 +205,14 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         else:
             if self._corked:
                 self._uncork()
+            self._messages_out += 1
             self._write(data)
+
+    def _put_joined(self, data: bytes, count: int) -> None:
+        """Send the frames of one batch."""
+        if self._can_send:
+            self._messages_out += count - 1
+            self._put(data)
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
@@ -188,6 +227,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             return
         self._corked = []
         self._corked_bytes = 0
+        self._messages_out += len(corked)
         if self._state == CLOSED:
             return
         if self._records:
@@ -253,6 +293,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             excess_bytes -= self._recount(0)
         before = len(queue)
         dropped = queue.admit(data, self._levels.limits.slow_consumer, excess_bytes)
+        self._messages_out += 1
         self._owe(self._owed_bytes + len(queue) - before)
         if dropped is not None:
             self._emit(MessageDropped(self, self._levels.limits.slow_consumer, *dropped))

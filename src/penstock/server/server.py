@@ -132,6 +132,16 @@ class Server:
         return () if self._at_work is None else self._at_work.connections
 
     @property
+    def messages_in(self) -> int:
+        """Messages that came in since the start: of connections, ended or not, and datagrams that were handled."""
+        return 0 if self._at_work is None else self._at_work.messages[0] + self.stats.datagrams
+
+    @property
+    def messages_out(self) -> int:
+        """Messages that were taken to be sent since the start, answers to datagrams included."""
+        return 0 if self._at_work is None else self._at_work.messages[1]
+
+    @property
     def cut_off(self) -> int:
         """How many connections were cut because the server ended: at the drain deadline, or by `stop`."""
         return self.stats.closed[CloseReason.DRAIN_TIMEOUT] + self.stats.closed[CloseReason.STOPPED]
@@ -235,6 +245,7 @@ class Server:
             gate=self.gate,
             budget=OutputBudget(config.overload.write_total_bytes),
             clock=self._clock,
+            server=self,
         )
         refusal = engine.refuses(plan)
         if refusal is not None:

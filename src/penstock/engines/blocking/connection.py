@@ -70,6 +70,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             if not self._ready or self._expired is not None:
                 self._fill(timeout_s)
             message = self._ready.popleft()
+            self.messages_in += 1
         if self._events:
             self._tell()
         return message

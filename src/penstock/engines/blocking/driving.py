@@ -395,6 +395,12 @@ class DrivenConnection(LinkedConnection[M]):
             super().post(message)
         self._tell()
 
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already. Safe from every thread."""
+        with self._lock:
+            super().post_frame(frame)
+        self._tell()
+
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark. Safe from every thread."""
         with self._lock:

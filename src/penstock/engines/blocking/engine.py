@@ -90,10 +90,12 @@ class BlockingServer(EngineServer):
             report=self._report,
             budget=plan.budget,
             gate=plan.gate,
+            server=plan.server,
             gate_lock=self._gate_lock,
         )
         self._lock = threading.Lock()  # of what follows, and of accept(2)
         self._connections: dict[int, ServedConnection[Any]] = {}
+        self._messages_in = self._messages_out = 0  # of connections that have ended
         self._endpoints_left = 0
         name = f"penstock-{plan.service.name}"
         self._workers = Workers(plan.threads, name, self._poller.wake)
@@ -116,7 +118,7 @@ class BlockingServer(EngineServer):
         service = self._plan.service
         handler = service.datagram
         assert handler is not None, "the server refuses datagram addresses for a service without connections"
-        return DatagramThread(
+        endpoint = DatagramThread(
             listener,
             handler,
             service.codec,
@@ -128,6 +130,8 @@ class BlockingServer(EngineServer):
             ended=self._endpoint_ended,
             name=f"{name}-{listener.address}",
         )
+        endpoint.server = self._plan.server
+        return endpoint
 
     # -- EngineServer --------------------------------------------------------------------------------------------------
 
@@ -136,6 +140,22 @@ class BlockingServer(EngineServer):
         """The connections that have not ended, as of now."""
         with self._lock:
             return tuple(self._connections.values())
+
+    @property
+    def messages(self) -> tuple[int, int]:
+        """Messages in and out, answers to datagrams included."""
+        with self._lock:
+            live = list(self._connections.values())
+            answers = sum(endpoint.answers for endpoint in self._endpoints)
+            return (
+                self._messages_in + sum(connection.messages_in for connection in live),
+                self._messages_out + sum(connection.messages_out for connection in live) + answers,
+            )
+
+    def _count(self, connection: ServedConnection[Any]) -> None:
+        """Keep what a connection has counted that has ended. The lock is held."""
+        self._messages_in += connection.messages_in
+        self._messages_out += connection.messages_out
 
     def start(self) -> None:
         """Begin to accept and to read datagrams."""
@@ -272,6 +292,8 @@ class BlockingServer(EngineServer):
         with self._emit_lock:
             with self._lock:
                 stuck, self._connections = self._connections, {}
+                for connection in stuck.values():
+                    self._count(connection)
             for connection in stuck.values():
                 self._tell_closed(connection)
             self._over = True
@@ -404,6 +426,8 @@ class BlockingServer(EngineServer):
             with self._emit_lock:
                 with self._lock:
                     told = self._connections.pop(connection.id, None) is None
+                    if not told:
+                        self._count(connection)
                 if not told:
                     self._tell_closed(connection)
             if self._ending:

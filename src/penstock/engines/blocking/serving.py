@@ -191,6 +191,7 @@ class ServedConnection(ThreadConnection[M]):
                 if not self._ready or self._close_after is not None or self._closing:
                     return
                 message = self._ready.popleft()
+                self.messages_in += 1
             yield message
 
     def _called(self, error: BaseException | None) -> None:
@@ -231,6 +232,7 @@ class ServedConnection(ThreadConnection[M]):
                 for reply in replies:
                     send(self._encode(reply))
                 raise
+            self._messages_out += len(replies) - 1
             send(data)
 
     # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
@@ -240,6 +242,12 @@ class ServedConnection(ThreadConnection[M]):
         if self._replies:
             self._send_replies_before()
         super().post(message)
+
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already. Safe from every thread."""
+        if self._replies:
+            self._send_replies_before()
+        super().post_frame(frame)
 
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark. Safe from every thread."""

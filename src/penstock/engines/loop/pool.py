@@ -19,7 +19,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...config import Timeouts
-from ...core.contract import ConnectionBase
+from ...core.contract import ConnectionBase, refuse_frame
 from ...core.deadlines import Deadline
 from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, Handler, MessageHandler
@@ -245,6 +245,31 @@ class ThreadSafeConnection(ConnectionBase[M]):
         return self._conn.bytes_out
 
     @property
+    def messages_in(self) -> int:  # type: ignore[override]
+        """Messages that its handler was given."""
+        return self._conn.messages_in
+
+    @property
+    def messages_out(self) -> int:  # type: ignore[override]
+        """Messages that were taken to be sent, by the loop: what is posted here is counted a little later."""
+        return self._conn.messages_out
+
+    @property
+    def opened_at(self) -> float:  # type: ignore[override]
+        """When it began, on the engine's clock."""
+        return self._conn.opened_at
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were taken to be sent and that the kernel has not taken yet."""
+        return self._conn.queued_bytes
+
+    @property
+    def server(self) -> Any:
+        """Whose connection it is."""
+        return self._conn.server
+
+    @property
     def close_reason(self) -> CloseReason | None:  # type: ignore[override]
         """Why it ended or is ending."""
         return self._conn.close_reason
@@ -271,24 +296,45 @@ class ThreadSafeConnection(ConnectionBase[M]):
 
     def post(self, message: M) -> None:
         """Queue one message; never wait. Wrong messages are refused here, in the caller's thread."""
+        self._require_open()
+        if isinstance(self._conn, OneDatagram):
+            self._conn.check_length(len(guard.encode_datagram(self.codec, message)))
+        else:
+            guard.encode(self.codec, message)
+        self._hand_over(self._conn.post, message)
+
+    def frame(self, message: M) -> bytes:
+        """Return what `post` would queue for a message."""
+        if self._codec is None:
+            return self._conn.frame(message)
+        keeps_bounds = self.is_datagram or getattr(self._conn, "_records", False)
+        return (guard.encode_datagram if keeps_bounds else guard.encode)(self._codec, message)
+
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already."""
+        refuse_frame(frame)
+        self._require_open()
+        if isinstance(self._conn, OneDatagram):
+            self._conn.check_length(len(frame))
+        self._hand_over(self._conn.post_frame, frame)
+
+    def _require_open(self) -> None:
         ask = getattr(self._conn, "refusal", None)  # which a datagram has not
         if ask is not None and (refusal := ask()) is not None:
             raise refusal
         if self._over:
             raise ClosedError(self._over)
-        if isinstance(self._conn, OneDatagram):
-            self._conn.check_length(len(guard.encode_datagram(self.codec, message)))
-        else:
-            guard.encode(self.codec, message)
-        if getattr(self._conn, "raises_when_full", False):
-            self._ask(lambda: self._conn.post(message))
-        else:
-            self._loop.call_soon_threadsafe(self._post, message)
 
-    def _post(self, message: M) -> None:
+    def _hand_over(self, post: Callable[[Any], None], what: Any) -> None:
+        if getattr(self._conn, "raises_when_full", False):
+            self._ask(lambda: post(what))
+        else:
+            self._loop.call_soon_threadsafe(self._post_late, post, what)
+
+    def _post_late(self, post: Callable[[Any], None], what: Any) -> None:
         # It may have ended between the call and now: the handler meets that at its next call, as with any late loss.
         try:
-            self._conn.post(message)
+            post(what)
         except PenstockError:
             pass
         except BaseException as error:  # of a codec's, which has encoded the same before

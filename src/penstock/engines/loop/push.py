@@ -109,13 +109,15 @@ class PushConnection(StreamConnection[M]):
         self._interrupted = False
         replies = self._replies
         error: BaseException | None = None
+        output: bytes | None = None  # the replies, where there is nothing to be done with them but to send them
         remaining = iter(messages)
         try:
             self._within().run(self._ask_handler, remaining)
-            if len(replies) == 1 and self._can_send and not self._records:
-                self._put(guard.encode(self.codec, replies.pop()))
-            elif replies:
-                self._encode_replies()
+            if replies:
+                if self._interrupted or self._records or self._corked or self._write_paused:
+                    self._encode_replies()
+                else:
+                    output = self._join_replies()
         except BaseException as caught:
             error = caught
             try:
@@ -123,16 +125,14 @@ class PushConnection(StreamConnection[M]):
             except BaseException as second:  # the first failure is the one that is reported
                 if is_interrupt(second):
                     error = second
-        if error is None and not self._interrupted and len(self._corked) == 1 and not self._records:
-            # By far the most frequent: all there is to do is to send the replies.
+        if output is not None:  # by far the most frequent
             self._corking = self._handling = False
-            data = self._corked.pop()
-            self._corked_bytes = 0
-            self.bytes_out += len(data)
-            if queued_bytes := self._link.send(data):
+            self.bytes_out += len(output)
+            if queued_bytes := self._link.send(output):
                 self._output_queued(queued_bytes)
         else:
             unhandled = length_hint(remaining)
+            self.messages_in -= unhandled  # they are cut again
             self._called(error, len(messages) - unhandled, unhandled)
 
     def _ask_handler(self, messages: Iterator[M]) -> None:
@@ -164,6 +164,32 @@ class PushConnection(StreamConnection[M]):
             self._watch_skips()
             self._next_codec = None
 
+    def _join_replies(self) -> bytes | None:
+        """Return the replies of the batch as they are sent; None when there is more to do, and they are in the output.
+
+        Raises:
+            What `_encode_replies` raises, as it does.
+        """
+        replies = self._replies
+        count = len(replies)
+        if not self._can_send:
+            self._encode_replies()
+            return None
+        try:
+            data = guard.encode(self.codec, replies[0]) if count == 1 else guard.encode_many(self.codec, replies)
+        except Exception:
+            if count == 1:
+                replies.clear()
+            else:
+                self._encode_singly(replies)
+            raise
+        replies.clear()
+        if self._interrupted or self._corked or self._write_paused or not self._can_send:
+            self._put_joined(data, count)  # by the codec, while it encoded
+            return None
+        self._messages_out += count
+        return data
+
     def _encode_replies(self) -> None:
         """Move the replies of the batch to the output, in the order of their messages.
 
@@ -188,8 +214,9 @@ class PushConnection(StreamConnection[M]):
             except Exception:
                 self._encode_singly(replies)
                 raise
+            count = len(replies)
             replies.clear()
-            self._put(data)
+            self._put_joined(data, count)
 
     def _encode_singly(self, replies: list[M]) -> None:
         waiting = replies[:]
@@ -233,8 +260,9 @@ class PushConnection(StreamConnection[M]):
             # Whatever is missing after these messages, it is not one that began before them.
             self._first_since = self._partial_since = inf
             bytes_before = self.bytes_out
-            self._handle(messages)
             count = len(messages)
+            self.messages_in += count
+            self._handle(messages)
             budget -= count
             if self._levels.message_step_s:
                 self._spends(count, self._clock.time())
@@ -309,6 +337,12 @@ class PushConnection(StreamConnection[M]):
             self._encode_replies()
         super().post(message)
 
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already."""
+        if self._replies:
+            self._encode_replies()
+        super().post_frame(frame)
+
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark."""
         if self._replies:
@@ -366,6 +400,7 @@ class PushConnection(StreamConnection[M]):
             return
         if last is not NEED_DATA:
             self._inbound.clear()
+            self.messages_in += 1
             self._handle([last])
         self._close(CloseReason.PEER_CLOSED)
 

@@ -66,11 +66,13 @@ class LoopServer(EngineServer):
             limits=plan.limits,
             budget=plan.budget,
             gate=plan.gate,
+            server=plan.server,
             emit=plan.emit,
             released=self._released,
         )
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._make = self._maker(self._handler)
+        self._messages_in = self._messages_out = 0  # of connections that have ended
         self._ending = False
         self._stopped = False
         self._deadline: TimerHandle | None = None
@@ -88,7 +90,7 @@ class LoopServer(EngineServer):
         Acceptor(self._loop, self._clock, listener, door=self._door, queue=self._acceptors, accepted=self._accepted)
 
     def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] = LoopEndpoint) -> LoopEndpoint:
-        return make(
+        endpoint = make(
             self._loop,
             listener,
             self._datagram_handler(),
@@ -99,6 +101,8 @@ class LoopServer(EngineServer):
             own=self._own,
             idle=self._check_stopped,
         )
+        endpoint.server = self._plan.server
+        return endpoint
 
     def _datagram_handler(self) -> MessageHandler | CallbackHandler:
         handler = self._plan.service.datagram
@@ -129,6 +133,16 @@ class LoopServer(EngineServer):
     def connections(self) -> Collection[ConnectionBase[Any]]:
         """The connections that have not ended."""
         return self._connections.values()
+
+    @property
+    def messages(self) -> tuple[int, int]:
+        """Messages in and out, answers to datagrams included."""
+        live = self._live()
+        answers = sum(endpoint.answers for endpoint in self._endpoints)
+        return (
+            self._messages_in + sum(connection.messages_in for connection in live),
+            self._messages_out + sum(connection.messages_out for connection in live) + answers,
+        )
 
     def _live(self) -> list[StreamConnection[Any]]:
         """Return those that have not ended, as of now."""
@@ -275,6 +289,8 @@ class LoopServer(EngineServer):
 
     def _released(self, connection: StreamConnection[Any]) -> None:
         if self._connections.pop(connection.id, None) is not None:
+            self._messages_in += connection.messages_in
+            self._messages_out += connection.messages_out
             self._door.leave(connection.peer)
         self._check_stopped()
 

@@ -225,7 +225,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 raise
             if messages:
                 self._ready.extend(messages)
-                self._batch_size = len(messages)
+                self._batch_size = count = len(messages)
+                self.messages_in += count
                 self._has_message()
                 continue
             if self._input_over or self._draining or self._state == CLOSED:
@@ -239,10 +240,12 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if self._state == CLOSED and not self._input_over:
             raise self._why_not()
         try:
-            return last_message(self._inbound, peer_ended=self._input_over)
+            message = last_message(self._inbound, peer_ended=self._input_over)
         except (RemoteProtocolError, CodecError) as error:
             self._break_off(error)
             raise
+        self.messages_in += 1
+        return message
 
     def _limit_of(self, limit: ReceiveLimit | None, timeout_s: float | None) -> ReceiveLimit | None:
         if timeout_s is None or limit is not None:
@@ -342,6 +345,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         """Speak another codec, from the message after the one received last."""
         self.codec = codec
         unhandled = len(self._ready)
+        self.messages_in -= unhandled  # they are cut again
         self._ready.clear()
         self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
         self._watch_skips()

@@ -22,6 +22,7 @@ cdef class AwaitedConnection(Connection):
     cdef int wake(self) except -1
     cdef int wake_directly(self) except -1
     cdef int finish_message(self, object reply) except -1
+    cdef int begin_gathering(self) except -1
     cdef int release_cork(self) except -1
     cdef object room(self)
     cdef int wake_senders(self) except -1

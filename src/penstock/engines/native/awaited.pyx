@@ -32,6 +32,7 @@ cdef class AwaitedConnection(Connection):
         message = self.next_message(PREFETCH)
         if message is not NEED_DATA:
             self.streak += 1
+            self.messages_in += 1
             self.had_message = True
             self.first_start = self.partial_start = INFINITY
         return message
@@ -48,6 +49,7 @@ cdef class AwaitedConnection(Connection):
                 raise
             if rest is not NEED_DATA:
                 self.forget_input()
+                self.messages_in += 1
                 return rest
         raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
 
@@ -151,12 +153,20 @@ cdef class AwaitedConnection(Connection):
         return 0
 
     cdef int put_reply(self, object message) except -1:
+        self.begin_gathering()
+        return self.put_message(message)
+
+    cdef int put_whole(self, bytes frame) except -1:
+        self.begin_gathering()
+        return self.put(frame)
+
+    cdef int begin_gathering(self) except -1:
         # While messages that were read together are being answered, the answers are gathered too. They leave when the
         # next message is waited for, or at the loop's next turn if the handler awaits something else.
         if not self.corking and self.attached and self.unhandled():
             self.corking = True
             self.defer(FLUSH)
-        return self.put_message(message)
+        return 0
 
     cdef int release_cork(self) except -1:
         if self.attached:

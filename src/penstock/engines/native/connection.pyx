@@ -101,6 +101,16 @@ cdef class Connection(PartingTransport):
             self.read_again()
         return 0
 
+    @property
+    def opened_at(self):
+        """When it began, on the engine's clock."""
+        return self.clocks.opened
+
+    @property
+    def server(self):
+        """Whose connection it is; None for a client's."""
+        return self.host.server
+
     def fileno(self):
         """Return the descriptor of the socket; -1 once it is closed."""
         return -1 if self.gone else self.fd

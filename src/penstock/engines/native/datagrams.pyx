@@ -185,6 +185,7 @@ cdef class Port(Pollable):
     cdef object encode
     cdef object function  # None: the endpoint calls the handler
     cdef object kind
+    cdef readonly long long answered  # here, without those that the endpoint counts
     cdef bint takes_connection
     cdef bint named  # senders have ports
     cdef bint sourced  # answers say which address they are from
@@ -412,6 +413,7 @@ cdef class Port(Pollable):
         # One answer no longer than its question makes nothing larger, whatever the gate's limit: that is at least one.
         if conn._answers == 0 and PyBytes_GET_SIZE(data) <= conn.bytes_in:
             conn._answers = 1
+            self.answered += 1
             conn.bytes_out = PyBytes_GET_SIZE(data)
         elif not conn.may_answer(PyBytes_GET_SIZE(data)):
             return 0

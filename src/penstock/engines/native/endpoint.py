@@ -33,12 +33,22 @@ class NativeEndpoint(LoopEndpoint):
         **others: Any,
     ) -> None:
         super().__init__(loop, listener, handler, codec, **others)
+        self._answers = 0
         self._port = Port(host, self, listener, handler, NativeDatagram)
 
     @property
     def keeps(self) -> bool:
         """Whether answers wait for the kernel: others go behind them."""
         return bool(self._replies)
+
+    @property
+    def answers(self) -> int:
+        """How many datagrams were sent, or kept until the kernel has room."""
+        return self._answers + self._port.answered
+
+    @answers.setter
+    def answers(self, count: int) -> None:
+        self._answers = count - self._port.answered
 
     def send(self, data: bytes, to: Any) -> bool:
         """Send one datagram, after those that wait for the end of a batch."""

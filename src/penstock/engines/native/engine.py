@@ -122,6 +122,12 @@ class NativeServer(LoopServer):
         """The connections that have not ended."""
         return self._live() if self._connections else self._native.connections
 
+    @property
+    def messages(self) -> tuple[int, int]:
+        """Messages in and out, answers to datagrams included."""
+        messages_in, messages_out = super().messages
+        return messages_in + self._native.messages_in, messages_out + self._native.messages_out
+
     def drain(self, timeout_s: float | None) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
         self._native.ending = True

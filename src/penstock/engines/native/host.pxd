@@ -10,6 +10,7 @@ cdef class Host:
     cdef object clock  # None: the poller's own
     cdef object emit
     cdef object gate
+    cdef object server
     cdef object idle
     cdef object budget
     cdef object turn
@@ -22,6 +23,9 @@ cdef class Host:
     cdef int batch_messages
     cdef dict handshakes  # of the connections that are in one
     cdef readonly list connections  # each knows its place in it
+    # Of connections that have ended.
+    cdef readonly long long messages_in
+    cdef readonly long long messages_out
     cdef public bint ending  # no connection is accepted any more
 
     cdef double time(self) except -1

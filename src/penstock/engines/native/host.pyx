@@ -28,6 +28,7 @@ cdef class Host:
         self.clock = plan.clock
         self.emit = plan.emit
         self.gate = getattr(plan, "gate", None)  # a client has none
+        self.server = getattr(plan, "server", None)
         self.idle = idle
         self.budget = plan.budget
         self.turn = turn_of(loop)

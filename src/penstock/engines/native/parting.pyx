@@ -39,6 +39,8 @@ cdef class PartingTransport(SendingTransport):
         cdef list connections = self.host.connections
         cdef PartingTransport last
         if self.place < len(connections) and connections[self.place] is self:
+            self.host.messages_in += self.messages_in
+            self.host.messages_out += self.messages_out
             last = connections.pop()
             if last is not self:
                 last.place = self.place

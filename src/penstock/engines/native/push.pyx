@@ -112,6 +112,7 @@ cdef class PushConnection(Connection):
                 if message is NEED_DATA:
                     break
                 handled += 1
+                self.messages_in += 1
                 self.handle_one(message)
                 if self.interrupted or self.write_paused:
                     break
@@ -237,6 +238,7 @@ cdef class PushConnection(Connection):
             return self.break_off(bad)
         if last is not NEED_DATA:
             self.forget_input()
+            self.messages_in += 1
             self.answer_last(last)
         return self.leave(PEER_CLOSED)
 

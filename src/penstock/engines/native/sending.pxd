@@ -13,6 +13,7 @@ cdef class SendingTransport(StatefulTransport):
 
     cdef int put_reply(self, object message) except -1
     cdef int put_message(self, object message) except -1
+    cdef int put_whole(self, bytes frame) except -1
     cdef int put(self, bytes data) except -1
     cdef int sent(self, Py_ssize_t size) except -1
     cdef int uncork(self) except -1

@@ -9,6 +9,7 @@ from .states cimport HAPPENED_SEND_EOF
 
 from ...codecs.guard import encode
 from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
+from ...core.contract import refuse_frame
 from ...core.send_queue import SendQueue
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
@@ -44,8 +45,24 @@ cdef class SendingTransport(StatefulTransport):
             raise self.why_not()
         if self.sending and self.levels.limits.slow_consumer != "disconnect":
             self.post_behind(encode(self.codec, message))
+            self.messages_out += 1
         else:
             self.put_reply(message)
+
+    def frame(self, message):
+        """Return what `post` would queue for a message."""
+        return encode(self.codec, message)
+
+    def post_frame(self, frame):
+        """Queue one message that is framed already."""
+        refuse_frame(frame)
+        if not self.can_send() or self.leave_reason is not None:
+            raise self.why_not()
+        if self.sending and self.levels.limits.slow_consumer != "disconnect":
+            self.post_behind(frame)
+        else:
+            self.put_whole(frame)
+        self.messages_out += 1
 
     def try_send(self, message):
         """Queue one message if output is not over its high watermark."""
@@ -59,6 +76,11 @@ cdef class SendingTransport(StatefulTransport):
         return True
 
     @property
+    def queued_bytes(self):
+        """Bytes that were taken to be sent and that the kernel has not taken yet."""
+        return self.all_owed()
+
+    @property
     def raises_when_full(self):
         """Whether `post` says to its caller that there is no room."""
         return self.levels.limits.slow_consumer == "raise"
@@ -70,6 +92,10 @@ cdef class SendingTransport(StatefulTransport):
     cdef int put_reply(self, object message) except -1:
         return self.put_message(message)
 
+    cdef int put_whole(self, bytes frame) except -1:
+        """Put a frame after what is queued; send, unless a batch is being gathered."""
+        return self.put(frame)
+
     cdef int put_message(self, object message) except -1:
         """Frame a message and put it after what is queued; send, unless a batch is being gathered."""
         cdef Framing framing = self.framing
@@ -79,9 +105,14 @@ cdef class SendingTransport(StatefulTransport):
             or not self.attached
             or (type(message) is bytes and PyBytes_GET_SIZE(message) >= WORTH_A_SEND)
         ):
-            return self.put(encode(self.codec, message))
+            self.put(encode(self.codec, message))
+            self.messages_out += 1
+            return 0
         if not framing.put(self, message):
-            return self.put(encode(self.codec, message))
+            self.put(encode(self.codec, message))
+            self.messages_out += 1
+            return 0
+        self.messages_out += 1
         if not self.corking or self.corked() > self.levels.high:
             self.uncork()
         return 0

@@ -43,6 +43,8 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef public object close_reason
     cdef readonly long long bytes_in
     cdef readonly long long bytes_out
+    cdef readonly long long messages_in
+    cdef readonly long long messages_out
 
     cdef inline bint can_send(self) noexcept:
         return (self.condition == OPEN or self.condition == PEER_EOF) and not self.lost
