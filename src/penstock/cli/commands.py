@@ -190,7 +190,8 @@ class CommandGroup(click.Group):
         if args[0] not in self._lazy and not args[0].startswith("-"):
             from ..config import did_you_mean
 
-            hint = self._hint(args) or did_you_mean(args[0], self._lazy)
+            # What is near costs nothing; what it might be called as reads services.
+            hint = did_you_mean(args[0], self._lazy) or self._hint(args)
             ctx.fail(f"there is no command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
         return super().resolve_command(ctx, args)
 
