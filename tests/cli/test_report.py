@@ -255,9 +255,9 @@ ROWS = {
         SERVE_HELP,
     ),
     "the beginning of a codec": (
-        ["serve", "app:shout", "--codec", "json-l"],
+        ["serve", "app:shout", "--codec", "netstr"],
         USAGE,
-        "penstock: error: --codec: no codec is called 'json-l'; did you mean json-lines? (there are …",
+        "penstock: error: --codec: no codec is called 'netstr'; did you mean netstring? (there are …",
     ),
     "unknown option of the program": (
         ["--verison"],
