@@ -68,7 +68,7 @@ cdef class ConversationConnection(AwaitedConnection):
         self.task = None
         error = CancelledError() if task.cancelled() else unpacked(task.exception())
         # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
-        if error is not None and not (task.cancelled() and self.condition == CLOSED):
+        if error is not None and not (task.cancelled() and self.condition == CLOSED) and not is_interrupt(error):
             self.handler_failed(error)
         self.handling = False
         if self.gone:
@@ -105,7 +105,7 @@ cdef class ConversationConnection(AwaitedConnection):
     cdef int conclude_ended(self, object task) except -1:
         self.task = self.callbacks = None
         error = None if task.cancelled() else unpacked(task.exception())
-        if error is not None:
+        if error is not None and not is_interrupt(error):
             self.handler_failed(error)
         return self.part()
 
