@@ -8,6 +8,7 @@ from penstock.codecs import (
     Codec,
     Delimited,
     Fixed,
+    Json,
     JsonLines,
     LengthPrefixed,
     Lines,
@@ -16,6 +17,7 @@ from penstock.codecs import (
     Raw,
     Resp,
     Struct,
+    Text,
     Varint,
 )
 from penstock.errors import BadFrameError, RemoteProtocolError, TruncatedError
@@ -157,12 +159,14 @@ BUILT_IN = [
     (Fixed, (3,), b"abc", b"def"),
     (JsonLines, (), "a", "b"),
     (LengthPrefixed, (), b"a", b"b"),
+    (Json, (), "a", "b"),
     (Lines, (), b"a", b"b"),
     (Msgpack, (), "a", "b"),
     (Netstring, (), b"a", b"b"),
     (Raw, (), b"a", b"b"),
     (Resp, (), [b"a"], [b"b"]),
     (Struct, (">H",), (1,), (2,)),
+    (Text, (), "a", "b"),
     (Varint, (), b"a", b"b"),
 ]
 each_built_in = pytest.mark.parametrize(("codec", "options", "one", "two"), BUILT_IN, ids=lambda it: str(it)[:20])

@@ -10,6 +10,7 @@ from penstock.testing import check_batches, check_cutting, check_refusals, decod
 CODECS = [
     ("Lines", {}, b"ab\n", b"ab", b"x" * 50 + b"\n"),
     ("Lines", {}, b"ab\r\n", b"ab", b"x" * 50 + b"\r\n"),
+    ("Text", {}, b"ab\n", "ab", b"x" * 50 + b"\n"),
     ("Delimited", {"delimiter": b"\r\n"}, b"ab\r\n", b"ab", b"x\r" * 25 + b"\r\n"),
     ("Delimited", {"delimiter": (b"> ", b"# ")}, b"ab# ", b"ab", b"x>" * 25 + b"# "),
     ("LengthPrefixed", {"size": 2}, b"\0\2ab", b"ab", b"\0\x32" + b"x" * 50),

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..errors import BadEncodingError, LocalProtocolError, WrongTypeError
-from .base import DEFAULT_MAX_LINE_BYTES, NEED_DATA, Buffer, Codec, NeedData
+from .base import DEFAULT_MAX_LINE_BYTES, DEFAULT_MAX_SKIP_BYTES, NEED_DATA, Buffer, NeedData, OnOversize
 from .delimited import Unterminated
 from .lines import Lines
-from .octets import require_choice
+from .octets import Oversize, require_choice
 
 
-class Text(Codec[str]):
+class Text(Oversize[str]):
     """A str for each line of UTF-8: `Lines` with its bytes decoded.
 
     A line ends at LF, as of `Lines`; nothing else that Unicode calls a line end ends one. A character that the network
@@ -23,6 +23,8 @@ class Text(Codec[str]):
             place. What is sent is UTF-8 always.
         newline: What `encode` ends a line with: ``lf`` or ``crlf``. Both are read.
         unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
+        on_oversize: What a line over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
+        max_skip_bytes: The longest line that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Longest line without its LF or CRLF, in bytes of UTF-8.
 
     Raises:
@@ -38,12 +40,21 @@ class Text(Codec[str]):
         errors: Literal["strict", "replace"] = "strict",
         newline: Literal["lf", "crlf"] = "lf",
         unterminated: Unterminated = "refuse",
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
         require_choice("errors", errors, ("strict", "replace"))
         self.errors: Literal["strict", "replace"] = errors
         self.max_frame_bytes = max_frame_bytes
-        self._lines = Lines(newline=newline, unterminated=unterminated, max_frame_bytes=max_frame_bytes)
+        self._lines = Lines(
+            newline=newline,
+            unterminated=unterminated,
+            on_oversize=on_oversize,
+            max_skip_bytes=max_skip_bytes,
+            max_frame_bytes=max_frame_bytes,
+        )
+        self._set_oversize(on_oversize, max_skip_bytes)
 
     def decode(self, buffer: Buffer) -> str | NeedData:
         """Take one line and decode it.
@@ -68,7 +79,8 @@ class Text(Codec[str]):
             BadEncodingError: As `decode`.
         """
         line = self._lines.finish(buffer)
-        return NEED_DATA if line is NEED_DATA else self._read(line)
+        # By whose `decode` it is, as if the line feed had come.
+        return NEED_DATA if line is NEED_DATA else self.decode(Buffer(line + b"\n"))
 
     def encode(self, message: str) -> bytes:
         """Write one line.
@@ -85,6 +97,8 @@ class Text(Codec[str]):
         Raises:
             FrameTooLongError, BadEncodingError: As `decode`, for the first one.
         """
+        if self.skips:
+            return super().decode_many(data, limit)
         lines, taken = self._lines.decode_many(data, limit)
         try:
             return [self._read(line) for line in lines], taken
