@@ -16,7 +16,7 @@ import pytest
         ("penstock serve echo --model ", {"loop", "threads", "one-at-a-time"}),
         ("penstock serve echo --timeout-i", {"--timeout-idle"}),
         ("penstock serve 'e", {"echo", "e"}),
-        ("penstock connect tcp://x:1 --codec json", {"json-lines"}),
+        ("penstock connect tcp://x:1 --codec json-", {"json-lines"}),
         ("penstock probe tcp://x:1 unix+", {"unix+dgram:", "unix+seqpacket:"}),
         ("penstock completion f", {"fish"}),
         ("penstock nothing ", set()),
