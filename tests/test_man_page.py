@@ -40,8 +40,8 @@ def test_man_shows_it_without_a_warning(locale):
     """Commands and options as they are typed, in any locale."""
     text = rendered(LC_ALL=locale)
 
-    assert "penstock serve [OPTIONS] SERVICE Serve a classic service, or your own, until CTRL+C or SIGTERM." in text
-    assert "--timeout-idle DURATION Close a connection on which nothing has moved for that long. [default: 5m]" in text
+    assert "penstock serve [OPTIONS] SERVICE Serve a classic service or your own until Ctrl-C or SIGTERM." in text
+    assert "--timeout-idle DURATION Close a connection after this long without traffic. [default: 5m]" in text
     assert "-h, --help Show this message and exit." in text
     assert 'eval "$(penstock completion bash)" in ~/.bashrc' in text
 

@@ -45,7 +45,7 @@ def test_the_banner_says_where_what_how_and_what_to_try(serve):
     assert "  codec   lines" == lines[2]
     assert re.fullmatch(r"  engine  (pure on (uvloop|asyncio, uvloop not being installed)|native): .+", lines[3])
     assert "  model   loop" == lines[4]
-    assert re.fullmatch(r"  gate    at most \d+ connections, \d+ from one address elsewhere", lines[5])
+    assert re.fullmatch(r"  gate    at most [\d,]+ connections, [\d,]+ per remote address", lines[5])
     assert f"  try:    penstock connect {served.addresses[0]} --codec lines" == lines[6]
     assert "(Press CTRL+C to quit)" == lines[7]
     assert b"HELLO\n" == exchange(address, b"hello\n")

@@ -33,7 +33,7 @@ def test_a_word_is_described(penstock):
     """For the shells that show it."""
     done = penstock(env={"_PENSTOCK_COMPLETE": "zsh_complete", "COMP_LINE": "penstock serve echo"})
 
-    assert ["plain\techo\tSend back what came (RFC 862).", "file\techo\t"] == done.stdout.splitlines()
+    assert ["plain\techo\tEcho everything back (RFC 862).", "file\techo\t"] == done.stdout.splitlines()
 
 
 SETUP = {

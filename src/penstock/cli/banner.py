@@ -64,9 +64,9 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
 def gate_line(rules: Rules) -> str:
     """Say how many are let in."""
     limit, per_peer = rules.max_connections, rules.max_per_peer
-    text = "no limit of connections" if limit is None else f"at most {limit} connection{'s' if limit > 1 else ''}"
+    text = "no connection limit" if limit is None else f"at most {limit:,} connection{'s' if limit > 1 else ''}"
     if per_peer is not None and (limit is None or per_peer < limit):
-        text += f", {per_peer} from one address{'' if rules.loopback_counts else ' elsewhere'}"
+        text += f", {per_peer:,} per {'' if rules.loopback_counts else 'remote '}address"
     return text
 
 

@@ -23,8 +23,8 @@ def command() -> click.Command:
         "check",
         params=parameters(),
         callback=_check,
-        help="Check what serve would do with the same arguments, without opening a socket.",
-        epilog="Exit status: 0 all is well; 2 usage or configuration; 3 SERVICE cannot be loaded.",
+        help="Check the arguments of serve without opening a socket.",
+        epilog="Exit status: 0 OK; 2 usage or configuration error; 3 SERVICE cannot be loaded.",
     )
 
 

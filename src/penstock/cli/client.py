@@ -40,26 +40,26 @@ def flag(name: str, help: str, section: str = "Options") -> Option:  # noqa: A00
 CODEC: Final = Option(
     name="codec",
     kind=CodecSpec(optional=False),
-    help="How messages are cut from the stream; `penstock services` lists the codecs",
+    help="How the stream is split into messages; `penstock services` lists the codecs",
     default="raw",
     section="Options",
 )
 TIMEOUT: Final = Option(
     name="timeout",
     kind=Duration(never=False),
-    help="Give up an attempt that is not accepted by then",
+    help="Time allowed per attempt",
     default=5.0,
     section="Options",
 )
 WAIT: Final = Option(
     name="wait",
     kind=Duration(zero=True, never=False),
-    help="Try again for that long, until it accepts",
+    help="Keep retrying for this long",
     default=0.0,
     section="Options",
 )
 URL: Final = RawText(Text("URL"), SCHEMES)
-HEX: Final = flag("hex", "Write messages and show replies as hexadecimal")
+HEX: Final = flag("hex", "Read messages and show replies as hexadecimal")
 JSON: Final = flag("json", "Print JSON")
 
 

@@ -93,7 +93,7 @@ class PenstockCommand(click.Command):
             is_eager=True,
             expose_value=False,
             callback=_set_traceback,
-            help="Show an error with its traceback.",
+            help="Show the traceback of an error.",
         )
         # What is too much is refused in `parse_args`, in words that are ours.
         settings = {**CONTEXT, "allow_extra_args": True}

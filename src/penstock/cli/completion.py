@@ -21,7 +21,7 @@ def command() -> click.Command:
         "completion",
         params=[click.Argument(["shell"], type=RawText(Choice(tuple(INSTALL))))],
         callback=_completion,
-        help=f"Print the completion script of a shell. To install it:\n\n\b\n{lines}",
+        help=f"Print a shell completion script. To install it:\n\n\b\n{lines}",
     )
 
 

@@ -27,24 +27,23 @@ OPTIONS: Final = [
         TIMEOUT,
         name="connect_timeout",
         kind=Duration(),
-        help="Give up when no connection is made by then",
+        help="Time allowed to connect",
         default=10.0,
     ),
     replace(
         WAIT,
         kind=Duration(zero=True),
-        help="After the end of input, leave after that much silence, where the peer cannot say that it is done (UDP), "
-        "and at a prompt",
+        help="How long to wait for replies after the end of input, over UDP and at the prompt",
         default=1.0,
     ),
-    replace(HEX, help="Write each line of input, and show what comes, as hexadecimal"),
-    flag("crlf", "End lines with CR LF, with the codec raw"),
-    flag("timestamps", "At the prompt, show when each reply came"),
+    replace(HEX, help="Read input and show output as hexadecimal"),
+    flag("crlf", "End lines with CR LF (codec raw only)"),
+    flag("timestamps", "Show the time of each reply at the prompt"),
     flag(
         "send_empty",
-        "At the prompt, let Enter alone send an empty message; with the codec raw it always sends a line's end",
+        "At the prompt, Enter alone sends an empty message; with codec raw it always sends a line end",
     ),
-    flag("plain", "Have the plain prompt, without line editing and history"),
+    flag("plain", "Use a plain prompt without line editing and history"),
 ]
 
 
@@ -54,13 +53,12 @@ def command() -> click.Command:
         "connect",
         params=client_options(OPTIONS),
         callback=_connect,
-        help="Connect to URL; send standard input, print what comes back.\n\n"
-        "With the codec raw, bytes pass as they are, both ways. With any other, each line of input is a message and "
-        "each message is printed on a line; messages that are no bytes are written and shown as JSON.\n\n"
-        "On a terminal, with penstock[cli] installed, there is a prompt with line editing, history and commands: "
-        "/help lists them.",
-        epilog="It ends when the peer closes (a prompt offers to connect again), or after the end of input and the "
-        "last replies. Exit status: 0; 1 refused or reset; 2 usage; 3 timeout; 5 protocol error.",
+        help="Connect to URL, send standard input and print what comes back.\n\n"
+        "Codec raw passes bytes unchanged. With any other codec each line of input is one message, and each message "
+        "received is printed on one line; messages that are not bytes are written as JSON.\n\n"
+        "On a terminal, penstock[cli] adds a prompt with line editing, history and commands; type /help for a list.",
+        epilog="Ends when the server closes (the prompt offers to reconnect), or after the end of input and the last "
+        "replies. Exit status: 0 OK; 1 refused or reset; 2 usage error; 3 timeout; 5 protocol error.",
     )
 
 

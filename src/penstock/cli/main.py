@@ -19,14 +19,14 @@ from .report import report, usage
 BROKEN_PIPE: Final = 141
 
 _COMMANDS: Final = {
-    "serve": ("serve:command", "Serve a classic service, or your own."),
-    "check": ("check:command", "Check what serve would do, without doing it."),
-    "connect": ("connect:command", "Talk to a server: what you type is sent, what it says is shown."),
+    "serve": ("serve:command", "Serve a classic service or your own."),
+    "check": ("check:command", "Check the configuration without serving."),
+    "connect": ("connect:command", "Talk to a server interactively."),
     "send": ("send:command", "Send messages and print the replies."),
-    "probe": ("probe:command", "Say whether servers accept connections, and how fast."),
-    "bench": ("bench.command:command", "Load a server and measure how it answers."),
+    "probe": ("probe:command", "Check whether servers accept connections, and how fast."),
+    "bench": ("bench.command:command", "Load-test a server."),
     "services": ("services:command", "List the classic services and the codecs."),
-    "completion": ("completion:command", "Print the completion script of a shell."),
+    "completion": ("completion:command", "Print a shell completion script."),
 }
 
 

@@ -55,14 +55,14 @@ def parameters() -> list[click.Parameter]:
         ["--config", "-c"],
         type=RawText(Text("FILE")),
         metavar="FILE",
-        help="Read this file: penstock.toml, or [tool.penstock] of a pyproject.toml.  "
+        help="Configuration file: a penstock.toml, or a pyproject.toml with [tool.penstock].  "
         "[default: the one in the current directory]",
         section="Configuration",
     )
     print_config = SectionOption(
         ["--print-config"],
         is_flag=True,
-        help="Print every option's value and where it came from, and exit.",
+        help="Print every option with its value and origin, then exit.",
         section="Configuration",
     )
     return [

@@ -35,11 +35,11 @@ def command() -> click.Command:
         "probe",
         params=[*click_options(OPTIONS), click.Argument(["urls"], metavar="URL...", type=URL, nargs=-1, required=True)],
         callback=_probe,
-        help="Say whether each URL accepts a connection, and how long that takes.\n\n"
-        "All are tried at once. Nothing is sent. A UDP address takes whatever is sent to it, so it cannot be probed: "
-        "`penstock send --expect` asks for an answer.",
-        epilog="Exit status: 0 all accept; 1 one is refused, unreachable or has no such name; 2 usage; "
-        "3 the only failures are timeouts.",
+        help="Check whether each URL accepts a connection, and how long that takes.\n\n"
+        "All URLs are tried at once, and nothing is sent. UDP has no connections to probe: use `penstock send "
+        "--expect` to ask for a reply.",
+        epilog="Exit status: 0 all accept; 1 at least one is refused, unreachable or unknown; 2 usage error; "
+        "3 only timeouts.",
     )
 
 

@@ -40,32 +40,30 @@ from .report import fail
 SEARCHED_BYTES: Final = 64 * 1024
 
 OPTIONS: Final = [
-    replace(TIMEOUT, kind=Duration(), help="Give up when the replies are not there by then, connecting included"),
-    flag("all", "Print replies until the peer closes, not only one for each message"),
-    Option(
-        name="repeat", kind=Integer(1, 10**9), help="Send the messages that many times", default=1, section="Options"
-    ),
+    replace(TIMEOUT, kind=Duration(), help="Time allowed for all replies, including connecting"),
+    flag("all", "Print replies until the server closes, not just one per message"),
+    Option(name="repeat", kind=Integer(1, 10**9), help="Send the messages N times", default=1, section="Options"),
     Option(
         name="interval",
         kind=Duration(zero=True, never=False),
-        help="Wait that long between two messages",
+        help="Pause between messages",
         default=0.0,
         section="Options",
     ),
     Option(
         name="expect",
         kind=Text("REGEX", "a regular expression", optional=True),
-        help="End with status 0 once a reply, as it is shown, has a match in it; with 1 when none comes",
+        help="Exit with status 0 on the first reply, as shown, that matches; with 1 if none does",
         section="Options",
     ),
     HEX,
     Option(
         name="from_file",
         kind=Text("PATH", "a path, or - for standard input", optional=True),
-        help="Send what is in a file: all of it with the codec raw, each line as a message with others",
+        help="File to send: as a whole with codec raw, one message per line with other codecs",
         section="Options",
     ),
-    replace(JSON, help="Print each reply as an object with the seconds it took"),
+    replace(JSON, help="Print each reply as a JSON object with its latency in seconds"),
 ]
 
 
@@ -75,11 +73,11 @@ def command() -> click.Command:
         "send",
         params=[*client_options(OPTIONS), click.Argument(["messages"], metavar="[MESSAGE...]", nargs=-1)],
         callback=_send,
-        help="Send messages to URL, and print one reply for each.\n\n"
-        "Messages of codecs whose messages are no bytes are written and printed as JSON. With the codec raw there are "
-        "no messages on the way back: a reply is whatever has arrived.",
-        epilog="Exit status: 0; 1 refused, reset, closed before the last reply, or --expect did not come; 2 usage; "
-        "3 timeout; 5 protocol error.",
+        help="Send messages to URL and print one reply per message.\n\n"
+        "If the codec's messages are not bytes, they are written and printed as JSON. Codec raw has no message "
+        "boundaries: a reply is whatever has arrived.",
+        epilog="Exit status: 0 OK; 1 refused, reset, closed before the last reply, or no match for --expect; "
+        "2 usage error; 3 timeout; 5 protocol error.",
     )
 
 

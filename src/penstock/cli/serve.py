@@ -16,13 +16,13 @@ from .plan import Plan, make_plan, parameters, settle
 from .terminal import has_colour
 
 EPILOG = """\
-SERVICE is a classic service (`penstock services` lists them), or your own: module:object, module, file.py:object.
+SERVICE is a classic service (see `penstock services`) or your own: module:object, module, file.py:object.
 
-Every option is also a variable, as PENSTOCK_TIMEOUT_IDLE, and a key of penstock.toml, as timeout_idle = "5m".
-Durations are written 250ms, 10s, 5m, 1h or none, sizes 512, 64KiB or 1MiB.
+Each option can also be set by an environment variable (PENSTOCK_TIMEOUT_IDLE=5m) or in penstock.toml
+(timeout_idle = "5m"). Durations: 250ms, 10s, 5m, 1h, none. Sizes: 512, 64KiB, 1MiB.
 
-Exit status: 0 served until it was told to stop; 1 failed while it ran; 2 usage or configuration; 3 SERVICE cannot be
-loaded; 4 an address cannot be listened on; 7 connections were cut at the drain deadline; 130 interrupted before that.
+Exit status: 0 stopped as told; 1 failed while running; 2 usage or configuration error; 3 SERVICE cannot be loaded;
+4 cannot listen on an address; 7 connections were cut at the drain deadline; 130 interrupted before it served.
 """
 
 
@@ -31,14 +31,14 @@ def command() -> click.Command:
     print_ready = SectionOption(
         ["--print-ready"],
         is_flag=True,
-        help="Once it serves, print a line of JSON with the addresses on standard output.",
+        help="When ready, print a line of JSON with the addresses to standard output.",
         section="Listening",
     )
     return PenstockCommand(
         "serve",
         params=[*parameters(), print_ready],
         callback=_serve,
-        help="Serve a classic service, or your own, until CTRL+C or SIGTERM.",
+        help="Serve a classic service or your own until Ctrl-C or SIGTERM.",
         epilog=EPILOG,
     )
 

@@ -164,67 +164,67 @@ class GateConfig:
         "max_connections",
         Unless(Integer(1, MAX_COUNT), auto=True),
         "Gate",
-        "Have at most that many connections open",
-        default_text="10,000, or what 9/10 of the descriptor limit allow",
+        "Maximum open connections",
+        default_text="10,000, or 9/10 of the descriptor limit if lower",
     )
     max_per_peer: int | Auto | None = declare(
         AUTO,
         "max_per_peer",
         Unless(Integer(1, MAX_COUNT), auto=True),
         "Gate",
-        "Have at most that many of them from one address",
-        default_text="a quarter of `--max-connections`, or of `--threads` with --engine blocking; "
-        "peers on this machine are not counted",
+        "Maximum open connections per remote address",
+        default_text="1/4 of `--max-connections`, or of `--threads` with --engine blocking; "
+        "local clients are not counted",
     )
     peer_prefix_ipv4: int = declare(
         32,
         "peer_prefix_ipv4",
         Integer(1, 32),
         "Gate",
-        "Take IPv4 peers for one that have so many leading bits in common",
+        "Count IPv4 clients per prefix of this length",
     )
     peer_prefix_ipv6: int = declare(
         64,
         "peer_prefix_ipv6",
         Integer(1, 128),
         "Gate",
-        "Take IPv6 peers for one that have so many leading bits in common",
+        "Count IPv6 clients per prefix of this length",
     )
     max_handshakes: int | Auto | None = declare(
         AUTO,
         "max_handshakes",
         Unless(Integer(1, MAX_COUNT), auto=True),
         "Gate",
-        "Let nobody in while that many peers have yet to show who they are",
-        default_text="a tenth of `--max-connections`, or of `--threads` with --engine blocking",
+        "Maximum connections still in their handshake; new clients are refused above it",
+        default_text="1/10 of `--max-connections`, or of `--threads` with --engine blocking",
     )
     accept_rate: Rate | None = declare(
-        None, "accept_rate", Frequency(), "Gate", "Admit that many connections at once, and so many again in that time"
+        None, "accept_rate", Frequency(), "Gate", "Accept at most RATE new connections, e.g. 100/s"
     )
     accept_rate_per_peer: Rate | None = declare(
-        None, "accept_rate_per_peer", Frequency(), "Gate", "Admit that many from one address at once, and in that time"
+        None, "accept_rate_per_peer", Frequency(), "Gate", "Accept at most RATE new connections per remote address"
     )
     allow: tuple[str, ...] = declare(
-        (), "allow", Repeated(Access(), empty=True), "Gate", "Let nobody in but these; the longest prefix decides"
+        (), "allow", Repeated(Access(), empty=True), "Gate", "Allow only these networks (longest prefix wins)"
     )
     deny: tuple[str, ...] = declare(
-        (), "deny", Repeated(Access(), empty=True), "Gate", "Do not let these in; the longest prefix decides"
+        (), "deny", Repeated(Access(), empty=True), "Gate", "Deny these networks (longest prefix wins)"
     )
     reserve_for: tuple[str, ...] = declare(
-        (), "reserve_for", Repeated(Network(), empty=True), "Gate", "Let these in even when the server is full"
+        (), "reserve_for", Repeated(Network(), empty=True), "Gate", "Accept these networks even when the server is full"
     )
     reserve: int = declare(
-        8, "reserve", Integer(1, 1024), "Gate", "Keep that many connections for those of `--reserve-for`"
+        8, "reserve", Integer(1, 1024), "Gate", "Connections reserved for the networks of `--reserve-for`"
     )
     on_refusal: tuple[str, ...] = declare(
         ("reset",),
         "on_refusal",
         Repeated(OnRefusal()),
         "Gate",
-        "Answer the refused by a reset or a close, or leave them in the backlog; a reason can have its own",
+        "What refused clients get: a reset, a close, or a wait in the backlog; can be set per reason",
     )
     refusal_text: str = declare(
-        "", "refusal_text", Text("TEXT", "text"), "Gate", "Send this line before a close of `--on-refusal close`"
+        "", "refusal_text", Text("TEXT", "text"), "Gate", "Line to send before closing, with `--on-refusal close`"
     )
 
     def __post_init__(self) -> None:

@@ -56,51 +56,53 @@ class Timeouts:
         "timeout_handshake",
         Duration(),
         "Timeouts",
-        "Abort a peer that has not shown who it is by then, where the handler asks for that",
+        "Abort a client that has not finished its handshake in time, if the handler asks for one",
     )
     first_message_s: float | None = declare(
         10.0,
         "timeout_first_message",
         Duration(),
         "Timeouts",
-        "Close a peer that has not sent one whole message by then",
+        "Close a connection without a complete first message in time",
     )
     idle_s: float | None = declare(
-        300.0, "timeout_idle", Duration(), "Timeouts", "Close a connection on which nothing has moved for that long"
+        300.0, "timeout_idle", Duration(), "Timeouts", "Close a connection after this long without traffic"
     )
     message_s: float | None = declare(
         30.0,
         "timeout_message",
         Duration(),
         "Timeouts",
-        "Close a peer that needs longer for one message, first byte to last",
+        "Maximum time to receive one message, first byte to last",
     )
     write_s: float | None = declare(
-        30.0, "timeout_write", Duration(), "Timeouts", "Abort a peer that has not read anything of what it is owed"
+        30.0,
+        "timeout_write",
+        Duration(),
+        "Timeouts",
+        "Abort a client that reads none of its pending output for this long",
     )
-    lifetime_s: float | None = declare(
-        None, "timeout_lifetime", Duration(), "Timeouts", "Close every connection at that age"
-    )
+    lifetime_s: float | None = declare(None, "timeout_lifetime", Duration(), "Timeouts", "Maximum age of a connection")
     drain_s: float | None = declare(
         25.0,
         "timeout_drain",
         Duration(zero=True),
         "Timeouts",
-        "When told to stop, give connections that long to finish",
+        "How long connections may take to finish at shutdown",
     )
     linger_s: float | None = declare(
         2.0,
         "timeout_linger",
         Duration(zero=True),
         "Timeouts",
-        "After closing, read and drop a peer's late input for that long, so that the last reply arrives",
+        "After closing, discard late input for this long so that the last reply arrives",
     )
     message_bytes_per_s: int | None = declare(
         64 * 1024,
         "min_message_rate",
         Unless(Size()),
         "Timeouts",
-        "Give a message another second for each time that many bytes of it have come",
+        "Extend `--timeout-message` by one second for each SIZE of the message received",
     )
 
     def __post_init__(self) -> None:
@@ -137,30 +139,28 @@ class Limits:
     """
 
     write_high_bytes: int = declare(
-        64 * 1024, "write_high", Size(), "Limits", "Stop reading a connection that is owed more than this"
+        64 * 1024, "write_high", Size(), "Limits", "Stop reading from a connection with more pending output than this"
     )
     write_low_bytes: int = declare(
-        16 * 1024, "write_low", Size(minimum=0), "Limits", "Read it again when it is owed no more than this"
+        16 * 1024, "write_low", Size(minimum=0), "Limits", "Resume reading when its pending output falls to this"
     )
-    write_max_bytes: int = declare(
-        1024 * 1024, "write_max", Size(), "Limits", "Let no connection be owed more than this"
-    )
+    write_max_bytes: int = declare(1024 * 1024, "write_max", Size(), "Limits", "Maximum pending output per connection")
     read_bytes: int = declare(
-        256 * 1024, "read_size", Size(maximum=64 * 1024**2), "Limits", "Read at most this much from a socket at once"
+        256 * 1024, "read_size", Size(maximum=64 * 1024**2), "Limits", "Maximum bytes per read from a socket"
     )
     batch_messages: int = declare(
         256,
         "batch_messages",
         Integer(1, 1_000_000),
         "Limits",
-        "Handle at most that many messages of one connection before others get their turn",
+        "Maximum messages handled from one connection before the others get a turn",
     )
     slow_consumer: SlowConsumer = declare(
         "disconnect",
         "slow_consumer",
         Choice(("disconnect", "raise", "drop_oldest", "drop_newest")),
         "Limits",
-        "What gives way when a message is posted to a peer that is owed too much",
+        "What happens when a message is posted to a client with too much pending output",
     )
 
     def __post_init__(self) -> None:
@@ -235,7 +235,7 @@ class ServerConfig:
         "bind",
         Repeated(Bind()),
         "Listening",
-        "Listen there: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, …; give it again for one more address",
+        "Address to listen on: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, …; repeatable",
         short="-b",
     )
     codec: str | None = declare(
@@ -247,7 +247,7 @@ class ServerConfig:
             optional=True,
         ),
         "Service",
-        "How messages are cut from the stream; `penstock services` lists the codecs",
+        "How the stream is split into messages; `penstock services` lists the codecs",
         default_text="the service's own",
     )
     model: Model = declare(
@@ -255,7 +255,7 @@ class ServerConfig:
         "model",
         Choice(("loop", "threads", "one-at-a-time")),
         "Concurrency",
-        "Run handlers on one loop, in a pool of threads, or serve one connection while others wait",
+        "Run handlers on the event loop, in a thread pool, or serve one connection at a time",
         shorthands={"--one-at-a-time": "one-at-a-time"},
     )
     threads: int = declare(
@@ -263,23 +263,23 @@ class ServerConfig:
         "threads",
         Integer(1, 1024),
         "Concurrency",
-        "Have at most that many threads for handlers; on the blocking engine each connection has one",
+        "Maximum handler threads; the blocking engine uses one per connection",
         default_text="CPUs + 4, at most 32; 256 with --engine blocking",
     )
     engine: EngineName = declare(
-        "auto", "engine", Choice(("auto", "native", "pure", "blocking")), "Concurrency", "What moves the bytes"
+        "auto", "engine", Choice(("auto", "native", "pure", "blocking")), "Concurrency", "I/O engine"
     )
     backlog: int = declare(
         1024,
         "backlog",
         Integer(1, 65535),
         "Listening",
-        "Let the kernel hold that many connections until they are accepted",
+        "Connections the kernel queues before they are accepted",
     )
     reuse_address: bool = declare(
-        True, "reuse_address", Flag(), "Listening", "Bind an address that old connections still hold in TIME_WAIT"
+        True, "reuse_address", Flag(), "Listening", "Reuse an address that old connections still hold in TIME_WAIT"
     )
-    uds_mode: int = declare(0o600, "uds_mode", Mode(), "Listening", "Permissions of a Unix socket's file")
+    uds_mode: int = declare(0o600, "uds_mode", Mode(), "Listening", "Permissions of Unix socket files")
     once: bool = declare(False, "once", Flag(), "Service", "Serve one client's first message, then exit")
     gate: GateConfig = field(default_factory=GateConfig, metadata={"group": GateConfig})
     timeouts: Timeouts = field(default_factory=Timeouts, metadata={"group": Timeouts})
@@ -291,18 +291,18 @@ class ServerConfig:
         "log_level",
         Choice(("debug", "info", "warning", "error", "critical")),
         "Logging",
-        "Log events of this severity and above",
+        "Minimum level to log",
     )
     log_format: LogFormat = declare(
         "console",
         "log_format",
         Choice(("console", "json")),
         "Logging",
-        "Write events for people or, as JSON, for programs",
+        "Log as text or as JSON",
     )
-    access_log: bool = declare(True, "access_log", Flag(), "Logging", "Log each connection when it ends")
+    access_log: bool = declare(True, "access_log", Flag(), "Logging", "Log each connection when it closes")
     warn_public: bool = declare(
-        True, "warn_public", Flag(), "Listening", "Warn when listening beyond this machine without TLS"
+        True, "warn_public", Flag(), "Listening", "Warn when other machines can connect without TLS"
     )
 
     def __post_init__(self) -> None:

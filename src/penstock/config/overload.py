@@ -39,28 +39,32 @@ class OverloadConfig:
         "memory_limit",
         Unless(Size(minimum=16 * MIB, maximum=2**50), auto=True),
         "Overload",
-        "From 80 % of it on stop reading, from 90 % refuse, from 95 % end the most expensive connections",
-        default_text="the control group's, if it has one",
+        "Memory limit: stop reading at 80 %, refuse clients at 90 %, close the costliest connections at 95 %",
+        default_text="the cgroup's limit, if any",
     )
     write_total_bytes: int | None = declare(
         256 * MIB,
         "write_total",
         Unless(Size(maximum=2**50)),
         "Overload",
-        "Hold at most so much output for all peers together; those who do not read give way",
+        "Maximum pending output of all connections together; clients that do not read give way",
     )
     stall_s: float | None = declare(
-        0.1, "stall_warning", Duration(), "Overload", "Name a handler that holds the loop for longer, with its stack"
+        0.1,
+        "stall_warning",
+        Duration(),
+        "Overload",
+        "Log a handler that blocks the event loop for longer than this, with its stack",
     )
     datagram_rate_per_peer: Rate | None = declare(
-        None, "datagram_rate_per_peer", Frequency(), "Overload", "Drop what one address sends beyond this"
+        None, "datagram_rate_per_peer", Frequency(), "Overload", "Drop datagrams above this rate per remote address"
     )
     datagram_amplification: int | None = declare(
         3,
         "datagram_amplification",
         Unless(Integer(1, 65535)),
         "Overload",
-        "Never answer a datagram of another machine with more than that many times its bytes",
+        "Maximum size of replies to a remote datagram, as a multiple of its size",
     )
 
     def __post_init__(self) -> None:
@@ -88,27 +92,27 @@ class TcpConfig:
     """
 
     keepalive_s: float | None = declare(
-        60.0, "tcp_keepalive", KEEPALIVE, "TCP", "Ask a peer that has been silent for so long whether it is there"
+        60.0, "tcp_keepalive", KEEPALIVE, "TCP", "Send keep-alive probes after this much silence"
     )
     keepalive_interval_s: float = declare(
-        15.0, "tcp_keepalive_interval", KEEPALIVE_INTERVAL, "TCP", "Ask again after that time"
+        15.0, "tcp_keepalive_interval", KEEPALIVE_INTERVAL, "TCP", "Time between keep-alive probes"
     )
     keepalive_probes: int = declare(
-        4, "tcp_keepalive_probes", Integer(1, 127), "TCP", "Take a peer for dead that has not answered so many times"
+        4, "tcp_keepalive_probes", Integer(1, 127), "TCP", "Drop a connection after this many unanswered probes"
     )
     user_timeout_s: float | None = declare(
         30.0,
         "tcp_user_timeout",
         USER_TIMEOUT,
         "TCP",
-        "Take a peer for dead that has not acknowledged output for so long",
+        "Drop a connection whose output is not acknowledged for this long",
     )
     unsent_bytes: int | None = declare(
         256 * 1024,
         "tcp_unsent",
         Unless(Size(minimum=4096, maximum=1024**3)),
         "TCP",
-        "Have the kernel hold at most so much output of a connection beyond what it can send",
+        "Maximum unsent output the kernel holds per connection",
     )
 
     def __post_init__(self) -> None:

@@ -77,4 +77,4 @@ def generate_in_thread(conn: "BlockingConnection[bytes]") -> None:
             return
 
 
-DEFINITION = Definition("chargen", "Send lines of characters until the peer leaves (RFC 864).", make)
+DEFINITION = Definition("chargen", "Send lines of characters until the client leaves (RFC 864).", make)

@@ -72,4 +72,4 @@ def make() -> Service[Any]:
     return replace(service, datagram=None)  # a room has to know who is in it
 
 
-DEFINITION = Definition("chat", "Pass on what one peer says to every other one.", make)
+DEFINITION = Definition("chat", "Relay each message to all other clients.", make)

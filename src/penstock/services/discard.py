@@ -16,4 +16,4 @@ def discard(_message: object) -> None:
     """Throw it away."""
 
 
-DEFINITION = Definition("discard", "Throw away what came (RFC 863).", make)
+DEFINITION = Definition("discard", "Discard everything (RFC 863).", make)

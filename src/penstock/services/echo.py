@@ -37,7 +37,7 @@ def make(*, prefix: str = "") -> Service[Any]:
 
 DEFINITION = Definition(
     "echo",
-    "Send back what came (RFC 862).",
+    "Echo everything back (RFC 862).",
     make,
-    (Option(name="prefix", kind=Text("TEXT"), help="Put this before each message", default=""),),
+    (Option(name="prefix", kind=Text("TEXT"), help="Prefix for each message", default=""),),
 )

@@ -46,4 +46,4 @@ def make() -> Service[bytes]:
     return callbacks(Greeter, name="greeter", codec="lines:unterminated=deliver")
 
 
-DEFINITION = Definition("greeter", "Welcome whoever sends 1 within 5 seconds; send the others away.", make)
+DEFINITION = Definition("greeter", "Welcome clients that send 1 within 5 seconds; turn the others away.", make)

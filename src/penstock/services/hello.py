@@ -35,4 +35,4 @@ def make() -> Service[bytes]:
     return replace(callbacks(Hello, name="hello", codec="lines:unterminated=deliver"), datagram=None)
 
 
-DEFINITION = Definition("hello", "Send a greeting, print the one message that answers it, close.", make)
+DEFINITION = Definition("hello", "Send a greeting, print one reply, then close.", make)

@@ -22,8 +22,8 @@ def make() -> Service[bytes]:
 
 
 def print_message(conn: ConnectionBase[Any], message: Any) -> None:
-    """Print each message with its peer."""
+    """Print each message with its sender."""
     show(conn, message)
 
 
-DEFINITION = Definition("print", "Print each message with its peer.", make)
+DEFINITION = Definition("print", "Print each message with its sender.", make)

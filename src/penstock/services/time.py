@@ -28,4 +28,4 @@ def make(*, clock: Callable[[], float] = time.time) -> Service[bytes]:
     return on_message(codec="lines:unterminated=deliver", name="time")(stamp)
 
 
-DEFINITION = Definition("time", "Answer each message with [ctime] message.", make)
+DEFINITION = Definition("time", "Reply to each message with [ctime] message.", make)

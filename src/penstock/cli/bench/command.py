@@ -38,12 +38,17 @@ DEFAULT_DURATION_S: Final = 10.0
 
 OPTIONS: Final = [
     Option(
-        name="connections", kind=Integer(1, 20_000), short="-c", help="Connections at once", default=50, section="Load"
+        name="connections",
+        kind=Integer(1, 20_000),
+        short="-c",
+        help="Concurrent connections",
+        default=50,
+        section="Load",
     ),
     Option(
         name="depth",
         kind=Integer(1, 10_000),
-        help="Most requests on their way on each connection",
+        help="Maximum requests in flight per connection",
         default=1,
         section="Load",
     ),
@@ -51,20 +56,20 @@ OPTIONS: Final = [
         name="rate",
         kind=Integer(0, 10_000_000),
         short="-q",
-        help="Send that many requests a second on all together, whatever is answered; 0: as many as are answered",
+        help="Requests per second in total, whether or not they are answered; 0: as many as are answered",
         default=0,
         section="Load",
     ),
     Option(
         name="ramp",
         kind=Text("FROM:TO:TIME", "two rates and a duration, as 100:5000:30s", optional=True),
-        help="Or as many as that, growing or falling evenly from the one rate to the other",
+        help="Change the rate evenly from FROM to TO requests per second over TIME",
         section="Load",
     ),
     Option(
         name="warmup",
         kind=Duration(zero=True, never=False),
-        help="Send for that long before anything is counted",
+        help="Warm-up time, not counted",
         default=0.0,
         section="Load",
     ),
@@ -72,7 +77,7 @@ OPTIONS: Final = [
         name="duration",
         kind=Duration(never=False),
         short="-z",
-        help="Send for that long",
+        help="How long to send",
         default_text="10s, or the time of --ramp, or until --count",
         section="Load",
     ),
@@ -80,14 +85,14 @@ OPTIONS: Final = [
         name="count",
         kind=Integer(0, 10**12),
         short="-n",
-        help="Send that many requests; 0: until --duration",
+        help="Number of requests; 0: until --duration",
         default=0,
         section="Load",
     ),
     Option(
         name="message",
         kind=Text("MESSAGE", "a message as `penstock send` takes it", optional=True),
-        help="What each request is",
+        help="Message to send as each request",
         section="Load",
     ),
     Option(
@@ -100,36 +105,36 @@ OPTIONS: Final = [
     Option(
         name="size",
         kind=Size(maximum=64 * 1024**2),
-        help="Or how long, for messages that are bytes or text",
+        help="Size of a generated message, for codecs of bytes or text",
         default=DEFAULT_SIZE,
         section="Load",
     ),
-    replace(TIMEOUT, help="Count a request that is not answered by then as an error", section="Load"),
-    flag("expect_echo", "Count a reply that is not what was sent as an error", "Load"),
+    replace(TIMEOUT, help="Count a request without a reply in this time as an error", section="Load"),
+    flag("expect_echo", "Count a reply that differs from its request as an error", "Load"),
     Option(
         name="processes",
         kind=Integer(1, 256),
-        help="Send from that many processes, where one core is not enough",
+        help="Number of sending processes, if one core is not enough",
         default=1,
         section="Load",
     ),
     Option(
         name="engine",
         kind=Choice(ENGINES),
-        help="What sends: auto is the compiled load of the native engine where it was built",
+        help="Load generator: auto is the compiled one where it was built",
         default="auto",
         section="Load",
     ),
     Option(
         name="allow_remote",
         kind=Text("HOST", "the host of the URL", optional=True),
-        help="Repeat the host here when it is not this machine: loading it is an attack unless its owner agreed",
+        help="Repeat the host of a remote URL here: load without its owner's consent is an attack",
         section="Load",
     ),
     Option(
         name="assert",
         kind=Repeated(Text("CONDITION", "a condition, as p99<5ms, errors==0 or rate>10000")),
-        help="End with status 1 unless this holds; give it again for one more",
+        help="Exit with status 1 unless this holds; repeatable",
         default=(),
         section="Report",
     ),
@@ -154,7 +159,7 @@ OPTIONS: Final = [
     Option(
         name="html",
         kind=Text("PATH", "a path", optional=True),
-        help="Write a report with plots into this file",
+        help="Write an HTML report with plots to this file",
         section="Report",
     ),
     replace(JSON, section="Report"),
@@ -167,11 +172,11 @@ def command() -> click.Command:
         "bench",
         params=client_options(OPTIONS),
         callback=_bench,
-        help="Load the server at URL with requests, and say how fast its replies come.\n\n"
-        "One reply is expected to each request. With the codec raw, a reply is as many bytes as the request, or a "
-        "datagram. With --rate or --ramp, latency counts from the moment when a request was due.",
-        epilog="Exit status: 0; 1 refused, no reply at all, or --assert does not hold; 2 usage; 3 timeout; "
-        "130 interrupted, after the report.",
+        help="Load the server at URL with requests and measure its replies.\n\n"
+        "Each request gets one reply. With codec raw, a reply is as many bytes as the request, or one datagram. With "
+        "--rate or --ramp, latency is measured from the time a request was due.",
+        epilog="Exit status: 0 OK; 1 refused, no reply at all, or an --assert failed; 2 usage error; 3 timeout; "
+        "130 interrupted (after the report).",
     )
 
 
