@@ -85,7 +85,7 @@ def test_a_limit_that_the_descriptors_do_not_allow_is_lowered_with_both_numbers(
         "by the gate"
     )
 
-    assert f"max_connections is lowered from 1000 to {room}: the process may have 64 descriptors open" in text
+    assert f"max_connections lowered from 1000 to {room}: the process is limited to 64 descriptors" in text
     assert room == served
     assert "cannot accept" not in text
     assert 0 == server.end()

@@ -258,16 +258,16 @@ def test_networks_decide_who_may_connect_and_a_file_is_read_again_when_it_change
         assert [1, 9] == served()
         before = gate.rules
         put("127.0.0.1\n")
-        assert [9, 10] == once_logged("networks were read again")
+        assert [9, 10] == once_logged("networks reloaded")
         assert before is not gate.rules
         put("127.0.0.10\n127.0.0.\n")
-        assert [9, 10] == once_logged(f"the networks are as before: {path}:2: '127.0.0.' is not a network")
+        assert [9, 10] == once_logged(f"networks unchanged: {path}:2: '127.0.0.' is not a network")
         put("::ffff:127.0.0.10/128  # as a socket for both shows it\n")
-        assert [1, 9] == once_logged("networks were read again")
+        assert [1, 9] == once_logged("networks reloaded")
         path.unlink()
-        assert [1, 9] == once_logged(f"the networks are as before: {path}: cannot be read")
+        assert [1, 9] == once_logged(f"networks unchanged: {path}: cannot be read")
         put("")
-        assert [1, 9, 10] == once_logged("networks were read again")
+        assert [1, 9, 10] == once_logged("networks reloaded")
         server.wait_until(lambda it: it.stats.refused == {"denied": 5})
 
 

@@ -111,7 +111,7 @@ def test_where_there_is_no_ipv6_every_address_is_one_of_ipv4(start, namespace, b
     [
         ("tcp://[::1]:0", "::1 is not an address of this machine, which has 127.0.0.1"),
         ("udp://[fe80::1]:0", "a link-local address needs its interface; write [fe80::1%eth0]"),
-        ("tcp://[fe80::1%lan]:0", "there is no interface lan; this machine has lo"),
+        ("tcp://[fe80::1%lan]:0", "unknown interface lan; this machine has lo"),
     ],
 )
 def test_an_address_that_is_not_there_is_named(namespace, bind, problem):

@@ -226,7 +226,7 @@ def test_datagrams_to_nobody_are_refused(penstock, reserve):
     address = f"udp://127.0.0.1:{reserve()}"
     done = penstock("connect", address, data="x\n")
 
-    told = f"penstock: error: {address}: nobody listens at {address.removeprefix('udp://')}: connection refused\n"
+    told = f"penstock: error: {address}: nothing listens on {address.removeprefix('udp://')}: connection refused\n"
     assert (1, "", told) == lines_of(done)
 
 
@@ -242,7 +242,7 @@ def test_a_name_is_told_with_the_address_that_was_tried(penstock):
         waiting = penstock("send", f"tcp://{mute}?family=ipv4", "--codec", "lines", "--timeout", "300ms", "x").stderr
 
     loopback = r"(\[::1\]|127\.0\.0\.1)"
-    told = rf"penstock: error: udp://localhost:{port}: nobody listens at {loopback}:{port}: connection refused\n"
+    told = rf"penstock: error: udp://localhost:{port}: nothing listens on {loopback}:{port}: connection refused\n"
     assert re.fullmatch(told, udp)
     assert re.fullmatch(
         rf"penstock: error: cannot connect to tcp://localhost:{port}: connection refused "

@@ -177,7 +177,7 @@ def test_arguments_that_are_no_text_are_no_crash(environ, directory):
     )
 
     assert 3 == done.returncode
-    assert done.stderr.startswith(b"penstock: error: there is no file caf\\udce9.py; looked in ")
+    assert done.stderr.startswith(b"penstock: error: no such file: caf\\udce9.py; looked in ")
 
 
 def test_a_read_only_directory_is_good_enough(penstock, directory):

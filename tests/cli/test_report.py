@@ -28,7 +28,7 @@ ROWS = {
     "1 module not found": (
         ["serve", "ap:shout"],
         APPLICATION,
-        "penstock: error: there is no module ap; looked in {directory} and on Python's path; did you mean app?",
+        "penstock: error: no module named ap; looked in {directory} and on Python's path; did you mean app?",
     ),
     "2 attribute not found": (
         ["serve", "app:shuot"],
@@ -59,7 +59,7 @@ ROWS = {
     "5 no colon, neither service nor module": (
         ["serve", "ehco"],
         USAGE,
-        "penstock: error: there is no service 'ehco' and no module of that name; did you mean echo?",
+        "penstock: error: no service or module named 'ehco'; did you mean echo?",
         "    services: …",
     ),
     "6 not a handler": (
@@ -110,7 +110,7 @@ ROWS = {
     "15, 16, 19 options of later versions": (
         ["serve", "app:echo", "--workers", "4", "--reload"],
         USAGE,
-        "penstock: error: there is no option --workers: this version serves from one process",
+        "penstock: error: unknown option --workers: this version serves from one process",
         SERVE_HELP,
     ),
     "17 backlog -1": (
@@ -127,7 +127,7 @@ ROWS = {
     "19 reload": (
         ["serve", "app:echo", "--reload"],
         USAGE,
-        "penstock: error: there is no option --reload: this version does not reload",
+        "penstock: error: unknown option --reload: this version does not reload",
         SERVE_HELP,
     ),
     "20, 21, 22, 23 TLS": (
@@ -138,7 +138,7 @@ ROWS = {
     "20 a certificate": (
         ["serve", "app:echo", "--certfile", "missing.pem"],
         USAGE,
-        "penstock: error: there is no option --certfile: this version does not speak TLS",
+        "penstock: error: unknown option --certfile: this version does not speak TLS",
         SERVE_HELP,
     ),
     "24 Unix path is a regular file": (
@@ -227,31 +227,31 @@ ROWS = {
     "unknown command": (
         ["srve"],
         USAGE,
-        "penstock: error: there is no command 'srve'; did you mean serve?",
+        "penstock: error: unknown command 'srve'; did you mean serve?",
         "  penstock --help shows what is allowed",
     ),
     "a command that was left out before what is served": (
         ["app:shout", "--backlog", "5"],
         USAGE,
-        "penstock: error: there is no command 'app:shout'; did you mean penstock serve app:shout?",
+        "penstock: error: unknown command 'app:shout'; did you mean penstock serve app:shout?",
         "  penstock --help shows what is allowed",
     ),
     "a command that was left out before a classic service": (
         ["echo"],
         USAGE,
-        "penstock: error: there is no command 'echo'; did you mean penstock serve echo?",
+        "penstock: error: unknown command 'echo'; did you mean penstock serve echo?",
         "  penstock --help shows what is allowed",
     ),
     "a command that was left out before an address": (
         ["tcp://127.0.0.1:9000"],
         USAGE,
-        "penstock: error: there is no command 'tcp://127.0.0.1:9000'; did you mean penstock connect tcp://127.0.0.1:9000?",
+        "penstock: error: unknown command 'tcp://127.0.0.1:9000'; did you mean penstock connect tcp://127.0.0.1:9000?",
         "  penstock --help shows what is allowed",
     ),
     "nothing is near": (
         ["serve", "app:shout", "--loop"],
         USAGE,
-        "penstock: error: there is no option --loop",
+        "penstock: error: unknown option --loop",
         SERVE_HELP,
     ),
     "the beginning of a codec": (
@@ -262,7 +262,7 @@ ROWS = {
     "unknown option of the program": (
         ["--verison"],
         USAGE,
-        "penstock: error: there is no option --verison; did you mean --version?",
+        "penstock: error: unknown option --verison; did you mean --version?",
         "  penstock --help shows what is allowed",
     ),
     "unknown shell": (
@@ -279,7 +279,7 @@ ROWS = {
     "38, 39 unknown key, wrong type, out of range: all at once": (
         ["serve", "app:echo", "--config", "wrong.toml"],
         USAGE,
-        "penstock: error: wrong.toml:1: there is no option 'timout_idle'; did you mean timeout_idle?",
+        "penstock: error: wrong.toml:1: unknown option 'timout_idle'; did you mean timeout_idle?",
         'penstock: error: wrong.toml:2: timeout_write: expected a duration in quotes ("10s"), got 5',
         "penstock: error: wrong.toml:3: backlog: 99999 is not a whole number from 1 to 65535",
     ),
@@ -296,7 +296,7 @@ ROWS = {
     "41 configuration file of a gigabyte": (
         ["serve", "app:echo", "--config", "huge.toml"],
         USAGE,
-        "penstock: error: huge.toml: it is larger than 1MiB: that is no configuration",
+        "penstock: error: huge.toml: it is larger than 1MiB, too large for a configuration file",
     ),
     "35 connect to nothing": (
         ["connect", "tcp://127.0.0.1:1"],
@@ -333,7 +333,7 @@ ROWS = {
     "send no message": (
         ["send", "tcp://127.0.0.1:1"],
         USAGE,
-        "penstock: error: there is no message: give one, or --from-file",
+        "penstock: error: no message given; give one, or --from-file",
         "  penstock send --help shows what is allowed",
     ),
     "send what is no message": (
@@ -349,9 +349,9 @@ ROWS = {
 }
 
 TOLD = {
-    "14 unknown option": "penstock: error: there is no option --bakclog; did you mean --backlog?",
-    "14 the beginning of an option is no option": "penstock: error: there is no option --back; did you mean --backlog?",
-    "14 an option of another server": "penstock: error: there is no option --prot; write --bind tcp://HOST:PORT",
+    "14 unknown option": "penstock: error: unknown option --bakclog; did you mean --backlog?",
+    "14 the beginning of an option is no option": "penstock: error: unknown option --back; did you mean --backlog?",
+    "14 an option of another server": "penstock: error: unknown option --prot; write --bind tcp://HOST:PORT",
 }
 
 

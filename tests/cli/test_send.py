@@ -188,7 +188,7 @@ def test_what_is_expected_decides_the_status(serve, penstock, service, arguments
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "there is no message: give one, or --from-file"),
+        ([], "no message given; give one, or --from-file"),
         (["--hex", "0"], "message 1: bytes are pairs of hexadecimal digits"),
         (["--hex", "--codec", "json-lines", "1"], "--hex: json-lines messages are no bytes"),
         (["--expect", "(", "x"], "--expect: '(' is no regular expression"),
@@ -235,7 +235,7 @@ def test_the_hint_fits_what_came(serve, penstock):
     assert 3 == done.returncode
     assert (
         f"penstock: error: no reply from {address} within 1s\n"
-        "  29 bytes came that are no whole message of the codec fixed\n"
+        "  29 bytes came that are not a complete message of the codec fixed\n"
     ) == done.stderr
 
 

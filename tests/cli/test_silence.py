@@ -12,10 +12,10 @@ from penstock.testing.clock import ManualClock
         ([2.9], ""),
         ([10.2], " after 10s in which nothing was sent: it may wait no longer for a first message"),
         (["sent", 2.9], ""),
-        (["sent", 299.6], " after 5m of silence: it may keep nobody for longer who says nothing"),
+        (["sent", 299.6], " after 5m of silence: it may close connections that stay silent for longer"),
         ([9.0, "heard", 1.0], ""),
         ([9.0, "heard", 4.0], " after 4s in which nothing was sent: it may wait no longer for a first message"),
-        (["sent", 9.0, "heard", 61.0], " after 61s of silence: it may keep nobody for longer who says nothing"),
+        (["sent", 9.0, "heard", 61.0], " after 61s of silence: it may close connections that stay silent for longer"),
     ],
 )
 def test_the_cause_is_likely_where_there_was_silence(steps, expected):

@@ -75,7 +75,7 @@ async def test_nobody_there_is_an_error_of_that_datagram(far):
         await conn.send(b"still open")
 
     assert 111 == caught.value.errno
-    assert f"nobody listens at {gone.removeprefix('udp://')}: connection refused" == str(caught.value)
+    assert f"nothing listens on {gone.removeprefix('udp://')}: connection refused" == str(caught.value)
 
 
 @pytest.mark.parametrize("way", ["send", "try_send"])

@@ -220,8 +220,8 @@ def test_the_users_own_codec_is_named_by_its_module(own, spec):
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ("own_codecs:number", "own_codecs:number is no codec: expected a Codec or a class of codecs"),
-        ("own_codecs:nothing", "own_codecs:nothing is no codec: expected a Codec or a class of codecs"),
+        ("own_codecs:number", "own_codecs:number is not a codec: expected a Codec or a Codec class"),
+        ("own_codecs:nothing", "own_codecs:nothing is not a codec: expected a Codec or a Codec class"),
         ("lins:Bang", "no codec is called 'lins'; did you mean lines?, and no module either"),
         (
             "broken_codecs:Bang",

@@ -88,7 +88,7 @@ def test_what_editors_do_to_a_file_does_not_matter(tmp_path, data):
         (b"\n# caf\xe9\n", "penstock.toml:2: it is not UTF-8 text: save it as UTF-8"),
         ("backlog = 5\n".encode("utf-16"), "penstock.toml: it is UTF-16 text: save it as UTF-8"),
         (b"x=" + b"[" * 100_000, "penstock.toml: it is nested too deep"),
-        (b"#" * (MAX_FILE_BYTES + 1), "penstock.toml: it is larger than 1MiB: that is no configuration"),
+        (b"#" * (MAX_FILE_BYTES + 1), "penstock.toml: it is larger than 1MiB, too large for a configuration file"),
     ],
 )
 def test_a_file_that_is_no_toml_is_refused_with_its_line(tmp_path, data, message):
@@ -132,7 +132,7 @@ def test_a_huge_file_is_refused_without_being_read(tmp_path):
     with path.open("wb") as file:
         file.truncate(2**30)
 
-    assert refusal(lambda: read(path)) == f"{path}: it is larger than 1MiB: that is no configuration"
+    assert refusal(lambda: read(path)) == f"{path}: it is larger than 1MiB, too large for a configuration file"
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
     assert f"{missing}: cannot read it: no such file or directory" == refusal(lambda: read(missing))
     assert f"{tmp_path}: cannot read it: is a directory" == refusal(lambda: read(tmp_path))
     assert f"{'x' * 300}: cannot read it: file name too long" == refusal(lambda: read(type(tmp_path)("x" * 300)))
-    assert "'a\\x00b': it is no file name" == refusal(lambda: read(type(tmp_path)("a\0b")))
+    assert "'a\\x00b': it is not a file name" == refusal(lambda: read(type(tmp_path)("a\0b")))
 
 
 def test_a_file_without_permission_is_named(tmp_path):

@@ -29,7 +29,7 @@ def test_a_word_for_one_reason_holds_whatever_is_said_for_all():
     ("kind", "text", "problem"),
     [
         (OnRefusal(), "rest", r"'rest' is not one of reset, close, wait; did you mean reset\?"),
-        (OnRefusal(), "limits=wait", r"'limits' is no reason to refuse: .*did you mean limit\?"),
+        (OnRefusal(), "limits=wait", r"'limits' is not a refusal reason: .*did you mean limit\?"),
         (OnRefusal(), "denied=wait", "a peer refused for denied cannot wait in the backlog"),
         (OnRefusal(), "", "'' is not one of reset, close, wait"),
         (Access(), "example.com", "'example.com' is not a network"),

@@ -84,9 +84,9 @@ def test_a_whole_group_may_be_given_and_one_of_its_options_beside_it():
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"max_conections": 5}, "there is no option 'max_conections'; did you mean max_connections?"),
-        ({"timeout_idel": "5m"}, "there is no option 'timeout_idel'; did you mean timeout_idle?"),
-        ({"prot": 9000}, "there is no option 'prot'; did you mean port?"),
+        ({"max_conections": 5}, "unknown option 'max_conections'; did you mean max_connections?"),
+        ({"timeout_idel": "5m"}, "unknown option 'timeout_idel'; did you mean timeout_idle?"),
+        ({"prot": 9000}, "unknown option 'prot'; did you mean port?"),
         ({"timeout_idle": "5x"}, "timeout_idle: '5x' is not a duration"),
         ({"timeout_idle": True}, "timeout_idle: expected a number of seconds or None, got True"),
         ({"max_connections": "many"}, "max_connections: 'many' is not a whole number"),

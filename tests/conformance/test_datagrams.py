@@ -87,7 +87,7 @@ def test_an_answer_that_no_datagram_can_hold_is_an_error_of_its_handler(serve, f
     lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert b"next" == answer
     if is_unix:
-        assert ({"reply_too_long": 1}, ["an answer is longer than a datagram can be"]) == (dropped, lines)
+        assert ({"reply_too_long": 1}, ["a reply is too long for a datagram"]) == (dropped, lines)
     else:
         assert [f"a datagram of {longest + 1} bytes is too long: "] == [
             text[: text.index(": ") + 2] for text in failures

@@ -323,5 +323,5 @@ def test_a_datagram_has_none(serve, engine):
         peer.send(b"x")
         assert b"x" == peer.recv(100)
 
-    assert ["only who has connected to a server has to show who he is"] == raised
+    assert ["only a connection of a server has a handshake"] == raised
     assert socket.SOCK_DGRAM == peer.type

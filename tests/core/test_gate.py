@@ -392,7 +392,7 @@ def test_a_rate_that_stays_is_as_used_up_as_it_was():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"max_conections": 1}, "there is no max_conections; there are max_connections, max_per_peer"),
+        ({"max_conections": 1}, "unknown name max_conections; known are max_connections, max_per_peer"),
         ({"max_connections": 0}, "at least 1"),
         ({"ipv4_prefix": 24}, "ipv4_prefix is set at the start"),
         ({"reserve_for": AccessList(("127.0.0.9",))}, "reserve_for is set at the start"),

@@ -71,7 +71,7 @@ def test_where_each_connection_holds_a_thread_a_share_is_one_of_the_threads(opti
         (
             {"max_connections": 250},
             248,
-            "max_connections is lowered from 250 to 248: of 256 threads, one a connection, 8 are for reserve_for",
+            "max_connections lowered from 250 to 248: each connection takes one of 256 threads, 8 are reserved",
         ),
         ({"reserve": 300}, 1, None),
     ],
@@ -99,8 +99,8 @@ def test_a_limit_that_is_too_high_is_lowered_and_both_numbers_are_said(caplog):
 
     assert 864 == found.max_connections
     assert [
-        "max_connections is lowered from 5000 to 864: the process may have 1024 descriptors open; "
-        "raise that with ulimit -n 5620, or LimitNOFILE= of its systemd unit"
+        "max_connections lowered from 5000 to 864: the process is limited to 1024 descriptors; "
+        "raise that with ulimit -n 5620 or LimitNOFILE= in its systemd unit"
     ] == [record.getMessage() for record in caplog.records]
 
 
@@ -239,7 +239,7 @@ def test_what_changed_since_the_files_were_read_is_read_again(tmp_path, monkeypa
             while not gate.rules.access.permits("192.0.2.1"):
                 await asyncio.sleep(0)
             path.write_text("# nobody\nnonsense\n")
-            while "the networks are as before" not in caplog.text:
+            while "networks unchanged" not in caplog.text:
                 await asyncio.sleep(0)
             assert not gate.rules.access.permits("192.0.2.10")
             path.write_text("192.0.2.100\n")

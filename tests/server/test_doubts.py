@@ -24,8 +24,8 @@ async def test_a_program_that_serves_everybody_is_told_in_the_log(caplog):
             (address,) = server.addresses
 
     exposed, idle = caplog.messages
-    assert exposed.startswith(f"{address}: whoever reaches this machine can connect, and nothing is encrypted; ")
-    assert "timeout_idle: turned off on a public address, so that idle peers stay for ever" == idle
+    assert exposed.startswith(f"{address}: open to every host that can reach this machine, without encryption; ")
+    assert "timeout_idle: off on a public address: idle clients stay forever" == idle
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ async def test_a_program_that_serves_everybody_is_told_in_the_log(caplog):
             "udp://192.0.2.1:9",
             {"gate": OPEN, "warn_public": False},
             [
-                "max_connections, max_per_peer: turned off on a public address, so that one peer can take everything",
+                "max_connections, max_per_peer: off on a public address: one client can take all capacity",
             ],
         ),
         (
             "tcp://127.0.0.1:9",
             {"timeouts": penstock.Timeouts(write_s=60.0)},
             [
-                "timeout_write is 1m, but the kernel ends a TCP peer that does not read after tcp_user_timeout, 30s: "
-                "set that, too"
+                "timeout_write is 1m, but the kernel drops a TCP client that stops reading after tcp_user_timeout, 30s:"
+                " set that, too"
             ],
         ),
         ("unix:/tmp/s", {"timeouts": penstock.Timeouts(write_s=60.0)}, []),

@@ -141,7 +141,7 @@ def test_a_connected_socket_is_refused(make, type_, kind):
     """It has a peer already."""
     one, two = socket.socketpair(socket.AF_UNIX, type_)
     with two:
-        assert f"it is a connected {kind} socket; hand down one that listens" == refused(make(one.detach())).problem
+        assert f"it is a connected {kind} socket; pass a listening one" == refused(make(one.detach())).problem
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])

@@ -188,7 +188,7 @@ def test_outside_the_main_thread_it_serves_without_signals_and_says_so(engine, c
         loop.call_soon_threadsafe(server.begin_drain)
         thread.join(20)
 
-    told = "signals do not stop this server, for it does not run in the main thread: "
+    told = "signals cannot stop this server: it does not run in the main thread; call "
     assert (b"hello", [ExitStatus.OK]) == (reply, statuses)
     assert [True] == [message.startswith(told) for message in caplog.messages]
 

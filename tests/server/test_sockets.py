@@ -197,7 +197,7 @@ def test_a_backlog_that_the_kernel_cuts_is_said_with_both_numbers(listen, monkey
     monkeypatch.setattr(sockets, "max_backlog", lambda: 128)
     listen(text, backlog=backlog)
 
-    expected = "backlog 129 is cut to 128 by net.core.somaxconn; raise that with sysctl, or ask for less"
+    expected = "backlog 129 is limited to 128 by net.core.somaxconn; raise it with sysctl or lower --backlog"
     assert [("penstock", logging.WARNING, expected)] * warnings == caplog.record_tuples
 
 

@@ -121,7 +121,7 @@ def test_an_interface_that_is_not_there_is_refused_with_those_that_are(zone, ref
     """By name and by number."""
     error = refusal(f"tcp://[fe80::1%{zone}]:0")
 
-    assert f"there is no interface {zone}; this machine has " in error.problem
+    assert f"unknown interface {zone}; this machine has " in error.problem
     assert "lo" in error.problem
 
 

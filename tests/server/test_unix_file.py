@@ -275,7 +275,7 @@ def test_a_missing_directory_is_named(tmp_path, refusal):
     """It is not made: a typing error would be hidden by that."""
     error = refusal(f"unix:{tmp_path}/no/x.sock")
 
-    assert f"there is no directory {tmp_path}/no; make it" == error.problem
+    assert f"no such directory: {tmp_path}/no; create it" == error.problem
 
 
 @needs_root

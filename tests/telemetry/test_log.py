@@ -131,8 +131,11 @@ WHO = "conn_id=7 peer=192.0.2.1:5000 listener=…"
         (lambda: Refused(Refusal.LIMIT, Conn.peer, Conn.local), "refused 192.0.2.1:5000: limit listener=…"),
         (failed, f"handler failed: ZeroDivisionError: oops {WHO}"),
         (lambda: AcceptRecovered(3, 0.1234), "accepting again after 3 failures in 0.123 s"),
-        (lambda: Stalled(["f (a.py:1)", "g (b.py:2)"]), "a handler holds the loop: f (a.py:1), called by g (b.py:2)"),
-        (lambda: StallEnded(0.25), "the loop is free again after 0.250 s"),
+        (
+            lambda: Stalled(["f (a.py:1)", "g (b.py:2)"]),
+            "a handler blocks the event loop: f (a.py:1), called by g (b.py:2)",
+        ),
+        (lambda: StallEnded(0.25), "the event loop is free again after 0.250 s"),
         (lambda: DatagramDropped("forged", Conn.local), "datagram dropped: forged listener=… count=1"),
     ],
 )

@@ -192,7 +192,7 @@ class CommandGroup(click.Group):
 
             # What is near costs nothing; what it might be called as reads services.
             hint = did_you_mean(args[0], self._lazy) or self._hint(args)
-            ctx.fail(f"there is no command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
+            ctx.fail(f"unknown command {args[0]!r}{hint or ': there are ' + ', '.join(self._lazy)}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:

@@ -50,7 +50,7 @@ class Expectation:
         try:
             self._pattern = re.compile(self._source)
         except (re.error, RecursionError, OverflowError) as error:
-            raise ConfigurationError(f"{text!r} is no regular expression: {error}", "--expect") from None
+            raise ConfigurationError(f"{text!r} is not a valid regular expression: {error}", "--expect") from None
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:

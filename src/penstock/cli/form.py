@@ -30,7 +30,7 @@ class Form:
 
     def __post_init__(self) -> None:
         if self.hex and self.codec.message_type is not bytes:
-            raise ConfigurationError(f"{self.codec.name} messages are no bytes: they are written as JSON", "--hex")
+            raise ConfigurationError(f"{self.codec.name} messages are not bytes: write them as JSON", "--hex")
         if self.crlf and (self.hex or not is_raw(self.codec)):
             raise ConfigurationError("it is for lines of text with the codec raw; other codecs end messages", "--crlf")
 

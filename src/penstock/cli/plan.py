@@ -44,7 +44,7 @@ class Plan:
         limit = max_backlog()
         if limit is None or self.config.backlog <= limit or self.settings.by_name["backlog"].origin == DEFAULT_ORIGIN:
             return []
-        return [f"backlog {self.config.backlog} is above the system's net.core.somaxconn, {limit}, which holds"]
+        return [f"backlog {self.config.backlog} is limited to {limit} by net.core.somaxconn"]
 
 
 def parameters() -> list[click.Parameter]:
@@ -89,7 +89,7 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> tuple[Settings, De
     if definition is None and not is_target(target) and not module_exists(target, current_directory()):
         names = [service.name for service in services]
         raise ConfigurationError(
-            f"there is no service {target!r} and no module of that name{did_you_mean(target, names)}\n"
+            f"no service or module named {target!r}{did_you_mean(target, names)}\n"
             f"    services: {', '.join(names)}; your own: module:object"
         )
     own = tuple(definition.options) if definition is not None else ()

@@ -193,7 +193,7 @@ class Prompt:
 
     async def _send(self, message: Any) -> None:
         if self._is_closed:
-            raise ConfigurationError("there is no connection: /reconnect makes a new one", "not sent")
+            raise ConfigurationError("not connected; /reconnect connects again", "not sent")
         try:
             await self._conn.send(message)
         except DatagramError:

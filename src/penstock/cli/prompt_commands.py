@@ -109,7 +109,7 @@ class Interpreter:
             name, _, rest = line.partition(" ")
             if name not in self._commands:
                 hint = did_you_mean(name, self._commands) or "; /help lists them"
-                raise ConfigurationError(f"there is no command {name}{hint}; /{line} sends it")
+                raise ConfigurationError(f"unknown command {name}{hint}; /{line} sends it")
             return self._commands[name](rest.strip())
         if not line and self._written.whole and not self._settings.send_empty:
             return Request()
@@ -131,7 +131,7 @@ class Interpreter:
     def _hex(self, rest: str) -> Request:
         codec = self._settings.form.codec
         if codec.message_type is not bytes:
-            raise ConfigurationError(f"{codec.name} messages are no bytes: they are written as JSON", "/hex")
+            raise ConfigurationError(f"{codec.name} messages are not bytes: write them as JSON", "/hex")
         if rest:
             return self._sending([Form(codec, hex=True).parse_checked(rest.encode(), "/hex")])
         self._settings.form = Form(codec, hex=not self._settings.form.hex)

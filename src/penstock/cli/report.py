@@ -73,12 +73,12 @@ def _usage_text(error: click.ClickException) -> str:
         known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
         elsewhere = _ELSEWHERE if "--bind" in known else {}
         if elsewhere and error.option_name in _MISSING:
-            return f"there is no option {error.option_name}: {_MISSING[error.option_name]}"
+            return f"unknown option {error.option_name}: {_MISSING[error.option_name]}"
         meant = nearest(error.option_name, [*known, *elsewhere])
         hint = (
             "" if meant is None else f"; write {elsewhere[meant]}" if meant in elsewhere else f"; did you mean {meant}?"
         )
-        return f"there is no option {error.option_name}{hint}"
+        return f"unknown option {error.option_name}{hint}"
     text = error.format_message().rstrip(".")
     if isinstance(error, ExtraArgumentsError) and error.ctx is not None:
         url = error.ctx.params.get("url")

@@ -90,7 +90,7 @@ def _send(**_params: Any) -> int:
     if values["from_file"] is not None:
         messages += form.parse_file(read_file(values["from_file"], "--from-file"), values["from_file"])
     if not messages:
-        raise click.UsageError("there is no message: give one, or --from-file", ctx)
+        raise click.UsageError("no message given; give one, or --from-file", ctx)
     return run_client(_exchange(address, form, messages, values), address)
 
 
@@ -150,7 +150,7 @@ def _hint(exchange: "Exchange", conn: Connection[Any], form: Form) -> str:
     if conn.is_datagram:
         return "\n  a datagram may be lost without a word, and nothing says whether anybody listens"
     if conn.bytes_in:
-        return f"\n  {conn.bytes_in} bytes came that are no whole message of the codec {form.codec.name}"
+        return f"\n  {conn.bytes_in} bytes came that are not a complete message of the codec {form.codec.name}"
     if exchange.left_a_line_open:
         return "\n  a server of lines waits for the end of one: --codec lines"
     return ""

@@ -38,5 +38,5 @@ class Silence:
             return ""
         lasted = format_duration(float(round(silent_s)))
         if self._was_sent:
-            return f" after {lasted} of silence: it may keep nobody for longer who says nothing"
+            return f" after {lasted} of silence: it may close connections that stay silent for longer"
         return f" after {lasted} in which nothing was sent: it may wait no longer for a first message"

@@ -42,7 +42,7 @@ def load_service(text: str, directory: Path) -> Service[Any]:
     """
     source, colon, attribute = text.rpartition(":") if ":" in text else (text, "", "")
     if not source or (colon and not all(part.isidentifier() for part in attribute.split("."))):
-        raise ConfigurationError(f"{text!r} is no target: write module:object, module, file.py:object or file.py")
+        raise ConfigurationError(f"{text!r} is not a target: write module:object, module, file.py:object or file.py")
     module = _import_file(source, directory) if source.endswith(".py") else _import_module(source, directory)
     name, target = _find(module, source, attribute) if attribute else _find_only(module, source)
     try:
@@ -75,7 +75,7 @@ def look_in(directory: Path) -> None:
 def _import_module(name: str, directory: Path) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         hint = f"; write {name}.py for a file" if (directory / f"{name}.py").is_file() else ""
-        raise ApplicationError(f"{name!r} is no module name{hint}")
+        raise ApplicationError(f"{name!r} is not a module name{hint}")
     look_in(directory)
     try:
         return importlib.import_module(name)
@@ -89,7 +89,7 @@ def _import_module(name: str, directory: Path) -> ModuleType:
         else:
             hint = did_you_mean(name, _modules_in(directory))
         raise ApplicationError(
-            f"there is no module {error.name}; looked in {directory} and on Python's path{hint}"
+            f"no module named {error.name}; looked in {directory} and on Python's path{hint}"
         ) from None
     except (Exception, SystemExit) as error:
         raise _explain(error, name) from error
@@ -99,7 +99,7 @@ def _import_file(source: str, directory: Path) -> ModuleType:
     path = directory / source
     if not path.is_file():
         hint = did_you_mean(path.name, (f"{name}.py" for name in _modules_in(path.parent)))
-        raise ApplicationError(f"there is no file {source}; looked in {path.parent}{hint}")
+        raise ApplicationError(f"no such file: {source}; looked in {path.parent}{hint}")
     name = path.stem
     look_in(path.parent)
     spec = importlib.util.spec_from_file_location(name, path)

@@ -216,7 +216,9 @@ def read_target(address: str | Address, codec: Codec[Any] | str) -> tuple[Addres
     if target.scheme is Scheme.TLS:
         raise ConfigurationError(f"{target}: this version does not speak TLS")
     if target.port == 0:
-        raise ConfigurationError(f"{target}: port 0 is for servers, which are given a free one; nobody listens on it")
+        raise ConfigurationError(
+            f"{target}: port 0 means any free port, for servers only; give the port the server listens on"
+        )
     return target, parse_codec(codec) if isinstance(codec, str) else codec
 
 

@@ -42,7 +42,7 @@ def not_received(sock: socket.socket, name: Any, error: OSError) -> DatagramErro
     if name is None:
         return DatagramError(f"a datagram that was sent before could not be delivered: {_words(error)}")
     if error.errno == errno.ECONNREFUSED:
-        return DatagramError(f"nobody listens at {Peer(name, sock.family)}: {_words(error)}")
+        return DatagramError(f"nothing listens on {Peer(name, sock.family)}: {_words(error)}")
     return DatagramError(f"a datagram to {Peer(name, sock.family)} could not be delivered: {_words(error)}")
 
 

@@ -148,7 +148,7 @@ class Datagrams(Generic[M]):
             level = socket.IPPROTO_IPV6
             option = socket.IPV6_JOIN_GROUP if joining else socket.IPV6_LEAVE_GROUP
         else:
-            raise ConfigurationError(f"{group!r} is no multicast group that a socket at {self.local} could join")
+            raise ConfigurationError(f"{group!r} is not a multicast group that a socket at {self.local} could join")
         try:
             self._sock.setsockopt(level, option, packed + _interface_of(family, interface))
         except OSError as error:

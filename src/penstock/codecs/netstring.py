@@ -127,7 +127,7 @@ class Netstring(BytesCodec):
             return 0, 0
         # isdigit on bytes is ASCII alone. int() by itself would read a sign, spaces and underscores.
         if not digits.isdigit() or (len(digits) > 1 and digits.startswith(b"0")):
-            raise BadLengthError(f"{bytes(digits)!r} is no length: digits without a leading zero are")
+            raise BadLengthError(f"{bytes(digits)!r} is not a length: write digits without a leading zero")
         if colon < 0 and len(digits) <= self._max_digits:
             return 0, 0
         size = int(digits)

@@ -256,7 +256,7 @@ def _own_codec(module: str, attribute: str) -> Codec[Any]:
     except TypeError as error:
         raise ConfigurationError(f"codec {module}:{attribute} cannot be made without arguments: {error}") from error
     if not isinstance(made, Codec):
-        raise ConfigurationError(f"{module}:{attribute} is no codec: expected a Codec or a class of codecs")
+        raise ConfigurationError(f"{module}:{attribute} is not a codec: expected a Codec or a Codec class")
     return made
 
 

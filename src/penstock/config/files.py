@@ -94,9 +94,11 @@ def _read_text(path: Path, directory: Path = Path()) -> str:
     except OSError as error:
         raise ConfigurationError(f"cannot read it: {(error.strerror or str(error)).lower()}", where) from None
     except ValueError:  # a NUL in the name
-        raise ConfigurationError("it is no file name", quote(where)) from None
+        raise ConfigurationError("it is not a file name", quote(where)) from None
     if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"it is larger than {format_size(MAX_FILE_BYTES)}: that is no configuration", where)
+        raise ConfigurationError(
+            f"it is larger than {format_size(MAX_FILE_BYTES)}, too large for a configuration file", where
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ConfigurationError("it is UTF-16 text: save it as UTF-8", where)
     try:

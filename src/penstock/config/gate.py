@@ -82,7 +82,7 @@ def _reason(word: str) -> Refusal:
         return Refusal(word)
     except ValueError:
         hint = did_you_mean(word, Refusal)
-        raise ConfigurationError(f"{quote(word)} is no reason to refuse: {', '.join(Refusal)}{hint}") from None
+        raise ConfigurationError(f"{quote(word)} is not a refusal reason: {', '.join(Refusal)}{hint}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def from_keywords(given: Mapping[str, object]) -> ServerConfig:
             place[name] = value
         else:
             meant = did_you_mean(name, [*known, *GROUPS, *HOST_AND_PORT])
-            raise ConfigurationError(f"there is no option {name!r}{meant}")
+            raise ConfigurationError(f"unknown option {name!r}{meant}")
     if any(value is not None for value in place.values()):
         if "bind" in values:
             raise ConfigurationError("bind says all of it: leave out host and port", "bind")

@@ -117,7 +117,7 @@ class Timeouts:
         known = [spec.name for spec in dataclasses.fields(self)]
         for name in overrides:
             if name not in known:
-                raise ConfigurationError(f"there is no {name}; there are {', '.join(known)}", "Timeouts")
+                raise ConfigurationError(f"unknown name {name}; known are {', '.join(known)}", "Timeouts")
         return dataclasses.replace(self, **cast("Any", overrides))
 
 

@@ -147,10 +147,10 @@ class _Reader:
     def _unknown_key(self, key: str, value: object) -> str:
         if isinstance(value, dict):
             flat = [name for inner in value if (name := nearest(f"{key}_{inner}", self.options)) is not None]
-            return f"there is no table {quote(key)}: every option has a line of its own" + (
+            return f"unknown table {quote(key)}: every option has a line of its own" + (
                 f", as {flat[0]} = …" if flat else ""
             )
-        return f"there is no option {quote(key)}{did_you_mean(key, self.options)}"
+        return f"unknown option {quote(key)}{did_you_mean(key, self.options)}"
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         by_variable = {option.variable: option for option in self.options.values()}
@@ -165,7 +165,7 @@ class _Reader:
                     self._set(option, variable, environ[variable])
             elif variable not in foreign:
                 hint = did_you_mean(variable, by_variable)
-                self.warnings.append(f"{quote(variable)[1:-1]} is no variable of penstock and is ignored{hint}")
+                self.warnings.append(f"unknown variable {quote(variable)[1:-1]} ignored{hint}")
 
     def read_command_line(self, given: Mapping[str, Given]) -> None:
         for name, value in given.items():

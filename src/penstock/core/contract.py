@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-NO_HANDSHAKE: Final = "only who has connected to a server has to show who he is"
+NO_HANDSHAKE: Final = "only a connection of a server has a handshake"
 
 
 def refuse_frame(frame: object) -> None:

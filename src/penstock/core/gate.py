@@ -312,7 +312,7 @@ class Gate:
         known = [spec.name for spec in dataclasses.fields(Rules)]
         for name, value in changes.items():
             if name not in known:
-                raise ConfigurationError(f"there is no {name}; there are {', '.join(known)}", "Gate")
+                raise ConfigurationError(f"unknown name {name}; known are {', '.join(known)}", "Gate")
             is_fixed = self._changes is None and (name.endswith("_prefix") or name == "reserve_for")
             if is_fixed and value != getattr(self.rules, name):
                 raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")

@@ -110,8 +110,8 @@ def _max_connections(config: GateConfig, descriptors: int | None, each: int) -> 
         return DEFAULT_MAX_CONNECTIONS if room is None else min(DEFAULT_MAX_CONNECTIONS, room)
     if wanted is not None and room is not None and wanted > room:
         logger.warning(
-            "max_connections is lowered from %d to %d: the process may have %d descriptors open; "
-            "raise that with ulimit -n %d, or LimitNOFILE= of its systemd unit",
+            "max_connections lowered from %d to %d: the process is limited to %d descriptors; "
+            "raise that with ulimit -n %d or LimitNOFILE= in its systemd unit",
             wanted,
             room,
             descriptors,
@@ -128,7 +128,7 @@ def _beside_reserve(config: GateConfig, limit: int | None, places: int) -> int:
         return limit
     if config.max_connections not in (AUTO, None):
         logger.warning(
-            "max_connections is lowered from %d to %d: of %d threads, one a connection, %d are for reserve_for",
+            "max_connections lowered from %d to %d: each connection takes one of %d threads, %d are reserved",
             limit,
             room,
             places,
@@ -150,10 +150,7 @@ def descriptor_limit() -> int | None:
     try:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError as error:
-        raise LimitError(
-            f"the system does not say how many descriptors there may be: {in_plain_words(error)}; "
-            "have prlimit64(2) allowed"
-        ) from error
+        raise LimitError(f"cannot read the descriptor limit: {in_plain_words(error)}; allow prlimit64(2)") from error
     return None if soft == resource.RLIM_INFINITY else soft
 
 
@@ -178,7 +175,7 @@ def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError) as error:  # there are fewer connections then
-            logger.warning("the limit of descriptors stays at %d: it cannot be raised to %d: %s", limit, wanted, error)
+            logger.warning("the descriptor limit stays at %d: cannot raise it to %d: %s", limit, wanted, error)
 
 
 # -- files of networks -------------------------------------------------------------------------------------------------
@@ -228,10 +225,10 @@ class AccessFiles:
                 # All of it: on a mount that does not answer, to ask when a file was changed hangs as well.
                 now, access, problem = await aside(functools.partial(self._look, before), "penstock-networks")
                 if problem is not None:
-                    logger.error("the networks are as before: %s", problem)
+                    logger.error("networks unchanged: %s", problem)
                 elif access is not None:
                     gate.set(access=access)
-                    logger.info("networks were read again: %s", ", ".join(self.paths))
+                    logger.info("networks reloaded: %s", ", ".join(self.paths))
                 before = now
             except (MemoryError, RuntimeError):  # the second of a system that gives no thread
                 pass  # what is not done yet is tried again at the next look

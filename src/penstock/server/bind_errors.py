@@ -40,7 +40,7 @@ def unix_error(address: Address, error: OSError) -> BindError:
     number = error.errno
     directory = os.path.dirname(os.path.abspath(address.path))
     if number == errno.ENOENT:
-        problem = f"there is no directory {directory}; make it"
+        problem = f"no such directory: {directory}; create it"
     elif number == errno.EACCES and not address.is_abstract:
         problem = f"this user may not make files in {directory}; allow it, or use another directory"
     else:

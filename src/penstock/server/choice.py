@@ -88,6 +88,6 @@ def native_missing() -> str | None:
     except ImportError as error:
         # Without its name it is the extension that is there and does not load: built for another Python, say.
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("penstock.engines.native"):
-            return "the native engine was not built, for want of a C compiler"
+            return "the native engine was not built: no C compiler"
         return f"the native engine does not load ({error})"
     return None

@@ -29,20 +29,20 @@ def doubts(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
     public = [text for text, at in parsed.items() if at.is_public and at.scheme is not Scheme.TLS]
     if public and config.warn_public:
         found.append(
-            f"{', '.join(public)}: whoever reaches this machine can connect, and nothing is encrypted; "
-            "--no-warn-public, or warn_public=False, silences this"
+            f"{', '.join(public)}: open to every host that can reach this machine, without encryption; "
+            "--no-warn-public or warn_public=False silences this"
         )
     if public:
         value = values(config)
         if off := [name for name in _PROTECTING if value[name] is None]:
-            found.append(f"{', '.join(off)}: turned off on a public address, so that idle peers stay for ever")
+            found.append(f"{', '.join(off)}: off on a public address: idle clients stay forever")
         if endless := [name for name in _LIMITING if value[name] is None]:
-            found.append(f"{', '.join(endless)}: turned off on a public address, so that one peer can take everything")
+            found.append(f"{', '.join(endless)}: off on a public address: one client can take all capacity")
     write_s, kernel_s = config.timeouts.write_s, config.tcp.user_timeout_s
     is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
     if is_shorter and any(at.scheme is Scheme.TCP for at in parsed.values()):
         found.append(
-            f"timeout_write is {format_duration(write_s)}, but the kernel ends a TCP peer that does not read after "
+            f"timeout_write is {format_duration(write_s)}, but the kernel drops a TCP client that stops reading after "
             f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
         )
     return found

@@ -167,4 +167,4 @@ def _scheme(target: Target, sock: socket.socket) -> Scheme:
     except OSError:
         return scheme
     kind = Address(scheme).kind
-    raise BindError(text, f"it is a connected {kind} socket; hand down one that listens", errno.EISCONN)
+    raise BindError(text, f"it is a connected {kind} socket; pass a listening one", errno.EISCONN)

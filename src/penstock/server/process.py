@@ -73,8 +73,8 @@ async def _serve(
         signals = _Signals(server, asyncio.get_running_loop(), json_line=server.config.log_format == "json")
     else:  # where Python handles no signal: signal.signal and signal.set_wakeup_fd refuse
         warn(
-            "signals do not stop this server, for it does not run in the main thread: "
-            "loop.call_soon_threadsafe(server.begin_drain) does"
+            "signals cannot stop this server: it does not run in the main thread; call "
+            "loop.call_soon_threadsafe(server.begin_drain)"
         )
     try:
         await server.start()

@@ -76,7 +76,7 @@ def open_listeners(
     limit = max_backlog()
     if limit is not None and limit < backlog and any(listener.backlog for listener in listeners):
         _logger.warning(
-            "backlog %d is cut to %d by net.core.somaxconn; raise that with sysctl, or ask for less", backlog, limit
+            "backlog %d is limited to %d by net.core.somaxconn; raise it with sysctl or lower --backlog", backlog, limit
         )
     return listeners
 
@@ -201,7 +201,7 @@ def _leave_to_members(sock: socket.socket) -> None:
             sock.setsockopt(level, option, False)
         except OSError as error:
             problem = os.strerror(error.errno).lower() if error.errno else str(error)
-            _logger.warning("what is sent to groups that others joined may be answered: %s: %s", name, problem)
+            _logger.warning("messages to multicast groups that others joined may be answered: %s: %s", name, problem)
 
 
 def _open_unix(address: Address, backlog: int, mode: int) -> Listener:

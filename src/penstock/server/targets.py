@@ -124,7 +124,7 @@ def _scope_id(address: Address, zone: str) -> int:
         socket.if_indextoname(int(zone))  # or it raises
         return int(zone)
     except (OSError, OverflowError):
-        problem = f"there is no interface {zone}; this machine has {listed(interfaces())}"
+        problem = f"unknown interface {zone}; this machine has {listed(interfaces())}"
         raise BindError(str(address), problem, errno.ENODEV) from None
 
 

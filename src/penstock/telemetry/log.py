@@ -104,17 +104,19 @@ class LogObserver:
                 self._framing_broken(event)
             case AcceptFailed():
                 if event.first:  # the others are counted until it is over
-                    logger.error("cannot accept: %s; trying again", event.error, extra=_extra(event))
+                    logger.error("cannot accept connections: %s; retrying", event.error, extra=_extra(event))
             case AcceptRecovered():
                 text = "accepting again after %s failures in %.3f s"
                 logger.warning(text, event.failures, event.duration_s, extra=_extra(event))
             case Stalled():
-                logger.warning("a handler holds the loop: %s", ", called by ".join(event.frames), extra=_extra(event))
+                logger.warning(
+                    "a handler blocks the event loop: %s", ", called by ".join(event.frames), extra=_extra(event)
+                )
             case StallEnded():
-                logger.info("the loop is free again after %.3f s", event.duration_s, extra=_extra(event))
+                logger.info("the event loop is free again after %.3f s", event.duration_s, extra=_extra(event))
             case ReceiveFailed():
                 if event.first:
-                    logger.error("cannot receive datagrams: %s; trying again", event.error, extra=_extra(event))
+                    logger.error("cannot receive datagrams: %s; retrying", event.error, extra=_extra(event))
             case PressureChanged():
                 _pressure_changed(event)
             case FramesSkipped():
@@ -165,7 +167,7 @@ class LogObserver:
     def _datagram_dropped(self, event: DatagramDropped) -> None:
         if event.reason == REPLY_TOO_LONG:
             if (more := self._failures.more()) is not None:
-                logger.error("an answer is longer than a datagram can be%s", more, extra=_extra(event))
+                logger.error("a reply is too long for a datagram%s", more, extra=_extra(event))
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("datagram dropped: %s", event.reason, extra=_extra(event))
 
@@ -190,10 +192,10 @@ def _extra(event: Event) -> dict[str, Any]:
 
 
 _MEASURES = {
-    Pressure.CALM: "all is as usual",
-    Pressure.PAUSE: "reading no further what holds bytes, letting the idle go",
-    Pressure.REFUSE: "and refusing new connections",
-    Pressure.SHED: "and ending the most expensive connections",
+    Pressure.CALM: "back to normal",
+    Pressure.PAUSE: "no longer reading from connections with buffered input, closing idle ones",
+    Pressure.REFUSE: "also refusing new connections",
+    Pressure.SHED: "also closing the costliest connections",
 }
 
 

@@ -58,7 +58,9 @@ def parse_assertion(text: str) -> Assertion:
     match = _ASSERTION.fullmatch(text)
     if match is None or match[1] not in (*LATENCIES, *_NUMBERS):
         names = ", ".join((*LATENCIES, *_NUMBERS))
-        raise ConfigurationError(f"{text!r} is no condition: write p99<5ms or errors==0; there are {names}", "--assert")
+        raise ConfigurationError(
+            f"{text!r} is not a condition: write p99<5ms or errors==0; metrics: {names}", "--assert"
+        )
     try:
         limit = parse_duration(match[3]) if match[1] in LATENCIES else float(parse_count(match[3]))
     except (ConfigurationError, ValueError) as error:

@@ -225,10 +225,10 @@ def _pace(values: dict[str, Any]) -> Pace | None:
         pace = Pace(kind.parse(first), kind.parse(last), parse_duration(time) or 0.0)
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"{text!r} is no ramp: {error}; write FROM:TO:TIME, as 100:5000:30s", "--ramp"
+            f"{text!r} is not a ramp: {error}; write FROM:TO:TIME, as 100:5000:30s", "--ramp"
         ) from None
     if not pace.ramp_s or not (pace.first or pace.last):
-        raise ConfigurationError(f"{text!r} is no ramp: it takes no time, or sends nothing", "--ramp")
+        raise ConfigurationError(f"{text!r} is not a ramp: it takes no time or sends nothing", "--ramp")
     return pace
 
 

@@ -128,7 +128,7 @@ def _read_length(line: bytes, *, nullable: bool) -> int:
         return -1
     if line == b"?":
         raise BadLengthError("streamed values of RESP3, whose length is '?', are not read")
-    raise BadLengthError(f"{line!r} is no length: digits without a leading zero are")
+    raise BadLengthError(f"{line!r} is not a length: write digits without a leading zero")
 
 
 def _unterminated(first: int, line_chars: int | None, max_frame_bytes: int) -> RemoteProtocolError:

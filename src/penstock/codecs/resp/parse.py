@@ -89,7 +89,7 @@ def parse_scalar(first: bytes, line: bytes) -> object:
         integer = int(line)
         if first == b"(" or -(1 << 63) <= integer < 1 << 63:
             return integer
-    raise BadPayloadError(f"{(first + line)[:80]!r} is no RESP value")
+    raise BadPayloadError(f"{(first + line)[:80]!r} is not a RESP value")
 
 
 def parse_verbatim(blob: bytes) -> VerbatimString:
