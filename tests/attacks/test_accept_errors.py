@@ -57,7 +57,7 @@ def test_an_error_that_may_be_a_connections_and_lasts_is_the_listeners(start, st
     inside = server.connect()
     assert b"ping\n" == tools.ask(inside)
     outside = [server.connect() for _ in range(PEERS)]
-    while "cannot accept: EPERM" not in server.log.read_text():
+    while "cannot accept connections: EPERM" not in server.log.read_text():
         assert b"ping\n" == tools.ask(inside)
     begun = injected(tmp_path)
     answers = {tools.ask(inside) for _ in range(100)}

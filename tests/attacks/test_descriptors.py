@@ -62,7 +62,7 @@ def test_out_of_descriptors_the_server_tells_peers_and_neither_spins_nor_fills_i
 
     assert len(inside) == served
     assert 2 >= len(episodes)
-    assert 1 <= len([line for line in episodes if "cannot accept: EMFILE" in line])
+    assert 1 <= len([line for line in episodes if "cannot accept connections: EMFILE" in line])
     assert seconds + 2 >= len(refused)
     assert [] == tracebacks
     assert (resets > CLIENTS - DESCRIPTORS) is (action == "reset")

@@ -120,7 +120,7 @@ def test_who_holds_the_loop_for_two_seconds_is_named_while_they_do(serve, opened
         until(server, lambda it: not it.stats.stalled)
         gauge.append(stats.stalled)
         other.wait_connections(0)
-    lines = [line for line in caplog.messages if "a handler holds the loop" in line]
+    lines = [line for line in caplog.messages if "a handler blocks the event loop" in line]
     figure(
         f"T-31 {engine.label}: a handler that holds the loop for 2 s is named after {sum(waited) * 1e3:.0f} ms, in "
         f"{len(lines)} line; {stats.stalled_s:.2f} s were seen; another server answers {len(answers)} of 100 meanwhile"

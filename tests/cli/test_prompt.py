@@ -194,7 +194,7 @@ def test_a_reset_is_said_and_the_status_is_1(serve, screen):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("", "in which nothing was sent: it may wait no longer for a first message"),
+        ("", "without a message: it may not wait longer for the first one"),
         ("x\r", "of silence: it may keep nobody for longer who says nothing"),
     ],
 )

@@ -39,4 +39,4 @@ class Silence:
         lasted = format_duration(float(round(silent_s)))
         if self._was_sent:
             return f" after {lasted} of silence: it may close connections that stay silent for longer"
-        return f" after {lasted} in which nothing was sent: it may wait no longer for a first message"
+        return f" after {lasted} without a message: it may not wait longer for the first one"
