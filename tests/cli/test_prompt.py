@@ -195,7 +195,7 @@ def test_a_reset_is_said_and_the_status_is_1(serve, screen):
     ("typed", "told"),
     [
         ("", "without a message: it may not wait longer for the first one"),
-        ("x\r", "of silence: it may keep nobody for longer who says nothing"),
+        ("x\r", "of silence: it may close connections that stay silent for longer"),
     ],
 )
 def test_a_close_after_silence_is_said_with_its_likely_cause(serve, screen, typed, told):

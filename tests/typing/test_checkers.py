@@ -65,4 +65,4 @@ def test_a_name_of_a_codec_says_what_its_messages_are():
 
     assert {name for name, kind in kinds.items() if kind is bytes} == set(get_args(BytesCodecName))
     assert {name for name, kind in kinds.items() if kind is str} == set(get_args(TextCodecName))
-    assert {"json-lines", "msgpack"} == {*get_args(JsonCodecName), *get_args(MsgpackCodecName)}
+    assert {"json-lines", "json", "msgpack"} == {*get_args(JsonCodecName), *get_args(MsgpackCodecName)}

@@ -7,5 +7,5 @@ from typing import Literal
 
 BytesCodecName = Literal["raw", "lines", "length-prefixed", "varint", "netstring"]
 TextCodecName = Literal["text"]
-JsonCodecName = Literal["json-lines"]
+JsonCodecName = Literal["json-lines", "json"]
 MsgpackCodecName = Literal["msgpack"]

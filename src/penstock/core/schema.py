@@ -11,6 +11,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from ..codecs.base import Codec
+from ..codecs.names import JsonCodecName
 from ..errors import ApplicationError, ConfigurationError
 from .places import place_of, written
 
@@ -51,8 +52,8 @@ def _typed(codec: Any, wanted: _Wanted) -> Codec[Any]:
         if isinstance(codec.type, type) and not _takes(annotation, codec.type):
             raise wanted.refused(f"codec {codec.name} was made for {_name_of(codec.type)}")
         return typing.cast("Codec[Any]", codec)
-    if codec.name == "json-lines" and any(annotation is each for each in _RAW_BYTES):
-        raise wanted.refused("codec json-lines gives decoded JSON; for lines of bytes say codec lines")
+    if codec.name in get_args(JsonCodecName) and any(annotation is each for each in _RAW_BYTES):
+        raise wanted.refused(f"codec {codec.name} gives decoded JSON; for lines of bytes say codec lines")
     try:
         return typing.cast("Codec[Any]", codec.for_type(annotation))
     except ConfigurationError as error:
