@@ -104,5 +104,5 @@ async def test_a_process_that_was_ended_is_an_error():
 @pytest.mark.parametrize("text", ["(", "a{99999999999}", "*"])
 def test_what_is_no_pattern_is_refused(text):
     """Before anything is connected."""
-    with pytest.raises(ConfigurationError, match="is no regular expression"):
+    with pytest.raises(ConfigurationError, match="is not a valid regular expression"):
         Expectation(text, None)

@@ -190,8 +190,8 @@ def test_what_is_expected_decides_the_status(serve, penstock, service, arguments
     [
         ([], "no message given; give one, or --from-file"),
         (["--hex", "0"], "message 1: bytes are pairs of hexadecimal digits"),
-        (["--hex", "--codec", "json-lines", "1"], "--hex: json-lines messages are no bytes"),
-        (["--expect", "(", "x"], "--expect: '(' is no regular expression"),
+        (["--hex", "--codec", "json-lines", "1"], "--hex: json-lines messages are not bytes"),
+        (["--expect", "(", "x"], "--expect: '(' is not a valid regular expression"),
         (["--from-file", "missing"], "--from-file: cannot read missing: no such file"),
         (["--codec", "json-lines", "--from-file", "bad"], "bad:2: json-lines messages are written as JSON"),
     ],
@@ -337,7 +337,7 @@ pair = penstock.on_message(codec=Pair())(lambda message: message)
             "Silent",
             ["A"],
             "message 1: encode of the codec silent raised AttributeError: 'bytes' object has no attribute 'sensor'; "
-            "a codec whose messages are no bytes says so: message_type",
+            "a codec whose messages are not bytes says so: message_type",
         ),
     ],
     ids=repr,

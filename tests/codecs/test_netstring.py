@@ -33,7 +33,7 @@ def test_a_netstring_that_is_cut_waits(codecs, wire):
 )
 def test_a_length_that_is_not_canonical_is_refused(codecs, wire):
     """Digits without leading zero and sign, as soon as a byte shows it; in one piece and byte by byte."""
-    with pytest.raises(BadLengthError, match="is no length"):
+    with pytest.raises(BadLengthError, match="is not a length"):
         codecs.Netstring().decode_many(wire, 3)
 
     assert "bad_length" == decode_chunks(codecs.Netstring(), [wire], eof=False).reason

@@ -95,7 +95,7 @@ class Form:
 
     def _failed(self, message: Any, error: CodecError, where: str) -> ConfigurationError:
         """Make the error for a codec of the user's that was given what is perhaps no message of it."""
-        hint = "; a codec whose messages are no bytes says so: message_type" if isinstance(message, bytes) else ""
+        hint = "; a codec whose messages are not bytes says so: message_type" if isinstance(message, bytes) else ""
         return ConfigurationError(f"{error}{hint}", where)
 
     def parse_file(self, data: bytes, where: str) -> list[Any]:

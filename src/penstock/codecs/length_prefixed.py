@@ -233,7 +233,7 @@ def _ascii_reader(size: int) -> _Read:
     def read(data: bytes | bytearray, offset: int) -> tuple[int]:
         digits = bytes(data[offset : offset + size])
         if not digits.isdigit():  # on bytes that is ASCII alone
-            raise BadLengthError(f"{digits!r} is no length: {size} digits are")
+            raise BadLengthError(f"{digits!r} is not a length: write {size} digits")
         return (int(digits),)
 
     return read
@@ -243,7 +243,7 @@ def _bcd_reader(size: int) -> _Read:
     def read(data: bytes | bytearray, offset: int) -> tuple[int]:
         digits = data[offset : offset + size].hex()
         if not digits.isdigit():
-            raise BadLengthError(f"{digits} is no length: each half of its {size} bytes is a decimal digit")
+            raise BadLengthError(f"{digits} is not a length: each half of its {size} bytes is a decimal digit")
         return (int(digits),)
 
     return read

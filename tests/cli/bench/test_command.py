@@ -307,7 +307,7 @@ def test_intervals_and_percentiles_are_written_for_other_tools(serve, penstock, 
         (["raw+icmp://127.0.0.1"], "URL: raw+icmp://127.0.0.1: bench loads tcp://, udp:// and Unix sockets"),
         (["tcp://127.0.0.1:9", "--codec", "json-lines"], "--message: json-lines messages are written as JSON"),
         (["tcp://127.0.0.1:9", "--message", ""], "--message: with the codec raw an empty message is nothing"),
-        (["tcp://127.0.0.1:9", "--assert", "x"], "--assert: 'x' is no condition"),
+        (["tcp://127.0.0.1:9", "--assert", "x"], "--assert: 'x' is not a condition"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_loaded(penstock, arguments, told):
