@@ -13,7 +13,14 @@ from setuptools import Extension, setup
 
 SOURCE = Path("src")
 LAW = SOURCE / "penstock/core/law"
-LAW_NAMES = ("levels", "closing", "deadlines", "output", "rate")  # as in core/law/fresh.py, which a test compares
+LAW_NAMES = (
+    "levels",
+    "rare",
+    "closing",
+    "deadlines",
+    "output",
+    "rate",
+)  # as in core/law/fresh.py, which a test compares
 DEBUG = os.environ.get("PENSTOCK_DEBUG", "") not in ("", "0")
 WANTED = os.environ.get("PENSTOCK_NATIVE", "1") != "0"
 DIRECTIVES = {

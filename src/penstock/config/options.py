@@ -15,9 +15,9 @@ from typing import Any, Final, Literal, cast
 
 from ..address import Address, parse_address
 from ..errors import ConfigurationError
-from ..units import format_size
+from ..units import Rate, format_size
 from .gate import GateConfig
-from .kinds import Bind, Choice, Duration, Flag, Integer, Mode, Repeated, Size, Text, Unless
+from .kinds import Bind, Choice, Duration, Flag, Frequency, Integer, Mode, Repeated, Size, Text, Unless
 from .option import Option, check_fields, declare
 from .overload import OverloadConfig, TcpConfig
 
@@ -25,6 +25,7 @@ Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
+MessageRateAction = Literal["pause", "close"]
 SlowConsumer = Literal["disconnect", "raise", "drop_oldest", "drop_newest"]
 
 # Of the fields of `Limits`, those that one connection may have for itself: the others are buffers and turns that it
@@ -136,6 +137,10 @@ class Limits:
             ``raise``: raise QueueFullError, with nothing queued. ``drop_oldest``: give up what was posted first and has
             not left, not even in part. ``drop_newest``: give up the message itself. Drops are counted and told. What is
             not posted, replies and what ``send`` waited for, is never dropped: its peer is disconnected.
+        max_message_rate: How many messages of one connection are handled at once, and then in that time: a token
+            bucket. None: as many as come. Not of datagrams: those have ``datagram_rate_per_peer``.
+        on_message_rate: What happens to a peer that sends more. ``pause``: its messages wait, and it is read no further
+            until the next one may be handled. ``close``: its connection closes with ``message_rate``.
     """
 
     write_high_bytes: int = declare(
@@ -161,6 +166,20 @@ class Limits:
         Choice(("disconnect", "raise", "drop_oldest", "drop_newest")),
         "Limits",
         "What happens when a message is posted to a client with too much pending output",
+    )
+    max_message_rate: Rate | None = declare(
+        None,
+        "max_message_rate",
+        Frequency(),
+        "Limits",
+        "Handle at most RATE messages of each connection, e.g. 100/s",
+    )
+    on_message_rate: MessageRateAction = declare(
+        "pause",
+        "on_message_rate",
+        Choice(("pause", "close")),
+        "Limits",
+        "What happens to a peer that sends faster than --max-message-rate",
     )
 
     def __post_init__(self) -> None:

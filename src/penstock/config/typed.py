@@ -100,6 +100,10 @@ class ServerOptions(TypedDict, total=False):
     """Maximum messages handled from one connection before the others get a turn. Default: 256."""
     slow_consumer: Literal["disconnect", "raise", "drop_oldest", "drop_newest"]
     """What happens when a message is posted to a client with too much pending output. Default: disconnect."""
+    max_message_rate: str | Rate | None
+    """Handle at most RATE messages of each connection, e.g. 100/s. Default: none."""
+    on_message_rate: Literal["pause", "close"]
+    """What happens to a peer that sends faster than --max-message-rate. Default: pause."""
     memory_limit: str | int | None
     """Memory limit: stop reading at 80 %, refuse clients at 90 %, close the costliest connections at 95 %. Default: the
     cgroup's limit, if any.

@@ -14,7 +14,6 @@ from ..core.events import Event, MessageDropped, ReadingPaused, ReadingResumed
 from ..core.law.closing import CLOSED, STATES
 from ..core.law.output import ALL_SENT, PAUSE, REFILL, RESUME
 from ..core.law.rate import Law
-from ..core.send_queue import SendQueue
 from ..errors import SlowPeerError
 from ..reasons import CloseReason
 from .context import Context
@@ -104,9 +103,9 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         return self._context.budget.room_bytes()
 
     def _owe(self, size: int) -> None:
-        if size != self._owed_bytes:
+        if size != self._owed_bytes():
             self._context.budget.owe(self, size)
-            self._owed_bytes = size
+            self._owes(size)
 
     def _end_others(self) -> None:
         """Hold the budget: those go whose output has not moved for longest."""
@@ -193,8 +192,8 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             return
         if self._write_paused:
             self._charge(len(data))
-            if self._queue:
-                self._queue.keep(data)
+            if queue := self._queue_if_any():
+                queue.keep(data)
                 self._messages_out += 1
                 return
         if self._corking:
@@ -246,22 +245,23 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
     def _send_all(self) -> None:
         """Our direction ends: hand the link all that waits for it."""
         self._uncork()
-        while self._queue and self._state != CLOSED:
-            self._write(self._queue.take(1 if self._records else len(self._queue)))
+        queue = self._queue_if_any()
+        while queue and self._state != CLOSED:
+            self._write(queue.take(1 if self._records else len(queue)))
 
     # -- what waits ----------------------------------------------------------------------------------------------------
 
     def _held_output(self) -> int:
         """Return how many bytes are gathered, or wait behind the link."""
-        return self._corked_bytes + len(self._queue or b"")
+        return self._corked_bytes + len(self._queue_if_any() or b"")
 
     def _charge(self, size: int) -> None:
         """Hold what a peer that does not read is owed to the hard limit."""
         room_bytes = self._room_bytes()
-        self._owe(self._owed_bytes + size)
-        if self._is_too_much(self._owed_bytes, room_bytes):
+        self._owe(self._owed_bytes() + size)
+        if self._is_too_much(self._owed_bytes(), room_bytes):
             self._recount(size)
-            if self._is_too_much(self._owed_bytes, room_bytes):
+            if self._is_too_much(self._owed_bytes(), room_bytes):
                 self._lose(CloseReason.SLOW_CONSUMER)
                 raise SlowPeerError(CloseReason.SLOW_CONSUMER)
 
@@ -270,9 +270,9 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
 
         Only where it matters: a loop's own transport does not tell, and may have to add up as much as it has chunks.
         """
-        before = self._owed_bytes
+        before = self._owed_bytes()
         self._owe(self._link.queued_bytes + self._held_output() + size)
-        return before - self._owed_bytes
+        return before - self._owed_bytes()
 
     def _post_behind(self, data: bytes) -> None:
         """Queue a posted frame for a peer that is owed something."""
@@ -287,20 +287,20 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
 
     def _post_late(self, data: bytes) -> None:
         """Queue a posted frame behind a full link, or have something give way, as the policy has it."""
-        queue = self._queue = self._queue or SendQueue()
-        excess_bytes = self._excess_bytes(self._owed_bytes + len(data), self._room_bytes())
+        queue = self._queue()
+        excess_bytes = self._excess_bytes(self._owed_bytes() + len(data), self._room_bytes())
         if excess_bytes > 0:
             excess_bytes -= self._recount(0)
         before = len(queue)
         dropped = queue.admit(data, self._levels.limits.slow_consumer, excess_bytes)
         self._messages_out += 1
-        self._owe(self._owed_bytes + len(queue) - before)
+        self._owe(self._owed_bytes() + len(queue) - before)
         if dropped is not None:
             self._emit(MessageDropped(self, self._levels.limits.slow_consumer, *dropped))
 
     def _output_queued(self, queued_bytes: int) -> None:
         """The link holds that many bytes, more than before: count them, and stop where it is too much."""
-        self._owe(queued_bytes + len(self._queue or b""))
+        self._owe(queued_bytes + len(self._queue_if_any() or b""))
         self._end_others()
         self._obey(self._queued(queued_bytes, self._room_bytes(), self._clock.time()))
 
@@ -312,7 +312,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         enough_bytes = 0 if self._waits_for_last_byte() else self._low(room_bytes)
         verdict = self._sank(link.queued_bytes, enough_bytes, now)
         if verdict == REFILL:
-            high, queue = self._high(room_bytes), self._queue
+            high, queue = self._high(room_bytes), self._queue_if_any()
             while queue and (left_bytes := high - link.queued_bytes) >= 0:
                 self._write(queue.take(1 if self._records else left_bytes + 1))
                 if self._state == CLOSED:
@@ -320,7 +320,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             verdict = self._refilled(link.queued_bytes, room_bytes, now)
             if not verdict:
                 self._arm(now + self._durations.write_s)
-        self._owe(link.queued_bytes + len(self._queue or b""))
+        self._owe(link.queued_bytes + len(self._queue_if_any() or b""))
         self._obey(verdict)
 
     def _obey(self, verdict: int) -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from penstock.config import Limits, Timeouts
-from penstock.core.send_queue import SendQueue
 from penstock.reasons import CloseReason
 
 HIGH, LOW, MOST = 100, 30, 300
@@ -75,8 +74,8 @@ class OutputMachine(RuleBasedStateMachine):
             if not self.link:
                 self.paused, self.stalled, expected = False, None, self.words("ALL_SENT")
         elif self.paused and len(self.link) <= enough:
-            expected = self.words("REFILL" if self.law._queue else "RESUME")
-            if not self.law._queue:
+            expected = self.words("REFILL" if self.law._queue_if_any() else "RESUME")
+            if not self.law._queue_if_any():
                 self.paused, self.stalled = False, None
 
         assert low == self.law._low(room)
@@ -87,8 +86,8 @@ class OutputMachine(RuleBasedStateMachine):
     def refill(self, room):
         high = min(HIGH, room)
         assert high == self.law._high(room)
-        while self.law._queue and len(self.link) <= high:
-            data = self.law._queue.take(high - len(self.link) + 1)
+        while self.law._queue_if_any() and len(self.link) <= high:
+            data = self.law._queue_if_any().take(high - len(self.link) + 1)
             self.link += data
             self.law.bytes_out += len(data)
         expected = 0
@@ -102,7 +101,7 @@ class OutputMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.paused and not self.is_closing)
     @rule(size=st.integers(1, 120), room=ROOM)
     def a_frame_is_posted(self, size, room):
-        queue = self.law._queue = self.law._queue or SendQueue()
+        queue = self.law._queue()
         owed = len(self.link) + len(queue) + size
         excess = owed - min(MOST, room)
 
@@ -111,7 +110,7 @@ class OutputMachine(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 400), room=ROOM)
     def a_reply_would_be_owed(self, size, room):
-        queue = self.law._queue
+        queue = self.law._queue_if_any()
         owed = len(self.link) + (len(queue) if queue else 0) + size
         droppable = queue.posted_bytes if queue else 0
 
@@ -123,7 +122,7 @@ class OutputMachine(RuleBasedStateMachine):
 
         assert crowded == self.law._crowds(size, len(self.link), room)
 
-    @precondition(lambda self: not self.is_closing and not self.law._queue)
+    @precondition(lambda self: not self.is_closing and not self.law._queue_if_any())
     @rule()
     def it_closes(self):
         self.law._closes(CloseReason.DONE)

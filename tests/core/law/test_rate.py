@@ -10,7 +10,8 @@ TICKS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8)), max_size=30)
 
 
 def law_of(laws, rate, closes=False):
-    levels = laws.levels.Levels(Limits(), rate, closes)
+    limits = Limits(max_message_rate=rate, on_message_rate="close" if closes else "pause")
+    levels = laws.levels.Levels(limits)
     law = laws.rate.Law(levels, laws.deadlines.Durations(Timeouts(idle_s=None)), 0.0)
     law._attached = True
     return law
@@ -65,4 +66,4 @@ def test_without_a_rate_nothing_is_held_back(laws):
     law = law_of(laws, None)
     law._spends(1000, 1.0)
 
-    assert (64, 0.0) == (law._allows(64, 1.0), law._full_at)
+    assert (64, 0.0) == (law._allows(64, 1.0), law._of_few().full_at)

@@ -15,8 +15,11 @@ cdef class Closing:
     cdef public unsigned char _closing
     cdef public unsigned char _attached
     cdef public unsigned char _handling
-    cdef public unsigned char _gone
+    # Of the laws that follow, here because a struct is filled up to eight bytes.
+    cdef public unsigned char _awaited
+    cdef public unsigned char _write_paused
 
+    cpdef void _begin_closing(self) noexcept
     cpdef void _become(self, int state) noexcept
     cpdef int _happen(self, int happening) except -1
     cpdef int _got_eof(self) except -1

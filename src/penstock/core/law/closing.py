@@ -50,7 +50,6 @@ class Closing:
         _attached: It has a link, or had one. Until then `close` waits.
         _handling: A callback, or the handler of a message, is at work. `close` waits for its return: its reply is sent.
         _close_after: The reason it closes for once that handler has returned, or once there is a link.
-        _gone: Its link is gone.
     """
 
     __slots__ = (
@@ -59,18 +58,20 @@ class Closing:
         "_can_send",
         "_close_after",
         "_closing",
-        "_gone",
         "_handling",
         "_state",
         "close_reason",
     )
 
     def __init__(self) -> None:
+        self._begin_closing()
+
+    def _begin_closing(self) -> None:
+        # Not in `__init__`: compiled, this is a call in C, and a connection is made for each peer.
         self.close_reason: CloseReason | None = None
         self._close_after: CloseReason | None = None
         self._attached = False
         self._handling = False
-        self._gone = False
         self._become(_OPEN)
 
     def _become(self, state: int) -> None:

@@ -1,6 +1,7 @@
 cimport cython
 
 from .closing cimport Closing
+from .rare cimport Rare
 
 cdef int _CLOSED, _LINGERING
 cdef int _NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME
@@ -23,13 +24,13 @@ cdef class Durations:
 cdef class Deadlines(Closing):
     cdef public Durations _durations
     cdef public double _opened_at
-    cdef public double _handshake_since
     cdef public double _first_since
     cdef public double _idle_since
     cdef public double _partial_since
     cdef public double _stalled_since
-    cdef public unsigned char _awaited
+    cdef public Rare _rare
 
+    cpdef void _begin_deadlines(self, Durations durations, double now) noexcept
     @cython.locals(earliest=double, then=double, durations=Durations)
     cpdef double _due_at(self, Py_ssize_t partial_bytes) except? -1
     @cython.locals(due_at=double, durations=Durations)
@@ -43,5 +44,7 @@ cdef class Deadlines(Closing):
     cpdef void _works(self) noexcept
     cpdef void _has_message(self) noexcept
     cpdef double _leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
-    cpdef void _begins_handshake(self, double now) noexcept
-    cpdef bint _ends_handshake(self) noexcept
+    cpdef int _begins_handshake(self, double now) except -1
+    cpdef bint _in_handshake(self) noexcept
+    cpdef bint _ends_handshake(self) except -1
+    cpdef Rare _of_few(self)

@@ -13,6 +13,7 @@ from ...config import Timeouts
 from ...reasons import CloseReason
 from ..deadlines import Deadline
 from .closing import CLOSED, CUT, LINGERING, RESET, Closing
+from .rare import Rare
 
 _CLOSED, _LINGERING = CLOSED, LINGERING  # C integers where this file is compiled, as all below that have an underscore
 
@@ -85,8 +86,7 @@ class Deadlines(Closing):
     Attributes:
         _durations: How long they last.
         _opened_at: When the connection was made.
-        _handshake_since: When its handshake began. Until it has ended the peer is blamed for no message: of the other
-            deadlines only the lifetime and a stall of output count.
+        _rare: What few connections have at a time; None where it has nothing of it.
         _awaited: Somebody waits for the peer, who is blamed for silence meanwhile. While nobody does, the first message
             and the one at hand are not held against it, and go on from where they stood when somebody waits again.
         _first_since: Since when the first message has been waited for.
@@ -102,19 +102,23 @@ class Deadlines(Closing):
         "_awaited",
         "_durations",
         "_first_since",
-        "_handshake_since",
         "_idle_since",
         "_opened_at",
         "_partial_since",
+        "_rare",
         "_stalled_since",
     )
 
     def __init__(self, durations: Durations, now: float) -> None:
         super().__init__()
+        self._begin_deadlines(durations, now)
+
+    def _begin_deadlines(self, durations: Durations, now: float) -> None:
         self._durations = durations
         self._opened_at = now
         self._awaited = True
-        self._handshake_since = self._first_since = self._idle_since = self._partial_since = _INFINITY
+        self._rare: Rare | None = None
+        self._first_since = self._idle_since = self._partial_since = _INFINITY
         self._stalled_since = _INFINITY
 
     # -- what is due ---------------------------------------------------------------------------------------------------
@@ -135,8 +139,8 @@ class Deadlines(Closing):
         if self.close_reason is None:
             then = self._opened_at + durations.lifetime_s
             earliest = min(earliest, then)
-        if self._handshake_since != _INFINITY:
-            then = self._handshake_since + durations.handshake_s
+        if self._rare is not None and self._rare.handshake_since != _INFINITY:
+            then = self._rare.handshake_since + durations.handshake_s
             return min(earliest, then)
         then = self._idle_since + durations.idle_s
         earliest = min(earliest, then)
@@ -163,8 +167,8 @@ class Deadlines(Closing):
             return _NOT_DUE
         if self._closing:
             return _LINGER if self._state == _LINGERING else _WRITE
-        if self._handshake_since != _INFINITY:
-            if at == self._handshake_since + durations.handshake_s:
+        if self._rare is not None and self._rare.handshake_since != _INFINITY:
+            if at == self._rare.handshake_since + durations.handshake_s:
                 return _HANDSHAKE
         elif at == self._idle_since + durations.idle_s:
             return _IDLE
@@ -255,15 +259,30 @@ class Deadlines(Closing):
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    def _begins_handshake(self, now: float) -> None:
-        """The peer has to show who it is from now on."""
-        self._handshake_since = now
+    def _begins_handshake(self, now: float) -> int:
+        """The peer has to show who it is from now on.
+
+        Until it has, it is blamed for no message: of the other deadlines only the lifetime and a stall of output count.
+        """
+        self._of_few().handshake_since = now
+        return 0
+
+    def _in_handshake(self) -> bool:
+        """Say whether there is a handshake."""
+        return self._rare is not None and self._rare.handshake_since != _INFINITY
 
     def _ends_handshake(self) -> bool:
         """The peer has shown who it is, or the connection closes. Say whether there was a handshake."""
-        was = self._handshake_since != _INFINITY
-        self._handshake_since = _INFINITY
+        was = self._in_handshake()
+        if was:
+            self._of_few().handshake_since = _INFINITY
         return was
+
+    def _of_few(self) -> Rare:
+        """Return what few connections have at a time; have it from now on."""
+        if self._rare is None:
+            self._rare = Rare()
+        return self._rare
 
 
 REASONS = tuple(CloseReason.DONE if deadline is None else deadline.value for deadline in DEADLINES)

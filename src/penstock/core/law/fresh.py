@@ -19,7 +19,7 @@ from typing import Final
 FOLDER: Final = Path(__file__).parent
 
 # In the order in which they import each other.
-NAMES: Final = ("levels", "closing", "deadlines", "output", "rate")
+NAMES: Final = ("levels", "rare", "closing", "deadlines", "output", "rate")
 
 
 def digest(source: Path) -> str:

@@ -6,6 +6,7 @@ cdef class Levels:
     cdef readonly Py_ssize_t high
     cdef readonly Py_ssize_t low
     cdef readonly Py_ssize_t most
+    cdef readonly Py_ssize_t read_bytes
     cdef readonly Py_ssize_t step
     cdef readonly unsigned char can_drop
     cdef readonly unsigned char closes_at_rate

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import inf
 
 from ...config import Limits
-from ...units import Rate
 
 # A token is there that much early: the sum of three thirds of a second is not quite a second later, in binary.
 _SLACK_S = 1e-6
@@ -16,14 +15,13 @@ class Levels:
 
     Args:
         limits: What they are taken from.
-        rate: How many messages in how long; None for as many as come.
-        closes_at_rate: As below.
 
     Attributes:
-        limits: What they were taken from.
+        limits: The same.
         high: Above that many bytes of output the connection is not read, and `send` waits.
         low: At or below that many both go on.
         most: More than that its peer cannot be owed.
+        read_bytes: The most that is read from its socket at once.
         step: A peer that took that many bytes has read on. Less does not count: one that reads a byte now and then
             would hold its output for ever.
         can_drop: What is posted to a slow peer need not all be sent.
@@ -41,16 +39,19 @@ class Levels:
         "message_depth_s",
         "message_step_s",
         "most",
+        "read_bytes",
         "step",
     )
 
-    def __init__(self, limits: Limits, rate: Rate | None = None, closes_at_rate: bool = False) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.high = limits.write_high_bytes
         self.low = limits.write_low_bytes
         self.most = limits.write_max_bytes
+        self.read_bytes = limits.read_bytes
         self.step = max(1, self.high - self.low)
         self.can_drop = limits.slow_consumer != "disconnect"
+        rate = limits.max_message_rate
         self.message_step_s = 0.0 if rate is None else rate.period_s / rate.count
         self.message_depth_s = inf if rate is None else rate.period_s - self.message_step_s + _SLACK_S
-        self.closes_at_rate = closes_at_rate
+        self.closes_at_rate = limits.on_message_rate == "close"

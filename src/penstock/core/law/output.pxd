@@ -2,6 +2,7 @@ cimport cython
 
 from .deadlines cimport Deadlines
 from .levels cimport Levels
+from .rare cimport Rare
 
 cdef double _INFINITY
 cdef int _PAUSE, _RESUME, _REFILL, _ALL_SENT
@@ -10,11 +11,8 @@ cdef int _PAUSE, _RESUME, _REFILL, _ALL_SENT
 cdef class Output(Deadlines):
     cdef public long long bytes_out
     cdef public Levels _levels
-    cdef public object _queue
-    cdef public Py_ssize_t _owed_bytes
-    cdef public long long _taken_bytes
-    cdef public unsigned char _write_paused
 
+    cpdef void _begin_output(self, Levels levels) noexcept
     cpdef Py_ssize_t _high(self, Py_ssize_t room_bytes) noexcept
     cpdef Py_ssize_t _low(self, Py_ssize_t room_bytes) noexcept
     cpdef int _queued(self, Py_ssize_t queued_bytes, Py_ssize_t room_bytes, double now) except -1
@@ -24,6 +22,11 @@ cdef class Output(Deadlines):
     cpdef int _resumes(self) except -1
     cpdef double _stalls(self, Py_ssize_t queued_bytes, double now) except? -1
     cpdef bint _has_progressed(self, Py_ssize_t queued_bytes) noexcept
+    cpdef object _queue_if_any(self)
+    @cython.locals(rare=Rare)
+    cpdef object _queue(self)
+    cpdef Py_ssize_t _owed_bytes(self) noexcept
+    cpdef int _owes(self, Py_ssize_t size) except -1
     @cython.locals(posted_bytes=Py_ssize_t)
     cpdef bint _is_too_much(self, Py_ssize_t owed_bytes, Py_ssize_t room_bytes) except -1
     cpdef Py_ssize_t _excess_bytes(self, Py_ssize_t owed_bytes, Py_ssize_t room_bytes) noexcept

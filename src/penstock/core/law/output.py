@@ -33,21 +33,18 @@ class Output(Deadlines):
     Attributes:
         bytes_out: Bytes handed to the link.
         _levels: Its limits.
-        _queue: What waits behind the link; None until anything does.
-        _owed_bytes: What the peer is owed, as the budget of all peers has it; not told for each byte.
-        _taken_bytes: What the kernel had taken when the peer's time to read began to count.
         _write_paused: Output went over the high watermark, and has not fallen to the low one since.
     """
 
-    __slots__ = ("_levels", "_owed_bytes", "_queue", "_taken_bytes", "_write_paused", "bytes_out")
+    __slots__ = ("_levels", "_write_paused", "bytes_out")
 
     def __init__(self, levels: Levels, durations: Durations, now: float) -> None:
         super().__init__(durations, now)
+        self._begin_output(levels)
+
+    def _begin_output(self, levels: Levels) -> None:
         self.bytes_out = 0
         self._levels = levels
-        self._queue: SendQueue | None = None
-        self._owed_bytes = 0
-        self._taken_bytes = 0
         self._write_paused = False
 
     # -- watermarks ----------------------------------------------------------------------------------------------------
@@ -110,7 +107,7 @@ class Output(Deadlines):
             return _ALL_SENT
         if not self._write_paused or queued_bytes > enough_bytes:
             return 0
-        return _REFILL if self._queue else self._resumes()
+        return _REFILL if self._queue_if_any() else self._resumes()
 
     def _refilled(self, queued_bytes: int, room_bytes: int, now: float) -> int:
         """What waited behind the link was handed to it, as far as the high watermark lets.
@@ -135,12 +132,37 @@ class Output(Deadlines):
     def _stalls(self, queued_bytes: int, now: float) -> float:
         """The peer's time to read begins to count. Return when it is over; infinity for never."""
         self._stalled_since = now
-        self._taken_bytes = self.bytes_out - queued_bytes
+        self._of_few().taken_bytes = self.bytes_out - queued_bytes
         return now + self._durations.write_s
 
     def _has_progressed(self, queued_bytes: int) -> bool:
         """Say whether the peer has read as much since as has to be read for reading it to go on."""
-        return self.bytes_out - queued_bytes - self._taken_bytes >= self._levels.step
+        if self._rare is None:
+            return False
+        return self.bytes_out - queued_bytes - self._rare.taken_bytes >= self._levels.step
+
+    # -- what waits ----------------------------------------------------------------------------------------------------
+
+    def _queue_if_any(self) -> SendQueue | None:
+        """Return what waits behind the link; None where nothing ever did."""
+        return None if self._rare is None else self._rare.queue
+
+    def _queue(self) -> SendQueue:
+        """Return the same, to put something there."""
+        rare = self._of_few()
+        if rare.queue is None:
+            rare.queue = SendQueue()
+        return rare.queue
+
+    def _owed_bytes(self) -> int:
+        """Return what the peer is owed, as the budget of all peers has it."""
+        return 0 if self._rare is None else self._rare.owed_bytes
+
+    def _owes(self, size: int) -> int:
+        """The budget has it that the peer is owed so many bytes from now on."""
+        if size or self._rare is not None:
+            self._of_few().owed_bytes = size
+        return 0
 
     # -- what it may be owed -------------------------------------------------------------------------------------------
 
@@ -151,7 +173,8 @@ class Output(Deadlines):
             owed_bytes: All of it, what waits behind the link and may be dropped included.
             room_bytes: What all others leave.
         """
-        posted_bytes = self._queue.posted_bytes if self._queue else 0
+        queue = self._queue_if_any()
+        posted_bytes = queue.posted_bytes if queue else 0
         return owed_bytes > min(self._levels.most, room_bytes) + posted_bytes
 
     def _excess_bytes(self, owed_bytes: int, room_bytes: int) -> int:
@@ -170,5 +193,6 @@ class Output(Deadlines):
 
     def _forgets_output(self) -> None:
         """The link is gone: nothing waits for it any more."""
-        self._queue = None
+        if self._rare is not None:
+            self._rare.queue = None
         self._write_paused = False

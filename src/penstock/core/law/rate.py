@@ -5,10 +5,13 @@ It is the instant at which the bucket will be full again (the generic cell rate 
 
 from __future__ import annotations
 
+from math import inf
+
 from .deadlines import LIFETIME, Durations
 from .levels import Levels
 from .output import Output
 
+_INFINITY = inf
 MAY_GO_ON = LIFETIME + 1  # returned by `_due`: there is a token again
 _MAY_GO_ON = MAY_GO_ON
 
@@ -24,18 +27,18 @@ class Law(Output):
         levels: Its limits.
         durations: As of `Deadlines`.
         now: The instant.
-
-    Attributes:
-        _full_at: When its bucket will be full again; an instant that has passed: it is.
-        _rate_held: Messages are held back until there is a token again.
     """
 
-    __slots__ = ("_full_at", "_rate_held")
+    __slots__ = ()
 
     def __init__(self, levels: Levels, durations: Durations, now: float) -> None:
-        super().__init__(levels, durations, now)
-        self._full_at = 0.0
-        self._rate_held = False
+        self._begin_law(levels, durations, now)
+
+    def _begin_law(self, levels: Levels, durations: Durations, now: float) -> None:
+        """Do what ``__init__`` does: for compiled code, which makes connections without calling it."""
+        self._begin_closing()
+        self._begin_deadlines(durations, now)
+        self._begin_output(levels)
 
     def _allows(self, most: int, now: float) -> int:
         """Say how many messages may be handled now.
@@ -47,36 +50,52 @@ class Law(Output):
         levels = self._levels
         if levels.message_step_s == 0.0:
             return most
-        ahead_s = max(self._full_at - now, 0.0)
-        if ahead_s > levels.message_depth_s:
+        rare = self._of_few()
+        # As `_token_at` has it, to the last bit: or a timer that comes at that instant would be set for it again.
+        if rare.full_at - levels.message_depth_s > now:
             if levels.closes_at_rate:
                 return -1
-            self._rate_held = True
+            rare.rate_held = True
             return 0
-        self._rate_held = False
+        rare.rate_held = False
+        ahead_s = max(rare.full_at - now, 0.0)
         free = (levels.message_depth_s - ahead_s) / levels.message_step_s
-        return most if free >= most else int(free) + 1
+        return most if free >= most else max(int(free), 0) + 1
 
-    def _spends(self, count: int, now: float) -> None:
+    def _spends(self, count: int, now: float) -> int:
         """That many messages were taken to be handled."""
         if self._levels.message_step_s != 0.0:
-            self._full_at = max(self._full_at, now) + count * self._levels.message_step_s
+            rare = self._of_few()
+            rare.full_at = max(rare.full_at, now) + count * self._levels.message_step_s
+        return 0
+
+    def _rate_held(self) -> bool:
+        """Say whether messages are held back until there is a token."""
+        return self._rare is not None and self._rare.rate_held
+
+    def _token_at(self) -> float:
+        """Return when there is one; infinity where nothing waits for that."""
+        if self._rare is None or not self._rare.rate_held or self._closing:
+            return _INFINITY
+        return self._rare.full_at - self._levels.message_depth_s
 
     # -- deadlines, with the instant at which a token is there ---------------------------------------------------------
 
     def _due_at(self, partial_bytes: int) -> float:
         """As of `Deadlines`."""
         at = Output._due_at(self, partial_bytes)  # noqa: SLF001 - a C call, which super() is not
-        if self._rate_held and not self._closing:
-            return min(at, self._full_at - self._levels.message_depth_s)
-        return at
+        token_at = self._token_at()
+        return min(at, token_at)
 
     def _due(self, now: float, partial_bytes: int) -> int:
         """As of `Deadlines`, or `MAY_GO_ON`."""
-        if self._rate_held and not self._closing and self._full_at - self._levels.message_depth_s <= now:
+        if self._token_at() <= now:
             return _MAY_GO_ON
         return Output._due(self, now, partial_bytes)  # noqa: SLF001
 
     def _expires(self, which: int, has_progressed: bool) -> int:
         """As of `Deadlines`, or `GO_ON`."""
-        return _GO_ON if which == _MAY_GO_ON else Output._expires(self, which, has_progressed)  # noqa: SLF001
+        if which != _MAY_GO_ON:
+            return Output._expires(self, which, has_progressed)  # noqa: SLF001
+        self._of_few().rate_held = False
+        return _GO_ON

@@ -69,11 +69,29 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         with self._lock:
             if not self._ready or self._expired is not None:
                 self._fill(timeout_s)
+            if self._levels.message_step_s:
+                self._await_token()
+                if not self._ready:  # the connection has closed
+                    self._fill(timeout_s)
             message = self._ready.popleft()
             self.messages_in += 1
         if self._events:
             self._tell()
         return message
+
+    def _await_token(self) -> None:
+        """Wait until the next message may be handed out at the rate its peer may send at; close if it must not wait."""
+        while not self._closing:
+            now = self._clock.time()
+            allowed = self._allows(1, now)
+            if allowed > 0:
+                self._spends(1, now)
+                return
+            if allowed < 0:
+                self._close(CloseReason.MESSAGE_RATE)
+                return
+            self._arm_next()
+            self._drive(lambda: not self._rate_held() or bool(self._closing))
 
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
@@ -213,7 +231,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             SlowPeerError, BrokenError: The connection ended before.
         """
         self._put(data)
-        waiting_bytes = len(self._queue or b"")
+        waiting_bytes = len(self._queue_if_any() or b"")
         if not waiting_bytes and not self._link.queued_bytes:
             return
         mark = self.bytes_out + waiting_bytes

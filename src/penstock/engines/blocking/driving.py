@@ -149,7 +149,7 @@ class DrivenConnection(LinkedConnection[M]):
             return bool(self._state != FLUSHING)  # read and discarded until the peer's EOF
         if not self._can_receive or self._draining or (self._write_paused and not self._reads_on):
             return False
-        if self._reading_suspended or self._rate_held:
+        if self._reading_suspended or self._rate_held():
             return False
         return self._receiving or self._inbound.pending_bytes <= self._host.limits.read_bytes
 
@@ -231,7 +231,6 @@ class DrivenConnection(LinkedConnection[M]):
         self._changed.notify_all()
 
     def _go_on(self) -> None:
-        self._rate_held = False
         self._wake_senders()
 
     def _waits_for_last_byte(self) -> bool:
@@ -253,7 +252,7 @@ class DrivenConnection(LinkedConnection[M]):
     # -- what all connections share ------------------------------------------------------------------------------------
 
     def _owe(self, size: int) -> None:
-        if size != self._owed_bytes:
+        if size != self._owed_bytes():
             with self._host.budget_lock:
                 super()._owe(size)
 

@@ -188,6 +188,9 @@ class ServedConnection(ThreadConnection[M]):
         """Yield what is ready, unless the connection was closed meanwhile."""
         while True:
             with self._lock:
+                if self._ready and self._levels.message_step_s:
+                    self._send_replies()
+                    self._await_token()
                 if not self._ready or self._close_after is not None or self._closing:
                     return
                 message = self._ready.popleft()

@@ -245,7 +245,7 @@ class PushConnection(StreamConnection[M]):
                 return  # resume_writing goes on from here
             try:
                 limit = self._batch_limit if self._batch_limit < budget else budget  # noqa: FURB136 - a call per read
-                if self._levels.message_step_s and not (limit := self._allowed(limit)):
+                if self._levels.message_step_s and inbound.pending_bytes and not (limit := self._allowed(limit)):
                     return  # `_go_on` goes on from here
                 messages = inbound.take(limit if limit > 0 else 1)
             except (RemoteProtocolError, CodecError) as error:
@@ -287,7 +287,6 @@ class PushConnection(StreamConnection[M]):
         return allowed
 
     def _go_on(self) -> None:
-        self._rate_held = False
         self._continue()
 
     def _learn(self, messages: int, written_bytes: int) -> None:
@@ -318,7 +317,7 @@ class PushConnection(StreamConnection[M]):
 
     def _held_up(self) -> bool:
         """Whether something else will go on with the input: the loop's next turn, output that falls, a token."""
-        return self._continuing or self._write_paused or bool(self._rate_held)
+        return self._continuing or self._write_paused or self._rate_held()
 
     def _settle(self) -> None:
         """Nothing whole is left: wait for the peer again, and end if the end was waiting."""

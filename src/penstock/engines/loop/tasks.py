@@ -263,7 +263,6 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         return allowed > 0
 
     def _go_on(self) -> None:
-        self._rate_held = False
         self._wake()
 
     async def _wait_readable(self, limit: ReceiveLimit | None, *, held: bool = False) -> None:

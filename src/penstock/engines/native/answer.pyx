@@ -6,7 +6,7 @@ from cpython.ref cimport Py_DECREF
 from .carried cimport carried
 from .exchange cimport receive_from
 from .framing cimport NEED_DATA
-from .states cimport CLOSED
+from ...core.law.closing cimport _CLOSED as CLOSED
 from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
 
 from ...codecs.guard import failure as decoding_failed
@@ -37,8 +37,8 @@ cdef class Answer(Step):
                 message = NEED_DATA
                 # The short way to a message that is there and to be handled now; all else is what `Receive` knows.
                 if (
-                    self.phase == FRESH and conn.expired_by is None and not conn.leaving()
-                    and conn.streak < conn.host.batch_messages
+                    self.phase == FRESH and conn.expired_by is None and not conn._closing
+                    and conn.streak < conn.host.batch_messages and conn._levels.message_step_s == 0.0
                 ):
                     cutting = True
                     message = conn.at_hand()
@@ -48,7 +48,7 @@ cdef class Answer(Step):
                     if awaited is not STOP or self.phase == FINISHED:
                         return awaited
                     message, self.receiving.value = self.receiving.value, None
-                conn.handling = True
+                conn._handling = True
                 coroutine = (
                     self.function(conn, message) if self.takes_connection else PyObject_CallOneArg(self.function, message)
                 )
@@ -58,7 +58,7 @@ cdef class Answer(Step):
                     return self.awaited
         except BaseException as error:
             if not cutting or not isinstance(error, Exception) or isinstance(error, MemoryError):
-                raise carried(conn.condition == CLOSED, error)
+                raise carried(conn._state == CLOSED, error)
             refusal = decoding_failed(conn.codec, "decode", error)
             conn.break_off(refusal)
             raise refusal
@@ -95,7 +95,7 @@ cdef class Answer(Step):
     cdef bint answer(self, object reply) except -1:
         """Send the reply, if there is one, and room for it. Return whether that is done."""
         cdef AwaitedConnection conn = self.conn
-        if reply is not None and conn.write_paused and conn.can_send():
+        if reply is not None and conn._write_paused and conn._can_send:
             self.phase = WANTING_ROOM
             self.value = reply
             self.awaited = conn.room()
@@ -118,7 +118,7 @@ cdef class Answer(Step):
             reply = stop.value
         except BaseException as error:
             self.phase = FINISHED
-            raise carried(self.conn.condition == CLOSED, error)
+            raise carried(self.conn._state == CLOSED, error)
         return self.send(None) if self.answer(reply) else self.awaited
 
     cdef int abandon(self) except -1:
@@ -153,7 +153,7 @@ cdef class Conversation(Step):
         try:
             status = PyIter_Send(self.coroutine, None, &result)
         except BaseException as error:
-            raise carried(self.conn.condition == CLOSED, error)
+            raise carried(self.conn._state == CLOSED, error)
         value = <object>result
         Py_DECREF(value)
         if status == PYGEN_NEXT:
@@ -170,7 +170,7 @@ cdef class Conversation(Step):
             raise
         except BaseException as error:
             self.phase = FINISHED
-            raise carried(self.conn.condition == CLOSED, error)
+            raise carried(self.conn._state == CLOSED, error)
 
     cdef int abandon(self) except -1:
         self.phase = FINISHED

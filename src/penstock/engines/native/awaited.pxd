@@ -8,15 +8,14 @@ cdef class AwaitedConnection(Connection):
     cdef object timer_of_wait
     cdef object expired_by  # the deadline that `on_timeout` is to be told of
     cdef list send_waiters
-    cdef double first_start  # where the clocks stood when nobody waited any more; inf: nowhere
-    cdef double partial_start
     cdef int streak  # messages received without letting the loop turn
     cdef flag input_over
     cdef flag had_message
 
     cdef object at_hand(self)
     cdef object last(self)
-    cdef Waiter begin_wait(self, object limit)
+    cdef int takes_token(self) except -1
+    cdef Waiter begin_wait(self, object limit, bint held)
     cdef object clock_of_waits(self)
     cdef int end_wait(self) except -1
     cdef int wake(self) except -1

@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
 from .framing cimport NEED_DATA
-from .states cimport CLOSED
 from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
+
+from ...core.law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
@@ -34,12 +34,12 @@ cdef class AwaitedConnection(Connection):
             self.streak += 1
             self.messages_in += 1
             self.had_message = True
-            self.first_start = self.partial_start = INFINITY
+            self._has_message()
         return message
 
     cdef object last(self):
         """Nothing more will come: return what the codec makes of the rest, or raise why."""
-        if self.condition == CLOSED and not self.input_over:
+        if self._state == CLOSED and not self.input_over:
             raise self.why_not()
         if self.input_over:
             try:
@@ -53,30 +53,25 @@ cdef class AwaitedConnection(Connection):
                 return rest
         raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
 
-    cdef Waiter begin_wait(self, object limit):
-        """Start the clocks that count while somebody waits for the peer, each from where it was stopped; return what to await."""
-        cdef double now
+    cdef Waiter begin_wait(self, object limit, bint held):
+        """Start the clocks that count while somebody waits for the peer, each from where it was stopped; return what to await.
+
+        Where messages are there and held back, it is the peer who waits.
+        """
         cdef Waiter waiter
         if self.waiter is not None:
             raise LocalProtocolError("another task is already receiving from this connection")
         if limit is not None and limit.is_over:
             raise limit.error()
-        now = self.time()
-        self.clocks.idle = now
-        if self.patience.idle_s != INFINITY:
-            self.arm(now + self.patience.idle_s)
-        if not self.had_message:
-            self.clocks.first = now if self.first_start == INFINITY else self.first_start
-            if self.patience.first_s != INFINITY:
-                self.arm(self.clocks.first + self.patience.first_s)
-        if self.pending_bytes():
-            self.clocks.partial = now if self.partial_start == INFINITY else self.partial_start
-            if self.patience.message_s != INFINITY:
-                self.arm(self.clocks.partial + self.patience.message_s)
+        if held:
+            self.pause_reading()
+            self.arm_next()
+        else:
+            self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message))
         waiter = self.waiter = Waiter(self.poller, self.host.loop)
         if limit is not None:
             self.timer_of_wait = self.clock_of_waits().call_at(limit.until, partial(_give_up, self, waiter, limit))
-        if not self.write_paused:
+        if not held and not self._write_paused:
             self.read_again()
         if self.overdue:
             self.decide()
@@ -91,10 +86,7 @@ cdef class AwaitedConnection(Connection):
 
     cdef int end_wait(self) except -1:
         self.waiter = None
-        self.clocks.idle = INFINITY
-        self.first_start = self.clocks.first
-        self.partial_start = self.clocks.partial
-        self.clocks.first = self.clocks.partial = INFINITY
+        self._works()
         timer, self.timer_of_wait = self.timer_of_wait, None
         if timer is not None:
             timer.cancel()
@@ -102,18 +94,34 @@ cdef class AwaitedConnection(Connection):
 
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
         self.bytes_in += size
-        if not self.can_receive() or self.drains:
+        if not self._can_receive or self.drains:
             return 0
         self.take_in(data, size)
         try:
             if self.waiter is not None:
-                self.clocks.idle = self.time()
+                self._idle_since = self.time()
                 self.wake_directly()
-            elif self.pending_bytes() > self.levels.read_size:
+            elif self.pending_bytes() > self._levels.read_bytes:
                 self.pause_reading()
         finally:
             self.keep_rest()
         return 0
+
+    cdef int takes_token(self) except -1:
+        """Say whether the next message may be handed out at the rate its peer may send at; close if it must not wait.
+
+        Returns:
+            1, or 0: it is held back; or -2: it is one too many, if it is whole.
+        """
+        cdef double now = self.time()
+        cdef int allowed = self._allows(1, now)
+        if allowed > 0:
+            self._spends(1, now)
+            return 1
+        return 0 if allowed == 0 else -2
+
+    cdef int token_came(self) except -1:
+        return self.wake()
 
     cdef int input_ended(self) except -1:
         self.input_over = True
@@ -143,12 +151,12 @@ cdef class AwaitedConnection(Connection):
     cdef int finish_message(self, object reply) except -1:
         """Send the reply of the message that was handled, then close if its handler, or a deadline meanwhile, asked to."""
         if reply is not None:
-            if not self.can_send():
+            if not self._can_send:
                 raise self.why_not()
             self.put_reply(reply)
-        self.handling = False
-        if self.leave_reason is not None:
-            reason, self.leave_reason = self.leave_reason, None
+        self._handling = False
+        if self._close_after is not None:
+            reason, self._close_after = self._close_after, None
             self.leave(reason)
         return 0
 
@@ -163,13 +171,13 @@ cdef class AwaitedConnection(Connection):
     cdef int begin_gathering(self) except -1:
         # While messages that were read together are being answered, the answers are gathered too. They leave when the
         # next message is waited for, or at the loop's next turn if the handler awaits something else.
-        if not self.corking and self.attached and self.unhandled():
+        if not self.corking and self._attached and self.unhandled():
             self.corking = True
             self.defer(FLUSH)
         return 0
 
     cdef int release_cork(self) except -1:
-        if self.attached:
+        if self._attached:
             self.corking = False
             self.uncork()
         return 0
@@ -196,7 +204,7 @@ cdef class AwaitedConnection(Connection):
 
     cdef int output_resumed(self) except -1:
         self.wake_senders()
-        if (self.waiter is not None or self.pending_bytes() <= self.levels.read_size) and not self.drains:
+        if (self.waiter is not None or self.pending_bytes() <= self._levels.read_bytes) and not self.drains:
             self.read_again()
         return 0
 
@@ -205,13 +213,13 @@ cdef class AwaitedConnection(Connection):
     def drain(self):
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self.drains = True
-        if self.attached and not self.leaving():
+        if self._attached and not self._closing:
             self.pause_reading()
             self.wake()
 
     cdef int leave(self, object reason) except -1:
         Connection.leave(self, reason)
-        if self.leaving():
+        if self._closing:
             self.wake_senders()
         return self.wake()
 

@@ -6,8 +6,10 @@ from .conversation cimport ConversationConnection
 from .exchange cimport Receive, receive_from
 from .host cimport Host
 from .origin cimport AF_INET, AF_UNIX
-from .states cimport CLOSED, HAPPENED_LOST, OPEN
 from .waiter cimport Waiter
+
+from ...core.law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
+from ...core.law.output cimport _PAUSE as PAUSE
 
 from ...core.deadlines import Deadline
 from ...errors import BrokenError, Phase, TimedOutError
@@ -60,7 +62,7 @@ cdef class ClientConversation(ConversationConnection):
     def request(self, message, timeout_s=None):
         """Send one message; return the next one that comes, once awaited."""
         cdef Request step
-        if self.write_paused or self.poller.left <= 0:
+        if self._write_paused or self.poller.left <= 0:
             return ConversationConnection.request(self, message, timeout_s)
         step = Request.__new__(Request)
         step.conn = self
@@ -89,19 +91,21 @@ cdef class ClientConversation(ConversationConnection):
 
     # -- reading on ----------------------------------------------------------------------------------------------------
 
-    cdef int pause_writing(self) except -1:
-        """Count the peer's time to read; read on: law 7."""
-        return 0 if self.leaving() else self.stall_began()
+    cdef int obey(self, int verdict) except -1:
+        """Where output is paused, count the peer's time to read, and read on: law 7."""
+        if verdict == PAUSE:
+            return self.arm(self._stalled_since + self._durations.write_s)
+        return ConversationConnection.obey(self, verdict)
 
-    cdef Waiter begin_wait(self, object limit):
-        cdef Waiter waiter = ConversationConnection.begin_wait(self, limit)
-        if self.write_paused and not self.reading:
+    cdef Waiter begin_wait(self, object limit, bint held):
+        cdef Waiter waiter = ConversationConnection.begin_wait(self, limit, held)
+        if self._write_paused and not self.reading:
             self.read_again()
         return waiter
 
     cdef int note_unread(self) except -1:
         """The connection is about to end: had its peer waited for us to receive?"""
-        if self.write_paused and not self.reading and not self.unread_bytes:
+        if self._write_paused and not self.reading and not self.unread_bytes:
             self.unread_bytes = self.pending_bytes()
         return 0
 
@@ -121,22 +125,22 @@ cdef class ClientConversation(ConversationConnection):
     @property
     def is_open(self):
         """Whether messages may go both ways, as far as was heard."""
-        return self.condition == OPEN and not self.lost
+        return self._state == OPEN and not self.lost
 
     @property
     def is_gone(self):
         """Whether its socket is closed."""
-        return bool(self.gone)
+        return bool(self._gone)
 
     @property
     def can_write(self):
         """Whether `put_frames` would not go over the high watermark further than it is."""
-        return self.can_send() and not self.write_paused
+        return self._can_send and not self._write_paused
 
     @property
     def is_unused(self):
         """Whether it is open and nothing at all came that nobody asked for; asks the kernel, too."""
-        if self.condition != OPEN or self.unhandled():
+        if self._state != OPEN or self.unhandled():
             return False
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
@@ -144,10 +148,8 @@ cdef class ClientConversation(ConversationConnection):
 
     def close_unused(self):
         """Close at once, with EOF and not with a reset. It must be owed nothing, and have sent all it was given."""
-        if self.condition != CLOSED:
-            if self.close_reason is None:
-                self.close_reason = CloseReason.DONE
-            self.happen(HAPPENED_LOST)
+        if self._state != CLOSED:
+            self._lost(CloseReason.DONE)
             self.disarm()
             self.shut()
 
@@ -179,7 +181,7 @@ cdef class Request(Receive):
         if self.unsent:
             self.unsent = False
             self.conn.poller.left -= 1
-            if not self.conn.can_send() or self.conn.leave_reason is not None:
+            if not self.conn._can_send or self.conn._close_after is not None:
                 raise self.conn.why_not()
             self.conn.put_reply(self.message)
             self.message = None

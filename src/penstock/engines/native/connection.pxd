@@ -11,14 +11,14 @@ cdef class Connection(PartingTransport):
     cdef int input_ended(self) except -1
     cdef int timed_out(self, object which) except -1
     cdef int interrupt(self) except -1
+    cdef int token_came(self) except -1
 
     cdef int settle_in(self, Host host, object local, object handler) except -1
     cdef int take_up(self) except -1
     cdef int adopted(self) except -1
     cdef int leave(self, object reason) except -1
-    cdef int depart(self, bint eof_sent) except -1
+    cdef int depart(self, int verdict) except -1
     cdef void reset_on_close(self) noexcept
     cdef int break_off(self, object error) except -1
     cdef int handler_failed(self, object error) except -1
-    cdef int expire(self, int which) except -1
     cdef int read_again(self) except -1

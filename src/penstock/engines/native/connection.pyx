@@ -4,16 +4,20 @@ from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
 from .origin cimport AF_UNIX
-from .patience cimport DEADLINES, HANDSHAKE, IDLE, LIFETIME, LINGER, WRITE, Patience, start
-from .states cimport (
-    BOTH_EOF, CLOSED, CLOSING, FLUSHING, HAPPENED_CLOSE, HAPPENED_FLUSHED, HAPPENED_LOST, HAPPENED_PEER_EOF, LOCAL_EOF, OPEN, PEER_EOF
-)
-from .transport cimport Levels
 from .uncompiled cimport CodecInput
 
-from ...core.endings import reason_after, tells_of_its_end
+from ...core.law.closing cimport (
+    _CLOSED as CLOSED, _CLOSING as CLOSING, _DISCARD as DISCARD, _END as END, _INPUT_OVER as INPUT_OVER, _LOCAL_EOF as LOCAL_EOF,
+    _RESET as RESET, _SEND_EOF as SEND_EOF
+)
+from ...core.law.deadlines cimport _CUT as CUT, _IDLE as IDLE, _RESTART as RESTART, _TELL as TELL, Durations
+from ...core.law.levels cimport Levels
+from ...core.law.rate cimport _GO_ON as GO_ON
+
+from ...core.endings import reason_after
 from ...core.events import not_decoded, not_handled
 from ...core.interrupts import is_interrupt
+from ...core.law.deadlines import DEADLINES
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..wire import next_connection_id
@@ -29,7 +33,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
-cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
 cdef class Connection(PartingTransport):
@@ -61,11 +64,8 @@ cdef class Connection(PartingTransport):
             self.uncompiled = CodecInput(host.codec)
             self.watch_skips()
         self.local = local
-        self.levels = host.levels
-        self.patience = host.patience
-        self.condition = OPEN
         self.corking = True  # until there is a transport
-        start(&self.clocks, self.time())
+        self._begin_law(host.levels, host.durations, self.time())
         return 0
 
     cdef int take_up(self) except -1:
@@ -81,17 +81,16 @@ cdef class Connection(PartingTransport):
 
     cdef int adopted(self) except -1:
         self.open(self.fd)
-        self.attached = True
-        if self.condition == CLOSED:  # the server stopped between accept(2) and now
+        self._attached = True
+        if self._state == CLOSED:  # the server stopped between accept(2) and now
             self.reset_on_close()
             self.break_down(None)
             return 0
-        if self.patience.lifetime_s != INFINITY:
-            self.arm(self.clocks.opened + self.patience.lifetime_s)
+        self.arm(self._opened_at + self._durations.lifetime_s)
         self.corking = False
         self.uncork()
-        if self.leave_reason is not None:  # closed before its handler was told of it
-            self.leave(self.leave_reason)
+        if self._close_after is not None:  # closed before its handler was told of it
+            self.leave(self._close_after)
             return 0
         self.begun = True
         self.start()
@@ -104,7 +103,7 @@ cdef class Connection(PartingTransport):
     @property
     def opened_at(self):
         """When it began, on the engine's clock."""
-        return self.clocks.opened
+        return self._opened_at
 
     @property
     def server(self):
@@ -113,7 +112,7 @@ cdef class Connection(PartingTransport):
 
     def fileno(self):
         """Return the descriptor of the socket; -1 once it is closed."""
-        return -1 if self.gone else self.fd
+        return -1 if self._gone else self.fd
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
 
@@ -133,6 +132,10 @@ cdef class Connection(PartingTransport):
     cdef int interrupt(self) except -1:
         return 0
 
+    cdef int token_came(self) except -1:
+        """There is room for a message again: `_allows` held it back before."""
+        return 0
+
     @property
     def draining(self):
         """Whether the server drains: what was received is handled, and nothing more will come."""
@@ -146,9 +149,9 @@ cdef class Connection(PartingTransport):
 
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
         self.bytes_in += size
-        if not self.can_receive() or self.drains:
+        if not self._can_receive or self.drains:
             return 0
-        self.clocks.idle = self.time()
+        self._idle_since = self.time()
         self.take_in(data, size)
         try:
             self.received()
@@ -157,27 +160,25 @@ cdef class Connection(PartingTransport):
         return 0
 
     cdef int eof_received(self) except -1:
-        if self.condition != CLOSED:
-            self.happen(HAPPENED_PEER_EOF)
-            if self.leaving():
-                self.shut()  # flushes what is left, if anything
-            else:
-                self.input_ended()
+        cdef int verdict = self._got_eof()
+        if verdict == END:
+            self.shut()  # sends what is left, if anything
+        elif verdict == INPUT_OVER:
+            self.input_ended()
         return 0
 
     cdef int connection_lost(self, object error) except -1:
-        self.condition = CLOSED
+        self._become(CLOSED)
         self.handshake_is_over()
-        self.gone = True
-        self.backlog = None
-        self.write_paused = False
+        self._gone = True
+        self._forgets_output()
         self.disown_input()
         self.disarm()
         self.lost_error = error
         return self.part()
 
     cdef void failed(self, object error) noexcept:
-        if self.gone:
+        if self._gone:
             self.part_soon()
         else:
             self.break_down(error)
@@ -199,67 +200,52 @@ cdef class Connection(PartingTransport):
 
     cdef int leave(self, object reason) except -1:
         """Close gracefully; the first reason given is the one that stays."""
-        cdef bint eof_sent
+        cdef int verdict
         self.interrupt()
-        if self.leaving():
+        verdict = self._closes(reason)
+        if not verdict:
             return 0
-        if self.handling or not self.attached:
-            if self.leave_reason is None:
-                self.leave_reason = reason
-            return 0
-        if (self.condition == PEER_EOF or self.condition == BOTH_EOF) and reason is DONE:
-            reason = PEER_CLOSED
-        if self.close_reason is None:
-            self.close_reason = reason
-        self.uncork()
-        self.refill(self.all_owed())
-        eof_sent = self.condition == LOCAL_EOF or self.condition == BOTH_EOF
-        self.happen(HAPPENED_CLOSE)
+        self.handshake_is_over()
         try:
-            return self.depart(eof_sent)
+            return self.depart(verdict)
         except BaseException:
             self.break_down(None)  # half closed it would stay for ever: it ends at once
             raise
 
-    cdef int depart(self, bint eof_sent) except -1:
-        """The state is one of those that leave: flush, and send EOF."""
-        cdef Levels levels
+    cdef int depart(self, int verdict) except -1:
+        """The state is one of those that close: send all, and EOF."""
+        self.uncork()
+        self.refill(self.all_owed())
         self.held = False  # what still comes is dropped
         self.forget_input()
-        self.clocks.first = self.clocks.idle = self.clocks.partial = INFINITY
-        self.clocks.stalled = self.time()
-        # From here on the transport reports when nothing is left to flush, not when little is.
-        levels = self.levels
-        self.set_levels(levels.of_leaving())
-        if self.condition == FLUSHING:
-            self.shut()  # flushes
-            return self.stall_began()
-        if not eof_sent:
+        if verdict & SEND_EOF:
             self.end_output()
-        self.read_again()
+        if verdict & DISCARD:
+            self.read_again()
         if self.owed():
-            return self.stall_began()
-        return self.flushed()
+            self.stall_begins()
+        if verdict & END:
+            return self.shut()
+        return 0 if self.owed() else self.flushed()
 
     cdef int flushed(self) except -1:
-        if self.condition == CLOSING:
-            self.happen(HAPPENED_FLUSHED)
-            self.clocks.stalled = self.time()
-            if self.patience.linger_s != INFINITY:
-                self.arm(self.clocks.stalled + self.patience.linger_s)
+        cdef double now
+        if self._state == CLOSING:
+            now = self.time()
+            self._sent_all_at(now)
+            self.arm(now + self._durations.linger_s)
         return 0
 
     cdef int lose(self, object reason) except -1:
         """End now. `connection_lost` follows a little later."""
         self.interrupt()
-        if self.condition == CLOSED:
+        if self._state == CLOSED:
             return 0
-        if self.close_reason is None:
-            self.close_reason = reason
-        self.happen(HAPPENED_LOST)
-        self.backlog = None
+        self._loses(reason)
+        self.handshake_is_over()
+        self._forgets_output()
         self.disarm()
-        if self.attached:
+        if self._attached:
             self.reset_on_close()
             self.break_down(None)
         self.forget_input()
@@ -281,12 +267,10 @@ cdef class Connection(PartingTransport):
 
     cdef int handler_failed(self, object error) except -1:
         """Report a handler's exception once, and end this connection alone."""
-        if (self.leaving() or self.close_reason is not None) and tells_of_its_end(error):
+        if not self._fails(error):
             return 0  # it noticed that the connection has ended, and left it at that
         self.host.told(not_handled(self, error))
-        # A close that the handler asked for would have come after its return.
-        self.leave_reason = reason_after(error)
-        return self.leave(self.leave_reason)
+        return self.leave(reason_after(error))
 
     # -- input flow ----------------------------------------------------------------------------------------------------
 
@@ -300,11 +284,11 @@ cdef class Connection(PartingTransport):
     @property
     def held_bytes(self):
         """How many bytes this process holds for the connection: received and not handled, sent and not taken."""
-        return 0 if not self.attached or self.gone else self.pending_bytes() + self.all_owed()
+        return 0 if not self._attached or self._gone else self.pending_bytes() + self.all_owed()
 
     def suspend_reading(self):
-        """Read no further until `unsuspend_reading`."""
-        if self.attached and not self.leaving():
+        """Read no further until `unsuspend_reading`: memory is short."""
+        if self._attached and not self._closing:
             self.held = True
             self.pause_reading()
 
@@ -312,58 +296,54 @@ cdef class Connection(PartingTransport):
         """Read again, unless something else keeps it from that."""
         if self.held:
             self.held = False
-            if not self.leaving() and not self.write_paused:
+            if not self._closing and not self._write_paused:
                 self.output_resumed()
 
     def close_if_idle(self, double share):
         """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
-        if self.clocks.idle == INFINITY or self.patience.idle_s == INFINITY or self.leaving():
-            return
-        if self.time() - self.clocks.idle >= self.patience.idle_s * share:
-            self.expire(IDLE)
+        if not self._closing and self.time() - self._idle_since >= self._durations.idle_s * share:
+            self.happens_late(IDLE)
 
     def set_limits(self, **limits):
         """Change this connection's watermarks, hard limit or policy."""
-        cdef Levels levels = self.levels
-        before = levels.limits
-        levels = Levels(before.merged(**limits))
-        self.set_levels(levels.of_leaving() if self.leaving() else levels)
+        cdef Levels before = self._levels
+        merged = before.limits.merged(**limits)
+        self._levels = Levels(merged)
+        if self._attached and not self._closing:
+            self.output_queued()
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 
     def set_timeouts(self, **timeouts):
         """Change this connection's timeouts."""
-        before = self.patience.timeouts
-        self.patience = Patience(before.merged(**timeouts))
-        if self.condition != CLOSED:
-            self.arm_earliest()
+        cdef Durations before = self._durations
+        merged = before.timeouts.merged(**timeouts)
+        self._durations = Durations(merged)
+        if self._state != CLOSED:
+            self.arm_next()
 
     def set_handler(self, handler):
         """Refuse: only callbacks can be exchanged."""
         raise LocalProtocolError("the handler of this connection is a function: it decides itself what to call next")
 
     cdef int tick(self) except -1:
-        if self.gone:
+        if self._gone:
             return self.part()
-        if self.condition == CLOSED:
+        if self._state == CLOSED:
             return 0  # the transport is about to say so
         return PartingTransport.tick(self)
 
-    cdef int due(self, int which) except -1:
-        if which == LINGER:
-            self.happen(HAPPENED_LOST)
-            self.break_down(None)
-            return 0
-        if which == HANDSHAKE:
+    cdef int happens_late(self, int which) except -1:
+        cdef int verdict = self._expires(which, self._has_progressed(self.owed()))
+        if verdict == TELL:
+            deadline = DEADLINES[which]
+            return 0 if self.timed_out(deadline) else self.leave(deadline.value)
+        if verdict == RESTART:
+            return self.stall_begins()
+        if verdict == RESET:
             return self.lose(DEADLINES[which].value)
-        if which == WRITE:
-            return self.stall_began() if self.has_progressed() else self.lose(DEADLINES[which].value)
-        return self.expire(which)
-
-    cdef int expire(self, int which) except -1:
-        reason = DEADLINES[which].value
-        self.close_reason = reason
-        if not self.timed_out(DEADLINES[which]):
-            self.leave(reason)
-        # A handler at work comes to its end first, and the peer's time to read what it sends counts meanwhile.
-        return self.arm_earliest() if which == LIFETIME and self.condition != CLOSED else 0
+        if verdict == CUT:
+            self.break_down(None)
+        elif verdict == GO_ON:
+            return self.token_came()
+        return 0

@@ -6,14 +6,14 @@ from inspect import iscoroutinefunction
 from types import CoroutineType
 
 from cpython.contextvars cimport PyContext_Copy
-from libc.math cimport INFINITY
 
 from .answer cimport answer_of, conversation_of
 from .awaited cimport wake_all
 from .carried cimport carried, unpacked
 from .exchange cimport receive_from, send_to
 from .host cimport Host
-from .states cimport CLOSED
+
+from ...core.law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler
@@ -33,7 +33,6 @@ cdef class ConversationConnection(AwaitedConnection):
         self.handler = handler
         if isinstance(handler, CallbackHandler):
             self.callbacks = handler.factory()
-        self.first_start = self.partial_start = INFINITY
         return 0
 
     cdef int start(self) except -1:
@@ -59,7 +58,7 @@ cdef class ConversationConnection(AwaitedConnection):
             if self.task is task:
                 self.run_ended(task)
         except BaseException as error:  # for want of memory, or a signal's
-            self.handling = False
+            self._handling = False
             self.failed(error)
             if is_interrupt(error):
                 raise
@@ -68,13 +67,13 @@ cdef class ConversationConnection(AwaitedConnection):
         self.task = None
         error = CancelledError() if task.cancelled() else unpacked(task.exception())
         # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
-        if error is not None and not (task.cancelled() and self.condition == CLOSED) and not is_interrupt(error):
+        if error is not None and not (task.cancelled() and self._state == CLOSED) and not is_interrupt(error):
             self.handler_failed(error)
-        self.handling = False
-        if self.gone:
+        self._handling = False
+        if self._gone:
             return self.part()
-        if self.leave_reason is not None:
-            return self.leave(self.leave_reason)
+        if self._close_after is not None:
+            return self.leave(self._close_after)
         return self.leave(DRAINED if self.drains else CloseReason.DONE)
 
     cdef int ended(self) except -1:
@@ -164,7 +163,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     async def wait_closed(self):
         """Wait until the transport is gone; return why."""
-        if self.gone:
+        if self._gone:
             await self.host.turn.take()
         else:
             waiter = self.host.loop.create_future()
@@ -202,11 +201,11 @@ async def _converse(ConversationConnection conn):
     try:
         await _call_back(conn)
     except BaseException as error:
-        raise carried(conn.condition == CLOSED, error)
+        raise carried(conn._state == CLOSED, error)
 
 
 async def _call_back(ConversationConnection conn):
-    conn.handling = True
+    conn._handling = True
     await _handled(conn, conn.callbacks.on_connect(conn))
     while True:
         over, passed = False, None
@@ -219,11 +218,11 @@ async def _call_back(ConversationConnection conn):
         if over:
             return
         if passed is not None:
-            conn.handling = True
+            conn._handling = True
             await _handled(conn, conn.callbacks.on_timeout(conn, passed))
             conn.leave(passed.value)
             return
-        conn.handling = True
+        conn._handling = True
         await _handled(conn, conn.callbacks.on_message(conn, message))
 
 
@@ -232,7 +231,7 @@ async def _handled(ConversationConnection conn, reply):
     if reply is not None and (type(reply) is CoroutineType or isinstance(reply, Awaitable)):
         reply = await reply
     if reply is not None:
-        while conn.write_paused and conn.can_send():
+        while conn._write_paused and conn._can_send:
             await conn.room()
     conn.finish_message(reply)
 
@@ -243,4 +242,4 @@ async def _conclude(ConversationConnection conn):
         if isinstance(result, Awaitable):
             await result
     except BaseException as error:
-        raise carried(conn.condition == CLOSED, error)
+        raise carried(conn._state == CLOSED, error)

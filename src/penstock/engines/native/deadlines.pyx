@@ -5,8 +5,10 @@ The timer is in the poller's wheel, or of the clock that the server was told to 
 
 from libc.math cimport INFINITY
 
-from .patience cimport HANDSHAKE, LIFETIME, MESSAGE, NOTHING_DUE, Patience, earliest
 from .poller cimport EPOLLIN, EPOLLOUT
+
+from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _WRITE as WRITE
 
 from ...core.interrupts import is_interrupt
 from ..connection import AGAIN_S
@@ -17,7 +19,7 @@ cdef int READS_AT_ONCE = _READS_AT_ONCE
 
 
 cdef class DeadlinedTransport(Transport):
-    """A transport whose owner has so much patience and no more."""
+    """A transport with deadlines."""
 
     # -- what a subclass knows -----------------------------------------------------------------------------------------
 
@@ -25,16 +27,8 @@ cdef class DeadlinedTransport(Transport):
         """Return how many received bytes no message has taken yet."""
         return 0
 
-    cdef bint departs(self) noexcept:
-        """Whether it is closing: only its flush, and then the peer's EOF, are waited for."""
-        return False
-
-    cdef bint lingers(self) noexcept:
-        """Whether all of its output went out after the close: only the peer's EOF is waited for."""
-        return False
-
-    cdef int due(self, int which) except -1:
-        """A deadline has passed."""
+    cdef int happens_late(self, int which) except -1:
+        """A deadline has passed, one of core.law.deadlines."""
         return 0
 
     cdef bint is_woken(self) noexcept:
@@ -62,15 +56,10 @@ cdef class DeadlinedTransport(Transport):
                 self.due_at = when
         return 0
 
-    cdef int earliest_due(self, double* when) except -1:
-        """As `patience.earliest`, of what counts for this connection."""
-        return earliest(&self.clocks, self.patience, self.pending_bytes(), self.departs(), self.lingers(), when)
-
-    cdef int arm_earliest(self) except -1:
-        cdef double when
-        if self.earliest_due(&when) != NOTHING_DUE:
-            self.arm(when)
-        return 0
+    cdef int arm_next(self) except -1:
+        """Have `tick` called when the next deadline is due."""
+        cdef double when = self._due_at(self.pending_bytes())
+        return 0 if when == INFINITY else self.arm(when)
 
     cdef void disarm(self) noexcept:
         self.poller.wheel.cancel(self)
@@ -97,10 +86,8 @@ cdef class DeadlinedTransport(Transport):
 
     cdef int tick(self) except -1:
         """Do what is due."""
-        cdef double when
-        cdef int which
-        which = self.earliest_due(&when)
-        if which != NOTHING_DUE and which != LIFETIME and when <= self.time():
+        cdef int which = self._due(self.time(), self.pending_bytes())
+        if NOT_DUE < which < LIFETIME:  # it holds something against the peer
             self.look()
         return 0 if self.lost else self.decide()
 
@@ -115,17 +102,17 @@ cdef class DeadlinedTransport(Transport):
         return 0
 
     cdef int decide(self) except -1:
-        """Call `due` if anything is by now, else set the timer for what is next."""
-        cdef double when, now
+        """Do what is due by now, or set the timer for what is next."""
+        cdef double now
         cdef int which
         self.overdue = False
-        which = self.earliest_due(&when)
-        if which == NOTHING_DUE:
-            return 0
         now = self.time()
-        if when > now:
-            return self.arm(when)
-        if (which <= MESSAGE or which == HANDSHAKE) and self.is_woken():
+        which = self._due(now, self.pending_bytes())
+        if which == NOT_DUE:
+            return self.arm_next()
+        if which < WRITE and self.is_woken():
             self.overdue = True
             return self.arm(now + again_s)  # it may not wait again for long, and other deadlines count
-        return self.due(which)
+        self.happens_late(which)
+        # Of its age: a handler at work comes to its end first, and the peer's time to read what it sends counts meanwhile.
+        return self.arm_next() if which >= LIFETIME and self._state != CLOSED else 0

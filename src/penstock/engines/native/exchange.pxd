@@ -9,7 +9,9 @@ cdef class Receive(Step):
     cdef bint iterates
     cdef int turns
 
+    cdef object wait(self, bint held)
     cdef bint ends_turn(self) noexcept
+    cdef bint takes_token(self) except -1
 
 
 cdef class Send(Step):

@@ -7,14 +7,18 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .framing cimport NEED_DATA
 from .poller cimport MOST_IN_A_ROW, SIZE_SHIFT
-from .states cimport CLOSED
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
 from .waiter cimport Waiter
 
+from ...core.law.closing cimport _CLOSED as CLOSED
+
 from ...codecs.guard import failure as decoding_failed
 from ...errors import EndOfStreamError
+from ...reasons import CloseReason
 from ..loop.tasks import OTHERS_TURN
 from ..receiving import ReceiveLimit
+
+cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 
 
 class DeadlinePassed(Exception):
@@ -27,7 +31,6 @@ class DeadlinePassed(Exception):
 cdef class Receive(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
-        cdef Waiter waiter
         if self.phase == WAITING:
             conn.end_wait()  # whoever wakes with an exception calls `throw`
             self.phase = FRESH
@@ -41,7 +44,7 @@ cdef class Receive(Step):
                 if conn.expired_by is not None:
                     which, conn.expired_by = conn.expired_by, None
                     raise DeadlinePassed(which)
-                if conn.leaving() and conn.condition != CLOSED:
+                if conn._closing and conn._state != CLOSED:
                     if self.ends_turn():
                         return None
                     raise conn.why_not()
@@ -50,6 +53,11 @@ cdef class Receive(Step):
                     self.turns = OTHERS_TURN
                     self.phase = YIELDING
                     return None
+                if conn._levels.message_step_s != 0.0 and conn.unhandled():
+                    if not self.takes_token():
+                        return self.value
+                    if conn._closing:
+                        continue
                 try:
                     message = conn.at_hand()
                 except MemoryError:
@@ -63,23 +71,18 @@ cdef class Receive(Step):
                     self.phase = FINISHED
                     return STOP
                 conn.release_cork()
-                if conn.leaving() and conn.condition != CLOSED:
+                if conn._closing and conn._state != CLOSED:
                     continue
-                if conn.input_over or conn.drains or conn.condition == CLOSED:
+                if conn.input_over or conn.drains or conn._state == CLOSED:
                     if self.ends_turn():
                         return None
                     self.value = conn.last()
                     self.phase = FINISHED
                     return STOP
                 conn.streak = 0
-                if self.timeout_s is not None and self.limit is None:
-                    self.limit = ReceiveLimit(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
                 if conn.waiter is not None and self.ends_turn():  # that it raises
                     return None
-                waiter = conn.begin_wait(self.limit)
-                self.phase = WAITING
-                waiter._asyncio_future_blocking = True
-                return waiter
+                return self.wait(False)
         except EndOfStreamError:
             if self.iterates:
                 raise StopAsyncIteration from None
@@ -91,6 +94,28 @@ cdef class Receive(Step):
             return False
         self.turns = 1
         self.phase = YIELDING
+        return True
+
+    cdef object wait(self, bint held):
+        """Return what is awaited: bytes, or a token where messages are held back."""
+        cdef AwaitedConnection conn = self.conn
+        cdef Waiter waiter
+        if self.timeout_s is not None and self.limit is None:
+            self.limit = ReceiveLimit(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
+        waiter = conn.begin_wait(self.limit, held)
+        self.phase = WAITING
+        waiter._asyncio_future_blocking = True
+        return waiter
+
+    cdef bint takes_token(self) except -1:
+        """Whether the next message may be taken now; else `value` is what is awaited until then."""
+        cdef AwaitedConnection conn = self.conn
+        cdef int token = conn.takes_token()
+        if token == 0:
+            self.value = self.wait(True)
+            return False
+        if token < 0 and conn.at_hand() is not NEED_DATA:
+            conn.leave(MESSAGE_RATE)
         return True
 
     cdef int abandon(self) except -1:
@@ -109,7 +134,7 @@ cdef class Send(Step):
             self.phase = YIELDING
             if conn.poller.ends_turn():
                 return None
-        if conn.write_paused and conn.can_send():
+        if conn._write_paused and conn._can_send:
             self.phase = WANTING_ROOM
             waiter = conn.room()
             waiter._asyncio_future_blocking = True
@@ -118,7 +143,7 @@ cdef class Send(Step):
             # Reading goes on now as well. It gets its turn before more output stops it again.
             self.phase = YIELDING
             return None
-        if not conn.can_send() or conn.leave_reason is not None:
+        if not conn._can_send or conn._close_after is not None:
             raise conn.why_not()
         message = self.message
         if type(message) is bytes:

@@ -175,7 +175,7 @@ def put(codec, message):
         LookupError: The codec has no compiled framing.
     """
     cdef Framing framing = framing_of(codec)
-    cdef Gathered output = Gathered()
+    cdef Gathered output = Gathered.__new__(Gathered)
     if framing is None:
         raise LookupError(codec.name)
     if not framing.put(output, message):

@@ -1,7 +1,8 @@
 from .framing cimport Framing, Input
-from .patience cimport Patience
 from .poller cimport Poller
-from .transport cimport Levels
+
+from ...core.law.deadlines cimport Durations
+from ...core.law.levels cimport Levels
 
 
 cdef class Host:
@@ -15,7 +16,7 @@ cdef class Host:
     cdef object budget
     cdef object turn
     cdef object context  # what handlers run in copies of
-    cdef Patience patience
+    cdef Durations durations
     cdef object codec
     cdef Framing framing  # of the codec; None when it is not compiled
     cdef Input input  # what was just read, while it is handled: of one connection at a time

@@ -3,9 +3,10 @@
 import contextvars
 
 from .framing cimport framing_of
-from .patience cimport Patience
 from .poller cimport Pollable, Poller
-from .transport cimport Levels
+
+from ...core.law.deadlines cimport Durations
+from ...core.law.levels cimport Levels
 
 from ...core.interrupts import is_interrupt
 from ...core.turns import turn_of
@@ -33,7 +34,7 @@ cdef class Host:
         self.budget = plan.budget
         self.turn = turn_of(loop)
         self.context = contextvars.copy_context()
-        self.patience = Patience(plan.timeouts)
+        self.durations = Durations(plan.timeouts)
         self.codec = plan.service.codec
         self.framing = framing_of(self.codec)
         self.levels = Levels(limits)

@@ -54,7 +54,7 @@ cdef class StructFraming(Framing):
             raise
         except Exception:  # the codec decides what it means
             pass
-        if not fits or to.write_paused:
+        if not fits or to._write_paused:
             return False
         return put_framed(to, b"", 0, data, b"", 0)
 
@@ -124,7 +124,7 @@ cdef class JsonLinesFraming(Framing):
         # A float that is no number is written as null.
         if memmem(data, size, b"null", 4) != NULL and not is_finite(message):
             return False
-        if to.write_paused:
+        if to._write_paused:
             return False
         return put_framed(to, b"", 0, line, b"\n", 1)
 
@@ -229,7 +229,7 @@ cdef class MsgpackFraming(Framing):
             raise
         except Exception:  # the codec decides what it means
             pass
-        if frame is None or PyBytes_GET_SIZE(frame) > self.limit or to.write_paused:
+        if frame is None or PyBytes_GET_SIZE(frame) > self.limit or to._write_paused:
             return False
         progress.at = progress.wanted = progress.depth = 0
         progress.owed = 1

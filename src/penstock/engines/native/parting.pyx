@@ -82,7 +82,7 @@ cdef class PartingTransport(SendingTransport):
         if self.parting < TO_BE_TOLD:
             self.parting = TO_BE_TOLD
         if self.parting == TO_BE_TOLD:
-            event = Closed(self, self.close_reason, self.bytes_in, self.bytes_out, self.time() - self.clocks.opened)
+            event = Closed(self, self.close_reason, self.bytes_in, self.bytes_out, self.time() - self._opened_at)
             self.parting = TO_LEAVE
             self.host.told(event)
         if self.parting == TO_LEAVE:

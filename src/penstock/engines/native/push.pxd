@@ -18,6 +18,9 @@ cdef class PushConnection(Connection):
     cdef int handle(self, int budget) except -1
     cdef int handle_one(self, object message) except -1
     cdef int process(self) except -1
+    cdef int allowed(self, int most) except -1
+    cdef int refuse_next(self) except -1
+    cdef bint held_up(self) noexcept
     cdef int settle(self) except -1
     cdef int finish_input(self) except -1
     cdef int go_on(self) except -1

@@ -16,6 +16,7 @@ from ...reasons import CloseReason
 from ...core.contract import ConnectionBase
 
 cdef object DRAINED = CloseReason.DRAINED
+cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
@@ -38,12 +39,9 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int start(self) except -1:
-        cdef double now = self.time()
-        self.clocks.idle = now
         # A handler without on_message waits for none: its peer is not blamed for sending none.
-        if self.callbacks is None or type(self.callbacks).on_message is not Handler.on_message:
-            self.clocks.first = now
-        self.arm_earliest()
+        self._starts(self.time(), self.callbacks is None or type(self.callbacks).on_message is not Handler.on_message)
+        self.arm_next()
         if self.callbacks is not None:
             self.call(self.callbacks.on_connect, (self,))
         return 0
@@ -60,7 +58,7 @@ cdef class PushConnection(Connection):
         """Call a callback that is not about a message."""
         context = self.within()
         failure = None
-        self.corking = self.handling = True
+        self.corking = self._handling = True
         PyContext_Enter(context)
         try:
             callback(*arguments)
@@ -68,7 +66,7 @@ cdef class PushConnection(Connection):
             failure = error
         finally:
             PyContext_Exit(context)
-            self.corking = self.handling = False
+            self.corking = self._handling = False
         return self.called(failure)
 
     cdef int called(self, object error) except -1:
@@ -80,14 +78,14 @@ cdef class PushConnection(Connection):
         self.uncork()
         if error is not None:
             return self.handler_failed(error)
-        if self.leave_reason is not None:
-            return self.leave(self.leave_reason)
+        if self._close_after is not None:
+            return self.leave(self._close_after)
         return 0
 
     cdef int handle_one(self, object message) except -1:
         reply = self.function(self, message) if self.takes_connection else self.function(message)
-        if reply is not None and not self.leaving() and not self.lost:
-            if not self.can_send():
+        if reply is not None and not self._closing and not self.lost:
+            if not self._can_send:
                 raise self.why_not()
             self.put_message(reply)
         return 0
@@ -101,7 +99,7 @@ cdef class PushConnection(Connection):
         cdef bint cutting = True
         failure = bad = None
         context = self.within()
-        self.corking = self.handling = True
+        self.corking = self._handling = True
         self.interrupted = False
         PyContext_Enter(context)
         try:
@@ -114,7 +112,7 @@ cdef class PushConnection(Connection):
                 handled += 1
                 self.messages_in += 1
                 self.handle_one(message)
-                if self.interrupted or self.write_paused:
+                if self.interrupted or self._write_paused:
                     break
         except BaseException as error:
             if cutting and isinstance(error, Exception) and not isinstance(error, MemoryError):
@@ -123,34 +121,41 @@ cdef class PushConnection(Connection):
                 failure = error
         finally:
             PyContext_Exit(context)
-            self.corking = self.handling = False
+            self.corking = self._handling = False
         if handled:
             # Whatever is missing after these messages, it is not one that began before them.
-            self.clocks.first = self.clocks.partial = INFINITY
+            self._first_since = self._partial_since = INFINITY
         self.called(failure)
-        if bad is not None and not self.leaving():
+        if bad is not None and not self._closing:
             self.break_off(bad)
         return handled
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
     cdef int received(self) except -1:
-        if not self.continuing and not self.write_paused:
+        if not self.held_up():
             self.process()
         return 0
 
     cdef int process(self) except -1:
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         cdef int budget = self.host.batch_messages
-        cdef int handled
-        while not self.leaving():
-            if self.write_paused:
-                return 0  # resume_writing goes on from here
-            handled = self.handle(budget)
-            if self.leaving() or self.write_paused:
+        cdef int limit, handled
+        while not self._closing:
+            if self._write_paused:
+                return 0  # output_resumed goes on from here
+            limit = budget
+            if self._levels.message_step_s != 0.0 and self.unhandled():
+                limit = self.allowed(budget)
+                if limit == 0:
+                    return 0  # token_came goes on from here
+            handled = self.handle(limit)
+            if self._levels.message_step_s != 0.0:
+                self._spends(handled, self.time())
+            if self._closing or self._write_paused:
                 return 0
             budget -= handled
-            if handled == 0 or not self.interrupted and budget > 0:
+            if handled == 0 or (handled < limit and not self.interrupted):
                 return self.settle()
             if budget <= 0:
                 if not self.unhandled():
@@ -158,19 +163,55 @@ cdef class PushConnection(Connection):
                 return self.go_on_later()
         return 0
 
+    cdef int allowed(self, int most) except -1:
+        """Return how many messages may be handled at the rate that the peer may send at; 0: it waits, or it closes."""
+        cdef int allowed = self._allows(most, self.time())
+        if allowed > 0:
+            return allowed
+        if allowed < 0:
+            return self.refuse_next()
+        self._idle_since = INFINITY  # it is the peer who waits
+        self.arm_next()
+        self.pause_reading()
+        return 0
+
+    cdef int refuse_next(self) except -1:
+        """Close if there is another message, for that is one too many. Return 0."""
+        bad = None
+        try:
+            message = self.next_message(1)
+        except MemoryError:
+            raise
+        except Exception as error:
+            bad = decoding_failed(self.codec, "decode", error)
+        if bad is not None:
+            self.break_off(bad)
+        elif message is NEED_DATA:
+            self.settle()
+        else:
+            self.leave(MESSAGE_RATE)
+        return 0
+
+    cdef int token_came(self) except -1:
+        return self.go_on()
+
+    cdef bint held_up(self) noexcept:
+        """Whether something else will go on with the input: its turn, output that sinks, a token."""
+        return self.continuing or self._write_paused or self._rate_held()
+
     cdef int go_on_later(self) except -1:
         """Handle the rest of the input when others have had their turn."""
         self.continuing = True
-        self.clocks.idle = INFINITY  # it is the peer who waits
+        self._idle_since = INFINITY  # it is the peer who waits
         self.defer(CONTINUE)
         return self.pause_reading()
 
     cdef int go_on(self) except -1:
         self.continuing = False
-        if self.leaving() or self.write_paused:
+        if self._closing or self._write_paused:
             return 0
         self.process()
-        if not self.continuing and not self.write_paused and not self.drains and not self.leaving():
+        if not self.held_up() and not self.drains and not self._closing:
             self.read_again()
         return 0
 
@@ -184,28 +225,18 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int settle(self) except -1:
-        """Nothing whole is left: start or stop the clock of the partial message, and end if the end was waiting."""
-        if self.clocks.idle == INFINITY:
-            self.clocks.idle = self.time()
-            if self.patience.idle_s != INFINITY:
-                self.arm(self.clocks.idle + self.patience.idle_s)
+        """Nothing whole is left: wait for the peer again, and end if the end was waiting."""
         if self.ending:
             return self.finish_input()
         if self.drains:
             return self.leave(DRAINED)
-        if not self.pending_bytes():
-            self.clocks.partial = INFINITY
-        elif self.clocks.partial == INFINITY:
-            self.clocks.partial = self.time()
-            if self.patience.message_s != INFINITY:
-                self.arm(self.clocks.partial + self.patience.message_s)
-        return 0
+        return self.arm(self._leaves_rest(self.time(), self.pending_bytes()))
 
     # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
 
     def set_codec(self, codec):
         """Speak another codec, from the message after the one at hand."""
-        if self.corked() and not self.handling:
+        if self.corked() and not self._handling:
             self.uncork()
         self.switch(codec)
 
@@ -223,7 +254,7 @@ cdef class PushConnection(Connection):
 
     cdef int input_ended(self) except -1:
         self.ending = True
-        if not self.continuing and not self.write_paused:
+        if not self.held_up():
             self.process()
         return 0
 
@@ -245,7 +276,7 @@ cdef class PushConnection(Connection):
     cdef int answer_last(self, object message) except -1:
         context = self.within()
         failure = None
-        self.corking = self.handling = True
+        self.corking = self._handling = True
         PyContext_Enter(context)
         try:
             self.handle_one(message)
@@ -253,8 +284,8 @@ cdef class PushConnection(Connection):
             failure = error
         finally:
             PyContext_Exit(context)
-            self.corking = self.handling = False
-        self.clocks.first = self.clocks.partial = INFINITY
+            self.corking = self._handling = False
+        self._first_since = self._partial_since = INFINITY
         return self.called(failure)
 
     cdef int output_resumed(self) except -1:
@@ -263,9 +294,9 @@ cdef class PushConnection(Connection):
     def drain(self):
         """Handle what was received whole, then close."""
         self.drains = True
-        if self.attached and not self.leaving():
+        if self._attached and not self._closing:
             self.pause_reading()
-            if not self.continuing and not self.write_paused and not self.handling:
+            if not self.held_up() and not self._handling:
                 self.process()
 
     cdef int timed_out(self, object which) except -1:

@@ -2,9 +2,6 @@ from .states cimport StatefulTransport
 
 
 cdef class SendingTransport(StatefulTransport):
-    cdef object backlog  # what was posted over the high watermark, where not all that is owed has to leave
-    cdef Py_ssize_t owed_bytes  # while the kernel does not take output at once, as the budget has it too
-    cdef long long stalled_bytes  # what the kernel had taken when the peer's patience for reading began to count
 
     # What a subclass does.
     cdef int output_resumed(self) except -1
@@ -19,12 +16,12 @@ cdef class SendingTransport(StatefulTransport):
     cdef int uncork(self) except -1
     cdef int charge(self, Py_ssize_t size) except -1
     cdef Py_ssize_t all_owed(self) except -1
-    cdef Py_ssize_t most_owed(self) except -1
-    cdef Py_ssize_t high(self) except -1
     cdef int post_behind(self, bytes data) except -1
     cdef int post_late(self, bytes data) except -1
     cdef int refill(self, Py_ssize_t high) except -1
     cdef int owe(self, Py_ssize_t size) except -1
-    cdef int stop_writing(self) except -1
-    cdef int stall_began(self) except -1
-    cdef bint has_progressed(self) noexcept
+    cdef int count_owed(self) except -1
+    cdef Py_ssize_t behind(self) except -1
+    cdef Py_ssize_t room_bytes(self) except -1
+    cdef int obey(self, int verdict) except -1
+    cdef int stall_begins(self) except -1

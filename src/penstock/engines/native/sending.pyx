@@ -5,12 +5,13 @@ from libc.math cimport INFINITY
 
 from .frames cimport put_framed
 from .framing cimport Framing
-from .states cimport HAPPENED_SEND_EOF
+
+from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.law.output cimport _ALL_SENT as ALL_SENT, _PAUSE as PAUSE, _REFILL as REFILL, _RESUME as RESUME
 
 from ...codecs.guard import encode
-from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
 from ...core.contract import refuse_frame
-from ...core.send_queue import SendQueue
+from ...core.events import MessageDropped, ReadingPaused, ReadingResumed
 from ...errors import SlowPeerError
 from ...reasons import CloseReason
 
@@ -41,9 +42,9 @@ cdef class SendingTransport(StatefulTransport):
 
     def post(self, message):
         """Queue one message; never wait."""
-        if not self.can_send() or self.leave_reason is not None:
+        if not self._can_send or self._close_after is not None:
             raise self.why_not()
-        if self.sending and self.levels.limits.slow_consumer != "disconnect":
+        if self.sending and self._levels.can_drop:
             self.post_behind(encode(self.codec, message))
             self.messages_out += 1
         else:
@@ -56,9 +57,9 @@ cdef class SendingTransport(StatefulTransport):
     def post_frame(self, frame):
         """Queue one message that is framed already."""
         refuse_frame(frame)
-        if not self.can_send() or self.leave_reason is not None:
+        if not self._can_send or self._close_after is not None:
             raise self.why_not()
-        if self.sending and self.levels.limits.slow_consumer != "disconnect":
+        if self.sending and self._levels.can_drop:
             self.post_behind(frame)
         else:
             self.put_whole(frame)
@@ -66,11 +67,11 @@ cdef class SendingTransport(StatefulTransport):
 
     def try_send(self, message):
         """Queue one message if output is not over its high watermark."""
-        if not self.can_send() or self.leave_reason is not None:
+        if not self._can_send or self._close_after is not None:
             raise self.why_not()
         if self.corked() and self.owed():
             self.uncork()  # what was gathered counts, and goes behind what waits
-        if self.write_paused or self.corked() > self.levels.high:
+        if self._write_paused or self.corked() > self._levels.high:
             return False
         self.put_reply(message)
         return True
@@ -83,11 +84,11 @@ cdef class SendingTransport(StatefulTransport):
     @property
     def raises_when_full(self):
         """Whether `post` says to its caller that there is no room."""
-        return self.levels.limits.slow_consumer == "raise"
+        return self._levels.limits.slow_consumer == "raise"
 
     def refusal(self):
         """Return what `post` would raise whatever the message, or None."""
-        return None if self.can_send() and self.leave_reason is None else self.why_not()
+        return None if self._can_send and self._close_after is None else self.why_not()
 
     cdef int put_reply(self, object message) except -1:
         return self.put_message(message)
@@ -101,8 +102,8 @@ cdef class SendingTransport(StatefulTransport):
         cdef Framing framing = self.framing
         if (
             framing is None
-            or self.write_paused
-            or not self.attached
+            or self._write_paused
+            or not self._attached
             or (type(message) is bytes and PyBytes_GET_SIZE(message) >= WORTH_A_SEND)
         ):
             self.put(encode(self.codec, message))
@@ -113,37 +114,38 @@ cdef class SendingTransport(StatefulTransport):
             self.messages_out += 1
             return 0
         self.messages_out += 1
-        if not self.corking or self.corked() > self.levels.high:
+        if not self.corking or self.corked() > self._levels.high:
             self.uncork()
         return 0
 
     cdef int put(self, bytes data) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        if self.write_paused:
+        if self._write_paused:
             self.charge(size)
-            if self.backlog:
-                self.backlog.keep(data)
+            queue = self._queue_if_any()
+            if queue:
+                queue.keep(data)
                 return 0
-        if size >= WORTH_A_SEND and self.attached and not self.sending:
+        if size >= WORTH_A_SEND and self._attached and not self.sending:
             self.uncork()
             self.sent(size)
             return self.transmit_object(data)
         put_framed(self, b"", 0, data, b"", 0)
-        if not self.corking or self.corked() > self.levels.high:
+        if not self.corking or self.corked() > self._levels.high:
             self.uncork()
         return 0
 
     cdef int sent(self, Py_ssize_t size) except -1:
         """Take note that bytes are handed to the transport."""
         self.bytes_out += size
-        if not self.handling and self.clocks.idle != INFINITY:
-            self.clocks.idle = self.time()
+        if not self._handling and self._idle_since != INFINITY:
+            self._idle_since = self.time()
         return 0
 
     cdef int uncork(self) except -1:
         """Send what was gathered."""
         cdef Py_ssize_t corked = self.corked()
-        if corked and self.attached:
+        if corked and self._attached:
             self.sent(corked)
             self.out.corked = 0
             self.transmit()
@@ -151,122 +153,112 @@ cdef class SendingTransport(StatefulTransport):
 
     cdef int charge(self, Py_ssize_t size) except -1:
         """Hold what a peer that does not read is owed to the hard limit."""
-        cdef Py_ssize_t most = self.most_owed() + (0 if self.backlog is None else self.backlog.posted_bytes)
+        cdef Py_ssize_t room = self.room_bytes()
         self.owe(self.all_owed() + size)
-        if self.owed_bytes > most:
+        if self._is_too_much(self._owed_bytes(), room):
             self.lose(SLOW_CONSUMER)
             raise SlowPeerError(SLOW_CONSUMER)
         return 0
 
     cdef Py_ssize_t all_owed(self) except -1:
         """Return how many bytes wait: for the kernel, to be sent together, and behind both."""
-        return self.queued() + (0 if self.backlog is None else len(self.backlog))
+        return self.queued() + self.behind()
 
-    cdef Py_ssize_t most_owed(self) except -1:
-        """Return what the peer may be owed while it is over its high watermark."""
-        return self.host.budget.most_bytes(self.levels.limits.write_max_bytes)
+    cdef Py_ssize_t behind(self) except -1:
+        """Return how many bytes wait behind the transport."""
+        queue = self._queue_if_any()
+        return 0 if queue is None else len(queue)
+
+    cdef Py_ssize_t room_bytes(self) except -1:
+        """Return what a peer may be owed for all that the others are."""
+        return self.host.budget.room_bytes()
 
     cdef int post_behind(self, bytes data) except -1:
         """Queue a posted frame for a peer that is owed something."""
-        cdef Py_ssize_t high = self.high()
-        if not self.write_paused and self.queued() + PyBytes_GET_SIZE(data) > high < self.levels.high:
+        if self._crowds(PyBytes_GET_SIZE(data), self.queued(), self.room_bytes()):
             self.uncork()
-            if not self.write_paused and self.sending:
-                self.stop_writing()
-        return self.post_late(data) if self.write_paused else self.put(data)
+            if self.sending:
+                self.obey(self._pauses(self.owed(), self.time()))
+        return self.post_late(data) if self._write_paused else self.put(data)
 
     cdef int post_late(self, bytes data) except -1:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
-        if self.backlog is None:
-            self.backlog = SendQueue()
-        excess = self.all_owed() + PyBytes_GET_SIZE(data) - self.most_owed()
-        dropped = self.backlog.admit(data, self.levels.limits.slow_consumer, excess)
+        policy = self._levels.limits.slow_consumer
+        excess = self._excess_bytes(self.all_owed() + PyBytes_GET_SIZE(data), self.room_bytes())
+        dropped = self._queue().admit(data, policy, excess)
         self.owe(self.all_owed())
         if dropped is not None:
-            self.host.told(MessageDropped(self, self.levels.limits.slow_consumer, *dropped))
+            self.host.told(MessageDropped(self, policy, *dropped))
         return 0
 
     cdef int refill(self, Py_ssize_t high) except -1:
         """Hand the transport what waits behind it, until it owes more than ``high`` bytes."""
         cdef bytes data
-        while self.backlog and not self.lost:
+        queue = self._queue_if_any()
+        while queue and not self.lost:
             self.uncork()
-            if self.owed() > high or not self.backlog:  # it may have ended meanwhile
+            if self.owed() > high or self._queue_if_any() is not queue:  # it may have ended meanwhile
                 break
-            data = self.backlog.take(high - self.owed() + 1)
+            data = queue.take(high - self.owed() + 1)
             self.sent(PyBytes_GET_SIZE(data))
             self.transmit_object(data)
-        return self.sank()
+        return self.count_owed()
 
     cdef int owe(self, Py_ssize_t size) except -1:
-        if size != self.owed_bytes:
+        if size != self._owed_bytes():
             self.host.budget.owe(self, size)
-            self.owed_bytes = size
+            self._owes(size)
         return 0
 
     def send_eof(self):
         """End our direction after what was queued; go on receiving."""
-        if self.can_send():
-            self.happen(HAPPENED_SEND_EOF)
+        if self._sends_eof():
             self.uncork()
             self.refill(self.all_owed())
             self.end_output()
 
-    # -- the high watermark --------------------------------------------------------------------------------------------
+    # -- what the law says ---------------------------------------------------------------------------------------------
 
-    cdef Py_ssize_t high(self) except -1:
-        """Return above how much output is paused: there is less of it where little is left for all."""
-        return self.host.budget.most_bytes(self.levels.high)
+    cdef int count_owed(self) except -1:
+        # What is gathered now leaves, or is counted, at the end of this turn.
+        return self.owe(self.owed() + self.behind())
 
-    cdef Py_ssize_t low(self) except -1:
-        cdef Py_ssize_t high = self.high()
-        return self.levels.low if high == self.levels.high else min(self.levels.low, high // 4)
-
-    cdef int watch_high(self) except -1:
-        self.sank()
+    cdef int output_queued(self) except -1:
+        self.count_owed()
         for debtor in self.host.budget.to_be_ended(self):
             debtor.cut(OVERLOAD)
-        if not self.write_paused and self.owed() > self.high():
-            self.stop_writing()
-        return 0
+        return self.obey(self._queued(self.owed(), self.room_bytes(), self.time()))
 
-    cdef int sank(self) except -1:
-        # What is gathered now leaves, or is counted, at the end of this turn.
-        return self.owe(self.owed() + (0 if self.backlog is None else len(self.backlog)))
+    cdef int output_sank(self) except -1:
+        cdef Py_ssize_t room
+        cdef double now
+        cdef int verdict
+        if self._state == CLOSED:
+            return 0
+        room = self.room_bytes()
+        now = self.time()
+        verdict = self._sank(self.owed(), self._low(room), now)
+        if verdict == REFILL:
+            self.refill(self._high(room))
+            if self.lost:
+                return 0
+            verdict = self._refilled(self.owed(), room, now)
+            if not verdict:
+                self.arm(now + self._durations.write_s)
+        self.count_owed()
+        return self.obey(verdict)
 
-    cdef int stop_writing(self) except -1:
-        self.write_paused = True
-        return self.pause_writing()
-
-    cdef int pause_writing(self) except -1:
-        if not self.leaving():
+    cdef int obey(self, int verdict) except -1:
+        if verdict == PAUSE:
+            self.arm(self._stalled_since + self._durations.write_s)
             self.host.told(ReadingPaused(self))
-            self.stall_began()
             self.pause_reading()
+        elif verdict == RESUME:
+            self.host.told(ReadingResumed(self))
+            self.output_resumed()
+        elif verdict == ALL_SENT:
+            self.flushed()
         return 0
 
-    cdef int resume_writing(self) except -1:
-        cdef Py_ssize_t high
-        if self.backlog:
-            self.write_paused = True  # until what waits behind the transport was handed to it
-            high = self.high()
-            self.refill(high)
-            if self.owed() > high:
-                return self.stall_began()
-            self.write_paused = False
-        self.clocks.stalled = INFINITY
-        if self.leaving():
-            return self.flushed()
-        self.host.told(ReadingResumed(self))
-        return self.output_resumed()
-
-    cdef int stall_began(self) except -1:
-        self.clocks.stalled = self.time()
-        self.stalled_bytes = self.bytes_out - self.owed()
-        if self.patience.write_s != INFINITY:
-            self.arm(self.clocks.stalled + self.patience.write_s)
-        return 0
-
-    cdef bint has_progressed(self) noexcept:
-        """Whether the peer read as much as has to be read for reading it to go on, though not all that was owed."""
-        return self.bytes_out - self.owed() - self.stalled_bytes >= self.levels.step
+    cdef int stall_begins(self) except -1:
+        return self.arm(self._stalls(self.owed(), self.time()))

@@ -18,17 +18,6 @@ cdef struct Block:
     Py_ssize_t corked  # of it, the last so many are still being gathered
 
 
-cdef class Levels:
-    cdef object limits
-    cdef Py_ssize_t high
-    cdef Py_ssize_t low
-    cdef Py_ssize_t step  # the peer reads on, it did not stop, if it has read so much
-    cdef int read_size
-    cdef Levels leaving
-
-    cdef Levels of_leaving(self)
-
-
 cdef class Transport(Pollable):
     cdef flag reading  # the connection wants to be read
     cdef flag read_over  # the peer's EOF was read
@@ -36,10 +25,8 @@ cdef class Transport(Pollable):
     cdef flag eof_due  # our direction ends after what is queued
     cdef flag shutting  # closed once what is queued was sent
     cdef flag lost  # nothing more will be sent or received; `connection_lost` was or will be called
-    cdef flag write_paused  # more than the high watermark is queued, and not yet as little as the low one
     # A subclass's, here because one byte was free: whoever was woken by what came in time calls `decide` when it waits again.
     cdef flag overdue
-    cdef Levels levels  # shared by all connections that have the same
     cdef Block* out
     cdef object lost_error
 
@@ -47,8 +34,8 @@ cdef class Transport(Pollable):
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1
     cdef int eof_received(self) except -1
     cdef int connection_lost(self, object error) except -1
-    cdef int pause_writing(self) except -1
-    cdef int resume_writing(self) except -1
+    cdef int output_queued(self) except -1
+    cdef int output_sank(self) except -1
 
     # What the connection does.
     cdef int open(self, int fd) except -1
@@ -57,7 +44,6 @@ cdef class Transport(Pollable):
     cdef int gather(self, const char* data, Py_ssize_t size) except -1
     cdef int transmit(self) except -1
     cdef int transmit_object(self, bytes data) except -1
-    cdef int set_levels(self, Levels levels) except -1
 
     cdef inline Py_ssize_t owed(self) noexcept:
         """Return how many bytes wait for the kernel, without those that are still being gathered."""
@@ -79,9 +65,6 @@ cdef class Transport(Pollable):
     cdef bint readable(self) except -1
     cdef int writable(self) except -1
     cdef int all_sent(self) except -1
-    cdef int watch_high(self) except -1
-    cdef Py_ssize_t low(self) except -1
-    cdef int sank(self) except -1
     cdef void drop_output(self) noexcept
     cdef int reserve(self, Py_ssize_t size) except -1
     cdef void finish(self, object error) noexcept

@@ -91,29 +91,6 @@ cdef void give_block(Block* block) noexcept:
         free(block)
 
 
-cdef class Levels:
-    """Watermarks, and how much is read at once, as plain numbers.
-
-    Args:
-        limits: What they are taken from.
-    """
-
-    def __init__(self, limits):
-        self.limits = limits
-        self.high = limits.write_high_bytes
-        self.low = limits.write_low_bytes
-        self.step = max(1, self.high - self.low)
-        self.read_size = min(limits.read_bytes, READ_BYTES)
-
-    cdef Levels of_leaving(self):
-        """Return those of a connection that leaves, which is told when nothing is left, not when little is."""
-        if self.leaving is None:
-            leaving = Levels(self.limits)
-            (<Levels>leaving).high = (<Levels>leaving).low = 0
-            self.leaving = leaving
-        return self.leaving
-
-
 cdef class Transport(Pollable):
     """Owns a descriptor from `open` until it has reported the loss."""
 
@@ -137,10 +114,12 @@ cdef class Transport(Pollable):
     cdef int connection_lost(self, object error) except -1:
         return 0
 
-    cdef int pause_writing(self) except -1:
+    cdef int output_queued(self) except -1:
+        """More waits for the kernel than before."""
         return 0
 
-    cdef int resume_writing(self) except -1:
+    cdef int output_sank(self) except -1:
+        """The kernel took some of what waited for it."""
         return 0
 
     # -- the descriptor ------------------------------------------------------------------------------------------------
@@ -183,7 +162,7 @@ cdef class Transport(Pollable):
     cdef bint readable(self) except -1:
         """Read once. Return whether anything came."""
         cdef ssize_t size
-        size = recv(self.fd, self.poller.buffer, self.levels.read_size, 0)
+        size = recv(self.fd, self.poller.buffer, min(self._levels.read_bytes, READ_BYTES), 0)
         if size > 0:
             self.data_received(self.poller.buffer, size)
             return True
@@ -228,7 +207,7 @@ cdef class Transport(Pollable):
                 return 0
             self.sending = True
             self.watch_wanted()
-        return self.watch_high()
+        return self.output_queued()
 
     cdef int transmit_object(self, bytes data) except -1:
         """Send bytes that are not worth copying."""
@@ -251,7 +230,7 @@ cdef class Transport(Pollable):
         if not self.sending:
             self.sending = True
             self.watch_wanted()
-        return self.watch_high()
+        return self.output_queued()
 
     cdef int writable(self) except -1:
         cdef ssize_t size
@@ -262,10 +241,7 @@ cdef class Transport(Pollable):
                 self.break_down(os_error())
             return 0
         out.at += size
-        self.sank()
-        if self.write_paused and self.owed() <= self.low():
-            self.write_paused = False
-            self.resume_writing()
+        self.output_sank()
         if self.lost or self.owed():
             return 0
         if self.queued() == 0:
@@ -279,25 +255,6 @@ cdef class Transport(Pollable):
             self.finish(None)
         elif self.eof_due:
             shutdown(self.fd, SHUT_WR)  # a peer that was faster is met by the next read
-        return 0
-
-    cdef int set_levels(self, Levels levels) except -1:
-        self.levels = levels
-        return self.watch_high()
-
-    cdef int watch_high(self) except -1:
-        """More waits for the kernel, or less may."""
-        if self.owed() > self.levels.high and not self.write_paused:
-            self.write_paused = True
-            self.pause_writing()
-        return 0
-
-    cdef Py_ssize_t low(self) except -1:
-        """Return with how much left output resumes."""
-        return self.levels.low
-
-    cdef int sank(self) except -1:
-        """The kernel took some of what waited for it, or may have."""
         return 0
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -332,6 +289,7 @@ cdef class Transport(Pollable):
             self.lost = True
             self.sending = False
             self.lost_error = error
+            self._can_send = False  # what is lost takes nothing more, though its end is told a little later
             self.unwatch()
             self.defer(REPORT_LOST)
 

@@ -1,5 +1,7 @@
 from cpython.object cimport PyObject
 
+from ...core.law.rate cimport Law
+
 # 7.8 ms each; a power of two, so that instants convert exactly.
 cdef enum:
     TICKS_PER_S = 128
@@ -7,7 +9,9 @@ cdef enum:
     FAR = 256  # slots of NEAR ticks each: nearly nine minutes
 
 
-cdef class Timed:
+# An extension type has one base, and a connection is to be one object: so the law comes first, and what is in the wheel or
+# in the poller's set inherits it. Acceptors and datagram sockets, of which there are few, carry its fields unused.
+cdef class Timed(Law):
     cdef double due_at  # inf: not set
     cdef int place  # its slot; -1: in none
     # Borrowed: whoever is in a wheel takes itself out before it goes.

@@ -7,7 +7,7 @@ instant, never before. One that is further away than the wheel reaches is looked
 from libc.math cimport ceil, floor, INFINITY
 
 
-cdef class Timed:
+cdef class Timed(Law):
     """Something that may be in a wheel."""
 
     def __cinit__(self):

@@ -1,0 +1,7 @@
+cdef class Rare:
+    cdef public double handshake_since
+    cdef public object queue
+    cdef public Py_ssize_t owed_bytes
+    cdef public long long taken_bytes
+    cdef public double full_at
+    cdef public unsigned char rate_held

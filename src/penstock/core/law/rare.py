@@ -1,0 +1,30 @@
+"""What few connections have at a time, kept apart from the others' state, so that an idle connection is small."""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..send_queue import SendQueue
+
+
+class Rare:
+    """The state of a connection that shakes hands, is owed output, or sends too fast.
+
+    Attributes:
+        handshake_since: When its handshake began; infinity for none.
+        queue: What waits behind the link; None until anything does.
+        owed_bytes: What the peer is owed, as the budget of all peers has it; not told for each byte.
+        taken_bytes: What the kernel had taken when the peer's time to read began to count.
+        full_at: When its bucket of messages will be full again.
+        rate_held: Messages are held back until there is a token.
+    """
+
+    __slots__ = ("full_at", "handshake_since", "owed_bytes", "queue", "rate_held", "taken_bytes")
+
+    def __init__(self) -> None:
+        self.handshake_since = inf
+        self.queue: SendQueue | None = None
+        self.owed_bytes = 0
+        self.taken_bytes = 0
+        self.full_at = 0.0
+        self.rate_held = False
