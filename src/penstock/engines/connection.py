@@ -42,7 +42,6 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
 
     __slots__ = (
         "_draining",
-        "_gone",
         "_handshake",
         "_inbound",
         "_local",
@@ -65,7 +64,6 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
         self._watch_skips()
         self._draining = False
-        self._gone = False  # its link is gone; of threads: its socket is closed
         self._reading_suspended = False  # memory is short, and what is held here must not grow
         self._handshake: Handshake | None = None  # its place at the gate
         self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again

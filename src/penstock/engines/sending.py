@@ -37,6 +37,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         "_corked",
         "_corked_bytes",
         "_corking",
+        "_gone",
         "_link",
         "_messages_out",
         "_records",
@@ -54,6 +55,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         self._clock = context.clock
         self.codec = codec
         self._records = records
+        self._gone = False  # its link is gone; of threads: its socket is closed
         self.due_at = inf
         self.place: Any = None
         # Output gathered while a batch of messages is handled, to leave in one write; and before there is a link.
