@@ -215,3 +215,20 @@ def test_an_unknown_public_name_is_an_attribute_error():
     """The lazy module says what any module says."""
     with pytest.raises(AttributeError, match=r"module 'penstock' has no attribute 'serv'"):
         penstock.serv  # noqa: B018
+
+
+def test_the_places_that_the_internals_name_are_there():
+    """docs/internals.md says where things happen: each file exists, and each method is one of its class."""
+    page = (ROOT / "docs" / "internals.md").read_text()
+    sources = "\n".join(path.read_text() for kind in ("py", "pyx") for path in sorted(PACKAGE.rglob(f"*.{kind}")))
+    files = set(re.findall(r"`([a-z_/]+/[a-z_]+\.pyx?)`", page))
+    methods = set(re.findall(r"`([A-Z]\w+)\.(\w+)`", page))
+
+    assert [] == sorted(name for name in files if not ((PACKAGE / name).exists() or (ROOT / name).exists()))
+    assert [] == sorted(
+        f"{kind}.{method}"
+        for kind, method in methods
+        if not re.search(rf"class {kind}\b(?:(?!\n(?:cdef )?class ).)*?\b{method}\b", sources, re.DOTALL)
+    )
+    assert files
+    assert methods
