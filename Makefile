@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BIND ?= tcp://127.0.0.1:9000
 PYTEST_ARGS ?=
+# Tests wait for servers and clocks about half of their time: two processes a core keep it busy.
+TEST_WORKERS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 SECONDS ?= 60
 TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 # Everything is installed at the versions that pins.txt says, so that a release elsewhere changes nothing here.
@@ -22,7 +24,7 @@ serve: $(READY)  ## serve echo on $(BIND)
 	$(BIN)/penstock serve echo --bind $(BIND)
 
 test: $(READY) apt  ## every test, on this Python
-	$(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
@@ -94,7 +96,7 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 	for line in $$(grep -v '^#' $<); do .venv-bench/bin/python -m pip install -q "$$line" || true; done
 	@touch $@
 
-$(READY): pyproject.toml setup.py pins.txt $(shell find src -name "*.p[yx][xd]")
+$(READY): pyproject.toml setup.py pins.txt $(shell find src -name "*.p[yx][xd]") $(filter-out %/built.py,$(wildcard src/penstock/core/law/*.py))
 	@test -n "$(PYTHON)" || { echo "penstock needs CPython 3.11 or newer; none was found" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PINNED) --upgrade pip
