@@ -9,7 +9,7 @@ from penstock.testing.peers import PATIENCE_S
 
 REFUSED = {
     "threads": ("clone,clone3", "the system gives no thread"),
-    "limits": ("prlimit64", "the system does not say how many descriptors there may be"),
+    "limits": ("prlimit64", "cannot read the descriptor limit"),
 }
 
 

@@ -80,7 +80,7 @@ async def test_who_joined_a_group_hears_it_until_leaving(local, group, interface
 async def test_what_is_no_group_cannot_be_joined(group):
     """An address of one machine, or a group of the other family."""
     async with await penstock.open_datagrams() as datagrams:
-        with pytest.raises(ConfigurationError, match="no multicast group"):
+        with pytest.raises(ConfigurationError, match="not a multicast group"):
             datagrams.join(group)
 
 

@@ -200,7 +200,7 @@ async def test_a_wrong_option_is_refused_before_anything_is_opened():
     """By name, with what is allowed."""
     with pytest.raises(ConfigurationError):
         penstock.serve(echo, bind="tcp://127.0.0.1:0", backlog=-1)
-    with pytest.raises(TypeError):
+    with pytest.raises(ConfigurationError, match="did you mean backlog"):
         penstock.serve(echo, bind="tcp://127.0.0.1:0", backlogg=1)
 
 

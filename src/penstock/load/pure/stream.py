@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...core.inbound import RecordInbound, StreamInbound
 from ...engines.wire import is_connected_to_itself, reset_on_close
-from ...errors import ProtocolError
+from ...errors import CodecError, ProtocolError
 
 if TYPE_CHECKING:
     from .loop import LoadLoop
@@ -96,6 +96,8 @@ class Stream:
             pass
         except OSError as error:
             self.fail(name_of(error), now)
+        except CodecError as error:  # our own fault: it ends the run, and is not hidden
+            raise error.__cause__ or error from None
         except ProtocolError as error:
             self.fail(f"protocol: {error}", now)
 
