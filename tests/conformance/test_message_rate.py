@@ -1,7 +1,11 @@
 """``max_message_rate``: how many messages of one connection are handled at once, and how many after that."""
 
+import socket
+import struct
+
 import pytest
 
+from penstock.codecs import Lines
 from penstock.config import Limits, Timeouts
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import read_exactly, read_to_end
@@ -100,3 +104,63 @@ def test_who_is_held_back_is_not_idle(serve, form, clock):
         server.call(lambda: clock.advance(32.0))
 
         assert b"two\n" == read_exactly(peer, 4)
+
+
+def test_a_message_that_comes_in_pieces_is_one(serve, form, clock):
+    """What is read of it costs no token before it is whole."""
+    with serve(echo, clock=clock, limits=limits("close")) as server, server.dial() as peer:
+        for letter in (b"h", b"e", b"l", b"l", b"o"):
+            peer.sendall(letter)
+            server.call(lambda: None)
+        peer.sendall(b"\nyou\n")
+
+        assert b"hello\nyou\n" == read_exactly(peer, 10)
+
+
+def test_one_that_is_lost_while_it_is_held_back_ends(serve, form, clock):
+    """Its messages wait for nobody's token any more."""
+    with serve(echo, clock=clock, limits=Limits(max_message_rate=Rate(1, 64.0))) as server, server.dial() as peer:
+        peer.sendall(b"".join(LINES))
+        read_exactly(peer, 4)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        for _ in LINES:
+            server.call(lambda: clock.advance(64.0))
+        server.wait_connections(0)
+
+        assert {"reset": 1} == dict(server.server.stats.closed)
+
+
+def test_a_bad_frame_is_the_peers_fault_at_any_rate(serve, form, clock):
+    """Also where a whole message would have been one too many."""
+    service_limits = Limits(max_message_rate=Rate(1, 64.0), on_message_rate="close")
+    with serve(echo, codec="lines:max=4", clock=clock, limits=service_limits) as server, server.dial() as peer:
+        peer.sendall(b"x\ntoo long\n")
+
+        assert b"x\n" == read_to_end(peer)
+        peer.close()
+        server.wait_connections(0)
+
+        assert {"frame_too_large": 1} == dict(server.server.stats.closed)
+
+
+@pytest.mark.parametrize("way", ["set_codec", "close"])
+def test_what_a_handler_does_in_a_batch_costs_no_token(serve, form, clock, way):
+    """Messages that another codec cuts again are counted once; a close is not held back with the messages after it."""
+
+    def react(conn, message):
+        if way == "set_codec":
+            conn.set_codec(Lines())
+        elif message == b"one":
+            conn.close()
+        return message
+
+    if not form.has_conn or form.is_conversation:
+        pytest.skip("nothing to call that of")
+    rate = Limits(max_message_rate=Rate(5 if way == "set_codec" else 1, 64.0))
+    with serve(react, clock=clock, limits=rate) as server, server.dial() as peer:
+        peer.sendall(b"".join(LINES))
+        if way == "set_codec":
+            assert b"".join(LINES) == read_exactly(peer, 24)
+        else:
+            assert b"one\n" == read_to_end(peer)

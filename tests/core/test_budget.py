@@ -25,9 +25,9 @@ def test_nobody_may_be_owed_more_than_is_left():
     budget = OutputBudget(100_000)
     (peer,) = owing(budget, 70_000)
 
-    assert (10, 30_000, 30_000) == tuple(map(budget.most_bytes, (10, 30_000, 1_000_000)))
+    assert (10, 30_000, 30_000) == tuple(min(limit, budget.room_bytes()) for limit in (10, 30_000, 1_000_000))
     budget.owe(peer, 170_000)
-    assert (10, FREE_BYTES) == (budget.most_bytes(10), budget.most_bytes(30_000))
+    assert (10, FREE_BYTES) == (min(10, budget.room_bytes()), min(30_000, budget.room_bytes()))
 
 
 def test_without_a_limit_nothing_is_counted():
@@ -35,7 +35,7 @@ def test_without_a_limit_nothing_is_counted():
     budget = OutputBudget()
     (peer,) = owing(budget, 10**9)
 
-    assert (10, 0, []) == (budget.most_bytes(10), budget.used_bytes, budget.to_be_ended(peer))
+    assert (10, 0, []) == (min(10, budget.room_bytes()), budget.used_bytes, budget.to_be_ended(peer))
 
 
 def test_those_who_take_all_they_may_end_up_with_equal_shares():
@@ -45,7 +45,7 @@ def test_those_who_take_all_they_may_end_up_with_equal_shares():
     shares = dict.fromkeys(peers, 0)
     for _ in range(500):
         for peer in peers:
-            fits = shares[peer] + 100 <= budget.most_bytes(1_000_000)
+            fits = shares[peer] + 100 <= min(1_000_000, budget.room_bytes())
             shares[peer] += (
                 100 if fits else -100 * (shares[peer] > 10_000)
             )  # as `drop_oldest` gives up what is too much

@@ -67,10 +67,6 @@ class OutputBudget:
         """Return what a connection may be owed for all that the others are."""
         return NO_LIMIT if self._limit_bytes is None else max(self._limit_bytes - self.used_bytes, FREE_BYTES)
 
-    def most_bytes(self, limit_bytes: int) -> int:
-        """Return what a connection may be owed that has a limit of its own."""
-        return min(limit_bytes, self.room_bytes())
-
     def to_be_ended(self, spared: Debtor) -> list[Debtor]:
         """Choose whom to end so that what is owed is within the budget.
 

@@ -333,6 +333,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
             assert deadline is not None
             if not self._timed_out(deadline):
                 self._close(deadline.value)
+            self._arm_next()  # what its handler still sends has a peer that may not read it
         elif verdict == RESTART:
             self._stall_begins()
         elif verdict == RESET:

@@ -79,5 +79,6 @@ class Link(ABC):
     def watch(self, high: int, low: int) -> None:  # noqa: B027 - a link may tell of every byte
         """Tell, by `send` and `output_sank`, at least of more than ``high`` bytes, and of no more than ``low``.
 
-        A link over a transport that tells no more than that has to be told both.
+        A link over a transport that tells no more than that has to be told both. Where both are the same, output is
+        paused, and ``output_sank`` is to come in any case.
         """

@@ -323,14 +323,14 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             if not verdict:
                 self._arm(now + self._durations.write_s)
         self._owe(link.queued_bytes + len(self._queue_if_any() or b""))
+        if self._write_paused and not self._closing:
+            self._await_low()
         self._obey(verdict)
 
     def _obey(self, verdict: int) -> None:
         """Do what the law of output says."""
         if verdict == PAUSE:
-            link = self._link
-            room_bytes = self._room_bytes()
-            link.watch(self._high(room_bytes), self._low(room_bytes))
+            self._await_low()
             if not self._reads_on:
                 self._emit(ReadingPaused(self))
             self._arm(self._stalled_since + self._durations.write_s)
@@ -343,6 +343,11 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             self._output_resumed()
         elif verdict == ALL_SENT:
             self._all_sent()
+
+    def _await_low(self) -> None:
+        """Have the link say when it holds no more than lets output go on, also where it holds less by now."""
+        low = 0 if self._waits_for_last_byte() else self._low(self._room_bytes())
+        self._link.watch(low, low)
 
     def _await_notice(self) -> None:
         """Have the link say when it holds what has to be counted."""

@@ -68,6 +68,8 @@ class DeadlinesMachine(RuleBasedStateMachine):
             self.since.setdefault("FIRST_MESSAGE", self.now)
         if self.partial_bytes:
             self.since.setdefault("MESSAGE", self.now)
+        else:
+            self.since.pop("MESSAGE", None)
 
         assert self.expected()[0] == self.law._waits(self.now, self.partial_bytes, is_first)
 
@@ -173,8 +175,8 @@ class DeadlinesMachine(RuleBasedStateMachine):
             since = {"WRITE": since["WRITE"]}
         else:
             if self.told:
-                del since["LIFETIME"]
-            if "HANDSHAKE" in since:
+                since = {name: at for name, at in since.items() if name == "WRITE"}
+            elif "HANDSHAKE" in since:
                 since = {name: at for name, at in since.items() if name in {"HANDSHAKE", "WRITE", "LIFETIME"}}
             elif not self.awaited:
                 since = {name: at for name, at in since.items() if name not in {"FIRST_MESSAGE", "MESSAGE"}}

@@ -136,9 +136,10 @@ class Deadlines(Closing):
             return self._stalled_since + (durations.linger_s if self._state == _LINGERING else durations.write_s)
         earliest = self._stalled_since + durations.write_s
         # Told to end already: a handler at work comes to its end first, and must not wait for ever for a peer to read.
-        if self.close_reason is None:
-            then = self._opened_at + durations.lifetime_s
-            earliest = min(earliest, then)
+        if self.close_reason is not None:
+            return earliest
+        then = self._opened_at + durations.lifetime_s
+        earliest = min(earliest, then)
         if self._rare is not None and self._rare.handshake_since != _INFINITY:
             then = self._rare.handshake_since + durations.handshake_s
             return min(earliest, then)
@@ -167,6 +168,8 @@ class Deadlines(Closing):
             return _NOT_DUE
         if self._closing:
             return _LINGER if self._state == _LINGERING else _WRITE
+        if self.close_reason is not None:
+            return _WRITE
         if self._rare is not None and self._rare.handshake_since != _INFINITY:
             if at == self._rare.handshake_since + durations.handshake_s:
                 return _HANDSHAKE
@@ -227,7 +230,9 @@ class Deadlines(Closing):
         self._idle_since = now
         if is_first and self._first_since == _INFINITY:
             self._first_since = now
-        if partial_bytes and self._partial_since == _INFINITY:
+        if not partial_bytes:  # none is at hand, be it that one was passed over
+            self._partial_since = _INFINITY
+        elif self._partial_since == _INFINITY:
             self._partial_since = now
         return self._due_at(partial_bytes)
 

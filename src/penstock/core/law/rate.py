@@ -48,7 +48,7 @@ class Law(Output):
             ``message_rate`` if there is another message.
         """
         levels = self._levels
-        if levels.message_step_s == 0.0:
+        if self._closing or levels.message_step_s == 0.0:
             return most
         rare = self._of_few()
         # As `_token_at` has it, to the last bit: or a timer that comes at that instant would be set for it again.

@@ -67,10 +67,11 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
     def receive(self, timeout_s: float | None = None) -> M:
         """Return the next message."""
         with self._lock:
+            limit = self._limit_of(timeout_s) if self._levels.message_step_s else None
             if not self._ready or self._expired is not None:
                 self._fill(timeout_s)
             if self._levels.message_step_s:
-                self._await_token()
+                self._await_token(limit)
                 if not self._ready:  # the connection has closed
                     self._fill(timeout_s)
             message = self._ready.popleft()
@@ -79,10 +80,16 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             self._tell()
         return message
 
-    def _await_token(self) -> None:
-        """Wait until the next message may be handed out at the rate its peer may send at; close if it must not wait."""
-        while not self._closing:
+    def _await_token(self, limit: ReceiveLimit | None = None) -> None:
+        """Wait until the next message may be handed out at the rate its peer may send at; close if it must not wait.
+
+        Raises:
+            TimeoutError: The limit passed before that.
+        """
+        while not self._closing and self._close_after is None:
             now = self._clock.time()
+            if limit is not None and now >= limit.until:
+                raise limit.error()
             allowed = self._allows(1, now)
             if allowed > 0:
                 self._spends(1, now)
@@ -91,13 +98,28 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
                 self._close(CloseReason.MESSAGE_RATE)
                 return
             self._arm_next()
-            self._drive(lambda: not self._rate_held() or bool(self._closing))
+            self._drive_until_token(limit)
+
+    def _drive_until_token(self, limit: ReceiveLimit | None) -> None:
+        given_up: list[bool] = []  # this wait's own
+        timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, given_up))
+        try:
+            self._drive(lambda: not self._rate_held() or self._is_told_to_close() or bool(given_up))
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _is_told_to_close(self) -> bool:
+        return bool(self._closing) or self._close_after is not None
+
+    def _limit_of(self, timeout_s: float | None) -> ReceiveLimit | None:
+        if timeout_s is None:
+            timeout_s = self._read_s
+        return None if timeout_s is None else ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
 
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
-        if timeout_s is None:
-            timeout_s = self._read_s
-        limit = None if timeout_s is None else ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
+        limit = self._limit_of(timeout_s)
         while True:
             if self._expired is not None:
                 which, self._expired = self._expired, None
@@ -238,11 +260,15 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         self._senders += 1
         self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))  # a thread that waits here is held up
         try:
-            self._drive(lambda: self._taken_up_to() >= mark or self._state == CLOSED)
+            # What waited behind the link may have been given up, with what this thread waits for or without.
+            self._drive(lambda: self._taken_up_to() >= mark or self._state == CLOSED or not self._owes_anything())
         finally:
             self._senders -= 1
-        if self._taken_up_to() < mark:
+        if self._taken_up_to() < mark and self._state == CLOSED:
             raise self._why_not()
+
+    def _owes_anything(self) -> bool:
+        return bool(self._link.queued_bytes or self._queue_if_any())
 
     def _taken_up_to(self) -> int:
         """Return how many bytes the kernel has taken."""

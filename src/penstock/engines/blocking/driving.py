@@ -271,6 +271,20 @@ class DrivenConnection(LinkedConnection[M]):
             finally:
                 self._lock.release()
 
+    def _close(self, reason: CloseReason) -> None:
+        try:
+            super()._close(reason)
+        except BaseException:
+            self._link.abort()  # half closed it would stay for ever: it ends at once
+            raise
+
+    def _lose(self, reason: CloseReason) -> None:
+        try:
+            super()._lose(reason)
+        except BaseException:
+            self._link.abort()
+            raise
+
     def _take_place(self, now: float) -> Handshake:
         with self._host.gate_lock:
             return super()._take_place(now)
@@ -375,6 +389,7 @@ class DrivenConnection(LinkedConnection[M]):
         """Say whether the state is closed; if it is, so is the socket from now on."""
         if self._state != CLOSED:
             return False
+        self._news = True  # whoever waits is to look again, be it that the end was not carried out
         self._dispose()
         return True
 
@@ -383,6 +398,7 @@ class DrivenConnection(LinkedConnection[M]):
             self._poller.close()
             end(self._sock.fileno())
             self._sock.close()
+            self._link.forget_user()
             self._gone = True  # last: until then it may be repeated
             self._changed.notify_all()
 

@@ -34,7 +34,7 @@ class SocketLink(Link):
 
     def __init__(self, sock: socket.socket, user: ThreadedUser, *, records: bool) -> None:
         self._sock = sock
-        self._user = user
+        self._user: ThreadedUser | None = user
         self._output = RecordOutput() if records else StreamOutput()
         self._reading = True
         self._eof = False  # our direction ends after what was sent
@@ -58,7 +58,15 @@ class SocketLink(Link):
 
     def resume_reading(self) -> None:
         """Have its user ask again."""
-        self._user.interest_changed()
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._user is not None:
+            self._user.interest_changed()
+
+    def forget_user(self) -> None:
+        """Tell nobody any more: it is gone, and so is the cycle through it."""
+        self._user = None
 
     def send(self, data: bytes) -> int:
         """Send, now or when the kernel takes it."""
@@ -69,9 +77,10 @@ class SocketLink(Link):
             self._output.push(self._sock, data)
         except OSError as error:
             self._lose(error)
+            self.dropped_bytes += len(data)
             return 0
         if not had and self._output:
-            self._user.interest_changed()
+            self._changed()
         return len(self._output)
 
     def send_now(self) -> None:
@@ -84,7 +93,8 @@ class SocketLink(Link):
             self._lose(error)
             return
         if sent:
-            self._user.output_sank()
+            if self._user is not None:
+                self._user.output_sank()
             self._after_last_byte()
 
     def _after_last_byte(self) -> None:
@@ -120,7 +130,8 @@ class SocketLink(Link):
             self._lost = True
             self.dropped_bytes = len(self._output)
             self._output.clear()
-            self._user.connection_lost(error)
+            if self._user is not None:
+                self._user.connection_lost(error)
 
 
 class StreamOutput(bytearray):

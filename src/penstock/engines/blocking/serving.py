@@ -188,7 +188,7 @@ class ServedConnection(ThreadConnection[M]):
         """Yield what is ready, unless the connection was closed meanwhile."""
         while True:
             with self._lock:
-                if self._ready and self._levels.message_step_s:
+                if self._ready and self._levels.message_step_s and not self._is_told_to_close():
                     self._send_replies()
                     self._await_token()
                 if not self._ready or self._close_after is not None or self._closing:

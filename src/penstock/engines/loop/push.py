@@ -261,11 +261,13 @@ class PushConnection(StreamConnection[M]):
             self._first_since = self._partial_since = inf
             bytes_before = self.bytes_out
             count = len(messages)
+            before = self.messages_in
+            began_at = self._clock.time() if self._levels.message_step_s else 0.0
             self.messages_in += count
             self._handle(messages)
             budget -= count
-            if self._levels.message_step_s:
-                self._spends(count, self._clock.time())
+            if self._levels.message_step_s:  # by when they came, and without those that are cut again
+                self._spends(self.messages_in - before, began_at)
             written_bytes = self.bytes_out - bytes_before
             if count == self._batch_limit or written_bytes > self._levels.high:
                 self._learn(count, written_bytes)

@@ -14,7 +14,6 @@ cdef class AwaitedConnection(Connection):
 
     cdef object at_hand(self)
     cdef object last(self)
-    cdef int takes_token(self) except -1
     cdef Waiter begin_wait(self, object limit, bint held)
     cdef object clock_of_waits(self)
     cdef int end_wait(self) except -1

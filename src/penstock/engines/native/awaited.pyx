@@ -107,19 +107,6 @@ cdef class AwaitedConnection(Connection):
             self.keep_rest()
         return 0
 
-    cdef int takes_token(self) except -1:
-        """Say whether the next message may be handed out at the rate its peer may send at; close if it must not wait.
-
-        Returns:
-            1, or 0: it is held back; or -2: it is one too many, if it is whole.
-        """
-        cdef double now = self.time()
-        cdef int allowed = self._allows(1, now)
-        if allowed > 0:
-            self._spends(1, now)
-            return 1
-        return 0 if allowed == 0 else -2
-
     cdef int token_came(self) except -1:
         return self.wake()
 

@@ -89,6 +89,8 @@ cdef class Connection(PartingTransport):
         self.arm(self._opened_at + self._durations.lifetime_s)
         self.corking = False
         self.uncork()
+        if self._state == LOCAL_EOF:  # our direction was ended before there was a socket
+            self.end_output()
         if self._close_after is not None:  # closed before its handler was told of it
             self.leave(self._close_after)
             return 0
@@ -337,7 +339,10 @@ cdef class Connection(PartingTransport):
         cdef int verdict = self._expires(which, self._has_progressed(self.owed()))
         if verdict == TELL:
             deadline = DEADLINES[which]
-            return 0 if self.timed_out(deadline) else self.leave(deadline.value)
+            if not self.timed_out(deadline):
+                self.leave(deadline.value)
+            # What its handler still sends has a peer that may not read it.
+            return 0 if self._state == CLOSED else self.arm_next()
         if verdict == RESTART:
             return self.stall_begins()
         if verdict == RESET:

@@ -11,7 +11,6 @@ cdef class Receive(Step):
 
     cdef object wait(self, bint held)
     cdef bint ends_turn(self) noexcept
-    cdef bint takes_token(self) except -1
 
 
 cdef class Send(Step):

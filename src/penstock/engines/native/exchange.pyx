@@ -31,6 +31,7 @@ class DeadlinePassed(Exception):
 cdef class Receive(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
+        cdef int token
         if self.phase == WAITING:
             conn.end_wait()  # whoever wakes with an exception calls `throw`
             self.phase = FRESH
@@ -53,11 +54,11 @@ cdef class Receive(Step):
                     self.turns = OTHERS_TURN
                     self.phase = YIELDING
                     return None
+                token = 1
                 if conn._levels.message_step_s != 0.0 and conn.unhandled():
-                    if not self.takes_token():
-                        return self.value
-                    if conn._closing:
-                        continue
+                    token = conn._allows(1, conn.time())
+                    if token == 0:
+                        return self.wait(True)
                 try:
                     message = conn.at_hand()
                 except MemoryError:
@@ -66,7 +67,12 @@ cdef class Receive(Step):
                     refusal = decoding_failed(conn.codec, "decode", error)
                     conn.break_off(refusal)
                     raise refusal
+                if message is not NEED_DATA and token < 0:
+                    conn.leave(MESSAGE_RATE)
+                    continue
                 if message is not NEED_DATA:
+                    if conn._levels.message_step_s != 0.0:
+                        conn._spends(1, conn.time())
                     self.value = message
                     self.phase = FINISHED
                     return STOP
@@ -106,17 +112,6 @@ cdef class Receive(Step):
         self.phase = WAITING
         waiter._asyncio_future_blocking = True
         return waiter
-
-    cdef bint takes_token(self) except -1:
-        """Whether the next message may be taken now; else `value` is what is awaited until then."""
-        cdef AwaitedConnection conn = self.conn
-        cdef int token = conn.takes_token()
-        if token == 0:
-            self.value = self.wait(True)
-            return False
-        if token < 0 and conn.at_hand() is not NEED_DATA:
-            conn.leave(MESSAGE_RATE)
-        return True
 
     cdef int abandon(self) except -1:
         cdef AwaitedConnection conn = self.conn

@@ -215,7 +215,8 @@ cdef class SendingTransport(StatefulTransport):
         if self._sends_eof():
             self.uncork()
             self.refill(self.all_owed())
-            self.end_output()
+            if self._attached:
+                self.end_output()
 
     # -- what the law says ---------------------------------------------------------------------------------------------
 

@@ -172,7 +172,10 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
 
     def watch(self, high: int, low: int) -> None:
         """Have the transport say so when it holds more than ``high`` bytes, and when no more than ``low``."""
-        self._transport.set_write_buffer_limits(high=high, low=low)
+        transport = self._transport
+        transport.set_write_buffer_limits(high=high, low=low)
+        if high == low and 0 < transport.get_write_buffer_size() <= low:
+            transport.set_write_buffer_limits(high=0, low=0)  # it is below already, and would say nothing
 
     def pause_reading(self) -> None:
         """Leave what comes with the kernel."""
