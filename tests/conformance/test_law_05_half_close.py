@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import penstock
+from penstock.core.events import EventName
 from penstock.core.service import callbacks
 from penstock.testing.peers import read_to_end
 
@@ -109,6 +110,23 @@ def test_a_server_that_ends_its_side_first_of_all(serve, engine, is_async):
             assert b"" == read_to_end(peer)
             peer.sendall(b"hello\n")
             assert heard.wait(20)
+        assert ["peer_closed"] == server.reasons(1)
+
+
+def test_an_end_before_there_is_a_link_comes_after_what_was_posted(serve):
+    """An observer posts and ends our direction as soon as it hears of a connection: its message comes, then EOF."""
+    with serve(penstock.on_message(lambda message: message, name="ended")) as server:
+        record, seen = server.record, server.record.observe
+
+        def observe(event):
+            seen(event)
+            if event.name is EventName.ACCEPTED:
+                event.connection.post(b"hi")
+                event.connection.send_eof()
+
+        record.observe = observe
+        with server.dial() as peer:
+            assert b"hi\n" == read_to_end(peer)
         assert ["peer_closed"] == server.reasons(1)
 
 

@@ -87,3 +87,39 @@ def test_a_last_word_that_is_not_read_ends_at_write_s(serve, engine, clock, tmp_
         server.call(lambda: clock.advance(8.0))
 
         assert ["lifetime"] == server.reasons(1)
+
+
+@pytest.mark.parametrize("deadline", ["idle_s", "lifetime_s"])
+def test_a_last_word_to_a_peer_that_had_stopped_reading_ends_at_write_s(serve, engine, clock, tmp_path, deadline):
+    """Output stalled before the deadline that the handler is told of: what it sends then waits no longer."""
+    word = PIECE * 20
+
+    class Blocking(penstock.Handler):
+        def on_message(self, conn, message):
+            conn.post(word)
+
+        def on_timeout(self, conn, which):
+            conn.send(PIECE)
+
+    class Awaiting(Blocking):
+        async def on_message(self, conn, message):
+            conn.post(word)
+
+        async def on_timeout(self, conn, which):
+            await conn.send(PIECE)
+
+    made = Blocking if engine.name == "blocking" else Awaiting
+    service = penstock.core.service.callbacks(made, name="last-word", codec="lines:max=4MiB")
+    timeouts = NONE.merged(**{"write_s": 16.0, deadline: 4.0})
+    with serve(service, clock=clock, timeouts=timeouts, bind=f"unix://{tmp_path}/s", fails=None) as server:
+        with server.dial() as peer:
+            peer.sendall(b"go\n")
+            full(server)
+            server.call(lambda: clock.advance(4.0))
+            for _ in range(20):
+                server.call(lambda: None)
+            server.call(lambda: clock.advance(16.0))
+
+            # A thread waits for room before it waits for a message: its peer is not idle.
+            idle = "write_timeout" if engine.name == "blocking" else "idle_timeout"
+            assert [{"idle_s": idle, "lifetime_s": "lifetime"}[deadline]] == server.reasons(1)

@@ -5,7 +5,8 @@ import pytest
 from penstock.codecs import Lines
 from penstock.config import Timeouts
 from penstock.core.events import EventName
-from penstock.testing.peers import read_to_end
+from penstock.testing.clock import ManualClock
+from penstock.testing.peers import read_exactly, read_to_end
 
 each_driver = pytest.mark.forms(
     lambda form: form.label in ("def-message", "async-message", "async-connection", "def-connection", "threads-message")
@@ -49,3 +50,20 @@ def test_its_time_is_that_of_a_message(serve, form):
 
         assert b"a\n" == read_to_end(peer)
         assert ["message_timeout"] == server.reasons(1)
+
+
+@each_driver
+def test_after_it_the_peer_owes_no_message(serve, form):
+    """One that was passed over to its end is no longer waited for: its peer is idle, not late."""
+    clock = ManualClock()
+    timeouts = Timeouts(first_message_s=None, idle_s=64.0, message_s=4.0, drain_s=10.0)
+    codec = Lines(max_frame_bytes=8, on_oversize="skip")
+    with serve(echo, codec=codec, timeouts=timeouts, clock=clock) as server, server.dial() as peer:
+        peer.sendall(b"a\n" + b"x" * 100)
+        assert b"a\n" == read_exactly(peer, 2)
+        peer.sendall(b"x\n")
+        server.wait_until(lambda server: server.stats.frames_skipped == 1)
+        server.call(lambda: clock.advance(8.0))
+        peer.sendall(b"b\n")
+
+        assert b"b\n" == read_exactly(peer, 2)
