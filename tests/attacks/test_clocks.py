@@ -18,8 +18,10 @@ import penstock
 
 SOURCE = Path(penstock.__file__).parent
 TIMED = ("core", "engines", "server", "client")  # whatever has a deadline
+# What reads it; a type of `datetime` in an annotation does not.
 WALL_CLOCK = re.compile(
-    r"\btime\.time(_ns)?\b|from time import|\bdatetime\b|CLOCK_REALTIME|gettimeofday|localtime|gmtime"
+    r"(?<!dt\.)\btime\.time(_ns)?\b|from time import|\bdate(time)?\.(now|utcnow|today|fromtimestamp)\b"
+    r"|CLOCK_REALTIME|gettimeofday|localtime|gmtime"
 )
 DAY_S = 86_400
 SHIM = Path(__file__).with_name("wall_clock.c")
