@@ -55,6 +55,20 @@ def test_an_older_one_is_replaced_by_the_source_and_a_warning_says_so(tmp_path, 
 
 
 @needs_compiled
+def test_the_native_engine_is_not_loaded_over_an_older_law(tmp_path):
+    """It says why, as where it was not built: ``--engine auto`` serves with the pure one."""
+    copy = shutil.copytree(PACKAGE, tmp_path / "penstock", ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "core" / "law" / "rate.py").open("a") as file:
+        file.write("# another\n")
+    program = "from penstock.server.choice import native_missing; print(native_missing())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.startswith("the native engine does not load (the compiled law is older than its source")
+
+
+@needs_compiled
 def test_an_incomplete_set_is_not_mixed_with_sources(tmp_path):
     """A law that could not be compiled, or was lost."""
     copy = shutil.copytree(PACKAGE, tmp_path / "penstock", ignore=shutil.ignore_patterns("__pycache__", "native"))

@@ -11,4 +11,5 @@ as Python methods. Without a compiler the ``.py`` is what runs.
 
 from .fresh import refuse_stale
 
-refuse_stale()
+# Whether something compiled was refused: what was compiled with it, the native engine, cannot be loaded either.
+WAS_REFUSED = refuse_stale()

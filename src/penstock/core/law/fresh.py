@@ -53,14 +53,18 @@ def stale(folder: Path = FOLDER, built: dict[str, str] | None = None) -> list[st
     ]
 
 
-def refuse_stale() -> None:
-    """Have all laws run from their sources if a compiled one is older than its source, or if not all are compiled."""
+def refuse_stale() -> bool:
+    """Have all laws run from their sources if a compiled one is older than its source, or if not all are compiled.
+
+    Returns:
+        Whether it came to that.
+    """
     there = compiled()
     if not there:
-        return
+        return False
     old = stale()
     if not old and len(there) == len(NAMES):
-        return
+        return False
     what = f"older than its source: {', '.join(old)}" if old else "not complete"
     warnings.warn(
         f"the compiled law is {what}; the sources serve, the native engine cannot. Build it again: pip install -e .",
@@ -70,6 +74,7 @@ def refuse_stale() -> None:
     package = sys.modules[__name__.rpartition(".")[0]]
     for name in NAMES:
         setattr(package, name, load(f"{package.__name__}.{name}", FOLDER / f"{name}.py"))
+    return True
 
 
 def load(name: str, source: Path) -> ModuleType:
