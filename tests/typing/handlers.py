@@ -132,6 +132,22 @@ class Shouting(penstock.Codec[str]):
         return bytes([len(data)]) + data
 
 
+def named_in_an_answer(answer: Point) -> int:
+    return answer.x
+
+
+async def clients(address: str) -> None:
+    assert_type(penstock.Client(address), penstock.Client[bytes])
+    assert_type(penstock.Client(address, codec="text", queue_max=9), penstock.Client[str])
+    assert_type(penstock.Pool(address, codec="lines", size=2), penstock.Pool[bytes])
+    assert_type(penstock.Pool(address, codec=JsonLines(type=Point)), penstock.Pool[Point])
+    client = penstock.Client(
+        address, codec=JsonLines(type=Point), request_id=named_in_an_answer, reply_id=named_in_an_answer
+    )
+    assert_type(client, penstock.Client[Point])
+    assert_type(await client.request(Point(1, 2)), Point)
+
+
 def options() -> penstock.ServerOptions:
     return {"bind": ["unix:a.sock", "tcp://127.0.0.1:0"], "model": "threads", "write_max": "2MiB", "accept_rate": "9/s"}
 

@@ -47,3 +47,8 @@ async def misspelt_options() -> None:
 async def what_a_connection_sends() -> None:
     async with await penstock.connect("tcp://127.0.0.1:9000", codec="lines") as conn:
         await conn.send("hello")  # mistake: mypy arg-type, pyright reportArgumentType
+
+
+def clients() -> None:
+    penstock.Client("tcp://[::1]:9", codec="lines", queue_mx=9)  # mistake: mypy call-overload, pyright reportCallIssue
+    penstock.Pool("tcp://[::1]:9", codec="lines", idle=9)  # mistake: mypy call-overload, pyright reportCallIssue

@@ -13,10 +13,9 @@ from .connection import ClientConnection
 from .delivery import ClientStats
 from .patience import Patience, sleep
 from .state import ClientState, StateChange
+from .typed import Hello
 
 M = TypeVar("M")
-
-Hello = Callable[[Connection[M]], Awaitable[object]]
 
 
 class Connect(Protocol[M]):

@@ -9,11 +9,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from ..address import Address, Kind
 from ..codecs import guard
 from ..codecs.base import Codec
+from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.turns import turn_of
@@ -29,12 +30,13 @@ from .backoff import Backoff
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
 from .connection import ClientConnection
 from .delivery import Delivery
-from .lifeline import Hello, Lifeline
+from .lifeline import Lifeline
 from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
 from .state import ClientState, StateChange
+from .typed import ClientOptions, Hello
 from .waiting import Facts, Wait, take_turn, wait
 
 M = TypeVar("M")
@@ -80,15 +82,33 @@ class Client(Generic[M]):
         stats: What it has done.
     """
 
+    @overload
+    def __init__(self, address: str | Address, *, codec: Codec[M], **options: Unpack[ClientOptions[M]]) -> None: ...
+    @overload
+    def __init__(
+        self: Client[bytes],
+        address: str | Address,
+        *,
+        codec: BytesCodecName = ...,
+        **options: Unpack[ClientOptions[bytes]],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Client[str], address: str | Address, *, codec: TextCodecName, **options: Unpack[ClientOptions[str]]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Client[Any], address: str | Address, *, codec: str, **options: Unpack[ClientOptions[Any]]
+    ) -> None: ...
     def __init__(
         self,
         address: str | Address,
         *,
-        codec: Codec[M] | str = "lines",
-        hello: Hello[M] | None = None,
-        request_id: Callable[[M], Hashable] | None = None,
-        reply_id: Callable[[M], Hashable] | None = None,
-        on_message: Callable[[M], object] | None = None,
+        codec: Codec[Any] | str = "lines",
+        hello: Hello[Any] | None = None,
+        request_id: Callable[[Any], Hashable] | None = None,
+        reply_id: Callable[[Any], Hashable] | None = None,
+        on_message: Callable[[Any], object] | None = None,
         on_state: Callable[[StateChange], object] | None = None,
         backoff: Backoff = Backoff(),  # noqa: B008  # immutable
         queue_max: int = 1024,

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from ..address import Address, Kind
 from ..codecs.base import Codec
+from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Duration, Limits
 from ..core.contract import Clock, Connection, TimerHandle
 from ..core.turns import Turn, turn_of
@@ -30,6 +31,7 @@ from .connection import ClientConnection
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .patience import Patience
+from .typed import PoolOptions
 from .waiting import take_turn
 
 M = TypeVar("M")
@@ -74,11 +76,23 @@ class Pool(Generic[M]):
         stats: What it has done.
     """
 
+    @overload
+    def __init__(self, address: str | Address, *, codec: Codec[M], **options: Unpack[PoolOptions]) -> None: ...
+    @overload
+    def __init__(
+        self: Pool[bytes], address: str | Address, *, codec: BytesCodecName = ..., **options: Unpack[PoolOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Pool[str], address: str | Address, *, codec: TextCodecName, **options: Unpack[PoolOptions]
+    ) -> None: ...
+    @overload
+    def __init__(self: Pool[Any], address: str | Address, *, codec: str, **options: Unpack[PoolOptions]) -> None: ...
     def __init__(
         self,
         address: str | Address,
         *,
-        codec: Codec[M] | str = "lines",
+        codec: Codec[Any] | str = "lines",
         size: int = 10,
         idle_s: float | None = 60.0,
         attempts_max: int = 3,
