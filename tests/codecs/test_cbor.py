@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sys
+from dataclasses import dataclass
 
 import pytest
 
@@ -119,3 +120,34 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cbor2", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'penstock\[cbor\]'"):
         parse_codec("cbor")
+
+
+@dataclass
+class Fix:
+    at: dt.datetime
+    raw: bytes
+    metres: float | None = None
+
+
+def test_a_message_is_of_its_type(codecs):
+    """An object with fields travels as a map of them; what CBOR itself has a type for stays that."""
+    codec = codecs.Cbor(type=Fix)
+    fix = Fix(dt.datetime(2013, 3, 21, 20, 4, tzinfo=dt.UTC), b"\xff")
+    wire = codec.encode(fix)
+
+    assert [fix] == decode_in_chunks(codec, wire, [1])
+    assert [{"at": fix.at, "raw": b"\xff", "metres": None}] == decode_in_chunks(codecs.Cbor(), wire, [])
+
+
+def test_a_message_that_is_not_of_the_type_is_refused(codecs):
+    """With the place in it."""
+    with pytest.raises(BadPayloadError, match=r"Expected `bytes`, got `str` - at `\$.raw`"):
+        codecs.Cbor(type=Fix).decode(
+            Buffer(codecs.Cbor().encode({"at": dt.datetime(2013, 3, 21, tzinfo=dt.UTC), "raw": "ff"}))
+        )
+
+
+def test_what_has_no_fields_is_not_written(codecs):
+    """It is the application's mistake, and says so."""
+    with pytest.raises(TypeError, match="the message has no CBOR form"):
+        codecs.Cbor().encode({"lock": object()})

@@ -1,11 +1,14 @@
 """Struct: tuples in a binary layout."""
 
 import math
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
+import msgspec
 import pytest
 
 from penstock.codecs import NEED_DATA, Buffer
-from penstock.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError, TruncatedError
+from penstock.errors import BadPayloadError, ConfigurationError, LocalProtocolError, RemoteProtocolError, TruncatedError
 from penstock.testing import check_codec, decode_in_chunks
 
 
@@ -117,3 +120,50 @@ def test_the_laws_hold(codecs):
     """Cutting, batches, identity, refusals."""
     check_codec(codecs.Struct("<Hbd"), [(0, 0, 0.0), (65535, -128, -1.5)])
     assert 11 == codecs.Struct("<Hbd").max_frame_bytes
+
+
+class Reading(NamedTuple):
+    sensor: int
+    celsius: float
+
+
+@dataclass
+class NoTuple:
+    sensor: int
+    celsius: float
+
+
+@pytest.mark.parametrize("kind", [Reading, tuple[int, float], tuple[float, ...], tuple])
+def test_a_record_is_given_as_its_type(codecs, kind):
+    """One by one and in batches; what is written is the same."""
+    codec = codecs.Struct(">Hf", type=kind)
+    wire = codec.encode(Reading(7, 0.5))
+
+    message = codec.decode(Buffer(wire))
+    assert ((7, 0.5), type(message)) == (message, kind if isinstance(kind, type) and kind is Reading else tuple)
+    assert ([message] * 2, 12) == codec.decode_many(wire * 2, 9)
+
+
+def test_a_record_that_is_not_of_the_type_is_refused(codecs):
+    """Alone, and after one that is: that one comes first."""
+    codec = codecs.Struct(">H", type=tuple[Annotated[int, msgspec.Meta(le=9)]])
+
+    with pytest.raises(BadPayloadError, match=r"Expected `int` <= 9 - at `\$\[0\]`"):
+        codec.decode(Buffer(b"\0\12"))
+    with pytest.raises(BadPayloadError):
+        codec.decode_many(b"\0\12\0\1", 9)
+    assert ([(9,)], 2) == codec.decode_many(b"\0\11\0\12", 9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        (NoTuple, "cannot decode a record into NoTuple: write a NamedTuple or tuple"),
+        (list[int], r"cannot decode a record into list\[int\]: write a NamedTuple or tuple"),
+        (tuple[int], r"tuple\[int\] has 1 fields, a record of '>Hf' 2"),
+    ],
+)
+def test_a_type_that_no_record_has_is_refused(codecs, kind, problem):
+    """When the codec is made."""
+    with pytest.raises(ConfigurationError, match=problem):
+        codecs.Struct(">Hf", type=kind)

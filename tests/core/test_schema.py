@@ -97,7 +97,7 @@ def typed(target, codec="json-lines"):
     return fitted(penstock.as_service(target, codec=codec)).codec.type
 
 
-@pytest.mark.parametrize("codec", ["json-lines", "msgpack:max=1KiB"])
+@pytest.mark.parametrize("codec", ["json-lines", "msgpack:max=1KiB", "cbor"])
 @pytest.mark.parametrize(
     ("target", "kind"),
     [
@@ -163,6 +163,8 @@ def test_the_type_survives_another_codec():
         (f_unknown, "json-lines", "cannot decode into threading_lock: write a msgspec.Struct, a dataclass"),
         (f_bytes, "json-lines", "takes bytes; codec json-lines gives decoded JSON; for lines of bytes say codec lines"),
         (f_reading, JsonLines(type=Point), "takes Reading; codec json-lines was made for Point"),
+        (f_unknown, "cbor", "cannot decode into threading_lock: write a msgspec.Struct, a dataclass"),
+        (f_point, "struct:format=>HH", "cannot decode a record into Point: write a NamedTuple or tuple"),
         (f_str, "lines", "takes str; codec lines gives bytes; use codec text"),
         (f_bytes, "text", "takes bytes; codec text gives str; use codec lines"),
         (f_ints, "lines", "takes list[int]; codec lines gives bytes; use codec json-lines or msgpack"),

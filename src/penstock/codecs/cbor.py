@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, TypeVar, overload
+from uuid import UUID
 
 from ..errors import (
     BadFrameError,
@@ -19,10 +22,12 @@ from .base import (
     NEED_DATA,
     NULL,
     Buffer,
-    Codec,
     NeedData,
 )
+from .objects import ObjectCodec, converter_of, to_builtins
 from .octets import require_range
+
+M = TypeVar("M")
 
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _OTHER = range(2, 8)
 _INDEFINITE: Final = 31
@@ -40,27 +45,45 @@ _Open = tuple[int, int, int]
 _Progress = tuple[int, int, bool, list[_Open]]
 
 
-class Cbor(Codec[Any]):
+# What CBOR has types or tags for, beside what JSON has.
+_NATIVES: Final = (bytes, bytearray, date, datetime, Decimal, UUID)
+
+
+class Cbor(ObjectCodec[M]):
     """A stream of CBOR data items.
 
     As with MessagePack the end of an item is found by reading its headers, each looked at once, and nothing is built
-    before the item is whole. A message is what ``cbor2`` makes of it: None, bool, int, float, str, bytes, list, dict,
-    datetime, and ``cbor2.CBORTag`` for a tag that it does not know. No key of a map is a container or has a tag. Of a
-    key that stands twice the last value counts.
+    before the item is whole. Without ``type`` a message is what ``cbor2`` makes of it: None, bool, int, float, str,
+    bytes, list, dict, datetime, and ``cbor2.CBORTag`` for a tag that it does not know. No key of a map is a container
+    or has a tag. Of a key that stands twice the last value counts.
 
     Args:
+        type: What to convert a message into and check it against, as of `JsonLines`.
         max_depth: How many arrays, maps, tags and strings in pieces may stand one inside the other, 1 to 512.
         max_frame_bytes: Largest item, in bytes. A length or a count above it is refused on its header.
 
     Raises:
-        ConfigurationError: An option is out of its range, or ``cbor2`` is not installed.
+        ConfigurationError: An option is out of its range, nothing can be decoded into ``type``, or ``cbor2`` is not
+            installed.
     """
 
     name = "cbor"
-    message_type = object
     _compiled = False
 
-    def __init__(self, *, max_depth: int = DEFAULT_MAX_DEPTH, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+    @overload
+    def __init__(self: Cbor[Any], *, max_depth: int = ..., max_frame_bytes: int = ...) -> None: ...
+    @overload
+    def __init__(self, *, type: type[M], max_depth: int = ..., max_frame_bytes: int = ...) -> None: ...
+    @overload
+    def __init__(self: Cbor[Any], *, type: object, max_depth: int = ..., max_frame_bytes: int = ...) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        type: Any = Any,  # noqa: A002  # msgspec's word for it
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:
         try:
             import cbor2  # noqa: PLC0415  # only this codec's users have it
         except ImportError:
@@ -68,21 +91,26 @@ class Cbor(Codec[Any]):
         self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
         self._decode, self._encode = cbor2.loads, cbor2.dumps
+        self._read(type)
 
-    def decode(self, buffer: Buffer) -> Any | NeedData:
+    def _read(self, type: Any) -> None:  # noqa: A002
+        self._convert = converter_of(type, _NATIVES)
+        self.type = type
+
+    def decode(self, buffer: Buffer) -> M | NeedData:
         """Take one item.
 
         Raises:
             FrameTooLongError: It has to be longer than ``max_frame_bytes``, as its headers so far say.
             BadFrameError: A header is none, or a break ends nothing.
-            BadPayloadError: It is nested deeper than ``max_depth``, a key or a tag is refused, text is not UTF-8, or
-                what a tag says is not so.
+            BadPayloadError: It is nested deeper than ``max_depth``, a key or a tag is refused, text is not UTF-8, what
+                a tag says is not so, or it is not of ``type``.
         """
         end, progress = self._find_end(buffer, buffer.resume)
         if not end:
             buffer.resume = progress
             return NEED_DATA
-        message = self._parse(bytes(buffer[:end]))
+        message: M = self._parse(bytes(buffer[:end]))
         del buffer[:end]
         buffer.resume = None
         return message
@@ -90,12 +118,14 @@ class Cbor(Codec[Any]):
     def encode(self, message: Any) -> bytes:
         """Write one item, as ``cbor2`` does: a tuple as an array, a datetime with time zone as its tag.
 
+        A dataclass and the like is written as a map of its fields.
+
         Raises:
             LocalProtocolError: It would be refused: too long, too deep, with a key or a tag that is not read.
             TypeError: It holds something that ``cbor2`` cannot write, a datetime without time zone for one.
         """
         try:
-            data: bytes = self._encode(None if message is NULL else message)
+            data: bytes = self._encode(None if message is NULL else message, default=_write_fields)
         except MemoryError:
             raise
         except Exception as error:  # of whatever class the library's release chooses
@@ -110,11 +140,15 @@ class Cbor(Codec[Any]):
 
     def _parse(self, frame: bytes) -> Any:
         try:
-            return self._decode(frame)
+            value = self._decode(frame)
         except MemoryError:
             raise
         except Exception as error:  # of whatever class the library's release chooses
             raise BadPayloadError(f"CBOR that cannot be read: {error}") from None
+        try:
+            return self._convert(value)
+        except (ValueError, RecursionError) as error:
+            raise BadPayloadError(str(error)) from None
 
     def _find_end(self, data: bytes | bytearray, progress: _Progress | None) -> tuple[int, _Progress]:
         """Return where the item at the front ends, or 0 and how far the search came."""
@@ -189,3 +223,10 @@ class Cbor(Codec[Any]):
                 return False, ended
             opened.pop()
         return True, ended
+
+
+def _write_fields(encoder: Any, value: Any) -> None:
+    """Write what ``cbor2`` does not know: an object with fields, as a map of them."""
+    import msgspec  # noqa: PLC0415
+
+    encoder.encode(msgspec.to_builtins(value, builtin_types=_NATIVES, enc_hook=to_builtins))

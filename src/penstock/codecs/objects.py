@@ -63,15 +63,46 @@ def decoder_of(format: Format, type: Any) -> Callable[[bytes], Any]:  # noqa: A0
         return plain
     if any(hasattr(part, _PYDANTIC) for part in _parts(type)):
         return _read_by_pydantic(format, module.Decoder().decode, type)
+    decode: Callable[[bytes], Any] = _made(type, lambda: module.Decoder(type, dec_hook=_from_builtins).decode)
+    return decode
+
+
+def converter_of(type: Any, natives: tuple[Any, ...] = ()) -> Callable[[Any], Any]:  # noqa: A002
+    """Return what makes a ``type`` of a value that was decoded already, or raises a ValueError.
+
+    Args:
+        type: As of `decoder_of`.
+        natives: Types that the format itself has, beside those of JSON: their values are taken as they are.
+
+    Raises:
+        ConfigurationError: No value can be converted into ``type``.
+    """
+    import msgspec  # noqa: PLC0415
+
+    if type is Any:
+        return lambda value: value
+    if any(hasattr(part, _PYDANTIC) for part in _parts(type)):
+        return _validated_by_pydantic(type)
+    _made(type, lambda: None)
+    return lambda value: msgspec.convert(value, type, builtin_types=natives, dec_hook=_from_builtins)
+
+
+def _made(type: Any, make: Callable[[], Any]) -> Any:  # noqa: A002
+    """Make what reads a type with msgspec.
+
+    Raises:
+        ConfigurationError: msgspec cannot read it.
+    """
+    import msgspec  # noqa: PLC0415
+
     try:
-        decoder = module.Decoder(type, dec_hook=_from_builtins)
+        made = make()
         unknown = next(_unknown(msgspec.inspect.type_info(type)), None)
-        decode: Callable[[bytes], Any] = decoder.decode
     except Exception as error:
         raise ConfigurationError(f"cannot decode into {name_of(type)}: {error}") from error
     if unknown is not None:
         raise ConfigurationError(f"cannot decode into {name_of(unknown)}: {_KNOWN}")
-    return decode
+    return made
 
 
 _KNOWN: Final = (
@@ -127,10 +158,7 @@ def _unknown(info: msgspec.inspect.Type) -> Iterator[Any]:
 def _read_by_pydantic(format: Format, plain: Callable[[bytes], Any], type: Any) -> Callable[[bytes], Any]:  # noqa: A002
     import pydantic  # noqa: PLC0415  # the user's types are of it
 
-    try:
-        adapter = pydantic.TypeAdapter(type)
-    except Exception as error:
-        raise ConfigurationError(f"cannot decode into {name_of(type)}: {error}") from error
+    adapter = _adapter(type)
 
     def decode(data: bytes) -> Any:
         found = plain(data)  # refuses what is no JSON to msgspec: NaN, for one
@@ -140,6 +168,29 @@ def _read_by_pydantic(format: Format, plain: Callable[[bytes], Any], type: Any) 
             raise ValueError(_in_one_line(error)) from None
 
     return decode
+
+
+def _validated_by_pydantic(type: Any) -> Callable[[Any], Any]:  # noqa: A002
+    import pydantic  # noqa: PLC0415
+
+    adapter = _adapter(type)
+
+    def convert(value: Any) -> Any:
+        try:
+            return adapter.validate_python(value)
+        except pydantic.ValidationError as error:
+            raise ValueError(_in_one_line(error)) from None
+
+    return convert
+
+
+def _adapter(type: Any) -> Any:  # noqa: A002
+    import pydantic  # noqa: PLC0415
+
+    try:
+        return pydantic.TypeAdapter(type)
+    except Exception as error:
+        raise ConfigurationError(f"cannot decode into {name_of(type)}: {error}") from error
 
 
 def _from_builtins(type: Any, value: object) -> object:  # noqa: A002
