@@ -192,7 +192,7 @@ class BadLengthError(RemoteProtocolError):
 
 
 class BadFrameError(RemoteProtocolError):
-    """A frame's own bytes are wrong: a terminator that is missing, a type byte nobody knows."""
+    """A frame's own bytes are wrong: a terminator that is missing, an unknown type byte."""
 
     reason = CloseReason.BAD_FRAME
 
@@ -286,7 +286,7 @@ class BrokenError(ConnectionEndedError):
 
     Attributes:
         reason: What the connection was closed with: ``reset``, ``write_timeout``, …
-        unread_bytes: Of a client's: what the peer had sent and nobody received, where that was so much that the peer
+        unread_bytes: Of a client's: what the peer had sent and was not received, where that was so much that the peer
             was not read any more, while the peer did not read what it was sent either; else 0. Both sides wrote, and
             this one did not receive.
     """
@@ -317,7 +317,7 @@ class BrokenError(ConnectionEndedError):
 class DatagramError(BrokenError):
     """A datagram could not be sent, or was not delivered, as the system says. The socket is as good as before.
 
-    Where nobody listened (ECONNREFUSED), the next datagram may find somebody.
+    Where no socket listened (ECONNREFUSED), the next datagram may find one.
 
     Attributes:
         problem: What happened to which datagram, in words.
@@ -392,7 +392,7 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 
 
 class RequestLostError(BrokenError):
-    """The connection ended after a request was sent and before its reply came: nobody knows whether it was done.
+    """The connection ended after a request was sent and before its reply came: whether it was done is unknown.
 
     It is not sent again, for it was not marked idempotent, or it was sent as often as it may be.
     """

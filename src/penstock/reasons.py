@@ -9,7 +9,7 @@ class CloseReason(StrEnum):
     The value is what logs, metrics and ``--log-format json`` show.
     """
 
-    # Nobody's fault.
+    # Without fault.
     PEER_CLOSED = "peer_closed"  # the peer sent EOF and everything owed to it was sent
     DONE = "done"  # the handler returned, or called close()
     DRAINED = "drained"  # the server drained, and this connection had nothing left to do

@@ -282,7 +282,7 @@ async def test_inherited_sockets_take_the_place_of_the_default_address(inherit):
 @pytest.mark.usefixtures("inherit")
 async def test_inherited_sockets_do_not_take_the_place_of_an_address_that_was_asked_for(bind):
     """Not even of the one that is the default: the sockets would be left to nobody, which is refused."""
-    with pytest.raises(ConfigurationError, match=r"1 sockets were inherited .* nobody would serve"):
+    with pytest.raises(ConfigurationError, match=r"1 sockets were inherited .* would not be served"):
         await serve(lambda message: message, bind=bind).start()
 
 
@@ -293,6 +293,6 @@ def test_an_inherited_socket_that_nobody_serves_is_refused(make):
         open_listeners([parse_address("fd://web"), parse_address("fd://admin")], inherited=inherited)
 
     assert (
-        f"3 sockets were inherited (LISTEN_FDS), and nobody would serve fd://{inherited[2].fd} (metrics); "
+        f"3 sockets were inherited (LISTEN_FDS), and fd://{inherited[2].fd} (metrics) would not be served; "
         "listen there too, or take it out of the socket unit"
     ) == caught.value.problem

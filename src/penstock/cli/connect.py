@@ -89,7 +89,7 @@ async def _converse(address: Address, form: Form, values: dict[str, Any]) -> int
         if interactive:
             hint = "; for line editing install penstock[cli]" if editing else ""
             click.echo(f"connected to {conn.peer}; CTRL+D ends{hint}", err=True)
-        # Whoever types the end means it; the end of a file says nothing of how long the last reply may take.
+        # A typed end is meant; the end of a file says nothing of how long the last reply may take.
         wait_s = values["wait"] if interactive or conn.is_datagram else None
         conversation = Conversation(conn, InputReader(), output, form, wait_s=wait_s)
         await conversation.run()
@@ -138,7 +138,7 @@ class Conversation:
             BrokenError: The connection broke.
             ConfigurationError: A line of input is no message, or one that the codec refuses.
             RemoteProtocolError: The peer broke the codec's rules.
-            BrokenPipeError: Nobody reads the output any more.
+            BrokenPipeError: The reader of the output is gone.
         """
         sending = asyncio.create_task(self._send_input())
         receiving = asyncio.create_task(self._show_messages())

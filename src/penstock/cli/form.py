@@ -89,7 +89,7 @@ class Form:
             raise self._failed(message, error, where) from error
         except (PenstockError, OSError):
             raise
-        except Exception as error:  # of `encode` itself, which nobody watches here
+        except Exception as error:  # of `encode` itself, which no guard surrounds here
             failure = CodecError(self.codec.name, "encode", f"raised {type(error).__name__}: {error}")
             raise self._failed(message, failure, where) from error
 

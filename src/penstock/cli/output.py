@@ -28,7 +28,7 @@ class Output(Protocol):
 
 
 class PipeOutput:
-    """Writes bytes as they are. It waits for whoever reads them: that is the back-pressure of a pipe.
+    """Writes bytes as they are, and waits for their reader: that is the back-pressure of a pipe.
 
     Args:
         fd: Where to.
@@ -41,7 +41,7 @@ class PipeOutput:
         """Write a piece of a stream, or a whole message and a newline.
 
         Raises:
-            BrokenPipeError: Nobody reads any more.
+            BrokenPipeError: The reader is gone.
         """
         write_all(self._fd, data + b"\n" if whole else data)
 
@@ -120,7 +120,7 @@ def write_all(fd: int, data: bytes) -> None:
     """Write all of ``data``.
 
     Raises:
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader is gone.
     """
     view = memoryview(data)
     while view:

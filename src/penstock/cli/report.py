@@ -45,7 +45,7 @@ def fail(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    # A full disk, or nobody there to read it: the exit status is told all the same.
+    # The disk is full or the reader is gone: the exit status is told all the same.
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 

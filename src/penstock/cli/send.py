@@ -264,7 +264,7 @@ class Exchange:
             if not conn.is_datagram:
                 conn.send_eof()
         except ConnectionEndedError:
-            pass  # told to whoever receives, after the last replies
+            pass  # the receiving side tells it, after the last replies
 
     async def _show(self, reply: Any, conn: Connection[Any]) -> None:
         took_s = time.perf_counter() - self._sent_at

@@ -103,7 +103,7 @@ def _print_ready(server: Ready) -> None:
     try:
         os.write(1, line.encode() + b"\n")
     except OSError as error:
-        # Whoever asked went away, or has a full disk. That is no reason to leave the others.
+        # The reader of the output went away, or its disk is full. The peers are served on.
         level = logging.DEBUG if error.errno in NOBODY_READS else logging.ERROR
         logging.getLogger("penstock").log(level, "cannot print that it is ready: %s", error.strerror)
 

@@ -68,7 +68,7 @@ class InputReader:
                 result = self._take()
             except PenstockError as error:
                 result = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no reader waits any more
                 loop.call_soon_threadsafe(_settle, ready, result)
 
         # A daemon, and no executor: a read that never returns must not keep the process.

@@ -2,7 +2,7 @@
 
 A codec may be a user's. What it raises that it may not, what it returns that is none of what it may, is a `CodecError`
 with its cause: one word for it on every engine, in servers and clients. Whether a message is one of its messages, only
-the codec can say, by LocalProtocolError or TypeError. A lack of memory is nobody's fault, and stays what it is.
+the codec can say, by LocalProtocolError or TypeError. A lack of memory is no fault of either, and stays what it is.
 """
 
 from __future__ import annotations

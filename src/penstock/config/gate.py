@@ -148,11 +148,11 @@ class GateConfig:
         accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a
             restart is no protection, and one that protects refuses the rush.
         accept_rate_per_peer: The same for each address.
-        allow: Who may connect; when anybody of the network is named, nobody else of it.
+        allow: Networks and users that may connect. One that is named excludes all others of its kind.
         deny: Who may not. Of all networks that hold a peer the longest prefix decides.
         reserve_for: Whose connections control the server or ask for its health: they are let in however many others
             there are, for a check that meets a full server would have it restarted. `reserve` of them at once are
-            refused for nothing but ``deny`` and ``allow``, and are spared when memory is short; nobody else has these
+            refused for nothing but ``deny`` and ``allow``, and are spared when memory is short; no other peer has these
             places. Not together with the action ``wait``: in the backlog they would wait behind the others.
         reserve: How many that are. 8: a probe from each of a few balancers, and an operator.
         on_refusal: What the refused see.

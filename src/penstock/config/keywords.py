@@ -61,7 +61,7 @@ def _read(option: Option, value: object) -> object:
             items = value if isinstance(value, list | tuple) else [value]
             read = tuple(kind.kind.parse(item) if isinstance(item, str) else item for item in items)
             kind.check(read)
-            # As it was: that nobody asked for the default is more than its value.
+            # As it was: "not set" says more than the default's value.
             return value if isinstance(value, tuple) and value == read else read
         if isinstance(value, str):
             return kind.parse(value)

@@ -130,7 +130,7 @@ class Limits:
         write_high_bytes: Above it ``send`` waits, and a server does not read the connection; a client reads on.
         write_low_bytes: At or below it both go on.
         write_max_bytes: The hard limit of what one peer can be owed. What would be above it meets ``slow_consumer``.
-        read_bytes: The most that is read from a socket at once; one that holds more, which nobody has received, is read
+        read_bytes: The most that is read from a socket at once; one that holds more, not received yet, is read
             no further.
         batch_messages: The most messages handled for one connection before others get their turn.
         slow_consumer: What ``post`` does when the peer would be owed more. ``disconnect``: abort the connection.
@@ -208,7 +208,7 @@ class Limits:
 
 
 class DefaultThreads(int):
-    """A bound that nobody asked for: an engine whose threads wait for their peers, too, has one of its own."""
+    """A default bound, not one that was set: an engine whose threads wait for their peers has another of its own."""
 
     __slots__ = ()
 
@@ -218,7 +218,7 @@ DEFAULT_THREADS: Final = DefaultThreads(min(32, (os.cpu_count() or 1) + 4))
 
 
 class DefaultBind(tuple[str, ...]):
-    """Addresses that nobody asked for: sockets that a service manager hands down take their place."""
+    """Default addresses, not ones that were set: sockets that a service manager hands down take their place."""
 
     __slots__ = ()
 

@@ -24,10 +24,10 @@ class OverloadConfig:
     Attributes:
         memory_bytes: What the process may use; its thresholds are 80, 90 and 95 % of it. ``auto``: the limit of its
             control group, and nothing where that has none.
-        write_total_bytes: What all peers together may be owed. Nobody may be owed more than is left of it, so that
-            those who do not read give way while there is room, and nobody else; above it the one goes whose output has
+        write_total_bytes: What all peers together may be owed. No peer may be owed more than is left of it, so that
+            those who do not read give way while there is room, and no others; above it the one goes whose output has
             not moved for longest. 256 MiB is room for 256 peers at the hard limit of one.
-        stall_s: A handler that holds the loop for longer is named, with its stack. None: nobody looks.
+        stall_s: A handler that holds the loop for longer is named, with its stack. None: no watch is kept.
         datagram_rate_per_peer: Datagrams handled from one address at once and then in that time; more are dropped.
         datagram_amplification: How many times as large as a datagram, headers included, the answers to it may be
             together. A sender's address can be forged, and what is sent there hits somebody else: QUIC allows 3 times

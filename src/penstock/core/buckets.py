@@ -47,7 +47,7 @@ class Bucket:
 class Buckets:
     """A bucket for each key. One that is full again is not kept.
 
-    A bucket that nobody took from for a period is full: so the keys are kept in two generations, a period long each,
+    A bucket that was not taken from for a period is full: so the keys are kept in two generations, a period long each,
     and the older one is dropped whole when the newer one is over.
 
     Args:

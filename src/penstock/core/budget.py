@@ -26,8 +26,9 @@ class OutputBudget:
 
     Two rules hold it. Neither has anything to do with a peer that is owed nothing.
 
-    - Nobody may be owed more than what is left, or `FREE_BYTES`. So those who are owed most give way first, each by its
-      own policy, while there is still room: n that take all they may have an (n + 1)th each, and as much stays free.
+    - No peer may be owed more than what is left, or `FREE_BYTES`. So those who are owed most give way first, each by
+      its own policy, while there is still room: n that take all they may have an (n + 1)th each, and as much
+      stays free.
     - Where it is overdrawn all the same, `FREE_BYTES` of each aside, for of a message that the kernel took in part the
       rest cannot be given up, those are ended whose output has not moved for longest.
 

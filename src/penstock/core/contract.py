@@ -150,7 +150,7 @@ class ConnectionBase(ABC, Generic[M]):
         codec over the same kind of transport.
 
         Args:
-            frame: One whole frame of the codec at hand. It is sent as it is, and looked at by nobody.
+            frame: One whole frame of the codec at hand. It is sent as it is, unread.
 
         Raises:
             TypeError: It is not bytes. Nothing was queued.

@@ -45,7 +45,7 @@ class Counts:
         Raises:
             MemoryError: Nothing was counted.
         """
-        # Numbers first, then what may want room for a key, then what cannot fail: without memory nobody is half inside.
+        # Numbers first, then what may want room for a key, then what cannot fail: no connection is half counted.
         count, reserved = self.open + 1, self.reserved + reserved
         if key is not None:
             self._of_key[key] = self._of_key.get(key, 0) + 1

@@ -1,4 +1,4 @@
-"""How a connection ended, for whoever still uses it."""
+"""How a connection ended, for code that still uses it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .states import LEAVING, State
 
 M = TypeVar("M")
 
-# Ends that are nobody's fault: the one who goes on using the connection has closed it himself, or was told.
+# Ends without fault: the code that goes on using the connection has closed it itself, or was told.
 _GRACEFUL = frozenset({None, CloseReason.DONE, CloseReason.DRAINED})
 _TOO_SLOW = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.WRITE_TIMEOUT})
 
 
 def why_not(state: State, reason: CloseReason | None, *, leaving: bool) -> ClosedError | BrokenError:
-    """Return the error for whoever sends or receives on a connection that does not take part any more.
+    """Return the error for a send or a receive on a connection that does not take part any more.
 
     Args:
         state: The connection's.

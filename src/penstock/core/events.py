@@ -380,7 +380,7 @@ def not_handled(conn: ConnectionBase[Any], error: BaseException) -> Event:
 
 
 class Observer(Protocol):
-    """Whoever wants to know. Called on the engine's thread(s): be quick and thread-safe.
+    """Is told of every event. Called on the engine's thread(s): be quick and thread-safe.
 
     What it raises is logged and ends nothing.
     """

@@ -2,7 +2,7 @@
 
 Three things: `Rules` say what is allowed, `Counts` who is in, and a gate decides by the two.
 
-An engine asks `Gate.opens_at` before accept(2), which knows nobody yet; `Gate.admit` after it, when the peer is known;
+An engine asks `Gate.opens_at` before accept(2), when no peer is known yet; `Gate.admit` after it, when it is known;
 and tells `Gate.leave`, then `Gate.wake`, when one that was admitted has ended. Nothing else counts connections.
 """
 
@@ -224,7 +224,7 @@ class Gate:
         return None
 
     def amplifies(self, question_bytes: int, answers: int, answer_bytes: int) -> bool:
-        """Say whether the answers to one datagram would be a weapon against whoever it claims to be from.
+        """Say whether the answers to one datagram would be a weapon against the address it claims to be from.
 
         Args:
             question_bytes: Its payload.
@@ -330,7 +330,7 @@ class Gate:
             self.wake()
 
     def watch(self, watcher: Callable[[], object]) -> None:
-        """Have ``watcher`` called by `wake`: by whoever waits until `opens_at` says something else."""
+        """Have ``watcher`` called by `wake`; it waits until `opens_at` says something else."""
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Callable[[], object]) -> None:
@@ -349,7 +349,7 @@ class Gate:
 
 
 class Handshake:
-    """One connection's handshake. Whoever has it calls `end`, however it ends: done, failed, late, reset, stopped.
+    """One connection's handshake. Its holder calls `end`, however it ends: done, failed, late, reset, stopped.
 
     Attributes:
         since: When it began, on the engine's clock.

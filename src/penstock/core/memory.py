@@ -14,7 +14,7 @@ class Pressure(IntEnum):
 
     CALM = 0
     PAUSE = 1  # what holds bytes already is read no further, and the idle are let go sooner
-    REFUSE = 2  # nobody new is let in
+    REFUSE = 2  # no new connection is let in
     SHED = 3  # the most expensive connections are ended
 
 
@@ -58,7 +58,7 @@ class Ladder:
         return self.pressure
 
     def excess_bytes(self, used_bytes: int) -> int:
-        """Return how much has to go so that nobody needs to be ended: what is above the last step but one."""
+        """Return how much has to go so that no connection needs to be ended: what is above the last step but one."""
         return max(0, used_bytes - int(self._limit_bytes * THRESHOLDS[Pressure.REFUSE]))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .service import AnyHandler, Service
 
 _UNSAID: Final = (Any, object, inspect.Parameter.empty)
-# Where these are meant, JSON has base64 for them; whoever writes ``bytes`` for JSON took it from a codec of bytes.
+# JSON has base64 for them, where they are meant; but ``bytes`` was most likely left over from a codec of bytes.
 _RAW_BYTES: Final = (bytes, bytearray, memoryview)
 
 

@@ -15,7 +15,7 @@ class State(Enum):
     OPEN = "open"  # bytes may go both ways
     PEER_EOF = "peer_eof"  # the peer will send no more; we may
     LOCAL_EOF = "local_eof"  # we will send no more; the peer may
-    BOTH_EOF = "both_eof"  # nobody will send; what was received is still being handled
+    BOTH_EOF = "both_eof"  # neither side will send; what was received is still being handled
     CLOSING = "closing"  # we are leaving: queued output goes out, input is discarded
     FLUSHING = "flushing"  # as CLOSING, and the peer will send no more
     LINGERING = "lingering"  # all output went out and EOF after it; input is discarded until the peer's EOF

@@ -1,7 +1,7 @@
 """How much tasks may do in a row until their loop has its turn: law 12.
 
 An ``await`` that need not wait goes on at once, which is what makes it cheap. A task that only ever does such things,
-sending to a peer that reads as fast, or to one that is gone, would hold its loop for ever: nobody else would be served,
+sending to a peer that reads as fast, or to one that is gone, would hold its loop for ever: no other would be served,
 no timer would fire, no signal would be met. So what goes on at once is counted, for a loop and not for a connection,
 and each time as much is done in a row the next one lets the loop turn first. It does so before it does anything: who is
 cancelled there has sent nothing and taken nothing.
@@ -30,8 +30,8 @@ class Turn:
     """What one loop's tasks may still do in a row.
 
     Attributes:
-        left: How much. Whoever was resumed by the loop sets it back to `MOST_IN_A_ROW`; whoever goes on without waiting
-            takes one off, and calls `end` first where none is left.
+        left: How much. A coroutine that the loop resumed sets it back to `MOST_IN_A_ROW`; one that goes on without
+            waiting takes one off, and calls `end` first where none is left.
     """
 
     __slots__ = ("left",)

@@ -120,7 +120,7 @@ def _run_share(order: Order, pipe: Connection) -> None:
         pipe.send(None)
         pipe.recv()
 
-    with contextlib.suppress(OSError, EOFError):  # nobody wants to know any more
+    with contextlib.suppress(OSError, EOFError):  # the parent is gone
         try:
             told = run_here(order, pipe.send, ready)
         except KeyboardInterrupt:  # before it began

@@ -275,5 +275,5 @@ def _signature(path: str) -> _Signature:
         found = os.stat(path)
     except OSError:
         return None
-    # The last of these nobody can set back, and it moves with the rights, too.
+    # The last of these cannot be set back, and it moves with the rights, too.
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns

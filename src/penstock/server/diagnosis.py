@@ -171,7 +171,7 @@ def _process_with(link: str) -> int | None:
 
 
 def _user(uid: int) -> str:
-    import pwd  # noqa: PLC0415  # missing where there is no /proc, and then nobody comes here
+    import pwd  # noqa: PLC0415  # missing where there is no /proc, and then this is not reached
 
     try:
         return pwd.getpwuid(uid).pw_name

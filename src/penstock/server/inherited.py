@@ -91,7 +91,7 @@ def inherited_targets(address: Address, inherited: Sequence[InheritedSocket]) ->
 
 
 def refuse_unused(groups: Sequence[Sequence[Target]], inherited: Sequence[InheritedSocket]) -> None:
-    """Find inherited sockets that nobody would serve: their clients would connect, and wait for ever.
+    """Find inherited sockets that would not be served: their clients would connect, and wait for ever.
 
     Raises:
         ConfigurationError: There are some.
@@ -100,13 +100,13 @@ def refuse_unused(groups: Sequence[Sequence[Target]], inherited: Sequence[Inheri
     unused = [f"fd://{fd} ({name})" for fd, name in inherited if fd not in used]
     if unused:
         raise ConfigurationError(
-            f"{len(inherited)} sockets were inherited (LISTEN_FDS), and nobody would serve {', '.join(unused)}; "
+            f"{len(inherited)} sockets were inherited (LISTEN_FDS), and {', '.join(unused)} would not be served; "
             "listen there too, or take it out of the socket unit"
         )
 
 
 def take_over(target: Target, backlog: int) -> Listener:
-    """Make a listener of a descriptor. Whoever closes the listener closes the descriptor.
+    """Make a listener of a descriptor. Closing the listener closes the descriptor.
 
     Raises:
         BindError: It is not open, or it is nothing to listen on. It stays as it is, open or not.
@@ -140,7 +140,7 @@ def _listener(target: Target, sock: socket.socket, backlog: int) -> Listener:
     if not is_bound:
         raise BindError(str(target.address), f"it is a {address.kind} socket that is bound to no address", errno.EINVAL)
     listens = address.kind in {Kind.STREAM, Kind.SEQPACKET}
-    # Whoever made it listen chose its backlog. Some parents bind and leave listen(2) to the child.
+    # A parent that made it listen chose its backlog. Some parents bind and leave listen(2) to the child.
     if listens and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.listen(backlog)
     if scheme is Scheme.TCP:

@@ -18,7 +18,7 @@ from ..core.gate import Gate
 from ..core.memory import Ladder, Pressure
 from ..engines.base import EngineServer
 
-# Between two readings. Of 1 GiB there are 200 MiB between the first step and the end: 250 ms at most for whoever fills
+# Between two readings. Of 1 GiB there are 200 MiB between the first step and the end: 250 ms at most for what fills
 # it with 800 MB/s.
 READ_S: Final = 0.25
 READ_UNDER_PRESSURE_S: Final = 0.1

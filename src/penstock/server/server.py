@@ -378,7 +378,7 @@ class Server:
     def _engine_stopped(self) -> None:
         """Finish on the loop: an engine may say it on a thread of its own."""
         assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits any more
             self._loop.call_soon_threadsafe(self._on_stopped)
 
     def _on_stopped(self) -> None:
@@ -390,7 +390,7 @@ class Server:
                 self._watchdog.stop()
             self._close_listeners()
             self._emit(Stopped())
-        finally:  # whatever failed, for want of memory: nobody waits for ever
+        finally:  # whatever failed without memory: no caller waits for ever
             if not self._stopped.done():
                 self._stopped.set_result(None)
 

@@ -29,7 +29,7 @@ def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | 
     Args:
         sock: The socket, of the kind that ``address`` asks for.
         address: A path or an abstract name.
-        mode: Permissions of the file, exactly: the umask does not cut them. Nobody can connect with others before.
+        mode: Permissions of the file, exactly: the umask does not cut them. They hold from the first connection on.
 
     Returns:
         The file, or None for an abstract name.
@@ -48,7 +48,7 @@ def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | 
         return None
     path = os.path.abspath(address.path)
     # On Linux the file gets the mode that the socket has when it is bound, less the umask: there is no moment in which
-    # it has more. Elsewhere this fails, and what `_settle` does is early enough: nobody listens yet.
+    # it has more. Elsewhere this fails, and what `_settle` does is early enough: the socket does not listen yet.
     with suppress(OSError):
         os.fchmod(sock.fileno(), mode)
     try:
@@ -63,7 +63,7 @@ def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | 
 def _settle(address: Address, path: str, mode: int) -> SocketFile:
     """Give the file that was made its mode, and say which it is.
 
-    By a descriptor of the file, not by its path: whoever may write to the directory can put a symbolic link there
+    By a descriptor of the file, not by its path: a user who may write to the directory can put a symbolic link there
     meanwhile, or another file by rename(2).
     """
     with _opened(path) as (name, follows):
@@ -107,7 +107,7 @@ def _opened(path: str) -> Iterator[tuple[str, bool]]:
 def remove_file(file: SocketFile) -> None:
     """Remove the file if it is still the one that was made: not if it is gone, and not if another took its place.
 
-    To be called while the socket is open: then nobody takes the file for stale, and its inode's number is no other's.
+    To be called while the socket is open: then no process takes the file for stale, and its inode's number is its own.
     A child that was forked has inherited the socket, not the file: there it does nothing.
     """
     _made.discard(file)
@@ -153,7 +153,7 @@ def describe_file(mode: int) -> str:
 
 
 def _replace(sock: socket.socket, address: Address, path: str) -> None:
-    """Bind where a file is, if that is a socket that nobody has open."""
+    """Bind where a file is, if that is a socket that no process has open."""
     with _alone_in(os.path.dirname(path)):
         with suppress(FileNotFoundError), _directory(path) as (directory, name):
             mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
@@ -173,7 +173,7 @@ def _replace(sock: socket.socket, address: Address, path: str) -> None:
 
 
 def _refuse_live(address: Address, path: str) -> None:
-    """Return if nobody has the socket open.
+    """Return if no process has the socket open.
 
     A datagram socket asks, for connecting it sends nothing: a stream socket answers EPROTOTYPE, even before it listens,
     and never sees a connection; a datagram socket lets it succeed, or answers EPERM if it is connected to another.
@@ -202,7 +202,7 @@ def _alone_in(directory: str) -> Iterator[None]:
     """Keep other servers of this kind from looking for stale sockets in ``directory`` at the same time.
 
     Only as far as can be: a lock that cannot be had, or not within a second, is gone without. Anyone who can read a
-    directory can lock it, and nobody is to keep a server from starting.
+    directory can lock it, and must not keep a server from starting.
     """
     import fcntl  # noqa: PLC0415  # missing where there are no Unix sockets
 

@@ -32,7 +32,7 @@ class Watchdog:
     Args:
         loop: The running loop.
         stall_s: How long it may be held, in seconds.
-        report: Called on the watchdog's thread with the frames of whoever holds it, innermost first, as
+        report: Called on the watchdog's thread with the frames of what holds it, innermost first, as
             ``file:line in name``: once it has been held for ``stall_s``, and before one and a half times that is over.
         over: Called on the same thread when the loop is free again, once for each report, with the seconds for which it
             gave no sign of life: as long as it was held, and at most ``stall_s / 2`` more.
@@ -96,16 +96,16 @@ class Watchdog:
         """Look once, on the watchdog's thread. Return after how many seconds to look again; None for never."""
         if self._beat is None:
             return self._stall_s / 2  # not yet
-        # A loop that was closed without a word leaves nobody to stop this.
+        # A loop that was closed without a stop leaves this thread running.
         return None if self._loop.is_closed() else self._look()
 
     def end(self) -> None:
         """Say that what was reported is over, as the last thing on the watchdog's thread."""
-        if self._reported_at is not None and not self._loop.is_closed():  # whoever stops this is on the loop
+        if self._reported_at is not None and not self._loop.is_closed():  # what stops this runs on the loop
             self._over(time.monotonic() - self._reported_at)
 
     def _look(self) -> float:
-        """Say who holds the loop, or that nobody does any longer; return when there may be something to say again."""
+        """Say what holds the loop, or that nothing does any longer; return when there may be something to say again."""
         beat_at = self._beat_at
         if self._reported_at is not None:
             if beat_at == self._reported_at:
@@ -152,7 +152,7 @@ def holders(frame: FrameType | None) -> list[str]:
     if frame is None or _is_loop(frame):
         return []  # it waits for events, or for a processor
     found: list[str] = []
-    while frame is not None and not _is_loop(frame):  # beyond the loop is whoever started it
+    while frame is not None and not _is_loop(frame):  # beyond the loop is what started it
         if not frame.f_code.co_filename.startswith(_OURS):
             found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
         elif found:

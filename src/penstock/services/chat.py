@@ -3,7 +3,7 @@
 Wire format: one message per LF, both ways; a line may end in CR LF, and the last one need not end at all. Nothing is
 said back to the speaker, nor to anybody about who comes and goes. There is one room. Needs connections.
 
-A member that does not read is owed at most ``--write-max`` bytes; then it is cut, and nobody else notices.
+A member that does not read is owed at most ``--write-max`` bytes; then it is cut, and the others do not notice.
 """
 
 import threading

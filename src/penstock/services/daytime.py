@@ -1,4 +1,4 @@
-"""Daytime (RFC 867): the server's date and time, to whoever asks.
+"""Daytime (RFC 867): the server's date and time, to each client.
 
 Wire format: on connect the server sends one line and closes; what the client sends is thrown away. Over UDP any
 datagram, the empty one too, is answered with one that holds the line.

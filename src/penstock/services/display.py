@@ -35,7 +35,7 @@ def describe(message: Any) -> str:
 def show(conn: ConnectionBase[Any], message: Any) -> None:
     """Print ``peer: message``. A server whose standard output takes nothing goes on without.
 
-    When nobody reads it any more, it says so at level debug; a full disk and the like are errors, told once a second.
+    When its reader is gone, it says so at level debug; a full disk and the like are errors, told once a second.
     """
     data = f"{conn.peer}: {describe(message)}\n".encode("utf-8", "backslashreplace")
     try:

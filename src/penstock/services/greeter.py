@@ -3,7 +3,7 @@
 Wire format: the client sends one line. ``1 LF`` is answered with ``welcome to server! LF``, any other line with
 ``please go out! LF``; then the server closes. The line may end in CR LF, or with the stream. Five seconds without a
 whole line are logged as ``time out``, and the server closes without a word. Datagrams are answered likewise, without
-the LF; for a datagram nobody waits.
+the LF; a datagram is not waited for.
 
 A client that sends ``1`` alone and keeps the stream open has not ended its line: serve it with ``--codec raw``.
 """

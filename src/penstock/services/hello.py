@@ -31,7 +31,7 @@ class Hello(Handler[Any]):
 
 def make() -> Service[bytes]:
     """Make the service."""
-    # Nobody connects with a datagram, so there is no moment to speak first.
+    # A datagram makes no connection, so there is no moment to speak first.
     return replace(callbacks(Hello, name="hello", codec="lines:unterminated=deliver"), datagram=None)
 
 

@@ -1,4 +1,4 @@
-"""Quote of the day (RFC 865): a short text, to whoever asks.
+"""Quote of the day (RFC 865): a short text, to each client.
 
 Wire format: on connect the server sends one quotation of fewer than 512 ASCII characters, its lines ended by CR LF,
 and closes; what the client sends is thrown away. Over UDP any datagram, the empty one too, is answered with one that

@@ -128,7 +128,7 @@ class LogObserver:
             case _ if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s", event.name, extra=_extra(event))
 
-    # -- what peers can bring about: whoever floods the server must not flood its log ----------------------------------
+    # -- what peers can bring about: a flood of the server must not flood its log --------------------------------------
 
     def _closed(self, event: Closed) -> None:
         reason = event.reason

@@ -1,4 +1,4 @@
-"""A writer for a stream that may stall: a log that nobody reads must not stop the server that writes it."""
+"""A writer for a stream that may stall: an unread log must not stop the server that writes it."""
 
 import os
 import select

@@ -1,7 +1,7 @@
 """Drives a codec as an engine does, and checks the laws of every codec. `check_codec` is all of them in one call.
 
-The checks raise AssertionError with the input that shows the fault. They need no test framework; for inputs that nobody
-thought of, call them from a property test.
+The checks raise AssertionError with the input that shows the fault. They need no test framework; for inputs beyond your
+own, call them from a property test.
 """
 
 from __future__ import annotations

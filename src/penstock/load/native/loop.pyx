@@ -256,7 +256,7 @@ cdef class LoadLoop(Connections):
             elif stream.state == CLOSED and stream.retry_at <= now and self.phase != ENDING:
                 self.open(stream, now)
         if now - self.connected_at > self.timeout_s:
-            self.leave(now)  # nobody is there any more, which the errors say
+            self.leave(now)  # the server is gone, which the errors say
         if now >= self.interval_at and self.phase != WARMING_UP:
             self.tell()
             self.on_interval(now - self.began_at)

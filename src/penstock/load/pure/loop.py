@@ -209,7 +209,7 @@ class LoadLoop:
             elif stream.state is State.CLOSED and stream.retry_at <= now and self.phase is not Phase.ENDING:
                 self._open(stream, now)
         if now - self.connected_at > self.load.timeout_s:
-            self._leave(now)  # nobody is there any more, which the errors say
+            self._leave(now)  # the server is gone, which the errors say
         if now >= self._interval_at and self.phase is not Phase.WARMING_UP:
             self._on_interval(now - self._began_at)
             self._interval_at = now + self._interval_s
