@@ -11,7 +11,7 @@ import pytest
 
 import penstock
 from penstock.config import Timeouts
-from penstock.core.states import TRANSITIONS, Happening, State
+from penstock.core.states import TRANSITIONS, Input, State
 from penstock.testing.peers import dial, read_exactly, reset
 
 KIB = 1024
@@ -21,7 +21,7 @@ EXCHANGE = LINE * 8
 # In these the peer has sent EOF before its reset, and in these the server's side leaves by itself.
 PEER_ENDED = {State.PEER_EOF, State.BOTH_EOF, State.FLUSHING}
 LEAVING = {State.CLOSING, State.FLUSHING, State.LINGERING}
-LOSABLE = [state for state, entries in TRANSITIONS.items() if Happening.LOST in entries]
+LOSABLE = [state for state, entries in TRANSITIONS.items() if Input.LOST in entries]
 
 
 @pytest.fixture

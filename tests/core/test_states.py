@@ -4,48 +4,48 @@ import itertools
 
 import pytest
 
-from penstock.core.states import LEAVING, RECEIVABLE, SENDABLE, TRANSITIONS, Happening, State, after
+from penstock.core.states import LEAVING, RECEIVABLE, SENDABLE, TRANSITIONS, Input, State, after
 from penstock.errors import LocalProtocolError
 
-S, H = State, Happening
+S = State
 
 # Written out a second time, so that a change of the table is a change here as well.
 ENTRIES = {
-    (S.OPEN, H.PEER_EOF): S.PEER_EOF,
-    (S.OPEN, H.SEND_EOF): S.LOCAL_EOF,
-    (S.OPEN, H.CLOSE): S.CLOSING,
-    (S.OPEN, H.LOST): S.CLOSED,
-    (S.PEER_EOF, H.SEND_EOF): S.BOTH_EOF,
-    (S.PEER_EOF, H.CLOSE): S.FLUSHING,
-    (S.PEER_EOF, H.LOST): S.CLOSED,
-    (S.LOCAL_EOF, H.PEER_EOF): S.BOTH_EOF,
-    (S.LOCAL_EOF, H.CLOSE): S.CLOSING,
-    (S.LOCAL_EOF, H.LOST): S.CLOSED,
-    (S.BOTH_EOF, H.CLOSE): S.FLUSHING,
-    (S.BOTH_EOF, H.LOST): S.CLOSED,
-    (S.CLOSING, H.PEER_EOF): S.FLUSHING,
-    (S.CLOSING, H.FLUSHED): S.LINGERING,
-    (S.CLOSING, H.LOST): S.CLOSED,
-    (S.FLUSHING, H.FLUSHED): S.CLOSED,
-    (S.FLUSHING, H.LOST): S.CLOSED,
-    (S.LINGERING, H.PEER_EOF): S.CLOSED,
-    (S.LINGERING, H.LOST): S.CLOSED,
+    (S.OPEN, Input.PEER_EOF): S.PEER_EOF,
+    (S.OPEN, Input.SEND_EOF): S.LOCAL_EOF,
+    (S.OPEN, Input.CLOSE): S.CLOSING,
+    (S.OPEN, Input.LOST): S.CLOSED,
+    (S.PEER_EOF, Input.SEND_EOF): S.BOTH_EOF,
+    (S.PEER_EOF, Input.CLOSE): S.FLUSHING,
+    (S.PEER_EOF, Input.LOST): S.CLOSED,
+    (S.LOCAL_EOF, Input.PEER_EOF): S.BOTH_EOF,
+    (S.LOCAL_EOF, Input.CLOSE): S.CLOSING,
+    (S.LOCAL_EOF, Input.LOST): S.CLOSED,
+    (S.BOTH_EOF, Input.CLOSE): S.FLUSHING,
+    (S.BOTH_EOF, Input.LOST): S.CLOSED,
+    (S.CLOSING, Input.PEER_EOF): S.FLUSHING,
+    (S.CLOSING, Input.FLUSHED): S.LINGERING,
+    (S.CLOSING, Input.LOST): S.CLOSED,
+    (S.FLUSHING, Input.FLUSHED): S.CLOSED,
+    (S.FLUSHING, Input.LOST): S.CLOSED,
+    (S.LINGERING, Input.PEER_EOF): S.CLOSED,
+    (S.LINGERING, Input.LOST): S.CLOSED,
 }
 
 
-@pytest.mark.parametrize(("state", "happening"), ENTRIES, ids=lambda value: value.value)
-def test_every_entry(state, happening):
+@pytest.mark.parametrize(("state", "given"), ENTRIES, ids=lambda value: value.value)
+def test_every_entry(state, given):
     """What may happen leads where the table says."""
-    assert ENTRIES[state, happening] is after(state, happening)
+    assert ENTRIES[state, given] is after(state, given)
 
 
 @pytest.mark.parametrize(
-    ("state", "happening"), sorted(set(itertools.product(State, Happening)) - set(ENTRIES), key=str), ids=str
+    ("state", "given"), sorted(set(itertools.product(State, Input)) - set(ENTRIES), key=str), ids=str
 )
-def test_nothing_else_may_happen(state, happening):
+def test_nothing_else_may_happen(state, given):
     """What the table does not have is an error of the engine's, which names both."""
-    with pytest.raises(LocalProtocolError, match=f"{happening.value} cannot happen .* {state.value}"):
-        after(state, happening)
+    with pytest.raises(LocalProtocolError, match=f"{given.value} cannot happen .* {state.value}"):
+        after(state, given)
 
 
 def test_every_state_is_in_the_table():
@@ -63,7 +63,7 @@ def test_every_state_is_reached_and_ends():
         reached = more
 
     assert set(State) == reached
-    assert all(H.LOST in TRANSITIONS[state] for state in State if state is not S.CLOSED)
+    assert all(Input.LOST in TRANSITIONS[state] for state in State if state is not S.CLOSED)
     assert {} == TRANSITIONS[S.CLOSED]
 
 
@@ -78,13 +78,13 @@ def test_no_state_comes_back():
     walk(S.OPEN, set())
 
 
-@pytest.mark.parametrize("happening", [H.PEER_EOF, H.SEND_EOF, H.CLOSE, H.FLUSHED])
-def test_each_side_ends_once(happening):
+@pytest.mark.parametrize("given", [Input.PEER_EOF, Input.SEND_EOF, Input.CLOSE, Input.FLUSHED])
+def test_each_side_ends_once(given):
     """Whatever happened cannot happen again further on, but for the loss, which ends everything."""
 
     def walk(state, seen):
         for step, following in TRANSITIONS[state].items():
-            assert not (step is happening and happening in seen)
+            assert not (step is given and given in seen)
             walk(following, {*seen, step})
 
     walk(S.OPEN, set())

@@ -1,6 +1,6 @@
 """The life of a stream connection as one table: every change of state is an entry in it, and nothing else is one.
 
-Engines report what happened (`Happening`) and obey the state that follows. Neither client nor server is mentioned:
+Engines report what happened (`Input`) and obey the state that follows. Neither client nor server is mentioned:
 both sides live by the same table.
 """
 
@@ -25,7 +25,7 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
-class Happening(Enum):
+class Input(Enum):
     """What can happen to a connection."""
 
     PEER_EOF = "peer_eof"  # read returned zero
@@ -37,44 +37,44 @@ class Happening(Enum):
     __hash__ = object.__hash__
 
 
-S, H = State, Happening
+S = State
 
 # After close() the socket is not closed at once: closing one with unread input makes the kernel answer with a reset,
 # which can destroy the last reply on its way (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17). So: flush, send EOF,
 # read and discard until the peer's EOF or the linger timeout.
-TRANSITIONS: dict[State, dict[Happening, State]] = {
+TRANSITIONS: dict[State, dict[Input, State]] = {
     S.OPEN: {
-        H.PEER_EOF: S.PEER_EOF,
-        H.SEND_EOF: S.LOCAL_EOF,
-        H.CLOSE: S.CLOSING,
-        H.LOST: S.CLOSED,
+        Input.PEER_EOF: S.PEER_EOF,
+        Input.SEND_EOF: S.LOCAL_EOF,
+        Input.CLOSE: S.CLOSING,
+        Input.LOST: S.CLOSED,
     },
     S.PEER_EOF: {
-        H.SEND_EOF: S.BOTH_EOF,
-        H.CLOSE: S.FLUSHING,
-        H.LOST: S.CLOSED,
+        Input.SEND_EOF: S.BOTH_EOF,
+        Input.CLOSE: S.FLUSHING,
+        Input.LOST: S.CLOSED,
     },
     S.LOCAL_EOF: {
-        H.PEER_EOF: S.BOTH_EOF,
-        H.CLOSE: S.CLOSING,
-        H.LOST: S.CLOSED,
+        Input.PEER_EOF: S.BOTH_EOF,
+        Input.CLOSE: S.CLOSING,
+        Input.LOST: S.CLOSED,
     },
     S.BOTH_EOF: {
-        H.CLOSE: S.FLUSHING,
-        H.LOST: S.CLOSED,
+        Input.CLOSE: S.FLUSHING,
+        Input.LOST: S.CLOSED,
     },
     S.CLOSING: {
-        H.PEER_EOF: S.FLUSHING,
-        H.FLUSHED: S.LINGERING,
-        H.LOST: S.CLOSED,
+        Input.PEER_EOF: S.FLUSHING,
+        Input.FLUSHED: S.LINGERING,
+        Input.LOST: S.CLOSED,
     },
     S.FLUSHING: {
-        H.FLUSHED: S.CLOSED,
-        H.LOST: S.CLOSED,
+        Input.FLUSHED: S.CLOSED,
+        Input.LOST: S.CLOSED,
     },
     S.LINGERING: {
-        H.PEER_EOF: S.CLOSED,
-        H.LOST: S.CLOSED,
+        Input.PEER_EOF: S.CLOSED,
+        Input.LOST: S.CLOSED,
     },
     S.CLOSED: {},
 }
@@ -86,13 +86,13 @@ RECEIVABLE = frozenset({S.OPEN, S.LOCAL_EOF})
 LEAVING = frozenset({S.CLOSING, S.FLUSHING, S.LINGERING, S.CLOSED})
 
 
-def after(state: State, happening: Happening) -> State:
+def after(state: State, given: Input) -> State:
     """Return the state that follows.
 
     Raises:
         LocalProtocolError: The table has no such entry: the engine, or its caller, broke the rules.
     """
     try:
-        return TRANSITIONS[state][happening]
+        return TRANSITIONS[state][given]
     except KeyError:
-        raise LocalProtocolError(f"{happening.value} cannot happen to a connection that is {state.value}") from None
+        raise LocalProtocolError(f"{given.value} cannot happen to a connection that is {state.value}") from None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from penstock.core.states import LEAVING, RECEIVABLE, SENDABLE, TRANSITIONS, Happening, State, after
+from penstock.core.states import LEAVING, RECEIVABLE, SENDABLE, TRANSITIONS, Input, State, after
 from penstock.errors import BrokenError, LocalProtocolError, TruncatedError
 from penstock.reasons import CloseReason
 
@@ -38,13 +38,13 @@ class ClosingMachine(RuleBasedStateMachine):
 
     @rule()
     def peer_sends_eof(self):
-        if self.state is not State.CLOSED and Happening.PEER_EOF not in TRANSITIONS[self.state]:
+        if self.state is not State.CLOSED and Input.PEER_EOF not in TRANSITIONS[self.state]:
             with pytest.raises(LocalProtocolError):
                 self.law._got_eof()
             return
         was_closed = self.state is State.CLOSED
         if not was_closed:
-            self.state = after(self.state, Happening.PEER_EOF)
+            self.state = after(self.state, Input.PEER_EOF)
         expected = 0 if was_closed else self.verdict("END" if self.state in LEAVING else "INPUT_OVER")
 
         assert expected == self.law._got_eof()
@@ -53,7 +53,7 @@ class ClosingMachine(RuleBasedStateMachine):
     def we_send_eof(self):
         expected = 0
         if self.state in SENDABLE:
-            self.state = after(self.state, Happening.SEND_EOF)
+            self.state = after(self.state, Input.SEND_EOF)
             expected = self.verdict("SEND_ALL", "SEND_EOF")
 
         assert expected == self.law._sends_eof()
@@ -69,7 +69,7 @@ class ClosingMachine(RuleBasedStateMachine):
             peer_ended = before in {State.PEER_EOF, State.BOTH_EOF}
             said = CloseReason.PEER_CLOSED if peer_ended and reason is CloseReason.DONE else reason
             self.reason = self.reason or said
-            self.state = after(before, Happening.CLOSE)
+            self.state = after(before, Input.CLOSE)
             words = ["SEND_ALL", "END"] if peer_ended else ["SEND_ALL", "DISCARD"]
             if before is State.OPEN:
                 words.append("SEND_EOF")

@@ -21,7 +21,7 @@ cdef class Closing:
 
     cpdef void _begin_closing(self) noexcept
     cpdef void _become(self, int state) noexcept
-    cpdef int _happen(self, int happening) except -1
+    cpdef int _happen(self, int given) except -1
     cpdef int _got_eof(self) except -1
     cpdef int _sends_eof(self) except -1
     cpdef int _closes(self, object reason) except -1

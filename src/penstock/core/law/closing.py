@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from ...reasons import CloseReason
 from ..endings import reason_after, tells_of_its_end
-from ..states import TRANSITIONS, Happening, State, after
+from ..states import TRANSITIONS, Input, State, after
 
 STATES = tuple(State)
-HAPPENINGS = tuple(Happening)
+INPUTS = tuple(Input)
 
 # The members' places in their enums. Those with an underscore are C integers where this file is compiled.
 OPEN, PEER_EOF, LOCAL_EOF, BOTH_EOF, CLOSING, FLUSHING, LINGERING, CLOSED = range(len(STATES))
 _OPEN, _PEER_EOF, _LOCAL_EOF, _BOTH_EOF = OPEN, PEER_EOF, LOCAL_EOF, BOTH_EOF
 _CLOSING, _FLUSHING, _LINGERING, _CLOSED = CLOSING, FLUSHING, LINGERING, CLOSED
-_GOT_EOF, _SENT_EOF, _TOLD_TO_CLOSE, _ALL_SENT, _LOST = range(len(HAPPENINGS))
+_GOT_EOF, _SENT_EOF, _TOLD_TO_CLOSE, _ALL_SENT, _LOST = range(len(INPUTS))
 
 # Verdicts: what the engine is to do, in this order. Several may be added up.
 SEND_ALL = 1  # hand all output to the link, whatever it is worth to anybody
@@ -27,11 +27,11 @@ _SEND_ALL, _SEND_EOF, _DISCARD, _END, _RESET, _INPUT_OVER = SEND_ALL, SEND_EOF, 
 
 _CANNOT_HAPPEN = 255
 
-# By state and happening, the state that follows.
+# By state and input, the state that follows.
 _AFTER = bytes(
-    STATES.index(row[happening]) if happening in row else _CANNOT_HAPPEN
+    STATES.index(row[given]) if given in row else _CANNOT_HAPPEN
     for row in (TRANSITIONS[state] for state in STATES)
-    for happening in HAPPENINGS
+    for given in INPUTS
 )
 
 # Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
@@ -81,15 +81,15 @@ class Closing:
         self._can_receive = state == _OPEN or state == _LOCAL_EOF  # noqa: PLR1714
         self._closing = state >= _CLOSING
 
-    def _happen(self, happening: int) -> int:
+    def _happen(self, given: int) -> int:
         """Go on to the state that follows.
 
         Raises:
             LocalProtocolError: The table has no such entry: the engine broke the rules.
         """
-        follows = _AFTER[self._state * 5 + happening]
+        follows = _AFTER[self._state * 5 + given]
         if follows == _CANNOT_HAPPEN:
-            after(STATES[self._state], HAPPENINGS[happening])
+            after(STATES[self._state], INPUTS[given])
         self._become(follows)
         return 0
 
