@@ -89,13 +89,13 @@ def test_who_was_not_read_while_memory_was_short_is_read_again(serve, opened, un
         opened.extend([peer, other])
         peer.sendall(b"pi")
         until(server, lambda it: sorted(conn.bytes_in for conn in it.connections) == [0, 2])
-        server.call(lambda: server.server._at_work.relieve(Pressure.PAUSE, 0))
+        server.call(lambda: server.server._at_work.shed_load(Pressure.PAUSE, 0))
         # A thread that is in recv(2) cannot be woken, and stays there for 10 ms at most.
         until(server, lambda it: not any(getattr(conn, "_parked", False) for conn in it.connections))
         peer.sendall(b"ng\n")
         assert b"ping\n" == tools.ask(other)
         assert [2, 5] == sorted(server.call(lambda: [conn.bytes_in for conn in server.server.connections]))
-        server.call(lambda: server.server._at_work.relieve(Pressure.CALM, 0))
+        server.call(lambda: server.server._at_work.shed_load(Pressure.CALM, 0))
 
         assert b"ping\n" == peer.recv(100)
 
@@ -103,18 +103,18 @@ def test_who_was_not_read_while_memory_was_short_is_read_again(serve, opened, un
 def test_who_holds_nothing_any_more_is_read_though_memory_is_short_still(serve, opened, until, tools, engine):
     """A moment in which its reply waited is not held against a peer for as long as others keep memory short."""
 
-    def relieve(server):
-        server.call(lambda: server.server._at_work.relieve(Pressure.PAUSE, 0))
+    def shed_load(server):
+        server.call(lambda: server.server._at_work.shed_load(Pressure.PAUSE, 0))
 
     with serve(penstock.as_service(Owe, codec="lines:max=1MiB"), limits=Limits(write_max_bytes=64 * MIB)) as server:
         peer = dial(server.address, receive_buffer_bytes=4096)
         opened.append(peer)
         peer.sendall(b"100\n")
         until(server, lambda it: [conn.state for conn in it.connections] == ["owed"])
-        relieve(server)
+        shed_load(server)
         assert 100 * 64 * 1024 == len(read_exactly(peer, 100 * 64 * 1024))
         until(server, lambda it: not any(conn.held_bytes for conn in it.connections))
-        relieve(server)
+        shed_load(server)
 
         assert b"ping\n" == tools.ask(peer)
 
@@ -125,19 +125,19 @@ def test_the_idle_are_let_go_sooner_while_memory_is_short(serve, opened, until, 
     timeouts = Timeouts(first_message_s=None, idle_s=40.0, drain_s=10.0, linger_s=0.0)
     with serve(penstock.as_service(Owe, codec="lines"), clock=clock, timeouts=timeouts) as server:
 
-        def relieve_after(seconds):
+        def shed_load_after(seconds):
             # Where a thread serves each, it has begun to wait before time goes on.
             until(server, lambda it: all(_waits(conn) for conn in it.connections))
             server.call(lambda: clock.advance(seconds))
-            server.call(lambda: server.server._at_work.relieve(Pressure.PAUSE, 0))
+            server.call(lambda: server.server._at_work.shed_load(Pressure.PAUSE, 0))
 
         idle, busy = server.dial(), server.dial()
         opened.extend([idle, busy])
         assert [b"ping\n"] * 2 == [tools.ask(idle), tools.ask(busy)]
-        relieve_after(3.75)
+        shed_load_after(3.75)
         assert b"ping\n" == tools.ask(busy)
         assert [] == server.record.reasons
-        relieve_after(0.25)
+        shed_load_after(0.25)
 
         assert b"" == idle.recv(1)
         idle.close()

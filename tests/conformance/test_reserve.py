@@ -106,7 +106,7 @@ def test_a_health_check_is_answered_when_memory_is_short(full, engine):
     server.wait_until(lambda it: True)
     until_held(server, 5000)
     server.call(lambda: server.server.gate.shed(True))
-    server.call(lambda: server.server._at_work.relieve(Pressure.SHED, 1_000_000))
+    server.call(lambda: server.server._at_work.shed_load(Pressure.SHED, 1_000_000))
     assert ["overload"] * 3 == server.reasons(3)
     check.sendall(b"\n")
 

@@ -61,7 +61,7 @@ class Relieved:
     def __init__(self):
         self.asked = []
 
-    def relieve(self, pressure, excess_bytes):
+    def shed_load(self, pressure, excess_bytes):
         self.asked.append((pressure.name, excess_bytes))
         if len(self.asked) == 1:
             raise MemoryError

@@ -120,7 +120,7 @@ class EngineServer(ABC):
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
 
-    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:  # noqa: B027 - an engine may have nothing to give
+    def shed_load(self, pressure: Pressure, excess_bytes: int) -> None:  # noqa: B027 - an engine may have nothing to give
         """Do what the connections can do about memory. Called with each reading that is not calm, and with the next.
 
         Args:

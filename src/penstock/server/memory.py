@@ -71,7 +71,7 @@ async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: 
             used = _look(memory, ladder)
             if used is None:  # the control group is gone, and its limit with it
                 gate.shed(False)
-                engine.relieve(Pressure.CALM, 0)
+                engine.shed_load(Pressure.CALM, 0)
                 return
             pressure = ladder.read(used)
             gate.shed(pressure >= Pressure.REFUSE)
@@ -80,9 +80,9 @@ async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: 
                 told = pressure
             if pressure is not Pressure.CALM:
                 tense = True
-                engine.relieve(pressure, ladder.excess_bytes(used))
+                engine.shed_load(pressure, ladder.excess_bytes(used))
             elif tense:
-                engine.relieve(pressure, 0)
+                engine.shed_load(pressure, 0)
                 tense = False
         except MemoryError:
             pass  # now of all times: what is not done yet is tried again with the next reading

@@ -215,7 +215,7 @@ class BlockingServer(EngineServer):
         self._ending = True
         self._cut(CloseReason.STOPPED)
 
-    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
+    def shed_load(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
         with self._lock:
             everybody = list(self._connections.values())

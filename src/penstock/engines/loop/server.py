@@ -184,7 +184,7 @@ class LoopServer(EngineServer):
     def _cut_drain(self) -> None:
         self._cut(CloseReason.DRAIN_TIMEOUT)
 
-    def relieve(self, pressure: Pressure, excess_bytes: int) -> None:
+    def shed_load(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
         if pressure is Pressure.CALM:
             for connection in self._live():
