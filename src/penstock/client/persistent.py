@@ -30,11 +30,11 @@ from .backoff import Backoff
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
 from .connection import ClientConnection
 from .delivery import Delivery
-from .lifeline import Lifeline
 from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
+from .reconnect import Reconnector
 from .state import ClientState, StateChange
 from .typed import ClientOptions, Hello
 from .waiting import Facts, Wait, take_turn, wait
@@ -152,7 +152,7 @@ class Client(Generic[M]):
             limits=limits,
             network=network,
         )
-        self._lifeline: Lifeline[M] = Lifeline(
+        self._reconnector: Reconnector[M] = Reconnector(
             make, hello, hello_s=timeouts.connect_s, backoff=backoff, random=random, stats=self.stats
         )
         self._request_s = timeouts.read_s
@@ -195,14 +195,14 @@ class Client(Generic[M]):
         runner.cancel()
         await asyncio.wait([runner])
         self._end(None)  # a task that was cancelled before its first step has done nothing
-        await self._lifeline.wait_closed()
+        await self._reconnector.wait_closed()
         if not runner.cancelled():
             runner.result()
 
     async def _run(self) -> None:
         ended: Exception | None = None
         try:
-            await self._lifeline.run(self._clock, use=self._use, lost=self._lost, change=self._change)
+            await self._reconnector.run(self._clock, use=self._use, lost=self._lost, change=self._change)
         except Exception as error:
             ended = error
             raise

@@ -25,7 +25,7 @@ class Connect(Protocol[M]):
         """Connect; raise a PenstockError where that cannot be."""
 
 
-class Lifeline(Generic[M]):
+class Reconnector(Generic[M]):
     """Stays connected.
 
     Args:
