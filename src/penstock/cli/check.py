@@ -8,8 +8,8 @@ import click
 
 from ..config.rendering import render_settings
 from ..server.admission import raise_descriptor_limit
-from ..server.doubts import doubts
 from ..server.server import Server
+from ..server.warnings import warnings_about
 from ..telemetry import configure
 from .commands import PenstockCommand
 from .plan import make_plan, parameters, settle
@@ -37,7 +37,7 @@ def _check(**_params: Any) -> int:
     raise_descriptor_limit(config.gate, server.choice.engine.descriptors_per_connection)
     with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
         server.check()  # it logs what it lowers
-    for warning in [*plan.settings.warnings, *doubts(config, config.bind), *plan.backlog_warnings]:
+    for warning in [*plan.settings.warnings, *warnings_about(config, config.bind), *plan.backlog_warnings]:
         warn(warning)
     if ctx.params["print_config"]:
         click.echo(render_settings(settings), nl=False)

@@ -43,10 +43,10 @@ from ..telemetry.log import LogObserver, Pace, logger
 from ..telemetry.stats import Stats
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import Choice, choose
-from .doubts import doubts
 from .memory import follow_memory, memory_of
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
+from .warnings import warnings_about
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ class Server:
             self._stopped = self._loop.create_future()
             self.gate.begin(rules)
             self._at_work = self.choice.engine.server(listeners, plan)
-            for doubt in doubts(config, self.addresses):
-                self._warn(doubt)
+            for warning in warnings_about(config, self.addresses):
+                self._warn(warning)
             if config.overload.stall_s is not None:
                 self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
                 self._watchdog.prepare()

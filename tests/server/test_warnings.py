@@ -6,7 +6,7 @@ import pytest
 
 import penstock
 from penstock.config import ServerConfig
-from penstock.server.doubts import doubts
+from penstock.server.warnings import warnings_about
 
 OPEN = penstock.GateConfig(max_connections=None, max_per_peer=None)
 PATIENT = penstock.Timeouts(idle_s=None)
@@ -54,4 +54,4 @@ async def test_a_program_that_serves_everybody_is_told_in_the_log(caplog):
 )
 def test_what_is_doubted(bind, options, expected):
     """What protects is missed where other machines reach it, and nothing is said of what nobody reaches."""
-    assert expected == doubts(ServerConfig(bind=(bind,), **options), (bind,))
+    assert expected == warnings_about(ServerConfig(bind=(bind,), **options), (bind,))

@@ -16,7 +16,7 @@ _PROTECTING: Final = ("timeout_handshake", "timeout_first_message", "timeout_idl
 _LIMITING: Final = ("max_connections", "max_per_peer", "max_handshakes")
 
 
-def doubts(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
+def warnings_about(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
     """Return what to warn of before it is served, a sentence each.
 
     Args:
