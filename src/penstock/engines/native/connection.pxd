@@ -1,8 +1,8 @@
 from .host cimport Host
-from .parting cimport PartingTransport
+from .teardown cimport TeardownTransport
 
 
-cdef class Connection(PartingTransport):
+cdef class Connection(TeardownTransport):
     cdef public object state
 
     # What a subclass does.

@@ -35,7 +35,7 @@ cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
 
 
-cdef class Connection(PartingTransport):
+cdef class Connection(TeardownTransport):
     """One peer. What happens to its messages is a subclass's."""
 
     is_datagram = False
@@ -333,7 +333,7 @@ cdef class Connection(PartingTransport):
             return self.part()
         if self._state == CLOSED:
             return 0  # the transport is about to say so
-        return PartingTransport.tick(self)
+        return TeardownTransport.tick(self)
 
     cdef int happens_late(self, int which) except -1:
         cdef int verdict = self._expires(which, self._has_progressed(self.owed()))

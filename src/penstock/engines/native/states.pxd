@@ -8,8 +8,8 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef flag drains
     cdef flag corking
     cdef flag held
-    cdef flag parting  # how far its end has been carried out
-    cdef flag parting_soon
+    cdef flag teardown  # how far its end has been carried out
+    cdef flag teardown_soon
     cdef unsigned int place  # in the host's list
     cdef Origin origin
     cdef object origin_rest

@@ -1,7 +1,7 @@
 from .sending cimport SendingTransport
 
 
-cdef class PartingTransport(SendingTransport):
+cdef class TeardownTransport(SendingTransport):
     cdef int ended(self) except -1  # a subclass's
     cdef int take_place(self) except -1
     cdef int leave_place(self) except -1

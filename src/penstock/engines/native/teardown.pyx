@@ -17,10 +17,10 @@ cdef enum:
     TO_BE_TOLD
     TO_LEAVE
     TO_GIVE_UP_PLACE
-    DEPARTED
+    TORN_DOWN
 
 
-cdef class PartingTransport(SendingTransport):
+cdef class TeardownTransport(SendingTransport):
     """A transport with a place: in its server's list, and at the gate."""
 
     cdef int ended(self) except -1:
@@ -37,7 +37,7 @@ cdef class PartingTransport(SendingTransport):
     cdef int leave_place(self) except -1:
         """Be none of them any more. May be repeated."""
         cdef list connections = self.host.connections
-        cdef PartingTransport last
+        cdef TeardownTransport last
         if self.place < len(connections) and connections[self.place] is self:
             self.host.messages_in += self.messages_in
             self.host.messages_out += self.messages_out
@@ -49,16 +49,16 @@ cdef class PartingTransport(SendingTransport):
 
     cdef int part(self) except -1:
         """The transport is gone: carry the end out, or what is left of it. What fails is tried again."""
-        if self.parting == DEPARTED:
+        if self.teardown == TORN_DOWN:
             return 0
         try:
-            if self.parting == 0:
+            if self.teardown == 0:
                 if self.close_reason is None:
                     self.close_reason = reason_of(self.lost_error)
                 self.lost_error = None
                 self.owe(0)
-                self.parting = HANDLER_ENDS
-            if self.parting == HANDLER_ENDS and self.begun:
+                self.teardown = HANDLER_ENDS
+            if self.teardown == HANDLER_ENDS and self.begun:
                 return self.ended()
             return self.released()
         except BaseException as error:
@@ -71,32 +71,32 @@ cdef class PartingTransport(SendingTransport):
     cdef void part_soon(self) noexcept:
         if self.poller.epoll < 0:
             return  # the loop was closed
-        if not self.parting_soon:
-            self.parting_soon = True
+        if not self.teardown_soon:
+            self.teardown_soon = True
             Py_INCREF(self)  # the wheel's entry is all that may be left of it
         self.poller.wheel.set(self, self.poller.clock() + AGAIN_S)
         self.poller.prod()
 
     cdef int released(self) except -1:
         """Transport and handler are both gone: say so, and give the place up."""
-        if self.parting < TO_BE_TOLD:
-            self.parting = TO_BE_TOLD
-        if self.parting == TO_BE_TOLD:
+        if self.teardown < TO_BE_TOLD:
+            self.teardown = TO_BE_TOLD
+        if self.teardown == TO_BE_TOLD:
             event = Closed(self, self.close_reason, self.bytes_in, self.bytes_out, self.time() - self._opened_at)
-            self.parting = TO_LEAVE
+            self.teardown = TO_LEAVE
             self.host.told(event)
-        if self.parting == TO_LEAVE:
+        if self.teardown == TO_LEAVE:
             self.leave_handshake()
             if self.host.gate is not None:
                 self.host.gate.leave(caller(&self.origin, self.origin_rest))
-            self.parting = TO_GIVE_UP_PLACE
+            self.teardown = TO_GIVE_UP_PLACE
         self.leave_place()
         self.host.left()
-        self.parting = DEPARTED
+        self.teardown = TORN_DOWN
         return 0
 
     cdef int expired(self) except -1:
-        if self.parting_soon:
-            self.parting_soon = False
+        if self.teardown_soon:
+            self.teardown_soon = False
             Py_DECREF(self)
         return SendingTransport.expired(self)
