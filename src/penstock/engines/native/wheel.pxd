@@ -23,7 +23,7 @@ cdef class Timed(Law):
 
 cdef class Wheel:
     cdef PyObject* slots[512]
-    cdef double origin
+    cdef double epoch
     cdef long long tick  # the last one that was handled
     cdef long long next_tick  # none before it has anything
     cdef Py_ssize_t count

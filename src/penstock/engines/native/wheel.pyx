@@ -21,8 +21,8 @@ cdef class Timed(Law):
 cdef class Wheel:
     """Timers by their instants, in seconds on one clock."""
 
-    def __cinit__(self, double origin):
-        self.origin = origin
+    def __cinit__(self, double epoch):
+        self.epoch = epoch
         self.next_tick = -1
 
     cdef void set(self, Timed timed, double when) noexcept:
@@ -45,11 +45,11 @@ cdef class Wheel:
             return INFINITY
         if self.next_tick <= self.tick:
             self.next_tick = self.seek()
-        return self.origin + <double>self.next_tick / TICKS_PER_S
+        return self.epoch + <double>self.next_tick / TICKS_PER_S
 
     cdef int advance(self, double now) except -1:
         """Call ``expired`` of every timer that is due at ``now``. One that raises leaves the others for the next call."""
-        cdef long long goal = <long long>floor((now - self.origin) * TICKS_PER_S)
+        cdef long long goal = <long long>floor((now - self.epoch) * TICKS_PER_S)
         cdef Timed timed
         cdef int near
         while goal > self.tick:
@@ -98,7 +98,7 @@ cdef class Wheel:
             entry = after
 
     cdef void insert(self, Timed timed) noexcept:
-        cdef double ticks = ceil((timed.due_at - self.origin) * TICKS_PER_S)
+        cdef double ticks = ceil((timed.due_at - self.epoch) * TICKS_PER_S)
         cdef long long last = (self.tick // NEAR + FAR - 1) * NEAR
         cdef long long when
         cdef int place
