@@ -14,7 +14,7 @@ from posix.unistd cimport close as close_fd
 from .connection cimport Connection
 from .conversation cimport ConversationConnection
 from .host cimport Host
-from .origin cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
+from .sockname cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
 from .poller cimport EPOLLIN, Pollable
 from .push cimport PushConnection
 
@@ -138,11 +138,11 @@ cdef class Entrance(Pollable):
             raise
         connection.fd = fd  # and is closed with it, whatever comes
         if name.ss_family == AF_INET or name.ss_family == AF_INET6:
-            connection.origin_rest = note(&connection.origin, name)
+            connection.sockname_rest = note(&connection.sockname, name)
         else:
-            connection.origin.family = AF_UNIX
-            connection.origin_rest = unix_peer(fd, <const sockaddr_un*>name, size)
-        refusal = self.door.let_in(caller(&connection.origin, connection.origin_rest))
+            connection.sockname.family = AF_UNIX
+            connection.sockname_rest = unix_peer(fd, <const sockaddr_un*>name, size)
+        refusal = self.door.let_in(caller(&connection.sockname, connection.sockname_rest))
         if refusal is not None:
             self.door.refuse(sock_of(connection), connection.peer, self.listener, refusal)
             return 0
@@ -159,7 +159,7 @@ cdef class Entrance(Pollable):
             # The handler could not be made: its peer must not keep a place.
             if connection.host is not None:
                 connection.leave_place()
-            self.door.leave(caller(&connection.origin, connection.origin_rest))
+            self.door.leave(caller(&connection.sockname, connection.sockname_rest))
             turn_away(sock_of(connection), Action.CLOSE)
             if failure is not None:
                 if is_interrupt(failure):

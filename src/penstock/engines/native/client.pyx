@@ -5,7 +5,7 @@ import select
 from .conversation cimport ConversationConnection
 from .exchange cimport Receive, receive_from
 from .host cimport Host
-from .origin cimport AF_INET, AF_UNIX
+from .sockname cimport AF_INET, AF_UNIX
 from .waiter cimport Waiter
 
 from ...core.law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
@@ -37,8 +37,8 @@ cdef class ClientConversation(ConversationConnection):
 
     def __init__(self, Host host, peer, local, read_s, total_s):
         self.settle_in(host, local, None)
-        self.origin.family = AF_UNIX if local.is_unix else AF_INET
-        self.origin_rest = peer
+        self.sockname.family = AF_UNIX if local.is_unix else AF_INET
+        self.sockname_rest = peer
         self.read_s = read_s
         self.total_s = total_s
 

@@ -3,7 +3,7 @@
 from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
-from .origin cimport AF_UNIX
+from .sockname cimport AF_UNIX
 from .uncompiled cimport CodecInput
 
 from ...core.law.closing cimport (
@@ -258,7 +258,7 @@ cdef class Connection(TeardownTransport):
         cdef linger never
         never.l_onoff = 1
         never.l_linger = 0
-        if self.origin.family != AF_UNIX:
+        if self.sockname.family != AF_UNIX:
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &never, sizeof(never))  # a peer may have been faster
             self.reset_now()
 

@@ -18,7 +18,7 @@ from posix.time cimport timespec
 
 from .census cimport PENSTOCK_DEBUG, living
 from .host cimport Host
-from .origin cimport AF_INET, AF_INET6, Origin, note, peer, sockaddr_storage
+from .sockname cimport AF_INET, AF_INET6, Sockname, note, peer, sockaddr_storage
 from .poller cimport EPOLLIN, EPOLLOUT, Pollable
 
 from ...codecs.guard import as_bytes, failure
@@ -511,11 +511,11 @@ cdef object name_of(bytes address):
     """Return a sender's name, as recvfrom(2) has it in Python."""
     cdef const sockaddr_storage* name = <const sockaddr_storage*>PyBytes_AS_STRING(address)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(address)
-    cdef Origin origin
+    cdef Sockname sockname
     if size == 0:
         return None
     if name.ss_family == AF_INET or name.ss_family == AF_INET6:
-        rest = note(&origin, name)
-        return peer(&origin, rest).sockname
+        rest = note(&sockname, name)
+        return peer(&sockname, rest).sockname
     path = address[<Py_ssize_t>PATH_AT:]
     return path if path[:1] == b"\0" else os.fsdecode(path.partition(b"\0")[0])

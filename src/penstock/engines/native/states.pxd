@@ -1,4 +1,4 @@
-from .origin cimport Origin
+from .sockname cimport Sockname
 from .received cimport ReceivingTransport
 from .transport cimport flag
 
@@ -11,8 +11,8 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef flag teardown  # how far its end has been carried out
     cdef flag teardown_soon
     cdef unsigned int place  # in the host's list
-    cdef Origin origin
-    cdef object origin_rest
+    cdef Sockname sockname
+    cdef object sockname_rest
     cdef readonly long long id
     cdef readonly object local
     cdef readonly long long bytes_in

@@ -1,6 +1,6 @@
 """Who a connection is, where it stands in words, and the handshake that it may be in."""
 
-from .origin cimport peer
+from .sockname cimport peer
 
 from ...core.law.closing cimport _CLOSED as CLOSED
 
@@ -18,7 +18,7 @@ cdef class StatefulTransport(ReceivingTransport):
     @property
     def peer(self):
         """Who is at the other end."""
-        return peer(&self.origin, self.origin_rest)
+        return peer(&self.sockname, self.sockname_rest)
 
     def __repr__(self):
         return f"<connection {self.id} {self.peer} {STATES[self._state].value}>"

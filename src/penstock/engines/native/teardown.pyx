@@ -2,7 +2,7 @@
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from .origin cimport caller
+from .sockname cimport caller
 
 from ...core.endings import reason_of
 from ...core.events import Closed
@@ -88,7 +88,7 @@ cdef class TeardownTransport(SendingTransport):
         if self.teardown == TO_LEAVE:
             self.leave_handshake()
             if self.host.gate is not None:
-                self.host.gate.leave(caller(&self.origin, self.origin_rest))
+                self.host.gate.leave(caller(&self.sockname, self.sockname_rest))
             self.teardown = TO_GIVE_UP_PLACE
         self.leave_place()
         self.host.left()

@@ -15,7 +15,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     MAPPED = 255  # stands for AF_INET6 with an IPv4 address in it
 
-cdef struct Origin:
+cdef struct Sockname:
     # As accept(2) said it, in network order: of an IPv4 peer, also one of a dual-stack socket.
     uint32_t address
     uint16_t port
@@ -26,6 +26,6 @@ cdef class Caller:
     cdef readonly object host
 
 
-cdef object note(Origin* origin, const sockaddr_storage* name)
-cdef object caller(Origin* origin, object rest)
-cdef object peer(Origin* origin, object rest)
+cdef object note(Sockname* sockname, const sockaddr_storage* name)
+cdef object caller(Sockname* sockname, object rest)
+cdef object peer(Sockname* sockname, object rest)

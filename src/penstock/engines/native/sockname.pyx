@@ -1,7 +1,7 @@
 """Where a connection came from, as accept(2) said it: a `Peer` is made of it when somebody asks.
 
 An IPv4 address takes eight bytes of the connection's own. Of an IPv6 peer the ``struct sockaddr_in6`` is kept as `bytes`;
-a Unix peer, who may have a name, is a `Peer` from the beginning. What does not fit into `Origin` is called the rest.
+a Unix peer, who may have a name, is a `Peer` from the beginning. What does not fit into `Sockname` is called the rest.
 """
 
 import socket
@@ -42,36 +42,36 @@ cdef class Caller:
     uid = gid = None
 
 
-cdef object note(Origin* origin, const sockaddr_storage* name):
+cdef object note(Sockname* sockname, const sockaddr_storage* name):
     """Keep what accept(2) said of an IPv4 or IPv6 peer; return the rest, or None."""
     cdef const sockaddr_in* name_4
     cdef const sockaddr_in6* name_6
-    origin.family = <unsigned char>name.ss_family
+    sockname.family = <unsigned char>name.ss_family
     if name.ss_family == AF_INET:
         name_4 = <const sockaddr_in*>name
-        origin.address = name_4.sin_addr.s_addr
-        origin.port = name_4.sin_port
+        sockname.address = name_4.sin_addr.s_addr
+        sockname.port = name_4.sin_port
         return None
     name_6 = <const sockaddr_in6*>name
     if memcmp(name_6.sin6_addr.s6_addr, PREFIX, sizeof(PREFIX)) == 0 and not name_6.sin6_flowinfo:
-        origin.family = MAPPED
-        memcpy(&origin.address, <const char*>name_6.sin6_addr.s6_addr + sizeof(PREFIX), sizeof(origin.address))
-        origin.port = name_6.sin6_port
+        sockname.family = MAPPED
+        memcpy(&sockname.address, <const char*>name_6.sin6_addr.s6_addr + sizeof(PREFIX), sizeof(sockname.address))
+        sockname.port = name_6.sin6_port
         return None
     return PyBytes_FromStringAndSize(<const char*>name_6, sizeof(sockaddr_in6))
 
 
-cdef object caller(Origin* origin, object rest):
+cdef object caller(Sockname* sockname, object rest):
     """Return who is asking to be let in, for the gate."""
     cdef Caller it
     if rest is not None:
-        return peer(origin, rest)
+        return peer(sockname, rest)
     it = Caller.__new__(Caller)
-    it.host = dotted(origin)
+    it.host = dotted(sockname)
     return it
 
 
-cdef object peer(Origin* origin, object rest):
+cdef object peer(Sockname* sockname, object rest):
     """Make the `Peer`."""
     cdef const sockaddr_in6* name
     cdef char[64] text
@@ -82,12 +82,12 @@ cdef object peer(Origin* origin, object rest):
         inet_ntop(AF_INET6, &name.sin6_addr, text, sizeof(text))
         host = PyUnicode_FromString(text)
         return Peer((host, ntohs(name.sin6_port), ntohl(name.sin6_flowinfo), name.sin6_scope_id), socket.AF_INET6)
-    if origin.family == MAPPED:
-        return Peer((f"::ffff:{dotted(origin)}", ntohs(origin.port), 0, 0), socket.AF_INET6)
-    return Peer((dotted(origin), ntohs(origin.port)), socket.AF_INET)
+    if sockname.family == MAPPED:
+        return Peer((f"::ffff:{dotted(sockname)}", ntohs(sockname.port), 0, 0), socket.AF_INET6)
+    return Peer((dotted(sockname), ntohs(sockname.port)), socket.AF_INET)
 
 
-cdef str dotted(Origin* origin):
+cdef str dotted(Sockname* sockname):
     cdef char[64] text
-    inet_ntop(AF_INET, &origin.address, text, sizeof(text))
+    inet_ntop(AF_INET, &sockname.address, text, sizeof(text))
     return PyUnicode_FromString(text)
