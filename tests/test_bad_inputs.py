@@ -72,7 +72,7 @@ HELD = {
     38: (REPORT,),
     39: (REPORT, "config/test_sources.py::test_all_mistakes_of_all_sources_are_reported_at_once"),
     40: (
-        "cli/test_serve.py::test_the_configuration_is_printed_with_origins",
+        "cli/test_serve.py::test_the_configuration_is_printed_with_sources",
         "config/test_sources.py::test_each_source_overrides_the_one_before",
     ),
     41: (
@@ -81,7 +81,7 @@ HELD = {
         "config/test_files.py::test_a_file_without_permission_is_named",
         "config/test_files.py::test_a_huge_file_is_refused_without_being_read",
     ),
-    42: (REPORT, "config/test_sources.py::test_a_contradiction_names_both_origins"),
+    42: (REPORT, "config/test_sources.py::test_a_contradiction_names_both_sources"),
     45: ("config/test_sources.py::test_relative_paths_in_a_file_are_relative_to_it",),
     47: (VARIABLE,),  # of PENSTOCK_THREADS
     48: ("cli/test_serve.py::test_an_unknown_variable_is_warned_about",),

@@ -293,17 +293,17 @@ def test_a_directory_runs_nothing_for_a_codec_that_is_ours(penstock, directory):
     assert (0, False) == (done.returncode, (directory / "it-ran").exists())
 
 
-def test_the_configuration_is_printed_with_origins(penstock, directory):
+def test_the_configuration_is_printed_with_sources(penstock, directory):
     """Row 40: and it is a configuration file itself."""
     (directory / "penstock.toml").write_text("\ufeff[table]\r\n".replace("[table]", "backlog = 7"), encoding="utf-8")
     done = penstock("serve", "echo", "--print-config", "--threads", "3", "--prefix", "x", env={"PENSTOCK_ONCE": "yes"})
-    origins = {
+    sources = {
         line.partition(" ")[0]: line.partition("  # ")[2].strip() for line in done.stdout.splitlines() if " = " in line
     }
 
     assert (0, "") == (done.returncode, done.stderr)
     assert ("penstock.toml:1", "--threads", "PENSTOCK_ONCE", "--prefix", "default") == tuple(
-        origins[name] for name in ("backlog", "threads", "once", "prefix", "bind")
+        sources[name] for name in ("backlog", "threads", "once", "prefix", "bind")
     )
     assert (7, 3, True, "x") == tuple(
         tomllib.loads(done.stdout)[name] for name in ("backlog", "threads", "once", "prefix")

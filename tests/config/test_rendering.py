@@ -10,7 +10,7 @@ from penstock.config.sources import ORDER, Given, load
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
-def test_every_value_is_shown_with_its_origin():
+def test_every_value_is_shown_with_its_source():
     """One line each, after the order in which sources override each other."""
     text = render_settings(load(options(), environ={"PENSTOCK_TIMEOUT_IDLE": "90s"}))
     lines = {line.partition(" ")[0]: line for line in text.splitlines()}

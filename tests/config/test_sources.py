@@ -1,4 +1,4 @@
-"""Sources: the last one wins, every value knows its origin, all mistakes are reported at once."""
+"""Sources: the last one wins, every value knows its source, all mistakes are reported at once."""
 
 import pickle
 from pathlib import Path
@@ -14,9 +14,9 @@ PREFIX = Option(name="prefix", kind=Text(), help="Put that before each message",
 FOREIGN = {"prefix": "is an option of echo"}
 
 
-def origins(settings, *names):
-    """Return value and origin of each of the options."""
-    return [(settings.by_name[name].value, settings.by_name[name].origin) for name in names]
+def sources(settings, *names):
+    """Return value and source of each of the options."""
+    return [(settings.by_name[name].value, settings.by_name[name].source) for name in names]
 
 
 def test_each_source_overrides_the_one_before(tmp_path):
@@ -35,7 +35,7 @@ def test_each_source_overrides_the_one_before(tmp_path):
         (True, "penstock.toml:3"),
         ("one-at-a-time", "--one-at-a-time"),
         ("auto", "default"),
-    ] == origins(settings, "backlog", "threads", "once", "model", "engine")
+    ] == sources(settings, "backlog", "threads", "once", "model", "engine")
     assert (3, 2, True) == (
         settings.server_config().backlog,
         settings.server_config().threads,
@@ -69,10 +69,10 @@ def test_relative_paths_are_relative_to_the_current_directory_everywhere_else(tm
     in_file = load(options(), document=document)
     elsewhere = load(options(), document=document, environ={"PENSTOCK_BIND": "unix:b.sock"})
 
-    assert [(("unix:a.sock",), "penstock.toml:1"), (("@deny.txt",), "penstock.toml:2")] == origins(
+    assert [(("unix:a.sock",), "penstock.toml:1"), (("@deny.txt",), "penstock.toml:2")] == sources(
         in_file, "bind", "deny"
     )
-    assert [(("unix:b.sock",), "PENSTOCK_BIND")] == origins(elsewhere, "bind")
+    assert [(("unix:b.sock",), "PENSTOCK_BIND")] == sources(elsewhere, "bind")
 
 
 def test_a_path_that_its_directory_makes_too_long_is_refused(tmp_path):
@@ -109,7 +109,7 @@ def test_options_are_read_as_they_were_written():
 def test_an_empty_variable_is_not_set():
     """That is how a compose file passes on what is not there."""
 
-    assert [(1024, "default")] == origins(load(options(), environ={"PENSTOCK_BACKLOG": ""}), "backlog")
+    assert [(1024, "default")] == sources(load(options(), environ={"PENSTOCK_BACKLOG": ""}), "backlog")
 
 
 def test_all_mistakes_of_all_sources_are_reported_at_once(tmp_path):
@@ -157,11 +157,11 @@ def test_options_of_a_service_are_options_like_all_others():
     """The server's configuration does not mind them."""
     settings = load([*options(), PREFIX], environ={"PENSTOCK_PREFIX": "Echo=>"})
 
-    assert [("Echo=>", "PENSTOCK_PREFIX")] == origins(settings, "prefix")
+    assert [("Echo=>", "PENSTOCK_PREFIX")] == sources(settings, "prefix")
     assert 1024 == settings.server_config().backlog
 
 
-def test_a_contradiction_names_both_origins(tmp_path):
+def test_a_contradiction_names_both_sources(tmp_path):
     """Each value alone is fine."""
     (tmp_path / "penstock.toml").write_text('write_low = "1MiB"\n')
     settings = load(options(), document=find(tmp_path), environ={"PENSTOCK_WRITE_HIGH": "32KiB"})

@@ -11,7 +11,7 @@ import click
 from ..codecs.registry import is_own
 from ..config import Option, ServerConfig, Text, did_you_mean, options
 from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
-from ..config.sources import DEFAULT_ORIGIN, FILE_VARIABLE, Settings, load
+from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, Settings, load
 from ..core.service import Service
 from ..errors import ConfigurationError
 from ..server.diagnosis import max_backlog
@@ -42,7 +42,7 @@ class Plan:
     def backlog_warnings(self) -> list[str]:
         """What opening the listeners would warn of."""
         limit = max_backlog()
-        if limit is None or self.config.backlog <= limit or self.settings.by_name["backlog"].origin == DEFAULT_ORIGIN:
+        if limit is None or self.config.backlog <= limit or self.settings.by_name["backlog"].source == DEFAULT_SOURCE:
             return []
         return [f"backlog {self.config.backlog} is limited to {limit} by net.core.somaxconn"]
 
@@ -62,7 +62,7 @@ def parameters() -> list[click.Parameter]:
     print_config = SectionOption(
         ["--print-config"],
         is_flag=True,
-        help="Print every option with its value and origin, then exit.",
+        help="Print every option with its value and source, then exit.",
         section="Configuration",
     )
     return [
@@ -143,11 +143,11 @@ def make_plan(ctx: click.Context, settings: Settings, definition: Definition | N
     else:
         service = definition.make(**{option.name: settings.by_name[option.name].value for option in definition.options})
     if config.codec is not None:
-        origin = settings.by_name["codec"].origin
-        lies_there = is_own(config.codec) and origin.startswith((FILE_NAME, PROJECT_FILE_NAME)) and not _named_file(ctx)
+        source = settings.by_name["codec"].source
+        lies_there = is_own(config.codec) and source.startswith((FILE_NAME, PROJECT_FILE_NAME)) and not _named_file(ctx)
         if lies_there:
             what = "is run, for" if serves else "is not looked at: it is run when it is served, for"
-            text = f"the codec {config.codec} {what} {origin} of the current directory names it"
+            text = f"the codec {config.codec} {what} {source} of the current directory names it"
             settings = replace(settings, warnings=(*settings.warnings, text))
         if serves or not lies_there:
             service = service.with_codec(_CODEC.make(config.codec))

@@ -20,9 +20,9 @@ def render_settings(settings: Settings) -> str:
             text = f"# {option.name} is not set"
         else:
             text = f"{option.name} = {option.kind.toml(value)}"
-        lines.append((text, setting.origin))
+        lines.append((text, setting.source))
     width = min(max((len(text) for text, _ in lines), default=0), 60)
-    return "\n".join([f"# {ORDER}", *(f"{text:<{width}}  # {origin}" for text, origin in lines)]) + "\n"
+    return "\n".join([f"# {ORDER}", *(f"{text:<{width}}  # {source}" for text, source in lines)]) + "\n"
 
 
 def render_table(options: Sequence[Option]) -> str:

@@ -15,7 +15,7 @@ from .kinds import Repeated, quote
 from .option import ENV_PREFIX, Option
 from .options import ServerConfig, build
 
-DEFAULT_ORIGIN: Final = "default"
+DEFAULT_SOURCE: Final = "default"
 ORDER: Final = "defaults < penstock.toml (or [tool.penstock] in pyproject.toml) < environment < options"
 
 # What names the file, and what the shell's completion sets, are read elsewhere.
@@ -57,7 +57,7 @@ class Setting:
 
     option: Option
     value: object
-    origin: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +78,20 @@ class Settings:
     @property
     def chosen(self) -> dict[str, object]:
         """The values that some source set, by option name."""
-        return {name: setting.value for name, setting in self.by_name.items() if setting.origin != DEFAULT_ORIGIN}
+        return {name: setting.value for name, setting in self.by_name.items() if setting.source != DEFAULT_SOURCE}
 
     def server_config(self) -> ServerConfig:
         """Make the server's configuration.
 
         Raises:
-            ConfigurationError: Two values contradict each other; ``where`` names the origins of both.
+            ConfigurationError: Two values contradict each other; ``where`` names the sources of both.
         """
         try:
             return build(self.chosen)
         except ConfigurationError as error:
             named = [setting for setting in self if setting.option.name in error.problem.split()]
-            origins = [setting.origin for setting in named if setting.origin != DEFAULT_ORIGIN]
-            raise ConfigurationError(error.problem, ", ".join(origins) or error.where) from None
+            sources = [setting.source for setting in named if setting.source != DEFAULT_SOURCE]
+            raise ConfigurationError(error.problem, ", ".join(sources) or error.where) from None
 
 
 def load(
@@ -129,7 +129,7 @@ class _Reader:
     def __init__(self, options: Mapping[str, Option], foreign: Mapping[str, str]) -> None:
         self.options = options
         self.foreign = foreign
-        self.settings = {name: Setting(option, option.default, DEFAULT_ORIGIN) for name, option in options.items()}
+        self.settings = {name: Setting(option, option.default, DEFAULT_SOURCE) for name, option in options.items()}
         self.errors: list[ConfigurationError] = []
         self.warnings: list[str] = []
 
@@ -174,7 +174,7 @@ class _Reader:
             else:
                 self.errors.append(ConfigurationError(self.foreign[name], value.flag))
 
-    def _set(self, option: Option, origin: str, raw: object, directory: Path | None = None) -> None:
+    def _set(self, option: Option, source: str, raw: object, directory: Path | None = None) -> None:
         try:
             if directory is not None:  # of the file it stands in
                 value = option.kind.beside(option.kind.from_toml(raw), directory)
@@ -187,7 +187,7 @@ class _Reader:
                 value = raw
                 option.kind.check(value)
         except ConfigurationError as error:
-            where = origin if directory is None else f"{origin}: {option.name}"
+            where = source if directory is None else f"{source}: {option.name}"
             self.errors.append(ConfigurationError(error.problem, where))
         else:
-            self.settings[option.name] = Setting(option, value, origin)
+            self.settings[option.name] = Setting(option, value, source)
