@@ -11,8 +11,8 @@ from typing import TypeVar
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.contract import Clock
-from ..core.deadlines import Deadline
 from ..core.law.closing import CLOSED, OPEN
+from ..core.timeouts import Timeout
 from ..core.turns import MOST_IN_A_ROW
 from ..engines.loop.host import Host
 from ..engines.loop.tasks import PREFETCH, TaskConnection
@@ -154,8 +154,8 @@ class ClientConnection(TaskConnection[M]):
         self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
         self._waits_for_ever = self._read_s is None and not self._blames
 
-    def _timed_out(self, which: Deadline) -> bool:
-        if which is not Deadline.LIFETIME:
+    def _timed_out(self, which: Timeout) -> bool:
+        if which is not Timeout.LIFETIME:
             return super()._timed_out(which)
         self._lose(CloseReason.LIFETIME)  # nobody waits for a flush either
         return True

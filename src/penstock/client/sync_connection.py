@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
-from ..core.deadlines import Deadline
+from ..core.timeouts import Timeout
 from ..engines.blocking.connection import ThreadConnection
 from ..engines.blocking.driving import Host
 from ..engines.blocking.poller import Poller
@@ -81,8 +81,8 @@ class SyncConnection(ThreadConnection[M]):
         # By itself a client blames nobody for silence.
         self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
 
-    def _timed_out(self, which: Deadline) -> bool:
-        if which is not Deadline.LIFETIME:
+    def _timed_out(self, which: Timeout) -> bool:
+        if which is not Timeout.LIFETIME:
             return super()._timed_out(which)
         self._lose(CloseReason.LIFETIME)  # nobody waits for a flush either
         return True

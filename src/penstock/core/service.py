@@ -17,7 +17,6 @@ from .signatures import check_callbacks, is_async, name_of, positional, summary_
 if TYPE_CHECKING:
     from .blocking import BlockingConnection
     from .contract import Connection, ConnectionBase
-    from .deadlines import Deadline
     from .decorated import (
         BytesReply,
         OfAnything,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         OfText,
         Speaks,
     )
+    from .timeouts import Timeout
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -51,7 +51,7 @@ class Handler(Generic[M]):
     def on_message(self, conn: ConnectionBase[M], message: M) -> Awaitable[M | None] | M | None:
         """Handle one message. What it returns is the reply; None is no reply, `NULL` a reply of null."""
 
-    def on_timeout(self, conn: ConnectionBase[M], which: Deadline) -> Awaitable[None] | None:
+    def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
         """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
 
     def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> Awaitable[None] | None:

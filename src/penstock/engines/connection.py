@@ -8,15 +8,15 @@ from typing import Any, Final, Generic, TypeVar
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.contract import NO_HANDSHAKE
-from ..core.deadlines import Deadline
 from ..core.endings import reason_after, reason_of
 from ..core.events import Closed, FramesSkipped, not_decoded, not_handled
 from ..core.gate import Handshake
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
-from ..core.law.deadlines import DEADLINES, IDLE, LIFETIME, NOT_DUE, RESTART, TELL, WRITE
+from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, TELL, TIMEOUTS, WRITE
 from ..core.law.rate import GO_ON
 from ..core.service import Handler
+from ..core.timeouts import Timeout
 from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
 from .context import Context
@@ -98,7 +98,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         """The peer sent EOF."""
 
     @abstractmethod
-    def _timed_out(self, which: Deadline) -> bool:
+    def _timed_out(self, which: Timeout) -> bool:
         """A deadline passed. Return whether the connection will close by itself; else it is closed right after this."""
 
     @abstractmethod
@@ -328,7 +328,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
 
     def _expire(self, which: int) -> None:
         verdict = self._expires(which, self._has_progressed(self._link.queued_bytes) if self._attached else False)
-        deadline = DEADLINES[which] if which < len(DEADLINES) else None
+        deadline = TIMEOUTS[which] if which < len(TIMEOUTS) else None
         if verdict == TELL:
             assert deadline is not None
             if not self._timed_out(deadline):

@@ -11,8 +11,8 @@ A client that sends ``1`` alone and keeps the stream open has not ended its line
 import logging
 
 from ..core.contract import ConnectionBase
-from ..core.deadlines import Deadline
 from ..core.service import Handler, Service, callbacks
+from ..core.timeouts import Timeout
 from .definition import Definition
 
 PATIENCE_S = 5.0
@@ -35,9 +35,9 @@ class Greeter(Handler[bytes]):
         conn.close()
         return WELCOME if message.rstrip(b"\r\n") == WORD else FAREWELL
 
-    def on_timeout(self, conn: ConnectionBase[bytes], which: Deadline) -> None:
+    def on_timeout(self, conn: ConnectionBase[bytes], which: Timeout) -> None:
         """Note who never spoke; the server closes."""
-        if which is Deadline.FIRST_MESSAGE:
+        if which is Timeout.FIRST_MESSAGE:
             logger.info("time out", extra={"event": "time_out", "peer": str(conn.peer)})
 
 

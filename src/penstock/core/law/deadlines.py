@@ -11,26 +11,26 @@ from math import inf
 
 from ...config import Timeouts
 from ...reasons import CloseReason
-from ..deadlines import Deadline
+from ..timeouts import Timeout
 from .closing import CLOSED, CUT, LINGERING, RESET, Closing
 from .rare import Rare
 
 _CLOSED, _LINGERING = CLOSED, LINGERING  # C integers where this file is compiled, as all below that have an underscore
 
 
-# The members of `Deadline` as numbers, which `_due` returns. Those before WRITE hold the peer's silence against it, and
+# The members of `Timeout` as numbers, which `_due` returns. Those before WRITE hold the peer's silence against it, and
 # end with what it sends. Its age is no fault of its own.
 NOT_DUE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME = range(8)
 _NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME = range(8)
-DEADLINES = (
+TIMEOUTS = (
     None,
-    Deadline.FIRST_MESSAGE,
-    Deadline.IDLE,
-    Deadline.MESSAGE,
-    Deadline.HANDSHAKE,
-    Deadline.WRITE,
-    Deadline.LINGER,
-    Deadline.LIFETIME,
+    Timeout.FIRST_MESSAGE,
+    Timeout.IDLE,
+    Timeout.MESSAGE,
+    Timeout.HANDSHAKE,
+    Timeout.WRITE,
+    Timeout.LINGER,
+    Timeout.LIFETIME,
 )
 
 # Verdicts of `_expires`, beside those of `closing`: CUT, and RESET, where `_loses` follows.
@@ -290,4 +290,4 @@ class Deadlines(Closing):
         return self._rare
 
 
-REASONS = tuple(CloseReason.DONE if deadline is None else deadline.value for deadline in DEADLINES)
+REASONS = tuple(CloseReason.DONE if deadline is None else deadline.value for deadline in TIMEOUTS)

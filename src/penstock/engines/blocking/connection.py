@@ -12,9 +12,9 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.blocking import BlockingConnection
-from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.law.closing import CLOSED
+from ...core.timeouts import Timeout
 from ...errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import ReceiveLimit
@@ -58,7 +58,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         self._prefetch = PREFETCH
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._batch_size = 0  # of the batch that `_ready` is the rest of
-        self._expired: Deadline | None = None  # for on_timeout
+        self._expired: Timeout | None = None  # for on_timeout
         self._blames = True  # the peer is held to its deadlines while somebody waits for it
         self._counts_first = True  # a first message is waited for
 
@@ -336,5 +336,5 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
 class DeadlinePassed(Exception):  # noqa: N818 - it never leaves this engine
     """Raised into the thread that calls the callbacks, which calls ``on_timeout``."""
 
-    def __init__(self, which: Deadline) -> None:
+    def __init__(self, which: Timeout) -> None:
         self.which = which

@@ -19,11 +19,11 @@ from typing import Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...core.deadlines import Deadline
 from ...core.endings import reason_of
 from ...core.events import Event
 from ...core.gate import Handshake
 from ...core.law.closing import CLOSED, FLUSHING
+from ...core.timeouts import Timeout
 from ...reasons import CloseReason
 from ..connection import LinkedConnection
 from ..context import Context
@@ -523,5 +523,5 @@ class DrivenConnection(LinkedConnection[M]):
     def _is_woken(self) -> bool:
         return self._news
 
-    def _timed_out(self, which: Deadline) -> bool:
+    def _timed_out(self, which: Timeout) -> bool:
         return False

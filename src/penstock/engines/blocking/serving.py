@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
-from ...core.deadlines import Deadline
 from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
+from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from .connection import DeadlinePassed, ThreadConnection
@@ -286,7 +286,7 @@ class ServedConnection(ThreadConnection[M]):
         if get_ident() == self._thread:
             self._send_replies()
 
-    def _timed_out(self, which: Deadline) -> bool:
+    def _timed_out(self, which: Timeout) -> bool:
         counting = self._idle_since != inf
         if self._callbacks is None or not counting:
             return False

@@ -20,9 +20,9 @@ from ...codecs import guard
 from ...codecs.base import Codec
 from ...config import Timeouts
 from ...core.contract import ConnectionBase, refuse_frame
-from ...core.deadlines import Deadline
 from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, Handler, MessageHandler
+from ...core.timeouts import Timeout
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
@@ -179,7 +179,7 @@ class _ThreadedCallbacks(Handler[M]):
         reply: M | None = await self._call(self._callbacks.on_message, conn, message)
         return reply
 
-    async def on_timeout(self, conn: ConnectionBase[M], which: Deadline) -> None:
+    async def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> None:
         await self._call(self._callbacks.on_timeout, conn, which)
 
     async def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> None:

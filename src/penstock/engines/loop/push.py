@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
-from ...core.deadlines import Deadline
 from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, Handler, MessageHandler
+from ...core.timeouts import Timeout
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from .host import Host
@@ -416,7 +416,7 @@ class PushConnection(StreamConnection[M]):
             if not self._held_up() and not self._handling:
                 self._process()
 
-    def _timed_out(self, which: Deadline) -> bool:
+    def _timed_out(self, which: Timeout) -> bool:
         callbacks = self._callbacks
         if callbacks is not None:
             self._call(partial(callbacks.on_timeout, self, which))

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.contract import Connection
-from ...core.deadlines import Deadline
 from ...core.endings import last_message
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
+from ...core.timeouts import Timeout
 from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -72,7 +72,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._streak = 0  # messages received without letting the loop turn
         self._turn = host.turn
         self._input_over = False  # the peer's EOF came
-        self._expired: Deadline | None = None  # for on_timeout
+        self._expired: Timeout | None = None  # for on_timeout
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._waiter: asyncio.Future[None] | Waiter | None = None
         self._flush_scheduled = False
@@ -438,7 +438,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._ready.clear()
         self._wake()
 
-    def _timed_out(self, which: Deadline) -> bool:
+    def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or self._waiter is None:
             return False
         self._expired = which  # the task calls on_timeout, so that its callbacks never overlap, and leaves
@@ -449,7 +449,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 class _DeadlinePassed(Exception):  # noqa: N818 - it never leaves this module
     """Raised by `receive` into the task that calls the callbacks."""
 
-    def __init__(self, which: Deadline) -> None:
+    def __init__(self, which: Timeout) -> None:
         self.which = which
 
 

@@ -11,7 +11,7 @@ from .waiter cimport Waiter
 from ...core.law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
 from ...core.law.output cimport _PAUSE as PAUSE
 
-from ...core.deadlines import Deadline
+from ...core.timeouts import Timeout
 from ...errors import BrokenError, Phase, TimedOutError
 from ...reasons import CloseReason
 
@@ -72,7 +72,7 @@ cdef class ClientConversation(ConversationConnection):
         return step
 
     cdef int timed_out(self, object which) except -1:
-        if which is not Deadline.LIFETIME:
+        if which is not Timeout.LIFETIME:
             return ConversationConnection.timed_out(self, which)
         self.lose(LIFETIME)  # nobody waits for a flush either
         return 1

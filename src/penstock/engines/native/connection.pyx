@@ -17,7 +17,7 @@ from ...core.law.rate cimport _GO_ON as GO_ON
 from ...core.endings import reason_after
 from ...core.events import not_decoded, not_handled
 from ...core.interrupts import is_interrupt
-from ...core.law.deadlines import DEADLINES
+from ...core.law.deadlines import TIMEOUTS
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..wire import next_connection_id
@@ -338,7 +338,7 @@ cdef class Connection(TeardownTransport):
     cdef int happens_late(self, int which) except -1:
         cdef int verdict = self._expires(which, self._has_progressed(self.owed()))
         if verdict == TELL:
-            deadline = DEADLINES[which]
+            deadline = TIMEOUTS[which]
             if not self.timed_out(deadline):
                 self.leave(deadline.value)
             # What its handler still sends has a peer that may not read it.
@@ -346,7 +346,7 @@ cdef class Connection(TeardownTransport):
         if verdict == RESTART:
             return self.stall_begins()
         if verdict == RESET:
-            return self.lose(DEADLINES[which].value)
+            return self.lose(TIMEOUTS[which].value)
         if verdict == CUT:
             self.break_down(None)
         elif verdict == GO_ON:

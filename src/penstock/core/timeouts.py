@@ -5,7 +5,7 @@ from enum import Enum
 from ..reasons import CloseReason
 
 
-class Deadline(Enum):
+class Timeout(Enum):
     """Which patience ended. The value is the close reason."""
 
     HANDSHAKE = CloseReason.HANDSHAKE_TIMEOUT  # the peer has not shown who it is
