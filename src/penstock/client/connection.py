@@ -11,13 +11,13 @@ from typing import TypeVar
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.contract import Clock
+from ..core.deadline import Deadline
 from ..core.law.closing import CLOSED, OPEN
 from ..core.timeouts import Timeout
 from ..core.turns import MOST_IN_A_ROW
 from ..engines.loop.host import Host
 from ..engines.loop.tasks import PREFETCH, TaskConnection
 from ..engines.loop.waiter import Waiter
-from ..engines.receiving import ReceiveLimit
 from ..errors import BrokenError, Phase, TimedOutError
 from ..reasons import CloseReason
 from .options import ClientTimeouts
@@ -113,12 +113,12 @@ class ClientConnection(TaskConnection[M]):
         if self._waiter is waiter:  # else others may have begun to wait since
             self._waiter = None
 
-    async def _wait_readable(self, limit: ReceiveLimit | None, *, held: bool = False) -> None:
+    async def _wait_readable(self, limit: Deadline | None, *, held: bool = False) -> None:
         if held or self._blames or self._waiter is not None or (limit is not None and limit.is_over):
             await super()._wait_readable(limit, held=held)
             return
         waiter = self._next_input()
-        timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, waiter, limit))
+        timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         try:
             await waiter
         finally:

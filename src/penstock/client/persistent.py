@@ -17,6 +17,7 @@ from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Limits
 from ..core.contract import Clock, Connection
+from ..core.deadline import Deadline
 from ..core.turns import turn_of
 from ..errors import (
     ClosedError,
@@ -37,7 +38,7 @@ from .outbox import Entry, Outbox, WhenFull
 from .reconnect import Reconnector
 from .state import ClientState, StateChange
 from .typed import ClientOptions, Hello
-from .waiting import Facts, Wait, take_turn, wait
+from .waiting import Facts, take_turn, wait
 
 M = TypeVar("M")
 
@@ -263,7 +264,7 @@ class Client(Generic[M]):
     async def _wait_until(self, fact: Callable[[], bool], timeout_s: float | None, phase: Phase) -> None:
         await self._check_open()
         if not fact():
-            await wait(self._clock, self._facts.become(fact), Wait.of(self._clock, timeout_s), lambda: phase)
+            await wait(self._clock, self._facts.become(fact), Deadline.after(timeout_s, self._clock), lambda: phase)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -281,7 +282,7 @@ class Client(Generic[M]):
         await self._check_open()
         entry = Entry(self._encode(message), None, None, idempotent=False)
         try:
-            await self._enqueue(entry, Wait.of(self._clock, timeout_s))
+            await self._enqueue(entry, Deadline.after(timeout_s, self._clock))
         except BaseException:
             self._abandon(entry)
             raise
@@ -305,7 +306,7 @@ class Client(Generic[M]):
 
         Cancelling is safe: what was not sent will not be; the reply to what was sent is dropped when it comes.
         """
-        deadline = Wait.of(self._clock, self._request_s if timeout_s is None else timeout_s)
+        deadline = Deadline.after(self._request_s if timeout_s is None else timeout_s, self._clock)
         await self._check_open()
         request_id = self._delivery.check(message)
         try:
@@ -334,7 +335,7 @@ class Client(Generic[M]):
         codec = self._codec
         return (guard.encode_datagram if self._address.kind is Kind.SEQPACKET else guard.encode)(codec, message)
 
-    async def _enqueue(self, entry: Entry, deadline: Wait | None) -> None:
+    async def _enqueue(self, entry: Entry, deadline: Deadline | None) -> None:
         room = self._delivery.queue(entry, self._loop)
         if room is not None:
             await wait(self._clock, room, deadline, lambda: Phase.CONNECT)

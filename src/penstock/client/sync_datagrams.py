@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..core.deadline import Deadline
 from ..core.law.closing import CLOSED
 from ..engines.blocking.driving import Host
 from ..engines.blocking.parking import DONT_WAIT
 from ..engines.blocking.poller import READ, WRITE, Poller
-from ..engines.receiving import ReceiveLimit
 from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
 from .connection import Allowance
@@ -63,7 +63,7 @@ class SyncDatagramConnection(SyncConnection[M]):
         self._refusal = error
         self._news = True
 
-    def _wait_readable(self, limit: ReceiveLimit | None) -> None:
+    def _wait_readable(self, limit: Deadline | None) -> None:
         if self._refusal is None:
             super()._wait_readable(limit)
         if self._refusal is not None:

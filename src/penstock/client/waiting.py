@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple, Self, TypeVar
+from typing import TypeVar
 
 from ..core.contract import Clock
+from ..core.deadline import Deadline
 from ..core.turns import turn_of
-from ..errors import Phase, TimedOutError
+from ..errors import Phase
 
 T = TypeVar("T")
 
@@ -18,40 +19,21 @@ async def take_turn() -> None:
     await turn_of(asyncio.get_running_loop()).take()
 
 
-class Wait(NamedTuple):
-    """How long somebody waits.
-
-    Attributes:
-        until: The instant, on a clock.
-        timeout_s: What was asked for, in seconds.
-    """
-
-    until: float
-    timeout_s: float
-
-    @classmethod
-    def of(cls, clock: Clock, timeout_s: float | None) -> Self | None:
-        """Begin to count; None is for ever."""
-        return None if timeout_s is None else cls(clock.time() + timeout_s, timeout_s)
-
-
 def after_a_look(callback: Callable[[], object]) -> None:
     """Call it when the loop has polled and whoever that woke has run: what came in time is met first (law 11)."""
     call_soon = asyncio.get_running_loop().call_soon
     call_soon(call_soon, call_soon, callback)
 
 
-async def wait(clock: Clock, future: asyncio.Future[T], limit: Wait | None, phase: Callable[[], Phase]) -> T:
+async def wait(clock: Clock, future: asyncio.Future[T], deadline: Deadline | None, phase: Callable[[], Phase]) -> T:
     """Return a future's result.
 
     Raises:
-        TimedOutError: The limit came first; ``phase`` is asked then what was being waited for.
+        TimedOutError: The deadline came first; ``phase`` is asked then what was being waited for.
     """
-    if limit is None:
+    if deadline is None:
         return await future
-    timer = clock.call_at(
-        limit.until, lambda: after_a_look(lambda: _fail(future, TimedOutError(phase(), limit.timeout_s)))
-    )
+    timer = clock.call_at(deadline.at, lambda: after_a_look(lambda: _fail(future, deadline.error(phase()))))
     try:
         return await future
     finally:

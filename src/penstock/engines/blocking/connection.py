@@ -12,12 +12,12 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.blocking import BlockingConnection
+from ...core.deadline import Deadline
 from ...core.endings import last_message
 from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
 from ...errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from ..receiving import ReceiveLimit
 from .driving import DrivenConnection, Host
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
@@ -80,7 +80,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             self._tell()
         return message
 
-    def _await_token(self, limit: ReceiveLimit | None = None) -> None:
+    def _await_token(self, limit: Deadline | None = None) -> None:
         """Wait until the next message may be handed out at the rate its peer may send at; close if it must not wait.
 
         Raises:
@@ -88,7 +88,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         """
         while not self._closing and self._close_after is None:
             now = self._clock.time()
-            if limit is not None and now >= limit.until:
+            if limit is not None and now >= limit.at:
                 raise limit.error()
             allowed = self._allows(1, now)
             if allowed > 0:
@@ -100,9 +100,9 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             self._arm_next()
             self._drive_until_token(limit)
 
-    def _drive_until_token(self, limit: ReceiveLimit | None) -> None:
+    def _drive_until_token(self, limit: Deadline | None) -> None:
         given_up: list[bool] = []  # this wait's own
-        timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, given_up))
+        timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
         try:
             self._drive(lambda: not self._rate_held() or self._is_told_to_close() or bool(given_up))
         finally:
@@ -112,10 +112,10 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
     def _is_told_to_close(self) -> bool:
         return bool(self._closing) or self._close_after is not None
 
-    def _limit_of(self, timeout_s: float | None) -> ReceiveLimit | None:
+    def _limit_of(self, timeout_s: float | None) -> Deadline | None:
         if timeout_s is None:
             timeout_s = self._read_s
-        return None if timeout_s is None else ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
+        return Deadline.after(timeout_s, self._clock)
 
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
@@ -153,7 +153,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             self._break_off(error)
             raise
 
-    def _wait_readable(self, limit: ReceiveLimit | None) -> None:
+    def _wait_readable(self, limit: Deadline | None) -> None:
         """Wait for bytes, EOF or the end, while the clocks count that blame the peer for silence."""
         if self._receiving:
             raise LocalProtocolError("another thread is already receiving from this connection")
@@ -172,7 +172,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         finally:
             self._receiving = False
 
-    def _await_news(self, limit: ReceiveLimit | None) -> None:
+    def _await_news(self, limit: Deadline | None) -> None:
         if self._blames:
             self._count_from(self._clock.time())
         try:
@@ -180,10 +180,10 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
                 self._decide()
             if self._may_park(limit):
                 self._park()
-                if self._news or (limit is not None and self._clock.time() >= limit.until):
+                if self._news or (limit is not None and self._clock.time() >= limit.at):
                     return
             given_up: list[bool] = []  # this wait's own: a timer that comes late is no other wait's
-            timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, given_up))
+            timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
             self._wake()
             try:
                 self._drive(lambda: self._news or bool(given_up))
@@ -194,7 +194,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             if self._blames:
                 self._works()
 
-    def _may_park(self, limit: ReceiveLimit | None) -> bool:
+    def _may_park(self, limit: Deadline | None) -> bool:
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
         if not CAN_PARK or self._news or self._driving or self._link.queued_bytes or not self._wants_input():
             return False

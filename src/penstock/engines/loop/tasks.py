@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.contract import Connection
+from ...core.deadline import Deadline
 from ...core.endings import last_message
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
@@ -20,7 +21,6 @@ from ...core.timeouts import Timeout
 from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from ..receiving import ReceiveLimit
 from .host import Host
 from .stream import StreamConnection
 from .waiter import Waiter
@@ -196,7 +196,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         """Return the next message."""
         if timeout_s is None:
             timeout_s = self._read_s
-        limit: ReceiveLimit | None = None
+        limit: Deadline | None = None
         while True:
             if self._expired is not None:
                 which, self._expired = self._expired, None
@@ -247,10 +247,10 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self.messages_in += 1
         return message
 
-    def _limit_of(self, limit: ReceiveLimit | None, timeout_s: float | None) -> ReceiveLimit | None:
+    def _limit_of(self, limit: Deadline | None, timeout_s: float | None) -> Deadline | None:
         if timeout_s is None or limit is not None:
             return limit
-        return ReceiveLimit(self._clock.time() + timeout_s, timeout_s)
+        return Deadline(self._clock.time() + timeout_s, timeout_s)
 
     def _takes_token(self) -> bool:
         """Whether the next message may be handed out at the rate its peer may send at. Close if it must not wait."""
@@ -265,7 +265,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     def _go_on(self) -> None:
         self._wake()
 
-    async def _wait_readable(self, limit: ReceiveLimit | None, *, held: bool = False) -> None:
+    async def _wait_readable(self, limit: Deadline | None, *, held: bool = False) -> None:
         """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.
 
         Args:
@@ -287,7 +287,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         else:
             self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, self._batch_size == 0))
         waiter = self._waiter = self._host.loop.create_future()
-        timer = None if limit is None else self._clock.call_at(limit.until, partial(self._give_up, waiter, limit))
+        timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         if not held:
             self._resume_reading_if_idle()
         if self._overdue:
@@ -301,7 +301,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             if timer is not None:
                 timer.cancel()
 
-    def _give_up(self, waiter: asyncio.Future[None] | Waiter, limit: ReceiveLimit) -> None:
+    def _give_up(self, waiter: asyncio.Future[None] | Waiter, limit: Deadline) -> None:
         """The time for a message is over. What has come within it is read first: law 11."""
         if not waiter.done():
             limit.is_over = True
@@ -453,6 +453,6 @@ class _DeadlinePassed(Exception):  # noqa: N818 - it never leaves this module
         self.which = which
 
 
-def _fail(waiter: asyncio.Future[None] | Waiter, limit: ReceiveLimit) -> None:
+def _fail(waiter: asyncio.Future[None] | Waiter, limit: Deadline) -> None:
     if not waiter.done():
         waiter.set_exception(limit.error())

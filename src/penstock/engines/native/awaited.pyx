@@ -70,7 +70,7 @@ cdef class AwaitedConnection(Connection):
             self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message))
         waiter = self.waiter = Waiter(self.poller, self.host.loop)
         if limit is not None:
-            self.timer_of_wait = self.clock_of_waits().call_at(limit.until, partial(_give_up, self, waiter, limit))
+            self.timer_of_wait = self.clock_of_waits().call_at(limit.at, partial(_give_up, self, waiter, limit))
         if not held and not self._write_paused:
             self.read_again()
         if self.overdue:

@@ -16,7 +16,7 @@ from ...codecs.guard import failure as decoding_failed
 from ...errors import EndOfStreamError
 from ...reasons import CloseReason
 from ..loop.tasks import OTHERS_TURN
-from ..receiving import ReceiveLimit
+from ...core.deadline import Deadline
 
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 
@@ -107,7 +107,7 @@ cdef class Receive(Step):
         cdef AwaitedConnection conn = self.conn
         cdef Waiter waiter
         if self.timeout_s is not None and self.limit is None:
-            self.limit = ReceiveLimit(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
+            self.limit = Deadline(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
         waiter = conn.begin_wait(self.limit, held)
         self.phase = WAITING
         waiter._asyncio_future_blocking = True
