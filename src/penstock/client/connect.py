@@ -21,6 +21,7 @@ from ..engines.loop.records import RecordLink
 from ..engines.loop.stream import StreamConnection
 from ..engines.pure.link import StreamLink, TransportLink
 from ..errors import ConfigurationError, ConnectError, Phase
+from .clocks import TimeoutAt, earlier
 from .connection import Allowance, ClientConnection
 from .datagrams import DatagramClient, Wire
 from .eyeballs import NoneAnsweredError, interleave, race
@@ -29,7 +30,6 @@ from .icmp import icmp_socket
 from .native import native_connection, native_poller
 from .network import SYSTEM, Candidate, Network, kind_of, local_address, only_reachable
 from .options import ClientTimeouts, SocketOptions
-from .patience import Patience, earlier
 from .waiting import take_turn
 
 M = TypeVar("M")
@@ -256,7 +256,7 @@ class _Attempt:
             released=_forget,
         )
         try:
-            with Patience(clock, earlier(connect_at, allowance.total_at)):
+            with TimeoutAt(clock, earlier(connect_at, allowance.total_at)):
                 candidates = await self._candidates()
                 if target.kind is Kind.RAW:
                     return self._pinging(candidates[0], host, allowance)

@@ -26,11 +26,11 @@ from ..errors import (
     TimedOutError,
 )
 from ..reasons import CloseReason
+from .clocks import TimeoutAt
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
 from .connection import ClientConnection
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
-from .patience import Patience
 from .typed import PoolOptions
 from .waiting import take_turn
 
@@ -173,7 +173,7 @@ class Pool(Generic[M]):
         """
         clock = self._clock or asyncio.get_running_loop()
         try:
-            with Patience(clock, None if timeout_s is None else clock.time() + timeout_s):
+            with TimeoutAt(clock, None if timeout_s is None else clock.time() + timeout_s):
                 return await self._request(message, idempotent)
         except TimeoutError as error:
             if isinstance(error, TimedOutError) or timeout_s is None or error.__class__ is not TimeoutError:

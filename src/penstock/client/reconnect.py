@@ -9,9 +9,9 @@ from ..core.contract import Clock, Connection
 from ..errors import EndOfStreamError, PenstockError, Phase, TimedOutError
 from ..reasons import CloseReason
 from .backoff import Backoff
+from .clocks import TimeoutAt, sleep
 from .connection import ClientConnection
 from .delivery import ClientStats
-from .patience import Patience, sleep
 from .state import ClientState, StateChange
 from .typed import Hello
 
@@ -124,7 +124,7 @@ class Reconnector(Generic[M]):
             return
         hello_s = self._hello_s
         try:
-            with Patience(clock, None if hello_s is None else clock.time() + hello_s):
+            with TimeoutAt(clock, None if hello_s is None else clock.time() + hello_s):
                 await self._hello(conn)
         except TimeoutError as error:
             if isinstance(error, TimedOutError) or hello_s is None:

@@ -23,6 +23,7 @@ from ..engines.blocking.poller import MAX_WAIT_S, Poller
 from ..engines.blocking.timers import Timers
 from ..engines.listener import peer_of
 from ..errors import ConnectError, Phase
+from .clocks import earlier
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, read_target
 from .connection import Allowance
 from .datagrams import Wire
@@ -41,7 +42,6 @@ from .network import (
     refuse_itself,
 )
 from .options import ClientTimeouts, SocketOptions
-from .patience import earlier
 from .sync_connection import SyncConnection
 from .sync_datagrams import SyncDatagramConnection
 

@@ -1,4 +1,4 @@
-"""A limit of time on the engine's clock, which may be one that a test tells."""
+"""Instants of a clock that may be one a test tells: a limit for a block, the earlier of two, a sleep."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from ..core.contract import Clock, TimerHandle
 from .waiting import after_a_look
 
 
-class Patience:
+class TimeoutAt:
     """Ends its block when the clock reaches an instant: `asyncio.timeout_at` on a clock of choice.
 
-    ``with Patience(clock, when) as patience: await …`` raises nothing of its own: the block ends by the CancelledError
-    that is thrown into it, and `expired` says that this was the reason. Whoever catches TimeoutError gets it bare.
+    ``with TimeoutAt(clock, when): await …`` ends the block by a CancelledError, which leaves it as a bare TimeoutError.
 
     Args:
         clock: Where time comes from.
