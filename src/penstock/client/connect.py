@@ -16,7 +16,7 @@ from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.events import Event
 from ..engines.listener import peer_of
-from ..engines.loop.host import Host, alarms_of
+from ..engines.loop.context import LoopContext, alarms_of
 from ..engines.loop.records import RecordLink
 from ..engines.loop.stream import StreamConnection
 from ..engines.pure.link import StreamLink, TransportLink
@@ -246,7 +246,7 @@ class _Attempt:
         connect_s = self.timeouts.connect_s
         connect_at = None if connect_s is None else self.progress.began_at + connect_s
         loop = asyncio.get_running_loop()
-        host = Host(
+        context = LoopContext(
             loop=loop,
             clock=clock,
             alarms=alarms_of(clock),
@@ -259,9 +259,9 @@ class _Attempt:
             with TimeoutAt(clock, earlier(connect_at, allowance.total_at)):
                 candidates = await self._candidates()
                 if target.kind is Kind.RAW:
-                    return self._pinging(candidates[0], host, allowance)
+                    return self._pinging(candidates[0], context, allowance)
                 sock = await self._first_connected(candidates)
-                return await self._connection(sock, host, allowance)
+                return await self._connection(sock, context, allowance)
         except TimeoutError as error:
             raise connect_timed_out(target, self.timeouts, self.progress.phase) from error.__cause__
         except NoneAnsweredError as error:
@@ -295,29 +295,29 @@ class _Attempt:
         self.progress.connected_at = self.clock.time()
         self.progress.phase = Phase.HANDSHAKE
 
-    def _pinging(self, candidate: Candidate, host: Host, allowance: Allowance) -> Connection[Any]:
+    def _pinging(self, candidate: Candidate, context: LoopContext, allowance: Allowance) -> Connection[Any]:
         sock, wire = icmp_socket(self.target, candidate, self.options)
         self._connected()
         ends = peer_of(sock, candidate.sockaddr), local_address(sock, self.target.scheme)
-        return DatagramClient(host, sock, self.codec, ends=ends, allowance=allowance, wire=wire)
+        return DatagramClient(context, sock, self.codec, ends=ends, allowance=allowance, wire=wire)
 
-    async def _connection(self, sock: socket.socket, host: Host, allowance: Allowance) -> Connection[Any]:
+    async def _connection(self, sock: socket.socket, context: LoopContext, allowance: Allowance) -> Connection[Any]:
         """Make a connection of a connected socket; close the socket when that fails."""
-        target, codec, loop = self.target, self.codec, host.loop
+        target, codec, loop = self.target, self.codec, context.loop
         try:
             ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
             if target.kind is Kind.DATAGRAM:
-                return DatagramClient(host, sock, codec, ends=ends, allowance=allowance, wire=Wire(sock))
+                return DatagramClient(context, sock, codec, ends=ends, allowance=allowance, wire=Wire(sock))
             if target.kind is Kind.STREAM and (poller := native_poller(loop)) is not None:
-                return native_connection(poller, sock, codec, host, ends=ends, allowance=allowance)
+                return native_connection(poller, sock, codec, context, ends=ends, allowance=allowance)
             records = target.kind is Kind.SEQPACKET
-            connection: ClientConnection[Any] = ClientConnection(host, codec, ends, allowance, records=records)
+            connection: ClientConnection[Any] = ClientConnection(context, codec, ends, allowance, records=records)
             if records:
                 RecordLink(loop, sock, connection).begin(connection.connection_made)
             elif isinstance(loop, asyncio.SelectorEventLoop):  # whose own transports cost more than ours
-                StreamLink(loop, sock, connection, host.buffer).begin(connection.connection_made)
+                StreamLink(loop, sock, connection, context.buffer).begin(connection.connection_made)
             else:
-                link = TransportLink(connection, connection.connection_made, host.buffer)
+                link = TransportLink(connection, connection.connection_made, context.buffer)
                 await loop.create_connection(lambda: link, sock=sock)
                 if not target.is_unix and not self.options.nodelay:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport

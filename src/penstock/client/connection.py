@@ -15,7 +15,7 @@ from ..core.deadline import Deadline
 from ..core.law.closing import CLOSED, OPEN
 from ..core.timeouts import Timeout
 from ..core.turns import MOST_IN_A_ROW
-from ..engines.loop.host import Host
+from ..engines.loop.context import LoopContext
 from ..engines.loop.tasks import PREFETCH, TaskConnection
 from ..engines.loop.waiter import Waiter
 from ..errors import BrokenError, Phase, TimedOutError
@@ -54,7 +54,7 @@ class ClientConnection(TaskConnection[M]):
     """A stream or seqpacket connection that was made by `connect`. It has no handler and is in nobody's list.
 
     Args:
-        host: As for every connection.
+        context: As for every connection.
         codec: What cuts its stream into messages.
         ends: Who is at the other end, and where this end is.
         allowance: How long its user waits.
@@ -70,11 +70,17 @@ class ClientConnection(TaskConnection[M]):
     _reads_on = True
 
     def __init__(
-        self, host: Host, codec: Codec[M], ends: tuple[Peer, Address], allowance: Allowance, *, records: bool = False
+        self,
+        context: LoopContext,
+        codec: Codec[M],
+        ends: tuple[Peer, Address],
+        allowance: Allowance,
+        *,
+        records: bool = False,
     ) -> None:
         if allowance.total_at is not None:
-            host = replace(host, timeouts=host.timeouts.merged(lifetime_s=allowance.left_s(host.clock)))
-        super().__init__(host, None, codec, *ends, records=records)
+            context = replace(context, timeouts=context.timeouts.merged(lifetime_s=allowance.left_s(context.clock)))
+        super().__init__(context, None, codec, *ends, records=records)
         self._total_s = allowance.total_s
         self._read_s = allowance.read_s
         self._blames = False  # the peer is held to deadlines for what it sends: somebody set one
@@ -104,7 +110,7 @@ class ClientConnection(TaskConnection[M]):
         return await self.receive(timeout_s)
 
     def _next_input(self) -> Waiter:
-        waiter = self._waiter = Waiter(self._host.loop)
+        waiter = self._waiter = Waiter(self._context.loop)
         if self._reading_paused:
             self._resume_reading_if_idle()
         return waiter

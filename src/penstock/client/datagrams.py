@@ -13,7 +13,7 @@ from ..codecs import guard
 from ..codecs.base import Codec
 from ..core.contract import Connection, refuse_frame
 from ..core.service import Handler
-from ..engines.loop.host import Host
+from ..engines.loop.context import LoopContext
 from ..errors import ClosedError, LocalProtocolError, TimedOutError
 from ..reasons import CloseReason
 from .connection import Allowance
@@ -99,7 +99,7 @@ class DatagramClient(Connection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: LoopContext,
         sock: socket.socket,
         codec: Codec[M],
         *,
@@ -112,13 +112,13 @@ class DatagramClient(Connection[M]):
         self.state = None
         self.bytes_in = self.bytes_out = 0
         self.messages_in = self.messages_out = 0
-        self.opened_at = host.clock.time()
+        self.opened_at = context.clock.time()
         self.close_reason = None
         self._sock = sock
         self._wire = wire
-        self._socket = DatagramSocket(host.loop, host.clock, sock, allowance)
+        self._socket = DatagramSocket(context.loop, context.clock, sock, allowance)
         self._peer, self._local = ends
-        self._closed: asyncio.Future[CloseReason] = host.loop.create_future()
+        self._closed: asyncio.Future[CloseReason] = context.loop.create_future()
 
     def __repr__(self) -> str:
         return f"<datagram connection {self.id} to {self._peer}>"

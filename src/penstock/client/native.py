@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..core.contract import Clock
     from ..core.events import Event
     from ..engines.base import Plan
-    from ..engines.loop.host import Host
+    from ..engines.loop.context import LoopContext
     from ..engines.native.client import ClientConversation
     from ..engines.native.host import Host as NativeHost
     from ..engines.native.poller import Poller
@@ -71,7 +71,7 @@ def native_connection(
     poller: Poller,
     sock: socket.socket,
     codec: Codec[Any],
-    host: Host,
+    context: LoopContext,
     *,
     ends: tuple[Peer, Address],
     allowance: Allowance,
@@ -79,20 +79,20 @@ def native_connection(
     """Make a connection of a connected stream socket, which is the connection's from now on.
 
     Args:
-        poller: Of the host's loop.
+        poller: Of the context's loop.
         sock: Non-blocking.
         codec: What cuts its stream into messages.
-        host: As for the connections of the pure engine.
+        context: As for the connections of the pure engine.
         ends: Who is at the other end, and where this end is.
         allowance: How long its user waits.
     """
     compiled = _compiled()
     assert compiled is not None, "whoever has a poller has these"
     conversation, native_host = compiled
-    timeouts = host.timeouts.merged(lifetime_s=allowance.left_s(host.clock))
-    clock = None if host.clock is host.loop else host.clock
-    part = _Part(_Speaks(codec), timeouts, host.limits, clock, host.emit)
-    native = native_host(poller, host.loop, cast("Plan", part), _nobody_waits)
+    timeouts = context.timeouts.merged(lifetime_s=allowance.left_s(context.clock))
+    clock = None if context.clock is context.loop else context.clock
+    part = _Part(_Speaks(codec), timeouts, context.limits, clock, context.emit)
+    native = native_host(poller, context.loop, cast("Plan", part), _nobody_waits)
     connection = conversation(native, *ends, allowance.read_s, allowance.total_s)
     connection.begin(sock.detach())
     return cast("ClientConnection[Any]", connection)

@@ -18,7 +18,7 @@ from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Limits, Timeouts
 from ..engines.alarms import ClockAlarms
-from ..engines.blocking.driving import Host
+from ..engines.blocking.driving import ThreadContext
 from ..engines.blocking.poller import MAX_WAIT_S, Poller
 from ..engines.blocking.timers import Timers
 from ..engines.listener import peer_of
@@ -173,7 +173,7 @@ def _connection(
     try:
         poller = Poller()
         clock = Timers(poller.wake)
-        host = Host(
+        context = ThreadContext(
             clock=clock,
             alarms=ClockAlarms(clock),
             timeouts=timeouts,
@@ -184,10 +184,10 @@ def _connection(
         ends = peer_of(sock, name or sock.getpeername()), local_address(sock, target.scheme)
         if target.is_datagram:
             return SyncDatagramConnection(
-                host, sock, poller, codec, ends=ends, allowance=allowance, wire=wire or Wire(sock)
+                context, sock, poller, codec, ends=ends, allowance=allowance, wire=wire or Wire(sock)
             )
         records = target.kind is Kind.SEQPACKET
-        return SyncConnection(host, sock, poller, codec, ends=ends, allowance=allowance, records=records)
+        return SyncConnection(context, sock, poller, codec, ends=ends, allowance=allowance, records=records)
     except BaseException:
         if poller is not None:
             poller.close()

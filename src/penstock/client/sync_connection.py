@@ -9,7 +9,7 @@ from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.timeouts import Timeout
 from ..engines.blocking.connection import ThreadConnection
-from ..engines.blocking.driving import Host
+from ..engines.blocking.driving import ThreadContext
 from ..engines.blocking.poller import Poller
 from ..errors import BrokenError, Phase, TimedOutError
 from ..reasons import CloseReason
@@ -27,7 +27,7 @@ class SyncConnection(ThreadConnection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: ThreadContext,
         sock: socket.socket,
         poller: Poller,
         codec: Codec[M],
@@ -36,13 +36,13 @@ class SyncConnection(ThreadConnection[M]):
         allowance: Allowance,
         records: bool,
     ) -> None:
-        super().__init__(host, sock, poller, codec, peer=ends[0], local=ends[1], records=records)
+        super().__init__(context, sock, poller, codec, peer=ends[0], local=ends[1], records=records)
         self._allowance = allowance
         self._unread_bytes = 0  # as of `BrokenError`
         self._read_s = allowance.read_s
         self._blames = False
         if allowance.total_at is not None:
-            self.set_timeouts(lifetime_s=allowance.left_s(host.clock))
+            self.set_timeouts(lifetime_s=allowance.left_s(context.clock))
 
     def request(self, message: M, timeout_s: float | None = None) -> M:
         """Send one message; return the next one that comes.
@@ -98,7 +98,7 @@ class SyncConnection(ThreadConnection[M]):
 
     def _note_unread(self) -> None:
         """Note, where the connection is about to end, what its peer had waited for us to receive."""
-        is_full = self._inbound.pending_bytes > self._host.limits.read_bytes
+        is_full = self._inbound.pending_bytes > self._context.limits.read_bytes
         if self._write_paused and is_full and not self._receiving:
             unread_bytes = self._inbound.pending_bytes + (self._inbound.batch_bytes if self._ready else 0)
             self._unread_bytes = self._unread_bytes or unread_bytes

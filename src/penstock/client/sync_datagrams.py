@@ -9,7 +9,7 @@ from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..core.deadline import Deadline
 from ..core.law.closing import CLOSED
-from ..engines.blocking.driving import Host
+from ..engines.blocking.driving import ThreadContext
 from ..engines.blocking.parking import DONT_WAIT
 from ..engines.blocking.poller import READ, WRITE, Poller
 from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
@@ -35,7 +35,7 @@ class SyncDatagramConnection(SyncConnection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: ThreadContext,
         sock: socket.socket,
         poller: Poller,
         codec: Codec[M],
@@ -44,7 +44,7 @@ class SyncDatagramConnection(SyncConnection[M]):
         allowance: Allowance,
         wire: Wire,
     ) -> None:
-        super().__init__(host, sock, poller, codec, ends=ends, allowance=allowance, records=True)
+        super().__init__(context, sock, poller, codec, ends=ends, allowance=allowance, records=True)
         self._wire = wire
         self._has_room = True
         self._refusal: OSError | None = None  # what the system said of an earlier datagram

@@ -13,7 +13,7 @@ from penstock.codecs.registry import parse_codec
 from penstock.config import Limits, Timeouts
 from penstock.engines.alarms import ClockAlarms
 from penstock.engines.blocking.connection import ThreadConnection
-from penstock.engines.blocking.driving import Host
+from penstock.engines.blocking.driving import ThreadContext
 from penstock.engines.blocking.poller import Poller
 from penstock.engines.blocking.timers import Timers
 from penstock.engines.listener import peer_of
@@ -62,7 +62,7 @@ def pair():
             near.setblocking(False)
             poller = Poller()
             timers = Timers(poller.wake)
-            host = Host(
+            context = ThreadContext(
                 clock=timers,
                 alarms=ClockAlarms(timers),
                 timeouts=timeouts or Timeouts(),
@@ -71,7 +71,7 @@ def pair():
                 timers=timers,
             )
             conn = ThreadConnection(
-                host,
+                context,
                 near,
                 poller,
                 parse_codec(codec),

@@ -18,7 +18,7 @@ from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
 from ...errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from .driving import DrivenConnection, Host
+from .driving import DrivenConnection, ThreadContext
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
 from .poller import Poller
@@ -44,7 +44,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: ThreadContext,
         sock: socket.socket,
         poller: Poller,
         codec: Codec[M],
@@ -53,7 +53,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         local: Address,
         records: bool = False,
     ) -> None:
-        super().__init__(host, sock, poller, codec, peer=peer, local=local, records=records)
+        super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records)
         self._ready: deque[M] = deque()
         self._prefetch = PREFETCH
         self._read_s: float | None = None  # how long `receive` waits where it is not told
@@ -200,7 +200,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             return False
         if limit is not None and limit.timeout_s < PARK_S:
             return False
-        timers = self._host.timers
+        timers = self._context.timers
         return timers is None or not timers.due_within(PARK_S)
 
     def _give_up(self, given_up: list[bool]) -> None:

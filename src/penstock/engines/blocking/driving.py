@@ -43,7 +43,7 @@ MOST_READ_BYTES: Final = 64 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
-class Host(Context):
+class ThreadContext(Context):
     """What a connection of threads needs of whoever made it: a server, or a client.
 
     Attributes:
@@ -65,7 +65,7 @@ class DrivenConnection(LinkedConnection[M]):
     Its public methods may be called on any thread. Those of the link and of the law are called with its lock held.
 
     Args:
-        host: Who made it. The clock's timers may be called on any thread.
+        context: Who made it. The clock's timers may be called on any thread.
         sock: Connected. It is the connection's from now on, which sets how it blocks, and closes it.
         poller: Its own from now on.
         codec: What cuts its stream into messages.
@@ -81,7 +81,6 @@ class DrivenConnection(LinkedConnection[M]):
         "_error",
         "_events",
         "_fd",
-        "_host",
         "_input_over",
         "_lock",
         "_news",
@@ -94,11 +93,12 @@ class DrivenConnection(LinkedConnection[M]):
         "_waiting",
     )
 
+    _context: ThreadContext
     _link: SocketLink
 
     def __init__(
         self,
-        host: Host,
+        context: ThreadContext,
         sock: socket.socket,
         poller: Poller,
         codec: Codec[M],
@@ -107,8 +107,7 @@ class DrivenConnection(LinkedConnection[M]):
         local: Address,
         records: bool = False,
     ) -> None:
-        super().__init__(host, codec, peer, local, records=records)
-        self._host = host
+        super().__init__(context, codec, peer, local, records=records)
         prepare(sock)
         self._sock = sock
         self._fd = sock.fileno()
@@ -125,7 +124,7 @@ class DrivenConnection(LinkedConnection[M]):
         self._parked = False  # it does so in recv(2), where it cannot be woken
         self._due_while_parked = False  # a deadline passed meanwhile: what recv(2) returns comes first
         self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
-        self._read_bytes = min(FIRST_READ_BYTES, host.limits.read_bytes)
+        self._read_bytes = min(FIRST_READ_BYTES, context.limits.read_bytes)
         self._input_over = False  # the peer's EOF came
         self._receiving = False  # a thread waits for messages
         self._news = False  # something came that it wants to know
@@ -151,7 +150,7 @@ class DrivenConnection(LinkedConnection[M]):
             return False
         if self._reading_suspended or self._rate_held():
             return False
-        return self._receiving or self._inbound.pending_bytes <= self._host.limits.read_bytes
+        return self._receiving or self._inbound.pending_bytes <= self._context.limits.read_bytes
 
     def _read_wanted(self) -> None:
         """Read, unless that was done or given up since the socket was polled."""
@@ -184,7 +183,7 @@ class DrivenConnection(LinkedConnection[M]):
             return
         size = len(data)
         if size == self._read_bytes:
-            self._read_bytes = min(2 * size, MOST_READ_BYTES, self._host.limits.read_bytes)
+            self._read_bytes = min(2 * size, MOST_READ_BYTES, self._context.limits.read_bytes)
         self.data_received(data)
 
     # -- what the link tells -------------------------------------------------------------------------------------------
@@ -253,12 +252,12 @@ class DrivenConnection(LinkedConnection[M]):
 
     def _owe(self, size: int) -> None:
         if size != self._owed_bytes():
-            with self._host.budget_lock:
+            with self._context.budget_lock:
                 super()._owe(size)
 
     def _end_others(self) -> None:
-        with self._host.budget_lock:
-            debtors = self._host.budget.to_be_ended(self)
+        with self._context.budget_lock:
+            debtors = self._context.budget.to_be_ended(self)
         for debtor in debtors:
             assert isinstance(debtor, DrivenConnection)
             debtor.cut_unless_busy(CloseReason.OVERLOAD)
@@ -286,11 +285,11 @@ class DrivenConnection(LinkedConnection[M]):
             raise
 
     def _take_place(self, now: float) -> Handshake:
-        with self._host.gate_lock:
+        with self._context.gate_lock:
             return super()._take_place(now)
 
     def _give_back(self, handshake: Handshake) -> None:
-        with self._host.gate_lock:
+        with self._context.gate_lock:
             super()._give_back(handshake)
 
     # -- waiting -------------------------------------------------------------------------------------------------------
@@ -312,12 +311,12 @@ class DrivenConnection(LinkedConnection[M]):
         if self._is_disposed_of():  # what should have let go of the socket has failed
             return
         events = self._interest()
-        timers = self._host.timers
+        timers = self._context.timers
         self._driving = True
         self._lock.release()
         try:
             if self._events:
-                self._host.report(self._events)
+                self._context.report(self._events)
             self._poller.set(self._fd, events)
             ready = self._poller.wait(None if timers is None else timers.timeout_s())
             if timers is not None:
@@ -338,7 +337,7 @@ class DrivenConnection(LinkedConnection[M]):
         self._lock.release()
         try:
             if self._events:
-                self._host.report(self._events)
+                self._context.report(self._events)
             data = self._receive_now(0)
         except (BlockingIOError, InterruptedError):
             pass
@@ -372,7 +371,7 @@ class DrivenConnection(LinkedConnection[M]):
     def _tell(self) -> None:
         """Report what happened while the lock was held. Called without it."""
         if self._events:
-            self._host.report(self._events)
+            self._context.report(self._events)
 
     def _let_go(self) -> None:
         """The state is closed: close the socket, or have the thread that polls it do so."""

@@ -28,7 +28,7 @@ from ..door import Door, turn_away
 from ..listener import Listener
 from ..own import OwnAddresses
 from .datagrams import DatagramThread
-from .driving import Host
+from .driving import ThreadContext
 from .poller import READ, Poller
 from .serving import ServedConnection
 from .timers import Timers
@@ -82,7 +82,7 @@ class BlockingServer(EngineServer):
         self._clock: Clock = plan.clock or own_timers
         self._emit_lock = threading.RLock()  # an observer may do what causes the next event
         self._gate_lock = threading.RLock()  # for the gate tells those who watch it
-        self._host = Host(
+        self._context = ThreadContext(
             clock=self._clock,
             alarms=ClockAlarms(self._clock),
             timeouts=plan.timeouts,
@@ -390,7 +390,7 @@ class BlockingServer(EngineServer):
         poller, self._spare = self._spare, None
         try:
             connection: ServedConnection[Any] = ServedConnection(
-                self._host,
+                self._context,
                 sock,
                 poller,
                 handler,

@@ -18,7 +18,7 @@ from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from .connection import DeadlinePassed, ThreadConnection
-from .driving import Host
+from .driving import ThreadContext
 from .poller import Poller
 
 M = TypeVar("M")
@@ -40,7 +40,7 @@ class ServedConnection(ThreadConnection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: ThreadContext,
         sock: socket.socket,
         poller: Poller,
         handler: AnyHandler,
@@ -51,7 +51,7 @@ class ServedConnection(ThreadConnection[M]):
         records: bool,
         at_once: bool,
     ) -> None:
-        super().__init__(host, sock, poller, codec, peer=peer, local=local, records=records)
+        super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records)
         self._handler = handler
         self._at_once = at_once
         self._callbacks: Handler[M] | None = None
@@ -66,7 +66,7 @@ class ServedConnection(ThreadConnection[M]):
         handler = self._handler
         if isinstance(handler, ConnectionHandler):
             return
-        self._prefetch = self._host.limits.batch_messages
+        self._prefetch = self._context.limits.batch_messages
         if isinstance(handler, CallbackHandler):
             # A handler without on_message waits for none: its peer is not blamed for sending none.
             try:

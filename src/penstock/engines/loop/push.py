@@ -17,7 +17,7 @@ from ...core.service import CallbackHandler, Handler, MessageHandler
 from ...core.timeouts import Timeout
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
-from .host import Host
+from .context import LoopContext
 from .stream import StreamConnection
 
 M = TypeVar("M")
@@ -44,7 +44,7 @@ class PushConnection(StreamConnection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: LoopContext,
         handler: MessageHandler | CallbackHandler,
         codec: Codec[M],
         peer: Peer,
@@ -52,7 +52,7 @@ class PushConnection(StreamConnection[M]):
         *,
         records: bool = False,
     ) -> None:
-        super().__init__(host, codec, peer, local, records=records)
+        super().__init__(context, codec, peer, local, records=records)
         self._callbacks: Handler[M] | None = None
         self._on_message: Callable[[M], Any]
         if isinstance(handler, MessageHandler):
@@ -90,7 +90,7 @@ class PushConnection(StreamConnection[M]):
         """Return the context in which the handler is called."""
         variables = self._variables
         if variables is None:
-            variables = self._variables = self._host.variables.copy()
+            variables = self._variables = self._context.variables.copy()
         return variables
 
     def _call(self, callback: Callable[[], object]) -> None:
@@ -238,7 +238,7 @@ class PushConnection(StreamConnection[M]):
     def _process(self) -> None:
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         inbound = self._inbound
-        limits = self._host.limits
+        limits = self._context.limits
         budget = limits.batch_messages
         while not self._closing:
             if self._write_paused:
@@ -306,7 +306,7 @@ class PushConnection(StreamConnection[M]):
             self._pause_reading()
             self._idle_since = inf  # it is the peer who waits
             # What is called soon comes before what became readable meanwhile; what is called soon from there, after.
-            call_soon = self._host.loop.call_soon
+            call_soon = self._context.loop.call_soon
             call_soon(call_soon, self._continue)
 
     def _continue(self) -> None:

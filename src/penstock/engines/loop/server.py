@@ -22,8 +22,8 @@ from ..door import Door, turn_away
 from ..listener import Listener
 from ..own import OwnAddresses
 from .acceptor import Acceptor
+from .context import LoopContext, alarms_of
 from .datagrams import LoopEndpoint
-from .host import Host, alarms_of
 from .pool import ThreadPool, in_threads
 from .push import PushConnection
 from .records import RecordLink
@@ -58,7 +58,7 @@ class LoopServer(EngineServer):
         self._clock: Clock = plan.clock or self._timers
         self._connections: dict[int, StreamConnection[Any]] = {}
         self._pool: ThreadPool | None = None
-        self._host = Host(
+        self._context = LoopContext(
             loop=loop,
             clock=self._clock,
             alarms=alarms_of(self._clock),
@@ -124,8 +124,8 @@ class LoopServer(EngineServer):
     def _maker(self, handler: AnyHandler) -> Callable[..., StreamConnection[Any]]:
         """Return what makes a connection of a peer and the address it came to."""
         if isinstance(handler, ConnectionHandler) or handler.is_async:
-            return partial(TaskConnection, self._host, handler, self._plan.service.codec)
-        return partial(PushConnection, self._host, handler, self._plan.service.codec)
+            return partial(TaskConnection, self._context, handler, self._plan.service.codec)
+        return partial(PushConnection, self._context, handler, self._plan.service.codec)
 
     # -- EngineServer --------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ...reasons import CloseReason
 from ..connection import AGAIN_S, LinkedConnection
 from ..link import Link
 from ..wire import READS_AT_ONCE
-from .host import Host
+from .context import LoopContext
 from .link import SocketLink
 from .surely import Surely
 
@@ -28,11 +28,14 @@ M = TypeVar("M")
 class StreamConnection(LinkedConnection[M]):
     """The part every connection on a loop shares. Subclasses say what happens to messages, by the abstract methods."""
 
-    __slots__ = ("_begun", "_closed_waiters", "_host", "_reading_paused", "_send_waiters", "_told")
+    __slots__ = ("_begun", "_closed_waiters", "_reading_paused", "_send_waiters", "_told")
 
-    def __init__(self, host: Host, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False) -> None:
-        super().__init__(host, codec, peer, local, records=records)
-        self._host = host
+    _context: LoopContext
+
+    def __init__(
+        self, context: LoopContext, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False
+    ) -> None:
+        super().__init__(context, codec, peer, local, records=records)
         self._reading_paused = False  # asked before every wait, where a link takes longer
         self._begun = False  # the handler was told
         self._told = False  # that it has ended
@@ -119,10 +122,10 @@ class StreamConnection(LinkedConnection[M]):
             else:
                 self._release()
         except BaseException as error:
-            self._host.loop.call_later(AGAIN_S, self._part)
+            self._context.loop.call_later(AGAIN_S, self._part)
             if is_interrupt(error):
                 raise
-            self._host.blame(error)
+            self._context.blame(error)
 
     def _release(self) -> None:
         """Link and handler are both gone. May be repeated, should a part of it fail."""
@@ -130,7 +133,7 @@ class StreamConnection(LinkedConnection[M]):
             event = self.closed_event()
             self._told = True
             self._emit(event)
-        self._host.released(self)
+        self._context.released(self)
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
@@ -151,12 +154,12 @@ class StreamConnection(LinkedConnection[M]):
         if self._closing or self._handling or not self._attached:
             self._close(reason)
         else:
-            with Surely(self._host.loop, self._end_at_once):
+            with Surely(self._context.loop, self._end_at_once):
                 self._close(reason)
 
     def _lose_surely(self, reason: CloseReason) -> None:
         if self._state != CLOSED:
-            with Surely(self._host.loop, self._end_at_once):
+            with Surely(self._context.loop, self._end_at_once):
                 self._lose(reason)
 
     def _end_at_once(self) -> None:
@@ -166,7 +169,7 @@ class StreamConnection(LinkedConnection[M]):
             self._link.abort()
 
     def _emit(self, event: Event) -> None:
-        self._host.emit(event)
+        self._context.emit(event)
 
     def _wake_senders(self) -> None:
         while self._send_waiters:
@@ -222,7 +225,7 @@ class StreamConnection(LinkedConnection[M]):
             self._end_at_once()
             if is_interrupt(error):
                 raise
-            self._host.blame(error)
+            self._context.blame(error)
 
     def _look(self) -> None:
         self._catch_up(self._decide)
@@ -242,5 +245,5 @@ class StreamConnection(LinkedConnection[M]):
             then()
         else:
             # A loop's own transport moves bytes when the loop polls: before what is called soon from there.
-            call_soon = self._host.loop.call_soon
+            call_soon = self._context.loop.call_soon
             call_soon(call_soon, then)

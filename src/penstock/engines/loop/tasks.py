@@ -21,7 +21,7 @@ from ...core.timeouts import Timeout
 from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
-from .host import Host
+from .context import LoopContext
 from .stream import StreamConnection
 from .waiter import Waiter
 
@@ -56,7 +56,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     def __init__(
         self,
-        host: Host,
+        context: LoopContext,
         handler: AnyHandler | None,
         codec: Codec[M],
         peer: Peer,
@@ -64,13 +64,13 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         *,
         records: bool = False,
     ) -> None:
-        super().__init__(host, codec, peer, local, records=records)
+        super().__init__(context, codec, peer, local, records=records)
         self._handler = handler
         self._callbacks: Handler[M] | None = handler.factory() if isinstance(handler, CallbackHandler) else None
         self._ready: deque[M] = deque()
         self._batch_size = 0  # of the batch that `_ready` is the rest of
         self._streak = 0  # messages received without letting the loop turn
-        self._turn = host.turn
+        self._turn = context.turn
         self._input_over = False  # the peer's EOF came
         self._expired: Timeout | None = None  # for on_timeout
         self._read_s: float | None = None  # how long `receive` waits where it is not told
@@ -86,8 +86,8 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     def _start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]) -> None:
         # Not a ``finally`` in the coroutine: a task that is cancelled before its first step never enters it.
         if self._variables is None:
-            self._variables = self._host.variables.copy()
-        self._task = self._host.loop.create_task(coroutine, context=self._variables)
+            self._variables = self._context.variables.copy()
+        self._task = self._context.loop.create_task(coroutine, context=self._variables)
         self._task.add_done_callback(ended)
 
     # -- the task ------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 which, self._expired = self._expired, None
                 raise _DeadlinePassed(which)
             if self._ready:
-                if self._streak >= self._host.limits.batch_messages:
+                if self._streak >= self._context.limits.batch_messages:
                     self._streak = 0
                     for _ in range(OTHERS_TURN):
                         await asyncio.sleep(0)
@@ -286,7 +286,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._arm_next()
         else:
             self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, self._batch_size == 0))
-        waiter = self._waiter = self._host.loop.create_future()
+        waiter = self._waiter = self._context.loop.create_future()
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         if not held:
             self._resume_reading_if_idle()
@@ -320,7 +320,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if self._waiter is not None:
             self._idle_since = self._clock.time()
             self._wake()
-        elif self._inbound.pending_bytes > self._host.limits.read_bytes:
+        elif self._inbound.pending_bytes > self._context.limits.read_bytes:
             self._pause_reading()
 
     @property
@@ -374,7 +374,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:
-            waiter = self._host.loop.create_future()
+            waiter = self._context.loop.create_future()
             self._send_waiters.append(waiter)
             await waiter
             # Reading goes on now as well. It gets its turn before more output stops it again.
@@ -387,7 +387,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._corking = True
             if not self._flush_scheduled:
                 self._flush_scheduled = True
-                self._host.loop.call_soon(self._flush_gathered)
+                self._context.loop.call_soon(self._flush_gathered)
         StreamConnection._put(self, data)  # noqa: SLF001 - super() would cost what counting turns does
 
     def _uncork(self) -> None:
@@ -399,7 +399,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self._uncork()
 
     def _input_resumed(self) -> None:
-        wanted = self._waiter is not None or self._inbound.pending_bytes <= self._host.limits.read_bytes
+        wanted = self._waiter is not None or self._inbound.pending_bytes <= self._context.limits.read_bytes
         if wanted and not self._draining:
             self._resume_reading()
 
@@ -411,7 +411,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             await self._turn.take()
             assert self.close_reason is not None
             return self.close_reason
-        waiter: asyncio.Future[CloseReason] = self._host.loop.create_future()
+        waiter: asyncio.Future[CloseReason] = self._context.loop.create_future()
         self._closed_waiters.append(waiter)
         return await waiter
 

@@ -39,7 +39,7 @@ class PureServer(LoopServer):
 
     def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         if self._brings_transports:
-            StreamLink(self._loop, sock, connection, self._host.buffer).begin(connection.connection_made)
+            StreamLink(self._loop, sock, connection, self._context.buffer).begin(connection.connection_made)
         else:
             task = self._loop.create_task(self._attach(connection, sock))
             self._attaching.add(task)
@@ -47,7 +47,7 @@ class PureServer(LoopServer):
 
     async def _attach(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
         try:
-            link = TransportLink(connection, connection.connection_made, self._host.buffer)
+            link = TransportLink(connection, connection.connection_made, self._context.buffer)
             await self._loop.connect_accepted_socket(lambda: link, sock)
         except BaseException as error:  # the peer left, or the loop is out of resources, between accept(2) and here
             sock.close()

@@ -36,7 +36,7 @@ def alarms_of(clock: Clock) -> Alarms:
 
 
 @dataclass(slots=True, kw_only=True)
-class Host(Context):
+class LoopContext(Context):
     """What a connection on a loop needs of whoever made it: a server, or a client.
 
     Attributes:
