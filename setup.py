@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 
 SOURCE = Path("src")
 LAW = SOURCE / "penstock/core/law"
+COMPILED_LAW = SOURCE / "penstock/core/compiled_law"  # where its .pxd files stand, and what is made of both
 LAW_NAMES = (
     "levels",
     "rare",
@@ -37,11 +38,11 @@ DIRECTIVES = {
 }
 
 
-def extension(path: Path) -> Extension:
-    """Return one extension module, made of one source."""
+def extension(path: Path, source: Path | None = None) -> Extension:
+    """Return one extension module, made of one source: of the one beside it, unless another is given."""
     return Extension(
         ".".join(path.relative_to(SOURCE).with_suffix("").parts),
-        [str(path)],
+        [str(source or path)],
         define_macros=[("PENSTOCK_DEBUG", "1")] if DEBUG else [],
         extra_compile_args=["-g", "-O1", "-UNDEBUG"] if DEBUG else ["-O2", "-g0"],
     )
@@ -55,33 +56,34 @@ def extensions() -> list[Extension]:
         from Cython.Build import cythonize  # noqa: PLC0415 - a build without it succeeds too
     except ImportError:
         return []
-    paths = [LAW / f"{name}.py" for name in LAW_NAMES]
-    if sys.platform == "linux":
-        paths += sorted(SOURCE.rglob("*.pyx"))
-    built: list[Extension] = cythonize(
-        [extension(path) for path in paths],
-        build_dir="build/cython",
-        compiler_directives=DIRECTIVES,
-        force=DEBUG,
-        quiet=True,
-    )
+    law = [extension(COMPILED_LAW / name, LAW / f"{name}.py") for name in LAW_NAMES]
+    others = [extension(path) for path in sorted(SOURCE.rglob("*.pyx"))] if sys.platform == "linux" else []
+    options = {"build_dir": "build/cython", "compiler_directives": DIRECTIVES, "quiet": True}
+    # Cython looks for what a source depends on beside it, and there no .pxd of the law stands.
+    built: list[Extension] = cythonize(law, force=DEBUG or note_digests(), **options)
+    built += cythonize(others, force=DEBUG, **options)
     for module in built:
         # A failed build of one leaves a package without it, and the pure engine serves. (cythonize forgets it.)
         module.optional = True
-    note_digests()
+    for left in LAW.glob("*.so"):  # an older checkout's, which would be imported instead of the source beside it
+        left.unlink()
     return built
 
 
-def note_digests() -> None:
-    """Write down what the law is compiled from: see core/law/fresh.py."""
+def note_digests() -> bool:
+    """Write down what the law is compiled from, for core/law/fresh.py. Return whether that is new."""
     digests = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name in LAW_NAMES
-        for path in (LAW / f"{name}.py", LAW / f"{name}.pxd")
+        for path in (LAW / f"{name}.py", COMPILED_LAW / f"{name}.pxd")
     }
     lines = "".join(f'    "{name}": "{digest}",\n' for name, digest in digests.items())
     title = '"""Made by setup.py: the digests of the sources that the compiled law was made from."""'
-    (LAW / "built.py").write_text(f"{title}\n\nDIGESTS = {{\n{lines}}}\n")
+    text = f"{title}\n\nDIGESTS = {{\n{lines}}}\n"
+    note = LAW / "built.py"
+    is_new = not note.exists() or note.read_text() != text
+    note.write_text(text)
+    return is_new
 
 
 setup(ext_modules=extensions())

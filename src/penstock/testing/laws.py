@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 from ..core.law import fresh
 
-_ALIAS = "penstock.core.interpreted_law"
-
 
 def interpreted() -> SimpleNamespace:
-    """Return the modules of the law by their names, run from their sources, beside whatever is loaded compiled."""
-    if _ALIAS not in sys.modules:
-        package = ModuleType(_ALIAS)
-        package.__spec__ = ModuleSpec(_ALIAS, None, is_package=True)
-        package.__path__ = []
-        sys.modules[_ALIAS] = package
-        for name in fresh.NAMES:
-            fresh.load(f"{_ALIAS}.{name}", fresh.FOLDER / f"{name}.py")
-    return SimpleNamespace(**{name: sys.modules[f"{_ALIAS}.{name}"] for name in fresh.NAMES})
+    """Return the modules of the law by their names, as engines in Python use them."""
+    return _modules("penstock.core.law")
 
 
-def loaded() -> SimpleNamespace:
-    """Return the modules of the law by their names, as engines use them."""
-    return SimpleNamespace(**{name: importlib.import_module(f"penstock.core.law.{name}") for name in fresh.NAMES})
+def compiled() -> SimpleNamespace:
+    """Return the modules of the law by their names, as the native engine uses them."""
+    return _modules("penstock.core.compiled_law")
 
 
 def builds() -> dict[str, SimpleNamespace]:
     """Return every build of the law that is here: ``interpreted``, and ``compiled`` where there is one."""
-    return {"interpreted": interpreted()} | ({"compiled": loaded()} if fresh.compiled() else {})
+    return {"interpreted": interpreted()} | ({"compiled": compiled()} if fresh.compiled() else {})
+
+
+def _modules(package: str) -> SimpleNamespace:
+    return SimpleNamespace(**{name: importlib.import_module(f"{package}.{name}") for name in fresh.NAMES})

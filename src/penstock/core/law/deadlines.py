@@ -5,6 +5,8 @@ Traffic only moves instants in here; when the timer fires, `_due` says whether a
 sets the timer again.
 """
 
+# ruff: noqa: PLR1730, FURB136 - `min`, which the interpreter calls, costs more than all else here
+
 from __future__ import annotations
 
 from math import inf
@@ -139,17 +141,22 @@ class Deadlines(Closing):
         if self.close_reason is not None:
             return earliest
         then = self._opened_at + durations.lifetime_s
-        earliest = min(earliest, then)
+        if then < earliest:
+            earliest = then
         if self._rare is not None and self._rare.handshake_since != _INFINITY:
             then = self._rare.handshake_since + durations.handshake_s
-            return min(earliest, then)
+            return then if then < earliest else earliest
         then = self._idle_since + durations.idle_s
-        earliest = min(earliest, then)
+        if then < earliest:
+            earliest = then
         if self._awaited:
             then = self._first_since + durations.first_s
-            earliest = min(earliest, then)
-            then = self._message_due_at(partial_bytes)
-            earliest = min(earliest, then)
+            if then < earliest:
+                earliest = then
+            if self._partial_since != _INFINITY:
+                then = self._message_due_at(partial_bytes)
+                if then < earliest:
+                    earliest = then
         return earliest
 
     def _message_due_at(self, partial_bytes: int) -> float:

@@ -84,8 +84,10 @@ class Law(Output):
     def _due_at(self, partial_bytes: int) -> float:
         """As of `Deadlines`."""
         at = Output._due_at(self, partial_bytes)  # noqa: SLF001 - a C call, which super() is not
+        if self._rare is None:
+            return at
         token_at = self._token_at()
-        return min(at, token_at)
+        return at if at < token_at else token_at  # noqa: FURB136 - as there
 
     def _due(self, now: float, partial_bytes: int) -> int:
         """As of `Deadlines`, or `MAY_GO_ON`."""

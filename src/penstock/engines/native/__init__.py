@@ -1,6 +1,3 @@
 """The compiled engine: one epoll set that is the loop's selector too. Linux, CPython; docs/design/native-engine.md."""
 
-from ...core.law import WAS_REFUSED
-
-if WAS_REFUSED:
-    raise ImportError("the compiled law is older than its source, or not complete; build it again: pip install -e .")
+from ...core import compiled_law as _compiled_law  # noqa: F401 - refuses a law that is older than its source

@@ -6,7 +6,7 @@ from cpython.ref cimport Py_DECREF
 from .carried cimport carried
 from .exchange cimport receive_from
 from .framing cimport NEED_DATA
-from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
 
 from ...codecs.guard import failure as decoding_failed

@@ -8,7 +8,7 @@ from .framing cimport NEED_DATA
 from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
 
-from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError

@@ -8,8 +8,8 @@ from .host cimport Host
 from .sockname cimport AF_INET, AF_UNIX
 from .waiter cimport Waiter
 
-from ...core.law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
-from ...core.law.output cimport _PAUSE as PAUSE
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
+from ...core.compiled_law.output cimport _PAUSE as PAUSE
 
 from ...core.timeouts import Timeout
 from ...errors import BrokenError, Phase, TimedOutError

@@ -6,13 +6,13 @@ from .census cimport PENSTOCK_DEBUG, living
 from .sockname cimport AF_UNIX
 from .uncompiled cimport CodecInput
 
-from ...core.law.closing cimport (
+from ...core.compiled_law.closing cimport (
     _CLOSED as CLOSED, _CLOSING as CLOSING, _DISCARD as DISCARD, _END as END, _INPUT_OVER as INPUT_OVER, _LOCAL_EOF as LOCAL_EOF,
     _RESET as RESET, _SEND_EOF as SEND_EOF
 )
-from ...core.law.deadlines cimport _CUT as CUT, _IDLE as IDLE, _RESTART as RESTART, _TELL as TELL, Durations
-from ...core.law.levels cimport Levels
-from ...core.law.rate cimport _GO_ON as GO_ON
+from ...core.compiled_law.deadlines cimport _CUT as CUT, _IDLE as IDLE, _RESTART as RESTART, _TELL as TELL, Durations
+from ...core.compiled_law.levels cimport Levels
+from ...core.compiled_law.rate cimport _GO_ON as GO_ON
 
 from ...core.endings import reason_after
 from ...core.events import not_decoded, not_handled

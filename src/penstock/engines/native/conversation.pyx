@@ -13,7 +13,7 @@ from .carried cimport carried, unpacked
 from .exchange cimport receive_from, send_to
 from .host cimport Host
 
-from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
 from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler

@@ -7,8 +7,8 @@ from libc.math cimport INFINITY
 
 from .poller cimport EPOLLIN, EPOLLOUT
 
-from ...core.law.closing cimport _CLOSED as CLOSED
-from ...core.law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _WRITE as WRITE
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _WRITE as WRITE
 
 from ...core.interrupts import is_interrupt
 from ..connection import AGAIN_S

@@ -10,7 +10,7 @@ from .poller cimport MOST_IN_A_ROW, SIZE_SHIFT
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
 from .waiter cimport Waiter
 
-from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...codecs.guard import failure as decoding_failed
 from ...errors import EndOfStreamError

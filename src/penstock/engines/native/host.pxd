@@ -1,8 +1,8 @@
 from .framing cimport Framing, Input
 from .poller cimport Poller
 
-from ...core.law.deadlines cimport Durations
-from ...core.law.levels cimport Levels
+from ...core.compiled_law.deadlines cimport Durations
+from ...core.compiled_law.levels cimport Levels
 
 
 cdef class Host:

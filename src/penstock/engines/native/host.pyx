@@ -5,8 +5,8 @@ import contextvars
 from .framing cimport framing_of
 from .poller cimport Pollable, Poller
 
-from ...core.law.deadlines cimport Durations
-from ...core.law.levels cimport Levels
+from ...core.compiled_law.deadlines cimport Durations
+from ...core.compiled_law.levels cimport Levels
 
 from ...core.interrupts import is_interrupt
 from ...core.turns import turn_of

@@ -6,8 +6,8 @@ from libc.math cimport INFINITY
 from .frames cimport put_framed
 from .framing cimport Framing
 
-from ...core.law.closing cimport _CLOSED as CLOSED
-from ...core.law.output cimport _ALL_SENT as ALL_SENT, _PAUSE as PAUSE, _REFILL as REFILL, _RESUME as RESUME
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.output cimport _ALL_SENT as ALL_SENT, _PAUSE as PAUSE, _REFILL as REFILL, _RESUME as RESUME
 
 from ...codecs.guard import encode
 from ...core.contract import refuse_frame

@@ -2,7 +2,7 @@
 
 from .sockname cimport peer
 
-from ...core.law.closing cimport _CLOSED as CLOSED
+from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...core.endings import reason_of, why_not
 from ...core.states import State

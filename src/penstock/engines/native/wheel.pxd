@@ -1,6 +1,6 @@
 from cpython.object cimport PyObject
 
-from ...core.law.rate cimport Law
+from ...core.compiled_law.rate cimport Law
 
 # 7.8 ms each; a power of two, so that instants convert exactly.
 cdef enum:
