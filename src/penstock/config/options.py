@@ -33,6 +33,12 @@ SlowConsumer = Literal["disconnect", "raise", "drop_oldest", "drop_newest"]
 CONNECTION_LIMITS: Final = ("write_high_bytes", "write_low_bytes", "write_max_bytes", "slow_consumer")
 
 
+class DefaultSeconds(float):
+    """A duration that is nobody's choice: a service may declare another."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long things may take, each in seconds, None for ever.
@@ -53,31 +59,35 @@ class Timeouts:
     """
 
     handshake_s: float | None = declare(
-        10.0,
+        DefaultSeconds(10.0),
         "timeout_handshake",
         Duration(),
         "Timeouts",
         "Abort a client that has not finished its handshake in time, if the handler asks for one",
     )
     first_message_s: float | None = declare(
-        10.0,
+        DefaultSeconds(10.0),
         "timeout_first_message",
         Duration(),
         "Timeouts",
         "Close a connection without a complete first message in time",
     )
     idle_s: float | None = declare(
-        300.0, "timeout_idle", Duration(), "Timeouts", "Close a connection after this long without traffic"
+        DefaultSeconds(300.0),
+        "timeout_idle",
+        Duration(),
+        "Timeouts",
+        "Close a connection after this long without traffic",
     )
     message_s: float | None = declare(
-        30.0,
+        DefaultSeconds(30.0),
         "timeout_message",
         Duration(),
         "Timeouts",
         "Maximum time to receive one message, first byte to last",
     )
     write_s: float | None = declare(
-        30.0,
+        DefaultSeconds(30.0),
         "timeout_write",
         Duration(),
         "Timeouts",
@@ -85,14 +95,14 @@ class Timeouts:
     )
     lifetime_s: float | None = declare(None, "timeout_lifetime", Duration(), "Timeouts", "Maximum age of a connection")
     drain_s: float | None = declare(
-        25.0,
+        DefaultSeconds(25.0),
         "timeout_drain",
         Duration(zero=True),
         "Timeouts",
         "How long connections may take to finish at shutdown",
     )
     linger_s: float | None = declare(
-        2.0,
+        DefaultSeconds(2.0),
         "timeout_linger",
         Duration(zero=True),
         "Timeouts",
@@ -120,6 +130,20 @@ class Timeouts:
             if name not in known:
                 raise ConfigurationError(f"unknown name {name}; known are {', '.join(known)}", "Timeouts")
         return dataclasses.replace(self, **cast("Any", overrides))
+
+    def suited(self, suits: Mapping[str, float | None]) -> "Timeouts":
+        """Return a copy with the values that a service declares, but for the fields that were chosen.
+
+        Raises:
+            ConfigurationError: As `merged`.
+        """
+        suited = self.merged(**suits)
+        asked = {
+            spec.name: value
+            for spec in dataclasses.fields(self)
+            if not isinstance(value := getattr(self, spec.name), DefaultSeconds) and value != spec.default
+        }
+        return suited.merged(**asked)
 
 
 @dataclass(frozen=True, slots=True)

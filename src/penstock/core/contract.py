@@ -301,9 +301,8 @@ class Connection(ConnectionBase[M]):
             message: What to send.
             timeout_s: As of `receive`, from the moment when the message was queued.
 
-        Raises:
-            What `send` and `receive` raise. After a TimeoutError the reply may still come, and would answer the next
-            request: close the connection, or use `penstock.Client`, which drops it.
+        It raises what `send` and `receive` raise. After a TimeoutError the reply may still come, and would answer the
+        next request: close the connection, or use `penstock.Client`, which drops it.
         """
         await self.send(message)
         return await self.receive(timeout_s)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, TextCodecName
 from ..codecs.registry import parse_codec
+from ..config import Timeouts
 from ..errors import ApplicationError
 from ..reasons import CloseReason
 from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 R = TypeVar("R")
 T = TypeVar("T")
+
+OwnTimeouts = Mapping[str, float | None]
+NO_TIMEOUTS: Final[OwnTimeouts] = MappingProxyType({})
 
 
 class Handler(Generic[M]):
@@ -117,6 +122,8 @@ class Service(Generic[M]):
         datagram: What is done with a datagram; None when the service makes no sense without connections.
         threaded: What ``--model threads`` uses instead of an ``async def`` handler; None when there is nothing.
         summary: One line for people.
+        timeouts: Timeouts that suit this protocol, by the field names of `Timeouts`. Each holds unless the server is
+            configured otherwise.
     """
 
     name: str
@@ -125,6 +132,11 @@ class Service(Generic[M]):
     datagram: MessageHandler | CallbackHandler | None = None
     threaded: AnyHandler | None = None
     summary: str = ""
+    timeouts: OwnTimeouts = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.timeouts:
+            Timeouts().merged(**self.timeouts)
 
     def __call__(self, *args: object, **kwargs: object) -> Any:  # Any: what a function of any type returns
         """Call the user's function, or make the user's `Handler`."""
@@ -170,17 +182,27 @@ def on_message(
     function: Callable[[bytes], BytesReply] | Callable[[ConnectionBase[bytes], bytes], BytesReply], /
 ) -> FunctionService[bytes, BytesReply]: ...
 @overload
-def on_message(*, codec: BytesCodecName = ..., name: str = ..., blocking: bool = ...) -> OfBytes: ...
+def on_message(
+    *, codec: BytesCodecName = ..., name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+) -> OfBytes: ...
 @overload
-def on_message(*, codec: TextCodecName, name: str = ..., blocking: bool = ...) -> OfText: ...
+def on_message(
+    *, codec: TextCodecName, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+) -> OfText: ...
 @overload
-def on_message(*, codec: JsonCodecName, name: str = ..., blocking: bool = ...) -> OfJson: ...
+def on_message(
+    *, codec: JsonCodecName, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+) -> OfJson: ...
 @overload
-def on_message(*, codec: MsgpackCodecName, name: str = ..., blocking: bool = ...) -> OfMsgpack: ...
+def on_message(
+    *, codec: MsgpackCodecName, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+) -> OfMsgpack: ...
 @overload
-def on_message(*, codec: Speaks[M, T], name: str = ..., blocking: bool = ...) -> OfMessages[M, T]: ...
+def on_message(
+    *, codec: Speaks[M, T], name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+) -> OfMessages[M, T]: ...
 @overload
-def on_message(*, codec: str, name: str = ..., blocking: bool = ...) -> OfAnything: ...
+def on_message(*, codec: str, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...) -> OfAnything: ...
 
 
 def on_message(
@@ -190,6 +212,7 @@ def on_message(
     codec: Any = "lines",
     name: str = "",
     blocking: bool = False,
+    timeouts: OwnTimeouts = NO_TIMEOUTS,
 ) -> Any:  # Any, twice: the overloads say what
     """Make a service of a function called once for each message.
 
@@ -204,10 +227,12 @@ def on_message(
         codec: A codec, or its name and options: ``"lines"``, ``"length-prefixed:size=2"``.
         name: What logs call the service; the function's own name by default.
         blocking: The function may block: call it in a thread of the server's pool, order kept per connection.
+        timeouts: Timeouts that suit the protocol, by the field names of `Timeouts`: ``{"first_message_s": None}`` for
+            peers that may be silent at first. Each holds unless the server is configured otherwise.
 
     Raises:
         ApplicationError: The function has the wrong signature, or is ``async def`` and ``blocking``.
-        ConfigurationError: The codec is unknown.
+        ConfigurationError: The codec is unknown, or a timeout is.
     """
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
@@ -218,6 +243,7 @@ def on_message(
             codec=codec_of(codec),
             datagram=handler,
             summary=summary_of(function),
+            timeouts=timeouts,
         )
 
     return decorate if function is None else decorate(function)
@@ -228,15 +254,17 @@ def on_connection(
     function: Callable[[Connection[bytes]], R] | Callable[[BlockingConnection[bytes]], R], /
 ) -> FunctionService[bytes, R]: ...
 @overload
-def on_connection(*, codec: BytesCodecName = ..., name: str = ...) -> OfConnection[bytes]: ...
+def on_connection(
+    *, codec: BytesCodecName = ..., name: str = ..., timeouts: OwnTimeouts = ...
+) -> OfConnection[bytes]: ...
 @overload
-def on_connection(*, codec: TextCodecName, name: str = ...) -> OfConnection[str]: ...
+def on_connection(*, codec: TextCodecName, name: str = ..., timeouts: OwnTimeouts = ...) -> OfConnection[str]: ...
 @overload
-def on_connection(*, codec: JsonCodecName, name: str = ...) -> OfJsonConnection: ...
+def on_connection(*, codec: JsonCodecName, name: str = ..., timeouts: OwnTimeouts = ...) -> OfJsonConnection: ...
 @overload
-def on_connection(*, codec: Codec[M], name: str = ...) -> OfConnection[M]: ...
+def on_connection(*, codec: Codec[M], name: str = ..., timeouts: OwnTimeouts = ...) -> OfConnection[M]: ...
 @overload
-def on_connection(*, codec: str, name: str = ...) -> OfAnything: ...
+def on_connection(*, codec: str, name: str = ..., timeouts: OwnTimeouts = ...) -> OfAnything: ...
 
 
 def on_connection(
@@ -245,6 +273,7 @@ def on_connection(
     *,
     codec: Codec[Any] | str = "lines",
     name: str = "",
+    timeouts: OwnTimeouts = NO_TIMEOUTS,
 ) -> Any:
     """Make a service of a function called once for each connection, with the connection.
 
@@ -256,10 +285,11 @@ def on_connection(
         function: The function, when used without parentheses.
         codec: A codec, or its name and options.
         name: What logs call the service; the function's own name by default.
+        timeouts: As of `on_message`.
 
     Raises:
         ApplicationError: The function has the wrong signature.
-        ConfigurationError: The codec is unknown.
+        ConfigurationError: The codec is unknown, or a timeout is.
     """
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
@@ -269,6 +299,7 @@ def on_connection(
             handler=ConnectionHandler(function, is_async=is_async(function)),
             codec=codec_of(codec),
             summary=summary_of(function),
+            timeouts=timeouts,
         )
 
     return decorate if function is None else decorate(function)
@@ -305,6 +336,7 @@ def callbacks(
     codec: Codec[Any] | str = "lines",
     summary: str = "",
     handler_class: type[Handler[Any]] | None = None,
+    timeouts: OwnTimeouts = NO_TIMEOUTS,
 ) -> Service[Any]:
     """Make a service of a `Handler` class, or of a function that makes handlers.
 
@@ -314,11 +346,12 @@ def callbacks(
         codec: A codec, or its name and options.
         summary: One line for people.
         handler_class: The class the factory makes, when the factory is not the class itself.
+        timeouts: As of `on_message`.
 
     Raises:
         ApplicationError: A callback has the wrong signature or a misspelt name, or the class cannot be made without
             arguments.
-        ConfigurationError: The codec is unknown.
+        ConfigurationError: The codec is unknown, or a timeout is.
     """
     kind = handler_class or (factory if isinstance(factory, type) else Handler)
     handler = CallbackHandler(factory, is_async=check_callbacks(kind, Handler), handler_class=kind)
@@ -330,7 +363,13 @@ def callbacks(
         codec=codec_of(codec),
         datagram=handler,
         summary=summary or summary_of(kind),
+        timeouts=timeouts,
     )
+
+
+def expects_messages(callbacks: Handler[Any]) -> bool:
+    """Say whether a handler waits for messages. Without `on_message` it has no use for one: its peer is not late."""
+    return getattr(callbacks.on_message, "__func__", None) is not Handler.on_message
 
 
 async def settled(result: Awaitable[Any] | Any) -> Any:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Address, Kind, parse_address
@@ -88,7 +89,7 @@ class Server:
         if config.codec is not None:
             service = service.with_codec(config.codec)
         self.service = service = fitted(service)
-        self.config = config
+        self.config = config = replace(config, timeouts=config.timeouts.suited(service.timeouts))
         self.stats = Stats()
         self.gate = Gate()
         self._clock = clock

@@ -56,8 +56,7 @@ def make() -> Service[Any]:
         """One peer in the room."""
 
         def on_connect(self, conn: ConnectionBase[Any]) -> None:
-            """Come in. Who only listens is no worse a member."""
-            conn.set_timeouts(first_message_s=None)
+            """Come in."""
             room.join(conn)
 
         def on_message(self, conn: ConnectionBase[Any], message: Any) -> None:
@@ -68,7 +67,8 @@ def make() -> Service[Any]:
             """Go out."""
             room.leave(conn)
 
-    service = callbacks(Member, name="chat", codec="lines:unterminated=deliver")
+    # Who only listens is no worse a member, and not late.
+    service = callbacks(Member, name="chat", codec="lines:unterminated=deliver", timeouts={"first_message_s": None})
     return replace(service, datagram=None)  # a room has to know who is in it
 
 

@@ -62,6 +62,8 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
     @rule(is_first=st.booleans())
     def somebody_waits(self, is_first):
+        if not self.awaited:
+            self.goes_on(self.now)
         self.awaited = True
         self.since["IDLE"] = self.now
         if is_first:
@@ -75,9 +77,16 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
     @rule()
     def the_handler_works(self):
+        if self.awaited:
+            self.goes_on(-self.now)
         self.awaited = False
         self.since.pop("IDLE", None)
-        self.law._works()
+        self.law._works(self.now)
+
+    def goes_on(self, seconds):
+        """What the peer is blamed for while it is waited for goes on from where it stood."""
+        for name in self.since.keys() & {"FIRST_MESSAGE", "MESSAGE"}:
+            self.since[name] += seconds
 
     @rule()
     def a_message_is_complete(self):
@@ -85,6 +94,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
         self.since.pop("MESSAGE", None)
         self.law._has_message()
 
+    @precondition(lambda self: self.awaited)
     @rule()
     def a_rest_is_left(self):
         before = dict(self.since)

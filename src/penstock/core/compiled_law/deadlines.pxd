@@ -41,7 +41,7 @@ cdef class Deadlines(Closing):
     cpdef int _sent_all_at(self, double now) except -1
     cpdef void _starts(self, double now, bint expects_message) noexcept
     cpdef double _waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
-    cpdef void _works(self) noexcept
+    cpdef void _works(self, double now) noexcept
     cpdef void _has_message(self) noexcept
     cpdef double _leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
     cpdef int _begins_handshake(self, double now) except -1

@@ -44,7 +44,7 @@ _INFINITY = inf
 
 
 def _seconds(value: float | None) -> float:
-    return _INFINITY if value is None else value
+    return _INFINITY if value is None else float(value)  # a subclass of float would slow each sum down
 
 
 class Durations:
@@ -90,7 +90,8 @@ class Deadlines(Closing):
         _opened_at: When the connection was made.
         _rare: What few connections have at a time; None where it has nothing of it.
         _awaited: Somebody waits for the peer, who is blamed for silence meanwhile. While nobody does, the first message
-            and the one at hand are not held against it, and go on from where they stood when somebody waits again.
+            and the one at hand are not held against it, and go on from where they stood when somebody waits again:
+            `_first_since` and `_partial_since` hold the time waited so far, negative, until then.
         _first_since: Since when the first message has been waited for.
         _idle_since: Since when nothing has moved while a message was waited for; infinity while a handler works.
             Engines set it for each read: a call would cost more than the rest of it.
@@ -233,7 +234,10 @@ class Deadlines(Closing):
         Returns:
             As `_due_at`.
         """
-        self._awaited = True
+        if not self._awaited:
+            self._awaited = True
+            self._first_since += now
+            self._partial_since += now
         self._idle_since = now
         if is_first and self._first_since == _INFINITY:
             self._first_since = now
@@ -243,9 +247,12 @@ class Deadlines(Closing):
             self._partial_since = now
         return self._due_at(partial_bytes)
 
-    def _works(self) -> None:
+    def _works(self, now: float) -> None:
         """Nobody waits for the peer any more: its clocks stand still."""
-        self._awaited = False
+        if self._awaited:
+            self._awaited = False
+            self._first_since -= now
+            self._partial_since -= now
         self._idle_since = _INFINITY
 
     def _has_message(self) -> None:
@@ -254,6 +261,8 @@ class Deadlines(Closing):
 
     def _leaves_rest(self, now: float, partial_bytes: int) -> float:
         """All whole messages were handled: start or stop the clock of the one at hand, and wait for the peer again.
+
+        For drivers that always wait for the peer, and never call `_works`.
 
         Returns:
             As `_due_at`, where a clock was started; else infinity.

@@ -192,7 +192,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
                     timer.cancel()
         finally:
             if self._blames:
-                self._works()
+                self._works(self._clock.time())
 
     def _may_park(self, limit: Deadline | None) -> bool:
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""

@@ -13,7 +13,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.law.closing import CLOSED
-from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler
+from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, expects_messages
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -68,13 +68,12 @@ class ServedConnection(ThreadConnection[M]):
             return
         self._prefetch = self._context.limits.batch_messages
         if isinstance(handler, CallbackHandler):
-            # A handler without on_message waits for none: its peer is not blamed for sending none.
             try:
                 callbacks = handler.factory()
             except BaseException as error:
                 self._misfit = error
                 return
-            self._counts_first = type(callbacks).on_message is not Handler.on_message
+            self._counts_first = expects_messages(callbacks)
             self._set_callbacks(callbacks)
         else:
             self._on_message = partial(handler.function, self) if handler.takes_connection else handler.function
@@ -89,7 +88,7 @@ class ServedConnection(ThreadConnection[M]):
         self._thread = get_ident()
         with self._lock:
             began = self._state != CLOSED  # the server may have stopped since accept(2)
-            self._works()
+            self._works(self._clock.time())
         if began:
             try:
                 self._serve()

@@ -21,7 +21,7 @@ from ...codecs.base import Codec
 from ...config import Timeouts
 from ...core.contract import ConnectionBase, refuse_frame
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, Handler, MessageHandler
+from ...core.service import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.timeouts import Timeout
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
@@ -156,12 +156,18 @@ class _ThreadedCallbacks(Handler[M]):
     """Has the callbacks of one connection called in threads, with a connection that threads may use."""
 
     def __init__(self, callbacks: Handler[M], pool: ThreadPool) -> None:
-        self._callbacks = callbacks
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._conn: ThreadSafeConnection[M] | None = None
         self._running: Future[Any] | None = None  # the latest call
         self._variables = contextvars.copy_context()  # of this connection alone, whichever thread calls
+        self._take(callbacks)
+
+    def _take(self, callbacks: Handler[M]) -> None:
+        """Have an `on_message` if they have one: a handler without waits for no message."""
+        self._callbacks = callbacks
+        if expects_messages(callbacks):
+            self.on_message = self._message  # type: ignore[method-assign]
 
     def _facade(self, conn: ConnectionBase[M]) -> ThreadSafeConnection[M]:
         if self._conn is None:
@@ -175,7 +181,7 @@ class _ThreadedCallbacks(Handler[M]):
     async def on_connect(self, conn: ConnectionBase[M]) -> None:
         await self._call(self._callbacks.on_connect, conn)
 
-    async def on_message(self, conn: ConnectionBase[M], message: M) -> M | None:
+    async def _message(self, conn: ConnectionBase[M], message: M) -> M | None:
         reply: M | None = await self._call(self._callbacks.on_message, conn, message)
         return reply
 
@@ -196,7 +202,7 @@ class _ThreadedCallbacks(Handler[M]):
 
     def exchange(self, callbacks: Handler[M]) -> None:
         """Call these from the next message on."""
-        self._callbacks = callbacks
+        self._take(callbacks)
 
 
 def _call_if_there_is_time(pool: ThreadPool, callback: Callable[..., Any], *args: Any) -> None:

@@ -13,7 +13,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, Handler, MessageHandler
+from ...core.service import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.timeouts import Timeout
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -75,11 +75,7 @@ class PushConnection(StreamConnection[M]):
 
     def _begin(self) -> None:
         callbacks = self._callbacks
-        # A handler without on_message waits for none: its peer is not blamed for sending none.
-        if callbacks is None or type(callbacks).on_message is not Handler.on_message:
-            self._starts(self._clock.time(), True)
-        else:
-            self._starts(self._clock.time(), False)
+        self._starts(self._clock.time(), callbacks is None or expects_messages(callbacks))
         self._arm_next()
         if callbacks is not None:
             self._call(partial(callbacks.on_connect, self))

@@ -16,7 +16,15 @@ from ...core.deadline import Deadline
 from ...core.endings import last_message
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
-from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler, settled
+from ...core.service import (
+    AnyHandler,
+    CallbackHandler,
+    ConnectionHandler,
+    Handler,
+    MessageHandler,
+    expects_messages,
+    settled,
+)
 from ...core.timeouts import Timeout
 from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
@@ -285,7 +293,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._pause_reading()
             self._arm_next()
         else:
-            self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, self._batch_size == 0))
+            callbacks = self._callbacks
+            is_first = self._batch_size == 0 and (callbacks is None or expects_messages(callbacks))
+            self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, is_first))
         waiter = self._waiter = self._context.loop.create_future()
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         if not held:
@@ -297,7 +307,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         finally:
             self._turn.left = MOST_IN_A_ROW
             self._waiter = None
-            self._works()
+            self._works(self._clock.time())
             if timer is not None:
                 timer.cancel()
 

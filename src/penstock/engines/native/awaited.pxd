@@ -15,6 +15,7 @@ cdef class AwaitedConnection(Connection):
     cdef object at_hand(self)
     cdef object last(self)
     cdef Waiter begin_wait(self, object limit, bint held)
+    cdef bint expects_messages(self) except -1
     cdef object clock_of_waits(self)
     cdef int end_wait(self) except -1
     cdef int wake(self) except -1

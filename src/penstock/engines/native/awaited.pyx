@@ -67,7 +67,7 @@ cdef class AwaitedConnection(Connection):
             self.pause_reading()
             self.arm_next()
         else:
-            self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message))
+            self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message and self.expects_messages()))
         waiter = self.waiter = Waiter(self.poller, self.host.loop)
         if limit is not None:
             self.timer_of_wait = self.clock_of_waits().call_at(limit.at, partial(_give_up, self, waiter, limit))
@@ -76,6 +76,10 @@ cdef class AwaitedConnection(Connection):
         if self.overdue:
             self.decide()
         return waiter
+
+    cdef bint expects_messages(self) except -1:
+        """Say whether there is a use for messages: a peer that sends none is late only then."""
+        return True
 
     cdef object clock_of_waits(self):
         """Return what `receive` tells the time by, and sets its timers with."""
@@ -86,7 +90,7 @@ cdef class AwaitedConnection(Connection):
 
     cdef int end_wait(self) except -1:
         self.waiter = None
-        self._works()
+        self._works(self.time())
         timer, self.timer_of_wait = self.timer_of_wait, None
         if timer is not None:
             timer.cancel()

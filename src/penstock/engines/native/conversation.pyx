@@ -16,7 +16,7 @@ from .host cimport Host
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler
+from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler, expects_messages
 from ...errors import ConnectionEndedError, EndOfStreamError
 from ...reasons import CloseReason
 from ...core.contract import Connection as _AnyConnection
@@ -117,6 +117,9 @@ cdef class ConversationConnection(AwaitedConnection):
         return wake_all(self.closed_waiters, self.close_reason)
 
     # -- receiving -----------------------------------------------------------------------------------------------------
+
+    cdef bint expects_messages(self) except -1:
+        return self.callbacks is None or expects_messages(self.callbacks)
 
     def receive(self, timeout_s=None):
         """Return the next message, once awaited."""

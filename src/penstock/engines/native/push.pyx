@@ -10,7 +10,7 @@ from .transport cimport CONTINUE, REPORT_LOST, Transport
 
 from ...codecs.guard import failure as decoding_failed
 from ...core.interrupts import is_interrupt
-from ...core.service import Handler, MessageHandler
+from ...core.service import MessageHandler, expects_messages
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from ...core.contract import ConnectionBase
@@ -39,8 +39,7 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int start(self) except -1:
-        # A handler without on_message waits for none: its peer is not blamed for sending none.
-        self._starts(self.time(), self.callbacks is None or type(self.callbacks).on_message is not Handler.on_message)
+        self._starts(self.time(), self.callbacks is None or expects_messages(self.callbacks))
         self.arm_next()
         if self.callbacks is not None:
             self.call(self.callbacks.on_connect, (self,))
