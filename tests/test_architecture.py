@@ -13,7 +13,7 @@ import penstock
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "penstock"
 
-# From the bottom to the top: a module may import from its own layer and from those before it. DESIGN section 4.
+# From the bottom to the top: a module may import from its own layer and from those before it.
 LAYERS = [
     {"reasons", "errors", "units", "suggest", "config", "address"},
     {"codecs"},

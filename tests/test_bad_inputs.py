@@ -1,4 +1,4 @@
-"""Bad inputs by their numbers: which test holds the answer to each, or why there is none yet.
+"""Bad inputs by their numbers in docs/reliability.md: which test holds the answer to each, or why there is none yet.
 
 1 to 36 are of the command line, 37 to 46 of the configuration file, 47 to 57 of the environment, 58 to 73 of the wire.
 """
@@ -209,3 +209,23 @@ def test_the_table_of_answers_has_its_rows():
             found |= {int(number) for key in keys for number in re.match(r"[\d, ]*", key)[0].replace(",", " ").split()}
 
     assert {row for row, tests in HELD.items() if REPORT in tests or VARIABLE in tests} == found
+
+
+# -- docs/reliability.md -----------------------------------------------------------------------------------------------
+
+PAGE = (TESTS.parent / "docs" / "reliability.md").read_text()
+
+
+def test_the_page_lists_every_row():
+    """Once, in order."""
+
+    assert [str(row) for row in ROWS] == re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)
+
+
+def test_the_page_lists_every_class_that_a_test_names():
+    """A number means nothing without what it stands for; and what the page promises is tested."""
+    named = set()
+    for path in TESTS.rglob("*.py"):
+        named |= set(re.findall(r"\bT-\d{2,3}\b", path.read_text()))
+
+    assert named == set(re.findall(r"^\| (T-\d+) \|", PAGE, re.MULTILINE))

@@ -72,7 +72,7 @@ def test_out_of_descriptors_the_server_tells_peers_and_neither_spins_nor_fills_i
 
 @pytest.mark.engines("pure", "blocking", "native")
 def test_a_limit_that_the_descriptors_do_not_allow_is_lowered_with_both_numbers(start, tools, engine, figure):
-    """RELIABILITY section 5, row 31: said at the start, not found out under load; and then the limit holds."""
+    """Row 31: said at the start, not found out under load; and then the limit holds."""
     server = start("--max-connections", "1000", under=LIMITED)
     peers = [server.connect() for _ in range(60)]
     served = len([sock for sock in peers if tools.ask(sock) == b"ping\n"])

@@ -371,7 +371,7 @@ def test_a_socket_file_is_its_users_alone(serve, opened, engine):
 
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])
 def test_the_total_holds_on_every_transport(serve, opened, tmp_path, scheme):
-    """One enforcement point: no transport is a way around it (RELIABILITY section 1, row 14)."""
+    """One enforcement point: no transport is a way around it."""
     bind = "tcp://127.0.0.1:0" if scheme == "tcp" else f"{scheme}:{tmp_path}/s"
     with serve(echo, bind=bind, gate=GateConfig(max_connections=3)) as server:
         opened.extend(server.dial() for _ in range(3))
