@@ -32,6 +32,8 @@ DIRECTIVES = {
     "cdivision": True,
     "always_allow_keywords": True,
     "auto_pickle": False,
+    "binding": False,  # methods are descriptors then, which look whether ``self`` is one of theirs; functions do not
+    "allow_none_for_extension_args": False,  # of what Python code calls: None has none of the fields
     "embedsignature": True,
     "embedsignature.format": "python",
     "annotation_typing": False,  # the law's C types stand in its .pxd files; its annotations are Python's

@@ -1,3 +1,5 @@
+# cython: boundscheck=True, nonecheck=True
+# Python code may make these types bare, and call any method with anything: that raises, and reads no memory of others.
 """Where a connection stands between its first and its last byte, and how it ends. The table is `core.states`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# cython: boundscheck=True, nonecheck=True
+# Python code may make these types bare, and call any method with anything: that raises, and reads no memory of others.
 """When a peer has had its time, and with what. Arithmetic on instants that the engine tells.
 
 A deadline moves without touching a timer per message: the engine keeps one timer per connection, set to `_due_at`.

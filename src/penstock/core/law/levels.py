@@ -1,3 +1,5 @@
+# cython: boundscheck=True, nonecheck=True
+# Python code may make these types bare, and call any method with anything: that raises, and reads no memory of others.
 """The limits of a connection as plain numbers: one object for all connections that have the same."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# cython: boundscheck=True, nonecheck=True
+# Python code may make these types bare, and call any method with anything: that raises, and reads no memory of others.
 """What one peer is owed, and whether it reads.
 
 The link holds what the kernel did not take. Behind it, where a policy may give some of it up, stands a queue of whole

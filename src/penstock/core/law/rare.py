@@ -1,3 +1,5 @@
+# cython: boundscheck=True, nonecheck=True
+# Python code may make these types bare, and call any method with anything: that raises, and reads no memory of others.
 """What few connections have at a time, kept apart from the others' state, so that an idle connection is small."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# cython: boundscheck=True, nonecheck=True
+# Python code may make these types bare, and call any method with anything: that raises, and reads no memory of others.
 """How fast a peer's messages may come: a token bucket for each connection, kept as one instant.
 
 It is the instant at which the bucket will be full again (the generic cell rate algorithm): nothing is ever refilled.

@@ -17,6 +17,7 @@ from .host cimport Host
 from .sockname cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
 from .poller cimport EPOLLIN, Pollable
 from .push cimport PushConnection
+from .sealed cimport seal
 
 from ...config import Action
 from ...core.events import Accepted, HandlerFailed
@@ -190,3 +191,6 @@ cdef object unix_peer(int fd, const sockaddr_un* name, socklen_t size):
         return peer_of(sock, path if path[:1] == b"\0" else os.fsdecode(path.partition(b"\0")[0]))
     finally:
         sock.detach()
+
+
+seal(globals())

@@ -7,6 +7,7 @@ from .carried cimport carried
 from .exchange cimport receive_from
 from .framing cimport NEED_DATA
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
+from .sealed cimport seal
 from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
 
 from ...codecs.guard import failure as decoding_failed
@@ -213,3 +214,6 @@ cdef Conversation conversation_of(AwaitedConnection conn, object coroutine):
 
 
 become_awaitable(Conversation)
+
+
+seal(globals())

@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 from posix.unistd cimport close as close_fd
 
 from .poller cimport EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, epoll_ctl, epoll_event, Poller
+from .sealed cimport seal
 
 cdef extern from "<sys/eventfd.h>" nogil:
     enum:
@@ -102,3 +103,6 @@ cdef class AttachedPoller(Poller):
             self.shut()
             close_fd(self.alarm)
             self.alarm = -1
+
+
+seal(globals())

@@ -5,6 +5,7 @@ from functools import partial
 from libc.stdint cimport uint32_t
 
 from .framing cimport NEED_DATA
+from .sealed cimport seal
 from .transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter
 
@@ -244,3 +245,6 @@ def _give_up(AwaitedConnection conn, Waiter waiter, object limit):
         conn.failed(error)
     if waiter.state == PENDING:
         waiter.set_exception(limit.error())
+
+
+seal(globals())

@@ -6,6 +6,7 @@ from .conversation cimport ConversationConnection
 from .exchange cimport Receive, receive_from
 from .host cimport Host
 from .sockname cimport AF_INET, AF_UNIX
+from .sealed cimport seal
 from .waiter cimport Waiter
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
@@ -186,3 +187,6 @@ cdef class Request(Receive):
             self.conn.put_reply(self.message)
             self.message = None
         return Receive.step(self)
+
+
+seal(globals())

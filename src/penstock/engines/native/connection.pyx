@@ -4,6 +4,7 @@ from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
 from .sockname cimport AF_UNIX
+from .sealed cimport seal
 from .uncompiled cimport CodecInput
 
 from ...core.compiled_law.closing cimport (
@@ -352,3 +353,6 @@ cdef class Connection(TeardownTransport):
         elif verdict == GO_ON:
             return self.token_came()
         return 0
+
+
+seal(globals())

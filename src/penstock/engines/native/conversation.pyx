@@ -12,6 +12,7 @@ from .awaited cimport wake_all
 from .carried cimport carried, unpacked
 from .exchange cimport receive_from, send_to
 from .host cimport Host
+from .sealed cimport seal
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
@@ -246,3 +247,6 @@ async def _conclude(ConversationConnection conn):
             await result
     except BaseException as error:
         raise carried(conn._state == CLOSED, error)
+
+
+seal(globals())

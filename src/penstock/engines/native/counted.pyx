@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyByte
 from libc.stdint cimport int64_t, uint64_t
 
 from .frames cimport NEED_DATA, Framing, Input, put_framed, write_decimal
+from .sealed cimport seal
 from .transport cimport Transport
 
 # A length above this is refused whatever the limit; below it sums of lengths cannot overflow.
@@ -175,3 +176,6 @@ cdef class NetstringFraming(Framing):
         size = write_decimal(head, PyBytes_GET_SIZE(message))
         head[size] = c":"
         return put_framed(to, head, size + 1, message, b",", 1)
+
+
+seal(globals())

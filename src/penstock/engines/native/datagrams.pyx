@@ -20,6 +20,7 @@ from .census cimport PENSTOCK_DEBUG, living
 from .host cimport Host
 from .sockname cimport AF_INET, AF_INET6, Sockname, note, peer, sockaddr_storage
 from .poller cimport EPOLLIN, EPOLLOUT, Pollable
+from .sealed cimport seal
 
 from ...codecs.guard import as_bytes, failure
 from ...core.events import DatagramHandled
@@ -519,3 +520,6 @@ cdef object name_of(bytes address):
         return peer(&sockname, rest).sockname
     path = address[<Py_ssize_t>PATH_AT:]
     return path if path[:1] == b"\0" else os.fsdecode(path.partition(b"\0")[0])
+
+
+seal(globals(), (), (DatagramState,))

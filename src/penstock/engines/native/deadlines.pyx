@@ -6,6 +6,7 @@ The timer is in the poller's wheel, or of the clock that the server was told to 
 from libc.math cimport INFINITY
 
 from .poller cimport EPOLLIN, EPOLLOUT
+from .sealed cimport seal
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 from ...core.compiled_law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _WRITE as WRITE
@@ -116,3 +117,6 @@ cdef class DeadlinedTransport(Transport):
         self.happens_late(which)
         # Of its age: a handler at work comes to its end first, and the peer's time to read what it sends counts meanwhile.
         return self.arm_next() if which >= LIFETIME and self._state != CLOSED else 0
+
+
+seal(globals())

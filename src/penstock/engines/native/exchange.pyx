@@ -7,6 +7,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .framing cimport NEED_DATA
 from .poller cimport MOST_IN_A_ROW, SIZE_SHIFT
+from .sealed cimport seal
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
 from .waiter cimport Waiter
 
@@ -173,3 +174,6 @@ cdef Send send_to(AwaitedConnection conn, object message):
 
 become_awaitable(Receive)
 become_awaitable(Send)
+
+
+seal(globals())

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from .census cimport PENSTOCK_DEBUG, living
+from .sealed cimport seal
 
 from ...codecs.base import NEED_DATA as _need_data
 from ...codecs.base import Buffer
@@ -194,3 +195,6 @@ cdef Py_ssize_t write_decimal(char* to, int64_t value) noexcept:
         to[at] = digits[size]
         at += 1
     return at
+
+
+seal(globals())

@@ -9,6 +9,7 @@ from libc.stdlib cimport realloc
 
 from .census cimport PENSTOCK_DEBUG, living
 from .frames cimport NEED_DATA, Framing, Input, clear, feed, keep
+from .sealed cimport seal
 from .transport cimport Block, Transport
 
 from ...codecs.delimited import Delimited
@@ -181,3 +182,6 @@ def put(codec, message):
     if not framing.put(output, message):
         return None
     return b"" if output.out == NULL else PyBytes_FromStringAndSize(<char*>(output.out + 1), output.out.end)
+
+
+seal(globals())

@@ -4,6 +4,7 @@ import contextvars
 
 from .framing cimport framing_of
 from .poller cimport Pollable, Poller
+from .sealed cimport seal
 
 from ...core.compiled_law.deadlines cimport Durations
 from ...core.compiled_law.levels cimport Levels
@@ -88,3 +89,6 @@ cdef class Host:
             )
         except Exception:
             pass  # no memory even to say so
+
+
+seal(globals())

@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memchr
 
 from .frames cimport NEED_DATA, Framing, Input, Progress, handed_over, pause, put_framed, resume
+from .sealed cimport seal
 from .transport cimport Transport
 
 from typing import Any
@@ -327,3 +328,6 @@ cdef bint skim(
     progress.owed = owed
     progress.depth = depth
     return True
+
+
+seal(globals())

@@ -15,6 +15,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close as close_fd
 
 from .census cimport PENSTOCK_DEBUG, living
+from .sealed cimport seal
 
 from ...core import turns
 from ...core.interrupts import is_interrupt
@@ -348,3 +349,6 @@ cdef int traverse(PyObject* self, visitproc visit, void* arg) noexcept:
 
 
 (<PyTypeObject*>Poller).tp_traverse = traverse
+
+
+seal(globals(), (Poller,))

@@ -6,6 +6,7 @@ from libc.stdint cimport uint32_t
 
 from .connection cimport Connection, Host
 from .framing cimport NEED_DATA
+from .sealed cimport seal
 from .transport cimport CONTINUE, REPORT_LOST, Transport
 
 from ...codecs.guard import failure as decoding_failed
@@ -312,3 +313,6 @@ cdef class PushConnection(Connection):
 
 
 ConnectionBase.register(PushConnection)
+
+
+seal(globals())

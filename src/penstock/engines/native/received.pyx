@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from .census cimport PENSTOCK_DEBUG, living
 from .framing cimport NEED_DATA, clear, feed, framing_of, keep
+from .sealed cimport seal
 
 from ...codecs.base import Buffer
 from ...codecs.guard import finish
@@ -181,3 +182,6 @@ cdef class ReceivingTransport(DeadlinedTransport):
         if framing is None:
             self.watch_skips()
         return 0
+
+
+seal(globals())

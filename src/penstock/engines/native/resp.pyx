@@ -8,6 +8,7 @@ from libc.string cimport memchr
 
 from .frames cimport NEED_DATA, Framing, Input, Progress, handed_over, pause, resume
 from .resp_write cimport put_value
+from .sealed cimport seal
 from .transport cimport Transport
 
 from ...codecs.resp.codec import MAX_INLINE_BYTES as _max_inline_bytes
@@ -343,3 +344,6 @@ cdef object line_value(const char** at):
     if first == c"-":
         return ErrorReply(text)
     return parse_scalar(bytes((first,)), text)
+
+
+seal(globals())

@@ -10,6 +10,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
 from .poller cimport EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, Poller
+from .sealed cimport seal
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
@@ -188,3 +189,6 @@ cdef int _fileno(object fileobj) except -1:
     if fd < 0:
         raise ValueError(f"Invalid file descriptor: {fd}")
     return fd
+
+
+seal(globals())

@@ -5,6 +5,7 @@ from libc.math cimport INFINITY
 
 from .frames cimport put_framed
 from .framing cimport Framing
+from .sealed cimport seal
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 from ...core.compiled_law.output cimport _ALL_SENT as ALL_SENT, _PAUSE as PAUSE, _REFILL as REFILL, _RESUME as RESUME
@@ -263,3 +264,6 @@ cdef class SendingTransport(StatefulTransport):
 
     cdef int stall_begins(self) except -1:
         return self.arm(self._stalls(self.owed(), self.time()))
+
+
+seal(globals())

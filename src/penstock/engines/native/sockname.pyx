@@ -9,6 +9,8 @@ import socket
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcmp, memcpy
 
+from .sealed cimport seal
+
 from ...address import Peer
 
 cdef extern from "<netinet/in.h>" nogil:
@@ -91,3 +93,6 @@ cdef str dotted(Sockname* sockname):
     cdef char[64] text
     inet_ntop(AF_INET, &sockname.address, text, sizeof(text))
     return PyUnicode_FromString(text)
+
+
+seal(globals())

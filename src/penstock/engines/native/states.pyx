@@ -1,6 +1,7 @@
 """Who a connection is, where it stands in words, and the handshake that it may be in."""
 
 from .sockname cimport peer
+from .sealed cimport seal
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
@@ -66,3 +67,6 @@ cdef class StatefulTransport(ReceivingTransport):
             self.leave_handshake()
         except Exception as error:
             self.host.blame(error)
+
+
+seal(globals())

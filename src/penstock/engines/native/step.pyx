@@ -6,6 +6,8 @@
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 
+from .sealed cimport seal
+
 cdef extern from *:
     """
     /* StopIteration(value), without making the exception where the interpreter does not need one: see genobject.c. */
@@ -120,3 +122,5 @@ cdef int become_awaitable(object kind) except -1:
     penstock_install(kind, _next, _send)
     return 0
 
+
+seal(globals())

@@ -3,6 +3,7 @@
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from .sockname cimport caller
+from .sealed cimport seal
 
 from ...core.endings import reason_of
 from ...core.events import Closed
@@ -100,3 +101,6 @@ cdef class TeardownTransport(SendingTransport):
             self.teardown_soon = False
             Py_DECREF(self)
         return SendingTransport.expired(self)
+
+
+seal(globals())

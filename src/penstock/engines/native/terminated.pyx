@@ -5,6 +5,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_DecodeUTF8
 from libc.string cimport memchr
 
 from .frames cimport NEED_DATA, Framing, Input, put_framed, take
+from .sealed cimport seal
 from .transport cimport Transport
 
 cdef extern from "<string.h>" nogil:
@@ -125,3 +126,6 @@ cdef class DelimitedFraming(Framing):
         if memmem(PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), PyBytes_AS_STRING(self.delimiter), width) != NULL:
             return False
         return put_framed(to, b"", 0, message, PyBytes_AS_STRING(self.delimiter), width)
+
+
+seal(globals())

@@ -14,6 +14,7 @@ from posix.unistd cimport close as close_fd
 
 from .census cimport PENSTOCK_DEBUG, living
 from .poller cimport EPOLLIN, EPOLLOUT, READ_BYTES, SPARE_BYTES, Pollable
+from .sealed cimport seal
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
@@ -365,3 +366,6 @@ cdef class Transport(Pollable):
                 give_block(out)
                 if PENSTOCK_DEBUG:
                     living.blocks -= 1
+
+
+seal(globals())

@@ -1,6 +1,7 @@
 """Input for a codec that has no compiled framing, a user's own above all: `core.inbound`, with the batch that was cut last."""
 
 from .frames cimport NEED_DATA
+from .sealed cimport seal
 
 from ...core.inbound import StreamInbound
 
@@ -56,3 +57,6 @@ cdef class CodecInput:
         self.batch = []
         self.at = 0
         return self.inbound._chunk  # where `switch` has put all there is
+
+
+seal(globals())

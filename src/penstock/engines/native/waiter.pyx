@@ -10,6 +10,7 @@ from asyncio import CancelledError, InvalidStateError
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 
 from .poller cimport Poller
+from .sealed cimport seal
 
 
 cdef class Waiter:
@@ -139,3 +140,6 @@ cdef int resume_cancelled(object loop, object callback, object waiter, object co
         if awaited is None or awaited.done():
             loop.call_soon(callback, waiter, context=context)
     return 0
+
+
+seal(globals())

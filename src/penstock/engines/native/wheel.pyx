@@ -6,6 +6,8 @@ instant, never before. One that is further away than the wheel reaches is looked
 
 from libc.math cimport ceil, floor, INFINITY
 
+from .sealed cimport seal
+
 
 cdef class Timed(Law):
     """Something that may be in a wheel."""
@@ -13,6 +15,10 @@ cdef class Timed(Law):
     def __cinit__(self):
         self.due_at = INFINITY
         self.place = -1
+
+    def __init__(self, *_, **__):
+        # Not the law's, which would do: what is in a wheel needs more than a law.
+        raise TypeError(f"cannot create '{type(self).__name__}' instances")
 
     cdef int expired(self) except -1:
         return 0
@@ -147,3 +153,6 @@ cdef class Wheel:
                 found = (self.tick // NEAR + step) * NEAR
                 break
         return found
+
+
+seal(globals(), (Wheel,))

@@ -7,6 +7,8 @@ from libc.string cimport memset
 from posix.time cimport itimerspec
 from posix.unistd cimport close as close_fd
 
+from ...engines.native.sealed cimport seal
+
 cdef extern from "<sys/timerfd.h>" nogil:
     enum:
         TFD_CLOEXEC
@@ -51,3 +53,6 @@ cdef class Alarm:
             memset(&never, 0, sizeof(never))
             timerfd_settime(self.fd, 0, &never, NULL)
             self.at = 0
+
+
+seal(globals(), (Alarm,))

@@ -19,6 +19,7 @@ from .stream cimport CLOSED, CONNECTING, OPEN, Stream, free_stream
 from ...engines.native.poller cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event, epoll_wait
 )
+from ...engines.native.sealed cimport seal
 
 from ...errors import ProtocolError
 
@@ -284,3 +285,6 @@ cdef bint is_connected_to_itself(int fd) noexcept:
 
 cdef str name_of(int number):
     return _errno.errorcode.get(number, str(number))
+
+
+seal(globals())

@@ -4,6 +4,8 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport fmax, fmin
 from libc.string cimport memset
 
+from ...engines.native.sealed cimport seal
+
 cdef extern from *:
     int clz "__builtin_clzll"(unsigned long long value) nogil
 
@@ -51,3 +53,6 @@ cdef class Counts:
         memset(self.buckets, 0, self.view.len)
         self.count = 0
         self.total_s = self.max_s = 0
+
+
+seal(globals(), (Counts,))

@@ -14,6 +14,8 @@ from .counts cimport Counts
 from .pace cimport Pace
 from .stream cimport CLOSED, CONNECTING, OPEN, Entry, Stream, drop, oldest, push
 
+from ...engines.native.sealed cimport seal
+
 cdef enum Phase:
     BEFORE
     WARMING_UP
@@ -301,3 +303,6 @@ cdef class LoadLoop(Connections):
         self.corrected.tell()
         self.measured.bytes_in = self.bytes_in
         self.measured.bytes_out = self.bytes_out
+
+
+seal(globals(), (LoadLoop,))

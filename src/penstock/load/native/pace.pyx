@@ -2,6 +2,8 @@
 
 from libc.math cimport INFINITY, fmax, fmin, sqrt
 
+from ...engines.native.sealed cimport seal
+
 
 cdef class Pace:
     """A pace that is kept.
@@ -31,3 +33,6 @@ cdef class Pace:
         if wanted > in_ramp:
             return self.ramp_s + (wanted - in_ramp) / self.last if self.last > 0 else INFINITY
         return 2 * wanted / (self.first + sqrt(fmax(0, self.first * self.first + 2 * self.growth * wanted)))
+
+
+seal(globals())

@@ -12,6 +12,7 @@ from ...engines.native.census cimport PENSTOCK_DEBUG, living
 from ...engines.native.frames cimport NEED_DATA, clear, feed, keep
 from ...engines.native.frames cimport take as take_frame
 from ...engines.native.framing cimport framing_of
+from ...engines.native.sealed cimport seal
 
 from ...core.inbound import StreamInbound
 
@@ -198,3 +199,6 @@ cdef Replies replies_of(object load):
     framed = FramedReplies(load)
     framed.framing = framing
     return framed
+
+
+seal(globals())

@@ -1,0 +1,1 @@
+cdef int seal(dict namespace, tuple complete=*, tuple spared=*) except -1
