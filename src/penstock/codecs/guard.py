@@ -5,6 +5,8 @@ with its cause: one word for it on every engine, in servers and clients. Whether
 the codec can say, by LocalProtocolError or TypeError. A lack of memory is no fault of either, and stays what it is.
 """
 
+# ruff: noqa: B904 - what `failure` returns is the error itself, or has it as its cause
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,6 +16,9 @@ from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from .base import NEED_DATA, Buffer, Codec, NeedData
 
 M = TypeVar("M")
+
+# May say that a message is none of the codec's; what decodes may say so of what the peer sent.
+ENCODERS = frozenset({"encode", "encode_many", "encode_datagram"})
 
 
 def decode(codec: Codec[M], buffer: Buffer) -> M | NeedData:
@@ -25,30 +30,11 @@ def decode(codec: Codec[M], buffer: Buffer) -> M | NeedData:
     before = len(buffer)
     try:
         message = codec.decode(buffer)
-    except (RemoteProtocolError, MemoryError):
-        raise
     except Exception as error:
-        raise failure(codec, "decode", error) from error
+        raise failure(codec, "decode", error)
     if message is not NEED_DATA and len(buffer) >= before:
-        raise _breach(codec, "decode", "returned a message and took no bytes off the buffer")
+        raise breach(codec, "decode", "returned a message and took no bytes off the buffer")
     return message
-
-
-def decode_many(codec: Codec[M], data: bytes, limit: int) -> tuple[list[M], int]:
-    """Take up to ``limit`` messages off the front of ``data``.
-
-    Raises:
-        RemoteProtocolError, CodecError: The first is refused; the codec failed, or returned something else.
-    """
-    try:
-        messages, taken = codec.decode_many(data, limit)
-        if messages and not 0 < taken <= len(data):
-            raise _breach(codec, "decode_many", f"returned messages and says that they took {taken} bytes")
-    except (RemoteProtocolError, CodecError, MemoryError):
-        raise
-    except Exception as error:
-        raise failure(codec, "decode_many", error) from error
-    return messages, taken
 
 
 def finish(codec: Codec[M], buffer: Buffer) -> M | NeedData:
@@ -59,10 +45,8 @@ def finish(codec: Codec[M], buffer: Buffer) -> M | NeedData:
     """
     try:
         return codec.finish(buffer)
-    except (RemoteProtocolError, MemoryError):
-        raise
     except Exception as error:
-        raise failure(codec, "finish", error) from error
+        raise failure(codec, "finish", error)
 
 
 def decode_datagram(codec: Codec[M], data: bytes) -> M:
@@ -73,10 +57,8 @@ def decode_datagram(codec: Codec[M], data: bytes) -> M:
     """
     try:
         return codec.decode_datagram(data)
-    except (RemoteProtocolError, MemoryError):
-        raise
     except Exception as error:
-        raise failure(codec, "decode_datagram", error) from error
+        raise failure(codec, "decode_datagram", error)
 
 
 def encode(codec: Codec[M], message: M) -> bytes:
@@ -87,10 +69,8 @@ def encode(codec: Codec[M], message: M) -> bytes:
     """
     try:
         data = codec.encode(message)
-    except (LocalProtocolError, TypeError, MemoryError):
-        raise
     except Exception as error:
-        raise failure(codec, "encode", error) from error
+        raise failure(codec, "encode", error)
     return data if type(data) is bytes else as_bytes(codec, "encode", data)
 
 
@@ -102,10 +82,8 @@ def encode_many(codec: Codec[M], messages: Sequence[M]) -> bytes:
     """
     try:
         data = codec.encode_many(messages)
-    except (LocalProtocolError, TypeError, MemoryError):
-        raise
     except Exception as error:
-        raise failure(codec, "encode_many", error) from error
+        raise failure(codec, "encode_many", error)
     return data if type(data) is bytes else as_bytes(codec, "encode_many", data)
 
 
@@ -117,10 +95,8 @@ def encode_datagram(codec: Codec[M], message: M) -> bytes:
     """
     try:
         data = codec.encode_datagram(message)
-    except (LocalProtocolError, TypeError, MemoryError):
-        raise
     except Exception as error:
-        raise failure(codec, "encode_datagram", error) from error
+        raise failure(codec, "encode_datagram", error)
     return data if type(data) is bytes else as_bytes(codec, "encode_datagram", data)
 
 
@@ -132,19 +108,21 @@ def as_bytes(codec: Codec[Any], method: str, data: object) -> bytes:
     """
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    raise _breach(codec, method, f"returned {type(data).__name__} where bytes are sent")
+    raise breach(codec, method, f"returned {type(data).__name__} where bytes are sent")
 
 
-def failure(codec: Codec[Any], method: str, error: Exception) -> RemoteProtocolError | CodecError:
+def failure(codec: Codec[Any], method: str, error: Exception) -> Exception:
     """Return what a codec's method has to answer for when it raised ``error``: that itself, where it may raise it."""
-    if isinstance(error, RemoteProtocolError | CodecError):
+    if isinstance(error, RemoteProtocolError | CodecError | MemoryError):
+        return error
+    if isinstance(error, LocalProtocolError | TypeError) and method in ENCODERS:
         return error
     made = CodecError(codec.name, method, f"raised {type(error).__name__}: {error}")
     made.__cause__ = error
     return made
 
 
-def _breach(codec: Codec[Any], method: str, problem: str) -> CodecError:
+def breach(codec: Codec[Any], method: str, problem: str) -> CodecError:
     """Return the error for what no traceback leads to: it says where the method stands."""
     code = getattr(getattr(type(codec), method, None), "__code__", None)
     place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""

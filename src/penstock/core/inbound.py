@@ -17,23 +17,24 @@ class StreamInbound(Generic[M]):
 
     A read usually holds whole frames: those are cut by the codec's batch form straight from the bytes read. Only a
     frame that straddles two reads is gathered in a buffer, so that a connection keeps bytes only while one is partial.
+
+    Attributes:
+        codec: What cuts it.
+        on_skipped: Told how many frames were passed over.
+        pending_bytes: How many received bytes no message has taken yet.
     """
 
-    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "_skips", "codec", "on_skipped")
+    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "_skips", "codec", "on_skipped", "pending_bytes")
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec
+        self.pending_bytes = 0  # in `_buffer` and `_chunk`: counted, for it is asked after each read
         self._skips = codec.on_oversize == "skip"
-        self.on_skipped: Callable[[int], None] | None = None  # told how many frames were passed over
+        self.on_skipped: Callable[[int], None] | None = None
         self._buffer = Buffer()  # the start of an incomplete frame
         self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
         self._batch = b""  # what the latest batch was cut from, for `switch`
         self._batch_rest = 0  # how many bytes of it the batch did not take
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many received bytes no message has taken yet."""
-        return len(self._buffer) + len(self._chunk)
 
     @property
     def batch_bytes(self) -> int:
@@ -42,6 +43,7 @@ class StreamInbound(Generic[M]):
 
     def feed(self, data: bytes) -> None:
         """Add bytes in the order they came."""
+        self.pending_bytes += len(data)
         if self._buffer:
             self._buffer += data
         elif self._chunk:
@@ -49,41 +51,59 @@ class StreamInbound(Generic[M]):
         else:
             self._chunk = data
 
-    def take(self, limit: int) -> list[M]:
+    def take(self, limit: int, data: bytes = b"") -> list[M]:
         """Return up to ``limit`` complete messages; an empty list when the next frame is not complete.
+
+        Args:
+            limit: At least 1.
+            data: What was read just now: fed first, without a call of its own.
 
         Raises:
             RemoteProtocolError: The next frame is bad. Every message before it has been returned by earlier calls.
             CodecError: The codec failed at it.
         """
-        buffer = self._buffer
-        if self._skips:
-            return self._take_counted(limit)
-        if buffer:
-            self._batch = b""
-            message = guard.decode(self.codec, buffer)
-            if message is NEED_DATA:
-                return []
-            if buffer:  # a frame starts at its front now: back to the batch form
-                self._chunk = bytes(buffer)
-                buffer.clear()
-            buffer.resume = None
-            return [message]
-        chunk = self._chunk
+        if self._skips or self._buffer:
+            self.feed(data)
+            return self._take_counted(limit) if self._skips else self._take_gathered()
+        chunk, codec = self._chunk, self.codec
+        if data:
+            chunk = self._chunk = chunk + data if chunk else data
         if not chunk:
             self._batch = b""
             return []
-        messages, taken = guard.decode_many(self.codec, chunk, limit)
+        try:  # as `guard` does: here it would be a call more for each read
+            messages, taken = codec.decode_many(chunk, limit)
+            if messages and not 0 < taken <= len(chunk):
+                raise guard.breach(codec, "decode_many", f"returned messages and says that they took {taken} bytes")
+        except Exception as error:
+            raise guard.failure(codec, "decode_many", error)  # noqa: B904 - as there
         self._batch = chunk
-        self._batch_rest = len(chunk) - taken
-        self._chunk = chunk[taken:]
-        if len(messages) < limit and self._chunk:
-            buffer += self._chunk
+        self._batch_rest = self.pending_bytes = rest = len(chunk) - taken
+        if not rest:
+            self._chunk = b""
+        elif len(messages) >= limit:
+            self._chunk = chunk[taken:]
+        else:
+            self._buffer += chunk[taken:]
             self._chunk = b""
             if not messages:
                 # A batch that took nothing leaves it to decode() to refuse what can never become a frame.
-                return self.take(limit)
+                return self._take_gathered()
         return messages
+
+    def _take_gathered(self) -> list[M]:
+        """Take the one message whose start came with an earlier read."""
+        buffer = self._buffer
+        self._batch = b""
+        message = guard.decode(self.codec, buffer)
+        self.pending_bytes = len(buffer)
+        if message is NEED_DATA:
+            return []
+        if buffer:  # a frame starts at its front now: back to the batch form
+            self._chunk = bytes(buffer)
+            buffer.clear()
+        buffer.resume = None
+        return [message]
 
     def _take_counted(self, limit: int) -> list[M]:
         """Take one message where the codec passes over frames: the buffer says how many.
@@ -98,6 +118,7 @@ class StreamInbound(Generic[M]):
         try:
             message = guard.decode(self.codec, buffer)
         finally:
+            self.pending_bytes = len(buffer)
             self._count_skipped()
         return [] if message is NEED_DATA else [message]
 
@@ -113,6 +134,7 @@ class StreamInbound(Generic[M]):
             RemoteProtocolError, CodecError: The stream ended in the middle of a frame; the codec failed at it.
         """
         message = guard.finish(self.codec, self._buffer)
+        self.pending_bytes = len(self._buffer)
         if self._skips:
             self._count_skipped()
         return message
@@ -135,6 +157,7 @@ class StreamInbound(Generic[M]):
         self._buffer.clear()
         self._buffer.resume = None
         self._chunk = data
+        self.pending_bytes = len(data)
         self._batch = b""
         self.codec = codec
         self._skips = codec.on_oversize == "skip"
@@ -144,6 +167,7 @@ class StreamInbound(Generic[M]):
         self._buffer.clear()
         self._buffer.resume = None
         self._chunk = self._batch = b""
+        self.pending_bytes = 0
         self.on_skipped = None
 
 
@@ -164,12 +188,18 @@ class RecordInbound(Generic[M]):
         self._records.append(data)
         self.pending_bytes += len(data)
 
-    def take(self, limit: int) -> list[M]:
+    def take(self, limit: int, data: bytes = b"") -> list[M]:
         """Return the next message alone in a list; an empty list when no record is there.
+
+        Args:
+            limit: At least 1.
+            data: A record that was read just now; fed first.
 
         Raises:
             RemoteProtocolError, CodecError: The next record is not exactly one message; the codec failed at it.
         """
+        if data:
+            self.feed(data)
         if not self._records:
             return []
         record = self._records.popleft()

@@ -182,7 +182,14 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         return why_not(STATES[self._state], self.close_reason, leaving=self._close_after is not None)
 
     def _encode(self, message: M) -> bytes:
-        return (guard.encode_datagram if self._records else guard.encode)(self.codec, message)
+        if self._records:
+            return guard.encode_datagram(self.codec, message)
+        codec = self.codec
+        try:  # as `guard` does: here it would be a call more for each message
+            data = codec.encode(message)
+        except Exception as error:
+            raise guard.failure(codec, "encode", error)  # noqa: B904 - as there
+        return data if type(data) is bytes else guard.as_bytes(codec, "encode", data)
 
     def _put(self, data: bytes) -> None:
         """Send one frame, in the order of the calls.

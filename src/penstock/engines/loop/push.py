@@ -67,7 +67,7 @@ class PushConnection(StreamConnection[M]):
         self._next_codec: Codec[Any] | None = None
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
-        self._variables: contextvars.Context | None = None  # of this connection alone, from its handler's first call on
+        self._variables: contextvars.Context = context.variables.copy()  # of this connection alone
 
     def _set_callbacks(self, handler: Handler[Any]) -> None:
         self._callbacks = handler
@@ -82,19 +82,12 @@ class PushConnection(StreamConnection[M]):
 
     # -- calling the handler -------------------------------------------------------------------------------------------
 
-    def _within(self) -> contextvars.Context:
-        """Return the context in which the handler is called."""
-        variables = self._variables
-        if variables is None:
-            variables = self._variables = self._context.variables.copy()
-        return variables
-
     def _call(self, callback: Callable[[], object]) -> None:
         """Call a callback that is not about a message."""
         self._corking = self._handling = True
         error: BaseException | None = None
         try:
-            self._within().run(callback)
+            self._variables.run(callback)
         except BaseException as caught:
             error = caught
         self._called(error, 0, 0)
@@ -103,17 +96,11 @@ class PushConnection(StreamConnection[M]):
         """Call the handler for each message and send the replies."""
         self._corking = self._handling = True
         self._interrupted = False
-        replies = self._replies
-        error: BaseException | None = None
-        output: bytes | None = None  # the replies, where there is nothing to be done with them but to send them
         remaining = iter(messages)
+        error: BaseException | None = None
+        output: bytes | None = None
         try:
-            self._within().run(self._ask_handler, remaining)
-            if replies:
-                if self._interrupted or self._records or self._corked or self._write_paused:
-                    self._encode_replies()
-                else:
-                    output = self._join_replies()
+            output = self._variables.run(self._answer, remaining)
         except BaseException as caught:
             error = caught
             try:
@@ -131,8 +118,18 @@ class PushConnection(StreamConnection[M]):
             self.messages_in -= unhandled  # they are cut again
             self._called(error, len(messages) - unhandled, unhandled)
 
-    def _ask_handler(self, messages: Iterator[M]) -> None:
-        """Call the handler for each message, until it is interrupted; keep the replies."""
+    def _answer(self, messages: Iterator[M]) -> bytes | None:
+        """Call the handler for each message, until it is interrupted.
+
+        One call for the whole batch: what guards a codec, and the context of the connection, cost a call each.
+
+        Returns:
+            The replies as they are sent, where there is nothing to be done with them but that; else None: they are in
+            the output.
+
+        Raises:
+            What the handler raises, and what `_encode_replies` raises, as it does.
+        """
         replies, on_message = self._replies, self._on_message
         for message in messages:
             reply = on_message(message)
@@ -140,6 +137,27 @@ class PushConnection(StreamConnection[M]):
                 replies.append(reply)
             if self._interrupted:
                 break
+        count = len(replies)
+        if self._interrupted or self._records or self._corked or self._write_paused or not (count and self._can_send):
+            self._encode_replies()
+            return None
+        codec = self.codec
+        try:
+            data = codec.encode(replies[0]) if count == 1 else codec.encode_many(replies)
+            if type(data) is not bytes:
+                data = guard.as_bytes(codec, "encode" if count == 1 else "encode_many", data)
+        except Exception as error:
+            if count == 1:
+                replies.clear()
+                raise guard.failure(codec, "encode", error)  # noqa: B904 - as `guard` does
+            self._encode_singly(replies)
+            raise guard.failure(codec, "encode_many", error)  # noqa: B904
+        replies.clear()
+        if self._interrupted or self._corked or self._write_paused or not self._can_send:  # type: ignore[redundant-expr]
+            self._put_joined(data, count)  # by the codec, while it encoded
+            return None
+        self._messages_out += count
+        return data
 
     def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
         """The handler returned, or raised: send what it left, then do what it asked for."""
@@ -159,32 +177,6 @@ class PushConnection(StreamConnection[M]):
             self._inbound.switch(self._next_codec, handled, unhandled)
             self._watch_skips()
             self._next_codec = None
-
-    def _join_replies(self) -> bytes | None:
-        """Return the replies of the batch as they are sent; None when there is more to do, and they are in the output.
-
-        Raises:
-            What `_encode_replies` raises, as it does.
-        """
-        replies = self._replies
-        count = len(replies)
-        if not self._can_send:
-            self._encode_replies()
-            return None
-        try:
-            data = guard.encode(self.codec, replies[0]) if count == 1 else guard.encode_many(self.codec, replies)
-        except Exception:
-            if count == 1:
-                replies.clear()
-            else:
-                self._encode_singly(replies)
-            raise
-        replies.clear()
-        if self._interrupted or self._corked or self._write_paused or not self._can_send:
-            self._put_joined(data, count)  # by the codec, while it encoded
-            return None
-        self._messages_out += count
-        return data
 
     def _encode_replies(self) -> None:
         """Move the replies of the batch to the output, in the order of their messages.
@@ -227,29 +219,40 @@ class PushConnection(StreamConnection[M]):
         self.bytes_in += len(data)
         if self._can_receive and not self._draining:
             self._idle_since = self._clock.time()
-            self._inbound.feed(data)
-            if not self._continuing and not self._write_paused:
+            if self._continuing or self._write_paused:
+                self._inbound.feed(data)
+            elif self._levels.message_step_s:  # how many may be handled is asked once there are some
+                self._inbound.feed(data)
                 self._process()
+            else:
+                self._process(data)
 
-    def _process(self) -> None:
-        """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
+    def _process(self, data: bytes = b"") -> None:
+        """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves.
+
+        Args:
+            data: What was read just now, where nothing keeps it from being handled.
+        """
         inbound = self._inbound
-        limits = self._context.limits
-        budget = limits.batch_messages
+        budget = self._context.limits.batch_messages
         while not self._closing:
             if self._write_paused:
                 return  # resume_writing goes on from here
+            limit = self._batch_limit
+            if limit > budget:  # noqa: PLR1730 - a call per read
+                limit = budget
+            is_limited = self._levels.message_step_s
             try:
-                limit = self._batch_limit if self._batch_limit < budget else budget  # noqa: FURB136 - a call per read
-                if self._levels.message_step_s and inbound.pending_bytes and not (limit := self._allowed(limit)):
+                if is_limited and inbound.pending_bytes and not (limit := self._allowed(limit)):
                     return  # `_go_on` goes on from here
-                messages = inbound.take(limit if limit > 0 else 1)
+                messages = inbound.take(limit if limit > 0 else 1, data)
             except (RemoteProtocolError, CodecError) as error:
                 self._break_off(error)
                 return
             if not messages:
                 self._settle()
                 return
+            data = b""
             if limit < 0:
                 self._close(CloseReason.MESSAGE_RATE)
                 return
@@ -257,13 +260,12 @@ class PushConnection(StreamConnection[M]):
             self._first_since = self._partial_since = inf
             bytes_before = self.bytes_out
             count = len(messages)
-            before = self.messages_in
-            began_at = self._clock.time() if self._levels.message_step_s else 0.0
-            self.messages_in += count
-            self._handle(messages)
+            if is_limited:
+                self._handle_paced(messages)
+            else:
+                self.messages_in += count
+                self._handle(messages)
             budget -= count
-            if self._levels.message_step_s:  # by when they came, and without those that are cut again
-                self._spends(self.messages_in - before, began_at)
             written_bytes = self.bytes_out - bytes_before
             if count == self._batch_limit or written_bytes > self._levels.high:
                 self._learn(count, written_bytes)
@@ -274,6 +276,13 @@ class PushConnection(StreamConnection[M]):
             if budget <= 0:
                 self._continue_later()
                 return
+
+    def _handle_paced(self, messages: list[M]) -> None:
+        """As `_handle`, for a peer whose messages have a highest rate: they count by when they came."""
+        before, began_at = self.messages_in, self._clock.time()
+        self.messages_in += len(messages)
+        self._handle(messages)
+        self._spends(self.messages_in - before, began_at)  # without those that are cut again
 
     def _allowed(self, most: int) -> int:
         """As `_allows`; where that is none, the peer is read no further until it says otherwise."""

@@ -7,6 +7,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -235,13 +236,15 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 self._ready.extend(messages)
                 self._batch_size = count = len(messages)
                 self.messages_in += count
-                self._has_message()
+                # Whatever is missing after these messages, it is not one that began before them.
+                self._first_since = self._partial_since = inf
                 continue
             if self._input_over or self._draining or self._state == CLOSED:
                 await self._turn.take()
                 return self._last()
             self._streak = 0
-            limit = self._limit_of(limit, timeout_s)
+            if timeout_s is not None:
+                limit = self._limit_of(limit, timeout_s)
             await self._wait_readable(limit)
 
     def _last(self) -> M:
@@ -298,7 +301,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, is_first))
         waiter = self._waiter = self._context.loop.create_future()
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
-        if not held:
+        if not held and self._reading_paused:
             self._resume_reading_if_idle()
         if self._overdue:
             self._decide()
@@ -380,7 +383,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         data = self._encode(message)
         if more := len(data) >> SIZE_SHIFT:
             turn.left -= more
-        self._put(data)
+        if self._ready and not self._corking:
+            self._gather()
+        StreamConnection._put(self, data)  # noqa: SLF001 - `_put` would cost what counting turns does
 
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:
@@ -391,14 +396,19 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             await self._turn.end()
 
     def _put(self, data: bytes) -> None:
-        # While messages that were read together are being answered, the answers are gathered too. They leave when the
-        # next message is waited for, or at the loop's next turn if the handler awaits something else.
         if self._ready and not self._corking:
-            self._corking = True
-            if not self._flush_scheduled:
-                self._flush_scheduled = True
-                self._context.loop.call_soon(self._flush_gathered)
-        StreamConnection._put(self, data)  # noqa: SLF001 - super() would cost what counting turns does
+            self._gather()
+        super()._put(data)
+
+    def _gather(self) -> None:
+        """Gather what is sent while messages that were read together are being answered.
+
+        It leaves when the next message is waited for, or at the loop's next turn if the handler awaits something else.
+        """
+        self._corking = True
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._context.loop.call_soon(self._flush_gathered)
 
     def _uncork(self) -> None:
         self._corking = False
