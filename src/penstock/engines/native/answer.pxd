@@ -1,10 +1,9 @@
 from .awaited cimport AwaitedConnection
+from .driven cimport Driven
 from .exchange cimport Receive
-from .step cimport Step
 
 
-cdef class Answer(Step):
-    cdef AwaitedConnection conn
+cdef class Answer(Driven):
     cdef object function
     cdef bint takes_connection
     cdef Receive receiving  # the message after the one at hand
@@ -16,8 +15,7 @@ cdef class Answer(Step):
     cdef bint answer(self, object reply) except -1
 
 
-cdef class Conversation(Step):
-    cdef AwaitedConnection conn
+cdef class Conversation(Driven):
     cdef object coroutine
 
 

@@ -1,4 +1,4 @@
-"""What the task of a message handler's connection runs."""
+"""What the task of a connection runs: a message handler for each message, or a conversation."""
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -8,7 +8,7 @@ from .exchange cimport receive_from
 from .framing cimport NEED_DATA
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 from .sealed cimport seal
-from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
+from .step cimport advance, AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
 
 from ...codecs.guard import failure as decoding_failed
 from ...errors import EndOfStreamError
@@ -18,13 +18,13 @@ cdef extern from *:
     object PyObject_CallOneArg(object function, object argument)
 
 
-cdef class Answer(Step):
+cdef class Answer(Driven):
     """One coroutine after the other, each until it has ended.
 
     One that awaits nothing costs no more than itself: no wake-up, no future.
     """
 
-    cdef object step(self):
+    cdef object proceed(self):
         cdef AwaitedConnection conn = self.conn
         cdef bint cutting = False
         try:
@@ -108,19 +108,21 @@ cdef class Answer(Step):
         conn.finish_message(reply)
         return True
 
-    def throw(self, kind, value=None, traceback=None):
+    cdef object inject(self, object error):
         """Raise in the handler, where there is one at work."""
         if self.phase != AWAITING:
-            return Step.throw(self, kind, value, traceback)
+            self.abandon()
+            raise error
         try:
-            return self.coroutine.throw(kind if isinstance(kind, BaseException) else kind if value is None else value)
+            return self.coroutine.throw(error)
         except StopIteration as stop:
             self.coroutine = self.awaited = None
             reply = stop.value
         except BaseException as error:
             self.phase = FINISHED
             raise carried(self.conn._state == CLOSED, error)
-        return self.send(None) if self.answer(reply) else self.awaited
+        self.phase = FRESH
+        return advance(self) if self.answer(reply) else self.awaited
 
     cdef int abandon(self) except -1:
         coroutine, self.coroutine = self.coroutine, None
@@ -145,10 +147,10 @@ cdef Answer answer_of(AwaitedConnection conn, handler):
 become_awaitable(Answer)
 
 
-cdef class Conversation(Step):
+cdef class Conversation(Driven):
     """What the task of a connection handler runs: its coroutine, and nothing that would end the loop comes out."""
 
-    cdef object step(self):
+    cdef object proceed(self):
         cdef PyObject* result = NULL
         cdef PySendResult status
         try:
@@ -162,16 +164,16 @@ cdef class Conversation(Step):
         self.phase = FINISHED
         return STOP
 
-    def throw(self, kind, value=None, traceback=None):
-        """Raise in the handler."""
+    cdef object inject(self, object error):
+        awaited = STOP
         try:
-            return self.coroutine.throw(kind if isinstance(kind, BaseException) else kind if value is None else value)
+            awaited = self.coroutine.throw(error)
         except StopIteration:
             self.phase = FINISHED
-            raise
         except BaseException as error:
             self.phase = FINISHED
             raise carried(self.conn._state == CLOSED, error)
+        return awaited
 
     cdef int abandon(self) except -1:
         self.phase = FINISHED

@@ -16,10 +16,12 @@ cdef class AwaitedConnection(Connection):
     cdef object last(self)
     cdef Waiter begin_wait(self, object limit, bint held)
     cdef bint expects_messages(self) except -1
+    cdef Waiter place_to_wait(self, object limit)
     cdef object clock_of_waits(self)
     cdef int end_wait(self) except -1
     cdef int wake(self) except -1
     cdef int wake_directly(self) except -1
+    cdef bint step_in_place(self) except -1
     cdef int finish_message(self, object reply) except -1
     cdef int begin_gathering(self) except -1
     cdef int release_cork(self) except -1

@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t
 from .framing cimport NEED_DATA
 from .sealed cimport seal
 from .transport cimport REPORT_LOST, Transport
-from .waiter cimport DONE, PENDING, Waiter
+from .waiter cimport DONE, PENDING, Waiter, waiter_of
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
@@ -69,7 +69,7 @@ cdef class AwaitedConnection(Connection):
             self.arm_next()
         else:
             self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message and self.expects_messages()))
-        waiter = self.waiter = Waiter(self.poller, self.host.loop)
+        waiter = self.waiter = self.place_to_wait(limit)
         if limit is not None:
             self.timer_of_wait = self.clock_of_waits().call_at(limit.at, partial(_give_up, self, waiter, limit))
         if not held and not self._write_paused:
@@ -81,6 +81,10 @@ cdef class AwaitedConnection(Connection):
     cdef bint expects_messages(self) except -1:
         """Say whether there is a use for messages: a peer that sends none is late only then."""
         return True
+
+    cdef Waiter place_to_wait(self, object limit):
+        """Return what whoever receives is to await."""
+        return waiter_of(self.host)
 
     cdef object clock_of_waits(self):
         """Return what `receive` tells the time by, and sets its timers with."""
@@ -130,13 +134,20 @@ cdef class AwaitedConnection(Connection):
         if self.waiter is None:
             return 0
         self.corking = True
-        self.poller.direct = self.poller.dispatching
         try:
-            self.wake()
+            if not self.poller.dispatching or self.poller.running:
+                self.wake()
+            elif not self.step_in_place():
+                self.poller.direct = True
+                self.wake()
         finally:
             self.poller.direct = False
             self.release_cork()
         return 0
+
+    cdef bint step_in_place(self) except -1:
+        """Resume its own task without waking it. Return whether that was possible."""
+        return False
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

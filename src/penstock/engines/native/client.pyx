@@ -67,7 +67,7 @@ cdef class ClientConversation(ConversationConnection):
             return ConversationConnection.request(self, message, timeout_s)
         step = Request.__new__(Request)
         step.conn = self
-        step.timeout_s = self.read_s if timeout_s is None else timeout_s
+        step.limit = self.read_s if timeout_s is None else timeout_s
         step.message = message
         step.unsent = True
         return step

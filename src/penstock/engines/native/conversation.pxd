@@ -2,7 +2,7 @@ from .awaited cimport AwaitedConnection
 
 
 cdef class ConversationConnection(AwaitedConnection):
-    cdef object handler
+    cdef object handler  # the service's until it begins; then what its task runs, a `Driven`, until that has ended
     cdef object callbacks
     cdef object task
     cdef object variables  # the context of all its tasks; None before the first

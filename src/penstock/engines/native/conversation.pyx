@@ -1,5 +1,7 @@
 """Connections whose handler is a coroutine, as `engines.loop.tasks`: one task each, resumed as soon as bytes were read for it."""
 
+import asyncio
+import sys
 from asyncio import CancelledError
 from collections.abc import Awaitable
 from inspect import iscoroutinefunction
@@ -10,9 +12,11 @@ from cpython.contextvars cimport PyContext_Copy
 from .answer cimport answer_of, conversation_of
 from .awaited cimport wake_all
 from .carried cimport carried, unpacked
+from .driven cimport Driven
 from .exchange cimport receive_from, send_to
 from .host cimport Host
 from .sealed cimport seal
+from .waiter cimport PENDING, Waiter, waiter_of
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
@@ -22,6 +26,9 @@ from ...errors import ConnectionEndedError, EndOfStreamError
 from ...reasons import CloseReason
 from ...core.contract import Connection as _AnyConnection
 from .exchange import DeadlinePassed
+
+# None where no task can be begun within a step of another one.
+cdef object current_task = asyncio.current_task if sys.version_info >= (3, 12) else None
 
 cdef object DRAINED = CloseReason.DRAINED
 
@@ -38,20 +45,20 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int start(self) except -1:
         handler = self.handler
-        if isinstance(handler, ConnectionHandler):
+        if isinstance(handler, MessageHandler):
+            self.handler = answer_of(self, handler)
+        elif isinstance(handler, ConnectionHandler):
             function = handler.function
-            coroutine = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
-        elif isinstance(handler, MessageHandler):
-            coroutine = answer_of(self, handler)
+            self.handler = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
         else:
-            coroutine = _converse(self)
-        return self.run_coroutine(coroutine, self._run_ended)
+            self.handler = conversation_of(self, _converse(self))
+        return self.run_coroutine(self.handler, self._run_ended)
 
     cdef int run_coroutine(self, object coroutine, object ended) except -1:
         if self.variables is None:
             self.variables = PyContext_Copy(self.host.context)
         self.task = self.host.loop.create_task(coroutine, context=self.variables)
-        self.task.add_done_callback(ended)
+        self.task.add_done_callback(ended, context=self.variables)
         return 0
 
     def _run_ended(self, task):
@@ -113,6 +120,23 @@ cdef class ConversationConnection(AwaitedConnection):
         if self.task is not None and self.task.done():
             (self._run_ended if self.handler is not None else self._conclude_ended)(self.task)
         return 0
+
+    # -- without waking the task ---------------------------------------------------------------------------------------
+
+    cdef bint step_in_place(self) except -1:
+        cdef Driven driven
+        task = self.task
+        if task is None or self.handler is None or self.waiter.state != PENDING or self.waiter.callback is None:
+            return False
+        driven = <Driven>self.handler
+        return driven.step_in_place(task)
+
+    cdef Waiter place_to_wait(self, object limit):
+        # Where the task hangs already, when it is the one that asks: a step in place may have begun others (eager tasks).
+        if limit is None and self.task is not None and self.handler is not None and (<Driven>self.handler).parked is not None:
+            if current_task is None or current_task(self.host.loop) is self.task:
+                return (<Driven>self.handler).parked
+        return waiter_of(self.host)
 
     cdef int wake_closed(self) except -1:
         return wake_all(self.closed_waiters, self.close_reason)
@@ -202,13 +226,6 @@ async def _await(function, conn):
 
 
 async def _converse(ConversationConnection conn):
-    try:
-        await _call_back(conn)
-    except BaseException as error:
-        raise carried(conn._state == CLOSED, error)
-
-
-async def _call_back(ConversationConnection conn):
     conn._handling = True
     await _handled(conn, conn.callbacks.on_connect(conn))
     while True:

@@ -4,10 +4,7 @@ from .step cimport Step
 
 cdef class Receive(Step):
     cdef AwaitedConnection conn
-    cdef object timeout_s
-    cdef object limit  # of `timeout_s`, once it is waited for
-    cdef bint iterates
-    cdef int turns
+    cdef object limit  # None, seconds, or a `Deadline` once it is waited for
 
     cdef object wait(self, bint held)
     cdef bint ends_turn(self) noexcept
@@ -18,5 +15,5 @@ cdef class Send(Step):
     cdef object message
 
 
-cdef Receive receive_from(AwaitedConnection conn, object timeout_s, bint iterates)
+cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates)
 cdef Send send_to(AwaitedConnection conn, object message)

@@ -107,11 +107,12 @@ cdef class Receive(Step):
         """Return what is awaited: bytes, or a token where messages are held back."""
         cdef AwaitedConnection conn = self.conn
         cdef Waiter waiter
-        if self.timeout_s is not None and self.limit is None:
-            self.limit = Deadline(conn.clock_of_waits().time() + self.timeout_s, self.timeout_s)
-        waiter = conn.begin_wait(self.limit, held)
+        limit = self.limit
+        if limit is not None and type(limit) is not Deadline:
+            self.limit = limit = Deadline(conn.clock_of_waits().time() + limit, limit)
+        waiter = conn.begin_wait(limit, held)
         self.phase = WAITING
-        waiter._asyncio_future_blocking = True
+        waiter.blocking = True
         return waiter
 
     cdef int abandon(self) except -1:
@@ -155,11 +156,11 @@ cdef class Send(Step):
         return STOP
 
 
-cdef Receive receive_from(AwaitedConnection conn, object timeout_s, bint iterates):
-    """Return the next message of a connection, once awaited."""
+cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates):
+    """Return the next message of a connection, once awaited; ``limit``: how long that may take in seconds, or None."""
     cdef Receive step = Receive.__new__(Receive)
     step.conn = conn
-    step.timeout_s = timeout_s
+    step.limit = limit
     step.iterates = iterates
     return step
 

@@ -20,11 +20,16 @@ cdef object STOP  # what a step returns when it has ended with its value
 
 
 cdef class Step:
-    cdef int phase
     cdef object value  # what it ends with
+    cdef unsigned char phase
+    # Of subclasses, here because a struct is filled up to eight bytes.
+    cdef unsigned char handing
+    cdef unsigned char turns
+    cdef unsigned char iterates
 
     cdef object step(self)
     cdef int abandon(self) except -1
 
 
+cdef object advance(Step step)
 cdef int become_awaitable(object kind) except -1

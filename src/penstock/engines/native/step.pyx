@@ -58,7 +58,7 @@ cdef class Step:
 
     def send(self, value):
         """Go on; return what is awaited."""
-        yielded = _advance(self)
+        yielded = advance(self)
         if yielded is STOP:
             raise StopIteration(self.value)
         return yielded
@@ -83,7 +83,8 @@ cdef class Step:
         return 0
 
 
-cdef object _advance(Step step):
+cdef object advance(Step step):
+    """Return what is to be awaited, or STOP; what has raised has ended."""
     if step.phase == FINISHED:
         raise RuntimeError("cannot reuse already awaited coroutine")
     try:
@@ -97,7 +98,7 @@ cdef object _advance(Step step):
 
 
 cdef PyObject* _next(PyObject* self) except? NULL:
-    yielded = _advance(<Step>self)
+    yielded = advance(<Step>self)
     if yielded is STOP:
         return penstock_stop(<PyObject*>(<Step>self).value)
     Py_INCREF(yielded)
@@ -106,7 +107,7 @@ cdef PyObject* _next(PyObject* self) except? NULL:
 
 cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
     result[0] = NULL
-    yielded = _advance(<Step>self)
+    yielded = advance(<Step>self)
     if yielded is STOP:
         yielded = (<Step>self).value
         Py_INCREF(yielded)

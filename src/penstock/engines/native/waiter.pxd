@@ -1,4 +1,5 @@
-from .poller cimport Poller
+from .host cimport Host
+from .transport cimport flag
 
 cdef enum:
     PENDING
@@ -8,13 +9,17 @@ cdef enum:
 
 
 cdef class Waiter:
-    cdef public bint _asyncio_future_blocking
-    cdef Poller poller
-    cdef object loop
+    cdef Host host
     cdef object callback
     cdef object context
     cdef object error
-    cdef int state
-    cdef bint yielded
+    cdef unsigned char state
+    cdef flag blocking  # as `asyncio.Future._asyncio_future_blocking`
+    cdef flag yielded
+    cdef flag in_place  # the step of the task that hangs here is being done, without the task: see `Driven`
+    cdef flag cancelled_in_place  # and the task was cancelled then
 
     cdef int settle(self, int state, object error) except -1
+
+
+cdef Waiter waiter_of(Host host)

@@ -9,21 +9,13 @@ from asyncio import CancelledError, InvalidStateError
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 
+from .host cimport Host
 from .poller cimport Poller
 from .sealed cimport seal
 
 
 cdef class Waiter:
-    """As much of an `asyncio.Future` as a task that awaits it, and the connection that wakes it, ask for.
-
-    Args:
-        poller: Says whether a task may be resumed on the spot.
-        loop: The task's.
-    """
-
-    def __init__(self, Poller poller, loop):
-        self.poller = poller
-        self.loop = loop
+    """As much of an `asyncio.Future` as a task that awaits it, and the connection that wakes it, ask for."""
 
     def __await__(self):
         return self
@@ -33,16 +25,24 @@ cdef class Waiter:
     def __next__(self):
         if self.state == PENDING and not self.yielded:
             self.yielded = True
-            self._asyncio_future_blocking = True
+            self.blocking = True
             return self
         if self.state == PENDING:
             raise RuntimeError("await wasn't used with future")
         self.result()
         raise StopIteration
 
+    @property
+    def _asyncio_future_blocking(self):
+        return self.blocking != 0
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, bint blocking):
+        self.blocking = blocking
+
     def get_loop(self):
         """Return the loop it belongs to."""
-        return self.loop
+        return self.host.loop
 
     def done(self):
         """Whether it has a result, an exception or was cancelled."""
@@ -70,7 +70,7 @@ cdef class Waiter:
     def add_done_callback(self, callback, *, context=None):
         """Call ``callback(self)`` when it is done. There is one task that awaits it, and so one callback."""
         if self.state != PENDING:
-            self.loop.call_soon(callback, self, context=context)
+            self.host.loop.call_soon(callback, self, context=context)
         elif self.callback is not None:
             raise RuntimeError("another task awaits the message already")
         else:
@@ -96,12 +96,16 @@ cdef class Waiter:
         """Wake the task with a CancelledError, at the loop's next turn. Return whether that was possible."""
         if self.state != PENDING:
             return False
-        self.poller.direct = False
+        if self.in_place:  # to itself the task is running: then it waits for nothing that could be cancelled
+            self.cancelled_in_place = True
+            return False
+        self.host.poller.direct = False
         self.settle(CANCELLED, msg)
         return True
 
     cdef int settle(self, int state, object error) except -1:
         cdef bint direct
+        cdef Poller poller = self.host.poller
         if self.state != PENDING:
             raise InvalidStateError("invalid state")
         callback, context = self.callback, self.context
@@ -109,24 +113,26 @@ cdef class Waiter:
             self.error = error
             self.state = state
             return 0
-        direct = self.poller.direct and context is not None
+        direct = poller.direct and context is not None
         # As long as this fails for want of memory, it can be woken another time.
         if direct:
             PyContext_Enter(context)
         else:
-            self.loop.call_soon(callback, self, context=context)
+            self.host.loop.call_soon(callback, self, context=context)
         self.callback = self.context = None
         self.error = error
         self.state = state
         if not direct:
             return 0
-        self.poller.direct = False  # from here on a task is running
+        poller.direct = False  # from here on a task is running
+        poller.running = True
         try:
             callback(self)
         except BaseException:
-            resume_cancelled(self.loop, callback, self, context)
+            resume_cancelled(self.host.loop, callback, self, context)
             raise
         finally:
+            poller.running = False
             PyContext_Exit(context)
         return 0
 
@@ -140,6 +146,13 @@ cdef int resume_cancelled(object loop, object callback, object waiter, object co
         if awaited is None or awaited.done():
             loop.call_soon(callback, waiter, context=context)
     return 0
+
+
+cdef Waiter waiter_of(Host host):
+    """Return what a task of the host's loop waits at."""
+    cdef Waiter waiter = Waiter.__new__(Waiter)
+    waiter.host = host
+    return waiter
 
 
 seal(globals())
