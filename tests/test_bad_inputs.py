@@ -83,6 +83,7 @@ HELD = {
     ),
     42: (REPORT, "config/test_sources.py::test_a_contradiction_names_both_sources"),
     45: ("config/test_sources.py::test_relative_paths_in_a_file_are_relative_to_it",),
+    46: ("cli/test_reread.py::test_a_file_that_is_wrong_changes_nothing",),
     47: (VARIABLE,),  # of PENSTOCK_THREADS
     48: ("cli/test_serve.py::test_an_unknown_variable_is_warned_about",),
     49: ("server/test_inherited.py::test_the_sockets_of_this_process_are_found_and_those_of_others_ignored",),
@@ -91,6 +92,7 @@ HELD = {
         "server/test_inherited.py::test_a_name_that_was_not_inherited_is_refused_with_those_that_were",
         "server/test_inherited.py::test_an_inherited_socket_that_nobody_serves_is_refused",
     ),
+    51: ("server/test_notify.py::test_a_manager_that_is_not_there_is_no_trouble",),
     52: ("cli/test_serve.py::test_without_uvloop_the_banner_says_so",),
     53: (
         "cli/test_main.py::test_the_environment_does_not_matter",
@@ -158,9 +160,7 @@ NOT_YET = {
     42: "there is no client certificate and no supervisor to contradict",
     43: "no key was ever renamed",
     44: "no option is a secret",
-    46: "nothing is reloaded but files of networks",
     47: "WEB_CONCURRENCY is for workers",
-    51: "nothing is told to NOTIFY_SOCKET",
     56: "there are no children to reap",
     64: "no layer below the codec looks at the first bytes: TLS and PROXY bring it",
     65: "no PROXY header is ever asked for",

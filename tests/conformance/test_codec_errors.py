@@ -201,7 +201,7 @@ def test_a_record_that_the_codec_fails_at_ends_its_connection(serve, form, bad, 
         assert b"a\n" == peer.recv(100)
         peer.sendall(bad)
 
-        assert b"" == peer.recv(100)
+        assert b"" == read_to_end(peer)
         assert ["codec_error"] == server.reasons(1)
         assert 1 == len(reported(server))
 

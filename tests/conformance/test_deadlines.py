@@ -297,7 +297,7 @@ def test_a_peer_that_does_not_leave_is_left_at_linger_s(serve, form, clock, adva
 
     with serve(react, clock=clock, timeouts=NONE.merged(linger_s=8.0)) as server, server.dial() as peer:
         peer.sendall(b"x\n")
-        assert b"bye\n" == read_to_end(peer)
+        assert b"bye\n" == read_to_end(peer, stays=True)
         accepted(server)
         advance(server, 4.0)
         peer.sendall(b"and another thing\n")

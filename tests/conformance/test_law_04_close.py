@@ -33,7 +33,7 @@ def test_the_last_reply_arrives_although_input_is_unread(serve, form, tmp_path, 
         with server.dial() as peer:
             sender = threading.Thread(target=peer.sendall, args=(b"first\n" + (b"x" * 999 + b"\n") * 5000,))
             sender.start()
-            answer = read_to_end(peer)
+            answer = read_to_end(peer, stays=True)
             sender.join()
 
         assert REPLY + b"\n" == answer
@@ -54,7 +54,7 @@ def test_the_last_message_of_a_conversation_arrives_although_input_is_unread(ser
         with server.dial() as peer:
             sender = threading.Thread(target=peer.sendall, args=(b"first\n" + (b"x" * 999 + b"\n") * 5000,))
             sender.start()
-            answer = read_to_end(peer)
+            answer = read_to_end(peer, stays=True)
             sender.join()
 
         assert REPLY + b"\n" == answer

@@ -61,7 +61,7 @@ def test_a_server_that_ends_its_side_goes_on_receiving(serve, form):
 
     with serve(react) as server, server.dial() as peer:
         peer.sendall(b"first\n")
-        assert b"last word\n" == read_to_end(peer)
+        assert b"last word\n" == read_to_end(peer, stays=True)
         peer.sendall(b"second\n")
         peer.sendall(b"third\n")
         peer.shutdown(socket.SHUT_WR)
@@ -107,7 +107,7 @@ def test_a_server_that_ends_its_side_first_of_all(serve, engine, is_async):
 
     with serve(callbacks(AsyncCallbacks if is_async else Callbacks, name="listener")) as server:
         with server.dial() as peer:
-            assert b"" == read_to_end(peer)
+            assert b"" == read_to_end(peer, stays=True)
             peer.sendall(b"hello\n")
             assert heard.wait(20)
         assert ["peer_closed"] == server.reasons(1)

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 import penstock
+from penstock.config import GateConfig, ServerConfig
 from penstock.core.events import EventName
 from penstock.errors import BindError, ConfigurationError
 from penstock.server.choice import choose
@@ -261,3 +262,31 @@ async def test_the_engine_is_chosen_once(monkeypatch):
     server.check()
     async with server:
         assert ("pure", "asked for", 1) == (server.engine_name, server.engine_reason, len(chosen))
+
+
+async def test_what_is_reloaded_and_what_was_set_at_the_gate():
+    """The configuration changes what it says otherwise than before; what a program has set holds beside it."""
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0", max_connections=7, max_per_peer=3)
+    assert ("max_connections",) == await server.reload(ServerConfig(gate=GateConfig(max_connections=8, max_per_peer=3)))
+    async with server:
+        server.gate.set(max_per_peer=2)
+        wanted = ServerConfig(gate=GateConfig(max_connections=9, max_per_peer=3), backlog=5, log_level="debug")
+
+        assert {"max_connections", "log_level"} == set(await server.reload(wanted))
+        assert (9, 2) == (server.gate.rules.max_connections, server.gate.rules.max_per_peer)
+        assert (9, 3, 1024) == (
+            server.config.gate.max_connections,
+            server.config.gate.max_per_peer,
+            server.config.backlog,
+        )
+        assert () == await server.reload(wanted)
+
+
+async def test_a_reload_that_is_refused_changes_nothing(tmp_path):
+    """A file of networks that is not there, say."""
+    async with penstock.serve(echo, bind="tcp://127.0.0.1:0", max_connections=7) as server:
+        before = server.config, server.gate.rules
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            await server.reload(ServerConfig(gate=GateConfig(deny=(f"@{tmp_path}/none",), max_connections=8)))
+
+        assert before == (server.config, server.gate.rules)

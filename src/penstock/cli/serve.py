@@ -13,6 +13,7 @@ from ..telemetry import Log, configure
 from .banner import Ready, banner
 from .commands import PenstockCommand, SectionOption
 from .plan import Plan, make_plan, parameters, settle
+from .reread import Reread
 from .terminal import has_colour
 
 EPILOG = """\
@@ -58,10 +59,10 @@ def _serve(**_params: Any) -> int:
         access_log=config.access_log,
         colour=has_colour(sys.stderr),
     ) as log:
-        return _run(plan, log, print_ready=ctx.params["print_ready"])
+        return _run(plan, log, Reread(ctx, plan, log), print_ready=ctx.params["print_ready"])
 
 
-def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
+def _run(plan: Plan, log: Log, reread: Reread, *, print_ready: bool) -> int:
     from ..server import run
 
     logger = logging.getLogger("penstock")
@@ -83,7 +84,7 @@ def _run(plan: Plan, log: Log, *, print_ready: bool) -> int:
         if print_ready:
             _print_ready(server)
 
-    return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn)
+    return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn, reload=reread)
 
 
 def _loop(engine: str) -> str:

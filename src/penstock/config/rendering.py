@@ -5,7 +5,7 @@ from typing import Final
 
 from .kinds import Flag
 from .option import Option
-from .sources import ORDER, Settings
+from .sources import ORDER, Setting, Settings
 
 TABLE_START: Final = "<!-- options: made by `make docs-tables` -->\n"
 TABLE_END: Final = "<!-- end of options -->"
@@ -15,14 +15,17 @@ def render_settings(settings: Settings) -> str:
     """Write the settings as TOML, each with where it came from. An option that is not set stands in a comment."""
     lines = []
     for setting in settings:
-        option, value = setting.option, setting.value
-        if value is None and option.kind.format(None) == "":
-            text = f"# {option.name} is not set"
-        else:
-            text = f"{option.name} = {option.kind.toml(value)}"
-        lines.append((text, setting.source))
+        text = setting_text(setting)
+        lines.append((text if " = " in text else f"# {text}", setting.source))
     width = min(max((len(text) for text, _ in lines), default=0), 60)
     return "\n".join([f"# {ORDER}", *(f"{text:<{width}}  # {source}" for text, source in lines)]) + "\n"
+
+
+def setting_text(setting: Setting) -> str:
+    """Write one setting as in the file, ``name = value``; ``name is not set`` where it has no value."""
+    option, value = setting.option, setting.value
+    is_set = value is not None or option.kind.format(None) != ""
+    return f"{option.name} = {option.kind.toml(value)}" if is_set else f"{option.name} is not set"
 
 
 def render_table(options: Sequence[Option]) -> str:

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError
 from ..reasons import Refusal
 from .buckets import Bucket, Buckets
 from .counts import Counts
-from .rules import Rules
+from .rules import FIXED, Rules
 
 
 class _HasPeer(Protocol):
@@ -313,8 +313,7 @@ class Gate:
         for name, value in changes.items():
             if name not in known:
                 raise ConfigurationError(f"unknown name {name}; known are {', '.join(known)}", "Gate")
-            is_fixed = self._changes is None and (name.endswith("_prefix") or name == "reserve_for")
-            if is_fixed and value != getattr(self.rules, name):
+            if self._changes is None and name in FIXED and value != getattr(self.rules, name):
                 raise ConfigurationError(f"{name} is set at the start: open connections are counted by it", "Gate")
         before, self.rules = self.rules, dataclasses.replace(self.rules, **changes)
         if self._changes is not None:

@@ -19,6 +19,9 @@ _KINDS: Final = (  # of rules that are no limits, so that a wrong one is refused
     (("text",), bytes, "bytes"),
 )
 
+# Set at the start: open connections are counted by these.
+FIXED: Final = ("ipv4_prefix", "ipv6_prefix", "reserve_for")
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

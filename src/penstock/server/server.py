@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -11,7 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Address, Kind, parse_address
+from ..address.networks import AccessList
 from ..config import DefaultBind, DefaultThreads, ServerConfig
+from ..config.options import values
 from ..core.budget import OutputBudget
 from ..core.contract import Clock, ConnectionBase
 from ..core.events import (
@@ -31,11 +34,12 @@ from ..core.events import (
 from ..core.gate import Gate
 from ..core.interrupts import is_interrupt
 from ..core.replies import explained
-from ..core.rules import Rules
+from ..core.rules import FIXED, Rules
 from ..core.schema import fitted
 from ..core.service import Service
 from ..core.texts import text_of
 from ..core.turns import turn_of
+from ..engines.aside import aside
 from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
 from ..errors import ConfigurationError
@@ -45,6 +49,7 @@ from ..telemetry.stats import Stats
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .choice import Choice, choose
 from .memory import follow_memory, memory_of
+from .reload import with_live
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
 from .warnings import warnings_about
@@ -102,6 +107,8 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._helpers: list[asyncio.Task[None]] = []
+        self._follower: asyncio.Task[None] | None = None  # of files of networks
+        self._rules = Rules()  # what the configuration says, before what was set at the gate
         self._watchdog: Watchdog | None = None
         self._changed: list[asyncio.Future[None]] = []
 
@@ -181,6 +188,7 @@ class Server:
                 for refused in set_tcp_options(listener, config.tcp):
                     self._warn(refused)
             self._stopped = self._loop.create_future()
+            self._rules = rules
             self.gate.begin(rules)
             self._at_work = self.choice.engine.server(listeners, plan)
             for warning in warnings_about(config, self.addresses):
@@ -195,8 +203,7 @@ class Server:
             self._at_work = None
             self._close_listeners()
             raise
-        if access.paths:
-            self._helpers.append(self._loop.create_task(access.follow(self.gate, before)))
+        self._follow(access, before)
         memory = memory_of(config.overload)
         if memory is not None:
             follow = follow_memory(memory, self.gate, self._at_work, self._emit)
@@ -232,14 +239,12 @@ class Server:
         """Say what the engine is to do, and what the gate is to go by."""
         config = self.config
         engine, service = self.choice.engine, self.choice.service
-        threads = _threads(config, engine)
-        places = threads if engine.thread_per_connection else None
-        rules = rules_of(config, access.load(), descriptor_limit(), engine.descriptors_per_connection, places)
+        rules = self._rules_of(config, access.load())
         plan = Plan(
             service=service,
             timeouts=config.timeouts,
             limits=config.limits,
-            threads=threads,
+            threads=_threads(config, engine),
             emit=self._emit,
             on_stopped=self._engine_stopped,
             blocking=config.model == "threads",
@@ -252,6 +257,52 @@ class Server:
         if refusal is not None:
             raise ConfigurationError(refusal)
         return plan, rules
+
+    def _rules_of(self, config: ServerConfig, access: AccessList) -> Rules:
+        engine = self.choice.engine
+        places = _threads(config, engine) if engine.thread_per_connection else None
+        return rules_of(config, access, descriptor_limit(), engine.descriptors_per_connection, places)
+
+    def _follow(self, access: AccessFiles, before: Any) -> None:
+        """Look for changes of the files of networks from now on, in place of those before."""
+        assert self._loop is not None
+        if self._follower is not None:
+            self._follower.cancel()
+            self._helpers.remove(self._follower)
+        self._follower = self._loop.create_task(access.follow(self.gate, before)) if access.paths else None
+        if self._follower is not None:
+            self._helpers.append(self._follower)
+
+    async def reload(self, config: ServerConfig) -> tuple[str, ...]:
+        """Go by those values of ``config`` that may change while the server serves: see `with_live`.
+
+        Files of networks are read again. Open connections stay. What was `set` at the gate holds, unless the
+        configuration now says something else than before.
+
+        Returns:
+            The names of the options that have changed.
+
+        Raises:
+            ConfigurationError: A value or a file is refused. Nothing has changed.
+        """
+        new = with_live(self.config, config)
+        before, after = values(self.config), values(new)
+        changed = tuple(name for name, value in after.items() if value != before[name])
+        if self._at_work is None:
+            self.config = new
+            return changed
+        access = AccessFiles(new.gate.allow, new.gate.deny)
+        signature, networks = await aside(lambda: (access.signature(), access.load()), "penstock-networks")
+        rules = self._rules_of(new, networks)
+        changes = {
+            spec.name: value
+            for spec in dataclasses.fields(Rules)
+            if spec.name not in FIXED and (value := getattr(rules, spec.name)) != getattr(self._rules, spec.name)
+        }
+        self.gate.set(**changes)
+        self.config, self._rules = new, rules
+        self._follow(access, signature)
+        return changed
 
     def _check_kind(self, kind: Kind | None, requested: Address) -> None:
         """Refuse what makes no sense together.

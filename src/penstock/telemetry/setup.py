@@ -53,6 +53,10 @@ class Log:
         if self._capture:
             logging.captureWarnings(True)
 
+    def set_level(self, level: LogLevel) -> None:
+        """Write records from this level on."""
+        self._logger.setLevel(level.upper())
+
     def _set_level(self, logger: logging.Logger, level: int) -> None:
         self._levels.append((logger, logger.level))
         logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Final
@@ -55,8 +56,8 @@ def dial(address: str, *, receive_buffer_bytes: int | None = None) -> socket.soc
     return sock
 
 
-def read_to_end(sock: socket.socket) -> bytes:
-    """Read until EOF.
+def read_to_end(sock: socket.socket, *, stays: bool = False) -> bytes:
+    """Read until EOF, then send one, unless it ``stays``: what has closed waits for that, as long as it lingers.
 
     Raises:
         OSError: The connection was reset, or nothing came for `PATIENCE_S`.
@@ -64,6 +65,9 @@ def read_to_end(sock: socket.socket) -> bytes:
     received = bytearray()
     while data := sock.recv(_READ_BYTES):
         received += data
+    if not stays:
+        with contextlib.suppress(OSError):  # it was sent before, or the connection is gone
+            sock.shutdown(socket.SHUT_WR)
     return bytes(received)
 
 

@@ -1,0 +1,77 @@
+"""What of a configuration may change while the server serves, and SIGHUP, which asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from ..config import GateConfig, ServerConfig
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .notify import Notifier
+    from .server import Server
+
+_logger: Final = logging.getLogger("penstock")
+
+# Open connections are counted by these, from the start to the end.
+_FIXED: Final = ("peer_prefix_ipv4", "peer_prefix_ipv6", "reserve_for")
+_GATE: Final = tuple(spec.name for spec in dataclasses.fields(GateConfig) if spec.name not in _FIXED)
+_OVERLOAD: Final = ("datagram_rate_per_peer", "datagram_amplification")
+
+
+def with_live(config: ServerConfig, wanted: ServerConfig) -> ServerConfig:
+    """Return ``config`` with those values of ``wanted`` that may change while it is served.
+
+    Who is let in and how many, how often datagrams are handled, how long a drain may take, the level of the log.
+
+    Raises:
+        ConfigurationError: Values contradict each other.
+    """
+    return dataclasses.replace(
+        config,
+        gate=dataclasses.replace(config.gate, **{name: getattr(wanted.gate, name) for name in _GATE}),
+        overload=dataclasses.replace(config.overload, **{name: getattr(wanted.overload, name) for name in _OVERLOAD}),
+        timeouts=dataclasses.replace(config.timeouts, drain_s=wanted.timeouts.drain_s),
+        log_level=wanted.log_level,
+    )
+
+
+class Reloader:
+    """Reads a configuration again when it is told to; one at a time, and once more for what is asked meanwhile.
+
+    Args:
+        server: Whose configuration.
+        reload: Reads it and gives it to the server.
+        notifier: Told when it begins and when it is over; None where no service manager wants to know.
+    """
+
+    def __init__(self, server: Server, reload: Callable[[Server], Awaitable[None]], notifier: Notifier | None) -> None:
+        self._server = server
+        self._reload = reload
+        self._notifier = notifier
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+
+    def begin(self) -> None:
+        """Begin, on the running loop."""
+        self._again = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while self._again:
+            self._again = False
+            if self._notifier is not None:
+                self._notifier.reloading()
+            try:
+                await self._reload(self._server)
+            except ConfigurationError as error:
+                _logger.error("the configuration stays as it is: %s", "; ".join(str(error).splitlines()))
+            except Exception:
+                _logger.exception("the configuration stays as it is")
+            if self._notifier is not None:
+                self._notifier.reloaded()

@@ -1,0 +1,205 @@
+"""What signals do to a server that is the whole purpose of its process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import faulthandler
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ..errors import ExitStatus
+from .last_resort import LastResort
+from .server import Server
+
+_logger: Final = logging.getLogger("penstock")
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+# A line each: with more connections than this, what they wait for repeats itself.
+_MOST_TASKS: Final = 100
+
+
+class EndSignals:
+    """What SIGINT and SIGTERM do to a server, from before it opens an address.
+
+    The first drains, the second stops. Both go through the loop; when that has no turn, a handler that Python calls
+    between two byte codes has the `LastResort` end the process: for the second signal, and for the first one as long
+    as the server is not ready, for then there is nothing to drain.
+
+    Args:
+        server: Not started yet.
+        loop: The running loop, of the main thread.
+        json_line: As of `LastResort`.
+    """
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, *, json_line: bool) -> None:
+        self._server = server
+        self._loop = loop
+        self._heard = self._told = 0
+        self._is_ready = False
+        self._before = {number: signal.getsignal(number) for number in _ENDING}
+        self._last_resort = LastResort(self._forced_status, json_line=json_line)
+        with _blocked():
+            for number in _ENDING:
+                # The loop's way first: it wakes the loop, and it puts a handler in place that does nothing.
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, self._tell)
+                signal.signal(number, self._hear)
+
+    def started(self) -> None:
+        """The server serves. What was heard before this is done by the loop's next turn."""
+        self._is_ready = True
+
+    def _hear(self, _number: int, _frame: object) -> None:
+        self._heard += 1
+        if self._heard > 1 or not self._is_ready:
+            self._last_resort.arm()
+        if os.name == "nt":
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._told += 1
+        if self._told == 1:
+            self._server.begin_drain()
+        else:
+            self._last_resort.arm()
+            self._server.begin_stop()
+
+    def _forced_status(self) -> ExitStatus | None:
+        if max(self._heard, self._told) > 1:
+            return ExitStatus.DRAIN_TIMEOUT
+        return None if self._is_ready else ExitStatus.INTERRUPTED
+
+    def end(self, *, for_good: bool) -> None:
+        """The server has stopped.
+
+        Args:
+            for_good: The process ends as well. Signals do not change its exit status any more, unless they are needed
+                for it to end at all: what it still waits for is ended by the second one.
+        """
+        with _blocked():
+            for number in _ENDING:
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.remove_signal_handler(number)
+                signal.signal(number, self._hear if for_good else self._before[number])
+        if for_good:
+            # The interpreter's end takes the handlers away, and lets be what is ignored.
+            atexit.register(_ignore)
+        else:
+            self._last_resort.disarm()
+
+
+def _ignore() -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    """Have no signal between two handlers: it comes after this."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# -- the others --------------------------------------------------------------------------------------------------------
+
+
+class OtherSignals:
+    """What the signals do that would end the process at once, with its connections, if they were left to the system.
+
+    SIGHUP reloads; where the process has a terminal, its window was closed, and the server drains. SIGQUIT writes what
+    every thread and every task is doing, and the server goes on. SIGUSR1 and SIGUSR2 are for servers with log files and
+    with a supervisor: here they do nothing, and say so.
+
+    A signal is left alone that the program has a handler for. One that is ignored, as nohup has SIGHUP and a script's
+    background job SIGQUIT, is taken over: neither ends the server, and an ignored SIGHUP drains nothing.
+
+    Args:
+        server: Not started yet.
+        loop: The running loop, of the main thread.
+        reload: What SIGHUP calls where there is no terminal; None where there is nothing to read again.
+    """
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, reload: Callable[[], None] | None) -> None:
+        self._server = server
+        self._loop = loop
+        self._reload = reload
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none of them
+        self._drains = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN and _has_terminal()
+        self._before: dict[int, Any] = {}
+        for name, handle in (
+            ("SIGHUP", self._hang_up),
+            ("SIGQUIT", self._print_tasks),
+            ("SIGUSR1", functools.partial(self._say, "SIGUSR1 ignored: the log is standard error, and has no file")),
+            ("SIGUSR2", functools.partial(self._say, "SIGUSR2 ignored: there is no supervisor to start a successor")),
+        ):
+            number = getattr(signal, name, None)
+            if number is None or signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN):
+                continue
+            with contextlib.suppress(NotImplementedError):
+                before = signal.getsignal(number)
+                loop.add_signal_handler(number, handle)
+                self._before[number] = before
+        if getattr(signal, "SIGQUIT", None) in self._before:
+            # In the signal's own handler, for the loop that it asks about may be held. Then what the loop does, above.
+            faulthandler.register(signal.SIGQUIT, file=2, all_threads=True, chain=True)
+
+    def _hang_up(self) -> None:
+        if self._drains and not _has_terminal():
+            self._server.begin_drain()
+        elif self._reload is None:
+            self._say("SIGHUP ignored: the configuration is the program's own, there is nothing to read again")
+        else:
+            self._reload()
+
+    @staticmethod
+    def _say(text: str) -> None:
+        _logger.warning(text)
+
+    def _print_tasks(self) -> None:
+        tasks = sorted(asyncio.all_tasks(self._loop), key=lambda task: task.get_name())
+        for task in tasks[:_MOST_TASKS]:
+            _logger.info("task %s: %s", task.get_name(), ", called by ".join(_stack_of(task)) or "has not begun")
+        if len(tasks) > _MOST_TASKS:
+            _logger.info("and %d more tasks", len(tasks) - _MOST_TASKS)
+
+    def end(self) -> None:
+        """Leave them to the system again."""
+        if getattr(signal, "SIGQUIT", None) in self._before:
+            faulthandler.unregister(signal.SIGQUIT)
+        for number, before in self._before.items():
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, before)
+        self._before.clear()
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal: tty(4) says ENXIO where it has none, or has none any more."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _stack_of(task: asyncio.Task[object]) -> list[str]:
+    """Return where a task waits, innermost first, as far as it is Python's code."""
+    found: list[str] = []
+    awaited: object = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is not None:
+            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return found[::-1]
