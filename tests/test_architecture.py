@@ -124,6 +124,33 @@ def test_server_and_client_do_not_know_each_other():
             assert "client" not in found, path
 
 
+# What a client asks of an engine, and facts about sockets that are no engine's.
+OF_CLIENTS = {
+    "aside",
+    "base",
+    "client",
+    "datagram_errors",
+    "datagram_socket",
+    "datagram_wire",
+    "listener",
+    "registry",
+    "wire",
+}
+
+
+def test_a_client_knows_no_engine_from_inside():
+    """It hands a connected socket to `Engine.connect`, and has a connection."""
+    known = {
+        name.split(".")[2]
+        for path in sources()
+        if part_of(path) == "client"
+        for _, name in imported_names(path)
+        if name.startswith("penstock.engines.")
+    }
+
+    assert set() == known - OF_CLIENTS
+
+
 # Each of these moves bytes in a way of its own; what two of them need stands beside them.
 ENGINES = {"pure", "native", "blocking"}
 
@@ -163,6 +190,9 @@ def test_the_bottom_layers_do_no_input_or_output():
 OF_THE_WHOLE = {
     "cli/test_outside.py",
     "client/test_both_ways.py",
+    "client/test_datagrams.py",
+    "client/test_native.py",
+    "client/test_sync_datagrams.py",
     "client/test_turns.py",
     "codecs/test_reference.py",
     "engines/native/test_drivers.py",

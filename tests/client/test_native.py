@@ -6,7 +6,7 @@ import pytest
 
 import penstock
 from penstock.client import ClientTimeouts
-from penstock.client.connection import ClientConnection
+from penstock.engines.client import ClientConnection
 
 client = pytest.importorskip("penstock.engines.native.client")
 pytestmark = pytest.mark.asyncio(loop_factories=["native"])

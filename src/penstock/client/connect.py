@@ -14,22 +14,16 @@ from ..codecs.names import BytesCodecName, TextCodecName
 from ..codecs.registry import parse_codec
 from ..config import Limits
 from ..core.contract import Clock, Connection
-from ..core.events import Event
-from ..engines.listener import peer_of
-from ..engines.loop.context import LoopContext, alarms_of
-from ..engines.loop.records import RecordLink
-from ..engines.loop.stream import StreamConnection
-from ..engines.pure.link import StreamLink, TransportLink
+from ..core.deadline import Deadline
+from ..engines.registry import of_loop
 from ..errors import ConfigurationError, ConnectError, Phase
 from .clocks import TimeoutAt, earlier
-from .connection import Allowance, ClientConnection
-from .datagrams import DatagramClient, Wire
 from .eyeballs import NoneAnsweredError, interleave, race
 from .failures import connect_timed_out, errno_name, most_telling, none_answered, not_resolved
 from .icmp import icmp_socket
-from .native import native_connection, native_poller
-from .network import SYSTEM, Candidate, Network, kind_of, local_address, only_reachable
+from .network import SYSTEM, Candidate, Network, kind_of, only_reachable
 from .options import ClientTimeouts, SocketOptions
+from .plan import plan_for
 from .waiting import take_turn
 
 M = TypeVar("M")
@@ -242,26 +236,12 @@ class _Attempt:
             ConnectError: It failed; nothing is left open.
         """
         target, clock = self.target, self.clock
-        allowance = Allowance.starting_now(self.timeouts, clock)
+        total = Deadline.after(self.timeouts.total_s, clock)
         connect_s = self.timeouts.connect_s
         connect_at = None if connect_s is None else self.progress.began_at + connect_s
-        loop = asyncio.get_running_loop()
-        context = LoopContext(
-            loop=loop,
-            clock=clock,
-            alarms=alarms_of(clock),
-            timeouts=self.timeouts.of_connection(),
-            limits=self.limits,
-            emit=_ignore,
-            released=_forget,
-        )
         try:
-            with TimeoutAt(clock, earlier(connect_at, allowance.total_at)):
-                candidates = await self._candidates()
-                if target.kind is Kind.RAW:
-                    return self._pinging(candidates[0], context, allowance)
-                sock = await self._first_connected(candidates)
-                return await self._connection(sock, context, allowance)
+            with TimeoutAt(clock, earlier(connect_at, None if total is None else total.at)):
+                return await self._connection(await self._candidates(), total)
         except TimeoutError as error:
             raise connect_timed_out(target, self.timeouts, self.progress.phase) from error.__cause__
         except NoneAnsweredError as error:
@@ -295,41 +275,23 @@ class _Attempt:
         self.progress.connected_at = self.clock.time()
         self.progress.phase = Phase.HANDSHAKE
 
-    def _pinging(self, candidate: Candidate, context: LoopContext, allowance: Allowance) -> Connection[Any]:
-        sock, wire = icmp_socket(self.target, candidate, self.options)
-        self._connected()
-        ends = peer_of(sock, candidate.sockaddr), local_address(sock, self.target.scheme)
-        return DatagramClient(context, sock, self.codec, ends=ends, allowance=allowance, wire=wire)
-
-    async def _connection(self, sock: socket.socket, context: LoopContext, allowance: Allowance) -> Connection[Any]:
-        """Make a connection of a connected socket; close the socket when that fails."""
-        target, codec, loop = self.target, self.codec, context.loop
-        try:
-            ends = peer_of(sock, sock.getpeername()), local_address(sock, target.scheme)
-            if target.kind is Kind.DATAGRAM:
-                return DatagramClient(context, sock, codec, ends=ends, allowance=allowance, wire=Wire(sock))
-            if target.kind is Kind.STREAM and (poller := native_poller(loop)) is not None:
-                return native_connection(poller, sock, codec, context, ends=ends, allowance=allowance)
-            records = target.kind is Kind.SEQPACKET
-            connection: ClientConnection[Any] = ClientConnection(context, codec, ends, allowance, records=records)
-            if records:
-                RecordLink(loop, sock, connection).begin(connection.connection_made)
-            elif isinstance(loop, asyncio.SelectorEventLoop):  # whose own transports cost more than ours
-                StreamLink(loop, sock, connection, context.buffer).begin(connection.connection_made)
-            else:
-                link = TransportLink(connection, connection.connection_made, context.buffer)
-                await loop.create_connection(lambda: link, sock=sock)
-                if not target.is_unix and not self.options.nodelay:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
-        except BaseException:
-            sock.close()
-            raise
-        return connection
-
-
-def _ignore(event: Event) -> None:
-    """A client's connection reports to whoever holds it, by what its methods raise."""
-
-
-def _forget(connection: StreamConnection[Any]) -> None:
-    """A client's connection is in nobody's list."""
+    async def _connection(self, candidates: Sequence[Candidate], total: Deadline | None) -> Connection[Any]:
+        name = wire = None
+        if self.target.kind is Kind.RAW:
+            name = candidates[0].sockaddr
+            sock, wire = icmp_socket(self.target, candidates[0], self.options)
+            self._connected()
+        else:
+            sock = await self._first_connected(candidates)
+        plan = plan_for(
+            sock,
+            self.target,
+            self.codec,
+            timeouts=self.timeouts,
+            limits=self.limits,
+            total=total,
+            clock=self.clock,
+            name=name,
+            wire=wire,
+        )
+        return await of_loop(asyncio.get_running_loop()).connect(sock, plan)

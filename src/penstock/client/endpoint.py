@@ -13,11 +13,12 @@ from ..codecs import guard
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
 from ..core.contract import Clock
+from ..core.deadline import Deadline
+from ..engines.datagram_errors import not_received, not_sent
+from ..engines.datagram_socket import DatagramSocket
+from ..engines.datagram_wire import whole
+from ..engines.wire import MAX_DATAGRAM_BYTES
 from ..errors import ClosedError, ConfigurationError, ConnectError, DatagramError, TimedOutError
-from .connection import Allowance
-from .datagram_errors import not_received, not_sent
-from .datagram_socket import DatagramSocket
-from .datagrams import MAX_DATAGRAM_BYTES, whole
 from .failures import not_resolved
 from .network import SYSTEM, Candidate, Network, kind_of, local_address
 from .options import ClientTimeouts, SocketOptions, interface_of_ipv4
@@ -243,7 +244,7 @@ async def open_datagrams(
             if share_port:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(candidate.sockaddr)
-            waiting = DatagramSocket(loop, clock, sock, Allowance.starting_now(timeouts, clock))
+            waiting = DatagramSocket(loop, clock, sock, timeouts.read_s, Deadline.after(timeouts.total_s, clock))
             return Datagrams(waiting, chosen, local_address(sock, where.scheme), network)
         except BaseException:
             sock.close()

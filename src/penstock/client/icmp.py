@@ -10,8 +10,8 @@ import struct
 from typing import Final
 
 from ..address import Address
+from ..engines.datagram_wire import DatagramWire
 from ..errors import ConnectError
-from .datagrams import Wire
 from .network import Candidate, local_name
 from .options import SocketOptions
 
@@ -58,7 +58,7 @@ def icmp_socket(target: Address, candidate: Candidate, options: SocketOptions) -
     raise ConnectError(str(target), _PERMISSION, refused.errno or errno.EPERM) from refused
 
 
-class EchoWire(Wire):
+class EchoWire(DatagramWire):
     """Each message is the payload of an echo request; what is received are the payloads of the replies to them."""
 
     __slots__ = ("_identifier", "_is_raw", "_reply", "_request", "_sequence")

@@ -19,6 +19,7 @@ from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.deadline import Deadline
 from ..core.turns import turn_of
+from ..engines.client import ClientConnection
 from ..errors import (
     ClosedError,
     ConfigurationError,
@@ -29,7 +30,6 @@ from ..errors import (
 from ..reasons import CloseReason
 from .backoff import Backoff
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
-from .connection import ClientConnection
 from .delivery import Delivery
 from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network

@@ -16,6 +16,7 @@ from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Duration, Limits
 from ..core.contract import Clock, Connection, TimerHandle
 from ..core.turns import Turn, turn_of
+from ..engines.client import ClientConnection
 from ..errors import (
     BrokenError,
     ClosedError,
@@ -28,7 +29,6 @@ from ..errors import (
 from ..reasons import CloseReason
 from .clocks import TimeoutAt
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
-from .connection import ClientConnection
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .typed import PoolOptions

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from ..core.contract import Clock, Connection
+from ..engines.client import ClientConnection
 from ..errors import EndOfStreamError, PenstockError, Phase, TimedOutError
 from ..reasons import CloseReason
 from .backoff import Backoff
 from .clocks import TimeoutAt, sleep
-from .connection import ClientConnection
 from .delivery import ClientStats
 from .state import ClientState, StateChange
 from .typed import Hello

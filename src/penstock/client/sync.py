@@ -16,17 +16,14 @@ from typing import Any, TypeVar, overload
 from ..address import Address, Kind
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, TextCodecName
-from ..config import Limits, Timeouts
-from ..engines.alarms import ClockAlarms
-from ..engines.blocking.driving import ThreadContext
-from ..engines.blocking.poller import MAX_WAIT_S, Poller
-from ..engines.blocking.timers import Timers
-from ..engines.listener import peer_of
+from ..config import Limits
+from ..core.deadline import Deadline
+from ..engines.client import SyncConnection
+from ..engines.registry import blocking
+from ..engines.wire import MAX_WAIT_S
 from ..errors import ConnectError, Phase
 from .clocks import earlier
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, read_target
-from .connection import Allowance
-from .datagrams import Wire
 from .eyeballs import STAGGER_S, NoneAnsweredError, interleave
 from .failures import connect_timed_out, most_telling, none_answered, not_resolved
 from .icmp import icmp_socket
@@ -35,15 +32,13 @@ from .network import (
     Candidate,
     connected_to_unix,
     kind_of,
-    local_address,
     lookup_of,
     only_reachable,
     open_socket,
     refuse_itself,
 )
 from .options import ClientTimeouts, SocketOptions
-from .sync_connection import SyncConnection
-from .sync_datagrams import SyncDatagramConnection
+from .plan import plan_for
 
 M = TypeVar("M")
 
@@ -111,31 +106,33 @@ def connect_sync(
     """
     target, chosen = read_target(address, codec)
     began_at = time.monotonic()
-    total_at = None if timeouts.total_s is None else began_at + timeouts.total_s
-    until = earlier(None if timeouts.connect_s is None else began_at + timeouts.connect_s, total_at)
+    total = None if timeouts.total_s is None else Deadline(began_at + timeouts.total_s, timeouts.total_s)
+    connect_at = None if timeouts.connect_s is None else began_at + timeouts.connect_s
+    until = earlier(connect_at, None if total is None else total.at)
     phase = Phase.RESOLVE
     try:
         candidates = only_reachable(_candidates(target, until), options)
         phase = Phase.CONNECT
-        wire = None
+        name = wire = None
         if target.kind is Kind.RAW:
+            name = candidates[0].sockaddr
             sock, wire = icmp_socket(target, candidates[0], options)
         elif target.is_unix:
             sock = _unix_socket(candidates[0], options, until)
         else:
             sock = _race(interleave(candidates, lambda candidate: candidate.family), options, until)
         phase = Phase.HANDSHAKE
-        allowance = Allowance(timeouts.read_s, timeouts.total_s, total_at)
-        return _connection(
+        plan = plan_for(
+            sock,
             target,
             chosen,
-            sock,
-            name=candidates[0].sockaddr if wire else None,
-            wire=wire,
-            allowance=allowance,
-            timeouts=timeouts.of_connection(),
+            timeouts=timeouts,
             limits=limits or Limits(),
+            total=total,
+            name=name,
+            wire=wire,
         )
+        return blocking().connect(sock, plan)
     except TimeoutError:
         raise connect_timed_out(target, timeouts, phase) from None
     except NoneAnsweredError as error:
@@ -144,55 +141,6 @@ def connect_sync(
         raise not_resolved(target, error) from error
     except OSError as error:
         raise ConnectError.from_os_error(str(target), error) from error
-
-
-def _connection(
-    target: Address,
-    codec: Codec[Any],
-    sock: socket.socket,
-    *,
-    name: object,
-    wire: Wire | None,
-    allowance: Allowance,
-    timeouts: Timeouts,
-    limits: Limits,
-) -> SyncConnection[Any]:
-    """Make a connection of a connected socket; close the socket when that fails.
-
-    Args:
-        target: What it is connected to.
-        codec: What it speaks.
-        sock: The connection's from now on.
-        name: The peer's, where getpeername(2) does not say it: of sockets for ICMP.
-        wire: What is between socket and codec, if it is for datagrams and that is not nothing.
-        allowance: How long its user waits.
-        timeouts: Of the connection itself.
-        limits: Of its buffers.
-    """
-    poller = None
-    try:
-        poller = Poller()
-        clock = Timers(poller.wake)
-        context = ThreadContext(
-            clock=clock,
-            alarms=ClockAlarms(clock),
-            timeouts=timeouts,
-            limits=limits,
-            report=deque.clear,
-            timers=clock,
-        )
-        ends = peer_of(sock, name or sock.getpeername()), local_address(sock, target.scheme)
-        if target.is_datagram:
-            return SyncDatagramConnection(
-                context, sock, poller, codec, ends=ends, allowance=allowance, wire=wire or Wire(sock)
-            )
-        records = target.kind is Kind.SEQPACKET
-        return SyncConnection(context, sock, poller, codec, ends=ends, allowance=allowance, records=records)
-    except BaseException:
-        if poller is not None:
-            poller.close()
-        sock.close()
-        raise
 
 
 def _candidates(target: Address, until: float | None) -> Sequence[Candidate]:

@@ -37,19 +37,22 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..config import DEFAULT_THREADS, Limits, Timeouts
 from ..core.budget import OutputBudget
-from ..core.contract import Clock, ConnectionBase
+from ..core.contract import Clock, Connection, ConnectionBase
 from ..core.events import Event
 from ..core.gate import Gate
 from ..core.memory import Pressure
 from ..core.service import Service
 
 if TYPE_CHECKING:
+    import socket
+
+    from .client import ClientPlan, SyncConnection
     from .listener import Listener
 
 
@@ -130,7 +133,7 @@ class EngineServer(ABC):
 
 
 class Engine(ABC):
-    """A way to move bytes.
+    """A way to move bytes, for servers and for clients.
 
     Attributes:
         name: The word users write for it: ``--engine NAME``.
@@ -149,5 +152,36 @@ class Engine(ABC):
         """Return why this engine cannot do the plan, in words that say what to do instead; None when it can."""
 
     @abstractmethod
-    def server(self, listeners: Sequence[Listener], plan: Plan) -> EngineServer:
+    def serve(self, listeners: Sequence[Listener], plan: Plan) -> EngineServer:
         """Prepare to serve. The listeners stay the caller's to close."""
+
+    @abstractmethod
+    def connect(self, sock: socket.socket, plan: ClientPlan) -> Awaitable[Connection[Any]] | SyncConnection[Any]:
+        """Make a client's connection of a socket, in a loop once awaited.
+
+        Args:
+            sock: Connected and non-blocking. It is the connection's from now on, and is closed when this raises.
+            plan: What the client wants of it.
+
+        Returns:
+            The connection. On a loop one of streams or records is a `ClientConnection`.
+
+        Raises:
+            OSError: The socket or the system gives no connection.
+        """
+
+
+class LoopEngine(Engine):
+    """An engine of the running loop."""
+
+    @abstractmethod
+    async def connect(self, sock: socket.socket, plan: ClientPlan) -> Connection[Any]:
+        """Make a connection, which is used in the running loop. Cancelling this closes the socket."""
+
+
+class ThreadEngine(Engine):
+    """An engine that needs no loop: its connections are used by threads."""
+
+    @abstractmethod
+    def connect(self, sock: socket.socket, plan: ClientPlan) -> SyncConnection[Any]:
+        """Make a connection, which no thread serves but those that use it."""

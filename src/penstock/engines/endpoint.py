@@ -26,9 +26,8 @@ from .datagram import DatagramConnection, OneDatagram, handle
 from .destination import ANCILLARY_BYTES, ask_for_destinations, source_of
 from .listener import Listener
 from .own import OwnAddresses
+from .wire import MAX_DATAGRAM_BYTES
 
-# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
-MAX_DATAGRAM_BYTES: Final = 65536
 # Datagrams read before others get their turn.
 READS_PER_TURN: Final = 32
 

@@ -13,9 +13,15 @@ from .forked import reset
 # One record of a seqpacket connection; a longer one ends the connection.
 MAX_RECORD_BYTES: Final = 256 * 1024
 
+# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
+MAX_DATAGRAM_BYTES: Final = 65536
+
 # The most reads, or records, that are taken from one socket before anything else is done: what the kernel keeps of a
 # stream by default is less (tcp(7), tcp_rmem), and a peer that sends without pause must not hold whoever reads it.
 READS_AT_ONCE: Final = 16
+
+# poll(2) and epoll_wait(2) take their timeout as an int of milliseconds: 24.8 days. Who waits longer asks again.
+MAX_WAIT_S: Final = 24 * 3600.0
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 

@@ -40,7 +40,7 @@ def loop_of(engine: str) -> tuple[MakeLoop, bool]:
         try:
             from .native.loop import LoadLoop as NativeLoop
         except ImportError:
-            from ..server.choice import native_missing
+            from ..engines.registry import native_missing
 
             if engine == "native":
                 raise ConfigurationError(native_missing() or "the native load was not built", "--engine") from None

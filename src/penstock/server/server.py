@@ -190,7 +190,7 @@ class Server:
             self._stopped = self._loop.create_future()
             self._rules = rules
             self.gate.begin(rules)
-            self._at_work = self.choice.engine.server(listeners, plan)
+            self._at_work = self.choice.engine.serve(listeners, plan)
             for warning in warnings_about(config, self.addresses):
                 self._warn(warning)
             if config.overload.stall_s is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..server.choice import ENGINES
+from ..engines.registry import ENGINES
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -23,10 +23,13 @@ from ...reasons import CloseReason
 from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
 from ..alarms import ClockAlarms
 from ..aside import start_thread
-from ..base import Engine, EngineServer, Plan
+from ..base import EngineServer, Plan, ThreadEngine
+from ..client import ClientPlan, SyncConnection
 from ..door import Door, turn_away
 from ..listener import Listener
 from ..own import OwnAddresses
+from .client import ThreadClientConnection
+from .datagram_client import ThreadDatagramConnection
 from .datagrams import DatagramThread
 from .driving import ThreadContext
 from .poller import READ, Poller
@@ -45,7 +48,7 @@ GIVE_UP_S: Final = 2.0
 DEFAULT_THREADS: Final = 256
 
 
-class BlockingEngine(Engine):
+class BlockingEngine(ThreadEngine):
     """Threads that wait, for handlers that block."""
 
     name = "blocking"
@@ -62,9 +65,34 @@ class BlockingEngine(Engine):
             return f"{service.name} answers datagrams in a coroutine, which needs a loop; use --engine pure"
         return None
 
-    def server(self, listeners: Sequence[Listener], plan: Plan) -> BlockingServer:
+    def serve(self, listeners: Sequence[Listener], plan: Plan) -> BlockingServer:
         """Prepare to serve. Threads begin with `BlockingServer.start`."""
         return BlockingServer(listeners, plan)
+
+    def connect(self, sock: socket.socket, plan: ClientPlan) -> SyncConnection[Any]:
+        """Make a connection, whose timers are run by the threads that wait for it."""
+        poller = None
+        try:
+            poller = Poller()
+            timers = Timers(poller.wake)
+            clock = plan.clock or timers
+            context = ThreadContext(
+                clock=clock,
+                alarms=ClockAlarms(clock),
+                timeouts=plan.timeouts_by(clock),
+                limits=plan.limits,
+                report=deque.clear,
+                timers=timers,
+            )
+            if plan.local.is_datagram:
+                return ThreadDatagramConnection(context, sock, poller, plan)
+            records = plan.local.kind is Kind.SEQPACKET
+            return ThreadClientConnection(context, sock, poller, plan, records=records)
+        except BaseException:
+            if poller is not None:
+                poller.close()
+            sock.close()
+            raise
 
 
 class BlockingServer(EngineServer):

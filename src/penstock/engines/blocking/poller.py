@@ -11,11 +11,10 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+from ..wire import MAX_WAIT_S
+
 READ: Final = 1
 WRITE: Final = 2
-
-# poll(2) and epoll_wait(2) take their timeout as an int of milliseconds: 24.8 days. Who waits longer asks again.
-MAX_WAIT_S: Final = 24 * 3600.0
 
 
 class Poller:

@@ -1,4 +1,4 @@
-"""A client's conversation: the engine's own, with what only a client asks of it, as `client.connection` has it."""
+"""A client's conversation: the engine's own, with what only a client asks of it, as `engines.loop.client` has it."""
 
 import select
 
@@ -13,7 +13,7 @@ from ...core.compiled_law.closing cimport _CLOSED as CLOSED, _OPEN as OPEN
 from ...core.compiled_law.output cimport _PAUSE as PAUSE
 
 from ...core.timeouts import Timeout
-from ...errors import BrokenError, Phase, TimedOutError
+from ...errors import BrokenError, Phase
 from ...reasons import CloseReason
 
 cdef object LIFETIME = CloseReason.LIFETIME
@@ -24,28 +24,23 @@ cdef class ClientConversation(ConversationConnection):
 
     Args:
         host: Where it belongs.
-        peer: Who is at the other end.
-        local: The address at this end.
-        read_s: For one message where the call does not say; None for ever.
-        total_s: The lifetime, if there is one, as whoever connected asked for it.
+        plan: What the client said.
+        fd: A connected, non-blocking socket's. It is the connection's from now on.
     """
 
     cdef public object on_change  # called when it may be written to again, the peer sent EOF, or it is gone
     cdef object read_s
-    cdef object total_s
+    cdef object total
     cdef object lost_by
     cdef Py_ssize_t unread_bytes  # as of `BrokenError`
 
-    def __init__(self, Host host, peer, local, read_s, total_s):
-        self.settle_in(host, local, None)
-        self.sockname.family = AF_UNIX if local.is_unix else AF_INET
-        self.sockname_rest = peer
-        self.read_s = read_s
-        self.total_s = total_s
-
-    def begin(self, int fd):
-        """Take over a connected, non-blocking socket."""
-        self.fd = fd
+    def __init__(self, Host host, plan, int fd):
+        self.fd = fd  # and is closed with it, whatever comes
+        self.settle_in(host, plan.local, None)
+        self.sockname.family = AF_UNIX if plan.local.is_unix else AF_INET
+        self.sockname_rest = plan.peer
+        self.read_s = plan.read_s
+        self.total = plan.total
         self.take_up()
 
     cdef int start(self) except -1:
@@ -79,8 +74,8 @@ cdef class ClientConversation(ConversationConnection):
         return 1
 
     cdef object why_not(self):
-        if self.close_reason is LIFETIME and self.total_s is not None:
-            return TimedOutError(Phase.TOTAL, self.total_s)
+        if self.close_reason is LIFETIME and self.total is not None:
+            return self.total.error(Phase.TOTAL)
         if self.lost and self.close_reason is None:
             self.lost_by = self.lost_error
             self.note_unread()

@@ -29,7 +29,8 @@ from ...core.service import MessageHandler
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..destination import ANCILLARY_BYTES, Sourced
-from ..endpoint import MAX_DATAGRAM_BYTES, READS_PER_TURN
+from ..endpoint import READS_PER_TURN
+from ..wire import MAX_DATAGRAM_BYTES
 from ..loop.datagrams import CENSUS_S
 from ..replies import REPLY_TOO_LONG
 from ..wire import next_connection_id

@@ -7,21 +7,26 @@ there. Records of seqpacket sockets go through the loop, as on the pure engine.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
 from ...address import Kind
+from ...core.budget import OutputBudget
 from ...core.contract import Clock, ConnectionBase
-from ..base import Engine, Plan
+from ..base import Plan
+from ..client import ClientConnection, ClientPlan
 from ..door import Door
 from ..listener import Listener
 from ..loop.acceptor import Acceptor
 from ..loop.datagrams import LoopEndpoint
-from ..loop.server import LoopServer, needs_a_thread
+from ..loop.engine import SharedLoopEngine, ignore
+from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
 from .acceptor import Entrance
 from .attached import AttachedPoller
+from .client import ClientConversation
 from .endpoint import NativeEndpoint
 from .host import Host
 from .loop import NativeLoop
@@ -29,18 +34,39 @@ from .poller import Poller
 from .selector import NativeSelector
 
 
-class NativeEngine(Engine):
+class NativeEngine(SharedLoopEngine):
     """Epoll, in the running loop: as its selector where the loop was made with one, else beside it."""
 
     name = "native"
 
-    def refuses(self, plan: Plan) -> str | None:
-        """Refuse ``def`` connection handlers: they block."""
-        return needs_a_thread(plan)
-
-    def server(self, listeners: Sequence[Listener], plan: Plan) -> NativeServer:
+    def serve(self, listeners: Sequence[Listener], plan: Plan) -> NativeServer:
         """Prepare to serve on the running loop."""
         return NativeServer(asyncio.get_running_loop(), listeners, plan)
+
+    async def connect_stream(
+        self, sock: socket.socket, plan: ClientPlan, loop: asyncio.AbstractEventLoop
+    ) -> ClientConnection[Any]:
+        """Make a connection of a stream socket, in a loop that has the engine's selector.
+
+        A client costs no poller beside a loop: in others its connections are the pure engine's (`engines.registry`).
+        """
+        selector = getattr(loop, "_selector", None)
+        assert isinstance(selector, NativeSelector), "other loops have other engines"
+        clock = plan.clock or loop
+        host = Host(
+            selector,
+            loop,
+            plan.codec,
+            timeouts=plan.timeouts_by(clock),
+            limits=plan.limits,
+            clock=None if clock is loop else clock,
+            emit=ignore,
+            budget=OutputBudget(),
+        )
+        return ClientConversation(host, plan, sock.detach())
+
+
+ClientConnection.register(ClientConversation)  # it is no subclass, but it has the same methods
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -92,7 +118,19 @@ class NativeServer(LoopServer):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:
         self._attached_poller: AttachedPoller | None = None
-        self._native = Host(self._poller_of(loop), loop, plan, self._check_stopped)
+        self._native = Host(
+            self._poller_of(loop),
+            loop,
+            plan.service.codec,
+            timeouts=plan.timeouts,
+            limits=plan.limits,
+            clock=plan.clock,
+            emit=plan.emit,
+            budget=plan.budget,
+            idle=self._check_stopped,
+            gate=plan.gate,
+            server=plan.server,
+        )
         super().__init__(loop, listeners, plan)
         self._native.join()
 

@@ -2,7 +2,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ..base import Plan
+from ...codecs.base import Codec
+from ...config import Limits, Timeouts
+from ...core.budget import OutputBudget
+from ...core.contract import Clock
+from ...core.events import Event
+from ...core.gate import Gate
 from ..loop.stream import StreamConnection
 from .poller import Poller
 
@@ -13,7 +18,19 @@ class Host:
     messages_out: int
     ending: bool
     def __init__(
-        self, poller: Poller, loop: asyncio.AbstractEventLoop, plan: Plan, idle: Callable[[], None]
+        self,
+        poller: Poller,
+        loop: asyncio.AbstractEventLoop,
+        codec: Codec[Any],
+        *,
+        timeouts: Timeouts,
+        limits: Limits,
+        clock: Clock | None,
+        emit: Callable[[Event], None],
+        budget: OutputBudget,
+        idle: Callable[[], None] | None = None,
+        gate: Gate | None = None,
+        server: Any = None,
     ) -> None: ...
     def join(self) -> None: ...
     def part(self) -> None: ...

@@ -14,30 +14,38 @@ from ...core.turns import turn_of
 
 
 cdef class Host:
-    """A server, as its connections see it.
+    """A server, as its connections see it; of a client, each connection has one.
 
     Args:
         poller: Serves their sockets.
         loop: Whose it is.
-        plan: What the server was told to do.
+        codec: What cuts their streams into messages, at first.
+        timeouts: At first.
+        limits: Of their buffers.
+        clock: Where time comes from; None for the poller's own.
+        emit: Told of every event.
+        budget: What all peers together are owed.
         idle: Called when a connection has left, once the server is told to end.
+        gate: Counts those who were let in; a client has none.
+        server: As of the plan.
     """
 
-    def __init__(self, Poller poller, loop, plan, idle):
-        limits = plan.limits
+    def __init__(
+        self, Poller poller, loop, codec, *, timeouts, limits, clock, emit, budget, idle=None, gate=None, server=None
+    ):
         self.poller = poller
         self.loop = loop
-        self.clock = plan.clock
-        self.emit = plan.emit
-        self.gate = getattr(plan, "gate", None)  # a client has none
-        self.server = getattr(plan, "server", None)
+        self.clock = clock
+        self.emit = emit
+        self.gate = gate
+        self.server = server
         self.idle = idle
-        self.budget = plan.budget
+        self.budget = budget
         self.turn = turn_of(loop)
         self.context = contextvars.copy_context()
-        self.durations = Durations(plan.timeouts)
-        self.codec = plan.service.codec
-        self.framing = framing_of(self.codec)
+        self.durations = Durations(timeouts)
+        self.codec = codec
+        self.framing = framing_of(codec)
         self.levels = Levels(limits)
         self.batch_messages = limits.batch_messages
         self.handshakes = {}

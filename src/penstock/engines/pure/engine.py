@@ -7,38 +7,65 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from ..base import Engine, Plan
+from ..base import Plan
+from ..client import ClientConnection, ClientPlan
 from ..listener import Listener
-from ..loop.server import LoopServer, needs_a_thread
+from ..loop.client import LoopClientConnection
+from ..loop.engine import SharedLoopEngine, context_of
+from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
 from .link import StreamLink, TransportLink
 
 
-class PureEngine(Engine):
+class PureEngine(SharedLoopEngine):
     """Asyncio protocols on the running loop."""
 
     name = "pure"
 
-    def refuses(self, plan: Plan) -> str | None:
-        """Refuse ``def`` connection handlers: they block."""
-        return needs_a_thread(plan)
-
-    def server(self, listeners: Sequence[Listener], plan: Plan) -> PureServer:
+    def serve(self, listeners: Sequence[Listener], plan: Plan) -> PureServer:
         """Prepare to serve on the running loop."""
         return PureServer(asyncio.get_running_loop(), listeners, plan)
+
+    async def connect_stream(
+        self, sock: socket.socket, plan: ClientPlan, loop: asyncio.AbstractEventLoop
+    ) -> ClientConnection[Any]:
+        """Make a connection of a stream socket."""
+        context = context_of(plan, loop)
+        connection: LoopClientConnection[Any] = LoopClientConnection(context, plan)
+        if _has_our_links(loop):
+            StreamLink(loop, sock, connection, context.buffer).begin(connection.connection_made)
+            return connection
+        delays = _delays(sock)
+        link = TransportLink(connection, connection.connection_made, context.buffer)
+        await loop.create_connection(lambda: link, sock=sock)
+        if delays:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
+        return connection
+
+
+def _has_our_links(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether our links are used in a loop, and not its own transports.
+
+    Those of asyncio cost more. uvloop's cost no more than ours there, and its polling keeps resets from ours.
+    """
+    return isinstance(loop, asyncio.SelectorEventLoop)
+
+
+def _delays(sock: socket.socket) -> bool:
+    """Say whether small pieces wait for an acknowledgement of those before: without TCP_NODELAY."""
+    return sock.family != socket.AF_UNIX and not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 class PureServer(LoopServer):
     """Everything that serves one plan on one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> None:
-        # uvloop's transports cost no more than ours there, and its polling keeps resets from ours.
-        self._brings_transports = isinstance(loop, asyncio.SelectorEventLoop)
+        self._has_our_links = _has_our_links(loop)
         self._attaching: set[asyncio.Task[None]] = set()  # accepted sockets that the loop makes its transports for
         super().__init__(loop, listeners, plan)
 
     def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
-        if self._brings_transports:
+        if self._has_our_links:
             StreamLink(self._loop, sock, connection, self._context.buffer).begin(connection.connection_made)
         else:
             task = self._loop.create_task(self._attach(connection, sock))

@@ -5,47 +5,30 @@ from __future__ import annotations
 import socket
 from typing import TypeVar
 
-from ..address import Address, Peer
-from ..codecs.base import Codec
-from ..core.deadline import Deadline
-from ..core.law.closing import CLOSED
-from ..engines.blocking.driving import ThreadContext
-from ..engines.blocking.parking import DONT_WAIT
-from ..engines.blocking.poller import READ, WRITE, Poller
-from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
-from ..reasons import CloseReason
-from .connection import Allowance
-from .datagram_errors import not_received, not_sent
-from .datagrams import Wire
-from .sync_connection import SyncConnection
+from ...core.deadline import Deadline
+from ...core.law.closing import CLOSED
+from ...errors import CodecError, LocalProtocolError, RemoteProtocolError
+from ...reasons import CloseReason
+from ..client import ClientPlan
+from ..datagram_errors import not_received, not_sent
+from .client import ThreadClientConnection
+from .driving import ThreadContext
+from .parking import DONT_WAIT
+from .poller import READ, WRITE, Poller
 
 M = TypeVar("M")
 
 
-class SyncDatagramConnection(SyncConnection[M]):
-    """As `DatagramClient`, for threads: no EOF, nothing to flush, and no datagram ends it, whatever it holds.
-
-    Args:
-        wire: What is between the socket and the codec.
-    """
+class ThreadDatagramConnection(ThreadClientConnection[M]):
+    """No EOF, nothing to flush, and no datagram ends it, whatever it holds."""
 
     __slots__ = ("_has_room", "_refusal", "_wire")
 
     is_datagram = True
 
-    def __init__(
-        self,
-        context: ThreadContext,
-        sock: socket.socket,
-        poller: Poller,
-        codec: Codec[M],
-        *,
-        ends: tuple[Peer, Address],
-        allowance: Allowance,
-        wire: Wire,
-    ) -> None:
-        super().__init__(context, sock, poller, codec, ends=ends, allowance=allowance, records=True)
-        self._wire = wire
+    def __init__(self, context: ThreadContext, sock: socket.socket, poller: Poller, plan: ClientPlan) -> None:
+        super().__init__(context, sock, poller, plan, records=True)
+        self._wire = plan.wire_of(sock)
         self._has_room = True
         self._refusal: OSError | None = None  # what the system said of an earlier datagram
 

@@ -8,8 +8,8 @@ import socket
 from typing import Any
 
 from ..address import Peer
-from ..engines.wire import longest_datagram
 from ..errors import DatagramError, LocalProtocolError, PenstockError
+from .wire import longest_datagram
 
 # Of what it keeps for a datagram, sock_alloc_send_pskb and unix_dgram_sendmsg count this besides its bytes.
 _UNIX_OVERHEAD_BYTES = 32

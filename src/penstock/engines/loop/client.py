@@ -4,87 +4,42 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from ..address import Address, Peer
-from ..codecs.base import Codec
-from ..core.contract import Clock
-from ..core.deadline import Deadline
-from ..core.law.closing import CLOSED, OPEN
-from ..core.timeouts import Timeout
-from ..core.turns import MOST_IN_A_ROW
-from ..engines.loop.context import LoopContext
-from ..engines.loop.tasks import PREFETCH, TaskConnection
-from ..engines.loop.waiter import Waiter
-from ..errors import BrokenError, Phase, TimedOutError
-from ..reasons import CloseReason
-from .options import ClientTimeouts
+from ...core.deadline import Deadline
+from ...core.law.closing import CLOSED, OPEN
+from ...core.timeouts import Timeout
+from ...core.turns import MOST_IN_A_ROW
+from ...errors import BrokenError, Phase
+from ...reasons import CloseReason
+from ..client import ClientConnection, ClientPlan
+from .context import LoopContext
+from .tasks import PREFETCH, TaskConnection
+from .waiter import Waiter
 
 M = TypeVar("M")
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How long one connection's user waits.
-
-    Attributes:
-        read_s: For one message where the call does not say; None for ever.
-        total_s: For everything from the beginning of `connect`; None for ever.
-        total_at: When that ends, on the connection's clock.
-    """
-
-    read_s: float | None
-    total_s: float | None
-    total_at: float | None
-
-    @classmethod
-    def starting_now(cls, timeouts: ClientTimeouts, clock: Clock) -> Allowance:
-        """Begin to count."""
-        total_at = None if timeouts.total_s is None else clock.time() + timeouts.total_s
-        return cls(timeouts.read_s, timeouts.total_s, total_at)
-
-    def left_s(self, clock: Clock) -> float | None:
-        """Return how long there is left for everything, a little at least; None for ever."""
-        return None if self.total_at is None else max(0.001, self.total_at - clock.time())
-
-
-class ClientConnection(TaskConnection[M]):
+class LoopClientConnection(TaskConnection[M], ClientConnection[M]):
     """A stream or seqpacket connection that was made by `connect`. It has no handler and is in nobody's list.
 
     Args:
         context: As for every connection.
-        codec: What cuts its stream into messages.
-        ends: Who is at the other end, and where this end is.
-        allowance: How long its user waits.
+        plan: What the client said.
         records: Whether the transport keeps records apart.
-
-    Attributes:
-        on_change: Called with nothing whenever it may be written to again, the peer sent EOF, or it is gone. For those
-            who keep connections; it returns at once and raises nothing.
     """
 
-    __slots__ = ("_blames", "_lost_by", "_total_s", "_unread_bytes", "_waits_for_ever", "on_change")
+    __slots__ = ("_blames", "_lost_by", "_total", "_unread_bytes", "_waits_for_ever", "on_change")
 
     _reads_on = True
 
-    def __init__(
-        self,
-        context: LoopContext,
-        codec: Codec[M],
-        ends: tuple[Peer, Address],
-        allowance: Allowance,
-        *,
-        records: bool = False,
-    ) -> None:
-        if allowance.total_at is not None:
-            context = replace(context, timeouts=context.timeouts.merged(lifetime_s=allowance.left_s(context.clock)))
-        super().__init__(context, None, codec, *ends, records=records)
-        self._total_s = allowance.total_s
-        self._read_s = allowance.read_s
+    def __init__(self, context: LoopContext, plan: ClientPlan, *, records: bool = False) -> None:
+        super().__init__(context, None, plan.codec, plan.peer, plan.local, records=records)
+        self._total = plan.total
+        self._read_s = plan.read_s
         self._blames = False  # the peer is held to deadlines for what it sends: somebody set one
-        self._waits_for_ever = allowance.read_s is None  # and it is not, and neither is a call that does not say
+        self._waits_for_ever = plan.read_s is None  # and it is not, and neither is a call that does not say
         self._lost_by: BaseException | None = None
         self._unread_bytes = 0  # as of `BrokenError`
         self.on_change: Callable[[], object] | None = None
@@ -167,8 +122,8 @@ class ClientConnection(TaskConnection[M]):
         return True
 
     def _why_not(self) -> Exception:
-        if self.close_reason is CloseReason.LIFETIME and self._total_s is not None:
-            return TimedOutError(Phase.TOTAL, self._total_s)
+        if self.close_reason is CloseReason.LIFETIME and self._total is not None:
+            return self._total.error(Phase.TOTAL)
         error = super()._why_not()
         error.__cause__ = self._lost_by
         if isinstance(error, BrokenError):

@@ -5,57 +5,45 @@ from __future__ import annotations
 import socket
 from typing import TypeVar
 
-from ..address import Address, Peer
-from ..codecs.base import Codec
-from ..core.timeouts import Timeout
-from ..engines.blocking.connection import ThreadConnection
-from ..engines.blocking.driving import ThreadContext
-from ..engines.blocking.poller import Poller
-from ..errors import BrokenError, Phase, TimedOutError
-from ..reasons import CloseReason
-from .connection import Allowance
+from ...core.timeouts import Timeout
+from ...errors import BrokenError, Phase
+from ...reasons import CloseReason
+from ..client import ClientPlan, SyncConnection
+from .connection import ThreadConnection
+from .driving import ThreadContext
+from .poller import Poller
 
 M = TypeVar("M")
 
 
-class SyncConnection(ThreadConnection[M]):
-    """A connection that was made by `connect_sync`: `BlockingConnection`, with what only a client asks of it."""
+class ThreadClientConnection(ThreadConnection[M], SyncConnection[M]):
+    """A stream or seqpacket connection that was made by `connect_sync`.
 
-    __slots__ = ("_allowance", "_unread_bytes")
+    Args:
+        context: As for every connection.
+        sock: Connected. It is the connection's from now on.
+        poller: Its own from now on.
+        plan: What the client said.
+        records: The socket carries records, not bytes.
+    """
+
+    __slots__ = ("_total", "_unread_bytes")
 
     _reads_on = True
 
     def __init__(
-        self,
-        context: ThreadContext,
-        sock: socket.socket,
-        poller: Poller,
-        codec: Codec[M],
-        *,
-        ends: tuple[Peer, Address],
-        allowance: Allowance,
-        records: bool,
+        self, context: ThreadContext, sock: socket.socket, poller: Poller, plan: ClientPlan, *, records: bool = False
     ) -> None:
-        super().__init__(context, sock, poller, codec, peer=ends[0], local=ends[1], records=records)
-        self._allowance = allowance
+        super().__init__(context, sock, poller, plan.codec, peer=plan.peer, local=plan.local, records=records)
+        self._total = plan.total
         self._unread_bytes = 0  # as of `BrokenError`
-        self._read_s = allowance.read_s
+        self._read_s = plan.read_s
         self._blames = False
-        if allowance.total_at is not None:
-            self.set_timeouts(lifetime_s=allowance.left_s(context.clock))
+        if plan.total is not None:
+            self._arm_next()
 
     def request(self, message: M, timeout_s: float | None = None) -> M:
-        """Send one message; return the next one that comes.
-
-        That may come before all of a long message has gone. What is left goes as what is posted does.
-
-        Args:
-            message: What to send.
-            timeout_s: As of `receive`, from the moment when the message was queued.
-
-        Raises:
-            What `send` and `receive` raise. After a TimeoutError the reply may still come: close the connection.
-        """
+        """Send one message; return the next one that comes."""
         with self._lock:
             if self._write_paused:
                 self._wait_for_room()
@@ -88,9 +76,8 @@ class SyncConnection(ThreadConnection[M]):
         return True
 
     def _why_not(self) -> Exception:
-        total_s = self._allowance.total_s
-        if self.close_reason is CloseReason.LIFETIME and total_s is not None:
-            return TimedOutError(Phase.TOTAL, total_s)
+        if self.close_reason is CloseReason.LIFETIME and self._total is not None:
+            return self._total.error(Phase.TOTAL)
         error = super()._why_not()
         if isinstance(error, BrokenError):
             error.unread_bytes = self._unread_bytes

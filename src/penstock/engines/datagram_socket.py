@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from ..core.contract import Clock, TimerHandle
+from ..core.deadline import Deadline
 from ..core.turns import turn_of
 from ..errors import ClosedError, LocalProtocolError, Phase, TimedOutError
-from .connection import Allowance
 
 T = TypeVar("T")
 
@@ -19,18 +20,31 @@ class DatagramSocket:
     """Waits until the kernel has a datagram, or room for one. It owns the socket.
 
     What is waited for is readiness, never the datagram itself: one who is cancelled has taken nothing.
+
+    Args:
+        loop: Tells when the socket is ready.
+        clock: Where time comes from.
+        sock: Non-blocking.
+        read_s: How long a datagram is waited for, where a call does not say; None for ever.
+        total: Until when everything is to be done; None for ever.
     """
 
-    __slots__ = ("_allowance", "_clock", "_loop", "_reading", "_writing", "sock", "turn")
+    __slots__ = ("_clock", "_loop", "_read_s", "_reading", "_total", "_writing", "sock", "turn")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, sock: socket.socket, allowance: Allowance
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        sock: socket.socket,
+        read_s: float | None,
+        total: Deadline | None,
     ) -> None:
         self.sock = sock
         self._loop = loop
         self.turn = turn_of(loop)
         self._clock = clock
-        self._allowance = allowance
+        self._read_s = read_s
+        self._total = total
         self._reading: asyncio.Future[None] | None = None
         self._writing: list[asyncio.Future[None]] = []
 
@@ -48,9 +62,7 @@ class DatagramSocket:
             raise ClosedError("the connection was closed")
         if self._reading is not None:
             raise LocalProtocolError("another task is already receiving from this connection")
-        if timeout_s is None:
-            timeout_s = self._allowance.read_s
-        until = None if timeout_s is None else self._clock.time() + timeout_s
+        deadline = Deadline.after(self._read_s if timeout_s is None else timeout_s, self._clock)
         while True:
             self._check_total()
             try:
@@ -60,7 +72,7 @@ class DatagramSocket:
             waiter = self._reading = self._loop.create_future()
             self._loop.add_reader(self.sock, _settle, waiter)
             try:
-                await self._wait(waiter, until, timeout_s)
+                await self._wait(waiter, deadline)
             except TimedOutError as error:
                 try:
                     return attempt()  # what has come in time is read before time is up: law 11
@@ -87,7 +99,7 @@ class DatagramSocket:
                 self._loop.add_writer(self.sock, self._wake_writers)
             self._writing.append(waiter)
             try:
-                await self._wait(waiter, None, None)
+                await self._wait(waiter, None)
             finally:
                 if waiter in self._writing:
                     self._writing.remove(waiter)
@@ -100,13 +112,11 @@ class DatagramSocket:
         for waiter in waiting:
             _settle(waiter)
 
-    async def _wait(self, waiter: asyncio.Future[None], until: float | None, timeout_s: float | None) -> None:
+    async def _wait(self, waiter: asyncio.Future[None], deadline: Deadline | None) -> None:
         timers: list[TimerHandle] = []
-        if until is not None and timeout_s is not None:
-            timers.append(self._clock.call_at(until, lambda: _fail(waiter, TimedOutError(Phase.READ, timeout_s))))
-        total_at, total_s = self._allowance.total_at, self._allowance.total_s
-        if total_at is not None and total_s is not None:
-            timers.append(self._clock.call_at(total_at, lambda: _fail(waiter, TimedOutError(Phase.TOTAL, total_s))))
+        for limit, phase in ((deadline, Phase.READ), (self._total, Phase.TOTAL)):
+            if limit is not None:
+                timers.append(self._clock.call_at(limit.at, partial(_fail, waiter, limit.error(phase))))
         try:
             await waiter
         finally:
@@ -114,9 +124,8 @@ class DatagramSocket:
                 timer.cancel()
 
     def _check_total(self) -> None:
-        total_at, total_s = self._allowance.total_at, self._allowance.total_s
-        if total_at is not None and total_s is not None and self._clock.time() >= total_at:
-            raise TimedOutError(Phase.TOTAL, total_s)
+        if self._total is not None and self._clock.time() >= self._total.at:
+            raise self._total.error(Phase.TOTAL)
 
     def close(self) -> None:
         """Close the socket; whoever waits gets ClosedError."""

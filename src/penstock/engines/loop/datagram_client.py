@@ -1,76 +1,29 @@
-"""Datagram sockets as connections: one datagram out, one datagram in."""
+"""A client's datagram socket as a connection: one datagram out, one datagram in."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import socket
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from ..address import Address, Peer
-from ..codecs import guard
-from ..codecs.base import Codec
-from ..core.contract import Connection, refuse_frame
-from ..core.service import Handler
-from ..engines.loop.context import LoopContext
-from ..errors import ClosedError, LocalProtocolError, TimedOutError
-from ..reasons import CloseReason
-from .connection import Allowance
-from .datagram_errors import not_received, not_sent
-from .datagram_socket import DatagramSocket
+from ...address import Address, Peer
+from ...codecs import guard
+from ...codecs.base import Codec
+from ...core.contract import Connection, refuse_frame
+from ...core.service import Handler
+from ...errors import ClosedError, LocalProtocolError, TimedOutError
+from ...reasons import CloseReason
+from ..client import ClientPlan
+from ..datagram_errors import not_received, not_sent
+from ..datagram_socket import DatagramSocket
 
 M = TypeVar("M")
 
-# Larger than any UDP datagram (65,507 bytes over IPv4), so that none is cut.
-MAX_DATAGRAM_BYTES: Final = 65536
 _ids = itertools.count(1)
 
 
-def whole(data: bytes) -> bytes:
-    """Return a datagram that was read with room for one byte too many; half of one is nothing.
-
-    Raises:
-        OSError: There was more of it than `MAX_DATAGRAM_BYTES` (EMSGSIZE).
-    """
-    if len(data) > MAX_DATAGRAM_BYTES:
-        raise OSError(errno.EMSGSIZE, f"a datagram of more than {MAX_DATAGRAM_BYTES} bytes came, and half is nothing")
-    return data
-
-
-class Wire:
-    """What is on the wire between a connected socket and the codec: nothing, here."""
-
-    __slots__ = ("_sock",)
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def write(self, data: bytes, flags: int = 0) -> None:
-        """Send one message. Raises what send(2) says of this one.
-
-        Of an earlier one, that nobody listened or that a router refused it, a connected socket tells once, and then
-        nothing has been sent: whoever listens now is to get this one.
-        """
-        try:
-            self._sock.send(data, flags)
-        except (BlockingIOError, InterruptedError):
-            raise
-        except OSError as error:
-            if error.errno == errno.EMSGSIZE:
-                raise
-            self._sock.send(data, flags)
-
-    def read(self, flags: int = 0) -> bytes:
-        """Return the next message.
-
-        Raises:
-            OSError: As recv(2), and when the datagram is longer than `MAX_DATAGRAM_BYTES`: then it is gone.
-        """
-        return whole(self._sock.recv(MAX_DATAGRAM_BYTES + 1, flags))
-
-
-class DatagramClient(Connection[M]):
+class DatagramClientConnection(Connection[M]):
     """A socket that hears one peer only. The network may lose, repeat and reorder what is sent; there is no EOF.
 
     `receive` raises `DatagramError` when the peer's system said that nothing listens there (ECONNREFUSED); it stays
@@ -97,28 +50,20 @@ class DatagramClient(Connection[M]):
 
     is_datagram = True
 
-    def __init__(
-        self,
-        context: LoopContext,
-        sock: socket.socket,
-        codec: Codec[M],
-        *,
-        ends: tuple[Peer, Address],
-        allowance: Allowance,
-        wire: Wire,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, plan: ClientPlan) -> None:
+        clock = plan.clock or loop
         self.id = next(_ids)
-        self.codec = codec
+        self.codec = plan.codec
         self.state = None
         self.bytes_in = self.bytes_out = 0
         self.messages_in = self.messages_out = 0
-        self.opened_at = context.clock.time()
+        self.opened_at = clock.time()
         self.close_reason = None
         self._sock = sock
-        self._wire = wire
-        self._socket = DatagramSocket(context.loop, context.clock, sock, allowance)
-        self._peer, self._local = ends
-        self._closed: asyncio.Future[CloseReason] = context.loop.create_future()
+        self._wire = plan.wire_of(sock)
+        self._socket = DatagramSocket(loop, clock, sock, plan.read_s, plan.total)
+        self._peer, self._local = plan.peer, plan.local
+        self._closed: asyncio.Future[CloseReason] = loop.create_future()
 
     def __repr__(self) -> str:
         return f"<datagram connection {self.id} to {self._peer}>"
