@@ -40,12 +40,13 @@ class Peer:
     @property
     def host(self) -> str:
         """IPv4 or IPv6 address, a link-local one with its zone: what peers are counted by. Empty for Unix sockets."""
-        if not self._is_network:
-            return ""
+        family = self._family
+        if family != socket.AF_INET6:
+            return self._sockname[0] if family == socket.AF_INET else ""
         host: str = self._sockname[0]
         if host.startswith("::ffff:") and "." in host:
             return host[7:]
-        if self._family == socket.AF_INET6 and self._sockname[3]:
+        if self._sockname[3]:
             return f"{host}%{interface_name(self._sockname[3])}"
         return host
 

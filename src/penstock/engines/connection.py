@@ -323,7 +323,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
             self._arm(self._clock.time() + AGAIN_S)  # it may not wait again for long, and other deadlines count
         else:
             self._expire(which)
-            if which >= LIFETIME:  # a handler at work comes to its end first, and must not wait for ever for a reader
+            if which >= WRITE:  # the peer reads on; or a handler at work comes to its end, and waits for no reader long
                 self._arm_next()
 
     def _expire(self, which: int) -> None:

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from ..core.events import (
+    Accepted,
     AcceptFailed,
     AcceptRecovered,
     Closed,
@@ -90,8 +91,13 @@ class LogObserver:
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
-        if type(event) is Closed:  # of each connection: before all that is rare
-            self._closed(event)
+        kind = type(event)
+        if kind is Closed:  # of each connection, as the next: before all that is rare
+            self._closed(event)  # type: ignore[arg-type]  # mypy narrows no type by identity
+            return
+        if kind is Accepted:
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s", event.name, extra=_extra(event))
             return
         match event:
             case Refused():

@@ -73,7 +73,9 @@ class DeadlinesMachine(RuleBasedStateMachine):
         else:
             self.since.pop("MESSAGE", None)
 
-        assert self.expected()[0] == self.law._waits(self.now, self.partial_bytes, is_first)
+        returned = self.law._waits(self.now, self.partial_bytes, is_first)
+
+        assert self.late_at() == returned
 
     @rule()
     def the_handler_works(self):
@@ -158,12 +160,17 @@ class DeadlinesMachine(RuleBasedStateMachine):
                 assert self.deadlines.TELL == verdict
             self.told = self.law.close_reason is not None
 
+    def late_at(self):
+        """Return the earliest instant at which the peer that is waited for would be late."""
+        lasts, blamed = self.lasts(), self.since.keys() & {"IDLE", "FIRST_MESSAGE", "MESSAGE"}
+        return min((self.since[name] + lasts[name] for name in blamed if lasts[name] is not None), default=inf)
+
     def name_of(self, which):
         names = ("NOT_DUE", "FIRST_MESSAGE", "IDLE", "MESSAGE", "HANDSHAKE", "WRITE", "LINGER", "LIFETIME")
         return next(name for name in names if getattr(self.deadlines, name) == which)
 
-    def expected(self):
-        """Return the earliest instant at which something is due, and what."""
+    def lasts(self):
+        """Return how long each deadline lasts, by its name."""
         timeouts = self.timeouts
         lasts = {
             "HANDSHAKE": timeouts.handshake_s,
@@ -176,6 +183,11 @@ class DeadlinesMachine(RuleBasedStateMachine):
         }
         if timeouts.message_s is not None and timeouts.message_bytes_per_s:
             lasts["MESSAGE"] += self.partial_bytes // timeouts.message_bytes_per_s
+        return lasts
+
+    def expected(self):
+        """Return the earliest instant at which something is due, and what."""
+        lasts = self.lasts()
         since = dict(self.since)
         if self.law._state == self.closing.CLOSED:
             since = {}

@@ -40,6 +40,7 @@ cdef class Deadlines(Closing):
     cpdef int _expires(self, int which, bint has_progressed) except -1
     cpdef int _sent_all_at(self, double now) except -1
     cpdef void _starts(self, double now, bint expects_message) noexcept
+    @cython.locals(earliest=double, then=double, durations=Durations)
     cpdef double _waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
     cpdef void _works(self, double now) noexcept
     cpdef void _has_message(self) noexcept

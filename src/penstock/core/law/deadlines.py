@@ -234,20 +234,31 @@ class Deadlines(Closing):
             is_first: There was none before.
 
         Returns:
-            As `_due_at`.
+            The earliest instant at which the peer would be late; infinity for never. For what counts whether or not
+            somebody waits, the timer is set already.
         """
+        durations = self._durations
         if not self._awaited:
             self._awaited = True
             self._first_since += now
             self._partial_since += now
         self._idle_since = now
+        earliest = now + durations.idle_s
         if is_first and self._first_since == _INFINITY:
             self._first_since = now
+        if self._first_since != _INFINITY:
+            then = self._first_since + durations.first_s
+            if then < earliest:
+                earliest = then
         if not partial_bytes:  # none is at hand, be it that one was passed over
             self._partial_since = _INFINITY
-        elif self._partial_since == _INFINITY:
-            self._partial_since = now
-        return self._due_at(partial_bytes)
+        else:
+            if self._partial_since == _INFINITY:
+                self._partial_since = now
+            then = self._message_due_at(partial_bytes)
+            if then < earliest:
+                earliest = then
+        return earliest
 
     def _works(self, now: float) -> None:
         """Nobody waits for the peer any more: its clocks stand still."""
@@ -296,10 +307,10 @@ class Deadlines(Closing):
 
     def _ends_handshake(self) -> bool:
         """The peer has shown who it is, or the connection closes. Say whether there was a handshake."""
-        was = self._in_handshake()
-        if was:
-            self._of_few().handshake_since = _INFINITY
-        return was
+        if self._rare is None or self._rare.handshake_since == _INFINITY:
+            return False
+        self._rare.handshake_since = _INFINITY
+        return True
 
     def _of_few(self) -> Rare:
         """Return what few connections have at a time; have it from now on."""

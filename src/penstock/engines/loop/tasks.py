@@ -133,40 +133,45 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._close_surely(self._close_after or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
 
     async def _answer(self, handler: MessageHandler) -> None:
-        function = handler.function
+        function, takes_connection = handler.function, handler.takes_connection
         async for message in self:
             self._handling = True
-            reply = await (function(self, message) if handler.takes_connection else function(message))
-            await self._handled(reply)
+            reply = await (function(self, message) if takes_connection else function(message))
+            if self._write_paused and reply is not None:
+                await self._wait_writable()
+            self._handled(reply)
 
     async def _converse(self) -> None:
         assert self._callbacks is not None
-        self._handling = True
-        await self._handled(await settled(self._callbacks.on_connect(self)))
+        await self._call(self._callbacks.on_connect)
         while True:
             try:
                 message = await self.receive()
             except EndOfStreamError:
                 return
             except _DeadlinePassed as passed:
-                self._handling = True
-                await self._handled(await settled(self._callbacks.on_timeout(self, passed.which)))
+                await self._call(self._callbacks.on_timeout, passed.which)
                 self._close(passed.which.value)
                 return
-            self._handling = True
-            await self._handled(await settled(self._callbacks.on_message(self, message)))
+            await self._call(self._callbacks.on_message, message)
 
-    async def _handled(self, reply: M | None) -> None:
-        """Send the reply of the message that was handled, then close if its handler asked to."""
-        reason, self._close_after = self._close_after, None
-        if reply is not None:
+    async def _call(self, callback: Callable[..., Any], *args: Any) -> None:
+        self._handling = True
+        reply = await settled(callback(self, *args))
+        if self._write_paused and reply is not None:
             await self._wait_writable()
+        self._handled(reply)
+
+    def _handled(self, reply: M | None) -> None:
+        """Send the reply of the message that was handled, then close if its handler, or a deadline, asked to."""
+        if reply is not None:
             if not self._can_send:
+                self._close_after = None
                 raise self._why_not()
             self._put(self._encode(reply))
         self._handling = False
-        reason = reason or self._close_after  # which a deadline may have set while the reply waited
-        if reason is not None:
+        if self._close_after is not None:
+            reason, self._close_after = self._close_after, None
             self._close(reason)
 
     def _ended(self) -> None:
@@ -201,8 +206,14 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    async def receive(self, timeout_s: float | None = None) -> M:
+    def receive(self, timeout_s: float | None = None) -> Coroutine[Any, Any, M]:
         """Return the next message."""
+        return self._next(timeout_s, EndOfStreamError)
+
+    def __anext__(self) -> Coroutine[Any, Any, M]:
+        return self._next(None, StopAsyncIteration)  # one coroutine for each message, not one around another
+
+    async def _next(self, timeout_s: float | None, ended: type[Exception]) -> M:
         if timeout_s is None:
             timeout_s = self._read_s
         limit: Deadline | None = None
@@ -240,8 +251,16 @@ class TaskConnection(StreamConnection[M], Connection[M]):
                 self._first_since = self._partial_since = inf
                 continue
             if self._input_over or self._draining or self._state == CLOSED:
-                await self._turn.take()
-                return self._last()
+                turn = self._turn
+                if turn.left <= 0:
+                    await turn.end()
+                turn.left -= 1
+                try:
+                    return self._last()
+                except EndOfStreamError:
+                    if ended is StopAsyncIteration:
+                        raise ended from None
+                    raise
             self._streak = 0
             if timeout_s is not None:
                 limit = self._limit_of(limit, timeout_s)
@@ -298,7 +317,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         else:
             callbacks = self._callbacks
             is_first = self._batch_size == 0 and (callbacks is None or expects_messages(callbacks))
-            self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, is_first))
+            due_at = self._waits(self._clock.time(), self._inbound.pending_bytes, is_first)
+            if due_at < self.due_at:
+                self._arm(due_at)
         waiter = self._waiter = self._context.loop.create_future()
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         if not held and self._reading_paused:
@@ -330,9 +351,11 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         if not self._can_receive or self._draining:
             return
         self._inbound.feed(data)
-        if self._waiter is not None:
+        waiter = self._waiter
+        if waiter is not None:
             self._idle_since = self._clock.time()
-            self._wake()
+            if not waiter.done():
+                waiter.set_result(None)
         elif self._inbound.pending_bytes > self._context.limits.read_bytes:
             self._pause_reading()
 
@@ -385,7 +408,11 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             turn.left -= more
         if self._ready and not self._corking:
             self._gather()
-        StreamConnection._put(self, data)  # noqa: SLF001 - `_put` would cost what counting turns does
+        if self._corking or not self._can_send:
+            StreamConnection._put(self, data)  # noqa: SLF001 - super() would cost what counting turns does
+        else:  # as `_put` would
+            self._messages_out += 1
+            self._write(data)
 
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:

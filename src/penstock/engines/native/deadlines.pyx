@@ -116,7 +116,7 @@ cdef class DeadlinedTransport(Transport):
             return self.arm(now + again_s)  # it may not wait again for long, and other deadlines count
         self.happens_late(which)
         # Of its age: a handler at work comes to its end first, and the peer's time to read what it sends counts meanwhile.
-        return self.arm_next() if which >= LIFETIME and self._state != CLOSED else 0
+        return self.arm_next() if which >= WRITE and self._state != CLOSED else 0
 
 
 seal(globals())
