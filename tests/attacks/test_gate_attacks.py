@@ -15,7 +15,7 @@ import pytest
 
 import penstock
 from penstock.config import GateConfig, OverloadConfig
-from penstock.engines.accepting import ACCEPTS_PER_TURN
+from penstock.engines.accept import ACCEPTS_PER_TURN
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import PATIENCE_S, read_exactly
 from penstock.units import Rate

@@ -21,7 +21,7 @@ from ..core.gate import Gate
 from ..core.interrupts import is_interrupt
 from ..core.service import CallbackHandler, MessageHandler
 from ..errors import CodecError, RemoteProtocolError
-from .accepting import ACCEPT_BACKOFF_S, errno_name
+from .accept import ACCEPT_BACKOFF_S, errno_name
 from .datagram import DatagramConnection, OneDatagram, handle
 from .destination import ANCILLARY_BYTES, ask_for_destinations, source_of
 from .listener import Listener

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -20,19 +19,19 @@ from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import ConnectionHandler
 from ...errors import LimitError
 from ...reasons import CloseReason
-from ..accepting import ACCEPT_BACKOFF_S, ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
+from ..accept import Acceptor, Taken, turn_away
 from ..alarms import ClockAlarms
 from ..aside import start_thread
 from ..base import EngineServer, Plan, ThreadEngine
 from ..client import ClientPlan, SyncConnection
-from ..door import Door, turn_away
 from ..listener import Listener
 from ..own import OwnAddresses
+from .backlog import ThreadBacklog
 from .client import ThreadClientConnection
 from .datagram_client import ThreadDatagramConnection
 from .datagrams import DatagramThread
 from .driving import ThreadContext
-from .poller import READ, Poller
+from .poller import Poller
 from .serving import ServedConnection
 from .timers import Timers
 from .workers import Workers
@@ -109,7 +108,7 @@ class BlockingServer(EngineServer):
         self._timers = own_timers if plan.clock is None else None  # those that the keeper has to run
         self._clock: Clock = plan.clock or own_timers
         self._emit_lock = threading.RLock()  # an observer may do what causes the next event
-        self._gate_lock = threading.RLock()  # for the gate tells those who watch it
+        self.gate_lock = threading.RLock()  # for the gate tells those who watch it
         self._context = ThreadContext(
             clock=self._clock,
             alarms=ClockAlarms(self._clock),
@@ -119,7 +118,7 @@ class BlockingServer(EngineServer):
             budget=plan.budget,
             gate=plan.gate,
             server=plan.server,
-            gate_lock=self._gate_lock,
+            gate_lock=self.gate_lock,
         )
         self._lock = threading.Lock()  # of what follows, and of accept(2)
         self._connections: dict[int, ServedConnection[Any]] = {}
@@ -128,17 +127,17 @@ class BlockingServer(EngineServer):
         name = f"penstock-{plan.service.name}"
         self._workers = Workers(plan.threads, name, self._poller.wake)
         self._keeper = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
-        self._door_events: deque[Event] = deque()  # told once the gate's lock is free
-        self._door = Door(plan.gate, self._clock.time, self._door_events.append)
-        # Whoever has been accepted from stands behind the others: nobody waits because another backlog is never empty.
-        self._queue = [_Backlog(listener) for listener in listeners if listener.kind is not Kind.DATAGRAM]
+        self._gate_events: deque[Event] = deque()  # told once the gate's lock is free
+        self._acceptor = Acceptor(plan.gate, self._clock, self._gate_events.append)
+        for listener in listeners:
+            if listener.kind is not Kind.DATAGRAM:
+                ThreadBacklog(self._acceptor, listener, self, self._poller)
         self._spare: Poller | None = None  # for the next connection, made before it is accepted
         self._own = OwnAddresses(listeners)
         self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
         self._accepting = False
         self._ending = False
         self._deadline: TimerHandle | None = None
-        self._opening: TimerHandle | None = None  # when the door opens by itself
         self._give_up_at = inf
         self._over = False
 
@@ -151,7 +150,7 @@ class BlockingServer(EngineServer):
             handler,
             service.codec,
             gate=self._plan.gate,
-            gate_lock=self._gate_lock,
+            gate_lock=self.gate_lock,
             clock=self._clock,
             emit=self._emit,
             own=self._own,
@@ -197,7 +196,7 @@ class BlockingServer(EngineServer):
             for endpoint in self._endpoints:
                 endpoint.give_up()
             self._poller.close()
-            self._door.close()
+            self._acceptor.close()
             raise
         self.resume()
 
@@ -285,17 +284,21 @@ class BlockingServer(EngineServer):
             while events:
                 self._emit(events.popleft())
 
+    def report_refusals(self) -> None:
+        """Tell what was noted while the gate's lock was held."""
+        self._report(self._gate_events)
+
     # -- the keeper ----------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
         while not self._ended():
-            self._watch_backlogs()
+            self._acceptor.wake()
             ready = self._poller.wait(self._patience_s())
             if self._timers is not None:
                 self._timers.run_due()
             readable = {fd for fd, _ in ready}
-            for backlog in [each for each in self._queue if each.fd in readable]:
-                self._accept(backlog)
+            for backlog in [each for each in self._acceptor.backlogs if each.listener.sock.fileno() in readable]:
+                backlog.accept()
         self._end()
 
     def _patience_s(self) -> float | None:
@@ -315,8 +318,7 @@ class BlockingServer(EngineServer):
 
     def _end(self) -> None:
         """Tell that it is over: of connections whose handler does not return, then of the server."""
-        for backlog in self._queue:
-            self._poller.set(backlog.fd, 0)
+        self._acceptor.stop()
         with self._emit_lock:
             with self._lock:
                 stuck, self._connections = self._connections, {}
@@ -325,9 +327,8 @@ class BlockingServer(EngineServer):
             for connection in stuck.values():
                 self._tell_closed(connection)
             self._over = True
-        for timer in (self._deadline, self._opening):
-            if timer is not None:
-                timer.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         if not stuck and not self._endpoints_left:
             self._workers.end(GIVE_UP_S)
             for endpoint in self._endpoints:
@@ -338,80 +339,34 @@ class BlockingServer(EngineServer):
             self._spare.close()
         self._plan.gate.unwatch(self._poller.wake)
         self._poller.close()
-        self._door.close()
+        self._acceptor.close()
         self._plan.on_stopped()
 
     # -- accepting, on the keeper --------------------------------------------------------------------------------------
 
-    def _watch_backlogs(self) -> None:
-        """Poll the listeners that may be accepted from; set a timer for when the door opens by itself."""
-        may_accept = self._may_accept()
-        for backlog in self._queue:
-            self._poller.set(backlog.fd, READ if may_accept and backlog.may_be_tried else 0)
+    def has_room(self) -> bool:
+        """Say whether one more connection may be served, if the gate says so too."""
+        return self._accepting and self._workers.has_room
 
-    def _may_accept(self) -> bool:
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
-        if not self._accepting or not self._workers.has_room:
-            return False
-        with self._gate_lock:
-            opens_at = self._door.opens_at()
-        if opens_at <= self._clock.time():
-            return True
-        if opens_at < inf:
-            self._opening = self._clock.call_at(opens_at, self._poller.wake)
-        return False
+    def take(self, take: Callable[[], Taken | None]) -> Taken | None:
+        """Call ``take``, which accepts one connection and asks the gate, unless it is too late for that.
 
-    def _accept(self, backlog: _Backlog) -> None:
-        listener = backlog.listener
-        for _ in range(ACCEPTS_PER_TURN):
-            if not self._may_accept():
-                return
-            try:
-                # What a connection needs is there before it is accepted: who cannot be served stays in the backlog.
-                self._workers.reserve()
-                if self._spare is None:
-                    self._spare = Poller()
-                with self._gate_lock:  # what the door says holds until whoever comes is counted
-                    if self._door.opens_at() > self._clock.time():
-                        continue
-                    with self._lock:
-                        if not self._accepting:
-                            return
-                        sock, name = listener.sock.accept()
-                    sock.setblocking(False)
-                    peer = self._door.admit(sock, name, listener)
-            except (BlockingIOError, InterruptedError):
-                return
-            except RuntimeError:  # the system gives no further thread
-                self._failed(OSError(errno.EAGAIN, "no further thread"), backlog)
-                return
-            except OSError as error:
-                backlog.gone += 1
-                if error.errno in GONE_ALREADY and backlog.gone < MOST_GONE:
-                    continue
-                self._failed(error, backlog)
-                return
-            backlog.gone = 0
-            self._queue.remove(backlog)
-            self._queue.append(backlog)
-            self._report(self._door_events)
-            if peer is not None:
-                self._accepted(sock, peer, listener)
+        Raises:
+            OSError: There is no descriptor, or what accept(2) says.
+            LimitError: The system gives no further thread.
+        """
+        # What a connection needs is there before it is accepted: who cannot be served stays in the backlog.
+        self._workers.reserve()
+        if self._spare is None:
+            self._spare = Poller()
+        with self.gate_lock:  # what the gate says holds until whoever comes is counted
+            if self._acceptor.opens_at() > self._clock.time():
+                return None
+            with self._lock:
+                return take() if self._accepting else None
 
-    def _failed(self, error: OSError, backlog: _Backlog) -> None:
-        with self._gate_lock:
-            self._door.failed(error, backlog.listener)
-        backlog.may_be_tried = False
-        self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, partial(self._try_again, backlog))
-        self._report(self._door_events)  # last: whoever is told may move the clock
-
-    def _try_again(self, backlog: _Backlog) -> None:
-        backlog.may_be_tried = True
-        self._poller.wake()
-
-    def _accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
+    def begin(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
+        """Serve a connection that was let in."""
         service = self._plan.service
         handler = service.handler
         assert self._spare is not None
@@ -433,8 +388,8 @@ class BlockingServer(EngineServer):
             with self._lock:
                 self._connections[connection.id] = connection
         except BaseException as error:  # its peer must not keep a place
-            with self._gate_lock:
-                self._door.leave(peer)
+            with self.gate_lock:
+                self._acceptor.leave(peer)
             poller.close()
             turn_away(sock, Action.CLOSE)
             self._emit(HandlerFailed(None, error))
@@ -462,23 +417,11 @@ class BlockingServer(EngineServer):
                 self._poller.wake()
 
     def _tell_closed(self, connection: ServedConnection[Any]) -> None:
-        with self._gate_lock:
-            self._door.leave(connection.peer)
+        with self.gate_lock:
+            self._acceptor.leave(connection.peer)
         self._emit(connection.closed_event())
 
     def _endpoint_ended(self) -> None:
         with self._lock:
             self._endpoints_left -= 1
         self._poller.wake()
-
-
-class _Backlog:
-    """A listener, and whether accepting from it has failed just now."""
-
-    __slots__ = ("fd", "gone", "listener", "may_be_tried")
-
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
-        self.fd = listener.sock.fileno()
-        self.may_be_tried = True
-        self.gone = 0  # failures in a row that may have been of connections

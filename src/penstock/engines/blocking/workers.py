@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from ..aside import start_thread
+
 
 class Workers:
     """Threads that each do one job after another. They are daemons: one that is stuck does not keep the process alive.
@@ -38,13 +40,13 @@ class Workers:
         """Have an idle thread. Called when there is room, before `do`.
 
         Raises:
-            RuntimeError: The system gives no further thread.
+            LimitError: The system gives no further thread.
         """
         with self._lock:
             if self._idle:
                 return
             thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-            thread.start()
+            start_thread(thread)
             self._threads.append(thread)
             self._idle += 1
 

@@ -17,11 +17,11 @@ from ...core.interrupts import is_interrupt
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
 from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
 from ...reasons import CloseReason
+from ..accept import Acceptor, Backlog, turn_away
 from ..base import EngineServer, Plan
-from ..door import Door, turn_away
 from ..listener import Listener
 from ..own import OwnAddresses
-from .acceptor import Acceptor
+from .backlog import LoopBacklog
 from .context import LoopContext, alarms_of
 from .datagrams import LoopEndpoint
 from .pool import ThreadPool, in_threads
@@ -77,17 +77,16 @@ class LoopServer(EngineServer):
         self._stopped = False
         self._deadline: TimerHandle | None = None
         self._again: TimerHandle | None = None
-        self._door = Door(plan.gate, self._clock.time, plan.emit)
-        plan.gate.watch(self._wake_acceptors)
-        self._acceptors: list[Acceptor] = []  # in the order in which they wait for the door to open
+        self._acceptor = Acceptor(plan.gate, self._clock, plan.emit)
+        plan.gate.watch(self._acceptor.wake)
         for listener in listeners:
             if listener.kind is not Kind.DATAGRAM:
-                self._acceptor(listener)
+                self._backlog(listener)
         self._own = OwnAddresses(listeners)
         self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
 
-    def _acceptor(self, listener: Listener) -> None:
-        Acceptor(self._loop, self._clock, listener, door=self._door, queue=self._acceptors, accepted=self._accepted)
+    def _backlog(self, listener: Listener) -> Backlog:
+        return LoopBacklog(self._acceptor, listener, self._loop, self._accepted)
 
     def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] = LoopEndpoint) -> LoopEndpoint:
         endpoint = make(
@@ -154,16 +153,14 @@ class LoopServer(EngineServer):
 
     def suspend(self) -> None:
         """Leave new connections in the backlog and datagrams with the kernel."""
-        for acceptor in self._acceptors:
-            acceptor.stop()
+        self._acceptor.stop()
         for endpoint in self._endpoints:
             endpoint.stop()
 
     def resume(self) -> None:
         """Accept again."""
         if not self._ending:
-            for acceptor in self._acceptors:
-                acceptor.start()
+            self._acceptor.start()
             for endpoint in self._endpoints:
                 endpoint.start()
 
@@ -232,8 +229,8 @@ class LoopServer(EngineServer):
         with contextlib.ExitStack() as steps:  # the last one first, and each of them whatever becomes of the others
             steps.callback(self._plan.on_stopped)
             steps.callback(self._timers.close)
-            steps.callback(self._door.close)
-            steps.callback(self._plan.gate.unwatch, self._wake_acceptors)
+            steps.callback(self._acceptor.close)
+            steps.callback(self._plan.gate.unwatch, self._acceptor.wake)
             for endpoint in self._endpoints:
                 steps.callback(endpoint.count_left)
             if self._pool is not None:
@@ -245,10 +242,7 @@ class LoopServer(EngineServer):
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
-    def _accepted(self, sock: socket.socket, name: object, listener: Listener) -> None:
-        peer = self._door.admit(sock, name, listener)
-        if peer is None:
-            return
+    def _accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         has_records = listener.kind is _SEQPACKET
         try:
             connection = self._make(peer, listener.address, records=has_records)
@@ -279,7 +273,7 @@ class LoopServer(EngineServer):
 
     def _unmade(self, sock: socket.socket, peer: Peer, error: BaseException | None) -> None:
         """The connection or its handler could not be made: its peer must not keep a place."""
-        self._door.leave(peer)
+        self._acceptor.leave(peer)
         turn_away(sock, Action.CLOSE)
         if error is None:
             return
@@ -291,9 +285,5 @@ class LoopServer(EngineServer):
         if self._connections.pop(connection.id, None) is not None:
             self._messages_in += connection.messages_in
             self._messages_out += connection.messages_out
-            self._door.leave(connection.peer)
+            self._acceptor.leave(connection.peer)
         self._check_stopped()
-
-    def _wake_acceptors(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.wake()

@@ -1,10 +1,7 @@
 from ...core.service import AnyHandler
-from ..door import Door
-from ..listener import Listener
-from .engine import NativeAcceptor
+from .engine import NativeBacklog
 from .host import Host
 
-class Entrance:
-    def __init__(self, host: Host, listener: Listener, door: Door, handler: AnyHandler) -> None: ...
-    def serve(self, acceptor: NativeAcceptor) -> None: ...
+class ListenerPoll:
+    def __init__(self, host: Host, backlog: NativeBacklog, handler: AnyHandler) -> None: ...
     def poll(self, wanted: bool) -> None: ...

@@ -1,6 +1,6 @@
 """Accepting in compiled code: from accept4(2) to the handler there is no socket object, and no `Peer` unless one is asked for.
 
-When to accept, and when to leave it for a while, is the acceptor's to say, as on the pure engine; who is let in is the door's.
+When to accept, and when to leave it for a while, is the backlog's to say, as on every engine; who is let in is the gate's.
 """
 
 import os
@@ -23,8 +23,7 @@ from ...config import Action
 from ...core.events import Accepted, HandlerFailed
 from ...core.interrupts import is_interrupt
 from ...core.service import ConnectionHandler
-from ..accepting import ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE
-from ..door import turn_away
+from ..accept import ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE, turn_away
 from ..listener import peer_of
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -47,41 +46,37 @@ cdef int MOST = ACCEPTS_PER_TURN
 cdef int GONE = MOST_GONE
 
 
-cdef class Entrance(Pollable):
+cdef class ListenerPoll(Pollable):
     """A listener of stream sockets in the poller's set.
 
     Args:
         host: What accepted connections belong to.
-        listener: Where they come from.
-        door: Lets them in or turns them away.
-        handler: Theirs.
+        backlog: Asked whether to accept, and told of failures.
+        handler: Of the connections.
     """
 
     cdef Host host
     cdef object listener
     cdef object local
-    cdef object door
     cdef object gate
     cdef object handler
     cdef object acceptor
+    cdef object backlog
     cdef bint converses
     cdef int batch  # how many to take at once
     cdef int gone  # failures in a row that may have been of connections
 
-    def __init__(self, Host host, listener, door, handler):
+    def __init__(self, Host host, backlog, handler):
         self.host = host
         self.poller = host.poller
-        self.listener = listener
-        self.local = listener.address
-        self.door = door
-        self.gate = door.gate
+        self.backlog = backlog
+        self.listener = backlog.listener
+        self.local = self.listener.address
+        self.acceptor = backlog.acceptor
+        self.gate = self.acceptor.gate
         self.handler = handler
         self.converses = isinstance(handler, ConnectionHandler) or handler.is_async
         self.batch = 1
-
-    def serve(self, acceptor):
-        """Ask ``acceptor`` whether to accept, and tell it of failures, from now on."""
-        self.acceptor = acceptor
 
     def poll(self, bint wanted):
         """Accept from the next turn on, or do not."""
@@ -102,7 +97,7 @@ cdef class Entrance(Pollable):
         cdef int fd, most, taken, number
         most = self.gate.at_once(self.batch)
         for taken in range(most):
-            if self.gate.waits and not self.acceptor.may_accept():
+            if self.gate.waits and not self.backlog.may_accept():
                 return 0
             size = sizeof(name)
             fd = accept4(self.fd, <sockaddr*>&name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -115,7 +110,7 @@ cdef class Entrance(Pollable):
             else:
                 number = errno
                 if self.has_failed(number):
-                    self.acceptor.failed(OSError(number, os.strerror(number)))
+                    self.backlog.failed(OSError(number, os.strerror(number)))
                     return 0
             if self.mask == 0:  # whoever was told stopped the server
                 return 0
@@ -143,9 +138,9 @@ cdef class Entrance(Pollable):
         else:
             connection.sockname.family = AF_UNIX
             connection.sockname_rest = unix_peer(fd, <const sockaddr_un*>name, size)
-        refusal = self.door.let_in(caller(&connection.sockname, connection.sockname_rest))
+        refusal = self.acceptor.let_in(caller(&connection.sockname, connection.sockname_rest))
         if refusal is not None:
-            self.door.refuse(sock_of(connection), connection.peer, self.listener, refusal)
+            self.acceptor.refuse(sock_of(connection), connection.peer, self.listener, refusal)
             return 0
         failure = None
         try:
@@ -160,7 +155,7 @@ cdef class Entrance(Pollable):
             # The handler could not be made: its peer must not keep a place.
             if connection.host is not None:
                 connection.leave_place()
-            self.door.leave(caller(&connection.sockname, connection.sockname_rest))
+            self.acceptor.leave(caller(&connection.sockname, connection.sockname_rest))
             turn_away(sock_of(connection), Action.CLOSE)
             if failure is not None:
                 if is_interrupt(failure):

@@ -12,19 +12,19 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from ...address import Kind
+from ...address import Kind, Peer
 from ...core.budget import OutputBudget
-from ...core.contract import Clock, ConnectionBase
+from ...core.contract import ConnectionBase
+from ...core.service import AnyHandler
+from ..accept import Acceptor, Backlog
 from ..base import Plan
 from ..client import ClientConnection, ClientPlan
-from ..door import Door
 from ..listener import Listener
-from ..loop.acceptor import Acceptor
 from ..loop.datagrams import LoopEndpoint
 from ..loop.engine import SharedLoopEngine, ignore
 from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
-from .acceptor import Entrance
+from .acceptor import ListenerPoll
 from .attached import AttachedPoller
 from .client import ClientConversation
 from .endpoint import NativeEndpoint
@@ -74,43 +74,27 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return NativeLoop()
 
 
-class NativeAcceptor(Acceptor):
+class NativeBacklog(Backlog):
     """Says when to accept; in between, connections are taken and made in compiled code."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
-        listener: Listener,
-        *,
-        door: Door,
-        queue: list[Acceptor],
-        entrance: Entrance,
-    ) -> None:
-        super().__init__(loop, clock, listener, door=door, queue=queue, accepted=_never)
-        self._entrance = entrance
-        entrance.serve(self)
+    def __init__(self, acceptor: Acceptor, listener: Listener, host: Host, handler: AnyHandler) -> None:
+        super().__init__(acceptor, listener)
+        self._listener_poll = ListenerPoll(host, self, handler)
 
     def may_accept(self) -> bool:
-        """As of every acceptor, once whoever accepts elsewhere has had his turn: events of compiled code come first."""
-        first = self._queue[0]
-        if not isinstance(first, NativeAcceptor):
+        """Ask the gate, once a backlog that the loop polls has had its turn: compiled code is told of its own first."""
+        first = self.acceptor.backlogs[0]
+        if not isinstance(first, NativeBacklog):
             first.take_turn()
         return self._running and super().may_accept()
 
-    def failed(self, error: OSError) -> None:
-        """Leave the listener for a while: accept4(2) failed, and not for the peer's fault."""
-        self._door.failed(error, self._listener)
-        self._back_off()
-
     def _poll(self, wanted: bool) -> None:
         if wanted != self._polling:
-            self._entrance.poll(wanted)
+            self._listener_poll.poll(wanted)
             self._polling = wanted
 
-
-def _never(*_: object) -> None:
-    raise AssertionError("what the entrance accepts does not come this way")
+    def _begin(self, sock: socket.socket, peer: Peer) -> None:
+        raise AssertionError("what compiled code accepts does not come this way")
 
 
 class NativeServer(LoopServer):
@@ -142,12 +126,10 @@ class NativeServer(LoopServer):
         self._attached_poller = AttachedPoller(loop)
         return self._attached_poller
 
-    def _acceptor(self, listener: Listener) -> None:
+    def _backlog(self, listener: Listener) -> Backlog:
         if listener.kind is Kind.SEQPACKET:
-            super()._acceptor(listener)
-            return
-        entrance = Entrance(self._native, listener, self._door, self._handler)
-        NativeAcceptor(self._loop, self._clock, listener, door=self._door, queue=self._acceptors, entrance=entrance)
+            return super()._backlog(listener)
+        return NativeBacklog(self._acceptor, listener, self._native, self._handler)
 
     def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] | None = None) -> LoopEndpoint:
         return super()._endpoint(listener, make or partial(NativeEndpoint, self._native))

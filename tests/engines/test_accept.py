@@ -1,4 +1,4 @@
-"""The door: what accept(2) says, and what peers are told when no descriptor is left."""
+"""The acceptor: what accept(2) says, and what peers are told when no descriptor is left."""
 
 import errno
 import os
@@ -11,18 +11,19 @@ from penstock.config import Action
 from penstock.core.events import EventName
 from penstock.core.gate import Gate
 from penstock.core.rules import Rules
-from penstock.engines.door import Door, turn_away
+from penstock.engines.accept import Acceptor, turn_away
 from penstock.engines.listener import Listener
 from penstock.reasons import Refusal
+from penstock.testing.clock import ManualClock
 
 
 class Setting:
-    """A door at a listener of its own, at a time that is told."""
+    """An acceptor at a listener of its own, at a time that is told."""
 
     def __init__(self, rules=None):
-        self.now = 100.0
+        self.clock = ManualClock(100.0)
         self.events = []
-        self.door = Door(Gate(rules), lambda: self.now, self.events.append)
+        self.acceptor = Acceptor(Gate(rules), self.clock, self.events.append)
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.sock.setblocking(False)
         address = parse_address(f"tcp://127.0.0.1:{self.sock.getsockname()[1]}")
@@ -33,10 +34,10 @@ class Setting:
 
     def admit(self):
         sock, name = self.sock.accept()
-        return sock, self.door.admit(sock, name, self.listener)
+        return sock, self.acceptor.admit(sock, name, self.listener)
 
     def close(self):
-        self.door.close()
+        self.acceptor.close()
         self.sock.close()
 
 
@@ -58,10 +59,10 @@ def test_trouble_is_told_once_and_once_more_when_it_is_over(setting, number):
     """A hundred failures are an episode: its beginning is marked, its end has their number and how long it took."""
     it = setting()
     for _ in range(100):
-        it.door.failed(OSError(number, "no"), it.listener)
-        it.now += 0.1
+        it.acceptor.failed(OSError(number, "no"), it.listener)
+        it.clock.advance(0.1)
     with it.peer():
-        it.now += 1.0
+        it.clock.advance(1.0)
         sock, peer = it.admit()
         sock.close()
     names = [event.name for event in it.events]
@@ -79,12 +80,12 @@ def test_who_waits_when_no_descriptor_is_left_is_told_with_the_spare_one(setting
     it = setting()
     before = len(os.listdir("/proc/self/fd"))
     with it.peer() as first, it.peer() as second:
-        it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+        it.acceptor.failed(OSError(errno.EMFILE, "no"), it.listener)
 
         for sock in (first, second):
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
-    assert {Refusal.DESCRIPTORS: 2} == it.door.gate.refused
+    assert {Refusal.DESCRIPTORS: 2} == it.acceptor.gate.refused
     assert before == len(os.listdir("/proc/self/fd"))
 
 
@@ -92,19 +93,19 @@ def test_with_wait_those_without_a_descriptor_stay_in_the_backlog(setting):
     """They are served when there is one again."""
     it = setting(Rules(actions={Refusal.DESCRIPTORS: Action.WAIT}))
     with it.peer():
-        it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+        it.acceptor.failed(OSError(errno.EMFILE, "no"), it.listener)
         sock, peer = it.admit()
         sock.close()
 
     assert peer is not None
-    assert 0 == it.door.gate.refused.total()
+    assert 0 == it.acceptor.gate.refused.total()
 
 
 def test_other_trouble_costs_nobody_a_connection(setting):
     """Without memory for a socket, resetting those that wait would need one as well."""
     it = setting()
     with it.peer():
-        it.door.failed(OSError(errno.ENOBUFS, "no"), it.listener)
+        it.acceptor.failed(OSError(errno.ENOBUFS, "no"), it.listener)
         sock, peer = it.admit()
         sock.close()
 
@@ -139,21 +140,21 @@ def test_turning_away_never_raises_and_always_closes(setting):
 
 
 def test_the_spare_descriptor_is_closed_once_whatever_fails_in_between(setting):
-    """Its number is another file's by then, which is not the door's to close."""
+    """Its number is another file's by then, which is not the acceptor's to close."""
     it = setting()
-    spare = it.door._spare
+    spare = it.acceptor._spare
 
     def without_memory(event):
         if event.name is EventName.REFUSED:
             raise MemoryError
 
-    it.door._emit = without_memory
+    it.acceptor._emit = without_memory
     with it.peer():
         with pytest.raises(MemoryError):
-            it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+            it.acceptor.failed(OSError(errno.EMFILE, "no"), it.listener)
         with socket.socket() as other:
-            assert spare in (it.door._spare, other.fileno())
-            it.door._emit = it.events.append
-            it.door.failed(OSError(errno.EMFILE, "no"), it.listener)
+            assert spare in (it.acceptor._spare, other.fileno())
+            it.acceptor._emit = it.events.append
+            it.acceptor.failed(OSError(errno.EMFILE, "no"), it.listener)
 
             assert [socket.SOCK_STREAM] == [other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)]
