@@ -16,7 +16,7 @@ HEAD = '''"""The options of `serve` and `run`, as a type checker sees them.
 Made by ``make docs-tables`` from the options' one description; not to be edited.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 from ..units import Rate
@@ -80,7 +80,8 @@ def entry(option: Option) -> str:
 def render() -> str:
     """Return the whole module."""
     groups = "".join(
-        f'    {name}: {group.__name__}\n    """A whole group of options; those given beside it replace its own."""\n'
+        f"    {name}: {group.__name__} | Mapping[str, object]\n"
+        '    """A group of options, whole or some of it; what is given beside it replaces its own."""\n'
         for name, group in GROUPS.items()
     )
     own = [option for option in options() if option.name != "codec"]  # a parameter of its own, which takes a Codec too

@@ -9,6 +9,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .app.api import run, serve
+    from .app.app import App
+    from .app.server import AppServer
+    from .app.state import State
+    from .app.trial import AppTest
     from .client import (
         Backoff,
         Client,
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
     from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
     from .config.typed import ServerOptions
+    from .core.background import BackgroundTask
     from .core.blocking import BlockingConnection
     from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer
@@ -46,12 +52,12 @@ if TYPE_CHECKING:
         RemoteProtocolError,
         RequestLostError,
         SlowPeerError,
+        StoppedError,
         TimedOutError,
         WrongReplyError,
         WrongTypeError,
     )
     from .reasons import CloseReason
-    from .server.api import run, serve
     from .server.server import Server
     from .telemetry.stats import Stats
     from .units import Rate
@@ -60,6 +66,11 @@ __version__ = "0.1.0"
 
 # Where each public name lives. Imported when first used: `import penstock` costs next to nothing.
 _HOMES = {
+    "app.api": ["run", "serve"],
+    "app.app": ["App"],
+    "app.server": ["AppServer"],
+    "app.state": ["State"],
+    "app.trial": ["AppTest"],
     "client": [
         "Backoff",
         "Client",
@@ -75,6 +86,7 @@ _HOMES = {
     "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
     "core.events": ["Event", "EventName", "Observer"],
     "config.typed": ["ServerOptions"],
+    "core.background": ["BackgroundTask"],
     "core.blocking": ["BlockingConnection"],
     "core.contract": ["Connection", "ConnectionBase"],
     "core.service": ["FunctionService", "Handler", "Service", "as_service", "on_connection", "on_message"],
@@ -97,12 +109,12 @@ _HOMES = {
         "RemoteProtocolError",
         "RequestLostError",
         "SlowPeerError",
+        "StoppedError",
         "TimedOutError",
         "WrongReplyError",
         "WrongTypeError",
     ],
     "reasons": ["CloseReason"],
-    "server.api": ["run", "serve"],
     "server.server": ["Server"],
     "telemetry.stats": ["Stats"],
     "units": ["Rate"],
@@ -112,7 +124,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "NEED_DATA",
     "NULL",
+    "App",
+    "AppServer",
+    "AppTest",
     "ApplicationError",
+    "BackgroundTask",
     "Backoff",
     "BindError",
     "BlockingConnection",
@@ -155,7 +171,9 @@ __all__ = [
     "Service",
     "SlowPeerError",
     "SocketOptions",
+    "State",
     "Stats",
+    "StoppedError",
     "TcpConfig",
     "TimedOutError",
     "Timeouts",

@@ -75,6 +75,12 @@ class ApplicationError(PenstockError):
     exit_status = ExitStatus.APPLICATION
 
 
+class StoppedError(PenstockError):
+    """An application was told to stop before it served. What its lifespans had opened was closed."""
+
+    exit_status = ExitStatus.INTERRUPTED
+
+
 class LimitError(PenstockError):
     """The system refuses what a server cannot do without: a thread, or to say how many descriptors there may be."""
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from penstock.cli.target import is_target, load_service, module_exists
+from penstock.cli.target import is_target, load_target, module_exists
 from penstock.errors import ApplicationError, ConfigurationError
 
 SERVICES = """\
@@ -61,7 +61,7 @@ def write(tmp_path, monkeypatch):
 def refusal(text, directory):
     """Return what loading ``text`` is refused with."""
     with pytest.raises((ApplicationError, ConfigurationError)) as caught:
-        load_service(text, directory)
+        load_target(text, directory)
     return str(caught.value)
 
 
@@ -83,7 +83,7 @@ def test_a_service_a_function_and_a_handler_class_can_be_named(write, tmp_path, 
     write("app.py", SERVICES)
     write("package/__init__.py", "")
     write("package/inner.py", SERVICES)
-    service = load_service(target, tmp_path)
+    service = load_target(target, tmp_path)
 
     assert (name, codec) == (service.name, service.codec.name)
 
@@ -95,14 +95,14 @@ def test_a_module_with_one_service_needs_no_name(write, tmp_path, target):
         "app.py", "import penstock\n@penstock.on_message\ndef one(message): return message\nsame = one\ndef f(): pass\n"
     )
 
-    assert "one" == load_service(target, tmp_path).name
+    assert "one" == load_target(target, tmp_path).name
 
 
 def test_a_module_with_one_handler_class_needs_no_name(write, tmp_path):
     """A class that was imported is not the module's own."""
     write("app.py", "from penstock import Handler\nclass Mine(Handler): pass\n")
 
-    assert "Mine" == load_service("app", tmp_path).name
+    assert "Mine" == load_target("app", tmp_path).name
 
 
 def test_a_file_sees_the_modules_beside_it(write, tmp_path):
@@ -110,7 +110,7 @@ def test_a_file_sees_the_modules_beside_it(write, tmp_path):
     write("sub/beside.py", "word = b'beside'\n")
     write("sub/app.py", "import beside\ndef f(message): return beside.word\n")
 
-    assert b"beside" == load_service("sub/app.py:f", tmp_path)(b"")
+    assert b"beside" == load_target("sub/app.py:f", tmp_path)(b"")
 
 
 @pytest.mark.parametrize(

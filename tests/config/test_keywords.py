@@ -114,3 +114,20 @@ def test_a_mistake_is_named_and_what_is_near_suggested(given, text):
 def test_a_group_is_no_name_of_an_option():
     """Or one would hide the other."""
     assert set() == set(GROUPS) & {option.name for option in options()}
+
+
+def test_some_options_of_a_group_by_their_names():
+    """What the group's name says already can be left out; beside it the option's own name goes before."""
+    config = from_keywords({"timeouts": {"idle": "10m", "timeout_write": 5.0}, "limits": {"write_high": "128KiB"}})
+
+    assert (600.0, 5.0, 30.0) == (config.timeouts.idle_s, config.timeouts.write_s, config.timeouts.message_s)
+    assert 128 * 1024 == config.limits.write_high_bytes
+    assert 1.0 == from_keywords({"timeouts": {"idle": "10m"}, "timeout_idle": "1s"}).timeouts.idle_s
+
+
+def test_an_option_that_a_group_has_not_is_refused():
+    """With the nearest that it has."""
+    with pytest.raises(ConfigurationError, match=r"timeouts: unknown option 'idel'; did you mean idle\?"):
+        from_keywords({"timeouts": {"idel": "10m"}})
+    with pytest.raises(ConfigurationError, match="limits: unknown option 'backlog'"):
+        from_keywords({"limits": {"backlog": 5}})

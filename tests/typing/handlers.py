@@ -1,6 +1,7 @@
 """What a type checker sees of the public names. Checked by mypy --strict, and run by nobody."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypedDict, assert_type
 
@@ -39,6 +40,35 @@ async def conversation(conn: penstock.Connection[bytes]) -> None:
 class Point:
     x: int
     y: int
+
+
+fleet = penstock.App("fleet", timeout_idle="5m", timeouts={"write": "10s"}, state=Point(0, 0))
+assert_type(fleet.state, Point)
+assert_type(penstock.App().state, penstock.State)
+
+
+@fleet.lifespan
+async def opened(app: penstock.App[Point]) -> AsyncIterator[None]:
+    app.task(asyncio.sleep(1))
+    yield
+
+
+@fleet.on_message(codec="text", bind="unix:x", drain_after="device", limits={"write_max": "2MiB"})
+def admin(conn: penstock.ConnectionBase[str], line: str) -> str:
+    conn.task(asyncio.sleep(1), name="sleeper").cancel()
+    return line
+
+
+@fleet.on_connection(codec="lines", timeout_idle=5.0)
+async def device(conn: penstock.Connection[bytes]) -> None:
+    await conn.send(await conn.receive())
+
+
+async def tested() -> None:
+    async with fleet.test() as t, penstock.serve(fleet, services={"admin": {"backlog": 5}}) as server:
+        assert_type(server, penstock.AppServer)
+        assert_type(t["admin"], penstock.Server)
+        await (await t.connect("device")).send(b"x")
 
 
 class Get(msgspec.Struct, tag=True):

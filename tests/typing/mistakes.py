@@ -38,9 +38,19 @@ def shout(message: bytes) -> bytes:
     return message.upper()
 
 
+app = penstock.App(state=Point(1, 2))
+
+
+@app.on_message(codec="lines", bind="unix:x")  # mistake: mypy type-var, pyright reportArgumentType
+def a_service_of_an_application(message: bytes) -> str:
+    return message.decode()
+
+
 async def misspelt_options() -> None:
-    penstock.serve(shout, max_conections=5)  # mistake: mypy call-arg, pyright reportCallIssue
-    penstock.run(shout, timeout_idel="5m")  # mistake: mypy call-arg, pyright reportCallIssue
+    app.state.z = 3  # mistake: mypy attr-defined, pyright reportAttributeAccessIssue
+    app.serve(timeout_idel="5m")  # mistake: mypy call-arg, pyright reportCallIssue
+    penstock.serve(shout, max_conections=5)  # mistake: mypy call-overload, pyright reportCallIssue
+    penstock.run(shout, timeout_idel="5m")  # mistake: mypy call-overload, pyright reportCallIssue
     await penstock.connect("tcp://[::1]:9", tiemouts=None)  # mistake: mypy call-overload, pyright reportCallIssue
 
 

@@ -48,8 +48,8 @@ def expected(checker):
 
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_every_mistake_is_found_and_nothing_else(said, checker):
-    """Nine of them, each on its line and by its name; the handlers that are right have none."""
-    assert 9 == len(expected(checker))
+    """Each on its line and by its name; the handlers that are right have none."""
+    assert len(re.findall("# mistake:", MISTAKES.read_text())) == len(expected(checker))
     assert expected(checker) == said[checker]
 
 

@@ -1,9 +1,10 @@
 """What ``serve`` says once it serves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..address import ANY_HOST, Family, Scheme, parse_address
+from ..app import AppServer
 from ..config import ServerConfig
 from ..core.gate import Gate
 from ..core.rules import Rules
@@ -58,6 +59,29 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
         f"  try:    {try_line(first, config.codec or server.service.codec.name)}",
         "(Press CTRL+C to quit)",
     ]
+    return "\n".join(lines)
+
+
+def app_banner(server: AppServer, loop: Callable[[str], str]) -> str:
+    """Write the banner of an application: where each service listens, and what to try next.
+
+    Args:
+        server: The application.
+        loop: Says what an engine runs on.
+    """
+    rows = []
+    for name, each in server.servers.items():
+        for number, address in enumerate(each.addresses):
+            codec = each.service.codec.name
+            engine = f"{each.engine_name}{loop(each.engine_name)}"
+            rows.append(("", address, "", "") if number else (name, address, codec, engine))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"penstock serves {server.app.name}: {', '.join(server.servers)}"]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+    first = next(iter(server.servers.values()))
+    lines += [f"  try:  {try_line(first.addresses[0], first.service.codec.name)}", "(Press CTRL+C to quit)"]
     return "\n".join(lines)
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from ..config.rendering import render_settings
+from ..app import AppServer
 from ..server.admission import raise_descriptor_limit
 from ..server.server import Server
 from ..server.warnings import warnings_about
 from ..telemetry import configure
 from .commands import PenstockCommand
-from .plan import make_plan, parameters, settle
+from .plan import AppPlan, make_plan, parameters, rendered, settle, warnings_of
 from .report import warn
 from .terminal import has_colour
 
@@ -30,18 +30,27 @@ def command() -> click.Command:
 
 def _check(**_params: Any) -> int:
     ctx = click.get_current_context()
-    settings, definition = settle(ctx, os.environ)
-    plan = make_plan(ctx, settings, definition, serves=False)
+    settled = settle(ctx, os.environ)
+    plan = make_plan(ctx, settled, serves=False)
     config = plan.config
-    server = Server(plan.service, config)
-    raise_descriptor_limit(config.gate, server.choice.engine.descriptors_per_connection)
+    checked: Server | AppServer
+    if isinstance(plan, AppPlan):
+        checked = AppServer(plan.app, plan.configs)
+        servers = dict(checked.servers)
+    else:
+        checked = Server(plan.service, config)
+        servers = {plan.service.name: checked}
+    raise_descriptor_limit(
+        *((server.config.gate, server.choice.engine.descriptors_per_connection) for server in servers.values())
+    )
     with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
-        server.check()  # it logs what it lowers
-    for warning in [*plan.settings.warnings, *warnings_about(config, config.bind), *plan.backlog_warnings]:
+        checked.check()  # it logs what it lowers
+    doubtful = [text for server in servers.values() for text in warnings_about(server.config, server.config.bind)]
+    for warning in [*warnings_of(plan), *doubtful, *plan.backlog_warnings]:
         warn(warning)
     if ctx.params["print_config"]:
-        click.echo(render_settings(settings), nl=False)
-    else:
-        addresses = ", ".join(config.bind)
-        click.echo(f"ok: {plan.service.name} over {plan.service.codec.name} on {addresses}")
+        click.echo(rendered(plan), nl=False)
+        return 0
+    for name, server in servers.items():
+        click.echo(f"ok: {name} over {server.service.codec.name} on {', '.join(server.config.bind)}")
     return 0

@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from ..app import App
 from ..codecs.registry import is_own
 from ..config import Option, ServerConfig, Text, did_you_mean, options
 from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
-from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, Settings, load
+from ..config.rendering import render_services, render_settings
+from ..config.services import PROCESS_WIDE, OfServices, Sources, settings_of, split, unknown_variables
+from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, ConfigurationErrors, Settings, load
 from ..core.service import Service
 from ..errors import ConfigurationError
 from ..server.diagnosis import max_backlog
@@ -19,9 +22,24 @@ from ..services import Definition
 from ..services import all as all_services
 from .commands import SectionOption
 from .params import CodecSpec, RawText, click_options, given_options, suggestions
-from .target import is_target, load_service, module_exists
+from .target import is_target, load_target, module_exists
 
 _CODEC: Final = CodecSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the sources of values say.
+
+    Attributes:
+        settings: The value of every option.
+        definition: The classic service that is asked for; None for the user's own.
+        special: What is said of single services of an application, if the user's own is one.
+    """
+
+    settings: Settings
+    definition: Definition | None = None
+    special: OfServices = field(default_factory=OfServices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +59,43 @@ class Plan:
     @property
     def backlog_warnings(self) -> list[str]:
         """What opening the listeners would warn of."""
-        limit = max_backlog()
-        if limit is None or self.config.backlog <= limit or self.settings.by_name["backlog"].source == DEFAULT_SOURCE:
-            return []
-        return [f"backlog {self.config.backlog} is limited to {limit} by net.core.somaxconn"]
+        return backlog_warnings(self.config, self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class AppPlan:
+    """What application is to be served, and how.
+
+    Attributes:
+        app: The application.
+        configs: The configuration of each service, by name.
+        by_service: Where each value of it came from.
+        warnings: What is not wrong enough to stop for, one sentence each.
+    """
+
+    app: App[Any]
+    configs: Mapping[str, ServerConfig]
+    by_service: Mapping[str, Settings]
+    warnings: tuple[str, ...]
+
+    @property
+    def config(self) -> ServerConfig:
+        """The configuration of the first service, which has what is the whole process's, as all of them have."""
+        return next(iter(self.configs.values()))
+
+    @property
+    def backlog_warnings(self) -> list[str]:
+        """What opening the listeners would warn of."""
+        found = [backlog_warnings(config, self.by_service[name]) for name, config in self.configs.items()]
+        return list(dict.fromkeys(warning for warnings in found for warning in warnings))
+
+
+def backlog_warnings(config: ServerConfig, settings: Settings) -> list[str]:
+    """Say what the kernel makes of a backlog that was asked for."""
+    limit = max_backlog()
+    if limit is None or config.backlog <= limit or settings.by_name["backlog"].source == DEFAULT_SOURCE:
+        return []
+    return [f"backlog {config.backlog} is limited to {limit} by net.core.somaxconn"]
 
 
 def parameters() -> list[click.Parameter]:
@@ -65,8 +116,15 @@ def parameters() -> list[click.Parameter]:
         help="Print every option with its value and source, then exit.",
         section="Configuration",
     )
+    factory = SectionOption(
+        ["--factory"],
+        is_flag=True,
+        help="SERVICE is a function without arguments that makes what is to be served.",
+        section="Service",
+    )
     return [
         target,
+        factory,
         *click_options(options(), suggestions()),
         *click_options(_labelled(option, services) for option in _service_options(services)),
         config,
@@ -74,11 +132,8 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def settle(ctx: click.Context, environ: Mapping[str, str]) -> tuple[Settings, Definition | None]:
+def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
     """Read every source of values for what ``ctx`` asks to serve.
-
-    Returns:
-        The values, and the classic service; None for the user's own.
 
     Raises:
         ConfigurationError: Something is wrong, or there is no such service.
@@ -92,6 +147,8 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> tuple[Settings, De
             f"no service or module named {target!r}{did_you_mean(target, names)}\n"
             f"    services: {', '.join(names)}; your own: module:object"
         )
+    if definition is not None and ctx.params["factory"]:
+        raise ConfigurationError(f"{target} is a classic service, which no function of yours makes", "--factory")
     own = tuple(definition.options) if definition is not None else ()
     known = _options()
     every = _service_options(services)
@@ -100,17 +157,23 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> tuple[Settings, De
         for option in every
         if option.name not in {own_option.name for own_option in own}
     }
+    sources = Sources(
+        given_options(ctx, [*known, *every]), environ, _document(ctx.params["config"] or environ.get(FILE_VARIABLE))
+    )
+    special = OfServices()
+    if definition is None:
+        sources, special = split(sources)
     settings = load(
         [*known, *own],
-        given=given_options(ctx, [*known, *every]),
-        environ=environ,
-        document=_document(ctx.params["config"] or environ.get(FILE_VARIABLE)),
+        given=sources.given,
+        environ=sources.environ,
+        document=sources.document,
         foreign=foreign,
     )
     if definition is not None and (own_module := _own_module(target)) is not None:
         also = f"serving the classic service {target}, not {own_module}, which `penstock serve {own_module}` serves"
         settings = replace(settings, warnings=(*settings.warnings, also))
-    return settings, definition
+    return Settled(settings, definition, special)
 
 
 def _own_module(name: str) -> str | None:
@@ -121,7 +184,7 @@ def _own_module(name: str) -> str | None:
     return f"{name}/__init__.py" if (directory / name / "__init__.py").is_file() else None
 
 
-def make_plan(ctx: click.Context, settings: Settings, definition: Definition | None, *, serves: bool = True) -> Plan:
+def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> Plan | AppPlan:
     """Load the service and put it over the codec that was asked for.
 
     A module that only a file names which lies in the current directory is run when it is served, with a warning that
@@ -129,30 +192,103 @@ def make_plan(ctx: click.Context, settings: Settings, definition: Definition | N
 
     Args:
         ctx: The command line.
-        settings: What `settle` returned.
-        definition: The same.
+        settled: What `settle` returned.
         serves: Whether it is to be served.
 
     Raises:
         ConfigurationError: Values contradict each other.
         ApplicationError: The user's own cannot be loaded.
     """
+    settings, definition = settled.settings, settled.definition
     config = settings.server_config()
     if definition is None:
-        service = load_service(ctx.params["target"], current_directory())
+        target = load_target(ctx.params["target"], current_directory(), factory=ctx.params["factory"])
+        if isinstance(target, App):
+            return app_plan(ctx, target, settled, serves=serves)
+        _refuse_special(target, settled.special)
+        service = target
+        if foreign := unknown_variables((), settled.special):
+            settings = replace(settings, warnings=(*settings.warnings, *map(_ignored, foreign)))
     else:
         service = definition.make(**{option.name: settings.by_name[option.name].value for option in definition.options})
     if config.codec is not None:
-        source = settings.by_name["codec"].source
-        lies_there = is_own(config.codec) and source.startswith((FILE_NAME, PROJECT_FILE_NAME)) and not _named_file(ctx)
-        if lies_there:
-            what = "is run, for" if serves else "is not looked at: it is run when it is served, for"
-            text = f"the codec {config.codec} {what} {source} of the current directory names it"
-            settings = replace(settings, warnings=(*settings.warnings, text))
-        if serves or not lies_there:
+        warning = _lying_codec(ctx, settings, config.codec, serves=serves)
+        if warning is not None:
+            settings = replace(settings, warnings=(*settings.warnings, warning))
+        if serves or warning is None:
             service = service.with_codec(_CODEC.make(config.codec))
         config = replace(config, codec=None)  # it is the service's own by now
     return Plan(service, config, settings)
+
+
+def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: bool) -> AppPlan:
+    """Say how each service of an application is to be served.
+
+    Args:
+        ctx: The command line.
+        app: The application.
+        settled: What `settle` returned.
+        serves: As of `make_plan`.
+
+    Raises:
+        ConfigurationError: Values contradict each other, or are of a service that there is not.
+    """
+    app.check_services()
+    general = settled.settings
+    for layer in general.layers:
+        for setting in layer.values():
+            app.check_general([setting.option.name], setting.source)
+    names = list(app.services)
+    defaults = {name: app.declared_values(name) for name in names}
+    by_service = settings_of(names, _options(), general, settled.special, defaults)
+    warnings = [*general.warnings, *map(_ignored, unknown_variables(names, settled.special))]
+    configs = {}
+    for name, settings in by_service.items():
+        config = settings.server_config()
+        warnings += settings.warnings
+        if config.codec is not None:
+            warning = _lying_codec(ctx, settings, config.codec, serves=serves)
+            if warning is not None:
+                warnings.append(warning)
+                config = config if serves else replace(config, codec=None)
+        configs[name] = config
+    return AppPlan(app, configs, by_service, tuple(warnings))
+
+
+def _refuse_special(service: Service[Any], special: OfServices) -> None:
+    """Refuse what is said of a service of an application, where there is none.
+
+    Raises:
+        ConfigurationErrors: Something is.
+    """
+    if special.places:
+        problem = f"{service.name} is one service, not an application with several: leave the service's name out"
+        raise ConfigurationErrors([ConfigurationError(problem, place) for place in special.places])
+
+
+def _ignored(variable: str) -> str:
+    return f"unknown variable {variable} ignored"
+
+
+def _lying_codec(ctx: click.Context, settings: Settings, codec: str, *, serves: bool) -> str | None:
+    """Say that a codec of the user's own is run because a file names it that only lies here; None for any other."""
+    source = settings.by_name["codec"].source
+    if not is_own(codec) or not source.startswith((FILE_NAME, PROJECT_FILE_NAME)) or _named_file(ctx):
+        return None
+    what = "is run, for" if serves else "is not looked at: it is run when it is served, for"
+    return f"the codec {codec} {what} {source} of the current directory names it"
+
+
+def warnings_of(plan: Plan | AppPlan) -> tuple[str, ...]:
+    """Return what is not wrong enough to stop for, one sentence each."""
+    return plan.warnings if isinstance(plan, AppPlan) else plan.settings.warnings
+
+
+def rendered(plan: Plan | AppPlan) -> str:
+    """Write every option with its value and origin, as TOML."""
+    if isinstance(plan, AppPlan):
+        return render_services(plan.by_service, PROCESS_WIDE)
+    return render_settings(plan.settings)
 
 
 def current_directory() -> Path:

@@ -2,18 +2,21 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from ..config import ServerConfig
 from ..config.rendering import setting_text
+from ..config.sources import Settings
 from ..engines.aside import aside
 from ..telemetry import Log
-from .plan import Plan, settle
+from .plan import AppPlan, Plan, Settled, app_plan, settle
 
 if TYPE_CHECKING:
+    from ..app import AppServer
     from ..server import Server
 
 _logger: Final = logging.getLogger("penstock")
@@ -28,10 +31,12 @@ class Reread:
         log: Whose level may change.
     """
 
-    def __init__(self, ctx: click.Context, plan: Plan, log: Log) -> None:
+    def __init__(self, ctx: click.Context, plan: Plan | AppPlan, log: Log) -> None:
         self._ctx = ctx
         self._log = log
-        self._settings = plan.settings
+        self._plan = plan
+        # What each service goes by; a service that is alone has no name here.
+        self._settings = plan.by_service if isinstance(plan, AppPlan) else {"": plan.settings}
 
     async def __call__(self, server: "Server") -> None:
         """Do it, and say in the log what has changed, and what will at the next start.
@@ -39,24 +44,52 @@ class Reread:
         Raises:
             ConfigurationError: Something is wrong with it. Nothing has changed.
         """
+        settled = await self._settled()
+        config = settled.settings.server_config()
+        # The codec is the service's own by now.
+        await self._reload({"": server}, {"": settled.settings}, {"": replace(config, codec=None)})
+
+    async def app(self, server: "AppServer") -> None:
+        """Do it for each service of an application.
+
+        Raises:
+            ConfigurationError: Something is wrong with it. Nothing has changed, as far as it shows when it is read.
+        """
+        plan = app_plan(self._ctx, server.app, await self._settled(), serves=False)
+        await self._reload(server.servers, plan.by_service, plan.configs)
+
+    async def _settled(self) -> Settled:
         # In a thread: a file may lie on a mount that does not answer.
-        settings, _ = await aside(lambda: settle(self._ctx, os.environ), "penstock-configuration")
-        config = settings.server_config()
+        return await aside(lambda: settle(self._ctx, os.environ), "penstock-configuration")
+
+    async def _reload(
+        self, servers: "Mapping[str, Server]", settings: Mapping[str, Settings], configs: Mapping[str, ServerConfig]
+    ) -> None:
         from ..server.admission import raise_descriptor_limit
 
-        raise_descriptor_limit(config.gate, server.choice.engine.descriptors_per_connection)
-        changed = await server.reload(replace(config, codec=None))  # it is the service's own by now
+        each = [server.choice.engine.descriptors_per_connection for server in servers.values()]
+        raise_descriptor_limit(*zip((configs[name].gate for name in servers), each, strict=True))
+        changed = {name: await server.reload(configs[name]) for name, server in servers.items()}
         before, self._settings = self._settings, settings
-        later = [
-            name
-            for name, setting in settings.by_name.items()
-            if setting.value != before.by_name[name].value and name not in changed
-        ]
+        later = {
+            name: [
+                option
+                for option, setting in settings[name].by_name.items()
+                if setting.value != before[name].by_name[option].value and option not in changed[name]
+            ]
+            for name in servers
+        }
         _logger.info("configuration reloaded: %s", self._listed(changed) or "nothing has changed")
-        if later:
+        if any(later.values()):
             _logger.warning("these changes wait for the next start: %s", self._listed(later))
-        if "log_level" in changed:
-            self._log.set_level(config.log_level)
+        if any("log_level" in names for names in changed.values()):
+            self._log.set_level(next(iter(configs.values())).log_level)
 
-    def _listed(self, names: Iterable[str]) -> str:
-        return ", ".join(map(setting_text, map(self._settings.by_name.__getitem__, names)))
+    def _listed(self, names: Mapping[str, Iterable[str]]) -> str:
+        return ", ".join(
+            f"{service}: {setting_text(self._settings[service].by_name[name])}"
+            if service
+            else setting_text(self._settings[service].by_name[name])
+            for service, options in names.items()
+            for name in options
+        )

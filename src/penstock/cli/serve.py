@@ -4,20 +4,22 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from ..config.rendering import render_settings
+from ..app import AppServer
 from ..telemetry import Log, configure
-from .banner import Ready, banner
+from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
-from .plan import Plan, make_plan, parameters, settle
+from .plan import AppPlan, Plan, make_plan, parameters, rendered, settle, warnings_of
 from .reread import Reread
 from .terminal import has_colour
 
 EPILOG = """\
-SERVICE is a classic service (see `penstock services`) or your own: module:object, module, file.py:object.
+SERVICE is a classic service (see `penstock services`) or your own: module:object, module, file.py:object. It may be an
+application of several services; then an option of one of them is written --bind NAME=ADDRESS, --timeout-idle NAME=5m.
 
 Each option can also be set by an environment variable (PENSTOCK_TIMEOUT_IDLE=5m) or in penstock.toml
 (timeout_idle = "5m"). Durations: 250ms, 10s, 5m, 1h, none. Sizes: 512, 64KiB, 1MiB.
@@ -46,12 +48,11 @@ def command() -> click.Command:
 
 def _serve(**_params: Any) -> int:
     ctx = click.get_current_context()
-    settings, definition = settle(ctx, os.environ)
+    settled = settle(ctx, os.environ)
     if ctx.params["print_config"]:
-        settings.server_config()
-        click.echo(render_settings(settings), nl=False)
+        click.echo(rendered(make_plan(ctx, settled, serves=False)), nl=False)
         return 0
-    plan = make_plan(ctx, settings, definition)
+    plan = make_plan(ctx, settled)
     config = plan.config
     with configure(
         level=config.log_level,
@@ -62,7 +63,8 @@ def _serve(**_params: Any) -> int:
         return _run(plan, log, Reread(ctx, plan, log), print_ready=ctx.params["print_ready"])
 
 
-def _run(plan: Plan, log: Log, reread: Reread, *, print_ready: bool) -> int:
+def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -> int:
+    from ..app.api import run_app
     from ..server import run
 
     logger = logging.getLogger("penstock")
@@ -73,17 +75,28 @@ def _run(plan: Plan, log: Log, reread: Reread, *, print_ready: bool) -> int:
         else:
             log.writer.write(f"penstock: warning: {text}")
 
-    for warning in plan.settings.warnings:
+    for warning in warnings_of(plan):
         warn(warning)
 
-    def announce(server: Ready) -> None:
+    def tell(text: Callable[[], str], facts: dict[str, object]) -> None:
         if plan.config.log_format == "json":
-            logger.info("ready", extra={"event": "ready", **_facts(server)})
+            logger.info("ready", extra={"event": "ready", **facts})
         else:
-            log.writer.write(banner(server, plan.config, _loop(server.engine_name)))
+            log.writer.write(text())
         if print_ready:
-            _print_ready(server)
+            _print_ready(facts)
 
+    def announce(server: Ready) -> None:
+        tell(lambda: banner(server, plan.config, _loop(server.engine_name)), _facts(server))
+
+    def announce_app(server: AppServer) -> None:
+        services = {name: _facts(each) for name, each in server.servers.items()}
+        facts: dict[str, object] = {"application": server.app.name, "addresses": list(server.addresses)}
+        tell(lambda: app_banner(server, _loop), {**facts, "services": services})
+
+    if isinstance(plan, AppPlan):
+        server = AppServer(plan.app, plan.configs, warn=warn)
+        return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reread.app)
     return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn, reload=reread)
 
 
@@ -97,10 +110,10 @@ def _loop(engine: str) -> str:
     return " on uvloop" if uses_uvloop else " on asyncio, uvloop not being installed"
 
 
-def _print_ready(server: Ready) -> None:
+def _print_ready(facts: dict[str, object]) -> None:
     from ..services.display import NOBODY_READS
 
-    line = json.dumps({"event": "ready", "pid": os.getpid(), **_facts(server)})
+    line = json.dumps({"event": "ready", "pid": os.getpid(), **facts})
     try:
         os.write(1, line.encode() + b"\n")
     except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
+from ..app import App
 from ..config import did_you_mean
 from ..core.places import shown
 from ..core.service import Handler, Service, as_service
@@ -29,12 +30,13 @@ def is_target(text: str) -> bool:
     return ":" in text or text.endswith(".py") or "." in text or os.sep in text
 
 
-def load_service(text: str, directory: Path) -> Service[Any]:
-    """Import what ``text`` names and make a service of it.
+def load_target(text: str, directory: Path, *, factory: bool = False) -> Service[Any] | App[Any]:
+    """Import what ``text`` names, and make a service of it unless it is an application.
 
     Args:
         text: ``module:object``, ``module``, ``file.py:object`` or ``file.py``; the object may be dotted.
         directory: Where modules are looked for first, and what the path of a file is relative to.
+        factory: Whether it names a function that makes what is to be served, and is called without arguments.
 
     Raises:
         ApplicationError: The module cannot be imported, does not hold the object, or the object is no handler.
@@ -45,13 +47,44 @@ def load_service(text: str, directory: Path) -> Service[Any]:
         raise ConfigurationError(f"{text!r} is not a target: write module:object, module, file.py:object or file.py")
     module = _import_file(source, directory) if source.endswith(".py") else _import_module(source, directory)
     name, target = _find(module, source, attribute) if attribute else _find_only(module, source)
+    if factory:
+        target = _made(target, f"{source}:{name}")
+    if isinstance(target, App):
+        return target
     try:
         service = as_service(target, name=name.rpartition(".")[2])
     except ApplicationError as error:
-        raise ApplicationError(f"{source}:{name}: {error}") from error
+        makes = _takes_nothing(target) and name.rpartition(".")[2].startswith(("make", "create", "build"))
+        hint = "; if it makes an application, say so with --factory" if makes and not factory else ""
+        raise ApplicationError(f"{source}:{name}: {error}{hint}") from error
     except ConfigurationError as error:
         raise ConfigurationError(error.problem, f"{source}:{name}") from error
     return service
+
+
+def _made(target: object, where: str) -> object:
+    """Call what ``--factory`` says is one.
+
+    Raises:
+        ApplicationError: It cannot be called without arguments, or it failed.
+    """
+    if not callable(target) or isinstance(target, Service) or not _takes_nothing(target):
+        raise ApplicationError(f"{where} is no factory: --factory is for a function without arguments")
+    try:
+        return target()
+    except (Exception, SystemExit) as error:
+        raise _explain(error, where, "cannot call") from error
+
+
+def _takes_nothing(target: object) -> bool:
+    """Whether it is a function that can be called without arguments."""
+    if not inspect.isroutine(target):
+        return False
+    try:
+        inspect.signature(target).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def module_exists(name: str, directory: Path) -> bool:
@@ -141,7 +174,7 @@ def _find(module: ModuleType, source: str, attribute: str) -> tuple[str, object]
 
 
 def _find_only(module: ModuleType, source: str) -> tuple[str, object]:
-    services = _services(module)
+    services = _applications(module) or _services(module)
     if len(services) == 1:
         return next(iter(services.items()))
     if services:
@@ -152,6 +185,15 @@ def _find_only(module: ModuleType, source: str) -> tuple[str, object]:
     functions = list(_handlers(module))
     hint = f"; say which function: {source}:{functions[0]}" if functions else "; decorate a function with on_message"
     raise ApplicationError(f"{source} holds no service{hint}")
+
+
+def _applications(module: ModuleType) -> dict[str, object]:
+    """Find the applications of a module, each once, under its first name: their services are parts of them."""
+    found: dict[int, tuple[str, object]] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, App):
+            found.setdefault(id(value), (name, value))
+    return dict(found.values())
 
 
 def _services(module: ModuleType) -> dict[str, object]:
@@ -171,6 +213,7 @@ def _services(module: ModuleType) -> dict[str, object]:
 
 def _handlers(module: ModuleType) -> Iterator[str]:
     """Name what could be meant: services and handler classes first, then the module's own public functions."""
+    yield from _applications(module)
     yield from _services(module)
     for name, value in vars(module).items():
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
@@ -180,18 +223,19 @@ def _handlers(module: ModuleType) -> Iterator[str]:
 # -- what went wrong in the user's code -------------------------------------------------------------------------------
 
 
-def _explain(error: BaseException, source: str) -> ApplicationError:
-    """Say what an import failed with: the last line first, then the user's own frames, innermost first."""
+def _explain(error: BaseException, source: str, failed: str = "cannot import") -> ApplicationError:
+    """Say what an import, or a call, failed with: the last line first, then the user's own frames, innermost first."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return ApplicationError(_explain_syntax(error))
     if isinstance(error, SystemExit):
-        what = f"it exits while it is imported (SystemExit: {error.code})"
+        when = " while it is imported" if failed == "cannot import" else ""
+        what = f"it exits{when} (SystemExit: {error.code})"
     elif isinstance(error, PenstockError):  # a decorator of ours said no
         what = str(error)
     else:
         what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
     frames = list(_user_frames(error.__traceback__))
-    lines = [f"cannot import {source}: {what}"]
+    lines = [f"{failed} {source}: {what}"]
     lines += [f"    {shown(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line}" for frame in reversed(frames)]
     if len(lines) > MAX_FRAMES + 1:
         lines[MAX_FRAMES + 1 :] = [f"    … {len(lines) - MAX_FRAMES - 1} more; --traceback shows them"]

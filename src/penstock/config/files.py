@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,16 +31,32 @@ class Document:
         directory: Where it stands: what relative paths in it are relative to.
         table: The table that holds Penstock's keys.
         lines: The line of each key, counted from 1, as far as it is known.
+        name: What the table is called in the file; empty for the whole file.
+        text: The file.
     """
 
     path: str
     directory: Path
     table: Mapping[str, object]
     lines: Mapping[str, int]
+    name: str = ""
+    text: str = ""
 
     def where(self, key: str) -> str:
         """Return ``file:line`` of ``key``, or the file alone."""
         return f"{self.path}:{self.lines[key]}" if key in self.lines else self.path
+
+    def without(self, key: str) -> "Document":
+        """Return the same file without one of its keys."""
+        return replace(self, table={name: value for name, value in self.table.items() if name != key})
+
+    def inner(self, key: str) -> "Document | None":
+        """Return the table that stands in this one as ``key``; None where there is none, or no table."""
+        table = self.table.get(key)
+        if not isinstance(table, dict):
+            return None
+        name = f"{self.name}.{key}" if self.name else key
+        return replace(self, table=table, lines=_key_lines(self.text, name), name=name)
 
 
 def read(path: Path) -> Document:
@@ -51,7 +67,7 @@ def read(path: Path) -> Document:
     """
     text = _read_text(path)
     if path.name != PROJECT_FILE_NAME:
-        return Document(str(path), path.parent, _parse(path, text), _key_lines(text, ""))
+        return Document(str(path), path.parent, _parse(path, text), _key_lines(text, ""), text=text)
     document = _project(path, path.parent, text)
     if document is None:
         raise ConfigurationError("it has no table [tool.penstock]", str(path))
@@ -69,7 +85,7 @@ def find(directory: Path) -> Document | None:
     path = Path(FILE_NAME)
     if os.path.exists(directory / path):
         text = _read_text(path, directory)
-        return Document(str(path), directory, _parse(path, text), _key_lines(text, ""))
+        return Document(str(path), directory, _parse(path, text), _key_lines(text, ""), text=text)
     path = Path(PROJECT_FILE_NAME)
     try:
         text = _read_text(path, directory)
@@ -83,7 +99,7 @@ def _project(path: Path, directory: Path, text: str) -> Document | None:
     table = tool.get("penstock") if isinstance(tool, dict) else None
     if not isinstance(table, dict):
         return None
-    return Document(str(path), directory, table, _key_lines(text, "tool.penstock"))
+    return Document(str(path), directory, table, _key_lines(text, "tool.penstock"), "tool.penstock", text)
 
 
 def _read_text(path: Path, directory: Path = Path()) -> str:

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from ..suggest import did_you_mean
 from .kinds import Repeated
 from .option import Option
-from .options import GROUPS, ServerConfig, build, options
+from .options import GROUPS, ServerConfig, build, options, paths
 
 # Not options of their own: in code the address of a TCP server is often two values.
 HOST_AND_PORT: Final = ("host", "port")
@@ -26,20 +26,48 @@ def from_keywords(given: Mapping[str, object]) -> ServerConfig:
 
     Each is called as in TOML (``timeout_idle``) and takes what the command line takes (``"5m"``), or what a field of
     the configuration takes (``300.0``, None). ``gate``, ``timeouts``, ``limits``, ``overload`` and ``tcp`` are whole
-    groups; what is given beside one replaces its field. ``host`` and ``port`` stand for a ``bind`` on TCP.
+    groups, or some options of one by their names (``timeouts={"idle": "5m"}``); what is given beside one replaces its
+    field. ``host`` and ``port`` stand for a ``bind`` on TCP.
 
     Raises:
         ConfigurationError: There is no such option (the nearest is suggested), a value is refused, or two contradict
             each other.
     """
+    return build(*_read_all(given))
+
+
+def flat(given: Mapping[str, object]) -> dict[str, object]:
+    """Return what keyword arguments set, by option name: a layer to put over others. A whole group sets all of it.
+
+    Raises:
+        ConfigurationError: There is no such option, or a value is refused.
+    """
+    values, groups = _read_all(given)
+    whole: dict[str, object] = {}
+    for name, path in paths().items():
+        group, _, field = path.rpartition(".")
+        if group in groups:
+            if not isinstance(groups[group], GROUPS[group]):
+                raise ConfigurationError(
+                    f"expected {GROUPS[group].__name__} or a dict, got {type(groups[group]).__name__}", group
+                )
+            whole[name] = getattr(groups[group], field)
+    return whole | values
+
+
+def _read_all(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the values by option name, and the groups that were given whole."""
     known = {option.name: option for option in options()}
     values: dict[str, object] = {}
     groups: dict[str, object] = {}
     place: dict[str, object] = {}
+    parts: dict[str, object] = {}
     for name, value in given.items():
         if name in known:
             if name != "bind" or value is not None:
                 values[name] = _read(known[name], value)
+        elif name in GROUPS and isinstance(value, Mapping):
+            parts |= _of_group(name, value, known)
         elif name in GROUPS:
             groups[name] = value
         elif name in HOST_AND_PORT:
@@ -51,7 +79,20 @@ def from_keywords(given: Mapping[str, object]) -> ServerConfig:
         if "bind" in values:
             raise ConfigurationError("bind says all of it: leave out host and port", "bind")
         values["bind"] = (_address(**place),)
-    return build(values, groups)
+    return parts | values, groups
+
+
+def _of_group(group: str, given: Mapping[object, object], known: Mapping[str, Option]) -> dict[str, object]:
+    """Read some options of one group: ``timeout_idle`` may be called ``idle`` among the timeouts."""
+    prefix = f"{group.removesuffix('s')}_"
+    names = {name.removeprefix(prefix): name for name, path in paths().items() if path.startswith(f"{group}.")}
+    values: dict[str, object] = {}
+    for key, value in given.items():
+        name = names.get(str(key), str(key))
+        if name not in names.values():
+            raise ConfigurationError(f"unknown option {key!r}{did_you_mean(str(key), names)}", group)
+        values[name] = _read(known[name], value)
+    return values
 
 
 def _read(option: Option, value: object) -> object:

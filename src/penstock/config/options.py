@@ -396,6 +396,11 @@ def build(values: Mapping[str, object], whole: Mapping[str, object] | None = Non
     return ServerConfig(**cast("dict[str, Any]", top))
 
 
+def paths() -> dict[str, str]:
+    """Return where `ServerConfig` holds each option, by option name: ``timeout_idle`` in ``timeouts.idle_s``."""
+    return {option.name: path for option, path in _walk(ServerConfig)}
+
+
 def values(config: ServerConfig) -> dict[str, object]:
     """Return every value of a configuration by option name."""
     return {option.name: attrgetter(path)(config) for option, path in _walk(ServerConfig)}

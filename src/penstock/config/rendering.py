@@ -1,6 +1,6 @@
 """How a configuration is shown: ``--print-config``, and the table in the documentation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from .kinds import Flag
@@ -13,12 +13,16 @@ TABLE_END: Final = "<!-- end of options -->"
 
 def render_settings(settings: Settings) -> str:
     """Write the settings as TOML, each with where it came from. An option that is not set stands in a comment."""
+    return "\n".join([f"# {ORDER}", *_lines(settings)]) + "\n"
+
+
+def _lines(settings: Iterable[Setting]) -> list[str]:
     lines = []
     for setting in settings:
         text = setting_text(setting)
         lines.append((text if " = " in text else f"# {text}", setting.source))
     width = min(max((len(text) for text, _ in lines), default=0), 60)
-    return "\n".join([f"# {ORDER}", *(f"{text:<{width}}  # {source}" for text, source in lines)]) + "\n"
+    return [f"{text:<{width}}  # {source}" for text, source in lines]
 
 
 def setting_text(setting: Setting) -> str:
@@ -26,6 +30,20 @@ def setting_text(setting: Setting) -> str:
     option, value = setting.option, setting.value
     is_set = value is not None or option.kind.format(None) != ""
     return f"{option.name} = {option.kind.toml(value)}" if is_set else f"{option.name} is not set"
+
+
+def render_services(by_service: Mapping[str, Settings], of_process: Collection[str]) -> str:
+    """Write the settings of several services as TOML, each with where it came from.
+
+    Args:
+        by_service: The settings of each.
+        of_process: The options that all of them share.
+    """
+    shared = [setting for setting in next(iter(by_service.values())) if setting.option.name in of_process]
+    lines = [f"# {ORDER}", *_lines(shared)]
+    for name, settings in by_service.items():
+        lines += ["", f"[service.{name}]", *_lines(each for each in settings if each.option.name not in of_process)]
+    return "\n".join(lines) + "\n"
 
 
 def render_table(options: Sequence[Option]) -> str:

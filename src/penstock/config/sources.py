@@ -3,7 +3,7 @@
 Every source is read to its end before anything is refused, so that all mistakes are reported at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,10 +67,12 @@ class Settings:
     Attributes:
         by_name: Each `Setting` by its option's name, in the order of the options.
         warnings: What is not wrong enough to stop for, one sentence each.
+        layers: What each source set by itself: the file, the environment, the command line.
     """
 
     by_name: Mapping[str, Setting]
     warnings: tuple[str, ...] = ()
+    layers: tuple[Mapping[str, Setting], ...] = ()
 
     def __iter__(self) -> Iterator[Setting]:
         return iter(self.by_name.values())
@@ -101,6 +103,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     document: Document | None = None,
     foreign: Mapping[str, str] | None = None,
+    prefix: str = ENV_PREFIX,
 ) -> Settings:
     """Read every source, check every value, and let the last source win.
 
@@ -111,27 +114,45 @@ def load(
         document: The configuration file.
         foreign: Options that exist but do not belong here, with the sentence that says to what they belong. They are
             refused on the command line and in the file; in the environment, which many programs share, they are not.
+        prefix: What the names of variables begin with.
 
     Raises:
         ConfigurationErrors: Values or names are refused: all of them, from all sources.
     """
-    reader = _Reader({option.name: option for option in options}, foreign or {})
+    reader = _Reader({option.name: option for option in options}, foreign or {}, prefix)
     if document is not None:
         reader.read_document(document)
+    file = reader.layer()
     reader.read_environment(environ or {})
+    environment = reader.layer()
     reader.read_command_line(given or {})
+    layers = (file, environment, reader.layer())
     if reader.errors:
         raise ConfigurationErrors(reader.errors)
-    return Settings(reader.settings, tuple(reader.warnings))
+    return Settings(merged(options, layers), tuple(reader.warnings), layers)
+
+
+def merged(options: Sequence[Option], layers: Iterable[Mapping[str, Setting]]) -> dict[str, Setting]:
+    """Return the setting of each option: the last layer that has it wins."""
+    settings = {option.name: Setting(option, option.default, DEFAULT_SOURCE) for option in options}
+    for layer in layers:
+        settings.update(layer)
+    return settings
 
 
 class _Reader:
-    def __init__(self, options: Mapping[str, Option], foreign: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, Option], foreign: Mapping[str, str], prefix: str) -> None:
         self.options = options
         self.foreign = foreign
-        self.settings = {name: Setting(option, option.default, DEFAULT_SOURCE) for name, option in options.items()}
+        self.prefix = prefix
+        self.settings: dict[str, Setting] = {}  # of the source that is being read
         self.errors: list[ConfigurationError] = []
         self.warnings: list[str] = []
+
+    def layer(self) -> dict[str, Setting]:
+        """Return what was read since this was called before."""
+        read, self.settings = self.settings, {}
+        return read
 
     def read_document(self, document: Document) -> None:
         for key, value in document.table.items():
@@ -153,10 +174,10 @@ class _Reader:
         return f"unknown option {quote(key)}{did_you_mean(key, self.options)}"
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
-        by_variable = {option.variable: option for option in self.options.values()}
-        foreign = {ENV_PREFIX + name.upper() for name in self.foreign}
+        by_variable = {self.prefix + option.name.upper(): option for option in self.options.values()}
+        foreign = {self.prefix + name.upper() for name in self.foreign}
         for variable in sorted(environ):
-            if not variable.startswith(ENV_PREFIX) or variable in _OTHER_VARIABLES:
+            if not variable.startswith(self.prefix) or variable in _OTHER_VARIABLES:
                 continue
             option = by_variable.get(variable)
             if option is not None:

@@ -3,7 +3,7 @@
 Made by ``make docs-tables`` from the options' one description; not to be edited.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 from ..units import Rate
@@ -132,13 +132,13 @@ class ServerOptions(TypedDict, total=False):
     """Log as text or as JSON. Default: console."""
     access_log: bool
     """Log each connection when it closes. Default: true."""
-    gate: GateConfig
-    """A whole group of options; those given beside it replace its own."""
-    timeouts: Timeouts
-    """A whole group of options; those given beside it replace its own."""
-    limits: Limits
-    """A whole group of options; those given beside it replace its own."""
-    overload: OverloadConfig
-    """A whole group of options; those given beside it replace its own."""
-    tcp: TcpConfig
-    """A whole group of options; those given beside it replace its own."""
+    gate: GateConfig | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    timeouts: Timeouts | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    limits: Limits | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    overload: OverloadConfig | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    tcp: TcpConfig | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""

@@ -13,14 +13,21 @@ from ..codecs import guard
 from ..codecs.base import Codec
 from ..errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError
 from ..reasons import CloseReason
+from .background import Work, start_task
 
 if TYPE_CHECKING:
     from ..address import Address, Peer
+    from .background import BackgroundTask
     from .service import Handler
 
 M = TypeVar("M")
 
 NO_HANDSHAKE: Final = "only a connection of a server has a handshake"
+
+
+def app_of(server: object) -> Any:
+    """Return the application that a server is part of, or None."""
+    return getattr(server, "app", None)
 
 
 def refuse_frame(frame: object) -> None:
@@ -104,6 +111,29 @@ class ConnectionBase(ABC, Generic[M]):
     @abstractmethod
     def server(self) -> Any:
         """The `penstock.Server` whose connection it is; None for a client's."""
+
+    @property
+    def app(self) -> Any:
+        """The `penstock.App` whose service it talks to; None where the service is served by itself."""
+        return app_of(self.server)
+
+    def task(self, work: Work, *, name: str = "") -> BackgroundTask:
+        """Run a coroutine beside the handler until it ends, or until the connection has: then it is cancelled.
+
+        What it raises is told once, as a `TaskFailed` event, and ends nothing; that its connection has ended is no
+        failure. A server has stopped when the tasks of its connections have. For a datagram it ends with the server.
+
+        Args:
+            work: A coroutine. It runs on the server's loop, in a copy of the caller's context.
+            name: What logs call it; the coroutine function's name by default.
+
+        Raises:
+            ClosedError: The connection is closing. The coroutine was closed.
+            LocalProtocolError: It is a client's connection. The coroutine was closed.
+
+        Safe from every thread.
+        """
+        return start_task(self, work, name)
 
     @property
     def draining(self) -> bool:

@@ -36,6 +36,7 @@ class EventName(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     CODEC_FAILED = "codec_failed"
     FRAMES_SKIPPED = "frames_skipped"
+    TASK_FAILED = "task_failed"
     CLOSED = "closed"
     RECEIVE_FAILED = "receive_failed"
     DATAGRAM = "datagram"
@@ -171,6 +172,17 @@ class CodecFailed(Event):
 
     connection: ConnectionBase[Any] | None
     error: CodecError
+
+
+@dataclass(slots=True, eq=False)
+class TaskFailed(Event):
+    """A background task raised: of a connection, or of the application, and then there is no connection."""
+
+    name = EventName.TASK_FAILED
+
+    connection: ConnectionBase[Any] | None
+    task: str
+    error: BaseException
 
 
 @dataclass(slots=True, eq=False)
@@ -350,6 +362,7 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         FramingBroken,
         CodecFailed,
         FramesSkipped,
+        TaskFailed,
         Closed,
         DatagramHandled,
         ReceiveFailed,

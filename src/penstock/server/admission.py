@@ -154,21 +154,21 @@ def descriptor_limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
+def raise_descriptor_limit(*needs: tuple[GateConfig, int]) -> None:
     """Raise the soft limit of descriptors as far as the configuration needs it and the hard limit lets it.
 
     For a process that is a server and nothing else: a program that uses select(2) may count on descriptors under 1024.
+
+    Args:
+        needs: For each server of the process its gate's configuration, and how many descriptors a connection has open.
     """
     limit = descriptor_limit()
     if limit is None:
         return
     import resource  # noqa: PLC0415 - not on Windows
 
-    connections = config.max_connections
-    if connections is None or connections == AUTO:
-        connections = DEFAULT_MAX_CONNECTIONS
+    wanted = sum(_descriptors(config, each) for config, each in needs)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = descriptors_for(connections, each) + _reserve(config) * each
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if wanted > limit:
@@ -176,6 +176,13 @@ def raise_descriptor_limit(config: GateConfig, each: int = 1) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError) as error:  # there are fewer connections then
             logger.warning("the descriptor limit stays at %d: cannot raise it to %d: %s", limit, wanted, error)
+
+
+def _descriptors(config: GateConfig, each: int) -> int:
+    connections = config.max_connections
+    if connections is None or connections == AUTO:
+        connections = DEFAULT_MAX_CONNECTIONS
+    return descriptors_for(connections, each) + _reserve(config) * each
 
 
 # -- files of networks -------------------------------------------------------------------------------------------------

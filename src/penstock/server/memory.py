@@ -62,8 +62,18 @@ def memory_of(config: OverloadConfig, *, groups: Path = CGROUPS, membership: str
     return None
 
 
-async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: Callable[[Event], None]) -> None:
-    """Read how much is used, again and again, and do what the ladder says."""
+async def follow_memory(
+    memory: Memory, gate: Gate, engine: EngineServer, emit: Callable[[Event], None], *, share: int = 1
+) -> None:
+    """Read how much is used, again and again, and do what the ladder says.
+
+    Args:
+        memory: What may be used, and what is.
+        gate: Refuses, when it is told to.
+        engine: Gives back what it can.
+        emit: Told when the pressure changes.
+        share: Among how many servers of this process what has to come back is shared out.
+    """
     ladder = Ladder(memory.limit_bytes)
     told, tense = Pressure.CALM, False
     while True:
@@ -80,7 +90,7 @@ async def follow_memory(memory: Memory, gate: Gate, engine: EngineServer, emit: 
                 told = pressure
             if pressure is not Pressure.CALM:
                 tense = True
-                engine.shed_load(pressure, ladder.excess_bytes(used))
+                engine.shed_load(pressure, -(-ladder.excess_bytes(used) // share))
             elif tense:
                 engine.shed_load(pressure, 0)
                 tense = False

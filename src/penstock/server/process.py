@@ -6,19 +6,23 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from ..config import ServerConfig
 from ..core.events import Observer
 from ..core.service import Service
 from ..engines.base import Engine
-from ..errors import ConfigurationError, ExitStatus
+from ..errors import ConfigurationError, ExitStatus, StoppedError
 from .admission import raise_descriptor_limit
+from .life import Life
 from .notify import Notifier
 from .reload import Reloader
 from .server import Server
 from .signals import EndSignals, OtherSignals
+
+L = TypeVar("L", bound=Life)
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -56,36 +60,97 @@ def run(
     In a thread that is not the main one there are no signals: the server is told to stop by ``begin_drain``, called in
     its loop, and a warning says so.
     """
+    refuse_running_loop()
+    notifier = Notifier.from_environment(os.environ, os.getpid())
+    told = observers if notifier is None else [*observers, notifier]
+    server = Server(service, config, observers=told, warn=warn)
+    end = End(service.name, lambda: ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK)
+    return live(server, [server], end, on_ready=on_ready, is_all=is_all, warn=warn, reload=reload, notifier=notifier)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is told of a life to those outside of it.
+
+    Attributes:
+        name: What it is called.
+        status: Says what came of it, when it is over.
+    """
+
+    name: str
+    status: Callable[[], ExitStatus]
+
+
+def live(
+    life: L,
+    servers: Sequence[Server],
+    end: End,
+    *,
+    on_ready: Callable[[L], None] | None = None,
+    is_all: bool = False,
+    warn: Callable[[str], object] | None = None,
+    reload: Callable[[L], Awaitable[None]] | None = None,
+    notifier: Notifier | None = None,
+) -> ExitStatus:
+    """Live in a loop of its own until the end, which signals bring about.
+
+    Args:
+        life: Not begun yet.
+        servers: Its servers: what loop there is, and how many descriptors, is by their needs.
+        end: What is told of it.
+        on_ready: Called once it has begun.
+        is_all: As of `run`.
+        warn: As of `Server`.
+        reload: As of `run`.
+        notifier: Told how it goes, and closed at the end; None where no service manager wants to know.
+    """
+    engines = [server.choice.engine for server in servers]
+    each = (engine.descriptors_per_connection for engine in engines)
+    raise_descriptor_limit(*zip((server.config.gate for server in servers), each, strict=True))
+    json_line = any(server.config.log_format == "json" for server in servers)
+    work = _live(
+        life,
+        end,
+        on_ready,
+        is_all=is_all,
+        warn=warn or _logger.warning,
+        reload=reload,
+        notifier=notifier,
+        json_line=json_line,
+    )
+    with asyncio.Runner(loop_factory=_loop_factory(engines)) as runner:
+        return runner.run(work)
+
+
+def refuse_running_loop() -> None:
+    """Refuse to have a loop of our own inside of another.
+
+    Raises:
+        ConfigurationError: A loop runs in this thread.
+    """
     if asyncio._get_running_loop() is not None:  # noqa: SLF001  # the public one raises where there is none
         raise ConfigurationError(
             "run has a loop of its own, and one runs in this thread already: write `async with penstock.serve(…) as "
             "server: await server.wait_stopped()`"
         )
-    notifier = Notifier.from_environment(os.environ, os.getpid())
-    told = observers if notifier is None else [*observers, notifier]
-    server = Server(service, config, observers=told, warn=warn)
-    engine = server.choice.engine
-    raise_descriptor_limit(config.gate, engine.descriptors_per_connection)
-    with asyncio.Runner(loop_factory=_loop_factory(engine)) as runner:
-        return runner.run(
-            _serve(server, on_ready, is_all=is_all, warn=warn or _logger.warning, reload=reload, notifier=notifier)
-        )
 
 
-async def _serve(
-    server: Server,
-    on_ready: Callable[[Server], None] | None,
+async def _live(
+    server: L,
+    end: End,
+    on_ready: Callable[[L], None] | None,
     *,
     is_all: bool,
     warn: Callable[[str], object],
-    reload: Callable[[Server], Awaitable[None]] | None,
+    reload: Callable[[L], Awaitable[None]] | None,
     notifier: Notifier | None,
+    json_line: bool,
 ) -> ExitStatus:
     signals = others = None
     reloader = None if reload is None else Reloader(server, reload, notifier)
     if threading.current_thread() is threading.main_thread():
         loop = asyncio.get_running_loop()
-        signals = EndSignals(server, loop, json_line=server.config.log_format == "json")
+        signals = EndSignals(server, loop, json_line=json_line)
         others = OtherSignals(server, loop, None if reloader is None else reloader.begin)
     else:  # where Python handles no signal: signal.signal and signal.set_wakeup_fd refuse
         warn(
@@ -99,8 +164,11 @@ async def _serve(
         if on_ready is not None:
             on_ready(server)
         if notifier is not None:
-            notifier.ready(server.service.name, server.addresses)
+            notifier.ready(end.name, server.addresses)
         await server.wait_stopped()
+        status = end.status()
+    except StoppedError as error:
+        status = error.exit_status
     except BaseException:
         if signals is not None:
             signals.end(for_good=False)
@@ -112,16 +180,17 @@ async def _serve(
             notifier.close()
     if signals is not None:
         signals.end(for_good=is_all)
-    return ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK
+    return status
 
 
-def _loop_factory(engine: Engine) -> Callable[[], asyncio.AbstractEventLoop]:
+def _loop_factory(engines: Sequence[Engine]) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return the native engine's for that engine; for the pure one uvloop's where it is installed: it is faster."""
-    if engine.name == "native":
+    names = {engine.name for engine in engines}
+    if "native" in names:
         from ..engines.native.engine import new_event_loop  # noqa: PLC0415 - an engine is imported when it is chosen
 
         return new_event_loop
-    if engine.name != "blocking":
+    if names != {"blocking"}:
         try:
             import uvloop  # noqa: PLC0415 - an extra
         except ImportError:

@@ -6,14 +6,15 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ..config import GateConfig, ServerConfig
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .notify import Notifier
-    from .server import Server
+
+L = TypeVar("L")
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -40,7 +41,7 @@ def with_live(config: ServerConfig, wanted: ServerConfig) -> ServerConfig:
     )
 
 
-class Reloader:
+class Reloader(Generic[L]):
     """Reads a configuration again when it is told to; one at a time, and once more for what is asked meanwhile.
 
     Args:
@@ -49,7 +50,7 @@ class Reloader:
         notifier: Told when it begins and when it is over; None where no service manager wants to know.
     """
 
-    def __init__(self, server: Server, reload: Callable[[Server], Awaitable[None]], notifier: Notifier | None) -> None:
+    def __init__(self, server: L, reload: Callable[[L], Awaitable[None]], notifier: Notifier | None) -> None:
         self._server = server
         self._reload = reload
         self._notifier = notifier

@@ -15,6 +15,7 @@ from ..address import Address, Kind, parse_address
 from ..address.networks import AccessList
 from ..config import DefaultBind, DefaultThreads, ServerConfig
 from ..config.options import values
+from ..core.background import BackgroundTask, Work
 from ..core.budget import OutputBudget
 from ..core.contract import Clock, ConnectionBase
 from ..core.events import (
@@ -30,6 +31,7 @@ from ..core.events import (
     StallEnded,
     Stopped,
     Suspended,
+    TaskFailed,
 )
 from ..core.gate import Gate
 from ..core.interrupts import is_interrupt
@@ -47,8 +49,11 @@ from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, Pace, logger
 from ..telemetry.stats import Stats
 from .admission import AccessFiles, descriptor_limit, rules_of
+from .background import Background
 from .choice import Choice, choose
+from .ends import Ends
 from .memory import follow_memory, memory_of
+from .part import DEFAULT, Default, Part
 from .reload import with_live
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
@@ -70,6 +75,7 @@ class Server:
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event, beside the log and `stats`. What one raises is logged, once a second at most.
         warn: Told of what the configuration allows and perhaps does not mean, a sentence each; None for the log.
+        part: What it shares with the other servers of an application; None when it is alone.
 
     Raises:
         ApplicationError: What the handler is annotated to take is not what its codec gives.
@@ -77,6 +83,7 @@ class Server:
     Attributes:
         service: What is served, with the codec that was asked for, decoding into what the handler is annotated with.
         config: How.
+        app: The `penstock.App` it is part of, or None.
         stats: Counts of what happened so far.
         gate: Decides who is let in, from the start on; the same object from here to the end.
             ``server.gate.set(max_per_peer=15)`` changes its mind, and holds after the start when said before it.
@@ -90,13 +97,16 @@ class Server:
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
         warn: Callable[[str], object] | None = None,
+        part: Part | None = None,
     ) -> None:
         if config.codec is not None:
             service = service.with_codec(config.codec)
         self.service = service = fitted(service)
         self.config = config = replace(config, timeouts=config.timeouts.suited(service.timeouts))
+        self._part = part = part or Part()
+        self.app = part.app
         self.stats = Stats()
-        self.gate = Gate()
+        self.gate = part.gate or Gate()
         self._clock = clock
         self._warn = warn or logger.warning
         self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
@@ -111,6 +121,8 @@ class Server:
         self._rules = Rules()  # what the configuration says, before what was set at the gate
         self._watchdog: Watchdog | None = None
         self._changed: list[asyncio.Future[None]] = []
+        self._background = Background(self._task_failed)
+        self._ends: Ends | None = None
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -168,7 +180,9 @@ class Server:
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
         plan, rules = self._prepare(access)
-        inherited = inherited_listeners(os.environ, os.getpid())
+        inherited = self._part.inherited
+        if inherited is None:
+            inherited = inherited_listeners(os.environ, os.getpid())
         if inherited and isinstance(config.bind, DefaultBind):
             addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
         else:
@@ -189,11 +203,12 @@ class Server:
                     self._warn(refused)
             self._stopped = self._loop.create_future()
             self._rules = rules
-            self.gate.begin(rules)
+            if self._part.begins_gate:
+                self.gate.begin(rules)
             self._at_work = self.choice.engine.serve(listeners, plan)
             for warning in warnings_about(config, self.addresses):
                 self._warn(warning)
-            if config.overload.stall_s is not None:
+            if config.overload.stall_s is not None and self._part.watches_loop:
                 self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
                 self._watchdog.prepare()
             self._at_work.start()
@@ -206,7 +221,8 @@ class Server:
         self._follow(access, before)
         memory = memory_of(config.overload)
         if memory is not None:
-            follow = follow_memory(memory, self.gate, self._at_work, self._emit)
+            emit = self._emit if self._part.watches_loop else _tell_nobody
+            follow = follow_memory(memory, self.gate, self._at_work, emit, share=self._part.servers)
             self._helpers.append(self._loop.create_task(follow))
         if self._watchdog is not None:
             self._watchdog.start()
@@ -261,7 +277,10 @@ class Server:
     def _rules_of(self, config: ServerConfig, access: AccessList) -> Rules:
         engine = self.choice.engine
         places = _threads(config, engine) if engine.thread_per_connection else None
-        return rules_of(config, access, descriptor_limit(), engine.descriptors_per_connection, places)
+        descriptors = descriptor_limit()
+        if descriptors is not None:
+            descriptors //= self._part.servers
+        return rules_of(config, access, descriptors, engine.descriptors_per_connection, places)
 
     def _follow(self, access: AccessFiles, before: Any) -> None:
         """Look for changes of the files of networks from now on, in place of those before."""
@@ -269,7 +288,8 @@ class Server:
         if self._follower is not None:
             self._follower.cancel()
             self._helpers.remove(self._follower)
-        self._follower = self._loop.create_task(access.follow(self.gate, before)) if access.paths else None
+        follows = access.paths and self._part.begins_gate  # a gate that is shared has one who does
+        self._follower = self._loop.create_task(access.follow(self.gate, before)) if follows else None
         if self._follower is not None:
             self._helpers.append(self._follower)
 
@@ -329,11 +349,15 @@ class Server:
             self._at_work.resume()
             self._emit(Resumed())
 
-    def begin_drain(self) -> None:
-        """Stop accepting and let every connection finish what it received. May be repeated; `wait_stopped` waits."""
+    def begin_drain(self, *, timeout_s: float | Default | None = DEFAULT) -> None:
+        """Stop accepting and let every connection finish what it received. May be repeated; `wait_stopped` waits.
+
+        Args:
+            timeout_s: When to cut what is left, in place of ``timeouts.drain_s``; None for never.
+        """
         if self._at_work is not None and self._stopped is not None and not self._stopped.done():
             self._emit(Draining(len(self.connections)))
-            self._at_work.drain(self.config.timeouts.drain_s)
+            self._at_work.drain(self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s)
 
     async def drain(self) -> None:
         """Stop accepting, answer what was received, close; cut what is left after ``timeouts.drain_s`` seconds."""
@@ -371,6 +395,35 @@ class Server:
     async def wait_connections(self, count: int) -> None:
         """Wait until exactly ``count`` connections are open."""
         await self.wait_until(lambda server: len(server.connections) == count)
+
+    # -- what belongs to its connections -------------------------------------------------------------------------------
+
+    def start_task(self, conn: ConnectionBase[Any], work: Work, name: str) -> BackgroundTask:
+        """Run ``work`` until ``conn`` has ended: what `ConnectionBase.task` does. Safe from every thread."""
+        assert self._loop is not None, "the server was not started"
+        task = self._background.start(self._loop, conn, work, name)
+        if not (conn.is_datagram or self.when_closed(conn, task.cancel)):
+            task.cancel()
+        return task
+
+    def when_closed(self, conn: ConnectionBase[Any], callback: Callable[[], object]) -> bool:
+        """Have ``callback`` called once a connection and its handler have ended, on the engine's thread.
+
+        Returns:
+            False when the connection is closing already: then nothing will be called.
+        """
+        if self._ends is None:
+            self._ends = Ends()
+            self._observers.append(self._ends)
+        return self._ends.add(conn, callback)
+
+    def forget_closed(self, conn: ConnectionBase[Any], callback: Callable[[], object]) -> None:
+        """Have a callback of `when_closed` not called. May be repeated."""
+        if self._ends is not None:
+            self._ends.remove(conn, callback)
+
+    def _task_failed(self, conn: ConnectionBase[Any] | None, name: str, error: BaseException) -> None:
+        self._emit(TaskFailed(conn, name, error))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -434,6 +487,9 @@ class Server:
             self._loop.call_soon_threadsafe(self._on_stopped)
 
     def _on_stopped(self) -> None:
+        self._background.end(self._finish)
+
+    def _finish(self) -> None:
         assert self._stopped is not None
         try:
             for helper in self._helpers:
@@ -449,6 +505,10 @@ class Server:
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []
         close_listeners(listeners)
+
+
+def _tell_nobody(_event: Event) -> None:
+    """Another server of the application tells of it."""
 
 
 def _threads(config: ServerConfig, engine: Engine) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ..errors import ExitStatus
 from .last_resort import LastResort
-from .server import Server
+from .life import Life
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -29,7 +29,7 @@ class EndSignals:
 
     The first drains, the second stops. Both go through the loop; when that has no turn, a handler that Python calls
     between two byte codes has the `LastResort` end the process: for the second signal, and for the first one as long
-    as the server is not ready, for then there is nothing to drain.
+    as the server is not ready and its loop has not met it, for then there is nothing to drain.
 
     Args:
         server: Not started yet.
@@ -37,7 +37,7 @@ class EndSignals:
         json_line: As of `LastResort`.
     """
 
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, *, json_line: bool) -> None:
+    def __init__(self, server: Life, loop: asyncio.AbstractEventLoop, *, json_line: bool) -> None:
         self._server = server
         self._loop = loop
         self._heard = self._told = 0
@@ -72,8 +72,9 @@ class EndSignals:
 
     def _forced_status(self) -> ExitStatus | None:
         if max(self._heard, self._told) > 1:
-            return ExitStatus.DRAIN_TIMEOUT
-        return None if self._is_ready else ExitStatus.INTERRUPTED
+            return ExitStatus.DRAIN_TIMEOUT if self._is_ready else ExitStatus.INTERRUPTED
+        # What the loop was told it does, in its own time: what was opened is closed.
+        return None if self._is_ready or self._told else ExitStatus.INTERRUPTED
 
     def end(self, *, for_good: bool) -> None:
         """The server has stopped.
@@ -131,7 +132,7 @@ class OtherSignals:
         reload: What SIGHUP calls where there is no terminal; None where there is nothing to read again.
     """
 
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, reload: Callable[[], None] | None) -> None:
+    def __init__(self, server: Life, loop: asyncio.AbstractEventLoop, reload: Callable[[], None] | None) -> None:
         self._server = server
         self._loop = loop
         self._reload = reload

@@ -133,6 +133,8 @@ class JsonFormatter(logging.Formatter):
     def _value(cls, value: object, digits: int) -> object:
         if isinstance(value, list | tuple):
             return [cls._value(item, digits) for item in value]
+        if isinstance(value, dict):
+            return {str(key): cls._value(item, digits) for key, item in value.items()}
         if isinstance(value, int):
             return value
         if isinstance(value, float) and math.isfinite(value):  # JSON has no infinity

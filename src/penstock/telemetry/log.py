@@ -25,6 +25,7 @@ from ..core.events import (
     Refused,
     Stalled,
     StallEnded,
+    TaskFailed,
 )
 from ..core.memory import Pressure
 from ..core.texts import text_of
@@ -104,6 +105,8 @@ class LogObserver:
                 self._refused(event)
             case HandlerFailed():
                 self._handler_failed(event)
+            case TaskFailed():
+                self._task_failed(event)
             case CodecFailed():
                 self._codec_failed(event)
             case FramingBroken():
@@ -158,6 +161,14 @@ class LogObserver:
                 return
             text = "handler failed: %s: %s%s"
             logger.error(text, type(error).__name__, text_of(error, str), more, exc_info=error, extra=_extra(event))
+
+    def _task_failed(self, event: TaskFailed) -> None:
+        more = self._failures.more()
+        if more is not None:
+            error = event.error
+            text = "task %s failed: %s: %s%s"
+            arguments = event.task, type(error).__name__, text_of(error, str), more
+            logger.error(text, *arguments, exc_info=error, extra=_extra(event))
 
     def _frames_skipped(self, event: FramesSkipped) -> None:
         more = self._violations.more()

@@ -18,6 +18,7 @@ from ..core.events import (
     Refused,
     Stalled,
     StallEnded,
+    TaskFailed,
 )
 
 
@@ -30,6 +31,7 @@ class Stats:
         closed: Connections that ended, by reason.
         messages_dropped: Messages that slow peers were not sent, by policy.
         handler_errors: Handlers that raised.
+        task_errors: Background tasks of connections that raised.
         codec_errors: Codecs that failed, or broke their contract.
         frames_skipped: Frames that were passed over because they were too long.
         datagrams: Datagrams handled.
@@ -46,6 +48,7 @@ class Stats:
         self.closed: Counter[str] = Counter()
         self.messages_dropped: Counter[str] = Counter()
         self.handler_errors = 0
+        self.task_errors = 0
         self.codec_errors = 0
         self.frames_skipped = 0
         self.datagrams = 0
@@ -75,6 +78,8 @@ class Stats:
                 self.messages_dropped[str(event.policy)] += event.count
             case HandlerFailed():
                 self.handler_errors += 1
+            case TaskFailed():
+                self.task_errors += 1
             case CodecFailed():
                 self.codec_errors += 1
             case FramesSkipped():

@@ -15,6 +15,8 @@ from ...core.compiled_law.deadlines cimport _CUT as CUT, _IDLE as IDLE, _RESTART
 from ...core.compiled_law.levels cimport Levels
 from ...core.compiled_law.rate cimport _GO_ON as GO_ON
 
+from ...core.background import start_task
+from ...core.contract import app_of
 from ...core.endings import reason_after
 from ...core.events import not_decoded, not_handled
 from ...core.interrupts import is_interrupt
@@ -112,6 +114,15 @@ cdef class Connection(TeardownTransport):
     def server(self):
         """Whose connection it is; None for a client's."""
         return self.host.server
+
+    @property
+    def app(self):
+        """The application whose service it talks to, or None."""
+        return app_of(self.host.server)
+
+    def task(self, work, *, name=""):
+        """Run a coroutine beside the handler until it ends, or until the connection has."""
+        return start_task(self, work, name)
 
     def fileno(self):
         """Return the descriptor of the socket; -1 once it is closed."""

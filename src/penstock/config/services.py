@@ -1,0 +1,199 @@
+"""Values for one service of an application: ``--bind admin=unix:s``, PENSTOCK_SERVICE_ADMIN_BIND, ``[service.admin]``.
+
+They are told apart by how they are written, before the application is known; whether it has such a service is asked
+afterwards. What is said of one service holds whatever the same source says of all; a later source wins over both.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from ..errors import ConfigurationError
+from ..reasons import Refusal
+from ..suggest import did_you_mean
+from .files import Document
+from .kinds import quote
+from .option import ENV_PREFIX, Option
+from .sources import ConfigurationErrors, Given, Setting, Settings, load, merged
+
+TABLE: Final = "service"
+PREFIX: Final = ENV_PREFIX + "SERVICE_"
+CODE_SOURCE: Final = "code"
+
+# One process has one of each, however many services it has.
+PROCESS_WIDE: Final = ("log_level", "log_format", "memory_limit", "stall_warning")
+
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_SCOPE: Final = re.compile(rf"({NAME.pattern})=")
+# Text of the user's, which may begin like a service's name.
+_FREE_TEXT: Final = ("refusal_text",)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The three sources that are outside of the code, as they were found.
+
+    Attributes:
+        given: The command line, by option name.
+        environ: The environment.
+        document: The configuration file.
+    """
+
+    given: Mapping[str, Given] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    document: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfServices:
+    """What the sources say of single services.
+
+    Attributes:
+        given: The command line, by service and option name.
+        environ: The variables that name a service.
+        document: The table of services.
+    """
+
+    given: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    document: Document | None = None
+
+    @property
+    def places(self) -> list[str]:
+        """Where single services are named, as the user wrote it; the environment, which many programs share, is not."""
+        written = [given.flag for options in self.given.values() for given in options.values()]
+        return [*written, *([self.document.where(TABLE)] if self.document is not None else [])]
+
+
+def split(sources: Sources) -> tuple[Sources, OfServices]:
+    """Take what is said of single services out of the sources.
+
+    Raises:
+        ConfigurationError: ``service`` in the file is no table of tables.
+    """
+    general: dict[str, Given] = {}
+    special: dict[str, dict[str, Given]] = {}
+    for name, value in sources.given.items():
+        rest, found = _scoped(name, value)
+        if rest is not None:
+            general[name] = rest
+        for service, given in found.items():
+            special.setdefault(service, {})[name] = given
+    environ = {name: value for name, value in sources.environ.items() if not name.startswith(PREFIX)}
+    variables = {name: value for name, value in sources.environ.items() if name.startswith(PREFIX)}
+    document = sources.document
+    tables = None
+    if document is not None and TABLE in document.table:
+        tables = document.inner(TABLE)
+        if tables is None or not all(isinstance(table, dict) for table in tables.table.values()):
+            raise ConfigurationError(
+                "expected a table for each service: [service.NAME], then its options", document.where(TABLE)
+            )
+        tables = replace(tables, lines={**tables.lines, TABLE: min(tables.lines.values(), default=1)})
+        document = document.without(TABLE)
+    return Sources(general, environ, document), OfServices(special, variables, tables)
+
+
+def settings_of(
+    names: Sequence[str],
+    options: Sequence[Option],
+    general: Settings,
+    special: OfServices,
+    defaults: Mapping[str, Mapping[str, object]],
+) -> dict[str, Settings]:
+    """Return the value of every option, for each service.
+
+    Args:
+        names: The services.
+        options: What can be set.
+        general: What the sources say of all.
+        special: What they say of single ones.
+        defaults: What the code says, by service and option name.
+
+    Raises:
+        ConfigurationErrors: A service does not exist, a value is refused, or an option is not a service's: all of it.
+    """
+    errors = [*_unknown(names, special)]
+    found: dict[str, Settings] = {}
+    own = [option for option in options if option.name not in PROCESS_WIDE]
+    foreign = dict.fromkeys(PROCESS_WIDE, "is of the whole process, not of one service")
+    variables = _variables(names, special.environ)
+    for name in names:
+        try:
+            mine = load(
+                own,
+                given=special.given.get(name),
+                environ=variables.get(name),
+                document=None if special.document is None else special.document.inner(name),
+                foreign=foreign,
+                prefix=prefix_of(name),
+            )
+        except ConfigurationErrors as error:
+            errors += error.errors
+            continue
+        by_name = {option.name: option for option in options}
+        code = {key: Setting(by_name[key], value, CODE_SOURCE) for key, value in defaults[name].items()}
+        layers = [code]
+        for ours, theirs in zip(general.layers, mine.layers, strict=True):
+            layers += [dict(ours), dict(theirs)]
+        found[name] = Settings(merged(options, layers), mine.warnings)
+    if errors:
+        raise ConfigurationErrors(errors)
+    return found
+
+
+def prefix_of(service: str) -> str:
+    """Return what the names of a service's variables begin with."""
+    return f"{PREFIX}{service.upper().replace('-', '_')}_"
+
+
+def unknown_variables(names: Sequence[str], special: OfServices) -> list[str]:
+    """Return the variables that name a service there is not."""
+    known = tuple(map(prefix_of, names))
+    return [variable for variable in sorted(special.environ) if not variable.startswith(known)]
+
+
+def _variables(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Share out the variables: of services called ``a`` and ``a_b``, the longer name has what both could have."""
+    found: dict[str, dict[str, str]] = {}
+    by_length = sorted(names, key=len, reverse=True)
+    for variable, value in environ.items():
+        service = next((name for name in by_length if variable.startswith(prefix_of(name))), None)
+        if service is not None:
+            found.setdefault(service, {})[variable] = value
+    return found
+
+
+def _unknown(names: Sequence[str], special: OfServices) -> Iterable[ConfigurationError]:
+    named = {name: [given.flag for given in options.values()] for name, options in special.given.items()}
+    if special.document is not None:
+        for name in special.document.table:
+            named.setdefault(name, []).append(special.document.where(name))
+    for name, places in named.items():
+        if name not in names:
+            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
+            for place in places:
+                yield ConfigurationError(f"there is no service {quote(name)}{hint}", place)
+
+
+def _scoped(name: str, value: Given) -> tuple[Given | None, dict[str, Given]]:
+    """Return what is said of all services, and what of single ones."""
+    if name in _FREE_TEXT or isinstance(value.text, bool):
+        return value, {}
+    texts = value.text if isinstance(value.text, tuple) else (value.text,)
+    general: list[str] = []
+    special: dict[str, list[str]] = {}
+    for text in texts:
+        match = _SCOPE.match(text)
+        if match is None or (name == "on_refusal" and match[1] in {*Refusal}):
+            general.append(text)
+        else:
+            special.setdefault(match[1], []).append(text[match.end() :])
+    many = isinstance(value.text, tuple)
+    rest = None if not general else Given(value.flag, tuple(general) if many else general[0])
+    scoped = {
+        service: Given(f"{value.flag} {service}=", tuple(words) if many else words[0])
+        for service, words in special.items()
+    }
+    return rest, scoped

@@ -1,0 +1,30 @@
+"""What a process is there for: a server, or an application with several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Life(Protocol):
+    """It begins, serves and ends. All methods belong to the loop's thread."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens."""
+
+    async def start(self) -> None:
+        """Begin.
+
+        Raises:
+            StoppedError: It was told to end before it had begun, and has ended.
+        """
+
+    def begin_drain(self) -> None:
+        """End in order, soon. May be repeated, and come at any moment."""
+
+    def begin_stop(self) -> None:
+        """End at once. May be repeated, and come at any moment."""
+
+    async def wait_stopped(self) -> None:
+        """Wait for the end."""

@@ -1,0 +1,41 @@
+"""What a server shares that is one of several in an application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from ..core.gate import Gate
+from .inherited import InheritedSocket
+
+
+class Default(Enum):
+    """What stands for a value that nobody gave, where None is one."""
+
+    DEFAULT = "default"
+
+
+DEFAULT: Final = Default.DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a server shares with the others of its process.
+
+    Attributes:
+        app: The application.
+        gate: Theirs together; None for one of its own.
+        begins_gate: Whether it is the one whose rules the gate goes by.
+        inherited: The sockets that were handed down for it; None to look for them.
+        watches_loop: Whether it is the one that names who holds the loop.
+        servers: Among how many the process's descriptors are shared out.
+    """
+
+    app: Any = None
+    gate: Gate | None = None
+    begins_gate: bool = True
+    inherited: Sequence[InheritedSocket] | None = None
+    watches_loop: bool = True
+    servers: int = 1

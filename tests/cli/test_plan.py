@@ -1,0 +1,190 @@
+"""An application on the command line: what is said of which service, and how its life ends."""
+
+import json
+import signal
+import time
+
+import pytest
+
+FLEET = """\
+import asyncio
+import os
+import penstock
+
+app = penstock.App("fleet")
+
+def tell(word):
+    with open("told", "a") as file:
+        file.write(word + "\\n")
+
+@app.lifespan
+async def database(app):
+    tell("opening")
+    if os.environ.get("SLOW"):
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            tell("given up")
+    if os.environ.get("BROKEN"):
+        raise OSError("no database")
+    app.state.count = 0
+    yield
+    tell("closed")
+    if os.environ.get("BROKEN_END"):
+        raise OSError("disk full")
+
+@app.on_message(codec="lines", bind="unix:tracker.sock")
+def tracker(conn, message):
+    conn.app.state.count += 1
+
+@app.on_message(codec="lines", bind="unix:admin.sock", drain_after="tracker")
+def admin(conn, message):
+    return b"%d" % conn.app.state.count
+
+def make_app():
+    return app
+
+def broken():
+    raise ValueError("not today")
+"""
+
+
+@pytest.fixture
+def fleet(directory):
+    """A module with an application."""
+    (directory / "fleet.py").write_text(FLEET)
+    return directory
+
+
+def told(directory):
+    return (directory / "told").read_text().split("\n")[:-1]
+
+
+def test_an_application_is_served_with_all_its_services(fleet, serve, penstock):
+    """The module alone names it, for its services are parts of it; the ready line has each service's addresses."""
+    served = serve("fleet", bind=None)
+    sent = penstock("send", "unix:admin.sock", "--codec", "lines", "?")
+
+    assert ["unix:tracker.sock", "unix:admin.sock"] == served.addresses
+    assert "0\n" == sent.stdout
+    assert 0 == served.stop()
+    assert ["opening", "closed"] == told(fleet)
+
+
+@pytest.mark.parametrize("target", [("fleet:app",), ("--factory", "fleet:make_app")])
+def test_one_service_is_configured_by_its_name(fleet, penstock, target):
+    """From the command line, the environment and the file, each over the one before it."""
+    (fleet / "penstock.toml").write_text('[service.admin]\nbind = "unix:file.sock"\ntimeout_idle = "7s"\n')
+    env = {"PENSTOCK_SERVICE_TRACKER_BIND": "unix:env.sock"}
+    checked = penstock("check", *target, env=env)
+    shown = penstock("serve", *target, "--bind", "admin=unix:flag.sock", "--print-config", env=env).stdout
+    _, tracker, admin = shown.split("\n[service.")
+
+    assert "ok: tracker over lines on unix:env.sock\nok: admin over lines on unix:file.sock\n" == checked.stdout
+    assert 'bind = ["unix:env.sock"]' in tracker
+    assert "# PENSTOCK_SERVICE_TRACKER_BIND" in tracker
+    assert 'bind = ["unix:flag.sock"]' in admin
+    assert 'timeout_idle = "7s"' in admin
+    assert "# penstock.toml:3" in admin
+
+
+def test_what_is_printed_can_be_read(fleet, penstock):
+    """As a file of configuration, to the same values."""
+    shown = penstock("serve", "fleet", "--timeout-idle", "admin=7s", "--log-level", "debug", "--print-config").stdout
+    (fleet / "other.toml").write_text(shown)
+    again = penstock("serve", "fleet", "--config", "other.toml", "--print-config").stdout
+
+    def values(text):
+        return [line.partition("#")[0].rstrip() for line in text.splitlines()]
+
+    assert values(shown) == values(again)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("fleet", "--bind", "unix:x"), "--bind: an address is one service's: write --bind tracker=ADDRESS"),
+        (("fleet", "--bind", "amdin=unix:x"), "--bind amdin=: there is no service 'amdin'; did you mean admin?"),
+        (("fleet", "--once"), "--once: once is for a service that is alone"),
+        (("fleet", "--timeout-idle", "admin=x"), "--timeout-idle admin=: 'x' is not a duration"),
+        (("app:shout", "--bind", "shout=unix:x"), "--bind shout=: shout is one service, not an application"),
+        (("echo", "--factory"), "--factory: echo is a classic service"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(fleet, penstock, arguments, problem):
+    """Status 2, in one line, and nothing is opened."""
+    done = penstock("serve", *arguments)
+
+    assert 2 == done.returncode
+    assert done.stderr.startswith(f"penstock: error: {problem}")
+    assert not (fleet / "told").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("fleet:app", "fleet:app is no factory: --factory is for a function without arguments"),
+        ("fleet:tell", "fleet:tell is no factory: --factory is for a function without arguments"),
+        ("fleet:broken", "cannot call fleet:broken: ValueError: not today"),
+    ],
+)
+def test_what_is_no_factory_is_refused(fleet, penstock, target, problem):
+    """Status 3; with the line of the user's that failed."""
+    done = penstock("check", "--factory", target)
+
+    assert (3, f"penstock: error: {problem}") == (done.returncode, done.stderr.splitlines()[0])
+
+
+def test_a_factory_that_is_not_called_one_is_suggested(fleet, penstock):
+    """A function without arguments is no handler."""
+    done = penstock("check", "fleet:make_app")
+
+    assert 3 == done.returncode
+    assert "if it makes an application, say so with --factory" in done.stderr
+
+
+def test_a_lifespan_that_fails_at_the_start_is_one_line_and_status_3(fleet, penstock):
+    """Where, what; and no file of a socket is left."""
+    done = penstock("serve", "fleet", env={"BROKEN": "1"})
+
+    assert (3, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert "the lifespan database (fleet.py:20) failed: OSError: no database" in done.stderr
+    assert [] == list(fleet.glob("*.sock"))
+
+
+def test_a_lifespan_that_fails_at_the_end_is_logged_and_status_1(fleet, serve):
+    """After everything was served and drained."""
+    served = serve("fleet", bind=None, env={"BROKEN_END": "1"})
+
+    assert 1 == served.stop()
+    assert "the lifespan database (fleet.py:25) failed at the end: OSError: disk full" in served.log()
+
+
+def test_a_signal_while_a_lifespan_opens_gives_it_up(fleet, environ, directory):
+    """Status 130: it was told to end before it served."""
+    import subprocess
+    import sys
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstock", "serve", "fleet"], cwd=directory, env=environ | {"SLOW": "1"}, stderr=-1
+    )
+    while not (directory / "told").exists() or "opening" not in told(directory):
+        assert process.poll() is None
+        time.sleep(0.01)  # another process: its file is all that tells
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+
+    assert (130, ["opening", "given up"]) == (process.returncode, told(directory))
+
+
+def test_json_logs_say_which_services_are_ready(fleet, serve):
+    """With each one's addresses, codec and engine."""
+    served = serve("fleet", "--log-format", "json", bind=None)
+    while not (lines := served.log().splitlines()):
+        assert served.process.poll() is None
+    ready = json.loads(lines[0])
+
+    assert "fleet" == ready["application"]
+    assert {"tracker": ["unix:tracker.sock"], "admin": ["unix:admin.sock"]} == {
+        name: each["addresses"] for name, each in ready["services"].items()
+    }
