@@ -14,6 +14,7 @@ NAMES = [
     "lines",
     "text",
     "delimited",
+    "gap",
     "length-prefixed",
     "varint",
     "netstring",
@@ -55,6 +56,11 @@ class TestParsing:
             ("json-lines:max-depth=5,unterminated=deliver", {"max_depth": 5}),
             ("msgpack:max=10MB", {"max_frame_bytes": 10_000_000}),
             ("resp:protocol=3,inline=yes", {"protocol": 3, "inline": True}),
+            ("lines:quiet=400ms", {"quiet_s": 0.4}),
+            ("lines:quiet=none", {"quiet_s": None}),
+            ("gap:quiet=2s", {"quiet_s": 2.0}),
+            (r"delimited:delimiter=\r\n,quiet=20ms", {"quiet_s": 0.02}),
+            ("text:quiet=1s", {"quiet_s": 1.0}),
         ],
     )
     def test_options_follow_the_name(self, spec, attributes):
@@ -74,7 +80,7 @@ class TestParsing:
             (
                 "lines:mx=1",
                 "codec lines has no option 'mx'; did you mean max? "
-                "(it has newline, keep-cr, unterminated, on-oversize, max-skip-bytes, max)",
+                "(it has newline, keep-cr, unterminated, on-oversize, max-skip-bytes, quiet, max)",
             ),
             (
                 "json-lines:type=int",
@@ -88,6 +94,10 @@ class TestParsing:
             ("lines:max=10mbb", "codec lines: max: '10mbb' is not a size: write"),
             ("lines:max=-1", "codec lines: max_frame_bytes must be 1 or more, not -1"),
             ("lines:newline=cr", "codec lines: newline: 'cr' is not lf or crlf"),
+            ("lines:quiet=400", "codec lines: quiet: '400' is not a duration: write"),
+            ("lines:quiet=0s", "codec lines: quiet must be over 0 and at most a day, not 0.0 s"),
+            ("gap:quiet=none", "codec gap: quiet: 'none' is not a duration"),
+            ("lines:quiet=1s,on-oversize=skip", "codec lines: quiet does not go with on_oversize=skip"),
             ("lines:keep-cr=1", "codec lines: keep-cr: '1' is not yes or no"),
             ("lines:newline=crlf,keep-cr=yes", "codec lines: keep_cr does not go with newline=crlf"),
             ("length-prefixed:size=9", "codec length-prefixed: size must be 1 to 8, not 9"),
@@ -137,8 +147,10 @@ class TestDescribing:
             CodecOption("unterminated", "refuse or deliver", "refuse"),
             CodecOption("on-oversize", "close or skip", "close"),
             CodecOption("max-skip-bytes", "a size", "16MiB"),
+            CodecOption("quiet", "a duration or none", "none"),
             CodecOption("max", "a size", "64KiB"),
         )
+        assert CodecOption("quiet", "a duration", "20ms") == options["gap"][0]
         assert options["fixed"] == (CodecOption("size", "a whole number", None),)
         assert CodecOption("size", "a whole number", "4") == options["length-prefixed"][0]
         assert CodecOption("delimiter", "bytes, once or more", None) == options["delimited"][0]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.codecs import parse_codec
+from penstock.codecs import Delimited, Gap, Lines, Text, parse_codec
 from penstock.codecs.base import NEED_DATA
 from penstock.core.inbound import RecordInbound, StreamInbound
 from penstock.errors import BadLengthError, FrameTooLongError, RemoteProtocolError, TruncatedError
@@ -149,6 +149,80 @@ def test_the_end_in_the_middle_of_a_frame():
 
     assert 2 == caught.value.pending
     assert b"tw" == delivering.finish()
+
+
+QUIET_CODECS = [Lines(quiet_s=1.0), Delimited(b"\r\n", quiet_s=1.0), Text(quiet_s=1.0), Gap(quiet_s=1.0)]
+
+
+@pytest.mark.parametrize("codec", QUIET_CODECS, ids=lambda codec: codec.name)
+@given(
+    wire=st.text("ab\r\n", max_size=30),
+    cuts=st.lists(st.integers(1, 5), min_size=1),
+    silent=st.booleans(),
+    eager=st.booleans(),
+)
+def test_where_the_bytes_are_cut_does_not_matter_as_long_as_none_is_silent(codec, wire, cuts, silent, eager):
+    """They come within less than ``quiet_s``: the messages are those of one piece. So they are if nobody takes them."""
+    whole = StreamInbound(codec)
+    whole.feed(wire.encode())
+    inbound = StreamInbound(codec)
+    expected = take_all(whole, 10)
+    taken = []
+    for piece in chop(wire.encode(), cuts):
+        inbound.feed(piece)
+        if eager:
+            taken += take_all(inbound, 10)
+    taken += take_all(inbound, 10)
+    if silent:
+        for each in (whole, inbound):
+            each.note_silence()
+        expected += take_all(whole, 10)
+        taken += take_all(inbound, 10)
+
+    assert (expected, whole.pending_bytes) == (taken, inbound.pending_bytes)
+
+
+@given(words=st.lists(st.text("ab", min_size=1, max_size=9).map(str.encode), max_size=6), eager=st.booleans())
+def test_a_silence_ends_a_message_whether_or_not_somebody_takes_it_then(words, eager):
+    """It is noted where it was."""
+    inbound, taken = StreamInbound(Gap()), []
+    for word in words:
+        inbound.feed(word)
+        inbound.note_silence()
+        inbound.note_silence()
+        if eager:
+            taken += take_all(inbound, 10)
+    taken += take_all(inbound, 10)
+
+    assert (words, 0) == (taken, inbound.pending_bytes)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\r\n"])
+def test_a_line_end_after_a_silence_is_that_of_the_line_before_and_the_peers_word(end):
+    """However it is cut, and whatever silences are between."""
+    for place in range(len(end) + 1):
+        inbound = StreamInbound(Lines(quiet_s=1.0))
+        taken = []
+        for piece in (b"one" + end[:place], end[place:], b"two\n\nthree"):
+            inbound.feed(piece)
+            taken += take_all(inbound, 10)
+            inbound.note_silence()
+            taken += take_all(inbound, 10)
+
+        assert ([b"one", b"two", b""], 5, None) == (taken, inbound.pending_bytes, inbound.quiet_s)
+
+
+def test_cr_alone_is_no_line():
+    """A barcode reader that ends in CR sends no empty lines; the LF after it makes one."""
+    inbound = StreamInbound(Lines(quiet_s=1.0))
+    taken = []
+    for piece in (b"\r", b"123\r", b"456\r", b"\r", b"\n", b"\n"):
+        inbound.feed(piece)
+        taken += take_all(inbound, 10)
+        inbound.note_silence()
+        taken += take_all(inbound, 10)
+
+    assert [b"123", b"456", b""] == taken
 
 
 class TestRecords:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .cbor import Cbor
     from .delimited import Delimited
     from .fixed import Fixed
+    from .gap import Gap
     from .json_lines import JsonLines
     from .json_stream import Json
     from .length_prefixed import LengthPrefixed
@@ -45,6 +46,7 @@ __all__ = [
     "CodecOption",
     "Delimited",
     "Fixed",
+    "Gap",
     "Json",
     "JsonLines",
     "LengthPrefixed",
@@ -69,6 +71,7 @@ _MODULES = {
     "CodecOption": "registry",
     "Delimited": "delimited",
     "Fixed": "fixed",
+    "Gap": "gap",
     "Json": "json_stream",
     "JsonLines": "json_lines",
     "LengthPrefixed": "length_prefixed",

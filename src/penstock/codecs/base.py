@@ -62,16 +62,20 @@ class Buffer(bytearray):
         resume: The codec's note to itself about the incomplete frame at the front: how far it has searched, a parse
             stack. Engines never look inside. A codec that takes a frame off the front sets it back to None.
         skipped: How many frames were passed over because they were too long.
+        silence_counts: Whether a silence ends a message, where the codec has a ``quiet_s``. A codec that knows ends of
+            frames too sets it to False when its peer has sent one: a peer that ends its frames is taken at its word.
     """
 
-    __slots__ = ("resume", "skipped")
+    __slots__ = ("resume", "silence_counts", "skipped")
     resume: Any
     skipped: int
+    silence_counts: bool
 
     def __init__(self, data: bytes = b"") -> None:
         super().__init__(data)
         self.resume = None
         self.skipped = 0
+        self.silence_counts = True
 
 
 _BUILT_IN: Final = f"{__package__}."
@@ -98,6 +102,8 @@ class Codec(ABC, Generic[M]):
         skips: Whether `decode` may take bytes off the front that belong to no message, and still say `NEED_DATA`:
             blank lines, white space between messages.
         on_oversize: ``skip``: a frame over ``max_frame_bytes`` is passed over; ``close``: it ends the connection.
+        quiet_s: How long nothing has to come, in seconds, for what is there to be a message: framing by silence. None,
+            the default: silence ends none. The codec has no clock; the engine has, and calls `decode_quiet`.
     """
 
     name: ClassVar[str] = "custom"
@@ -105,6 +111,7 @@ class Codec(ABC, Generic[M]):
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     skips: bool = False
     on_oversize: OnOversize = "close"
+    quiet_s: float | None = None
     _compiled: bool = True  # False: the options of this one have no compiled framing
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -151,6 +158,20 @@ class Codec(ABC, Generic[M]):
         if buffer:
             raise TruncatedError(len(buffer), bytes(buffer))
         return NEED_DATA
+
+    def decode_quiet(self, buffer: Buffer) -> M | NeedData:
+        """Say what the bytes are after which nothing has come for ``quiet_s``. Called after `decode` said `NEED_DATA`.
+
+        All of them are taken, by this method or by who calls it. What it leaves in ``buffer.resume`` stays, for the
+        bytes that follow: the rest of an end that came too late, say. By default they are what `finish` makes of them.
+
+        Returns:
+            A message; or `NEED_DATA`: they are none.
+
+        Raises:
+            RemoteProtocolError: The stream is over.
+        """
+        return self.finish(buffer)
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
         """Take up to ``limit`` messages off the front of ``data``, which starts at the beginning of a frame.

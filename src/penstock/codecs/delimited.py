@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
 from .base import DEFAULT_MAX_LINE_BYTES, DEFAULT_MAX_SKIP_BYTES, NEED_DATA, Buffer, NeedData, OnOversize
-from .octets import BytesCodec, require_choice, require_range
+from .octets import BytesCodec, require_choice, require_quiet, require_range
 
 Unterminated = Literal["refuse", "deliver"]
 
@@ -30,6 +30,9 @@ class Delimited(BytesCodec):
         unterminated: What a last frame without delimiter is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
         on_oversize: What a message over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
         max_skip_bytes: The longest message that is skipped, in bytes; a longer one ends the connection.
+        quiet_s: A rest without delimiter is a message when nothing has come for that long, in seconds, and at EOF;
+            until the peer sends a delimiter for the first time. A delimiter that comes after such a rest is its end,
+            and begins no empty message. Not with ``skip``: what is passed over needs an end. None: never.
         max_frame_bytes: Longest message without its delimiter, in bytes; a longer one is refused as soon as it is.
 
     Raises:
@@ -47,6 +50,7 @@ class Delimited(BytesCodec):
         unterminated: Unterminated = "refuse",
         on_oversize: OnOversize = "close",
         max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        quiet_s: float | None = None,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
         super().__init__(max_frame_bytes=max_frame_bytes)
@@ -64,6 +68,12 @@ class Delimited(BytesCodec):
         self._set_oversize(on_oversize, max_skip_bytes)
         self._plain = len(delimiters) == 1 and not keep_delimiter and not self.skips
         self._compiled = self._plain
+        if quiet_s is not None:
+            if on_oversize == "skip":
+                raise ConfigurationError("quiet does not go with on_oversize=skip: what is passed over needs an end")
+            self.quiet_s = require_quiet(quiet_s)
+            self.skips = True  # an end that comes after its rest
+            self._compiled = False
 
     def find_end(self, buffer: Buffer) -> int:
         """Return where the first frame's delimiter begins in ``buffer``, or -1 when it has not arrived.
@@ -83,6 +93,10 @@ class Delimited(BytesCodec):
         """
         while True:
             note = buffer.resume or 0
+            if type(note) is Cut:
+                if not self._ends_cut(buffer, note):
+                    return -1, 0
+                note = 0
             # Not below 0: a frame is being passed over.
             gone, start = (note.gone, note.search) if isinstance(note, _Gone) else (-1, note)
             end, width = self._search(buffer, start)
@@ -91,6 +105,8 @@ class Delimited(BytesCodec):
                 if size <= self.max_frame_bytes or not self._is_too_long(buffer, size, terminated=end >= 0):
                     if end < 0:
                         buffer.resume = max(0, size - self._longest + 1)
+                    elif self.quiet_s is not None:
+                        buffer.silence_counts = False
                     return end, width
                 if self.on_oversize == "close":
                     raise FrameTooLongError(None, self.max_frame_bytes)
@@ -106,6 +122,23 @@ class Delimited(BytesCodec):
             del buffer[: end + width]
             buffer.resume = None
             buffer.skipped += 1
+
+    def _ends_cut(self, buffer: Buffer, cut: Cut) -> bool:
+        """Take off the front the end of what a silence has cut off, if it comes now.
+
+        Returns:
+            Whether the next frame begins at the front; False: more has to come to say that.
+        """
+        buffer[:0] = cut.begun
+        end = next((each for each in self.delimiters if buffer.startswith(each)), b"")
+        if not end and any(each.startswith(buffer) for each in self.delimiters):
+            buffer.resume = cut._replace(begun=b"")
+            return False
+        if cut.owes_end:
+            del buffer[: len(end)]
+            buffer.silence_counts = buffer.silence_counts and not end
+        buffer.resume = None
+        return True
 
     def _search(self, data: bytes | bytearray, start: int) -> tuple[int, int]:
         """Return where the first delimiter in ``data[start:]`` begins, -1 for nowhere, and its length."""
@@ -128,6 +161,22 @@ class Delimited(BytesCodec):
         buffer.resume = None
         return message
 
+    def decode_quiet(self, buffer: Buffer) -> bytes | NeedData:
+        """Take the rest as a message, without what may be the beginning of its delimiter."""
+        begun = self._begun(buffer)
+        message = bytes(buffer[: len(buffer) - len(begun)])
+        buffer.clear()
+        buffer.resume = Cut(begun, owes_end=owes_end_after(buffer, message))
+        return message or NEED_DATA
+
+    def _begun(self, rest: Buffer) -> bytes:
+        """Return the longest end of ``rest`` that a delimiter begins with."""
+        for size in range(min(self._longest - 1, len(rest)), 0, -1):
+            end = bytes(rest[-size:])
+            if any(len(delimiter) > size and delimiter.startswith(end) for delimiter in self.delimiters):
+                return end
+        return b""
+
     def finish(self, buffer: Buffer) -> bytes | NeedData:
         """Deliver the unterminated rest, if there is one and that was asked for.
 
@@ -136,7 +185,7 @@ class Delimited(BytesCodec):
             FrameTooLongError: With what could have become its delimiter it is longer than ``max_frame_bytes``.
         """
         gone = buffer.resume.gone if type(buffer.resume) is _Gone else 0
-        if not buffer or self.unterminated == "refuse":
+        if not buffer or not self._delivers_rest(buffer):
             if gone:
                 raise TruncatedError(gone + len(buffer), bytes(buffer))
             return super().finish(buffer)
@@ -152,6 +201,10 @@ class Delimited(BytesCodec):
         buffer.clear()
         buffer.resume = None
         return message
+
+    def _delivers_rest(self, buffer: Buffer) -> bool:
+        """Say whether the unterminated rest at EOF is a message: EOF is a silence, too."""
+        return self.unterminated == "deliver" or (self.quiet_s is not None and buffer.silence_counts)
 
     def _last(self, buffer: Buffer) -> bytes | NeedData:
         """Return the message that is the unterminated rest: as if its delimiter had come, by whose `decode` it is."""
@@ -276,6 +329,18 @@ class _Gone(NamedTuple):
 
     gone: int
     search: int
+
+
+class Cut(NamedTuple):
+    """What a silence has left behind: the beginning of a delimiter, and whether one is to come that ends a message."""
+
+    begun: bytes
+    owes_end: bool
+
+
+def owes_end_after(buffer: Buffer, message: bytes) -> bool:
+    """Say whether a delimiter that comes next ends what a silence has cut off: this message, or the one before."""
+    return bool(message) or (type(buffer.resume) is Cut and buffer.resume.owes_end)
 
 
 def _delimiters(given: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:

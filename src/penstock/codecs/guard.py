@@ -49,6 +49,20 @@ def finish(codec: Codec[M], buffer: Buffer) -> M | NeedData:
         raise failure(codec, "finish", error)
 
 
+def decode_quiet(codec: Codec[M], buffer: Buffer) -> M | NeedData:
+    """Say what the bytes are that a silence follows. The buffer is empty afterwards.
+
+    Raises:
+        RemoteProtocolError, CodecError: They are refused; the codec failed. The buffer is as it was.
+    """
+    try:
+        message = codec.decode_quiet(buffer)
+    except Exception as error:
+        raise failure(codec, "decode_quiet", error)
+    buffer.clear()
+    return message
+
+
 def decode_datagram(codec: Codec[M], data: bytes) -> M:
     """Decode a whole datagram or record.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import ConfigurationError, LocalProtocolError
 from .base import DEFAULT_MAX_LINE_BYTES, DEFAULT_MAX_SKIP_BYTES, NEED_DATA, Buffer, Codec, NeedData, OnOversize
-from .delimited import Delimited, Unterminated
+from .delimited import Cut, Delimited, Unterminated, owes_end_after
 from .octets import require_choice
 
 _LF = 0x0A
@@ -28,6 +28,9 @@ class Lines(Delimited):
             no line.
         on_oversize: What a line over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
         max_skip_bytes: The longest line that is skipped, in bytes; a longer one ends the connection.
+        quiet_s: A rest without LF is a line when nothing has come for that long, in seconds, and at EOF; until the peer
+            ends a line for the first time: from then on only line ends count. A line end that comes after such a rest
+            is its own, and begins no empty line. Not with ``skip``. None: never.
         max_frame_bytes: Longest line without its LF or CRLF, in bytes; a longer one is refused as soon as it is.
 
     Raises:
@@ -44,6 +47,7 @@ class Lines(Delimited):
         unterminated: Unterminated = "refuse",
         on_oversize: OnOversize = "close",
         max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        quiet_s: float | None = None,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
         super().__init__(
@@ -51,6 +55,7 @@ class Lines(Delimited):
             unterminated=unterminated,
             on_oversize=on_oversize,
             max_skip_bytes=max_skip_bytes,
+            quiet_s=quiet_s,
             max_frame_bytes=max_frame_bytes,
         )
         require_choice("newline", newline, ("lf", "crlf"))
@@ -89,7 +94,7 @@ class Lines(Delimited):
         Raises:
             FrameTooLongError: The first one is longer than ``max_frame_bytes``, terminated or not.
         """
-        if self.skips:
+        if self.on_oversize == "skip":
             return Codec.decode_many(self, data, limit)
         if len(data) <= self.max_frame_bytes and limit > 0:  # none of them can be too long
             lines = data.split(b"\n", limit)
@@ -119,6 +124,23 @@ class Lines(Delimited):
             return data
         # Something may be wrong with one of them, or a CR stands where it may: look at each.
         return b"".join([self.encode(message) for message in messages])
+
+    def decode_quiet(self, buffer: Buffer) -> bytes | NeedData:
+        """Take the rest as a line, without the CR at its end. CR alone is none, and is forgotten."""
+        line = bytes(buffer) if self.keep_cr else bytes(buffer).rstrip(b"\r")
+        buffer.clear()
+        buffer.resume = Cut(b"", owes_end=owes_end_after(buffer, line))
+        return line or NEED_DATA
+
+    def _ends_cut(self, buffer: Buffer, cut: Cut) -> bool:
+        end = 0 if self.keep_cr else len(buffer) - len(buffer.lstrip(b"\r"))
+        if end == len(buffer):  # CR and nothing else: LF may follow
+            return False
+        if buffer[end] == _LF and cut.owes_end:
+            del buffer[: end + 1]
+            buffer.silence_counts = False
+        buffer.resume = None
+        return True
 
     def _last(self, buffer: Buffer) -> bytes | NeedData:
         # CR alone begins a newline, and there is no line before it.

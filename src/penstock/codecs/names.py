@@ -5,7 +5,7 @@ Only a name alone says so much. A spec with options, ``"lines:max=1KiB"``, is an
 
 from typing import Literal
 
-BytesCodecName = Literal["raw", "lines", "length-prefixed", "varint", "netstring"]
+BytesCodecName = Literal["raw", "lines", "gap", "length-prefixed", "varint", "netstring"]
 TextCodecName = Literal["text"]
 JsonCodecName = Literal["json-lines", "json"]
 MsgpackCodecName = Literal["msgpack"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError, WrongTypeError
 from .base import DEFAULT_MAX_FRAME_BYTES, NEED_DATA, Buffer, Codec, NeedData, OnOversize
 
 M = TypeVar("M")
+
+LONGEST_QUIET_S: Final = 86_400.0
 
 
 def require_range(name: str, value: int, low: int, high: int | None = None) -> int:
@@ -31,6 +33,17 @@ def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
     """
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+
+
+def require_quiet(quiet_s: float) -> float:
+    """Return how long a silence is that ends a message, in seconds.
+
+    Raises:
+        ConfigurationError: It is not over 0, or not a day at most.
+    """
+    if not 0 < quiet_s <= LONGEST_QUIET_S:
+        raise ConfigurationError(f"quiet must be over 0 and at most a day, not {quiet_s} s")
+    return quiet_s
 
 
 class Oversize(Codec[M]):

@@ -14,16 +14,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigurationError
 from ..suggest import did_you_mean
-from ..units import format_size, parse_size
+from ..units import format_duration, format_size, parse_duration, parse_size
 from .base import Codec
 from .cbor import Cbor
 from .delimited import Delimited
 from .fixed import Fixed
+from .gap import Gap
 from .json_lines import JsonLines
 from .json_stream import Json
 from .length_prefixed import LengthPrefixed
@@ -41,6 +42,7 @@ _CLASSES: Final[tuple[type[Codec[Any]], ...]] = (
     Lines,
     Text,
     Delimited,
+    Gap,
     LengthPrefixed,
     Varint,
     Netstring,
@@ -58,6 +60,8 @@ _OPTION: Final = re.compile(r"(?:[^\\,]|\\.)*", re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([nrt0\\,])|(.?))", re.DOTALL)
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0", b"\\": b"\\", b",": b","}
 _YES_NO: Final = {"yes": True, "no": False}
+_KEYS: Final = {"max_frame_bytes": "max", "quiet_s": "quiet"}
+_WORDS: Final = {bool: "yes or no", bytes: "bytes", str: "text", float: "a duration", NoneType: "none"}
 _OWN: Final = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)", re.ASCII)  # module:object; options have an equals sign
 
 
@@ -111,7 +115,7 @@ class _Parameter:
 
     @property
     def key(self) -> str:
-        return "max" if self.name == "max_frame_bytes" else self.name.replace("_", "-")
+        return _KEYS.get(self.name) or self.name.replace("_", "-")
 
     @property
     def allowed(self) -> str:
@@ -122,7 +126,7 @@ class _Parameter:
             elif kind is int:
                 words.append("a size" if self.name.endswith("bytes") else "a whole number")
             elif kind != tuple[bytes, ...]:
-                words.append({bool: "yes or no", bytes: "bytes", str: "text"}[kind])
+                words.append(_WORDS[kind])
         *most, last = words
         text = f"{', '.join(most)} or {last}" if most else last
         return f"{text}, once or more" if self.repeats else text
@@ -136,6 +140,8 @@ class _Parameter:
                 return "yes" if flag else "no"
             case int(number) if self.name.endswith("bytes"):
                 return format_size(number)
+            case float() | None as seconds:
+                return format_duration(seconds)
             case value:
                 return str(value)
 
@@ -156,6 +162,12 @@ class _Parameter:
             elif kind is bool:
                 if word in _YES_NO:
                     return _YES_NO[word]
+            elif kind is NoneType:
+                if word == "none":
+                    return None
+            elif kind is float:
+                if word != "none":
+                    return parse_duration(word)
             elif kind is int:
                 return -parse_size(word[1:]) if word.startswith("-") else parse_size(word)
             else:
@@ -176,7 +188,7 @@ def _parameters(codec: type[Codec[Any]]) -> dict[str, _Parameter]:
 
 def _is_written(kind: Any) -> bool:
     """Whether a value of this kind can be written in a text."""
-    return get_origin(kind) is Literal or kind in (int, bool, bytes, str, tuple[bytes, ...])
+    return get_origin(kind) is Literal or kind in (int, *_WORDS, tuple[bytes, ...])
 
 
 def describe_codecs() -> list[CodecInfo]:
@@ -192,7 +204,7 @@ def describe_codecs() -> list[CodecInfo]:
 
 
 def parse_codec(spec: str) -> Codec[Any]:
-    r"""Make the codec that ``spec`` names: ``lines``, ``lines:max=1KiB``, ``delimited:delimiter=\r\n\r\n``.
+    r"""Make the codec that ``spec`` names: ``lines``, ``lines:max=1KiB,quiet=400ms``, ``delimited:delimiter=\r\n\r\n``.
 
     ``module:object`` names the user's own: a `Codec`, or a class of codecs that is made without arguments.
 

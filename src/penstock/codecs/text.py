@@ -25,6 +25,7 @@ class Text(Oversize[str]):
         unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it.
         on_oversize: What a line over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
         max_skip_bytes: The longest line that is skipped, in bytes; a longer one ends the connection.
+        quiet_s: A rest without LF is a line when nothing has come for that long, in seconds: as of `Lines`.
         max_frame_bytes: Longest line without its LF or CRLF, in bytes of UTF-8.
 
     Raises:
@@ -42,6 +43,7 @@ class Text(Oversize[str]):
         unterminated: Unterminated = "refuse",
         on_oversize: OnOversize = "close",
         max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        quiet_s: float | None = None,
         max_frame_bytes: int = DEFAULT_MAX_LINE_BYTES,
     ) -> None:
         require_choice("errors", errors, ("strict", "replace"))
@@ -52,9 +54,13 @@ class Text(Oversize[str]):
             unterminated=unterminated,
             on_oversize=on_oversize,
             max_skip_bytes=max_skip_bytes,
+            quiet_s=quiet_s,
             max_frame_bytes=max_frame_bytes,
         )
         self._set_oversize(on_oversize, max_skip_bytes)
+        self.quiet_s = self._lines.quiet_s
+        self.skips = self._lines.skips
+        self._compiled = self._lines._compiled  # noqa: SLF001 - of this codec, a part
 
     def decode(self, buffer: Buffer) -> str | NeedData:
         """Take one line and decode it.
@@ -70,6 +76,15 @@ class Text(Oversize[str]):
         del buffer[: end + 1]
         buffer.resume = None
         return text
+
+    def decode_quiet(self, buffer: Buffer) -> str | NeedData:
+        """Take the rest as a line, and decode it.
+
+        Raises:
+            BadEncodingError: As `decode`: the silence may have cut a character in two.
+        """
+        text = self._read(bytes(buffer).rstrip(b"\r"))  # before it is taken, as above
+        return NEED_DATA if self._lines.decode_quiet(buffer) is NEED_DATA else text
 
     def finish(self, buffer: Buffer) -> str | NeedData:
         """Decode the unterminated rest, if there is one and that was asked for.
@@ -97,7 +112,7 @@ class Text(Oversize[str]):
         Raises:
             FrameTooLongError, BadEncodingError: As `decode`, for the first one.
         """
-        if self.skips:
+        if self.on_oversize == "skip":
             return super().decode_many(data, limit)
         lines, taken = self._lines.decode_many(data, limit)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
@@ -24,17 +24,22 @@ class StreamInbound(Generic[M]):
         pending_bytes: How many received bytes no message has taken yet.
     """
 
-    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "_skips", "codec", "on_skipped", "pending_bytes")
+    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "_singly", "codec", "on_skipped", "pending_bytes")
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec
         self.pending_bytes = 0  # in `_buffer` and `_chunk`: counted, for it is asked after each read
-        self._skips = codec.on_oversize == "skip"
+        self._singly = _Singly.of(codec)
         self.on_skipped: Callable[[int], None] | None = None
         self._buffer = Buffer()  # the start of an incomplete frame
         self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
         self._batch = b""  # what the latest batch was cut from, for `switch`
         self._batch_rest = 0  # how many bytes of it the batch did not take
+
+    @property
+    def quiet_s(self) -> float | None:
+        """How long a silence has to be to end a message; None: none does, or none does any more."""
+        return None if self._singly is None or self._singly.silences is None else self.codec.quiet_s
 
     @property
     def batch_bytes(self) -> int:
@@ -62,9 +67,9 @@ class StreamInbound(Generic[M]):
             RemoteProtocolError: The next frame is bad. Every message before it has been returned by earlier calls.
             CodecError: The codec failed at it.
         """
-        if self._skips or self._buffer:
+        if self._singly is not None or self._buffer:
             self.feed(data)
-            return self._take_counted(limit) if self._skips else self._take_gathered()
+            return self._take_gathered() if self._singly is None else self._take_singly(self._singly)
         chunk, codec = self._chunk, self.codec
         if data:
             chunk = self._chunk = chunk + data if chunk else data
@@ -105,22 +110,49 @@ class StreamInbound(Generic[M]):
         buffer.resume = None
         return [message]
 
-    def _take_counted(self, limit: int) -> list[M]:
-        """Take one message where the codec passes over frames: the buffer says how many.
-
-        One at a time, for what was passed over cannot be given back when the codec is changed.
-        """
+    def _take_singly(self, singly: _Singly) -> list[M]:
         buffer = self._buffer
         buffer += self._chunk
         self._batch = self._chunk = b""
-        if not buffer or limit < 1:
-            return []
+        self._batch_rest = 0
+        found: list[M] = []
         try:
-            message = guard.decode(self.codec, buffer)
+            while singly.silences and not found:
+                found = self._take_before(singly.silences[0], singly)
+            if buffer and not found:
+                message = guard.decode(self.codec, buffer)
+                found = [] if message is NEED_DATA else [message]
         finally:
             self.pending_bytes = len(buffer)
             self._count_skipped()
-        return [] if message is NEED_DATA else [message]
+        if not buffer.silence_counts:  # the peer ends its messages itself, and is taken at its word
+            singly.silences = None
+            self._singly = singly if self.codec.on_oversize == "skip" else None
+        return found
+
+    def _take_before(self, silence: int, singly: _Singly) -> list[M]:
+        """Take one message of what had come by the first silence: one that ends, or else all there is."""
+        buffer = self._buffer
+        later = buffer[silence:]
+        del buffer[silence:]
+        try:
+            message = guard.decode(self.codec, buffer)
+            found = [] if message is NEED_DATA else [message]
+            if buffer and not found and buffer.silence_counts:
+                rest = guard.decode_quiet(self.codec, buffer)
+                found = [] if rest is NEED_DATA else [rest]
+        finally:
+            taken = silence - len(buffer)
+            buffer += later
+        left = (place - taken for place in singly.silences or () if place > taken)
+        singly.silences = tuple(left) if buffer.silence_counts else ()
+        return found
+
+    def note_silence(self) -> None:
+        """Nothing has come for ``quiet_s``: what is there by now and has no end has it here."""
+        singly, place = self._singly, self.pending_bytes
+        if singly is not None and singly.silences is not None and place > (singly.silences or (0,))[-1]:
+            singly.silences = (*singly.silences, place)
 
     def _count_skipped(self) -> None:
         count, self._buffer.skipped = self._buffer.skipped, 0
@@ -135,7 +167,7 @@ class StreamInbound(Generic[M]):
         """
         message = guard.finish(self.codec, self._buffer)
         self.pending_bytes = len(self._buffer)
-        if self._skips:
+        if self._singly is not None:
             self._count_skipped()
         return message
 
@@ -156,11 +188,12 @@ class StreamInbound(Generic[M]):
             data = bytes(rest) + data[self._batch_rest :]  # and what was fed since
         self._buffer.clear()
         self._buffer.resume = None
+        self._buffer.silence_counts = True
         self._chunk = data
         self.pending_bytes = len(data)
         self._batch = b""
         self.codec = codec
-        self._skips = codec.on_oversize == "skip"
+        self._singly = _Singly.of(codec)
 
     def clear(self) -> None:
         """Forget everything: the connection is leaving."""
@@ -168,7 +201,31 @@ class StreamInbound(Generic[M]):
         self._buffer.resume = None
         self._chunk = self._batch = b""
         self.pending_bytes = 0
+        if self._singly is not None and self._singly.silences:
+            self._singly.silences = ()
         self.on_skipped = None
+
+
+class _Singly:
+    """For an input whose messages are taken one by one: its codec passes over frames, or takes silence for their end.
+
+    What was passed over cannot be given back when the codec is changed, nor can silence.
+
+    Attributes:
+        silences: How many bytes there were at each silence, as long as no message was taken for it. None: none counts.
+    """
+
+    __slots__ = ("silences",)
+
+    def __init__(self, silences: tuple[int, ...] | None) -> None:
+        self.silences = silences
+
+    @classmethod
+    def of(cls, codec: Codec[Any]) -> _Singly | None:
+        """Return what an input of this codec needs; None: its messages may be taken in batches."""
+        if codec.quiet_s is None:
+            return cls(None) if codec.on_oversize == "skip" else None
+        return cls(())
 
 
 class RecordInbound(Generic[M]):
@@ -177,6 +234,10 @@ class RecordInbound(Generic[M]):
     __slots__ = ("_records", "codec", "pending_bytes")
 
     batch_bytes = 0  # a batch is one message, which is being handled
+    quiet_s = None  # a record is a message, whatever comes after it
+
+    def note_silence(self) -> None:
+        """Nothing is left to end."""
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec
