@@ -16,6 +16,7 @@ LAW = SOURCE / "penstock/core/law"
 COMPILED_LAW = SOURCE / "penstock/core/compiled_law"  # where its .pxd files stand, and what is made of both
 LAW_NAMES = (
     "levels",
+    "silence",
     "rare",
     "closing",
     "deadlines",

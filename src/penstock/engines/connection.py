@@ -13,7 +13,7 @@ from ..core.events import Closed, FramesSkipped, not_decoded, not_handled
 from ..core.gate import Handshake
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
-from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, TELL, TIMEOUTS, WRITE
+from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
 from ..core.law.rate import GO_ON
 from ..core.service import Handler
 from ..core.timeouts import Timeout
@@ -62,7 +62,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self._peer = peer
         self._local = local
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
-        self._watch_skips()
+        self._watch_input()
         self._draining = False
         self._reading_suspended = False  # memory is short, and what is held here must not grow
         self._handshake: Handshake | None = None  # its place at the gate
@@ -112,6 +112,14 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
     @abstractmethod
     def _go_on(self) -> None:
         """There is room for a message again: `_allows` held it back before."""
+
+    @abstractmethod
+    def _is_read(self) -> bool:
+        """Return whether what the peer sends is read as it comes."""
+
+    @abstractmethod
+    def _take_rest(self) -> None:
+        """Handle what the input's silence has made a message, or have whoever waits receive it."""
 
     def _is_woken(self) -> bool:
         """Return whether whoever waits for messages was told of something and has not run since."""
@@ -218,10 +226,15 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
             self._emit(not_handled(self, error))
             self._close(reason_after(error))
 
-    def _watch_skips(self) -> None:
-        """Have the frames counted that the codec passes over."""
-        if self._inbound.codec.on_oversize == "skip" and isinstance(self._inbound, StreamInbound):
-            self._inbound.on_skipped = self._frames_skipped
+    def _watch_input(self) -> None:
+        """There is a codec, or another one: have the frames counted that it passes over, and silence as it wants it."""
+        inbound = self._inbound
+        if inbound.codec.on_oversize == "skip" and isinstance(inbound, StreamInbound):
+            inbound.on_skipped = self._frames_skipped
+        if inbound.quiet_s is not None or self._rare is not None:
+            self._listens_for(inbound.quiet_s)
+        if inbound.quiet_s is not None and inbound.pending_bytes:
+            self._arm(self._hears(self._clock.time(), inbound.pending_bytes))
 
     def _frames_skipped(self, count: int) -> None:
         self._emit(FramesSkipped(self, count))
@@ -302,7 +315,10 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
     def expired(self) -> None:
         """Do what is due. Called when the timer fires."""
         self._disarm()
-        if NOT_DUE < self._due_now() < LIFETIME:  # it holds something against the peer
+        which = self._due_now()
+        if which == SILENCE and self._is_put_off(self._clock.time()):
+            self._decide()
+        elif NOT_DUE < which < LIFETIME:  # it holds something against the peer
             self._look()
         else:
             self._decide()
@@ -343,3 +359,18 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
             self._link.abort()
         elif verdict == GO_ON:
             self._go_on()
+        elif verdict == TAKE_REST:
+            self._fell_silent()
+
+    def _fell_silent(self) -> None:
+        """Nothing has come for long enough: end the message at hand, if that is true of all that counts."""
+        inbound = self._inbound
+        if inbound.quiet_s is None:
+            self._listens_for(None)  # the peer ends its messages itself by now
+        elif not self._is_read():
+            self._stops_listening(self._clock.time())
+        else:
+            self._falls_silent()
+            inbound.note_silence()
+            self._take_rest()
+        self._arm_next()

@@ -4,8 +4,8 @@ from .closing cimport Closing
 from .rare cimport Rare
 
 cdef int _CLOSED, _LINGERING
-cdef int _NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME
-cdef int _CUT, _RESET, _RESTART, _TELL
+cdef int _NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME
+cdef int _CUT, _RESET, _RESTART, _TELL, _TAKE_REST
 cdef double _INFINITY
 
 
@@ -45,6 +45,13 @@ cdef class Deadlines(Closing):
     cpdef void _works(self, double now) noexcept
     cpdef void _has_message(self) noexcept
     cpdef double _leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
+    cpdef int _listens_for(self, object quiet_s) except -1
+    cpdef double _hears(self, double now, Py_ssize_t partial_bytes) noexcept
+    cpdef void _stops_listening(self, double now) noexcept
+    cpdef double _listens_again(self, double now) noexcept
+    cpdef bint _is_put_off(self, double now) noexcept
+    cpdef void _falls_silent(self) noexcept
+    cpdef double _silent_at(self) noexcept
     cpdef int _begins_handshake(self, double now) except -1
     cpdef bint _in_handshake(self) noexcept
     cpdef bint _ends_handshake(self) except -1

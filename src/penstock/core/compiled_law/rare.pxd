@@ -1,3 +1,6 @@
+from .silence cimport Silence
+
+
 cdef class Rare:
     cdef public double handshake_since
     cdef public object queue
@@ -5,3 +8,4 @@ cdef class Rare:
     cdef public long long taken_bytes
     cdef public double full_at
     cdef public unsigned char rate_held
+    cdef public Silence silence

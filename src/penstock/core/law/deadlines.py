@@ -18,15 +18,17 @@ from ...reasons import CloseReason
 from ..timeouts import Timeout
 from .closing import CLOSED, CUT, LINGERING, RESET, Closing
 from .rare import Rare
+from .silence import Silence
 
 _CLOSED, _LINGERING = CLOSED, LINGERING  # C integers where this file is compiled, as all below that have an underscore
 
 
 # The members of `Timeout` as numbers, which `_due` returns. Those before WRITE hold the peer's silence against it, and
-# end with what it sends. Its age is no fault of its own.
-NOT_DUE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME = range(8)
-_NOT_DUE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME = range(8)
+# end with what it sends. Its age is no fault of its own. SILENCE ends a message, and nothing else.
+NOT_DUE, SILENCE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME = range(9)
+_NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME = range(9)
 TIMEOUTS = (
+    None,
     None,
     Timeout.FIRST_MESSAGE,
     Timeout.IDLE,
@@ -40,7 +42,8 @@ TIMEOUTS = (
 # Verdicts of `_expires`, beside those of `closing`: CUT, and RESET, where `_loses` follows.
 RESTART = 128  # the peer has read on: its time to read begins anew
 TELL = 256  # tell the handler, then close for that reason
-_CUT, _RESET, _RESTART, _TELL = CUT, RESET, RESTART, TELL
+TAKE_REST = 16384  # take what is left of the input for a message, and say `_falls_silent`
+_CUT, _RESET, _RESTART, _TELL, _TAKE_REST = CUT, RESET, RESTART, TELL, TAKE_REST
 
 _INFINITY = inf
 
@@ -146,9 +149,13 @@ class Deadlines(Closing):
         then = self._opened_at + durations.lifetime_s
         if then < earliest:
             earliest = then
-        if self._rare is not None and self._rare.handshake_since != _INFINITY:
-            then = self._rare.handshake_since + durations.handshake_s
-            return then if then < earliest else earliest
+        if self._rare is not None:
+            then = self._silent_at()
+            if then < earliest:
+                earliest = then
+            if self._rare.handshake_since != _INFINITY:
+                then = self._rare.handshake_since + durations.handshake_s
+                return then if then < earliest else earliest
         then = self._idle_since + durations.idle_s
         if then < earliest:
             earliest = then
@@ -180,6 +187,8 @@ class Deadlines(Closing):
             return _LINGER if self._state == _LINGERING else _WRITE
         if self.close_reason is not None:
             return _WRITE
+        if self._rare is not None and at == self._silent_at():
+            return _SILENCE
         if self._rare is not None and self._rare.handshake_since != _INFINITY:
             if at == self._rare.handshake_since + durations.handshake_s:
                 return _HANDSHAKE
@@ -199,8 +208,10 @@ class Deadlines(Closing):
             has_progressed: The peer has read on since output stalled.
 
         Returns:
-            RESTART, CUT, RESET, TELL.
+            RESTART, CUT, RESET, TELL, TAKE_REST.
         """
+        if which == _SILENCE:
+            return _TAKE_REST
         if which == _LINGER:
             self._lost(CloseReason.DONE)
             return _CUT
@@ -234,8 +245,8 @@ class Deadlines(Closing):
             is_first: There was none before.
 
         Returns:
-            The earliest instant at which the peer would be late; infinity for never. For what counts whether or not
-            somebody waits, the timer is set already.
+            The earliest instant at which the peer would be late, or silent; infinity for never. For what counts whether
+            or not somebody waits, the timer is set already.
         """
         durations = self._durations
         if not self._awaited:
@@ -258,6 +269,10 @@ class Deadlines(Closing):
             then = self._message_due_at(partial_bytes)
             if then < earliest:
                 earliest = then
+            if self._rare is not None:
+                then = self._hears(now, partial_bytes)
+                if then < earliest:
+                    earliest = then
         return earliest
 
     def _works(self, now: float) -> None:
@@ -286,10 +301,59 @@ class Deadlines(Closing):
             starts = True
         if not partial_bytes:
             self._partial_since = _INFINITY
-        elif self._partial_since == _INFINITY:
-            self._partial_since = now
-            starts = True
+        else:
+            if self._partial_since == _INFINITY:
+                self._partial_since = now
+                starts = True
+            if self._rare is not None and self._hears(now, partial_bytes) != _INFINITY:
+                starts = True
         return self._due_at(partial_bytes) if starts else _INFINITY
+
+    # -- silence -------------------------------------------------------------------------------------------------------
+
+    def _listens_for(self, quiet_s: float | None) -> int:
+        """From now on a silence of ``quiet_s`` ends a message, as the codec has it; None: none does."""
+        if quiet_s is not None:
+            self._of_few().silence = Silence(quiet_s)
+        elif self._rare is not None:
+            self._rare.silence = None
+        return 0
+
+    def _hears(self, now: float, partial_bytes: int) -> float:
+        """So many bytes of a message are there, by what was read last: the silence after them begins.
+
+        Returns:
+            When it will have lasted long enough; infinity for never, and while the peer is not read.
+        """
+        if self._rare is None or self._rare.silence is None:
+            return _INFINITY
+        return self._rare.silence.hears(now, partial_bytes)
+
+    def _stops_listening(self, now: float) -> None:
+        """The peer is not read any more: no silence of its own goes on."""
+        if self._rare is not None and self._rare.silence is not None:
+            self._rare.silence.stops(now)
+
+    def _listens_again(self, now: float) -> float:
+        """The peer is read again. As `_hears`."""
+        if self._rare is None or self._rare.silence is None:
+            return _INFINITY
+        return self._rare.silence.goes_on(now)
+
+    def _is_put_off(self, now: float) -> bool:
+        """`_due` said SILENCE as its timer came: say whether it came so late that the silence goes on."""
+        return self._rare is not None and self._rare.silence is not None and self._rare.silence.is_put_off(now)
+
+    def _falls_silent(self) -> None:
+        """`_expires` said TAKE_REST, and it is done."""
+        if self._rare is not None and self._rare.silence is not None:
+            self._rare.silence.ends()
+
+    def _silent_at(self) -> float:
+        """Return when a silence will have lasted long enough; infinity for never."""
+        if self._rare is None or self._rare.silence is None:
+            return _INFINITY
+        return self._rare.silence.due_at
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 from math import inf
 
 from ..send_queue import SendQueue
+from .silence import Silence
 
 
 class Rare:
-    """The state of a connection that shakes hands, is owed output, or sends too fast.
+    """The state of a connection that shakes hands, is owed output, sends too fast, or ends its messages by silence.
 
     Attributes:
         handshake_since: When its handshake began; infinity for none.
@@ -19,9 +20,10 @@ class Rare:
         taken_bytes: What the kernel had taken when the peer's time to read began to count.
         full_at: When its bucket of messages will be full again.
         rate_held: Messages are held back until there is a token.
+        silence: How long it has lasted; None where the codec takes no silence for the end of a message.
     """
 
-    __slots__ = ("full_at", "handshake_since", "owed_bytes", "queue", "rate_held", "taken_bytes")
+    __slots__ = ("full_at", "handshake_since", "owed_bytes", "queue", "rate_held", "silence", "taken_bytes")
 
     def __init__(self) -> None:
         self.handshake_since = inf
@@ -30,3 +32,4 @@ class Rare:
         self.taken_bytes = 0
         self.full_at = 0.0
         self.rate_held = False
+        self.silence: Silence | None = None

@@ -6,6 +6,7 @@ import io
 import socket
 from collections import deque
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -175,6 +176,8 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
     def _await_news(self, limit: Deadline | None) -> None:
         if self._blames:
             self._count_from(self._clock.time())
+        elif self._rare is not None and self._inbound.pending_bytes:
+            self._arm(self._hears(self._clock.time(), self._inbound.pending_bytes))
         try:
             if self._overdue:
                 self._decide()
@@ -198,7 +201,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
         if not CAN_PARK or self._news or self._driving or self._link.queued_bytes or not self._wants_input():
             return False
-        if limit is not None and limit.timeout_s < PARK_S:
+        if (limit is not None and limit.timeout_s < PARK_S) or self._silent_at() != inf:
             return False
         timers = self._context.timers
         return timers is None or not timers.due_within(PARK_S)
@@ -220,7 +223,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             unhandled = len(self._ready)
             self._ready.clear()
             self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
-            self._watch_skips()
+            self._watch_input()
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

@@ -216,13 +216,28 @@ class DrivenConnection(LinkedConnection[M]):
     # -- what it is asked for, the lock held ---------------------------------------------------------------------------
 
     def _pause_reading(self) -> None:
+        self._stops_listening(self._clock.time())
         self._wake()
 
     def _resume_reading(self) -> None:
+        self._reads_again()
         self._wake()
 
     def _output_resumed(self) -> None:
+        self._reads_again()
         self._wake()
+
+    def _reads_again(self) -> None:
+        if self._is_read():
+            self._arm(self._listens_again(self._clock.time()))
+
+    def _is_read(self) -> bool:
+        return self._wants_input()
+
+    def _take_rest(self) -> None:
+        self._news = True
+        self._wake()
+        self._changed.notify_all()
 
     def _wake_senders(self) -> None:
         self._news = True
@@ -484,6 +499,10 @@ class DrivenConnection(LinkedConnection[M]):
         with self._lock:
             if suspended != self._reading_suspended:
                 self._reading_suspended = suspended
+                if suspended:
+                    self._stops_listening(self._clock.time())
+                else:
+                    self._reads_again()
                 self._wake()
 
     def close_if_idle(self, share: float) -> None:

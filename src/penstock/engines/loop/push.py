@@ -175,7 +175,7 @@ class PushConnection(StreamConnection[M]):
             self._close(self._close_after)
         elif self._next_codec is not None:
             self._inbound.switch(self._next_codec, handled, unhandled)
-            self._watch_skips()
+            self._watch_input()
             self._next_codec = None
 
     def _encode_replies(self) -> None:
@@ -322,6 +322,10 @@ class PushConnection(StreamConnection[M]):
         if not self._held_up() and not self._draining:
             self._resume_reading()
 
+    def _take_rest(self) -> None:
+        if not self._held_up():
+            self._process()
+
     def _held_up(self) -> bool:
         """Whether something else will go on with the input: the loop's next turn, output that falls, a token."""
         return self._continuing or self._write_paused or self._rate_held()
@@ -365,7 +369,7 @@ class PushConnection(StreamConnection[M]):
             self._interrupted = True
         else:
             self._inbound.switch(codec, 0, 0)
-            self._watch_skips()
+            self._watch_input()
 
     def set_handler(self, handler: Handler[Any]) -> None:
         """Hand the messages after the one at hand to another handler."""

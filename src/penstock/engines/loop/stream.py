@@ -189,6 +189,8 @@ class StreamConnection(LinkedConnection[M]):
     # -- input flow ----------------------------------------------------------------------------------------------------
 
     def _pause_reading(self) -> None:
+        if self._rare is not None and not self._reading_paused:
+            self._stops_listening(self._clock.time())
         self._reading_paused = True
         self._link.pause_reading()
 
@@ -196,6 +198,11 @@ class StreamConnection(LinkedConnection[M]):
         if self._reading_paused and not self._reading_suspended and self._may_be_read():
             self._reading_paused = False
             self._link.resume_reading()
+            if self._rare is not None:
+                self._arm(self._listens_again(self._clock.time()))
+
+    def _is_read(self) -> bool:
+        return not self._reading_paused
 
     def _may_be_read(self) -> bool:
         """Whether something more may come from the peer, be it to be discarded."""

@@ -295,6 +295,9 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     def _go_on(self) -> None:
         self._wake()
 
+    def _take_rest(self) -> None:
+        self._wake()
+
     async def _wait_readable(self, limit: Deadline | None, *, held: bool = False) -> None:
         """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.
 
@@ -356,7 +359,11 @@ class TaskConnection(StreamConnection[M], Connection[M]):
             self._idle_since = self._clock.time()
             if not waiter.done():
                 waiter.set_result(None)
-        elif self._inbound.pending_bytes > self._context.limits.read_bytes:
+            return
+        pending_bytes = self._inbound.pending_bytes
+        if self._rare is not None:  # silence passes while nobody waits, too
+            self._arm(self._hears(self._clock.time(), pending_bytes))
+        if pending_bytes > self._context.limits.read_bytes:
             self._pause_reading()
 
     @property
@@ -383,7 +390,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         self.messages_in -= unhandled  # they are cut again
         self._ready.clear()
         self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
-        self._watch_skips()
+        self._watch_input()
 
     def set_handler(self, handler: Handler[Any]) -> None:
         """Hand the messages after the one at hand to another handler."""

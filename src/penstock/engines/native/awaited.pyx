@@ -110,14 +110,20 @@ cdef class AwaitedConnection(Connection):
             if self.waiter is not None:
                 self._idle_since = self.time()
                 self.wake_directly()
-            elif self.pending_bytes() > self._levels.read_bytes:
-                self.pause_reading()
+            else:
+                if self._rare is not None:
+                    self.hear()
+                if self.pending_bytes() > self._levels.read_bytes:
+                    self.pause_reading()
         finally:
             self.keep_rest()
         return 0
 
     cdef int token_came(self) except -1:
         return self.wake()
+
+    cdef int rest_ended(self) except -1:
+        return self.wake_directly()
 
     cdef int input_ended(self) except -1:
         self.input_over = True

@@ -11,6 +11,7 @@ cdef class Connection(TeardownTransport):
     cdef int input_ended(self) except -1
     cdef int timed_out(self, object which) except -1
     cdef int interrupt(self) except -1
+    cdef int rest_ended(self) except -1
     cdef int token_came(self) except -1
 
     cdef int settle_in(self, Host host, object local, object handler) except -1

@@ -11,7 +11,9 @@ from ...core.compiled_law.closing cimport (
     _CLOSED as CLOSED, _CLOSING as CLOSING, _DISCARD as DISCARD, _END as END, _INPUT_OVER as INPUT_OVER, _LOCAL_EOF as LOCAL_EOF,
     _RESET as RESET, _SEND_EOF as SEND_EOF
 )
-from ...core.compiled_law.deadlines cimport _CUT as CUT, _IDLE as IDLE, _RESTART as RESTART, _TELL as TELL, Durations
+from ...core.compiled_law.deadlines cimport (
+    _CUT as CUT, _IDLE as IDLE, _RESTART as RESTART, _TAKE_REST as TAKE_REST, _TELL as TELL, Durations
+)
 from ...core.compiled_law.levels cimport Levels
 from ...core.compiled_law.rate cimport _GO_ON as GO_ON
 
@@ -65,11 +67,10 @@ cdef class Connection(TeardownTransport):
         self.framing = host.framing
         if self.framing is None:
             self.uncompiled = CodecInput(host.codec)
-            self.watch_skips()
         self.local = local
         self.corking = True  # until there is a transport
         self._begin_law(host.levels, host.durations, self.time())
-        return 0
+        return self.watch_input() if self.framing is None else 0
 
     cdef int take_up(self) except -1:
         """Serve the connected, non-blocking socket that is at hand, and tell the handler."""
@@ -144,6 +145,10 @@ cdef class Connection(TeardownTransport):
         return 0
 
     cdef int interrupt(self) except -1:
+        return 0
+
+    cdef int rest_ended(self) except -1:
+        """What the input's silence has made a message is to be handled."""
         return 0
 
     cdef int token_came(self) except -1:
@@ -363,6 +368,10 @@ cdef class Connection(TeardownTransport):
             self.break_down(None)
         elif verdict == GO_ON:
             return self.token_came()
+        elif verdict == TAKE_REST:
+            if self.ends_by_silence():
+                self.rest_ended()
+            return 0 if self._state == CLOSED else self.arm_next()
         return 0
 
 

@@ -9,7 +9,7 @@ from .poller cimport EPOLLIN, EPOLLOUT
 from .sealed cimport seal
 
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
-from ...core.compiled_law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _WRITE as WRITE
+from ...core.compiled_law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _SILENCE as SILENCE, _WRITE as WRITE
 
 from ...core.interrupts import is_interrupt
 from ..connection import AGAIN_S
@@ -35,6 +35,13 @@ cdef class DeadlinedTransport(Transport):
     cdef bint is_woken(self) noexcept:
         """Whether whoever waits for messages was told of something and has not run since."""
         return False
+
+    cdef int is_deaf(self) except -1:
+        self._stops_listening(self.time())
+        return 0
+
+    cdef int hears_again(self) except -1:
+        return self.arm(self._listens_again(self.time()))
 
     # -- the timer -----------------------------------------------------------------------------------------------------
 
@@ -87,8 +94,9 @@ cdef class DeadlinedTransport(Transport):
 
     cdef int tick(self) except -1:
         """Do what is due."""
-        cdef int which = self._due(self.time(), self.pending_bytes())
-        if NOT_DUE < which < LIFETIME:  # it holds something against the peer
+        cdef double now = self.time()
+        cdef int which = self._due(now, self.pending_bytes())
+        if NOT_DUE < which < LIFETIME and not (which == SILENCE and self._is_put_off(now)):  # it holds something against the peer
             self.look()
         return 0 if self.lost else self.decide()
 

@@ -195,6 +195,9 @@ cdef class PushConnection(Connection):
     cdef int token_came(self) except -1:
         return self.go_on()
 
+    cdef int rest_ended(self) except -1:
+        return self.received()
+
     cdef bint held_up(self) noexcept:
         """Whether something else will go on with the input: its turn, output that sinks, a token."""
         return self.continuing or self._write_paused or self._rate_held()

@@ -14,7 +14,9 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef bint unhandled(self) except -1
     cdef object finish_rest(self)
     cdef object next_message(self, Py_ssize_t limit)
-    cdef int watch_skips(self) except -1
+    cdef int watch_input(self) except -1
+    cdef int hear(self) except -1
+    cdef bint ends_by_silence(self) except -1
     cdef int switch(self, object codec) except -1
     cdef int forget_input(self) except -1
     cdef void drop_input(self) noexcept

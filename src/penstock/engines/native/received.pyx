@@ -142,13 +142,32 @@ cdef class ReceivingTransport(DeadlinedTransport):
             rest = self.input.at[:self.input.end - self.input.at]
         return finish(framing.codec, Buffer(rest))
 
-    cdef int watch_skips(self) except -1:
-        """Have the frames counted that the codec passes over. One that does so has no compiled framing."""
+    cdef int watch_input(self) except -1:
+        """Have the frames counted that the codec passes over, and silence as it wants it. One that does so is not compiled."""
         cdef CodecInput uncompiled = self.uncompiled
         inbound = uncompiled.inbound
         if inbound.codec.on_oversize == "skip":
             inbound.on_skipped = self._frames_skipped
+        self._listens_for(inbound.quiet_s)
         return 0
+
+    cdef int hear(self) except -1:
+        """Bytes came for which nobody waits: silence passes meanwhile, too."""
+        return self.arm(self._hears(self.time(), self.pending_bytes()))
+
+    cdef bint ends_by_silence(self) except -1:
+        """Nothing has come for long enough: end the message at hand, if that is true of all that counts. Say whether it is."""
+        cdef CodecInput uncompiled = self.uncompiled
+        inbound = None if uncompiled is None else uncompiled.inbound
+        if inbound is None or inbound.quiet_s is None:
+            self._listens_for(None)  # the peer ends its messages itself by now
+        elif not self.reading:
+            self._stops_listening(self.time())
+        else:
+            self._falls_silent()
+            inbound.note_silence()
+            return True
+        return False
 
     def _frames_skipped(self, count):
         self.host.told(FramesSkipped(self, count))
@@ -179,9 +198,10 @@ cdef class ReceivingTransport(DeadlinedTransport):
         elif self.input != NULL:
             self.input.searched = 0
         self.framing = framing
-        if framing is None:
-            self.watch_skips()
-        return 0
+        if framing is not None:
+            return self._listens_for(None)
+        self.watch_input()
+        return self.hear() if self.pending_bytes() else 0
 
 
 seal(globals())

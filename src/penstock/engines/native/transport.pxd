@@ -34,6 +34,8 @@ cdef class Transport(Pollable):
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1
     cdef int eof_received(self) except -1
     cdef int connection_lost(self, object error) except -1
+    cdef int is_deaf(self) except -1
+    cdef int hears_again(self) except -1
     cdef int output_queued(self) except -1
     cdef int output_sank(self) except -1
 

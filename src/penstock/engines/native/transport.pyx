@@ -115,6 +115,14 @@ cdef class Transport(Pollable):
     cdef int connection_lost(self, object error) except -1:
         return 0
 
+    cdef int is_deaf(self) except -1:
+        """It is about to be read no further."""
+        return 0
+
+    cdef int hears_again(self) except -1:
+        """It is about to be read again."""
+        return 0
+
     cdef int output_queued(self) except -1:
         """More waits for the kernel than before."""
         return 0
@@ -153,10 +161,14 @@ cdef class Transport(Pollable):
     # -- reading -------------------------------------------------------------------------------------------------------
 
     cpdef int pause_reading(self) except -1:
+        if self._rare is not None and self.reading:
+            self.is_deaf()
         self.reading = False
         return self.watch_wanted()
 
     cpdef int resume_reading(self) except -1:
+        if self._rare is not None and not self.reading:
+            self.hears_again()
         self.reading = True
         return self.watch_wanted()
 
