@@ -75,6 +75,15 @@ def test_a_connection_that_was_cut_is_a_warning_in_any_case(log, reason):
     assert [(logging.WARNING, f"cut: {reason}")] == [(r.levelno, r.getMessage()) for r in log.records]
 
 
+@pytest.mark.parametrize("reason", list(CloseReason))
+def test_each_end_is_one_line_of_the_access_log(log, reason):
+    """Where every connection is logged, one that was cut has no second line: it stands out by its level."""
+    LogObserver(access=True).observe(closed(reason))
+    level = logging.WARNING if reason in {CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT} else logging.INFO
+
+    assert [(level, f"closed: {reason}")] == [(r.levelno, r.getMessage()) for r in log.records]
+
+
 def refused():
     return Refused(Refusal.LIMIT, Conn.peer, None)
 

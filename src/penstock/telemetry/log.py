@@ -141,10 +141,11 @@ class LogObserver:
 
     def _closed(self, event: Closed) -> None:
         reason = event.reason
-        if reason in _NOTEWORTHY and (more := self._cuts.more()) is not None:
+        level = logging.WARNING if reason in _NOTEWORTHY else logging.INFO
+        if self._access and access_logger.isEnabledFor(level):
+            access_logger.log(level, "closed: %s", reason, extra=_extra(event))
+        elif level == logging.WARNING and (more := self._cuts.more()) is not None:
             logger.warning("cut: %s%s", reason, more, extra=_extra(event))
-        if self._access and access_logger.isEnabledFor(logging.INFO):
-            access_logger.info("closed: %s", reason, extra=_extra(event))
 
     def _refused(self, event: Refused) -> None:
         more = self._refusals.more()
