@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,32 @@ def test_a_server_that_is_busy_with_itself_is_not_the_fault_of_who_started_it():
     asyncio.run(main())
 
     assert [[]] == found
+
+
+def called(*places):
+    """Return who is said to hold a loop that runs code of these files and names, the outermost first."""
+    found = []
+    scope = {"call": lambda: found.extend(holders(sys._getframe(1)))}
+    for path, name in reversed(places):
+        code = "call()" if name == "<module>" else f"def {name}():\n    call()\n{name}()"
+        scope = {"call": partial(exec, compile(code, path, "exec"), scope)}
+
+    async def main():
+        asyncio.get_running_loop().call_soon(scope["call"])
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    return [place.rpartition(" ")[2] for place in found]
+
+
+def test_what_is_imported_for_the_first_time_is_no_handler():
+    """A module of ours, on a machine with no time to spare: nobody could do anything about it."""
+    ours, finder = str(Path(penstock.__file__)), ("<frozen importlib._bootstrap>", "_find_and_load")
+    handler = ("app.py", "handle")
+
+    assert [] == called(handler, (ours, "__getattr__"), finder)
+    assert [] == called(handler, (ours, "__getattr__"), finder, (ours, "<module>"), ("typing.py", "TypeVar"))
+    assert "look_up" in called(handler, finder, ("driver.py", "look_up"))
 
 
 def test_a_loop_that_waits_is_nobody_s_fault():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import sys
 import threading
@@ -20,6 +21,8 @@ from ..engines.aside import start_thread
 _OURS = os.path.dirname(penstock.__file__) + os.sep
 # An observer that does not return must not hold the server's end.
 STOP_S = 1.0
+# Code of these reads a module for the first time.
+_IMPORT = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
 _LOOPS = (os.path.dirname(asyncio.__file__) + os.sep, "selectors.py", "uvloop")
 
 
@@ -146,16 +149,25 @@ def _watch(ref: weakref.ref[Watchdog], ended: threading.Lock, patience_s: float)
 def holders(frame: FrameType | None) -> list[str]:
     """Return who is at work in a thread that runs a loop, innermost first; empty if it is the loop itself.
 
+    Empty, too, while a module of this package is imported: that happens once, and no handler can do anything about it.
+
     Args:
         frame: The innermost frame of the thread.
     """
     if frame is None or _is_loop(frame):
         return []  # it waits for events, or for a processor
     found: list[str] = []
+    imports = False
     while frame is not None and not _is_loop(frame):  # beyond the loop is what started it
-        if not frame.f_code.co_filename.startswith(_OURS):
-            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
-        elif found:
+        code = frame.f_code
+        if code.co_filename.startswith(_IMPORT):
+            imports = True
+        elif not code.co_filename.startswith(_OURS):
+            imports = False
+            found.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}")
+        elif imports:
+            return []
+        elif found and code.co_name != "<module>":
             break  # from here on it is how the handler was called
         frame = frame.f_back
     return found
