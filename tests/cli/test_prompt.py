@@ -131,7 +131,7 @@ def test_a_peer_cannot_move_the_cursor(serve, screen):
     shown.wait_for("> /hex 1b 5b 32 4a", "\\x1b[2J", ">")
 
 
-CLOSED = ("/reconnect makes a new one, Enter alone ends", "closed>")
+CLOSED = ("/reconnect connects again, Enter quits", "closed>")
 
 
 def test_the_end_of_the_peer_is_said_and_enter_alone_ends(serve, screen):
@@ -194,8 +194,8 @@ def test_a_reset_is_said_and_the_status_is_1(serve, screen):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("", "without a message: it may not wait longer for the first one"),
-        ("x\r", "of silence: it may close connections that stay silent for longer"),
+        ("", "without a message: it may wait no longer for the first"),
+        ("x\r", "of silence: it may close idle connections"),
     ],
 )
 def test_a_close_after_silence_is_said_with_its_likely_cause(serve, screen, typed, told):

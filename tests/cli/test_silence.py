@@ -10,12 +10,12 @@ from penstock.testing.clock import ManualClock
     ("steps", "expected"),
     [
         ([2.9], ""),
-        ([10.2], " after 10s without a message: it may not wait longer for the first one"),
+        ([10.2], " after 10s without a message: it may wait no longer for the first"),
         (["sent", 2.9], ""),
-        (["sent", 299.6], " after 5m of silence: it may close connections that stay silent for longer"),
+        (["sent", 299.6], " after 5m of silence: it may close idle connections"),
         ([9.0, "heard", 1.0], ""),
-        ([9.0, "heard", 4.0], " after 4s without a message: it may not wait longer for the first one"),
-        (["sent", 9.0, "heard", 61.0], " after 61s of silence: it may close connections that stay silent for longer"),
+        ([9.0, "heard", 4.0], " after 4s without a message: it may wait no longer for the first"),
+        (["sent", 9.0, "heard", 61.0], " after 61s of silence: it may close idle connections"),
     ],
 )
 def test_the_cause_is_likely_where_there_was_silence(steps, expected):

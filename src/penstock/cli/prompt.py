@@ -36,7 +36,7 @@ from ..errors import (
 from ..telemetry.escaping import escape_text
 from .client import PROTOCOL, REFUSED, words_of
 from .output import PROMPT, write_all
-from .prompt_commands import COMMANDS, Interpreter, Settings
+from .prompt_commands import SUMMARIES, Interpreter, Settings
 from .report import warn
 from .silence import Silence
 from .terminal import has_colour
@@ -155,7 +155,7 @@ class Prompt:
             self._broken.set_exception(error)
         else:
             self._screen.note(f"the peer has closed the connection{self._silence.likely_cause()}")
-        self._screen.note("/reconnect makes a new one, Enter alone ends")
+        self._screen.note("/reconnect connects again, Enter quits")
         self._session.app.invalidate()
 
     async def _ask(self) -> None:
@@ -356,7 +356,7 @@ class Commands(Completer):
                 if codec.name.startswith(begun):
                     yield Completion(codec.name, start_position=-len(begun), display_meta=codec.summary)
         elif before.startswith("/") and " " not in before:
-            for name, text in COMMANDS.items():
+            for name, text in SUMMARIES.items():
                 if name.startswith(before):
                     yield Completion(name, start_position=-len(before), display_meta=text)
 

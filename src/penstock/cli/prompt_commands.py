@@ -13,17 +13,23 @@ from ..errors import ConfigurationError
 from .form import Form, read_file
 from .params import CodecSpec
 
-COMMANDS: Final[Mapping[str, str]] = {
-    "/help": "list the commands",
-    "/hex": "show replies as hexadecimal, or as they are again; /hex 48 69 sends those bytes",
-    "/json": "show replies that are JSON indented, or as they are again; /json VALUE sends it, checked",
-    "/file": "/file PATH sends what is in a file, as `penstock send --from-file` does",
-    "/repeat": "/repeat N MESSAGE sends a message N times, /repeat N the last one",
-    "/time": "show when replies come, or no more",
-    "/codec": "/codec CODEC speaks another codec from now on, as --codec does; /codec says which it is",
-    "/reconnect": "end the connection and make a new one",
-    "/quit": "end; so does CTRL+D",
-}
+# How each is typed and what it does: short enough for a terminal of 80 columns.
+COMMANDS: Final = (
+    ("/help", "list the commands"),
+    ("/hex", "show replies as hexadecimal; again: as text"),
+    ("/hex 48 69", "send these bytes"),
+    ("/json", "show replies that are JSON indented; again: as they are"),
+    ("/json VALUE", "send a JSON value, checked"),
+    ("/file PATH", "send what a file holds, as `penstock send --from-file` does"),
+    ("/repeat N MESSAGE", "send a message N times"),
+    ("/repeat N", "send the last message N times"),
+    ("/time", "show when replies come; again: hide it"),
+    ("/codec CODEC", "speak another codec from now on"),
+    ("/codec", "show which codec is spoken"),
+    ("/reconnect", "close the connection and open a new one"),
+    ("/quit", "quit; so does CTRL+D"),
+)
+SUMMARIES: Final[Mapping[str, str]] = {usage.split()[0]: text for usage, text in reversed(COMMANDS)}
 MAX_REPEAT: Final = 1_000_000
 
 
@@ -124,8 +130,8 @@ class Interpreter:
         return Request(messages, repeat)
 
     def _help(self, _rest: str) -> Request:
-        width = max(map(len, COMMANDS))
-        lines = [f"{name:{width}}  {text}" for name, text in COMMANDS.items()]
+        width = max(len(usage) for usage, _ in COMMANDS)
+        lines = [f"{usage:{width}}  {text}" for usage, text in COMMANDS]
         return Request(notes=[*lines, "Anything else is sent. // sends a line that begins with /."])
 
     def _hex(self, rest: str) -> Request:

@@ -38,5 +38,5 @@ class Silence:
             return ""
         lasted = format_duration(float(round(silent_s)))
         if self._was_sent:
-            return f" after {lasted} of silence: it may close connections that stay silent for longer"
-        return f" after {lasted} without a message: it may not wait longer for the first one"
+            return f" after {lasted} of silence: it may close idle connections"
+        return f" after {lasted} without a message: it may wait no longer for the first"
