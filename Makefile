@@ -15,7 +15,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs-tables fuzz faults apt clean
+.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs docs-tables fuzz faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -73,6 +73,10 @@ fuzz: .venv-fuzz/.ready  ## fuzz every target for $(SECONDS) seconds
 faults: $(READY)  ## let every system call and allocation of the native engine fail in turn
 	PENSTOCK_FAULTS=200 $(BIN)/python -m pytest -q tests/engines/native/test_faults.py
 
+docs: .venv-docs/.ready  ## the documentation as a site, in build/site; a link that leads nowhere fails
+	.venv-docs/bin/python tools/site_pages.py
+	.venv-docs/bin/zensical build --strict --clean
+
 docs-tables: $(READY)  ## regenerate what comes from the source: tables in docs/, the manual page, the types of options
 	$(BIN)/python tools/options_types.py
 	$(BIN)/python tools/docs_tables.py
@@ -83,6 +87,12 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss && \
 		command -v redis-server && command -v zsh && command -v fish; } \
 		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat telnet strace iproute2 redis-server zsh fish) >/dev/null 2>&1 || true; fi
+
+.venv-docs/.ready: pyproject.toml pins.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install $(PINNED) --upgrade pip
+	.venv-docs/bin/python -m pip install $(PINNED) --group docs
+	@touch $@
 
 .venv-fuzz/.ready:
 	$(PYTHON) -m venv .venv-fuzz
@@ -104,5 +114,5 @@ $(READY): pyproject.toml setup.py pins.txt $(shell find src -name "*.p[yx][xd]")
 	@touch $@
 
 clean:  ## forget the environment and everything built
-	rm -rf $(VENV) .venvs .venv-bench .venv-fuzz build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venvs .venv-bench .venv-docs .venv-fuzz build dist bench/build .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

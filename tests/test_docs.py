@@ -2,26 +2,32 @@
 
 A ``console`` block is a terminal: a line that begins with ``$`` is a command, what follows is what it prints; a line
 that is ``…`` stands for any lines. A command that ends in ``&`` is a server: it is waited for until it says that it
-serves, and stopped by SIGTERM at the end of the page. A ``python`` block whose first line is ``# name.py`` is that
-file, in the directory where the page's commands run; all others together are a program that has to run without a word.
-Ports are moved to free ones.
+serves, and stopped by SIGTERM at the end of the page. A block in any other language whose first line is a comment with
+the name of a file is that file, in the directory where the page's commands run; all other ``python`` blocks together
+are a program that has to run without a word. Ports are moved to free ones.
+
+``<!-- needs: node, fastapi -->`` names programs, modules or files: where one is missing the rest of the page is not
+run, and the test says that it was skipped.
 """
 
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "recipes").glob("*.md"))]
 # What a page cannot have run inside its own tests.
-NOT_RUN = ("make ", "git ", "pip ", "pipx ", "uvx ", "journalctl ", "systemctl ", "sudo ")
+NOT_RUN = ("make ", "git ", "pip ", "pipx ", "uvx ", "journalctl ", "systemctl ", "sudo ", "uvicorn ", "docker ")
+PROGRAMS = f"{os.environ['PATH']}:/usr/sbin"
 SERVES = "(Press CTRL+C to quit)"
 PATIENCE_S = 30
 
@@ -30,6 +36,30 @@ def blocks(page, language):
     """Yield (line number, text) for each fenced block of one language."""
     for match in re.finditer(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         yield page[: match.start()].count("\n") + 1, match[1]
+
+
+def files(page):
+    """Yield (name, text) for each block that is a file: ``# name.py``, ``// name.js``, ``/* name.c */``."""
+    for match in re.finditer(
+        r"^```(\w+)\n(?:#|//|/\*) ([\w/-]+\.\w+|Dockerfile)\b.*\n(?s:.*?)^```$", page, re.MULTILINE
+    ):
+        yield match[2], match[0].partition("\n")[2].removesuffix("```")
+
+
+def missing(need):
+    """Say whether a program, a module or a file is not there."""
+    if need.startswith("/"):
+        return not Path(need).exists()
+    return shutil.which(need, path=PROGRAMS) is None and importlib.util.find_spec(need) is None
+
+
+def what_can_run(page):
+    """Return the page up to the first thing that is not there, and what that is."""
+    for match in re.finditer(r"^<!-- needs: (.*) -->$", page, re.MULTILINE):
+        for need in match[1].split(", "):
+            if missing(need):
+                return page[: match.start()], need
+    return page, None
 
 
 def commands(block):
@@ -70,8 +100,8 @@ class Terminal:
         self.ports = {}
         scripts = sysconfig.get_path("scripts")
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},
-            "PATH": f"{scripts}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PYTHONDONT"))},
+            "PATH": f"{scripts}:{Path(sys.executable).parent}:{PROGRAMS}",
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
@@ -80,29 +110,33 @@ class Terminal:
         """Replace the ports a page names by free ones, the same for the whole page."""
 
         def free(match):
-            port = match[1]
+            port = match[0]
             if port not in self.ports:
                 self.ports[port] = str(self.reserve())
-            return f":{self.ports[port]}"
+            return self.ports[port]
 
-        return re.sub(r":(9\d\d\d)\b", free, text)
+        # In a page's unit file the program has to be where the file says.
+        text = text.replace("/opt/hello/bin/", f"{sysconfig.get_path('scripts')}/")
+        return re.sub(r"(?<=:)(9\d\d\d)\b|(?<=port )(9\d\d\d)\b|(?<=port=)(9\d\d\d)\b", free, text)
 
     def run(self, command):
         """Run a command; return the lines it printed on either stream."""
         command = self.moved(command)
         if command.endswith("&"):
             return self.serve(command[:-1].strip())
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.directory,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-        return done.stdout.splitlines()
+        # Not a pipe: a daemon that a command leaves behind would hold it open.
+        with tempfile.TemporaryFile("w+") as printed:
+            subprocess.run(
+                ["bash", "-c", command],
+                cwd=self.directory,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                timeout=PATIENCE_S,
+            )
+            printed.seek(0)
+            return printed.read().splitlines()
 
     def serve(self, command):
         """Start a server; return what it printed until it served."""
@@ -147,13 +181,12 @@ def terminal(tmp_path, reserve):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_page_shows_is_what_happens(path, terminal):
     """Every listing runs, every command prints what the page says it prints."""
-    page = path.read_text()
-    listing = ""
-    for _, block in blocks(page, "python"):
-        if name := re.match(r"# ([\w/]+\.py)\n", block):
-            (terminal.directory / name[1]).write_text(terminal.moved(block))
-        else:
-            listing += terminal.moved(block) + "\n"
+    page, need = what_can_run(path.read_text())
+    for name, text in files(page):
+        (terminal.directory / name).write_text(terminal.moved(text))
+    listing = "".join(
+        terminal.moved(block) + "\n" for _, block in blocks(page, "python") if not re.match(r"# [\w/]+\.py\n", block)
+    )
     if listing:
         (terminal.directory / "listing.py").write_text(listing)
 
@@ -173,6 +206,8 @@ def test_what_a_page_shows_is_what_happens(path, terminal):
             )
 
     assert [0] * len(terminal.servers) == terminal.close()
+    if need is not None:
+        pytest.skip(f"what needs {need}, which is not there")
 
 
 def test_tables_and_diagrams_are_those_of_the_source():

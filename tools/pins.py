@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PINS = ROOT / "pins.txt"
-GROUPS = ("test", "lint", "wheel")
+GROUPS = ("test", "lint", "docs", "wheel")
 HEADER = "# What tests, checks, builds and wheels are made with. Written by `make pins`.\n"
 
 
