@@ -170,6 +170,19 @@ def test_an_engine_knows_no_other_engine():
     assert [] == found
 
 
+def test_no_engine_asks_what_kind_of_handler_it_calls():
+    """How one is called is chosen when the plan is made; what differs from kind to kind is a method of the kind."""
+    asked = re.compile(r"isinstance\([^()]*\b(?:Message|Connection|Callback)Handler\b|\btype\(\w*handler\)")
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in sources()
+        if part_of(path) == "engines"
+        for match in asked.finditer(path.read_text())
+    ]
+
+    assert [] == found
+
+
 def test_the_bottom_layers_do_no_input_or_output():
     """Codecs and core never import what reads, writes or tells time."""
     forbidden = {"asyncio", "socket", "select", "selectors", "threading", "time", "ssl"}

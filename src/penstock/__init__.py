@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from .core.blocking import BlockingConnection
     from .core.contract import Connection, ConnectionBase
     from .core.events import Event, EventName, Observer
-    from .core.service import FunctionService, Handler, Service, as_service, on_connection, on_message
+    from .core.handlers import Handler
+    from .core.service import FunctionService, Service, as_service, on_connection, on_message
     from .errors import (
         ApplicationError,
         BindError,

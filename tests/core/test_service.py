@@ -5,7 +5,8 @@ import functools
 import pytest
 
 import penstock
-from penstock.core.service import CallbackHandler, ConnectionHandler, MessageHandler, callbacks, settled
+from penstock.core.handlers import CallbackHandler, ConnectionHandler, MessageHandler, settled
+from penstock.core.service import callbacks
 from penstock.errors import ApplicationError, ConfigurationError
 
 

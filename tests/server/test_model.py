@@ -4,7 +4,7 @@ import pytest
 
 import penstock
 from penstock.config import ServerConfig
-from penstock.core.service import ConnectionHandler
+from penstock.core.handlers import ConnectionHandler
 from penstock.errors import ConfigurationError
 from penstock.server.model import once, place
 

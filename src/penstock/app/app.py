@@ -11,7 +11,8 @@ from ..config.keywords import flat
 from ..config.options import build
 from ..config.services import NAME, PROCESS_WIDE
 from ..core.background import Work
-from ..core.service import Handler, Service, as_service, on_connection, on_message
+from ..core.handlers import Handler
+from ..core.service import Service, as_service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError
 from ..suggest import did_you_mean
 from .lifespan import Lifespan, Opened

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from ..app import App
 from ..config import did_you_mean
+from ..core.handlers import Handler
 from ..core.places import shown
-from ..core.service import Handler, Service, as_service
+from ..core.service import Service, as_service
 from ..errors import ApplicationError, ConfigurationError, PenstockError
 
 # How much of the user's own stack is shown: where it failed and how it was reached.

@@ -18,7 +18,7 @@ from .background import Work, start_task
 if TYPE_CHECKING:
     from ..address import Address, Peer
     from .background import BackgroundTask
-    from .service import Handler
+    from .handlers import Handler
 
 M = TypeVar("M")
 

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import WrongReplyError, WrongTypeError
+from .handlers import CallbackHandler
 from .places import place_of
-from .service import CallbackHandler
 
 if TYPE_CHECKING:
     from ..codecs.base import Codec
-    from .service import AnyHandler, Service
+    from .handlers import AnyHandler
+    from .service import Service
 
 # Where no handler is: the services, and the forms of handlers that tests use, are handlers like any other.
 _PACKAGE: Final = Path(__file__).parents[1]

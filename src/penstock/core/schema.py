@@ -16,7 +16,8 @@ from ..errors import ApplicationError, ConfigurationError
 from .places import place_of, written
 
 if TYPE_CHECKING:
-    from .service import AnyHandler, Service
+    from .handlers import AnyHandler
+    from .service import Service
 
 _UNSAID: Final = (Any, object, inspect.Parameter.empty)
 # JSON has base64 for them, where they are meant; but ``bytes`` was most likely left over from a codec of bytes.
@@ -124,7 +125,7 @@ _BETTER: Final[dict[type, str]] = {str: "text", bytes: "lines"}
 
 def _annotation_of(handler: AnyHandler) -> tuple[Callable[..., Any], Any, Any]:
     """Return the function that takes the messages, its annotation, unresolved, and X of ``class …(Handler[X])``."""
-    from .service import CallbackHandler, Handler, MessageHandler  # noqa: PLC0415  # which imports this module
+    from .handlers import CallbackHandler, Handler, MessageHandler  # noqa: PLC0415  # which imports this module
 
     if isinstance(handler, MessageHandler):
         return handler.function, _parameter(handler.function, 1 if handler.takes_connection else 0), Any

@@ -1,9 +1,9 @@
-"""Handlers and services: the three ways to write one, and the shape every engine sees."""
+"""Services: what is done with messages, over which codec, and the ways to make one."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
@@ -13,7 +13,7 @@ from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, Text
 from ..codecs.registry import parse_codec
 from ..config import Timeouts
 from ..errors import ApplicationError
-from ..reasons import CloseReason
+from .handlers import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler
 from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         OfText,
         Speaks,
     )
-    from .timeouts import Timeout
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -39,73 +38,6 @@ T = TypeVar("T")
 
 OwnTimeouts = Mapping[str, float | None]
 NO_TIMEOUTS: Final[OwnTimeouts] = MappingProxyType({})
-
-
-class Handler(Generic[M]):
-    """Callbacks for one connection; a new instance is made for each, so ``self`` is where its state lives.
-
-    Override what you need; each may be ``def`` or ``async def``. Calls for one connection never overlap and keep the
-    order of what happened. An exception ends this connection with ``handler_error``; `on_close` is still called.
-
-    On a datagram address each datagram is a conversation of one message: `on_connect`, `on_message`, `on_close`.
-    """
-
-    def on_connect(self, conn: ConnectionBase[M]) -> Awaitable[None] | None:
-        """Called when the connection is ready, before any message."""
-
-    def on_message(self, conn: ConnectionBase[M], message: M) -> Awaitable[M | None] | M | None:
-        """Handle one message. What it returns is the reply; None is no reply, `NULL` a reply of null."""
-
-    def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
-        """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
-
-    def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> Awaitable[None] | None:
-        """Called last, once, when nothing can be sent or received any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessageHandler:
-    """A function called once for each message; what it returns is the reply.
-
-    Attributes:
-        function: ``f(message)``, or ``f(conn, message)`` when ``takes_connection``.
-        takes_connection: It wants the connection too.
-        is_async: It is ``async def``.
-        blocking: It may block: it is called in a thread of the server's pool.
-    """
-
-    function: Callable[..., Any]
-    takes_connection: bool
-    is_async: bool
-    blocking: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionHandler:
-    """A function called once for each connection: a conversation. The connection closes when it returns."""
-
-    function: Callable[..., Any]
-    is_async: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackHandler:
-    """Makes a `Handler` for each connection.
-
-    Attributes:
-        factory: Called without arguments, once for each connection.
-        is_async: At least one of its callbacks is ``async def``.
-        blocking: Its callbacks may block: they are called in a thread of the server's pool.
-        handler_class: The class that the factory makes, as far as that is known.
-    """
-
-    factory: Callable[[], Handler[Any]]
-    is_async: bool
-    blocking: bool = False
-    handler_class: type[Handler[Any]] = Handler
-
-
-AnyHandler = MessageHandler | ConnectionHandler | CallbackHandler
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,16 +297,6 @@ def callbacks(
         summary=summary or summary_of(kind),
         timeouts=timeouts,
     )
-
-
-def expects_messages(callbacks: Handler[Any]) -> bool:
-    """Say whether a handler waits for messages. Without `on_message` it has no use for one: its peer is not late."""
-    return getattr(callbacks.on_message, "__func__", None) is not Handler.on_message
-
-
-async def settled(result: Awaitable[Any] | Any) -> Any:
-    """Await what an ``async def`` callback returned; pass on what a ``def`` one did."""
-    return await result if isinstance(result, Awaitable) else result
 
 
 def _message_handler(function: Callable[..., Any], *, blocking: bool = False) -> MessageHandler:

@@ -46,6 +46,7 @@ from ..core.budget import OutputBudget
 from ..core.contract import Clock, Connection, ConnectionBase
 from ..core.events import Event
 from ..core.gate import Gate
+from ..core.handlers import Driver, driver_of
 from ..core.memory import Pressure
 from ..core.service import Service
 
@@ -71,6 +72,7 @@ class Plan:
         emit: Told of every event.
         clock: Where time comes from; None for the engine's own.
         server: The `Server` that connections say they belong to; None for a client's.
+        driver: How the handler is called: chosen here, once.
         on_stopped: Called once, when the engine was told to drain or stop and no connection is left.
     """
 
@@ -85,6 +87,10 @@ class Plan:
     budget: OutputBudget = field(default_factory=OutputBudget)
     clock: Clock | None = None
     server: Any = None
+    driver: Driver = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "driver", driver_of(self.service.handler, blocking=self.blocking))
 
 
 class EngineServer(ABC):

@@ -11,11 +11,11 @@ from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
 from ..core.events import Closed, FramesSkipped, not_decoded, not_handled
 from ..core.gate import Handshake
+from ..core.handlers import Handler
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
 from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
 from ..core.law.rate import GO_ON
-from ..core.service import Handler
 from ..core.timeouts import Timeout
 from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason

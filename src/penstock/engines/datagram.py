@@ -10,7 +10,7 @@ from ..codecs.base import Codec
 from ..core.contract import ConnectionBase, refuse_frame
 from ..core.endings import reason_after
 from ..core.gate import Gate
-from ..core.service import CallbackHandler, Handler, MessageHandler
+from ..core.handlers import CallbackHandler, Handler, MessageHandler
 from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
 from .destination import Sourced
@@ -222,11 +222,10 @@ class DatagramConnection(OneDatagram[M]):
 
 def handle(handler: MessageHandler | CallbackHandler, conn: OneDatagram[Any], message: Any) -> None:
     """Call a ``def`` handler for one datagram and send what it returns. Raises what the handler raises."""
-    if isinstance(handler, MessageHandler):
-        function = handler.function
-        conn.answer(function(conn, message) if handler.takes_connection else function(message))
+    callbacks = handler.callbacks()
+    if callbacks is None:
+        conn.answer(handler.for_messages(conn, None)(message))
         return
-    callbacks = handler.factory()
     try:
         callbacks.on_connect(conn)
         if conn.is_open:

@@ -18,8 +18,8 @@ from ..codecs.base import Codec
 from ..core.contract import Clock
 from ..core.events import CodecFailed, DatagramDropped, DatagramHandled, Event, ReceiveFailed, not_handled
 from ..core.gate import Gate
+from ..core.handlers import CallbackHandler, MessageHandler
 from ..core.interrupts import is_interrupt
-from ..core.service import CallbackHandler, MessageHandler
 from ..errors import CodecError, RemoteProtocolError
 from .accept import ACCEPT_BACKOFF_S, errno_name
 from .datagram import DatagramConnection, OneDatagram, handle

@@ -9,7 +9,8 @@ from ..codecs.base import Codec
 from ..config.keywords import from_keywords
 from ..core.contract import Clock
 from ..core.events import Observer
-from ..core.service import Handler, Service, as_service
+from ..core.handlers import Handler
+from ..core.service import Service, as_service
 from ..errors import ExitStatus
 from .process import run as _run
 from .server import Server

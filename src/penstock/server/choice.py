@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import ServerConfig
-from ..core.service import ConnectionHandler, Service
+from ..core.handlers import ConnectionHandler
+from ..core.service import Service
 from ..engines.base import Engine
 from ..engines.registry import ENGINES, blocking, native, native_missing, pure
 from ..errors import ConfigurationError

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..config import ServerConfig
-from ..core.service import CallbackHandler, MessageHandler, Service, settled
+from ..core.handlers import CallbackHandler, MessageHandler, settled
+from ..core.service import Service
 from ..errors import ConfigurationError
 
 

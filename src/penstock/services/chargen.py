@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.contract import Connection
-from ..core.service import ConnectionHandler, MessageHandler, Service, on_connection
+from ..core.handlers import ConnectionHandler, MessageHandler
+from ..core.service import Service, on_connection
 from ..errors import EndOfStreamError
 from .definition import Definition
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.contract import ConnectionBase
-from ..core.service import Handler, Service, callbacks
+from ..core.handlers import Handler
+from ..core.service import Service, callbacks
 from ..errors import ConnectionEndedError, QueueFullError
 from ..reasons import CloseReason
 from .definition import Definition

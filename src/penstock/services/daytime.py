@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from ..core.contract import ConnectionBase
-from ..core.service import Handler, Service, callbacks
+from ..core.handlers import Handler
+from ..core.service import Service, callbacks
 from .definition import Definition
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

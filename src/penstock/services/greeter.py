@@ -11,7 +11,8 @@ A client that sends ``1`` alone and keeps the stream open has not ended its line
 import logging
 
 from ..core.contract import ConnectionBase
-from ..core.service import Handler, Service, callbacks
+from ..core.handlers import Handler
+from ..core.service import Service, callbacks
 from ..core.timeouts import Timeout
 from .definition import Definition
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.contract import ConnectionBase
-from ..core.service import Handler, Service, callbacks
+from ..core.handlers import Handler
+from ..core.service import Service, callbacks
 from .definition import Definition
 from .display import show
 

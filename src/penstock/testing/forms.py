@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..codecs.base import Codec
-from ..core.service import Handler, Service, callbacks, on_connection, on_message
+from ..core.handlers import Handler
+from ..core.service import Service, callbacks, on_connection, on_message
 from .engines import LOOPS
 
 React = Callable[[Any, Any], Any]

@@ -11,7 +11,7 @@ from ...codecs.base import Codec
 from ...core.contract import Clock
 from ...core.events import Event
 from ...core.gate import Gate
-from ...core.service import CallbackHandler, MessageHandler
+from ...core.handlers import CallbackHandler, MessageHandler
 from ..datagram import OneDatagram
 from ..destination import send_to
 from ..endpoint import DatagramEndpoint

@@ -15,8 +15,8 @@ from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, Event, HandlerFailed
+from ...core.handlers import Driver
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
-from ...core.service import ConnectionHandler
 from ...errors import LimitError
 from ...reasons import CloseReason
 from ..accept import Acceptor, Taken, turn_away
@@ -381,7 +381,7 @@ class BlockingServer(EngineServer):
                 peer=peer,
                 local=listener.address,
                 records=listener.kind is Kind.SEQPACKET,
-                at_once=self._plan.blocking or (not isinstance(handler, ConnectionHandler) and handler.blocking),
+                at_once=self._plan.driver is Driver.THREAD,
             )
             connection.begin()
             event = Accepted(connection, listener)

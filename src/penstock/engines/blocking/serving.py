@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
+from ...core.handlers import AnyHandler, Handler, expects_messages
 from ...core.law.closing import CLOSED
-from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, Handler, expects_messages
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -64,19 +64,18 @@ class ServedConnection(ThreadConnection[M]):
         """Make the user's `Handler` and start the clocks, before anybody is told of the connection."""
         self._arm_next()
         handler = self._handler
-        if isinstance(handler, ConnectionHandler):
+        if handler.converses:
             return
         self._prefetch = self._context.limits.batch_messages
-        if isinstance(handler, CallbackHandler):
-            try:
-                callbacks = handler.factory()
-            except BaseException as error:
-                self._misfit = error
-                return
+        try:
+            callbacks = handler.callbacks()
+        except BaseException as error:
+            self._misfit = error
+            return
+        if callbacks is not None:
             self._counts_first = expects_messages(callbacks)
-            self._set_callbacks(callbacks)
-        else:
-            self._on_message = partial(handler.function, self) if handler.takes_connection else handler.function
+        self._callbacks = callbacks
+        self._on_message = handler.for_messages(self, callbacks)
         self._count_from(self._opened_at)
 
     def _set_callbacks(self, callbacks: Handler[M]) -> None:
@@ -121,7 +120,7 @@ class ServedConnection(ThreadConnection[M]):
     def _serve(self) -> None:
         if self._misfit is not None:
             raise self._misfit
-        if isinstance(self._handler, ConnectionHandler):
+        if self._handler.converses:
             self._handler.function(self)
             return
         if self._callbacks is not None:

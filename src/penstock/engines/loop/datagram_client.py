@@ -11,7 +11,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.contract import Connection, refuse_frame
-from ...core.service import Handler
+from ...core.handlers import Handler
 from ...errors import ClosedError, LocalProtocolError, TimedOutError
 from ...reasons import CloseReason
 from ..client import ClientPlan

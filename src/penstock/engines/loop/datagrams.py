@@ -12,8 +12,8 @@ from ...core.contract import Clock, TimerHandle
 from ...core.endings import reason_after
 from ...core.events import Event
 from ...core.gate import Gate
+from ...core.handlers import CallbackHandler, Handler, MessageHandler, settled
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, Handler, MessageHandler, settled
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
 from ..destination import send_to
@@ -134,11 +134,11 @@ class LoopEndpoint(DatagramEndpoint):
     async def _serve_async(self, conn: OneDatagram[Any], message: Any) -> None:
         handler = self._handler
         try:
-            if isinstance(handler, MessageHandler):
-                function = handler.function
-                conn.answer(await (function(conn, message) if handler.takes_connection else function(message)))
+            callbacks = handler.callbacks()
+            if callbacks is None:
+                conn.answer(await handler.for_messages(conn, None)(message))
             else:
-                await self._converse(handler.factory(), conn, message)
+                await self._converse(callbacks, conn, message)
         except BaseException as error:
             task = asyncio.current_task()
             is_cut = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

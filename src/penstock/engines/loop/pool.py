@@ -20,8 +20,8 @@ from ...codecs import guard
 from ...codecs.base import Codec
 from ...config import Timeouts
 from ...core.contract import ConnectionBase, refuse_frame
+from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.timeouts import Timeout
 from ...errors import ClosedError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
@@ -99,12 +99,10 @@ class ThreadPool:
 
 def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> MessageHandler | CallbackHandler:
     """Return an asynchronous handler that has ``handler`` called in the pool."""
-    if isinstance(handler, CallbackHandler):
-        factory = handler.factory
-        return CallbackHandler(lambda: _ThreadedCallbacks(factory(), pool), is_async=True)
-    function = handler.function
     if handler.takes_connection:
-        return CallbackHandler(lambda: _ThreadedCallbacks(_MessagesOnly(function), pool), is_async=True)
+        make = handler.callbacks
+        return CallbackHandler(lambda: _ThreadedCallbacks(make() or _MessagesOnly(handler), pool), is_async=True)
+    function = handler.function
 
     # A task answers all messages of one connection: in its own variables it keeps those of the threads.
     kept: contextvars.ContextVar[contextvars.Context] = contextvars.ContextVar("penstock_threads")
@@ -145,11 +143,11 @@ async def _outcome(call: Future[tuple[Any, BaseException | None]]) -> Any:
 class _MessagesOnly(Handler[M]):
     """A function that takes the connection, as callbacks."""
 
-    def __init__(self, function: Callable[[ConnectionBase[M], M], Any]) -> None:
-        self._function = function
+    def __init__(self, handler: MessageHandler | CallbackHandler) -> None:
+        self._handler = handler
 
     def on_message(self, conn: ConnectionBase[M], message: M) -> Any:
-        return self._function(conn, message)
+        return self._handler.for_messages(conn, None)(message)
 
 
 class _ThreadedCallbacks(Handler[M]):

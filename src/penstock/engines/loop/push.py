@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
+from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.timeouts import Timeout
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -53,13 +53,8 @@ class PushConnection(StreamConnection[M]):
         records: bool = False,
     ) -> None:
         super().__init__(context, codec, peer, local, records=records)
-        self._callbacks: Handler[M] | None = None
-        self._on_message: Callable[[M], Any]
-        if isinstance(handler, MessageHandler):
-            function = handler.function
-            self._on_message = partial(function, self) if handler.takes_connection else function
-        else:
-            self._set_callbacks(handler.factory())
+        self._callbacks: Handler[M] | None = (callbacks := handler.callbacks())
+        self._on_message: Callable[[M], Any] = handler.for_messages(self, callbacks)
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
         self._batch_limit = FIRST_BATCH
         # What the handler asked for in the middle of a batch, done when it returns.

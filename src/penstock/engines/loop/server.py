@@ -13,9 +13,9 @@ from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, HandlerFailed
+from ...core.handlers import AnyHandler, CallbackHandler, Driver, MessageHandler, driver_of
 from ...core.interrupts import is_interrupt
 from ...core.memory import IDLE_SHARE, Pressure, most_expensive
-from ...core.service import AnyHandler, CallbackHandler, ConnectionHandler, MessageHandler
 from ...reasons import CloseReason
 from ..accept import Acceptor, Backlog, turn_away
 from ..base import EngineServer, Plan
@@ -42,8 +42,7 @@ _SEQPACKET = Kind.SEQPACKET
 
 def needs_a_thread(plan: Plan) -> str | None:
     """Return why a loop cannot serve the plan: its handler is a ``def`` connection handler, which blocks; else None."""
-    handler = plan.service.handler
-    if isinstance(handler, ConnectionHandler) and not handler.is_async:
+    if plan.driver is Driver.OWN_THREAD:
         return f"{plan.service.name} is a def connection handler, which blocks; use --engine blocking, or async def"
     return None
 
@@ -107,14 +106,12 @@ class LoopServer(EngineServer):
         handler = self._plan.service.datagram
         assert handler is not None, "the server refuses datagram addresses for a service without connections"
         placed = self._placed(handler)
-        assert not isinstance(placed, ConnectionHandler)
+        assert not placed.converses
         return placed
 
     def _placed(self, handler: AnyHandler) -> AnyHandler:
         """Put a handler that may block into the pool."""
-        if isinstance(handler, ConnectionHandler) or handler.is_async:
-            return handler
-        if not (handler.blocking or self._plan.blocking):
+        if handler.converses or driver_of(handler, blocking=self._plan.blocking) is not Driver.THREAD:
             return handler
         if self._pool is None:
             self._pool = ThreadPool(self._plan.threads, f"penstock-{self._plan.service.name}")
@@ -122,7 +119,7 @@ class LoopServer(EngineServer):
 
     def _maker(self, handler: AnyHandler) -> Callable[..., StreamConnection[Any]]:
         """Return what makes a connection of a peer and the address it came to."""
-        if isinstance(handler, ConnectionHandler) or handler.is_async:
+        if handler.converses or self._plan.driver is not Driver.PUSH:  # a task waits for threads, too
             return partial(TaskConnection, self._context, handler, self._plan.service.codec)
         return partial(PushConnection, self._context, handler, self._plan.service.codec)
 

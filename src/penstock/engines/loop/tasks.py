@@ -15,17 +15,14 @@ from ...codecs.base import Codec
 from ...core.contract import Connection
 from ...core.deadline import Deadline
 from ...core.endings import last_message
-from ...core.interrupts import is_interrupt
-from ...core.law.closing import CLOSED
-from ...core.service import (
+from ...core.handlers import (
     AnyHandler,
-    CallbackHandler,
-    ConnectionHandler,
     Handler,
-    MessageHandler,
     expects_messages,
     settled,
 )
+from ...core.interrupts import is_interrupt
+from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
 from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
@@ -75,7 +72,7 @@ class TaskConnection(StreamConnection[M], Connection[M]):
     ) -> None:
         super().__init__(context, codec, peer, local, records=records)
         self._handler = handler
-        self._callbacks: Handler[M] | None = handler.factory() if isinstance(handler, CallbackHandler) else None
+        self._callbacks: Handler[M] | None = None if handler is None else handler.callbacks()
         self._ready: deque[M] = deque()
         self._batch_size = 0  # of the batch that `_ready` is the rest of
         self._streak = 0  # messages received without letting the loop turn
@@ -103,10 +100,10 @@ class TaskConnection(StreamConnection[M], Connection[M]):
 
     async def _run(self, handler: AnyHandler) -> None:
         try:
-            if isinstance(handler, ConnectionHandler):
+            if handler.converses:
                 await handler.function(self)
-            elif isinstance(handler, MessageHandler):
-                await self._answer(handler)
+            elif self._callbacks is None:
+                await self._answer(handler.for_messages(self, None))
             else:
                 await self._converse()
         except asyncio.CancelledError as cancelled:
@@ -132,11 +129,10 @@ class TaskConnection(StreamConnection[M], Connection[M]):
         else:
             self._close_surely(self._close_after or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
 
-    async def _answer(self, handler: MessageHandler) -> None:
-        function, takes_connection = handler.function, handler.takes_connection
+    async def _answer(self, function: Callable[[M], Any]) -> None:
         async for message in self:
             self._handling = True
-            reply = await (function(self, message) if takes_connection else function(message))
+            reply = await function(message)
             if self._write_paused and reply is not None:
                 await self._wait_writable()
             self._handled(reply)

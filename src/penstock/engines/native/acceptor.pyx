@@ -21,10 +21,12 @@ from .sealed cimport seal
 
 from ...config import Action
 from ...core.events import Accepted, HandlerFailed
+from ...core.handlers import Driver
 from ...core.interrupts import is_interrupt
-from ...core.service import ConnectionHandler
 from ..accept import ACCEPTS_PER_TURN, GONE_ALREADY, MOST_GONE, turn_away
 from ..listener import peer_of
+
+cdef object PUSH = Driver.PUSH
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
@@ -66,7 +68,7 @@ cdef class ListenerPoll(Pollable):
     cdef int batch  # how many to take at once
     cdef int gone  # failures in a row that may have been of connections
 
-    def __init__(self, Host host, backlog, handler):
+    def __init__(self, Host host, backlog, handler, driver):
         self.host = host
         self.poller = host.poller
         self.backlog = backlog
@@ -75,7 +77,7 @@ cdef class ListenerPoll(Pollable):
         self.acceptor = backlog.acceptor
         self.gate = self.acceptor.gate
         self.handler = handler
-        self.converses = isinstance(handler, ConnectionHandler) or handler.is_async
+        self.converses = driver is not PUSH  # in a task, which waits for threads too
         self.batch = 1
 
     def poll(self, bint wanted):

@@ -21,7 +21,7 @@ from .waiter cimport PENDING, Waiter, waiter_of
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
-from ...core.service import CallbackHandler, ConnectionHandler, MessageHandler, expects_messages
+from ...core.handlers import expects_messages
 from ...errors import ConnectionEndedError, EndOfStreamError
 from ...reasons import CloseReason
 from ...core.contract import Connection as _AnyConnection
@@ -39,17 +39,16 @@ cdef class ConversationConnection(AwaitedConnection):
     cdef int settle_in(self, Host host, object local, object handler) except -1:
         AwaitedConnection.settle_in(self, host, local, handler)
         self.handler = handler
-        if isinstance(handler, CallbackHandler):
-            self.callbacks = handler.factory()
+        self.callbacks = None if handler is None else handler.callbacks()
         return 0
 
     cdef int start(self) except -1:
         handler = self.handler
-        if isinstance(handler, MessageHandler):
-            self.handler = answer_of(self, handler)
-        elif isinstance(handler, ConnectionHandler):
+        if handler.converses:
             function = handler.function
             self.handler = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
+        elif self.callbacks is None:
+            self.handler = answer_of(self, handler)
         else:
             self.handler = conversation_of(self, _converse(self))
         return self.run_coroutine(self.handler, self._run_ended)

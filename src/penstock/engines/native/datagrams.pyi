@@ -2,7 +2,7 @@ from typing import Any
 
 from ...codecs.base import Codec
 from ...core.gate import Gate
-from ...core.service import CallbackHandler, MessageHandler
+from ...core.handlers import CallbackHandler, MessageHandler
 from ...reasons import CloseReason
 from ..listener import Listener
 from .endpoint import NativeEndpoint

@@ -25,7 +25,6 @@ from .sealed cimport seal
 from ...codecs.guard import as_bytes, failure
 from ...core.events import DatagramHandled
 from ...core.interrupts import is_interrupt
-from ...core.service import MessageHandler
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..destination import ANCILLARY_BYTES, Sourced
@@ -214,8 +213,8 @@ cdef class Port(Pollable):
         self.decode = self.codec.decode_datagram
         self.encode = self.codec.encode_datagram
         self.kind = kind
-        if isinstance(handler, MessageHandler) and not handler.is_async:
-            self.function = handler.function
+        if not handler.is_async:
+            self.function = handler.function  # None: callbacks, which the endpoint makes
             self.takes_connection = handler.takes_connection
         self.named = isinstance(listener.sock.getsockname(), tuple)
         self.sourced = endpoint.is_sourced

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ...codecs.base import Codec
-from ...core.service import CallbackHandler, MessageHandler
+from ...core.handlers import CallbackHandler, MessageHandler
 from ..datagram import OneDatagram
 from ..listener import Listener
 from ..loop.datagrams import LoopEndpoint

@@ -15,7 +15,7 @@ from typing import Any
 from ...address import Kind, Peer
 from ...core.budget import OutputBudget
 from ...core.contract import ConnectionBase
-from ...core.service import AnyHandler
+from ...core.handlers import AnyHandler, Driver
 from ..accept import Acceptor, Backlog
 from ..base import Plan
 from ..client import ClientConnection, ClientPlan
@@ -77,9 +77,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 class NativeBacklog(Backlog):
     """Says when to accept; in between, connections are taken and made in compiled code."""
 
-    def __init__(self, acceptor: Acceptor, listener: Listener, host: Host, handler: AnyHandler) -> None:
+    def __init__(self, acceptor: Acceptor, listener: Listener, host: Host, handler: AnyHandler, driver: Driver) -> None:
         super().__init__(acceptor, listener)
-        self._listener_poll = ListenerPoll(host, self, handler)
+        self._listener_poll = ListenerPoll(host, self, handler, driver)
 
     def may_accept(self) -> bool:
         """Ask the gate, once a backlog that the loop polls has had its turn: compiled code is told of its own first."""
@@ -129,7 +129,7 @@ class NativeServer(LoopServer):
     def _backlog(self, listener: Listener) -> Backlog:
         if listener.kind is Kind.SEQPACKET:
             return super()._backlog(listener)
-        return NativeBacklog(self._acceptor, listener, self._native, self._handler)
+        return NativeBacklog(self._acceptor, listener, self._native, self._handler, self._plan.driver)
 
     def _endpoint(self, listener: Listener, make: Callable[..., LoopEndpoint] | None = None) -> LoopEndpoint:
         return super()._endpoint(listener, make or partial(NativeEndpoint, self._native))

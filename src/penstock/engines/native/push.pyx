@@ -11,7 +11,7 @@ from .transport cimport CONTINUE, REPORT_LOST, Transport
 
 from ...codecs.guard import failure as decoding_failed
 from ...core.interrupts import is_interrupt
-from ...core.service import MessageHandler, expects_messages
+from ...core.handlers import expects_messages
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from ...core.contract import ConnectionBase
@@ -26,11 +26,12 @@ cdef class PushConnection(Connection):
 
     cdef int settle_in(self, Host host, object local, object handler) except -1:
         Connection.settle_in(self, host, local, handler)
-        if isinstance(handler, MessageHandler):
+        callbacks = handler.callbacks()
+        if callbacks is None:
             self.function = handler.function
             self.takes_connection = handler.takes_connection
         else:
-            self.set_callbacks(handler.factory())
+            self.set_callbacks(callbacks)
         return 0
 
     cdef int set_callbacks(self, object callbacks) except -1:

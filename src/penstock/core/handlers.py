@@ -1,0 +1,152 @@
+"""Handlers: the three ways to write one, and what an engine has to know of it, which is the same for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from ..reasons import CloseReason
+    from .contract import ConnectionBase
+    from .timeouts import Timeout
+
+M = TypeVar("M")
+
+
+class Driver(Enum):
+    """How an engine calls a handler. Chosen once, when the plan is made."""
+
+    PUSH = "push"  # at once, where the messages were cut: nothing is called that may wait
+    TASK = "task"  # by the task of its connection: it is a coroutine
+    THREAD = "thread"  # in a thread, for it may block; each message's reply leaves before the next is handled
+    OWN_THREAD = "own_thread"  # in a thread that is the connection's as long as it lives
+
+
+class Handler(Generic[M]):
+    """Callbacks for one connection; a new instance is made for each, so ``self`` is where its state lives.
+
+    Override what you need; each may be ``def`` or ``async def``. Calls for one connection never overlap and keep the
+    order of what happened. An exception ends this connection with ``handler_error``; `on_close` is still called.
+
+    On a datagram address each datagram is a conversation of one message: `on_connect`, `on_message`, `on_close`.
+    """
+
+    def on_connect(self, conn: ConnectionBase[M]) -> Awaitable[None] | None:
+        """Called when the connection is ready, before any message."""
+
+    def on_message(self, conn: ConnectionBase[M], message: M) -> Awaitable[M | None] | M | None:
+        """Handle one message. What it returns is the reply; None is no reply, `NULL` a reply of null."""
+
+    def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
+        """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
+
+    def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> Awaitable[None] | None:
+        """Called last, once, when nothing can be sent or received any more."""
+
+
+class _Called:
+    """What is called for messages: the part that functions and callbacks share."""
+
+    __slots__ = ()
+
+    is_async: bool
+    blocking: bool
+    converses: ClassVar[Literal[False]] = False  # its connection receives for it
+
+    @property
+    def driver(self) -> Driver:
+        """How it is to be called, unless more is known to block."""
+        if self.is_async:
+            return Driver.TASK
+        return Driver.THREAD if self.blocking else Driver.PUSH
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHandler(_Called):
+    """A function called once for each message; what it returns is the reply.
+
+    Attributes:
+        function: ``f(message)``, or ``f(conn, message)`` when ``takes_connection``.
+        takes_connection: It wants the connection too.
+        is_async: It is ``async def``.
+        blocking: It may block: it is called in a thread of the server's pool.
+    """
+
+    function: Callable[..., Any]
+    takes_connection: bool
+    is_async: bool
+    blocking: bool = False
+
+    def callbacks(self) -> None:
+        """Return None: there are none to be made for each connection."""
+
+    def for_messages(self, conn: ConnectionBase[Any], callbacks: Handler[Any] | None) -> Callable[[Any], Any]:
+        """Return what is called with each message of a connection."""
+        return partial(self.function, conn) if self.takes_connection else self.function
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionHandler:
+    """A function called once for each connection: a conversation. The connection closes when it returns."""
+
+    function: Callable[..., Any]
+    is_async: bool
+    converses: ClassVar[Literal[True]] = True  # it receives for itself
+
+    @property
+    def driver(self) -> Driver:
+        """How it is to be called."""
+        return Driver.TASK if self.is_async else Driver.OWN_THREAD
+
+    def callbacks(self) -> None:
+        """Return None: there are none to be made for each connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackHandler(_Called):
+    """Makes a `Handler` for each connection.
+
+    Attributes:
+        factory: Called without arguments, once for each connection.
+        is_async: At least one of its callbacks is ``async def``.
+        blocking: Its callbacks may block: they are called in a thread of the server's pool.
+        handler_class: The class that the factory makes, as far as that is known.
+    """
+
+    factory: Callable[[], Handler[Any]]
+    is_async: bool
+    blocking: bool = False
+    handler_class: type[Handler[Any]] = Handler
+    function: ClassVar[None] = None
+    takes_connection: ClassVar[Literal[True]] = True  # as all callbacks do
+
+    def callbacks(self) -> Handler[Any]:
+        """Make the callbacks of one connection. Raises what the user's class raises."""
+        return self.factory()
+
+    def for_messages(self, conn: ConnectionBase[Any], callbacks: Handler[Any] | None) -> Callable[[Any], Any]:
+        """Return what is called with each message of a connection that has these callbacks."""
+        assert callbacks is not None
+        return partial(callbacks.on_message, conn)
+
+
+AnyHandler = MessageHandler | ConnectionHandler | CallbackHandler
+
+
+def driver_of(handler: AnyHandler, *, blocking: bool) -> Driver:
+    """Return how a handler is called where every ``def`` handler is said to block, or is not."""
+    driver = handler.driver
+    return Driver.THREAD if blocking and driver is Driver.PUSH else driver
+
+
+def expects_messages(callbacks: Handler[Any]) -> bool:
+    """Say whether a handler waits for messages. Without `on_message` it has no use for one: its peer is not late."""
+    return getattr(callbacks.on_message, "__func__", None) is not Handler.on_message
+
+
+async def settled(result: Awaitable[Any] | Any) -> Any:
+    """Await what an ``async def`` callback returned; pass on what a ``def`` one did."""
+    return await result if isinstance(result, Awaitable) else result
