@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ from ..base import EngineServer, Plan, ThreadEngine
 from ..client import ClientPlan, SyncConnection
 from ..listener import Listener
 from ..own import OwnAddresses
+from ..threads import ThreadPool
 from .backlog import ThreadBacklog
 from .client import ThreadClientConnection
 from .datagram_client import ThreadDatagramConnection
@@ -34,7 +36,6 @@ from .driving import ThreadContext
 from .poller import Poller
 from .serving import ServedConnection
 from .timers import Timers
-from .workers import Workers
 
 # A thread in a handler that does not return cannot be ended from outside. Its connection has been cut; after so long it
 # is given up, so that the server can stop. Real seconds: no clock that is told the time moves a thread.
@@ -125,7 +126,8 @@ class BlockingServer(EngineServer):
         self._messages_in = self._messages_out = 0  # of connections that have ended
         self._endpoints_left = 0
         name = f"penstock-{plan.service.name}"
-        self._workers = Workers(plan.threads, name, self._poller.wake)
+        self._pool = ThreadPool(plan.threads, name, self._poller.wake)
+        self._variables = contextvars.copy_context()  # what each connection begins with, in a copy of its own
         self._keeper = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
         self._gate_events: deque[Event] = deque()  # told once the gate's lock is free
         self._acceptor = Acceptor(plan.gate, self._clock, self._gate_events.append)
@@ -330,11 +332,11 @@ class BlockingServer(EngineServer):
         if self._deadline is not None:
             self._deadline.cancel()
         if not stuck and not self._endpoints_left:
-            self._workers.end(GIVE_UP_S)
+            self._pool.end(GIVE_UP_S)
             for endpoint in self._endpoints:
                 endpoint.thread.join(GIVE_UP_S)
         else:
-            self._workers.end(0.0)
+            self._pool.end()
         if self._spare is not None:
             self._spare.close()
         self._plan.gate.unwatch(self._poller.wake)
@@ -346,7 +348,7 @@ class BlockingServer(EngineServer):
 
     def has_room(self) -> bool:
         """Say whether one more connection may be served, if the gate says so too."""
-        return self._accepting and self._workers.has_room
+        return self._accepting and self._pool.has_room
 
     def take(self, take: Callable[[], Taken | None]) -> Taken | None:
         """Call ``take``, which accepts one connection and asks the gate, unless it is too late for that.
@@ -356,7 +358,7 @@ class BlockingServer(EngineServer):
             LimitError: The system gives no further thread.
         """
         # What a connection needs is there before it is accepted: who cannot be served stays in the backlog.
-        self._workers.reserve()
+        self._pool.reserve()
         if self._spare is None:
             self._spare = Poller()
         with self.gate_lock:  # what the gate says holds until whoever comes is counted
@@ -397,7 +399,7 @@ class BlockingServer(EngineServer):
         self._emit(event)
         if self._ending:  # while it was being accepted: `drain` or `stop` may have missed it
             connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
-        self._workers.do(partial(self._serve, connection))
+        self._pool.do(self._variables.copy().run, self._serve, connection)
 
     # -- the threads ---------------------------------------------------------------------------------------------------
 

@@ -21,15 +21,16 @@ from ..accept import Acceptor, Backlog, turn_away
 from ..base import EngineServer, Plan
 from ..listener import Listener
 from ..own import OwnAddresses
+from ..threads import ThreadPool
 from .backlog import LoopBacklog
 from .context import LoopContext, alarms_of
 from .datagrams import LoopEndpoint
-from .pool import ThreadPool, in_threads
 from .push import PushConnection
 from .records import RecordLink
 from .stream import StreamConnection
 from .surely import Surely
 from .tasks import TaskConnection
+from .threaded import in_threads
 from .timers import Timers
 
 # How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
@@ -232,7 +233,7 @@ class LoopServer(EngineServer):
                 steps.callback(endpoint.count_left)
             if self._pool is not None:
                 # A handler stuck in a thread cannot be ended from outside; its connection is gone: nobody waits for it.
-                steps.callback(self._pool.shutdown)
+                steps.callback(self._pool.end)
             for timer in (self._deadline, self._again):
                 if timer is not None:
                     steps.callback(timer.cancel)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,78 +22,16 @@ from ...core.contract import ConnectionBase, refuse_frame
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.interrupts import is_interrupt
 from ...core.timeouts import Timeout
-from ...errors import ClosedError, LocalProtocolError, PenstockError
+from ...errors import ClosedError, LimitError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
+from ..threads import ThreadPool
 
 M = TypeVar("M")
 T = TypeVar("T")
 
 # How long a thread that waits for the loop's answer waits until it looks whether there is still a loop.
 ANSWER_S = 1.0
-
-
-class ThreadPool:
-    """At most ``limit`` threads, made when they are needed, for calls that may block.
-
-    They are daemons, unlike those of `concurrent.futures`: one that is stuck does not keep the process from ending.
-
-    Args:
-        limit: Most threads.
-        name: What they are called, before their number.
-    """
-
-    def __init__(self, limit: int, name: str) -> None:
-        self._limit = limit
-        self._name = name
-        self._lock = threading.Lock()
-        self._count = 0
-        self._idle = threading.Semaphore(0)
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
-        self._jobs = queue.SimpleQueue()
-        self._over = False
-
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """Have a thread call ``function``, as soon as one is free.
-
-        Raises:
-            RuntimeError: The pool was shut down, or the system gives no thread.
-        """
-        future: Future[Any] = Future()
-        with self._lock:
-            if self._over:
-                raise RuntimeError("the pool was shut down")
-            if not self._idle.acquire(blocking=False) and self._count < self._limit:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{self._count + 1}", daemon=True)
-                thread.start()
-                self._count += 1
-            self._jobs.put((future, function, args))
-        return future
-
-    def shutdown(self) -> None:
-        """Cancel what no thread has begun, and end the threads that are free. Waits for none."""
-        with self._lock:
-            self._over = True
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    if (job := self._jobs.get_nowait()) is not None:
-                        job[0].cancel()
-            for _ in range(self._count):
-                self._jobs.put(None)
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            future, function, args = job
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = function(*args)
-                except BaseException as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-                    del result
-            del job, future, function, args  # nothing is kept alive while the thread waits for the next one
-            self._idle.release()
 
 
 def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> MessageHandler | CallbackHandler:
@@ -204,7 +141,7 @@ class _ThreadedCallbacks(Handler[M]):
 
 
 def _call_if_there_is_time(pool: ThreadPool, callback: Callable[..., Any], *args: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the pool was shut down with its server
+    with contextlib.suppress(RuntimeError, LimitError):  # the pool was ended with its server
         pool.submit(callback, *args)
 
 

@@ -1,0 +1,116 @@
+"""The threads in which handlers that may block are called."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from penstock.engines.threads import ThreadPool
+from penstock.errors import LimitError
+
+
+def test_results_and_errors_come_back():
+    """What a call returns or raises, in the future it was given."""
+    pool = ThreadPool(2, "test")
+
+    assert [0, 1, 4, 9] == [future.result(20) for future in [pool.submit(pow, n, 2) for n in range(4)]]
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(divmod, 1, 0).result(20)
+    pool.end()
+
+
+def test_there_are_never_more_threads_than_the_limit():
+    """A third call waits until one of two threads is free; threads are used again."""
+    pool = ThreadPool(2, "limited")
+    gate = threading.Barrier(3)
+    blocked = [pool.submit(gate.wait, 20) for _ in range(2)]
+    waiting = pool.submit(threading.current_thread)
+    assert not waiting.running()
+    gate.wait(20)
+    names = {waiting.result(20).name} | {pool.submit(threading.current_thread).result(20).name for _ in range(20)}
+    for future in blocked:
+        future.result(20)
+    pool.end()
+
+    assert {"limited-1", "limited-2"} >= names
+
+
+def test_an_end_cancels_what_has_not_begun_and_waits_for_nothing():
+    """The call that is running is left to itself; further ones are refused."""
+    pool = ThreadPool(1, "over")
+    entered, release = threading.Event(), threading.Event()
+
+    def hold():
+        entered.set()
+        return release.wait(20)
+
+    running, queued = pool.submit(hold), pool.submit(print)
+    assert entered.wait(20)
+    pool.end()
+
+    assert queued.cancelled()
+    with pytest.raises(RuntimeError, match="was ended"):
+        pool.submit(print)
+    release.set()
+    assert running.result(20)
+
+
+def test_a_stuck_thread_does_not_keep_the_process():
+    """A process ends while a call that never returns is running."""
+    program = """
+import threading
+from penstock.engines.threads import ThreadPool
+entered = threading.Event()
+ThreadPool(1, "stuck").submit(lambda: (entered.set(), threading.Event().wait()))
+assert entered.wait(20)
+"""
+
+    assert 0 == subprocess.run([sys.executable, "-c", program], timeout=20).returncode
+
+
+def test_a_thread_can_be_had_before_its_job():
+    """With one reserved there is room for one job, which no other takes; with it at work there is none."""
+    freed = threading.Semaphore(0)
+    pool = ThreadPool(1, "reserved", freed.release)
+    rooms = [pool.has_room]
+    pool.reserve()
+    pool.reserve()  # has it already
+    rooms.append(pool.has_room)
+    release = threading.Event()
+    pool.do(release.wait, 20)
+    rooms.append(pool.has_room)
+    release.set()
+    assert freed.acquire(timeout=20)
+    rooms.append(pool.has_room)
+    pool.end(20)
+
+    assert [True, True, False, True] == rooms
+
+
+def test_what_a_job_raises_is_reported_and_its_thread_goes_on(monkeypatch):
+    """As of any thread, where nobody asks for the outcome."""
+    reported = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append((args.exc_type, args.thread.name)))
+    pool = ThreadPool(1, "failing")
+    pool.do(divmod, 1, 0)
+    name = pool.submit(threading.current_thread).result(20).name
+    pool.end(20)
+
+    assert [(ZeroDivisionError, "failing-1")] == reported
+    assert "failing-1" == name
+
+
+def test_the_system_without_threads_is_named(monkeypatch):
+    """Nothing is taken on that no thread can do."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    pool = ThreadPool(1, "none")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for take in (pool.reserve, lambda: pool.do(print), lambda: pool.submit(print)):
+        with pytest.raises(LimitError, match=r"gives no thread \(none-1\)"):
+            take()
+
+    assert pool.has_room
