@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from .reasons import CloseReason
     from .server.server import Server
+    from .telemetry.setup import configure_logging
     from .telemetry.stats import Stats
     from .units import Rate
 
@@ -117,6 +118,7 @@ _HOMES = {
     ],
     "reasons": ["CloseReason"],
     "server.server": ["Server"],
+    "telemetry.setup": ["configure_logging"],
     "telemetry.stats": ["Stats"],
     "units": ["Rate"],
 }
@@ -182,6 +184,7 @@ __all__ = [
     "WrongTypeError",
     "__version__",
     "as_service",
+    "configure_logging",
     "connect",
     "connect_sync",
     "on_connection",

@@ -83,12 +83,12 @@ penstock.server.last_resort.LAST_RESORT_S = 0.2
 def note(name):
     pathlib.Path(name).touch()
 
-class Noted(penstock.server.process._Signals):
+class Noted(penstock.server.process.EndSignals):
     def _hear(self, number, frame):
         super()._hear(number, frame)
         note(f"heard{{self._heard}}")
 
-penstock.server.process._Signals = Noted
+penstock.server.process.EndSignals = Noted
 
 """
 

@@ -11,11 +11,11 @@ import textwrap
 
 import pytest
 
-from penstock.server.choice import ENGINES
+from penstock.engines.registry import ENGINES, native_missing
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of this kind are a thing of Unix")
 
-each_engine = pytest.mark.parametrize("engine", sorted({"native", "pure", "blocking"} & set(ENGINES)))
+each_engine = pytest.mark.parametrize("engine", [name for name in ENGINES if name != "native" or not native_missing()])
 
 
 @pytest.fixture

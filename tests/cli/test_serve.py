@@ -480,6 +480,50 @@ def test_what_is_logged_can_be_chosen(serve):
     assert "draining" not in silent.log()
 
 
+def test_the_log_as_logfmt(serve):
+    """Every line of it, from the first to the last."""
+    served = serve("echo", "--log-format", "logfmt", "--once")
+    exchange(served.address, b"x")
+    assert 0 == served.process.wait(20)
+
+    lines = served.log().splitlines()
+    assert all(line.startswith("ts=") for line in lines)
+    assert {"ready", "draining", "closed"} == {
+        word.removeprefix("event=") for line in lines for word in line.split() if word.startswith("event=")
+    }
+
+
+def test_a_file_sets_up_the_log(serve, directory):
+    """Named in the configuration file, relative to that; a mistake in it is status 2, with its name."""
+    (directory / "etc").mkdir()
+    (directory / "etc" / "penstock.toml").write_text('log_config = "logging.toml"')
+    file = directory / "etc" / "logging.toml"
+    file.write_text(
+        f"""
+        formatters.short.format = "%(levelname)s %(message)s"
+        handlers.file = {{class = "logging.FileHandler", filename = "{directory}/out", formatter = "short"}}
+        loggers.penstock = {{handlers = ["file"], level = "INFO", propagate = false}}
+        """
+    )
+    served = serve("echo", "--config", "etc/penstock.toml", "--once")
+    exchange(served.address, b"x")
+    assert 0 == served.process.wait(20)
+
+    assert {"INFO draining", "INFO closed: done"} <= set((directory / "out").read_text().splitlines())
+    assert "closed" not in served.log()
+
+
+def test_a_file_that_sets_up_no_log_is_refused(penstock, directory):
+    """Nothing is served."""
+    (directory / "logging.toml").write_text("version = 2")
+    done = penstock("serve", "echo", "--log-config", "logging.toml")
+
+    assert (2, "penstock: error: logging.toml: dictConfig refuses it: Unsupported version: 2\n") == (
+        done.returncode,
+        done.stderr,
+    )
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_log_on_a_full_disk_stops_nobody(serve):
     """T-75."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.telemetry import ConsoleFormatter, JsonFormatter
+from penstock.telemetry import ConsoleFormatter, JsonFormatter, LogfmtFormatter
 
 
 def record(message, *arguments, level=logging.INFO, exc_info=None, name="penstock", **extra):
@@ -157,3 +157,36 @@ def test_one_event_is_one_line_in_both_formats(message, value):
     assert structured.isascii()
     assert structured.isprintable()
     assert isinstance(json.loads(structured), dict)
+
+
+def test_logfmt_is_pairs_of_what_json_has():
+    """Quoted where another reader would cut the value; a key is never anything but a word."""
+    made = record(
+        "closed",
+        event="closed",
+        peer="127.0.0.1:40000",
+        detail='said "bye"',
+        none="",
+        path="a=b",
+        cyrillic="д",
+        addresses=["tcp://a:1", "unix:///s"],
+        duration_s=0.12345,
+        is_tls=False,
+        **{"odd key=": 1},
+    )
+    line = LogfmtFormatter().format(made)
+
+    assert (
+        'level=info logger=penstock event=closed peer=127.0.0.1:40000 detail="said \\"bye\\"" none="" path="a=b" '
+        'cyrillic="\\u0434" addresses=tcp://a:1,unix:///s duration_s=0.123 is_tls=false odd_key_=1'
+    ) == line.partition(" ")[2]
+    assert line.startswith("ts=")
+    assert line.partition(" ")[0].endswith("Z")
+
+
+def test_an_exception_in_logfmt_is_one_field():
+    """Its lines are in it, escaped."""
+    line = LogfmtFormatter().format(record("failed", exc_info=failure("two\nlines")))
+
+    assert "\n" not in line
+    assert line.endswith('ValueError: two\\nlines"')

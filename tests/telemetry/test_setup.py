@@ -8,7 +8,8 @@ import warnings
 
 import pytest
 
-from penstock.telemetry import configure
+from penstock.errors import ConfigurationError
+from penstock.telemetry import configure_logging
 
 
 @contextlib.contextmanager
@@ -34,7 +35,7 @@ def written(tmp_path):
         with own_root() as root:
             if handler is not None:
                 root.addHandler(handler)
-            with configure(fd=fd, **options) as log:
+            with configure_logging(fd=fd, **options) as log:
                 action()
             assert root.handlers == ([] if handler is None else [handler])
         os.close(fd)
@@ -117,9 +118,65 @@ def test_a_record_that_cannot_be_formatted_is_reported(written):
 def test_a_loss_is_told_in_the_format_of_the_log():
     """In JSON it is an event with a number."""
     read, write = os.pipe()
-    with own_root(), configure(fd=write, format="json", level="info") as log:
+    with own_root(), configure_logging(fd=write, format="json", level="info") as log:
         loss = json.loads(log.writer._describe_loss(7))
     os.close(read)
     os.close(write)
 
     assert ("log_dropped", 7, "warning") == (loss["event"], loss["dropped"], loss["level"])
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_a_file_sets_up_logging_instead(tmp_path, suffix):
+    """As dictConfig takes it; loggers that were there stay, and no handler of ours is added."""
+    there = logging.getLogger("was.there.before")
+    out = tmp_path / "out"
+    settings = {
+        "formatters": {"short": {"format": "%(name)s %(message)s"}},
+        "handlers": {"file": {"class": "logging.FileHandler", "filename": str(out), "formatter": "short"}},
+        "root": {"handlers": ["file"], "level": "INFO"},
+    }
+    file = tmp_path / f"logging.{suffix}"
+    file.write_text(json.dumps(settings) if suffix == "json" else as_toml(settings))
+    with own_root() as root:
+        with configure_logging(config=file):
+            there.info("hello")
+            logging.getLogger("penstock").debug("too little")
+            logging.getLogger("penstock").info("enough")
+        (handler,) = root.handlers
+        handler.close()
+
+    assert ["was.there.before hello", "penstock enough"] == out.read_text().splitlines()
+
+
+def as_toml(settings):
+    """Write tables of texts and lists of texts."""
+    lines = [f"[root]\nhandlers = {settings['root']['handlers']!r}\nlevel = 'INFO'"]
+    for section in ("formatters", "handlers"):
+        for name, table in settings[section].items():
+            lines.append(f"[{section}.{name}]")
+            lines += [f"{key} = {value!r}" for key, value in table.items()]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("none.toml", None, "cannot be read: No such file or directory"),
+        ("a.toml", "x = ", "cannot be read: it is no TOML: "),
+        ("a.json", "{", "cannot be read: it is no JSON: "),
+        ("a.json", "[]", "is no table of settings"),
+        ("a.toml", "version = 2", "dictConfig refuses it: Unsupported version: 2"),
+        ("a.toml", "[handlers.x]\nclass = 'nowhere.Handler'", "dictConfig refuses it: Unable to configure handler 'x'"),
+    ],
+)
+def test_a_file_that_sets_up_nothing_is_refused(tmp_path, name, text, problem):
+    """With its name."""
+    file = tmp_path / name
+    if text is not None:
+        file.write_text(text)
+    with own_root(), pytest.raises(ConfigurationError) as caught:
+        configure_logging(config=file)
+
+    assert str(file) == caught.value.where
+    assert caught.value.problem.startswith(problem)

@@ -10,7 +10,7 @@ from ..app import AppServer
 from ..server.admission import raise_descriptor_limit
 from ..server.server import Server
 from ..server.warnings import warnings_about
-from ..telemetry import configure
+from ..telemetry import configure_logging
 from .commands import PenstockCommand
 from .plan import AppPlan, make_plan, parameters, rendered, settle, warnings_of
 from .report import warn
@@ -43,7 +43,9 @@ def _check(**_params: Any) -> int:
     raise_descriptor_limit(
         *((server.config.gate, server.choice.engine.descriptors_per_connection) for server in servers.values())
     )
-    with configure(level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)):
+    with configure_logging(
+        level=config.log_level, format=config.log_format, access_log=False, colour=has_colour(sys.stderr)
+    ):
         checked.check()  # it logs what it lowers
     doubtful = [text for server in servers.values() for text in warnings_about(server.config, server.config.bind)]
     for warning in [*warnings_of(plan), *doubtful, *plan.backlog_warnings]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..app import AppServer
-from ..telemetry import Log, configure
+from ..telemetry import Log, configure_logging
 from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
 from .plan import AppPlan, Plan, make_plan, parameters, rendered, settle, warnings_of
@@ -54,10 +54,11 @@ def _serve(**_params: Any) -> int:
         return 0
     plan = make_plan(ctx, settled)
     config = plan.config
-    with configure(
+    with configure_logging(
         level=config.log_level,
         format=config.log_format,
         access_log=config.access_log,
+        config=config.log_config,
         colour=has_colour(sys.stderr),
     ) as log:
         return _run(plan, log, Reread(ctx, plan, log), print_ready=ctx.params["print_ready"])
@@ -70,7 +71,7 @@ def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -
     logger = logging.getLogger("penstock")
 
     def warn(text: str) -> None:
-        if plan.config.log_format == "json":
+        if plan.config.log_format != "console":
             logger.warning(text, extra={"event": "warning"})
         else:
             log.writer.write(f"penstock: warning: {text}")
@@ -79,7 +80,7 @@ def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -
         warn(warning)
 
     def tell(text: Callable[[], str], facts: dict[str, object]) -> None:
-        if plan.config.log_format == "json":
+        if plan.config.log_format != "console":
             logger.info("ready", extra={"event": "ready", **facts})
         else:
             log.writer.write(text())

@@ -147,7 +147,7 @@ class Cbor(ObjectCodec[M]):
             raise BadPayloadError(f"CBOR that cannot be read: {error}") from None
         try:
             return self._convert(value)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BadPayloadError(str(error)) from None
 
     def _find_end(self, data: bytes | bytearray, progress: _Progress | None) -> tuple[int, _Progress]:

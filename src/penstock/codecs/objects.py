@@ -84,7 +84,14 @@ def converter_of(type: Any, natives: tuple[Any, ...] = ()) -> Callable[[Any], An
     if any(hasattr(part, _PYDANTIC) for part in _parts(type)):
         return _validated_by_pydantic(type)
     _made(type, lambda: None)
-    return lambda value: msgspec.convert(value, type, builtin_types=natives, dec_hook=_from_builtins)
+
+    def convert(value: Any) -> Any:
+        try:
+            return msgspec.convert(value, type, builtin_types=natives, dec_hook=_from_builtins)
+        except (msgspec.MsgspecError, RecursionError) as error:  # of what base is a matter of the release
+            raise ValueError(str(error)) from None
+
+    return convert
 
 
 def _made(type: Any, make: Callable[[], Any]) -> Any:  # noqa: A002

@@ -17,14 +17,14 @@ from ..address import Address, parse_address
 from ..errors import ConfigurationError
 from ..units import Rate, format_size
 from .gate import GateConfig
-from .kinds import Bind, Choice, Duration, Flag, Frequency, Integer, Mode, Repeated, Size, Text, Unless
+from .kinds import Bind, Choice, Duration, File, Flag, Frequency, Integer, Mode, Repeated, Size, Text, Unless
 from .option import Option, check_fields, declare
 from .overload import OverloadConfig, TcpConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
-LogFormat = Literal["console", "json"]
+LogFormat = Literal["console", "json", "logfmt"]
 MessageRateAction = Literal["pause", "close"]
 SlowConsumer = Literal["disconnect", "raise", "drop_oldest", "drop_newest"]
 
@@ -269,6 +269,7 @@ class ServerConfig:
         tcp: How dead peers are found.
         log_level: The least severe events that are logged.
         log_format: How they are written.
+        log_config: A file that sets up logging instead of the two; a program sets up its own, and does not read it.
         access_log: Whether each connection is logged when it ends.
         warn_public: Whether listening beyond this machine without TLS is warned about.
     """
@@ -339,9 +340,17 @@ class ServerConfig:
     log_format: LogFormat = declare(
         "console",
         "log_format",
-        Choice(("console", "json")),
+        Choice(("console", "json", "logfmt")),
         "Logging",
-        "Log as text or as JSON",
+        "Log as text, as JSON or as logfmt",
+    )
+    log_config: str | None = declare(
+        None,
+        "log_config",
+        File("FILE", "the name of a file", optional=True),
+        "Logging",
+        "Set up logging from this TOML or JSON file instead, as logging.config.dictConfig takes it",
+        default_text="none",
     )
     access_log: bool = declare(True, "access_log", Flag(), "Logging", "Log each connection when it closes")
     warn_public: bool = declare(

@@ -128,8 +128,10 @@ class ServerOptions(TypedDict, total=False):
     """Maximum unsent output the kernel holds per connection. Default: 256KiB."""
     log_level: Literal["debug", "info", "warning", "error", "critical"]
     """Minimum level to log. Default: info."""
-    log_format: Literal["console", "json"]
-    """Log as text or as JSON. Default: console."""
+    log_format: Literal["console", "json", "logfmt"]
+    """Log as text, as JSON or as logfmt. Default: console."""
+    log_config: str | None
+    """Set up logging from this TOML or JSON file instead, as logging.config.dictConfig takes it. Default: none."""
     access_log: bool
     """Log each connection when it closes. Default: true."""
     gate: GateConfig | Mapping[str, object]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import os
 import select
 import sys
@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from ..config import LogFormat
 from ..engines.aside import start_thread
 from ..errors import ExitStatus
+from ..telemetry import formatter_of
 from .unix_file import remove_files
 from .watchdog import holders
 
@@ -30,15 +32,19 @@ class LastResort:
 
     Args:
         status: Says what the process is to end with; None when it need not end any more.
-        json_line: Whether standard error is JSON.
+        log_format: How lines are written to standard error.
         after_s: How long after `arm`; None for `LAST_RESORT_S`.
     """
 
     def __init__(
-        self, status: Callable[[], ExitStatus | None], *, json_line: bool = False, after_s: float | None = None
+        self,
+        status: Callable[[], ExitStatus | None],
+        *,
+        log_format: LogFormat = "console",
+        after_s: float | None = None,
     ) -> None:
         self._status = status
-        self._json_line = json_line
+        self._formatter = None if log_format == "console" else formatter_of(log_format)
         self._after_s = LAST_RESORT_S if after_s is None else after_s
         self._thread_id = threading.get_ident()
         # Raw locks, which a signal handler can release at any moment: other means have a lock inside that the code it
@@ -78,11 +84,10 @@ class LastResort:
         text = f"ended by force with status {int(status)}: it was told to end, and had not {self._after_s:g} s later"
         if found:
             text += f"; the loop is held by {found[0]}"
-        if self._json_line:
-            fields = {"level": "critical", "logger": "penstock", "event": "ended_by_force", "message": text}
-            line = json.dumps({**fields, "status": int(status)})
-        else:
-            line = f"penstock: error: {text}"
+        line = f"penstock: error: {text}"
+        if self._formatter is not None:
+            fields = {"name": "penstock", "levelname": "CRITICAL", "msg": text, "event": "ended_by_force"}
+            line = self._formatter.format(logging.makeLogRecord({**fields, "status": int(status)}))
         with contextlib.suppress(OSError, ValueError):
             if select.select([], [2], [], 0)[1]:
                 os.write(2, line.encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from ..config import ServerConfig
+from ..config import LogFormat, ServerConfig
 from ..core.events import Observer
 from ..core.service import Service
 from ..engines.base import Engine
@@ -107,7 +107,7 @@ def live(
     engines = [server.choice.engine for server in servers]
     each = (engine.descriptors_per_connection for engine in engines)
     raise_descriptor_limit(*zip((server.config.gate for server in servers), each, strict=True))
-    json_line = any(server.config.log_format == "json" for server in servers)
+    formats = [server.config.log_format for server in servers]
     work = _live(
         life,
         end,
@@ -116,7 +116,7 @@ def live(
         warn=warn or _logger.warning,
         reload=reload,
         notifier=notifier,
-        json_line=json_line,
+        log_format=next((each for each in formats if each != "console"), "console"),
     )
     with asyncio.Runner(loop_factory=_loop_factory(engines)) as runner:
         return runner.run(work)
@@ -144,13 +144,13 @@ async def _live(
     warn: Callable[[str], object],
     reload: Callable[[L], Awaitable[None]] | None,
     notifier: Notifier | None,
-    json_line: bool,
+    log_format: LogFormat,
 ) -> ExitStatus:
     signals = others = None
     reloader = None if reload is None else Reloader(server, reload, notifier)
     if threading.current_thread() is threading.main_thread():
         loop = asyncio.get_running_loop()
-        signals = EndSignals(server, loop, json_line=json_line)
+        signals = EndSignals(server, loop, log_format=log_format)
         others = OtherSignals(server, loop, None if reloader is None else reloader.begin)
     else:  # where Python handles no signal: signal.signal and signal.set_wakeup_fd refuse
         warn(

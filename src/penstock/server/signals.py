@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ..config import LogFormat
 from ..errors import ExitStatus
 from .last_resort import LastResort
 from .life import Life
@@ -34,16 +35,16 @@ class EndSignals:
     Args:
         server: Not started yet.
         loop: The running loop, of the main thread.
-        json_line: As of `LastResort`.
+        log_format: As of `LastResort`.
     """
 
-    def __init__(self, server: Life, loop: asyncio.AbstractEventLoop, *, json_line: bool) -> None:
+    def __init__(self, server: Life, loop: asyncio.AbstractEventLoop, *, log_format: LogFormat) -> None:
         self._server = server
         self._loop = loop
         self._heard = self._told = 0
         self._is_ready = False
         self._before = {number: signal.getsignal(number) for number in _ENDING}
-        self._last_resort = LastResort(self._forced_status, json_line=json_line)
+        self._last_resort = LastResort(self._forced_status, log_format=log_format)
         with _blocked():
             for number in _ENDING:
                 # The loop's way first: it wakes the loop, and it puts a handler in place that does nothing.

@@ -1,4 +1,4 @@
-"""Two ways to write a record: for people, and as one JSON object for programs.
+"""Three ways to write a record: for people, and for programs as one JSON object or as logfmt.
 
 The fields of an event travel in ``extra``: ``log.info("closed", extra={"peer": …, "reason": …})``. Every attribute that
 `logging` itself does not put on a record is a field. Their names are the vocabulary of the documentation; sizes end in
@@ -7,10 +7,12 @@ The fields of an event travel in ``extra``: ``log.info("closed", extra={"peer": 
 
 import logging
 import math
+import re
 import time
 from collections.abc import Iterator
 from typing import Final
 
+from ..config import LogFormat
 from .escaping import escape_bytes, escape_text
 
 # A message of a library or of the user, who may quote a peer without having thought about it.
@@ -20,6 +22,9 @@ MAX_FIELD_CHARACTERS: Final = 256
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m", "DEBUG": "\x1b[2m"}
 _RESET: Final = "\x1b[0m"
+# Of logfmt: what a key may not hold, and with what in it a value is quoted.
+_NO_KEY: Final = re.compile(r"[^\w.-]+", re.ASCII)
+_TO_QUOTE: Final = re.compile(r"[^!#-<>-~]")
 
 
 def fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
@@ -97,17 +102,15 @@ class ConsoleFormatter(logging.Formatter):
         return '"' + text.replace('"', '\\"') + '"' if " " in text or '"' in text or not text else text
 
 
-class JsonFormatter(logging.Formatter):
-    """Writes one JSON object for each record, in ASCII: ``ts`` (UTC), ``level``, ``logger``, ``event``, the fields.
+class _StructuredFormatter(logging.Formatter):
+    """What formats for programs have in common: ``ts`` (UTC), ``level``, ``logger``, ``event``, then the fields.
 
     A record without an ``event`` field is free text: its event is ``log``. ``message`` is left out where it only
     repeats the event. A traceback is the one field ``exception``.
     """
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record, without a newline at its end."""
-        import json  # noqa: PLC0415  # only in this format
-
+    def _line(self, record: logging.LogRecord) -> dict[str, object]:
+        """Return the fields of a record's line, in their order."""
         message = record.getMessage()
         values = dict(fields(record))
         event = str(values.pop("event", "log"))
@@ -127,7 +130,7 @@ class JsonFormatter(logging.Formatter):
         trace = _traceback(record)
         if trace:
             line["exception"] = trace
-        return json.dumps(line, ensure_ascii=True, allow_nan=False)
+        return line
 
     @classmethod
     def _value(cls, value: object, digits: int) -> object:
@@ -142,6 +145,50 @@ class JsonFormatter(logging.Formatter):
         if isinstance(value, bytes | bytearray):
             return escape_bytes(bytes(value))
         return _cut(str(value), MAX_FIELD_CHARACTERS)
+
+
+class JsonFormatter(_StructuredFormatter):
+    """Writes one JSON object for each record, in ASCII."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record, without a newline at its end."""
+        import json  # noqa: PLC0415  # only in this format
+
+        return json.dumps(self._line(record), ensure_ascii=True, allow_nan=False)
+
+
+class LogfmtFormatter(_StructuredFormatter):
+    """Writes ``ts=2026-11-21T09:00:00.123Z level=info logger=penstock event=closed reason=done`` for each record.
+
+    A value that is empty, or holds anything but visible ASCII, an equals sign or a quote, is quoted as JSON quotes a
+    string. Items of a list are joined by commas. What no key may hold becomes ``_``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record, without a newline at its end."""
+        return " ".join(f"{_key(name)}={_quoted(value)}" for name, value in self._line(record).items())
+
+
+def _key(name: str) -> str:
+    return _NO_KEY.sub("_", name) or "_"
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if text and not _TO_QUOTE.search(text):
+        return text
+    import json  # noqa: PLC0415
+
+    return json.dumps(text, ensure_ascii=True)
+
+
+def formatter_of(format: LogFormat, *, colour: bool = False) -> logging.Formatter:  # noqa: A002  # the option's word
+    """Return what writes records in a format; ``colour`` is for the console alone."""
+    if format == "console":
+        return ConsoleFormatter(colour=colour)
+    return JsonFormatter() if format == "json" else LogfmtFormatter()
 
 
 def _cut(text: str, limit: int) -> str:

@@ -3,7 +3,7 @@
 from .base import Kind, quote
 from .compound import AUTO, Auto, Repeated, Unless
 from .quantities import Duration, Frequency, Integer, Mode, Size, SystemDuration
-from .words import Bind, Choice, Flag, Text
+from .words import Bind, Choice, File, Flag, Text
 
 __all__ = [
     "AUTO",
@@ -11,6 +11,7 @@ __all__ = [
     "Bind",
     "Choice",
     "Duration",
+    "File",
     "Flag",
     "Frequency",
     "Integer",

@@ -118,3 +118,11 @@ class Bind(Text):
         moved = str(dataclasses.replace(address, path=str(directory / address.path)))
         self.check(moved)
         return moved
+
+
+@dataclass(frozen=True, slots=True)
+class File(Text):
+    """The name of a file."""
+
+    def beside(self, value: object, directory: Path) -> object:
+        return str(directory / value) if isinstance(value, str) else value
