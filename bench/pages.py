@@ -1,4 +1,4 @@
-"""What the pages of the project take from the raw data: the README's table of costs, the figures to hold."""
+"""What the pages of the project take from the raw data: the table of costs, the figures to hold."""
 
 # ruff: noqa: RUF001 -- the multiplication sign is meant
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from . import contestants, report
 from .stats import Results, number
 
-# Who stands in the README, where it was measured; in the order of the first column.
+# Who stands in the table, where it was measured; in the order of the first column.
 SHOWN = (
     "c-epoll-raw", "tokio", "go", "penstock-native", "penstock-native-connection", "penstock-native-async",
     "penstock-pure", "uvloop-protocol", "uvloop-streams", "asyncio-protocol", "asyncio-protocol-default-malloc",
@@ -35,7 +35,7 @@ def _name(key: str) -> str:
 
 
 def costs(results: Mapping[str, Results]) -> str:
-    """Return the README's table: medians, of those that were measured, cheapest first."""
+    """Return the table of costs: medians, of those that were measured, cheapest first."""
     first = results[next(name for name in COLUMNS if name in results)]
     shown = [key for key in SHOWN if any(key in results[name] for name in COLUMNS if name in results)]
     shown.sort(key=lambda key: first.values(key).median if key in first else float("inf"))
@@ -56,7 +56,7 @@ def held(results: Mapping[str, Results]) -> str:
 
 
 PAGES: dict[str, tuple[str, Callable[[Mapping[str, Results]], str]]] = {
-    "README.md": ("costs", costs),
+    "docs/cost.md": ("costs", costs),
     "docs/design/figures.md": ("figures", held),
 }
 

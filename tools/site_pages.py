@@ -23,6 +23,8 @@ _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 def pages() -> Iterator[tuple[str, str]]:
     """Yield where each page and picture is, and where it will be: paths from the root and from the site's."""
     yield from ADDED.items()
+    for picture in sorted((ROOT / "bench" / "results").glob("*.svg")):
+        yield picture.relative_to(ROOT).as_posix(), f"images/{picture.name}"
     for path in sorted((ROOT / "docs").rglob("*")):
         if path.suffix == ".md" or path.suffix in ASSETS:
             yield path.relative_to(ROOT).as_posix(), path.relative_to(ROOT / "docs").as_posix()
