@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BIND ?= tcp://127.0.0.1:9000
 PYTEST_ARGS ?=
+# `--tests` for `make test` in each clone, too.
+NEWCOMER_ARGS ?=
 # Tests wait for servers and clocks about half of their time: two processes a core keep it busy.
 TEST_WORKERS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 SECONDS ?= 60
@@ -15,7 +17,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs docs-tables fuzz faults apt clean
+.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -76,6 +78,10 @@ faults: $(READY)  ## let every system call and allocation of the native engine f
 docs: .venv-docs/.ready  ## the documentation as a site, in build/site; a link that leads nowhere fails
 	.venv-docs/bin/python tools/site_pages.py
 	.venv-docs/bin/zensical build --strict --clean
+
+newcomer:  ## a newcomer's hour, walked by a program: from a fresh clone, with a C compiler and without
+	$(PYTHON) tools/newcomer.py $(NEWCOMER_ARGS)
+	$(PYTHON) tools/newcomer.py --without-compiler $(NEWCOMER_ARGS)
 
 docs-tables: $(READY)  ## regenerate what comes from the source: tables in docs/, the manual page, the types of options
 	$(BIN)/python tools/options_types.py
