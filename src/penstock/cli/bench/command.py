@@ -98,7 +98,7 @@ OPTIONS: Final = [
     Option(
         name="from_file",
         kind=Text("PATH", "a path, or - for standard input", optional=True),
-        help="Or what is in a file, without the newline at its end where the codec is not raw",
+        help="Send the contents of a file instead, without its final newline unless the codec is raw",
         section="Load",
     ),
     replace(HEX, help="Read --message, or the file, as hexadecimal", section="Load"),
@@ -141,19 +141,19 @@ OPTIONS: Final = [
     Option(
         name="compare",
         kind=Text("PATH", "a path", optional=True),
-        help="Compare with an earlier run: what that printed with --json is in this file",
+        help="Compare with an earlier run, saved with --json",
         section="Report",
     ),
     Option(
         name="hgrm",
         kind=Text("PATH", "a path", optional=True),
-        help="Write the latencies into this file as HdrHistogram does, in milliseconds",
+        help="Write the latency percentiles to this file in HdrHistogram's format, in milliseconds",
         section="Report",
     ),
     Option(
         name="csv",
         kind=Text("PATH", "a path", optional=True),
-        help="Write each interval of time into this file as CSV",
+        help="Write one line per time interval to this file, as CSV",
         section="Report",
     ),
     Option(
