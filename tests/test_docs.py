@@ -210,6 +210,15 @@ def test_what_a_page_shows_is_what_happens(path, terminal):
         pytest.skip(f"what needs {need}, which is not there")
 
 
+def test_every_page_is_in_the_menu_of_the_site():
+    """A page that no menu names is found by nobody; `make docs` builds the site."""
+    menu = re.findall(r"^ +- (?:\w+: )?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
+    outside = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+
+    assert sorted([*pages, *outside.values()]) == sorted(menu)
+
+
 def test_tables_and_diagrams_are_those_of_the_source():
     """`make docs-tables` would change nothing."""
     spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "tools" / "docs_tables.py")
