@@ -20,7 +20,7 @@ LAYERS = [
     {"core"},
     {"engines"},
     {"server", "client", "telemetry"},
-    {"app", "services", "load"},
+    {"app", "groups", "services", "load"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

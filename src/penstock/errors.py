@@ -407,5 +407,22 @@ class RequestLostError(BrokenError):
         return f"the connection was lost before the reply came: {self.reason}"
 
 
+class KeyTakenError(PenstockError):
+    """Another connection has the key in a registry that refuses a second one.
+
+    Attributes:
+        registry: The registry's name.
+        key: The key.
+    """
+
+    def __init__(self, registry: str, key: object) -> None:
+        super().__init__(registry, key)
+        self.registry = registry
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"another connection has the key {self.key!r}{f' in {self.registry}' if self.registry else ''}"
+
+
 class QueueFullError(PenstockError):
     """A queue is full: a client's, or what a peer is owed. The message was not sent, and will not be."""

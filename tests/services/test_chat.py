@@ -48,9 +48,9 @@ def settle(server):
     room = next(
         cell.cell_contents
         for cell in handler.factory.on_connect.__closure__
-        if type(cell.cell_contents).__name__ == "Room"
+        if type(cell.cell_contents).__name__ == "Group"
     )
-    while len(room._members) != len(server.server.connections):
+    while len(room) != len(server.server.connections):
         server.call(lambda: None)
 
 

@@ -64,6 +64,17 @@ async def device(conn: penstock.Connection[bytes]) -> None:
     await conn.send(await conn.receive())
 
 
+@fleet.on_connection(codec="lines", name="lobby")
+async def lobby(conn: penstock.Connection[bytes]) -> None:
+    group: penstock.Group[bytes] = penstock.Group()
+    async with group.join(conn) as joined:
+        assert_type(joined.publish(b"x", exclude=conn, on_slow="latest", key="a").here, int)
+    devices: penstock.Registry[penstock.Connection[bytes]] = penstock.Registry()
+    async with devices.hold("7", conn) as held:
+        assert_type(held, penstock.Connection[bytes])
+    assert_type(devices.get("7"), penstock.Connection[bytes] | None)
+
+
 async def tested() -> None:
     async with fleet.test() as t, penstock.serve(fleet, services={"admin": {"backlog": 5}}) as server:
         assert_type(server, penstock.AppServer)

@@ -46,6 +46,11 @@ def a_service_of_an_application(message: bytes) -> str:
     return message.decode()
 
 
+def published(group: penstock.Group[bytes]) -> None:
+    group.publish("text")  # mistake: mypy arg-type, pyright reportArgumentType
+    group.publish(b"x", on_slow="wait")  # mistake: mypy arg-type, pyright reportArgumentType
+
+
 async def misspelt_options() -> None:
     app.state.z = 3  # mistake: mypy attr-defined, pyright reportAttributeAccessIssue
     app.serve(timeout_idel="5m")  # mistake: mypy call-arg, pyright reportCallIssue

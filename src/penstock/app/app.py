@@ -14,6 +14,7 @@ from ..core.background import Work
 from ..core.handlers import Handler
 from ..core.service import Service, as_service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError
+from ..groups import Group, Registry
 from ..suggest import did_you_mean
 from .lifespan import Lifespan, Opened
 from .state import State
@@ -108,6 +109,8 @@ class App(Generic[S]):
         self._defaults = flat(defaults)
         self._declared: dict[str, Declared] = {}
         self._lifespans: list[Lifespan] = []
+        self._groups: dict[str, Group[Any]] = {}
+        self._registries: dict[str, Registry[Any]] = {}
         self._at_work: AppServer | None = None
 
     def __repr__(self) -> str:
@@ -382,6 +385,17 @@ class App(Generic[S]):
             work.close()
             raise ApplicationError("the application is not being served: start background tasks in a lifespan")
         return self._at_work.start_task(work, name)
+
+    # -- who is there --------------------------------------------------------------------------------------------------
+
+    def group(self, name: str) -> Group[Any]:
+        """Return the group of that name, of which there is one: whoever is in it gets what is published to it."""
+        return self._groups[name] if name in self._groups else self._groups.setdefault(name, Group(name))
+
+    def registry(self, name: str) -> Registry[Any]:
+        """Return the registry of that name, of which there is one: connections by key."""
+        known = self._registries
+        return known[name] if name in known else known.setdefault(name, Registry(name))
 
     def serve(
         self,

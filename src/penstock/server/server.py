@@ -406,8 +406,15 @@ class Server:
             task.cancel()
         return task
 
-    def when_closed(self, conn: ConnectionBase[Any], callback: Callable[[], object]) -> bool:
-        """Have ``callback`` called once a connection and its handler have ended, on the engine's thread.
+    def when_closed(
+        self, conn: ConnectionBase[Any], closed: Callable[[], object], resumed: Callable[[], object] | None = None
+    ) -> bool:
+        """Have ``closed`` called once a connection and its handler have ended, on the engine's thread.
+
+        Args:
+            conn: The connection.
+            closed: Called then.
+            resumed: Called whenever its output has sunk from over the high watermark to the low one.
 
         Returns:
             False when the connection is closing already: then nothing will be called.
@@ -415,12 +422,25 @@ class Server:
         if self._ends is None:
             self._ends = Ends()
             self._observers.append(self._ends)
-        return self._ends.add(conn, callback)
+        return self._ends.add(conn, closed, resumed)
 
-    def forget_closed(self, conn: ConnectionBase[Any], callback: Callable[[], object]) -> None:
-        """Have a callback of `when_closed` not called. May be repeated."""
+    def forget_closed(
+        self, conn: ConnectionBase[Any], closed: Callable[[], object], resumed: Callable[[], object] | None = None
+    ) -> None:
+        """Have callbacks of `when_closed` not called. May be repeated."""
         if self._ends is not None:
-            self._ends.remove(conn, callback)
+            self._ends.remove(conn, closed, resumed)
+
+    @property
+    def slow_connections(self) -> Collection[int]:
+        """The ids of the connections whose output is over the high watermark, once `when_closed` was asked."""
+        return () if self._ends is None else self._ends.slow
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it serves in."""
+        assert self._loop is not None, "the server was not started"
+        return self._loop
 
     def _task_failed(self, conn: ConnectionBase[Any] | None, name: str, error: BaseException) -> None:
         self._emit(TaskFailed(conn, name, error))

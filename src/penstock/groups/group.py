@@ -1,0 +1,339 @@
+"""A group: whoever is in it gets what is published to it, each message once, in one order for all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
+from time import perf_counter
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+
+from ..core.contract import ConnectionBase
+from ..errors import ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
+from .membership import Frames, Membership
+from .stats import GroupStats
+
+M = TypeVar("M")
+
+OnSlow = Literal["disconnect", "drop_oldest", "drop_newest", "latest"]
+
+# How long a publication holds the loop until the others have their turn.
+SLICE_S: Final = 0.001
+# How many members are served between two looks at the clock: a look costs a tenth of a delivery.
+_LOOK_EVERY: Final = 32
+# How many publications may wait for the loop. What is published beyond them is delivered first, so that a handler that
+# publishes without pause holds its own loop, and not all of the memory.
+MAX_PENDING: Final = 256
+# How many messages may wait for one member that is slow, in a policy that has them wait.
+DEFAULT_MAX_WAITING: Final = 256
+
+
+class Published(NamedTuple):
+    """For how many members a message is.
+
+    Attributes:
+        here: Members in this process.
+        elsewhere: Members in other processes, as far as they are known.
+    """
+
+    here: int
+    elsewhere: int = 0
+
+
+class _Publication:
+    __slots__ = ("at", "exclude", "frames", "key", "members", "on_slow")
+
+    def __init__(
+        self,
+        frames: Frames,
+        members: tuple[Membership[Any], ...],
+        exclude: frozenset[int],
+        on_slow: OnSlow | None,
+        key: Hashable,
+    ) -> None:
+        self.frames = frames
+        self.members = members
+        self.exclude = exclude
+        self.on_slow = on_slow
+        self.key = key
+        self.at = 0
+
+
+class Group(Generic[M]):
+    """Connections that get what is published, in one order for all of them.
+
+    A member leaves by `leave`, at the end of ``async with group.join(conn)``, or by closing. Members may speak several
+    codecs: a message is encoded once for each. They may be of several services of one application, on any engine
+    and model, in one event loop. All methods may be called from every thread.
+
+    Args:
+        name: What it is called.
+        max_waiting: How many messages wait for one slow member at most, in the policies that have them wait.
+
+    Attributes:
+        name: As above.
+        stats: Counts.
+    """
+
+    def __init__(self, name: str = "", *, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
+        self.name = name
+        self.stats = GroupStats()
+        self._max_waiting = max_waiting
+        # An engine may end a member, and so have it leave, while it is being posted to.
+        self._lock = threading.RLock()
+        self._members: dict[int, Membership[M]] = {}
+        self._snapshot: tuple[Membership[M], ...] | None = ()
+        self._pending: deque[_Publication] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pumping = False
+        self._scheduled = False
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name}: {len(self)} members>"
+
+    # -- who is in it --------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many are in it, in this process."""
+        return len(self._members)
+
+    @property
+    def elsewhere(self) -> int:
+        """How many are in it in other processes, as far as they are known: none, for a group is one process's."""
+        return 0
+
+    def __iter__(self) -> Iterator[ConnectionBase[M]]:
+        """Go through the connections that are in it now, in the order in which they joined."""
+        return iter([member.conn for member in self._now()])
+
+    def __contains__(self, conn: object) -> bool:
+        return getattr(conn, "id", None) in self._members
+
+    def join(self, conn: ConnectionBase[M]) -> Membership[M]:
+        """Have a connection hear what is published from now on. One that is in it already stays, as it is.
+
+        Raises:
+            LocalProtocolError: It is a client's, stands for a datagram, or belongs to another loop than the others.
+            ClosedError: It is closing.
+        """
+        with self._lock:
+            known = self._members.get(conn.id)
+            if known is not None:
+                return known
+            member = Membership(self, conn)
+            member.attach()
+            if self._loop is not member.loop:
+                if self._members:
+                    member.detach()
+                    raise LocalProtocolError("a group is of one event loop, and this connection is of another")
+                self._move(member.loop)
+            self._members[conn.id] = member
+            self._snapshot = None
+            return member
+
+    def leave(self, conn: ConnectionBase[M] | Membership[M]) -> None:
+        """Have a connection hear no more, not even what was published before and waits. May be repeated."""
+        with self._lock:
+            member = conn if isinstance(conn, Membership) else self._members.get(conn.id)
+            if member is None or not member.active:
+                return
+            member.active = False
+            del self._members[member.conn.id]
+            self._snapshot = None
+            self.stats.gone += len(member.waiting)
+            member.waiting.clear()
+            member.detach()
+
+    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be of another loop, in another life of the application: whom it had members of before is gone."""
+        for publication in self._pending:
+            rest = publication.members[publication.at :]
+            self.stats.gone += sum(member.conn.id not in publication.exclude for member in rest)
+        self._pending.clear()
+        self._scheduled = False
+        self._loop = loop
+
+    def _now(self) -> tuple[Membership[M], ...]:
+        with self._lock:
+            if self._snapshot is None:
+                self._snapshot = tuple(self._members.values())
+            return self._snapshot
+
+    # -- publishing ----------------------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        message: M,
+        *,
+        exclude: ConnectionBase[Any] | Iterable[ConnectionBase[Any]] = (),
+        on_slow: OnSlow | None = None,
+        key: Hashable = None,
+    ) -> Published:
+        """Send a message to every member; never wait for one.
+
+        Called on the loop, it has been posted to all when this returns, or to as many as a millisecond allows; the
+        others follow in the loop's next turns, before anything that is published later. From another thread all of it
+        follows.
+
+        Args:
+            message: What to send. It is encoded once for all members that speak the same codec.
+            exclude: Who does not get it: a connection, or several.
+            on_slow: What becomes of it for a member that is slow, whose peer is owed more than its high watermark.
+                None: what its own ``limits.slow_consumer`` says, at its hard limit. ``disconnect``: it is aborted at
+                the server's hard limit, whatever that says. ``drop_newest``: it does not get this one.
+                ``drop_oldest``: this one waits until it reads again; of those that wait the oldest is given up where
+                there are too many.
+                ``latest``: likewise, and what waits with the same ``key`` gives way to it.
+            key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well.
+
+        Returns:
+            For how many members it is.
+
+        Raises:
+            LocalProtocolError, TypeError, CodecError: The codec of the member who joined first refuses it. It was sent
+                to nobody. What only another member's codec refuses is counted in ``stats.dropped["refused"]``.
+        """
+        # Some connections can be iterated over, too: their messages are not meant.
+        excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
+        ids = frozenset(conn.id for conn in excluded)
+        with self._lock:
+            members = self._now()
+            here = len(members) - len(ids & self._members.keys())
+            frames = Frames(message)
+            if members:
+                frames.of(members[0])
+            self.stats.published += 1
+            self.stats.deliveries += here
+            if not here:
+                return Published(0)
+            self._pending.append(_Publication(frames, members, ids, on_slow, key))
+            loop = self._loop
+            assert loop is not None
+        if asyncio._get_running_loop() is not loop:  # noqa: SLF001  # the public one raises where there is none
+            self._schedule(loop)
+        elif not self._pumping and (not self._scheduled or len(self._pending) > MAX_PENDING):
+            self._pump(loop)
+        return Published(here)
+
+    def resume(self, member: Membership[M]) -> None:
+        """A member's peer reads again: send what waits for it, in the loop's next turn."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the connection with it
+            member.loop.call_soon_threadsafe(self._flush, member, False)
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            if self._scheduled:
+                return
+            self._scheduled = True
+        try:
+            loop.call_soon_threadsafe(self._continue, loop)
+        except RuntimeError:  # the loop is closed, and all members with it
+            self._scheduled = False
+
+    def _continue(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scheduled = False
+        if not self._pumping:
+            self._pump(loop)
+
+    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deliver what is pending, for as long as a slice lasts; the rest in the loop's next turn."""
+        self._pumping = True
+        try:
+            until = perf_counter() + SLICE_S
+            pending = self._pending
+            while pending:
+                publication = pending[0]
+                while publication.at < len(publication.members):
+                    self._deliver_some(publication)
+                    if perf_counter() >= until and len(pending) <= MAX_PENDING:
+                        break
+                else:
+                    if pending and pending[0] is publication:  # else the last member has left
+                        pending.popleft()
+                    continue
+                break
+        finally:
+            self._pumping = False
+            if self._pending:
+                self._schedule(loop)
+
+    def _deliver_some(self, publication: _Publication) -> None:
+        """Deliver one message to the next few of its members."""
+        start = publication.at
+        members = publication.members[start : start + _LOOK_EVERY]
+        exclude, on_slow, frames, stats = publication.exclude, publication.on_slow, publication.frames, self.stats
+        codec: object = None
+        records = False
+        frame = b""
+        for member in members:
+            publication.at += 1  # first: what raises is not met again
+            conn = member.conn
+            if conn.id in exclude:
+                continue
+            if not member.active:
+                stats.gone += 1
+                continue
+            try:
+                if conn.codec is not codec or member.records is not records:
+                    frame = frames.of(member)
+                    codec, records = conn.codec, member.records
+                if member.waiting or (on_slow is not None and member.is_slow):
+                    self._deliver_late(member, frame, publication)
+                else:
+                    conn.post_frame(frame)
+                    stats.delivered += 1
+            except ConnectionEndedError:
+                stats.gone += 1
+                self.leave(member)
+            except QueueFullError:
+                stats.dropped["raise"] += 1
+            except (PenstockError, TypeError):
+                stats.dropped["refused"] += 1
+
+    def _deliver_late(self, member: Membership[M], frame: bytes, publication: _Publication) -> None:
+        """Deliver to a member that is slow, or for whom something waits already."""
+        policy, waiting, stats = publication.on_slow, member.waiting, self.stats
+        if policy == "drop_newest":
+            stats.dropped[policy] += 1
+        elif policy in ("drop_oldest", "latest"):
+            # Each of those without a key is another one.
+            key: object = ("key", publication.key) if policy == "latest" else object()
+            if waiting.pop(key, None) is not None or self._make_room(member):
+                stats.dropped[policy] += 1
+            waiting[key] = frame  # at the end: what is sent keeps the order of what was published
+        else:
+            if policy == "disconnect":
+                self._hold_to_limit(member, frame)
+            self._flush(member, True)
+            member.conn.post_frame(frame)
+            stats.delivered += 1
+
+    def _make_room(self, member: Membership[M]) -> bool:
+        """Give up the oldest that waits, where there are too many; return whether one was."""
+        if len(member.waiting) < self._max_waiting:
+            return False
+        del member.waiting[next(iter(member.waiting))]
+        return True
+
+    @staticmethod
+    def _hold_to_limit(member: Membership[M], frame: bytes) -> None:
+        """Abort a connection that would be owed more than its hard limit."""
+        conn = member.conn
+        if conn.queued_bytes + len(frame) > conn.server.config.limits.write_max_bytes:
+            conn.abort()
+
+    def _flush(self, member: Membership[M], all_of_it: bool) -> None:
+        """Send what waits for a member, until it is slow again."""
+        waiting, stats = member.waiting, self.stats
+        while waiting and (all_of_it or not member.is_slow):
+            frame = waiting.pop(next(iter(waiting)))
+            try:
+                member.conn.post_frame(frame)
+                stats.delivered += 1
+            except ConnectionEndedError:
+                stats.gone += 1
+                self.leave(member)
+            except (PenstockError, TypeError):
+                stats.dropped["refused"] += 1

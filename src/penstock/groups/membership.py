@@ -1,0 +1,117 @@
+"""One connection in one group: from its joining to its leaving, by word or by its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..address import Kind
+from ..codecs.base import Codec
+from ..core.contract import ConnectionBase
+from ..errors import ClosedError, LocalProtocolError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .group import Group
+
+M = TypeVar("M")
+
+
+class Membership(Generic[M]):
+    """A connection in a group. ``async with group.join(conn)`` leaves at the end of the block; ``with`` does so, too.
+
+    Attributes:
+        conn: The connection.
+        active: Whether it is in the group.
+    """
+
+    __slots__ = ("_closed", "_group", "_resumed", "_slow", "active", "conn", "records", "waiting")
+
+    def __init__(self, group: Group[M], conn: ConnectionBase[Any]) -> None:
+        self._group = group
+        self.conn = conn
+        self.active = True
+        self.records = conn.local.kind is Kind.SEQPACKET
+        self.waiting: dict[object, bytes] = {}
+        self._slow: Collection[int] = ()
+        # One object each, by which the server is told what to forget.
+        self._closed: Callable[[], object] = self.leave
+        self._resumed: Callable[[], object] = self._resume
+
+    def attach(self) -> None:
+        """Hear of the connection's end, and of its peer's reading again.
+
+        Raises:
+            LocalProtocolError: It is a client's connection, or stands for a datagram: nobody would tell of its end.
+            ClosedError: It is closing already.
+        """
+        server = self.conn.server
+        if server is None or self.conn.is_datagram:
+            what = "a datagram" if self.conn.is_datagram else "a client's connection"
+            raise LocalProtocolError(f"{what} cannot be in a group: only connections of a server can")
+        if not server.when_closed(self.conn, self._closed, self._resumed):
+            raise ClosedError("the connection is closing: it joins no group")
+        self._slow = server.slow_connections
+
+    def detach(self) -> None:
+        """Hear no more."""
+        self.conn.server.forget_closed(self.conn, self._closed, self._resumed)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of its server."""
+        loop: asyncio.AbstractEventLoop = self.conn.server.loop
+        return loop
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its peer is owed more than its high watermark, and has not read down to the low one since."""
+        return self.conn.id in self._slow
+
+    def leave(self) -> None:
+        """Leave the group. May be repeated."""
+        self._group.leave(self)
+
+    def _resume(self) -> None:
+        if self.waiting:
+            self._group.resume(self)
+
+    def __enter__(self) -> Group[M]:
+        return self._group
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.leave()
+
+    async def __aenter__(self) -> Group[M]:
+        return self._group
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.leave()
+
+
+class Frames:
+    """One message, encoded once for each codec and kind of transport that members have.
+
+    Args:
+        message: The message.
+    """
+
+    __slots__ = ("_frames", "_message")
+
+    def __init__(self, message: Any) -> None:  # Any: of whatever codec
+        self._message = message
+        self._frames: dict[tuple[int, bool], tuple[Codec[Any], bytes]] = {}
+
+    def of(self, member: Membership[Any]) -> bytes:
+        """Return the frame for a member.
+
+        Raises:
+            LocalProtocolError, TypeError, CodecError: Its codec refuses the message, or fails at it.
+        """
+        codec = member.conn.codec
+        key = id(codec), member.records
+        found = self._frames.get(key)
+        if found is None:  # with the codec, which so keeps its id
+            found = self._frames[key] = codec, member.conn.frame(self._message)
+        return found[1]

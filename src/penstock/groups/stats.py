@@ -1,0 +1,36 @@
+"""What a group has counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class GroupStats:
+    """Counts since the group was made. Each message for each member is in one of the last three, or still waits.
+
+    Attributes:
+        published: Messages that were published.
+        deliveries: Messages for one member each, that is: what `publish` said together.
+        delivered: Those that were taken to be sent.
+        dropped: Those that a slow member was not sent, by policy; ``refused`` where its codec or its kind of transport
+            does not send them.
+        gone: Those for members that had left before.
+    """
+
+    __slots__ = ("delivered", "deliveries", "dropped", "gone", "published")
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.deliveries = 0
+        self.delivered = 0
+        self.dropped: Counter[str] = Counter()
+        self.gone = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many messages for one member each have not come so far."""
+        return self.deliveries - self.delivered - self.dropped.total() - self.gone
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={getattr(self, name)}" for name in ("published", "deliveries", "delivered", "gone")]
+        return f"GroupStats({', '.join(parts)}, dropped={dict(self.dropped)})"

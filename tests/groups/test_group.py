@@ -1,0 +1,205 @@
+"""A group, without the network: who is in it, what is counted, and that the loop has its turn."""
+
+import asyncio
+
+import pytest
+
+import penstock
+from penstock.groups import group as module
+
+
+@pytest.fixture
+async def room():
+    """A served application with a group, and a function that makes members."""
+    app = penstock.App()
+    joined = []
+
+    @app.on_message(codec="lines", bind="tcp://127.0.0.1:0")
+    def member(conn, message):
+        joined.append(conn)
+        app.group("lobby").join(conn)
+        return message
+
+    async with app.test() as t:
+
+        async def join(count=1):
+            members = [await t.connect("member") for _ in range(count)]
+            for peer in members:
+                await peer.request(b"hello")
+            return members
+
+        yield app.group("lobby"), join, joined
+
+
+async def test_who_is_in_it(room):
+    """By length, by iteration, by ``in``; joining twice is joining once."""
+    group, join, joined = room
+    await join(3)
+    first = joined[0]
+    again = group.join(first)
+
+    assert (3, joined, True, 0) == (len(group), list(group), first in group, group.elsewhere)
+    assert group.join(first) is again
+    again.leave()
+    again.leave()
+    group.leave(first)
+    assert (2, False) == (len(group), first in group)
+
+
+async def test_a_membership_lasts_as_long_as_its_block(room):
+    """``async with`` and ``with``; the group is what it gives."""
+    group, join, joined = room
+    await join()
+    other = penstock.Group("other")
+    async with other.join(joined[0]) as given:
+        assert (given is other, 1) == (True, len(other))
+    with other.join(joined[0]):
+        assert 1 == len(other)
+
+    assert (0, 1) == (len(other), len(group))
+
+
+async def test_those_that_are_excluded_hear_nothing(room):
+    """One, or several; who is not in the group may be named."""
+    group, join, joined = room
+    _, second, third = await join(3)
+
+    assert 2 == group.publish(b"a", exclude=joined[0]).here
+    assert 1 == group.publish(b"b", exclude=joined[:2]).here
+    group.leave(joined[0])
+    assert 2 == group.publish(b"c", exclude=joined[0]).here
+    assert [b"a", b"c"] == [await second.receive() for _ in range(2)]
+    assert [b"a", b"b", b"c"] == [await third.receive() for _ in range(3)]
+    assert (3, 5, 5) == (group.stats.published, group.stats.deliveries, group.stats.delivered)
+
+
+async def test_a_message_that_the_codec_refuses_is_the_publishers_mistake(room):
+    """And sent to nobody."""
+    group, join, _ = room
+    (peer,) = await join()
+    with pytest.raises(penstock.LocalProtocolError):
+        group.publish(b"two\nlines")
+    group.publish(b"one")
+
+    assert (b"one", 1, 1) == (await peer.receive(), group.stats.published, group.stats.delivered)
+
+
+async def test_publishing_to_nobody_is_no_mistake():
+    """There is no codec to ask."""
+    group = penstock.Group()
+
+    assert (0, 0) == group.publish(object())
+
+
+async def test_a_publication_to_many_leaves_the_loop_its_turn(room, monkeypatch):
+    """After each slice the others are served, and what is published meanwhile comes after it."""
+    group, join, _ = room
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    members = await join(100)
+    turns = []
+    asyncio.get_running_loop().call_soon(lambda: turns.append(group.stats.delivered))
+    group.publish(b"first")
+    group.publish(b"second")
+    at_once = group.stats.delivered
+    heard = [[await peer.receive(), await peer.receive()] for peer in members]
+
+    assert 0 < at_once < 100
+    assert [True] == [delivered < 200 for delivered in turns]
+    assert [[b"first", b"second"]] * 100 == heard
+    assert (200, 0) == (group.stats.delivered, group.stats.waiting)
+
+
+async def test_publications_that_wait_are_bounded(room, monkeypatch):
+    """One who publishes without pause holds the loop, and not the memory."""
+    group, join, _ = room
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    monkeypatch.setattr(module, "MAX_PENDING", 3)
+    members = await join(100)
+    for number in range(50):
+        group.publish(b"%d" % number)
+        assert len(group._pending) <= 4
+
+    for peer in members:
+        assert [b"%d" % number for number in range(50)] == [await peer.receive() for _ in range(50)]
+
+
+async def test_a_member_that_left_meanwhile_is_counted_as_gone(room, monkeypatch):
+    """It hears nothing that was published before, and had not come so far."""
+    group, join, joined = room
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    await join(100)
+    group.publish(b"hello")
+    for conn in joined[50:]:
+        group.leave(conn)
+    while group.stats.waiting:
+        await asyncio.sleep(0)
+
+    assert (50, 50) == (group.stats.delivered, group.stats.gone)
+
+
+async def test_publishing_from_another_thread(room):
+    """Posted by the loop, in order."""
+    group, join, _ = room
+    (peer,) = await join()
+
+    def publish():
+        for number in range(10):
+            group.publish(b"%d" % number)
+
+    await asyncio.to_thread(publish)
+
+    assert [b"%d" % number for number in range(10)] == [await peer.receive() for _ in range(10)]
+
+
+async def test_a_connection_that_is_no_servers_cannot_join():
+    """Nobody would tell of its end."""
+    async with penstock.serve(lambda message: message, bind="tcp://127.0.0.1:0") as server:
+        async with await penstock.connect(server.addresses[0]) as conn:
+            with pytest.raises(penstock.LocalProtocolError, match="a client's connection cannot be in a group"):
+                penstock.Group().join(conn)
+
+
+async def test_a_connection_that_has_ended_cannot_join(room):
+    """It would stay for ever."""
+    group, join, joined = room
+    (peer,) = await join()
+    peer.close()
+    await peer.wait_closed()
+    while len(group):
+        await asyncio.sleep(0)
+    with pytest.raises(penstock.ClosedError):
+        group.join(joined[0])
+
+    assert 0 == len(group)
+
+
+async def test_a_group_of_an_application_can_have_another_life():
+    """In another loop, too: whom it had before is gone."""
+    group = penstock.Group()
+
+    def live():
+        async def main():
+            app = penstock.App()
+
+            @app.on_message(bind="tcp://127.0.0.1:0")
+            def member(conn, message):
+                group.join(conn)
+                return message
+
+            async with app.test() as t:
+                peer = await t.connect("member")
+                await peer.request(b"hello")
+                group.publish(b"heard")
+                return await peer.receive()
+
+        return asyncio.run(main())
+
+    assert [b"heard"] * 2 == [await asyncio.to_thread(live) for _ in range(2)]
+
+
+def test_an_application_has_one_group_and_one_registry_of_a_name():
+    """Empty or not."""
+    app = penstock.App()
+
+    assert app.group("a") is app.group("a") is not app.group("b")
+    assert app.registry("a") is app.registry("a") is not app.registry("b")
