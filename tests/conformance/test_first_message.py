@@ -207,7 +207,7 @@ class TestOfItsOwn:
     """A service declares the timeouts that suit it; what is configured wins over them, and they over the defaults."""
 
     def test_a_service_may_declare_how_long_its_peers_may_be_silent(self, serve, engine, clock):
-        patient = penstock.on_message(timeouts={"first_message_s": 100.0})(lambda message: message)
+        patient = penstock.on_message(timeouts={"first_message": "100s"})(lambda message: message)
         timeouts = Timeouts(drain_s=10.0, linger_s=None)
         with serve(patient, clock=clock, timeouts=timeouts) as server, server.dial() as peer:
             waits(server)
@@ -217,8 +217,21 @@ class TestOfItsOwn:
 
             expect_close(server, peer, "first_message_timeout")
 
+    def test_what_is_configured_wins_though_it_is_the_default_s_value(self):
+        """What was chosen is told from what was not, not by its value."""
+        patient = penstock.on_message(timeouts={"idle": "1h", "first_message": None})(lambda message: message)
+
+        assert 3600.0 == penstock.serve(patient).config.timeouts.idle_s
+        assert 300.0 == penstock.serve(patient, timeout_idle="5m").config.timeouts.idle_s
+        assert 10.0 == penstock.serve(patient, timeouts={"first_message": 10.0}).config.timeouts.first_message_s
+
+    def test_a_timeout_that_does_not_exist_is_refused_at_once(self):
+        """The nearest one is suggested."""
+        with pytest.raises(penstock.ConfigurationError, match="did you mean first_message"):
+            penstock.on_message(timeouts={"frist_message": None})(lambda message: message)
+
     def test_what_is_configured_wins(self, serve, engine, clock):
-        patient = penstock.on_message(timeouts={"first_message_s": None})(lambda message: message)
+        patient = penstock.on_message(timeouts={"first_message": None})(lambda message: message)
         with serve(patient, clock=clock, timeouts=FIRST) as server, server.dial() as peer:
             waits(server)
             advance(server, clock, 8.0)

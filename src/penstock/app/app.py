@@ -211,7 +211,7 @@ class App(Generic[S]):
             name: What the service is called, by which it is configured; the function's own name by default.
             blocking: As of `penstock.on_message`.
             drain_after: The services that have to have drained before this one begins to.
-            options: As of `penstock.serve`, for this service: ``bind=``, ``timeout_idle="5m"``, ``model=``, …
+            options: As of `penstock.serve`, for this service: ``bind=``, ``timeouts={"idle": "5m"}``, ``model=``, …
 
         Raises:
             ApplicationError: The function or the name is wrong, or the name is taken.

@@ -6,7 +6,7 @@ What a type checker knows of them is `typed.ServerOptions`, which is made from t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from ..address.parse import parse_address
 from ..errors import ConfigurationError
@@ -53,6 +53,16 @@ def flat(given: Mapping[str, object]) -> dict[str, object]:
                 )
             whole[name] = getattr(groups[group], field)
     return whole | values
+
+
+def timeouts_of(given: Mapping[str, object]) -> dict[str, Any]:
+    """Return the fields of `Timeouts` that some of its options set: ``{"idle": "5m"}``.
+
+    Raises:
+        ConfigurationError: There is no such option, or a value is refused.
+    """
+    values = flat({"timeouts": given})
+    return {path.rpartition(".")[2]: values[name] for name, path in paths().items() if name in values}
 
 
 def _read_all(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:

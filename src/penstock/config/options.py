@@ -141,7 +141,8 @@ class Timeouts:
         asked = {
             spec.name: value
             for spec in dataclasses.fields(self)
-            if not isinstance(value := getattr(self, spec.name), DefaultSeconds) and value != spec.default
+            if not isinstance(value := getattr(self, spec.name), DefaultSeconds)
+            and (isinstance(spec.default, DefaultSeconds) or value != spec.default)
         }
         return suited.merged(**asked)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, TextCodecName
 from ..codecs.registry import parse_codec
-from ..config import Timeouts
+from ..config.keywords import timeouts_of
 from ..errors import ApplicationError
 from .handlers import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler
 from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
@@ -36,7 +36,7 @@ M = TypeVar("M")
 R = TypeVar("R")
 T = TypeVar("T")
 
-OwnTimeouts = Mapping[str, float | None]
+OwnTimeouts = Mapping[str, object]
 NO_TIMEOUTS: Final[OwnTimeouts] = MappingProxyType({})
 
 
@@ -54,7 +54,7 @@ class Service(Generic[M]):
         datagram: What is done with a datagram; None when the service makes no sense without connections.
         threaded: What ``--model threads`` uses instead of an ``async def`` handler; None when there is nothing.
         summary: One line for people.
-        timeouts: Timeouts that suit this protocol, by the field names of `Timeouts`. Each holds unless the server is
+        timeouts: Timeouts that suit this protocol, as options: ``{"idle": "1h"}``. Each holds unless the server is
             configured otherwise.
     """
 
@@ -68,7 +68,7 @@ class Service(Generic[M]):
 
     def __post_init__(self) -> None:
         if self.timeouts:
-            Timeouts().merged(**self.timeouts)
+            timeouts_of(self.timeouts)
 
     def __call__(self, *args: object, **kwargs: object) -> Any:  # Any: what a function of any type returns
         """Call the user's function, or make the user's `Handler`."""
@@ -159,8 +159,8 @@ def on_message(
         codec: A codec, or its name and options: ``"lines"``, ``"length-prefixed:size=2"``.
         name: What logs call the service; the function's own name by default.
         blocking: The function may block: call it in a thread of the server's pool, order kept per connection.
-        timeouts: Timeouts that suit the protocol, by the field names of `Timeouts`: ``{"first_message_s": None}`` for
-            peers that may be silent at first. Each holds unless the server is configured otherwise.
+        timeouts: Timeouts that suit the protocol, as options: ``{"first_message": None, "idle": "1h"}`` for peers that
+            may be silent for long. Each holds unless the server is configured otherwise.
 
     Raises:
         ApplicationError: The function has the wrong signature, or is ``async def`` and ``blocking``.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..address import Address, Kind, parse_address
 from ..address.networks import AccessList
 from ..config import DefaultBind, DefaultThreads, ServerConfig
+from ..config.keywords import timeouts_of
 from ..config.options import values
 from ..core.background import BackgroundTask, Work
 from ..core.budget import OutputBudget
@@ -102,7 +103,7 @@ class Server:
         if config.codec is not None:
             service = service.with_codec(config.codec)
         self.service = service = fitted(service)
-        self.config = config = replace(config, timeouts=config.timeouts.suited(service.timeouts))
+        self.config = config = replace(config, timeouts=config.timeouts.suited(timeouts_of(service.timeouts)))
         self._part = part = part or Part()
         self.app = part.app
         self.stats = Stats()

@@ -32,7 +32,7 @@ def make() -> Service[Any]:
             room.publish(message, exclude=conn)
 
     # Who only listens is no worse a member, and not late.
-    service = callbacks(Member, name="chat", codec="lines:unterminated=deliver", timeouts={"first_message_s": None})
+    service = callbacks(Member, name="chat", codec="lines:unterminated=deliver", timeouts={"first_message": None})
     return replace(service, datagram=None)  # a room has to know who is in it
 
 
