@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "penstock"
 
 # From the bottom to the top: a module may import from its own layer and from those before it.
 LAYERS = [
-    {"reasons", "errors", "units", "suggest", "config", "address"},
+    {"reasons", "errors", "units", "suggest", "installed", "config", "address"},
     {"codecs"},
     {"core"},
     {"engines"},

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from ..codecs import Codec, describe_codecs, parse_codec
-from ..codecs.registry import is_own
+from ..codecs.registry import is_own, runs_a_module
 from ..config import Choice, Flag, Kind, Option, Repeated, Text
 from ..config.sources import Given
 from .commands import SectionOption
@@ -91,7 +91,7 @@ class CodecSpec(Text):
 
     def from_toml(self, value: object) -> object:
         """Take a value of a file. No module is run for it yet: the file may only lie where we are."""
-        if isinstance(value, str) and is_own(value):
+        if isinstance(value, str) and runs_a_module(value):
             Text.check(self, value)
             return value
         return Text.from_toml(self, value)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from ..app import App
-from ..codecs.registry import is_own
+from ..codecs.registry import runs_a_module
 from ..config import Option, ServerConfig, Text, did_you_mean, options
 from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
 from ..config.rendering import render_services, render_settings
@@ -17,10 +17,11 @@ from ..config.services import PROCESS_WIDE, OfServices, Sources, settings_of, sp
 from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, ConfigurationErrors, Settings, load
 from ..core.service import Service
 from ..errors import ConfigurationError
+from ..installed import find_installed, installed
 from ..server.diagnosis import max_backlog
 from ..services import Definition
 from ..services import all as all_services
-from .commands import SectionOption
+from .commands import COMPLETION_VARIABLE, SectionOption
 from .params import CodecSpec, RawText, click_options, given_options, suggestions
 from .target import is_target, load_target, module_exists
 
@@ -141,8 +142,9 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
     services = all_services()
     target: str = ctx.params["target"]
     definition = next((service for service in services if service.name == target), None)
-    if definition is None and not is_target(target) and not module_exists(target, current_directory()):
-        names = [service.name for service in services]
+    brought = find_installed("services", target) if definition is None and not is_target(target) else None
+    if definition is None and brought is None and not _is_known(target):
+        names = list(dict.fromkeys([*(each.name for each in services), *(each.name for each in installed("services"))]))
         raise ConfigurationError(
             f"no service or module named {target!r}{did_you_mean(target, names)}\n"
             f"    services: {', '.join(names)}; your own: module:object"
@@ -170,10 +172,16 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
         document=sources.document,
         foreign=foreign,
     )
-    if definition is not None and (own_module := _own_module(target)) is not None:
-        also = f"serving the classic service {target}, not {own_module}, which `penstock serve {own_module}` serves"
+    what = "the classic service" if definition is not None else f"{brought.package}'s service" if brought else None
+    if what is not None and (own_module := _own_module(target)) is not None:
+        also = f"serving {what} {target}, not {own_module}, which `penstock serve {own_module}` serves"
         settings = replace(settings, warnings=(*settings.warnings, also))
     return Settled(settings, definition, special)
+
+
+def _is_known(target: str) -> bool:
+    """Whether it names the user's own, as far as that can be said without importing anything."""
+    return is_target(target) or module_exists(target, current_directory())
 
 
 def _own_module(name: str) -> str | None:
@@ -202,7 +210,7 @@ def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> P
     settings, definition = settled.settings, settled.definition
     config = settings.server_config()
     if definition is None:
-        target = load_target(ctx.params["target"], current_directory(), factory=ctx.params["factory"])
+        target = _load(ctx.params["target"], factory=ctx.params["factory"])
         if isinstance(target, App):
             return app_plan(ctx, target, settled, serves=serves)
         _refuse_special(target, settled.special)
@@ -219,6 +227,15 @@ def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> P
             service = service.with_codec(_CODEC.make(config.codec))
         config = replace(config, codec=None)  # it is the service's own by now
     return Plan(service, config, settings)
+
+
+def _load(text: str, *, factory: bool) -> Service[Any] | App[Any]:
+    """Import what is to be served: what another package brings by that name, or the user's own."""
+    brought = None if is_target(text) else find_installed("services", text)
+    if brought is None:
+        return load_target(text, current_directory(), factory=factory)
+    found = load_target(brought.place, current_directory(), factory=factory)
+    return replace(found, name=text) if isinstance(found, Service) else found
 
 
 def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: bool) -> AppPlan:
@@ -273,7 +290,7 @@ def _ignored(variable: str) -> str:
 def _lying_codec(ctx: click.Context, settings: Settings, codec: str, *, serves: bool) -> str | None:
     """Say that a codec of the user's own is run because a file names it that only lies here; None for any other."""
     source = settings.by_name["codec"].source
-    if not is_own(codec) or not source.startswith((FILE_NAME, PROJECT_FILE_NAME)) or _named_file(ctx):
+    if not runs_a_module(codec) or not source.startswith((FILE_NAME, PROJECT_FILE_NAME)) or _named_file(ctx):
         return None
     what = "is run, for" if serves else "is not looked at: it is run when it is served, for"
     return f"the codec {codec} {what} {source} of the current directory names it"
@@ -331,4 +348,7 @@ def _options() -> list[Option]:
 
 def _target_type(services: Iterable[Definition]) -> RawText:
     """The name of a service, or of the user's own."""
-    return RawText(Text("SERVICE"), {service.name: service.summary for service in services})
+    names = {service.name: service.summary for service in services}
+    if COMPLETION_VARIABLE in os.environ:  # to look for them takes longer than to start
+        names = {each.name: f"Of the package {each.package}." for each in installed("services")} | names
+    return RawText(Text("SERVICE"), names)

@@ -7,6 +7,7 @@ import click
 
 from ..codecs import CodecOption, describe_codecs
 from ..config import Option
+from ..installed import Group, Installed, installed
 from ..services import all as all_services
 from .commands import Formatter, PenstockCommand
 
@@ -27,11 +28,21 @@ def _services(*, as_json: bool) -> None:
         return
     services = [(service.name, service.summary, _flags(service.options)) for service in all_services()]
     codecs = [(codec.name, codec.summary, _keys(codec.options)) for codec in describe_codecs()]
+    services += [(each.name, _origin(each, services), "") for each in installed("services")]
+    codecs += [(each.name, _origin(each, codecs), "") for each in installed("codecs")]
     formatter = Formatter(max_width=100)
     for title, rows in (("Services (penstock serve NAME)", services), ("Codecs (--codec NAME)", codecs)):
         with formatter.section(title):
             formatter.write_dl([(name, f"{summary} {more}".strip()) for name, summary, more in rows])
     click.echo(formatter.getvalue().rstrip("\n"))
+
+
+def _origin(brought: Installed, ours: Sequence[tuple[str, str, str]]) -> str:
+    """Say which package brings it, or why it cannot be had by its name."""
+    origin = f"Of the package {brought.package}: {brought.place}."
+    if any(name == brought.name and not summary.startswith("Of the package") for name, summary, _ in ours):
+        return f"{origin} Only as {brought.place}: the name is Penstock's own."
+    return origin
 
 
 def _flags(options: Sequence[Option]) -> str:
@@ -56,7 +67,8 @@ def _as_data() -> dict[str, object]:
                 ],
             }
             for service in all_services()
-        ],
+        ]
+        + _brought("services"),
         "codecs": [
             {
                 "name": codec.name,
@@ -67,5 +79,10 @@ def _as_data() -> dict[str, object]:
                 ],
             }
             for codec in describe_codecs()
-        ],
+        ]
+        + _brought("codecs"),
     }
+
+
+def _brought(group: Group) -> list[dict[str, object]]:
+    return [{"name": each.name, "package": each.package, "place": each.place} for each in installed(group)]

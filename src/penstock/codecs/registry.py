@@ -18,6 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigurationError
+from ..installed import find_installed, installed
 from ..suggest import did_you_mean
 from ..units import format_duration, format_size, parse_duration, parse_size
 from .base import Codec
@@ -206,19 +207,24 @@ def describe_codecs() -> list[CodecInfo]:
 def parse_codec(spec: str) -> Codec[Any]:
     r"""Make the codec that ``spec`` names: ``lines``, ``lines:max=1KiB,quiet=400ms``, ``delimited:delimiter=\r\n\r\n``.
 
-    ``module:object`` names the user's own: a `Codec`, or a class of codecs that is made without arguments.
+    ``module:object`` names the user's own: a `Codec`, or a class of codecs that is made without arguments. Another
+    package's codec goes by the name that its entry point gives it, and a class of codecs takes options as ours do.
 
     Raises:
         ConfigurationError: No codec has that name (the nearest one is suggested), it has no such option, or a value is
-            not allowed; the user's own cannot be imported or is none.
+            not allowed; what is not ours cannot be imported, is none, or two packages bring one of that name.
     """
     name, colon, rest = spec.partition(":")
     codec = _CODECS.get(name)
     if codec is None and (own := _OWN.fullmatch(spec)):
         return _own_codec(*own.groups())
     if codec is None:
-        meant = did_you_mean(name, _CODECS)
-        raise ConfigurationError(f"no codec is called {name[:40]!r}{meant} (there are {', '.join(_CODECS)})")
+        found = _installed_codec(name)
+        if isinstance(found, Codec):
+            if colon:
+                raise ConfigurationError(f"codec {name} is made already, and takes no options")
+            return found
+        codec = found
     parameters = _parameters(codec)
     arguments: dict[str, Any] = {}
     for key, text in _split(spec, rest) if colon else ():
@@ -242,8 +248,31 @@ def parse_codec(spec: str) -> Codec[Any]:
         raise ConfigurationError(f"codec {name}: {error.problem}") from None
 
 
+def _installed_codec(name: str) -> Codec[Any] | type[Codec[Any]]:
+    """Return what another package calls so.
+
+    Raises:
+        ConfigurationError: None does, or two do; it cannot be imported, or is no codec.
+    """
+    entry = find_installed("codecs", name)
+    if entry is None:
+        names = [*_CODECS, *(each.name for each in installed("codecs") if each.name not in _CODECS)]
+        meant = did_you_mean(name, names)
+        raise ConfigurationError(f"no codec is called {name[:40]!r}{meant} (there are {', '.join(names)})")
+    found = entry.load()
+    if isinstance(found, Codec) or (isinstance(found, type) and issubclass(found, Codec)):
+        return found
+    raise ConfigurationError(f"{name} of the package {entry.package} is not a codec: {entry.place} is no Codec")
+
+
+def runs_a_module(spec: str) -> bool:
+    """Say whether a codec is none of ours: to make it is to run a module."""
+    name = spec.partition(":")[0]
+    return name not in _CODECS and (is_own(spec) or any(each.name == name for each in installed("codecs")))
+
+
 def is_own(spec: str) -> bool:
-    """Say whether a codec is the user's own, as ``module:object``: to make it is to run the module."""
+    """Say whether a codec is the user's own, as ``module:object``."""
     return _OWN.fullmatch(spec) is not None
 
 
