@@ -85,7 +85,7 @@ def test_what_compiled_code_imports_is_read():
 
     assert {
         "penstock.load.native.clock.Alarm",
-        "penstock.engines.native.poller.epoll_wait",
+        "penstock.engines.native.system.epoll_wait",
         "penstock.errors.ProtocolError",
     } <= found
     assert {"penstock.load.native.replies.Replies"} <= declared

@@ -44,6 +44,24 @@ def test_a_connection_keeps_its_variables_and_hands_none_on(serve, form):
     assert [b"first after nothing\n", b"second after first\n"] == [first, second]
 
 
+TOKENS = []
+
+
+def set_or_reset(_conn, message):
+    if message == b"set":
+        TOKENS.append(SAID.set("set"))
+    elif message == b"reset":
+        SAID.reset(TOKENS.pop())
+    return SAID.get().encode()
+
+
+def test_what_was_set_can_be_put_back_by_a_later_message(serve, form):
+    """A token is good only in the context that it was made in: that is the connection's, in between and afterwards."""
+    with serve(set_or_reset, threads=1) as server:
+        for _ in range(2):
+            assert b"nothing\nset\nset\nnothing\nnothing\n" == ask(server, b"look\nset\n", b"look\n", b"reset\nlook\n")
+
+
 SEEN = []
 
 

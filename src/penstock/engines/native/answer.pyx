@@ -8,7 +8,7 @@ from .exchange cimport receive_from
 from .framing cimport NEED_DATA
 from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 from .sealed cimport seal
-from .step cimport advance, AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WANTING_ROOM
+from .step cimport advance, AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, WAITING, WANTING_ROOM
 
 from ...codecs.guard import failure as decoding_failed
 from ...errors import EndOfStreamError
@@ -38,9 +38,12 @@ cdef class Answer(Driven):
                 message = NEED_DATA
                 # The short way to a message that is there and to be handled now; all else is what `Receive` knows.
                 if (
-                    self.phase == FRESH and conn.expired_by is None and not conn._closing
+                    (self.phase == FRESH or self.phase == WAITING) and conn.expired_by is None and not conn._closing
                     and conn.streak < conn.host.batch_messages and conn._levels.message_step_s == 0.0
                 ):
+                    if self.phase == WAITING:
+                        conn.end_wait()
+                        self.phase = FRESH
                     cutting = True
                     message = conn.at_hand()
                     cutting = False
@@ -141,6 +144,7 @@ cdef Answer answer_of(AwaitedConnection conn, handler):
     it.function = handler.function
     it.takes_connection = handler.takes_connection
     it.receiving = receive_from(conn, None, False)
+    it.receiving.lasts = True
     return it
 
 

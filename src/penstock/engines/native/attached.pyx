@@ -24,7 +24,8 @@ cdef class AttachedPoller(Poller):
         OSError: There is no descriptor left.
     """
 
-    def __cinit__(self, loop):
+    def __cinit__(self, *_, **__):
+        # Whatever the arguments are: `__dealloc__` closes the alarm, which is 0 where this was never begun.
         self.alarm = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.alarm < 0:
             raise OSError("no descriptor is left to serve with")

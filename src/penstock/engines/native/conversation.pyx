@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from asyncio import CancelledError
+from asyncio import CancelledError, Task
 from collections.abc import Awaitable
 from inspect import iscoroutinefunction
 from types import CoroutineType
@@ -51,12 +51,15 @@ cdef class ConversationConnection(AwaitedConnection):
             self.handler = answer_of(self, handler)
         else:
             self.handler = conversation_of(self, _converse(self))
-        return self.run_coroutine(self.handler, self._run_ended)
+        return self.run_coroutine(self.handler, None)
 
     cdef int run_coroutine(self, object coroutine, object ended) except -1:
         if self.variables is None:
-            self.variables = PyContext_Copy(self.host.context)
-        self.task = self.host.loop.create_task(coroutine, context=self.variables)
+            self.variables = PyContext_Copy(self.host.contexts.base)
+        self.task = self.host.loop.create_task(coroutine, name=self.host.name, context=self.variables)
+        if ended is None:
+            # One function for all of them, where the task keeps its coroutine: one that has ended already may not.
+            ended = self._run_ended if type(self.task) is not Task or self.task.done() else _run_ended
         self.task.add_done_callback(ended, context=self.variables)
         return 0
 
@@ -215,6 +218,12 @@ cdef class ConversationConnection(AwaitedConnection):
 
 
 _AnyConnection.register(ConversationConnection)
+
+
+def _run_ended(task):
+    cdef Driven driven = task.get_coro()
+    cdef ConversationConnection conn = driven.conn
+    conn._run_ended(task)
 
 
 # -- what the task runs ------------------------------------------------------------------------------------------------

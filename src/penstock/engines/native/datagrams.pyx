@@ -7,7 +7,6 @@ has no room.
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, errno
@@ -383,12 +382,11 @@ cdef class Port(Pollable):
             self.endpoint.serve(conn, message)
             return 0
         try:
-            context = PyContext_Copy(self.host.context)  # of this datagram alone
-            PyContext_Enter(context)
+            context = self.host.contexts.enter(None)  # of this datagram alone
             try:
                 reply = self.function(conn, message) if self.takes_connection else self.function(message)
             finally:
-                PyContext_Exit(context)
+                self.host.contexts.leave(None, context)
             if reply is not None and conn.close_reason is not ABORTED:
                 self.answer(conn, reply)
         except BaseException as error:

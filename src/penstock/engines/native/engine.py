@@ -114,6 +114,7 @@ class NativeServer(LoopServer):
             idle=self._check_stopped,
             gate=plan.gate,
             server=plan.server,
+            name=plan.service.name,
         )
         super().__init__(loop, listeners, plan)
         self._native.join()

@@ -7,6 +7,7 @@ cdef class Receive(Step):
     cdef object limit  # None, seconds, or a `Deadline` once it is waited for
 
     cdef object wait(self, bint held)
+    cdef object end(self)
     cdef bint ends_turn(self) noexcept
 
 

@@ -5,6 +5,7 @@ They are awaitables of their own: a message that is there, or output that has ro
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 
+from .contexts cimport Py_REFCNT
 from .framing cimport NEED_DATA
 from .poller cimport MOST_IN_A_ROW, SIZE_SHIFT
 from .sealed cimport seal
@@ -27,6 +28,11 @@ class DeadlinePassed(Exception):
 
     def __init__(self, which):
         self.which = which
+
+
+# The last ones that have ended. As a rule their awaiters have let go of them: then they serve for the next message.
+cdef Receive spare_receive = None
+cdef Send spare_send = None
 
 
 cdef class Receive(Step):
@@ -75,8 +81,7 @@ cdef class Receive(Step):
                     if conn._levels.message_step_s != 0.0:
                         conn._spends(1, conn.time())
                     self.value = message
-                    self.phase = FINISHED
-                    return STOP
+                    return self.end()
                 conn.release_cork()
                 if conn._closing and conn._state != CLOSED:
                     continue
@@ -84,8 +89,7 @@ cdef class Receive(Step):
                     if self.ends_turn():
                         return None
                     self.value = conn.last()
-                    self.phase = FINISHED
-                    return STOP
+                    return self.end()
                 conn.streak = 0
                 if conn.waiter is not None and self.ends_turn():  # that it raises
                     return None
@@ -94,6 +98,15 @@ cdef class Receive(Step):
             if self.iterates:
                 raise StopAsyncIteration from None
             raise
+
+    cdef object end(self):
+        """Say that the message is there."""
+        global spare_receive
+        self.phase = FINISHED
+        if type(self) is Receive and not self.lasts:
+            self.conn = self.limit = None
+            spare_receive = self
+        return STOP
 
     cdef bint ends_turn(self) noexcept:
         """Say whether the loop is to turn before this goes on at once, and see to it."""
@@ -126,6 +139,7 @@ cdef class Receive(Step):
 cdef class Send(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
+        global spare_send
         cdef long long before, more
         if self.phase == FRESH:
             self.phase = YIELDING
@@ -153,12 +167,20 @@ cdef class Send(Step):
         if more:
             conn.poller.left -= <int>min(more, MOST_IN_A_ROW)
         self.phase = FINISHED
+        self.conn = self.message = None
+        spare_send = self
         return STOP
 
 
 cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates):
     """Return the next message of a connection, once awaited; ``limit``: how long that may take in seconds, or None."""
-    cdef Receive step = Receive.__new__(Receive)
+    global spare_receive
+    cdef Receive step = spare_receive
+    if step is not None and Py_REFCNT(step) == 2:  # that of the line above is one
+        spare_receive = None
+        step.phase = FRESH
+    else:
+        step = Receive.__new__(Receive)
     step.conn = conn
     step.limit = limit
     step.iterates = iterates
@@ -167,7 +189,13 @@ cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates):
 
 cdef Send send_to(AwaitedConnection conn, object message):
     """Return None once a message is queued, once awaited."""
-    cdef Send step = Send.__new__(Send)
+    global spare_send
+    cdef Send step = spare_send
+    if step is not None and Py_REFCNT(step) == 2:  # as above
+        spare_send = None
+        step.phase = FRESH
+    else:
+        step = Send.__new__(Send)
     step.conn = conn
     step.message = message
     return step

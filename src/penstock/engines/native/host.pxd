@@ -1,3 +1,4 @@
+from .contexts cimport Contexts
 from .framing cimport Framing, Input
 from .poller cimport Poller
 
@@ -15,9 +16,10 @@ cdef class Host:
     cdef object idle
     cdef object budget
     cdef object turn
-    cdef object context  # what handlers run in copies of
+    cdef Contexts contexts  # that handlers are called in
     cdef Durations durations
     cdef object codec
+    cdef object name  # of its service, and so of its connections' tasks
     cdef Framing framing  # of the codec; None when it is not compiled
     cdef Input input  # what was just read, while it is handled: of one connection at a time
     cdef Levels levels

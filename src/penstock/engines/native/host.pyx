@@ -1,7 +1,6 @@
 """What connections need of the server that made them, kept once for all of them."""
 
-import contextvars
-
+from .contexts cimport Contexts
 from .framing cimport framing_of
 from .poller cimport Pollable, Poller
 from .sealed cimport seal
@@ -28,10 +27,12 @@ cdef class Host:
         idle: Called when a connection has left, once the server is told to end.
         gate: Counts those who were let in; a client has none.
         server: As of the plan.
+        name: Of their tasks.
     """
 
     def __init__(
-        self, Poller poller, loop, codec, *, timeouts, limits, clock, emit, budget, idle=None, gate=None, server=None
+        self, Poller poller, loop, codec, *, timeouts, limits, clock, emit, budget, idle=None, gate=None, server=None,
+        name=None
     ):
         self.poller = poller
         self.loop = loop
@@ -42,10 +43,11 @@ cdef class Host:
         self.idle = idle
         self.budget = budget
         self.turn = turn_of(loop)
-        self.context = contextvars.copy_context()
+        self.contexts = Contexts()
         self.durations = Durations(timeouts)
         self.codec = codec
         self.framing = framing_of(codec)
+        self.name = name
         self.levels = Levels(limits)
         self.batch_messages = limits.batch_messages
         self.handshakes = {}

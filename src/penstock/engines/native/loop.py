@@ -20,8 +20,13 @@ class NativeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         selector = NativeSelector()
         super().__init__(selector)
-        selector.bind(self)
+        selector.bind(self, True)
         self._servers = selector
+
+    def stop(self) -> None:
+        """Stop after this turn."""
+        self._servers.stops()
+        super().stop()
 
     def _run_once(self) -> None:
         try:

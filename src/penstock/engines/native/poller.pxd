@@ -20,7 +20,6 @@ cdef extern from "<sys/epoll.h>" nogil:
         epoll_data_t data
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
-    int epoll_wait(int epfd, epoll_event* events, int maxevents, int timeout)
 
 cdef enum:
     READ_BYTES = 256 * 1024  # the shared receive buffer

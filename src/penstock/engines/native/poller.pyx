@@ -16,6 +16,7 @@ from posix.unistd cimport close as close_fd
 
 from .census cimport PENSTOCK_DEBUG, living
 from .sealed cimport seal
+from .system cimport epoll_wait
 
 from ...core import turns
 from ...core.interrupts import is_interrupt

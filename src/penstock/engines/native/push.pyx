@@ -1,6 +1,5 @@
 """Connections whose handler is called at once: ``def`` message handlers and ``def`` callbacks, as `engines.loop.push`."""
 
-from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
@@ -49,24 +48,17 @@ cdef class PushConnection(Connection):
 
     # -- calling the handler -------------------------------------------------------------------------------------------
 
-    cdef object within(self):
-        """Return the context in which the handler is called: this connection's alone, made for its first call."""
-        if self.variables is None:
-            self.variables = PyContext_Copy(self.host.context)
-        return self.variables
-
     cdef int call(self, object callback, tuple arguments) except -1:
         """Call a callback that is not about a message."""
-        context = self.within()
+        context = self.host.contexts.enter(self.variables)
         failure = None
         self.corking = self._handling = True
-        PyContext_Enter(context)
         try:
             callback(*arguments)
         except BaseException as error:
             failure = error
         finally:
-            PyContext_Exit(context)
+            self.variables = self.host.contexts.leave(self.variables, context)
             self.corking = self._handling = False
         return self.called(failure)
 
@@ -99,10 +91,9 @@ cdef class PushConnection(Connection):
         cdef int handled = 0
         cdef bint cutting = True
         failure = bad = None
-        context = self.within()
+        context = self.host.contexts.enter(self.variables)
         self.corking = self._handling = True
         self.interrupted = False
-        PyContext_Enter(context)
         try:
             while handled < budget:
                 cutting = True
@@ -121,7 +112,7 @@ cdef class PushConnection(Connection):
             else:
                 failure = error
         finally:
-            PyContext_Exit(context)
+            self.variables = self.host.contexts.leave(self.variables, context)
             self.corking = self._handling = False
         if handled:
             # Whatever is missing after these messages, it is not one that began before them.
@@ -278,16 +269,15 @@ cdef class PushConnection(Connection):
         return self.leave(PEER_CLOSED)
 
     cdef int answer_last(self, object message) except -1:
-        context = self.within()
+        context = self.host.contexts.enter(self.variables)
         failure = None
         self.corking = self._handling = True
-        PyContext_Enter(context)
         try:
             self.handle_one(message)
         except BaseException as error:
             failure = error
         finally:
-            PyContext_Exit(context)
+            self.variables = self.host.contexts.leave(self.variables, context)
             self.corking = self._handling = False
         self._first_since = self._partial_since = INFINITY
         return self.called(failure)

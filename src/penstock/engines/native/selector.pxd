@@ -4,7 +4,9 @@ from .poller cimport Poller
 cdef class NativeSelector(Poller):
     cdef dict keys
     cdef object ready  # the loop's deque of callbacks, if it has one that we know
+    cdef bint tells  # the loop calls `stops`
+    cdef bint stopping
 
-    cpdef bind(self, loop)
-    cdef bint loop_waits(self, object first) except -1
-    cdef object first_timer(self)
+    cpdef bind(self, loop, bint tells=*)
+    cpdef stops(self)
+    cdef bint loop_waits(self, list scheduled, object first) except -1

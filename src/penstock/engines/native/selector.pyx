@@ -26,11 +26,21 @@ cdef class NativeSelector(Poller):
     def __init__(self):
         self.keys = {}
 
-    cpdef bind(self, loop):
-        """Say whose selector this is, so that `select` can tell whether the loop has something to run."""
+    cpdef bind(self, loop, bint tells=False):
+        """Say whose selector this is, so that `select` can tell whether the loop has something to run.
+
+        Args:
+            loop: The loop.
+            tells: It calls `stops` when it is to stop, so that it need not be asked after each batch of events.
+        """
         self.loop = loop
         ready = getattr(loop, "_ready", None)
         self.ready = ready if isinstance(ready, collections.deque) and hasattr(loop, "_scheduled") else None
+        self.tells = tells
+
+    cpdef stops(self):
+        """The loop was told to stop."""
+        self.stopping = True
 
     # -- selectors.BaseSelector ----------------------------------------------------------------------------------------
 
@@ -116,27 +126,29 @@ cdef class NativeSelector(Poller):
         cdef list foreign = []
         cdef double patience = INFINITY if timeout is None else timeout
         cdef double until
+        cdef list scheduled
         if patience <= 0:
             self.turn(0, foreign)
             return foreign
         until = self.clock() + patience
-        first = self.first_timer()
+        scheduled = None if self.ready is None else self.loop._scheduled  # which no callback replaces, only the loop itself
+        first = first_of(scheduled)
         while True:
             self.turn(until - self.now, foreign)
-            if foreign or self.now >= until or self.loop_waits(first):
+            if foreign or self.now >= until or self.loop_waits(scheduled, first):
                 return foreign
 
-    cdef bint loop_waits(self, object first) except -1:
+    cdef bint loop_waits(self, list scheduled, object first) except -1:
         """Whether the loop has got something to do since `select` was called."""
         if self.ready is None:
             return True
-        return len(self.ready) != 0 or self.first_timer() is not first or self.loop._stopping
-
-    cdef object first_timer(self):
-        if self.ready is None:
-            return None
-        scheduled = self.loop._scheduled
-        return scheduled[0] if scheduled else None
+        if self.tells:
+            if self.stopping:
+                self.stopping = False
+                return True
+        elif self.loop._stopping:
+            return True
+        return len(self.ready) != 0 or first_of(scheduled) is not first
 
     cdef int foreign_ready(self, int fd, uint32_t events, list foreign) except -1:
         key = self.keys.get(fd)
@@ -171,6 +183,10 @@ class _Keys(collections.abc.Mapping):
 
     def __iter__(self):
         return iter(self._keys)
+
+
+cdef object first_of(list scheduled):
+    return scheduled[0] if scheduled else None
 
 
 cdef uint32_t _epoll_mask(int events):

@@ -26,6 +26,7 @@ cdef class Step:
     cdef unsigned char handing
     cdef unsigned char turns
     cdef unsigned char iterates
+    cdef unsigned char lasts
 
     cdef object step(self)
     cdef int abandon(self) except -1

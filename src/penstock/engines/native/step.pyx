@@ -60,7 +60,8 @@ cdef class Step:
         """Go on; return what is awaited."""
         yielded = advance(self)
         if yielded is STOP:
-            raise StopIteration(self.value)
+            value, self.value = self.value, None
+            raise StopIteration(value)
         return yielded
 
     def throw(self, kind, value=None, traceback=None):
@@ -100,7 +101,8 @@ cdef object advance(Step step):
 cdef PyObject* _next(PyObject* self) except? NULL:
     yielded = advance(<Step>self)
     if yielded is STOP:
-        return penstock_stop(<PyObject*>(<Step>self).value)
+        yielded, (<Step>self).value = (<Step>self).value, None
+        return penstock_stop(<PyObject*>yielded)
     Py_INCREF(yielded)
     return <PyObject*>yielded
 
@@ -109,7 +111,7 @@ cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) exce
     result[0] = NULL
     yielded = advance(<Step>self)
     if yielded is STOP:
-        yielded = (<Step>self).value
+        yielded, (<Step>self).value = (<Step>self).value, None
         Py_INCREF(yielded)
         result[0] = <PyObject*>yielded
         return PYGEN_RETURN

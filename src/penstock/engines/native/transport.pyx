@@ -15,14 +15,12 @@ from posix.unistd cimport close as close_fd
 from .census cimport PENSTOCK_DEBUG, living
 from .poller cimport EPOLLIN, EPOLLOUT, READ_BYTES, SPARE_BYTES, Pollable
 from .sealed cimport seal
+from .system cimport receive, send
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
-        MSG_NOSIGNAL
         SHUT_WR
         SHUT_RDWR
-    ssize_t recv(int fd, void* data, size_t size, int flags)
-    ssize_t send(int fd, const void* data, size_t size, int flags)
     int shutdown(int fd, int how)
 
 cdef extern from *:
@@ -175,7 +173,7 @@ cdef class Transport(Pollable):
     cdef bint readable(self) except -1:
         """Read once. Return whether anything came."""
         cdef ssize_t size
-        size = recv(self.fd, self.poller.buffer, min(self._levels.read_bytes, READ_BYTES), 0)
+        size = receive(self.fd, self.poller.buffer, min(self._levels.read_bytes, READ_BYTES))
         if size > 0:
             self.data_received(self.poller.buffer, size)
             return True
@@ -208,7 +206,7 @@ cdef class Transport(Pollable):
         if self.lost or out == NULL or out.end == out.at:
             return 0
         if not self.sending:
-            size = send(self.fd, <char*>(out + 1) + out.at, out.end - out.at, MSG_NOSIGNAL)
+            size = send(self.fd, <char*>(out + 1) + out.at, out.end - out.at)
             if size < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.break_down(os_error())
@@ -231,7 +229,7 @@ cdef class Transport(Pollable):
         if self.lost:
             return 0
         if not self.sending:
-            size = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_NOSIGNAL)
+            size = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             if size < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.break_down(os_error())
@@ -248,7 +246,7 @@ cdef class Transport(Pollable):
     cdef int writable(self) except -1:
         cdef ssize_t size
         cdef Block* out = self.out
-        size = send(self.fd, <char*>(out + 1) + out.at, self.owed(), MSG_NOSIGNAL)
+        size = send(self.fd, <char*>(out + 1) + out.at, self.owed())
         if size < 0:
             if errno != EAGAIN and errno != EINTR:
                 self.break_down(os_error())

@@ -17,8 +17,9 @@ from .clock cimport Alarm, clock
 from .replies cimport forget, replies_of
 from .stream cimport CLOSED, CONNECTING, OPEN, Stream, free_stream
 from ...engines.native.poller cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event, epoll_wait
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event
 )
+from ...engines.native.system cimport epoll_wait
 from ...engines.native.sealed cimport seal
 
 from ...errors import ProtocolError
@@ -69,10 +70,10 @@ cdef class Connections:
         OSError: The system has no descriptor left.
     """
 
-    def __cinit__(self, load, measured, dial, *_):
+    def __cinit__(self, load=None, measured=None, dial=None, *_, **__):
         cdef int64_t number, frames
         cdef epoll_event event
-        self.epoll = -1
+        self.epoll = -1  # first, and whatever the arguments are: `__dealloc__` closes it
         self.errors = measured.errors
         self.dial = dial
         self.records = load.is_records
