@@ -52,6 +52,7 @@ class ThreadClientConnection(ThreadConnection[M], SyncConnection[M]):
             if not self._ready:
                 self._fill(timeout_s)
             reply = self._ready.popleft()
+            self.messages_in += 1
         if self._events:
             self._tell()
         return reply

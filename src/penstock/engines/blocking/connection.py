@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import socket
-from collections import deque
 from functools import partial
 from math import inf
 from typing import Any, TypeVar
@@ -14,11 +13,10 @@ from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.blocking import BlockingConnection
 from ...core.deadline import Deadline
-from ...core.endings import last_message
 from ...core.law.closing import CLOSED
-from ...core.timeouts import Timeout
-from ...errors import CodecError, LocalProtocolError, RemoteProtocolError
+from ...errors import LocalProtocolError
 from ...reasons import CloseReason
+from ..receiving import PREFETCH, ReceivingConnection
 from .driving import DrivenConnection, ThreadContext
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
@@ -26,11 +24,8 @@ from .poller import Poller
 
 M = TypeVar("M")
 
-# Messages cut from the input ahead of `receive`. More would save nothing and make a codec switch cut them twice.
-PREFETCH = 64
 
-
-class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
+class ThreadConnection(ReceivingConnection[M], DrivenConnection[M], BlockingConnection[M]):
     """A blocking connection: its thread waits on the socket itself."""
 
     __slots__ = (
@@ -55,11 +50,9 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
         records: bool = False,
     ) -> None:
         super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records)
-        self._ready: deque[M] = deque()
+        self._begin_receiving()
         self._prefetch = PREFETCH
         self._read_s: float | None = None  # how long `receive` waits where it is not told
-        self._batch_size = 0  # of the batch that `_ready` is the rest of
-        self._expired: Timeout | None = None  # for on_timeout
         self._blames = True  # the peer is held to its deadlines while somebody waits for it
         self._counts_first = True  # a first message is waited for
 
@@ -91,12 +84,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
             now = self._clock.time()
             if limit is not None and now >= limit.at:
                 raise limit.error()
-            allowed = self._allows(1, now)
-            if allowed > 0:
-                self._spends(1, now)
-                return
-            if allowed < 0:
-                self._close(CloseReason.MESSAGE_RATE)
+            if self._takes_token():
                 return
             self._arm_next()
             self._drive_until_token(limit)
@@ -121,38 +109,8 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
         limit = self._limit_of(timeout_s)
-        while True:
-            if self._expired is not None:
-                which, self._expired = self._expired, None
-                raise DeadlinePassed(which)
-            if self._ready:
-                return
-            if self._closing and self._state != CLOSED:
-                raise self._why_not()
-            try:
-                messages = self._inbound.take(self._prefetch)
-            except (RemoteProtocolError, CodecError) as error:
-                self._break_off(error)
-                raise
-            if messages:
-                self._ready.extend(messages)
-                self._batch_size = len(messages)
-                self._has_message()
-                return
-            if self._input_over or self._draining or self._state == CLOSED:
-                self._ready.append(self._last())
-                self._batch_size = 1
-                return
+        while not self._finds_message(self._prefetch):
             self._wait_readable(limit)
-
-    def _last(self) -> M:
-        if self._state == CLOSED and not self._input_over:
-            raise self._why_not()
-        try:
-            return last_message(self._inbound, peer_ended=self._input_over)
-        except (RemoteProtocolError, CodecError) as error:
-            self._break_off(error)
-            raise
 
     def _wait_readable(self, limit: Deadline | None) -> None:
         """Wait for bytes, EOF or the end, while the clocks count that blame the peer for silence."""
@@ -219,11 +177,7 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one received last."""
         with self._lock:
-            self.codec = codec
-            unhandled = len(self._ready)
-            self._ready.clear()
-            self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
-            self._watch_input()
+            super().set_codec(codec)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -334,10 +288,3 @@ class ThreadConnection(DrivenConnection[M], BlockingConnection[M]):
     def _lose(self, reason: CloseReason) -> None:
         super()._lose(reason)
         self._ready.clear()
-
-
-class DeadlinePassed(Exception):  # noqa: N818 - it never leaves this engine
-    """Raised into the thread that calls the callbacks, which calls ``on_timeout``."""
-
-    def __init__(self, which: Timeout) -> None:
-        self.which = which

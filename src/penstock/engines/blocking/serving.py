@@ -17,7 +17,8 @@ from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
-from .connection import DeadlinePassed, ThreadConnection
+from ..receiving import TimeoutPassedError
+from .connection import ThreadConnection
 from .driving import ThreadContext
 from .poller import Poller
 
@@ -134,7 +135,7 @@ class ServedConnection(ThreadConnection[M]):
                         return  # what was ready when the peer was lost has nobody to be answered to
                 self._tell()
                 self._handle_batch()
-        except DeadlinePassed as passed:
+        except TimeoutPassedError as passed:
             assert self._callbacks is not None
             self._call(partial(self._callbacks.on_timeout, self, passed.which))
             with self._lock:

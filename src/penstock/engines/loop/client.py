@@ -14,14 +14,15 @@ from ...core.turns import MOST_IN_A_ROW
 from ...errors import BrokenError, Phase
 from ...reasons import CloseReason
 from ..client import ClientConnection, ClientPlan
+from ..receiving import PREFETCH
+from .awaited import AwaitedConnection
 from .context import LoopContext
-from .tasks import PREFETCH, TaskConnection
 from .waiter import Waiter
 
 M = TypeVar("M")
 
 
-class LoopClientConnection(TaskConnection[M], ClientConnection[M]):
+class LoopClientConnection(AwaitedConnection[M], ClientConnection[M]):
     """A stream or seqpacket connection that was made by `connect`. It has no handler and is in nobody's list.
 
     Args:
@@ -35,7 +36,7 @@ class LoopClientConnection(TaskConnection[M], ClientConnection[M]):
     _reads_on = True
 
     def __init__(self, context: LoopContext, plan: ClientPlan, *, records: bool = False) -> None:
-        super().__init__(context, None, plan.codec, plan.peer, plan.local, records=records)
+        super().__init__(context, plan.codec, plan.peer, plan.local, records=records)
         self._total = plan.total
         self._read_s = plan.read_s
         self._blames = False  # the peer is held to deadlines for what it sends: somebody set one
@@ -51,7 +52,9 @@ class LoopClientConnection(TaskConnection[M], ClientConnection[M]):
         if self._state != OPEN or not self._can_send or self._ready or self._corking or self._write_paused:
             await self.send(message)
             return await self.receive(timeout_s)
-        self._write(self._encode(message))
+        data = self._encode(message)
+        self._messages_out += 1
+        self._write(data)
         if timeout_s is None and self._waits_for_ever and self._waiter is None and not self._inbound.pending_bytes:
             # Nothing came that nobody asked for: `receive` would do nothing but this.
             waiter = self._next_input()
@@ -61,6 +64,7 @@ class LoopClientConnection(TaskConnection[M], ClientConnection[M]):
                 self._turn.left = MOST_IN_A_ROW
                 self._forget(waiter)
             if self._ready:
+                self.messages_in += 1
                 return self._ready.popleft()
         return await self.receive(timeout_s)
 

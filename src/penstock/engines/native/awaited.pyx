@@ -13,7 +13,7 @@ from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ...core.interrupts import is_interrupt
 from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
-from ..loop.tasks import PREFETCH
+from ..receiving import PREFETCH
 
 cdef enum:
     FLUSH = 4  # of Pollable.todo

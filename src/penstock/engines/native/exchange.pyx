@@ -17,7 +17,7 @@ from ...core.compiled_law.closing cimport _CLOSED as CLOSED
 from ...codecs.guard import failure as decoding_failed
 from ...errors import EndOfStreamError
 from ...reasons import CloseReason
-from ..loop.tasks import OTHERS_TURN
+from ..loop.awaited import OTHERS_TURN
 from ...core.deadline import Deadline
 
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE

@@ -1,0 +1,290 @@
+"""A connection as coroutines see it: `receive` and `send` that wait, iteration, an end that is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from ...address import Address, Peer
+from ...codecs.base import Codec
+from ...core.contract import Connection
+from ...core.deadline import Deadline
+from ...core.timeouts import Timeout
+from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
+from ...errors import EndOfStreamError, LocalProtocolError
+from ...reasons import CloseReason
+from ..receiving import PREFETCH, ReceivingConnection
+from .context import LoopContext
+from .stream import StreamConnection
+from .waiter import Waiter
+
+M = TypeVar("M")
+
+# Turns of the loop until others that became readable have been served: what was called soon comes first in the first,
+# their bytes are read in the same and wake their task, which runs in the second, after what was called soon before it.
+OTHERS_TURN: Final = 3
+
+
+class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[M]):
+    """Messages wait until a coroutine receives them. Whose coroutine that is, a subclass says."""
+
+    __slots__ = (
+        "_batch_size",
+        "_expired",
+        "_flush_scheduled",
+        "_input_over",
+        "_read_s",
+        "_ready",
+        "_streak",
+        "_turn",
+        "_waiter",
+    )
+
+    def __init__(
+        self, context: LoopContext, codec: Codec[M], peer: Peer, local: Address, *, records: bool = False
+    ) -> None:
+        super().__init__(context, codec, peer, local, records=records)
+        self._begin_receiving()
+        self._streak = 0  # messages received without letting the loop turn
+        self._turn = context.turn
+        self._read_s: float | None = None  # how long `receive` waits where it is not told
+        self._waiter: asyncio.Future[None] | Waiter | None = None
+        self._flush_scheduled = False
+
+    def _begin(self) -> None:
+        """Whoever was given the connection begins."""
+
+    def _expects_messages(self) -> bool:
+        """Say whether there is a use for messages: a peer that sends none is late only then."""
+        return True
+
+    def _timed_out(self, which: Timeout) -> bool:
+        return False
+
+    def _ended(self) -> None:
+        self._wake()
+        self._release()
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive(self, timeout_s: float | None = None) -> Coroutine[Any, Any, M]:
+        """Return the next message."""
+        return self._next(timeout_s, EndOfStreamError)
+
+    def __anext__(self) -> Coroutine[Any, Any, M]:
+        return self._next(None, StopAsyncIteration)  # one coroutine for each message, not one around another
+
+    async def _next(self, timeout_s: float | None, ended: type[Exception]) -> M:
+        if timeout_s is None:
+            timeout_s = self._read_s
+        limit: Deadline | None = None
+        while True:
+            if self._ready and self._expired is None:
+                if self._streak >= self._context.limits.batch_messages:
+                    self._streak = 0
+                    for _ in range(OTHERS_TURN):
+                        await asyncio.sleep(0)
+                    continue
+                self._streak += 1
+                if self._levels.message_step_s and not self._takes_token():
+                    if not self._closing:
+                        limit = limit or Deadline.after(timeout_s, self._clock)
+                        await self._wait_readable(limit, held=True)
+                    continue
+                self.messages_in += 1
+                return self._ready.popleft()
+            if self._corked:
+                self._uncork()
+            if self._inbound.pending_bytes or not self._can_receive or self._draining or self._expired is not None:
+                try:
+                    if self._finds_message(PREFETCH):
+                        continue
+                except Exception as error:
+                    await self._turn.take()  # what raises at once counts, too
+                    if ended is StopAsyncIteration and isinstance(error, EndOfStreamError):
+                        raise ended from None
+                    raise
+            self._streak = 0
+            if timeout_s is not None:
+                limit = limit or Deadline.after(timeout_s, self._clock)
+            await self._wait_readable(limit)
+
+    def _go_on(self) -> None:
+        self._wake()
+
+    def _take_rest(self) -> None:
+        self._wake()
+
+    async def _wait_readable(self, limit: Deadline | None, *, held: bool = False) -> None:
+        """Wait for bytes, EOF or the end; start the clocks that count while somebody waits.
+
+        Args:
+            limit: When to give up.
+            held: Messages are there, and held back: it is the peer who waits.
+
+        Raises:
+            TimeoutError: The limit passed.
+            LocalProtocolError: Somebody waits already.
+        """
+        if self._waiter is not None:
+            await self._turn.take()
+            raise LocalProtocolError("another task is already receiving from this connection")
+        if limit is not None and limit.is_over:
+            raise limit.error()
+        if held:
+            self._pause_reading()
+            self._arm_next()
+        else:
+            is_first = self._batch_size == 0 and self._expects_messages()
+            due_at = self._waits(self._clock.time(), self._inbound.pending_bytes, is_first)
+            if due_at < self.due_at:
+                self._arm(due_at)
+        waiter = self._waiter = self._context.loop.create_future()
+        timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
+        if not held and self._reading_paused:
+            self._resume_reading_if_idle()
+        if self._overdue:
+            self._decide()
+        try:
+            await waiter
+        finally:
+            self._turn.left = MOST_IN_A_ROW
+            self._waiter = None
+            self._works(self._clock.time())
+            if timer is not None:
+                timer.cancel()
+
+    def _give_up(self, waiter: asyncio.Future[None] | Waiter, limit: Deadline) -> None:
+        """The time for a message is over. What has come within it is read first: law 11."""
+        if not waiter.done():
+            limit.is_over = True
+            self._catch_up(partial(_fail, waiter, limit))
+
+    def _resume_reading_if_idle(self) -> None:
+        if self._reads_on or not self._write_paused:
+            self._resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read, and wake whoever waits for it."""
+        self.bytes_in += len(data)
+        if not self._can_receive or self._draining:
+            return
+        self._inbound.feed(data)
+        waiter = self._waiter
+        if waiter is not None:
+            self._idle_since = self._clock.time()
+            if not waiter.done():
+                waiter.set_result(None)
+            return
+        pending_bytes = self._inbound.pending_bytes
+        if self._rare is not None:  # silence passes while nobody waits, too
+            self._arm(self._hears(self._clock.time(), pending_bytes))
+        if pending_bytes > self._context.limits.read_bytes:
+            self._pause_reading()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _is_woken(self) -> bool:
+        return self._waiter is not None and self._waiter.done()
+
+    def _input_ended(self) -> None:
+        self._input_over = True
+        self._wake()
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def send(self, message: M) -> None:
+        """Queue one message, once the write buffer is no longer over its high watermark."""
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
+        if self._write_paused:
+            await self._wait_writable()
+        if not self._can_send or self._close_after is not None:
+            raise self._why_not()
+        data = self._encode(message)
+        if more := len(data) >> SIZE_SHIFT:
+            turn.left -= more
+        if self._ready and not self._corking:
+            self._gather()
+        if self._corking or not self._can_send:
+            StreamConnection._put(self, data)  # noqa: SLF001 - super() would cost what counting turns does
+        else:  # as `_put` would
+            self._messages_out += 1
+            self._write(data)
+
+    async def _wait_writable(self) -> None:
+        while self._write_paused and self._can_send:
+            waiter = self._context.loop.create_future()
+            self._send_waiters.append(waiter)
+            await waiter
+            # Reading goes on now as well. It gets its turn before more output stops it again.
+            await self._turn.end()
+
+    def _put(self, data: bytes) -> None:
+        if self._ready and not self._corking:
+            self._gather()
+        super()._put(data)
+
+    def _gather(self) -> None:
+        """Gather what is sent while messages that were read together are being answered.
+
+        It leaves when the next message is waited for, or at the loop's next turn if the handler awaits something else.
+        """
+        self._corking = True
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._context.loop.call_soon(self._flush_gathered)
+
+    def _uncork(self) -> None:
+        self._corking = False
+        super()._uncork()
+
+    def _flush_gathered(self) -> None:
+        self._flush_scheduled = False
+        self._uncork()
+
+    def _input_resumed(self) -> None:
+        wanted = self._waiter is not None or self._inbound.pending_bytes <= self._context.limits.read_bytes
+        if wanted and not self._draining:
+            self._resume_reading()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the transport is gone; return why."""
+        if self._gone:
+            await self._turn.take()
+            assert self.close_reason is not None
+            return self.close_reason
+        waiter: asyncio.Future[CloseReason] = self._context.loop.create_future()
+        self._closed_waiters.append(waiter)
+        return await waiter
+
+    def drain(self) -> None:
+        """Let the handler receive what came whole; then it meets the end of the stream."""
+        self._draining = True
+        if self._attached and not self._closing:  # one that leaves still has its peer's EOF to read
+            self._pause_reading()
+            self._wake()
+
+    def _close(self, reason: CloseReason) -> None:
+        super()._close(reason)
+        self._ready.clear()
+        self._wake()
+
+    def _lose(self, reason: CloseReason) -> None:
+        super()._lose(reason)
+        self._ready.clear()
+        self._wake()
+
+
+def _fail(waiter: asyncio.Future[None] | Waiter, limit: Deadline) -> None:
+    if not waiter.done():
+        waiter.set_exception(limit.error())

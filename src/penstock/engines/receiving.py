@@ -1,0 +1,108 @@
+"""Messages that wait until somebody receives them: cut ahead, handed out in turn, and what follows the last."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Any, Final, TypeVar
+
+from ..codecs.base import Codec
+from ..core.endings import last_message
+from ..core.law.closing import CLOSED
+from ..core.timeouts import Timeout
+from ..errors import CodecError, RemoteProtocolError
+from ..reasons import CloseReason
+from .connection import LinkedConnection
+
+M = TypeVar("M")
+
+# Messages cut from the input ahead of `receive`. More would save little, and a codec switch cuts them all again.
+PREFETCH: Final = 64
+
+# Of two bases of a class only one may have slots: those of this one stand in its subclasses.
+_NO_SLOTS: Final[tuple[str, ...]] = ()
+
+
+class ReceivingConnection(LinkedConnection[M]):
+    """The part that coroutines and threads share. How one waits is theirs.
+
+    Attributes:
+        _ready: What was cut and nobody has received.
+        _batch_size: Of the batch that `_ready` is the rest of; 0 before the first.
+        _input_over: The peer's EOF came.
+        _expired: A deadline that has passed, of which whoever receives is told next.
+    """
+
+    __slots__ = _NO_SLOTS
+
+    _ready: deque[M]
+    _batch_size: int
+    _input_over: bool
+    _expired: Timeout | None
+
+    def _begin_receiving(self) -> None:
+        self._ready = deque()
+        self._batch_size = 0
+        self._input_over = False
+        self._expired = None
+
+    def _finds_message(self, most: int) -> bool:
+        """Have the next message in `_ready`, and up to ``most``; say whether there is one, or it has to be waited for.
+
+        Raises:
+            TimeoutPassedError: A deadline has, whose callback comes first.
+            EndOfStreamError, RemoteProtocolError, CodecError, ConnectionEndedError: There will be none.
+        """
+        if self._expired is not None:
+            which, self._expired = self._expired, None
+            raise TimeoutPassedError(which)
+        if self._ready:
+            return True
+        if self._closing and self._state != CLOSED:
+            raise self._why_not()
+        try:
+            messages = self._inbound.take(most)
+            if not messages and (self._input_over or self._draining or self._state == CLOSED):
+                if self._state == CLOSED and not self._input_over:
+                    raise self._why_not()
+                messages = [last_message(self._inbound, peer_ended=self._input_over)]
+        except (RemoteProtocolError, CodecError) as error:
+            self._break_off(error)
+            raise
+        if not messages:
+            return False
+        self._ready.extend(messages)
+        self._batch_size = len(messages)
+        # Whatever is missing after these messages, it is not one that began before them.
+        self._first_since = self._partial_since = inf
+        return True
+
+    def _takes_token(self) -> bool:
+        """Whether the next message may be handed out at the rate its peer may send at. Close if it must not wait."""
+        now = self._clock.time()
+        allowed = self._allows(1, now)
+        if allowed > 0:
+            self._spends(1, now)
+        elif allowed < 0:
+            self._close(CloseReason.MESSAGE_RATE)
+        return allowed > 0
+
+    def set_codec(self, codec: Codec[Any]) -> None:
+        """Speak another codec, from the message after the one received last."""
+        self.codec = codec
+        unhandled = len(self._ready)
+        self._ready.clear()
+        self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
+        self._watch_input()
+
+    @property
+    def held_bytes(self) -> int:
+        """As of every connection, with the messages that were cut ahead and wait for their turn."""
+        return super().held_bytes + (self._inbound.batch_bytes if self._ready else 0)
+
+
+class TimeoutPassedError(Exception):
+    """Raised into what calls the callbacks, which calls ``on_timeout``. It never leaves the engine."""
+
+    def __init__(self, which: Timeout) -> None:
+        self.which = which
