@@ -123,3 +123,29 @@ def test_a_last_word_to_a_peer_that_had_stopped_reading_ends_at_write_s(serve, e
             # A thread waits for room before it waits for a message: its peer is not idle.
             idle = "write_timeout" if engine.name == "blocking" else "idle_timeout"
             assert [{"idle_s": idle, "lifetime_s": "lifetime"}[deadline]] == server.reasons(1)
+
+
+def test_a_peer_that_reads_on_does_not_hide_that_its_connection_is_too_old(serve, engine, clock, tmp_path):
+    """Its time to read begins anew; the other deadlines count on."""
+    word = PIECE * 20
+
+    @penstock.on_message(codec="lines:max=4MiB")
+    def answer(conn, _message):
+        conn.post(word)
+
+    timeouts = NONE.merged(write_s=4.0, lifetime_s=6.0)
+    with serve(answer, clock=clock, timeouts=timeouts, bind=f"unix://{tmp_path}/s") as server:
+        with server.dial() as peer:
+            peer.sendall(b"go\n")
+            full(server)
+            left = 400_000
+            while left:
+                left -= len(peer.recv(left))
+            for _ in range(20):
+                server.call(lambda: None)
+            server.call(lambda: clock.advance(4.0))
+            for _ in range(20):
+                server.call(lambda: None)
+            server.call(lambda: clock.advance(2.0))
+
+            assert ["lifetime"] == server.call(lambda: [conn.close_reason for conn in server.server.connections])

@@ -17,15 +17,16 @@ from ...core.law.closing import CLOSED
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..receiving import PREFETCH, ReceivingConnection
-from .driving import DrivenConnection, ThreadContext
+from .driving import ThreadContext
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
 from .poller import Poller
+from .shared import SharedConnection
 
 M = TypeVar("M")
 
 
-class ThreadConnection(ReceivingConnection[M], DrivenConnection[M], BlockingConnection[M]):
+class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConnection[M]):
     """A blocking connection: its thread waits on the socket itself."""
 
     __slots__ = (

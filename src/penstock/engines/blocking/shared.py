@@ -1,0 +1,119 @@
+"""A connection that every thread may call: each call takes its lock, and tells what happened once that is free."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ...reasons import CloseReason
+from .driving import DrivenConnection
+
+M = TypeVar("M")
+
+
+class SharedConnection(DrivenConnection[M]):
+    """What is asked of a connection from outside: by handlers, by other threads, by the server, by the clock."""
+
+    __slots__ = ()
+
+    def post(self, message: M) -> None:
+        """Queue one message; never wait. Safe from every thread."""
+        with self._lock:
+            super().post(message)
+        self._tell()
+
+    def post_frame(self, frame: bytes) -> None:
+        """Queue one message that is framed already. Safe from every thread."""
+        with self._lock:
+            super().post_frame(frame)
+        self._tell()
+
+    def try_send(self, message: M) -> bool:
+        """Queue one message if output is not over its high watermark. Safe from every thread."""
+        with self._lock:
+            queued = super().try_send(message)
+        self._tell()
+        return queued
+
+    def send_eof(self) -> None:
+        """End our direction after what was queued; go on receiving."""
+        with self._lock:
+            super().send_eof()
+        self._tell()
+
+    def close(self) -> None:
+        """Flush what was queued, send EOF, then end the connection."""
+        with self._lock:
+            super().close()
+        self._tell()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self.cut(CloseReason.ABORTED)
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now, for a reason of the server's. What its threads wait for ends with it."""
+        with self._lock:
+            self._lose(reason)
+        self._tell()
+
+    def drain(self) -> None:
+        """Read no more. What was received whole is still delivered; then the input ends."""
+        with self._lock:
+            self._draining = True
+            self._news = True
+            self._wake()
+
+    def set_limits(self, **limits: int | str) -> None:
+        """Change this connection's watermarks, hard limit or policy."""
+        with self._lock:
+            super().set_limits(**limits)
+        self._tell()
+
+    def set_timeouts(self, **timeouts: float | None) -> None:
+        """Change this connection's timeouts."""
+        with self._lock:
+            super().set_timeouts(**timeouts)
+
+    def begin_handshake(self) -> None:
+        """Give the peer so long to show who it is."""
+        with self._lock:
+            super().begin_handshake()
+
+    def end_handshake(self) -> None:
+        """The peer has shown who it is."""
+        with self._lock:
+            super().end_handshake()
+
+    def suspend_reading(self) -> None:
+        """Read no further until `unsuspend_reading`: memory is short."""
+        self._set_suspended(True)
+
+    def unsuspend_reading(self) -> None:
+        """Read again, unless something else keeps it from that."""
+        self._set_suspended(False)
+
+    def _set_suspended(self, suspended: bool) -> None:
+        with self._lock:
+            if suspended != self._reading_suspended:
+                self._reading_suspended = suspended
+                if suspended:
+                    self._stops_listening(self._clock.time())
+                else:
+                    self._reads_again()
+                self._wake()
+
+    def close_if_idle(self, share: float) -> None:
+        """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
+        with self._lock:
+            super().close_if_idle(share)
+        self._tell()
+
+    def expired(self) -> None:
+        """Do what is due, on whatever thread the clock has; nobody need be waiting."""
+        with self._lock:
+            if self._parked:
+                self.place = None
+                self._due_while_parked = True
+            else:
+                super().expired()
+        self._tell()
