@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+from ..reasons import CloseReason
+from .gate import Gate
 
 K = TypeVar("K")
 
@@ -76,3 +79,28 @@ def most_expensive(costs: Iterable[tuple[K, int]], excess_bytes: int) -> list[K]
         chosen.append(key)
         excess_bytes -= cost
     return chosen
+
+
+def shed_load(everybody: Sequence[Any], gate: Gate, pressure: Pressure, excess_bytes: int) -> None:
+    """Have connections read no further where they hold bytes already, let the idle go, end the most expensive.
+
+    Args:
+        everybody: The connections of one engine; those that the gate has reserved places for are left alone.
+        gate: Knows them.
+        pressure: At ``CALM`` all are read again, unless something else keeps one from that.
+        excess_bytes: What has to come back by ending connections, at ``SHED``.
+    """
+    if pressure is Pressure.CALM:
+        for connection in everybody:
+            connection.unsuspend_reading()
+        return
+    connections = gate.unreserved(everybody)
+    for connection in connections:
+        if connection.held_bytes:
+            connection.suspend_reading()
+        else:
+            connection.unsuspend_reading()
+        connection.close_if_idle(IDLE_SHARE)
+    if pressure is Pressure.SHED:
+        for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
+            connection.cut(CloseReason.OVERLOAD)

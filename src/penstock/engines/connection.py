@@ -231,9 +231,10 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         inbound = self._inbound
         if inbound.codec.on_oversize == "skip" and isinstance(inbound, StreamInbound):
             inbound.on_skipped = self._frames_skipped
-        if inbound.quiet_s is not None or self._rare is not None:
-            self._listens_for(inbound.quiet_s)
-        if inbound.quiet_s is not None and inbound.pending_bytes:
+        quiet_s = inbound.quiet_s
+        if quiet_s is not None or self._rare is not None:
+            self._listens_for(quiet_s)
+        if quiet_s is not None and inbound.pending_bytes:
             self._arm(self._hears(self._clock.time(), inbound.pending_bytes))
 
     def _frames_skipped(self, count: int) -> None:

@@ -17,7 +17,7 @@ from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, Event, HandlerFailed
 from ...core.handlers import Driver
-from ...core.memory import IDLE_SHARE, Pressure, most_expensive
+from ...core.memory import Pressure, shed_load
 from ...errors import LimitError
 from ...reasons import CloseReason
 from ..accept import Acceptor, Taken, turn_away
@@ -246,22 +246,7 @@ class BlockingServer(EngineServer):
 
     def shed_load(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
-        with self._lock:
-            everybody = list(self._connections.values())
-        if pressure is Pressure.CALM:
-            for connection in everybody:
-                connection.unsuspend_reading()
-            return
-        connections = self._plan.gate.unreserved(everybody)
-        for connection in connections:
-            if connection.held_bytes:
-                connection.suspend_reading()
-            else:
-                connection.unsuspend_reading()
-            connection.close_if_idle(IDLE_SHARE)
-        if pressure is Pressure.SHED:
-            for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
-                connection.cut(CloseReason.OVERLOAD)
+        shed_load(list(self.connections), self._plan.gate, pressure, excess_bytes)
 
     def _cut(self, reason: CloseReason) -> None:
         self._give_up_at = min(self._give_up_at, time.monotonic() + GIVE_UP_S)  # first: see `_accepted`

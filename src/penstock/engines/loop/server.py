@@ -15,7 +15,7 @@ from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, HandlerFailed
 from ...core.handlers import AnyHandler, CallbackHandler, Driver, MessageHandler, driver_of
 from ...core.interrupts import is_interrupt
-from ...core.memory import IDLE_SHARE, Pressure, most_expensive
+from ...core.memory import Pressure, shed_load
 from ...reasons import CloseReason
 from ..accept import Acceptor, Backlog, turn_away
 from ..base import EngineServer, Plan
@@ -181,20 +181,7 @@ class LoopServer(EngineServer):
 
     def shed_load(self, pressure: Pressure, excess_bytes: int) -> None:
         """Read no further what holds bytes already, let the idle go, end the most expensive."""
-        if pressure is Pressure.CALM:
-            for connection in self._live():
-                connection.unsuspend_reading()
-            return
-        connections = self._plan.gate.unreserved(self._live())
-        for connection in connections:
-            if connection.held_bytes:
-                connection.suspend_reading()
-            else:
-                connection.unsuspend_reading()
-            connection.close_if_idle(IDLE_SHARE)
-        if pressure is Pressure.SHED:
-            for connection in most_expensive(((each, each.held_bytes) for each in connections), excess_bytes):
-                connection.cut(CloseReason.OVERLOAD)
+        shed_load(self._live(), self._plan.gate, pressure, excess_bytes)
 
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
