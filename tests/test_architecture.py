@@ -205,6 +205,7 @@ OF_THE_WHOLE = {
     "client/test_both_ways.py",
     "client/test_datagrams.py",
     "client/test_native.py",
+    "client/test_silence.py",
     "client/test_sync_datagrams.py",
     "client/test_turns.py",
     "codecs/test_reference.py",

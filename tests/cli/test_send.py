@@ -229,7 +229,7 @@ def test_the_hint_fits_what_was_sent(penstock, mute, arguments, hint):
 
 def test_the_hint_fits_what_came(serve, penstock):
     """Bytes that are no message yet."""
-    address = serve("hello").address
+    address = serve("hello", "--codec", "lines").address
     done = penstock("send", address, "--codec", "fixed:size=200", "--timeout", "1s", "x" * 200)
 
     assert 3 == done.returncode

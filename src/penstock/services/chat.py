@@ -1,7 +1,8 @@
 """Chat: what one peer says, every other one in the room hears.
 
-Wire format: one message per LF, both ways; a line may end in CR LF, and the last one need not end at all. Nothing is
-said back to the speaker, nor to anybody about who comes and goes. There is one room. Needs connections.
+Wire format: one message per LF, both ways; a line may end in CR LF, or in 400 ms of silence as long as the peer has
+ended none, and the last one need not end at all. Nothing is said back to the speaker, nor to anybody about who comes
+and goes. There is one room. Needs connections.
 
 A member that does not read is owed at most ``--write-max`` bytes; then it is cut, and nobody else notices.
 """
@@ -13,7 +14,7 @@ from ..core.contract import ConnectionBase
 from ..core.handlers import Handler
 from ..core.service import Service, callbacks
 from ..groups import Group
-from .definition import Definition
+from .definition import LINES, Definition
 
 
 def make() -> Service[Any]:
@@ -32,7 +33,7 @@ def make() -> Service[Any]:
             room.publish(message, exclude=conn)
 
     # Who only listens is no worse a member, and not late.
-    service = callbacks(Member, name="chat", codec="lines:unterminated=deliver", timeouts={"first_message": None})
+    service = callbacks(Member, name="chat", codec=LINES, timeouts={"first_message": None})
     return replace(service, datagram=None)  # a room has to know who is in it
 
 

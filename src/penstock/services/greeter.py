@@ -1,11 +1,9 @@
 """Greeter: a guest has five seconds to say the word.
 
 Wire format: the client sends one line. ``1 LF`` is answered with ``welcome to server! LF``, any other line with
-``please go out! LF``; then the server closes. The line may end in CR LF, or with the stream. Five seconds without a
-whole line are logged as ``time out``, and the server closes without a word. Datagrams are answered likewise, without
-the LF; a datagram is not waited for.
-
-A client that sends ``1`` alone and keeps the stream open has not ended its line: serve it with ``--codec raw``.
+``please go out! LF``; then the server closes. The line may end in CR LF, with the stream, or in 400 ms of silence: so
+``1`` alone is answered, too. Five seconds without a whole line are logged as ``time out``, and the server closes
+without a word. Datagrams are answered likewise, without the LF; a datagram is not waited for.
 """
 
 import logging
@@ -14,7 +12,7 @@ from ..core.contract import ConnectionBase
 from ..core.handlers import Handler
 from ..core.service import Service, callbacks
 from ..core.timeouts import Timeout
-from .definition import Definition
+from .definition import LINES, Definition
 
 PATIENCE_S = 5.0
 WORD = b"1"
@@ -44,7 +42,7 @@ class Greeter(Handler[bytes]):
 
 def make() -> Service[bytes]:
     """Make the service."""
-    return callbacks(Greeter, name="greeter", codec="lines:unterminated=deliver")
+    return callbacks(Greeter, name="greeter", codec=LINES)
 
 
 DEFINITION = Definition("greeter", "Welcome clients that send 1 within 5 seconds; turn the others away.", make)

@@ -1,8 +1,8 @@
 """Time: each message comes back with the server's time before it.
 
 Wire format: ``message LF`` → ``[Sat Nov 21 09:26:53 2026] message LF``: the time as ctime(3) writes it, local, in
-ASCII. A line may end in CR LF, and the last one need not end at all. Over datagrams: ``message`` → ``[ctime]
-message``, byte for byte.
+ASCII. A line may end in CR LF, or in 400 ms of silence as long as the peer has ended none, and the last one need not
+end at all. Over datagrams: ``message`` → ``[ctime] message``, byte for byte.
 
 A connection answers any number of lines; a client that connects anew for each is served as well.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from ..core.service import Service, on_message
-from .definition import Definition
+from .definition import LINES, Definition
 
 
 def make(*, clock: Callable[[], float] = time.time) -> Service[bytes]:
@@ -25,7 +25,7 @@ def make(*, clock: Callable[[], float] = time.time) -> Service[bytes]:
         """Put the time before the message."""
         return b"[%s] %s" % (time.ctime(clock()).encode("ascii"), message)
 
-    return on_message(codec="lines:unterminated=deliver", name="time")(stamp)
+    return on_message(codec=LINES, name="time")(stamp)
 
 
 DEFINITION = Definition("time", "Reply to each message with [ctime] message.", make)

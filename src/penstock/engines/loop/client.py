@@ -106,6 +106,8 @@ class LoopClientConnection(AwaitedConnection[M], ClientConnection[M]):
             pass
         else:
             if not messages:
+                if self._rare is not None:
+                    self._arm(self._hears(self._clock.time(), self._inbound.pending_bytes))
                 return
             self._ready.extend(messages)
             self._batch_size = len(messages)
