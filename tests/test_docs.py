@@ -12,6 +12,7 @@ run, and the test says that it was skipped.
 
 import importlib.util
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -20,8 +21,11 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import penstock
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "recipes").glob("*.md"))]
@@ -217,6 +221,18 @@ def test_every_page_is_in_the_menu_of_the_site():
     outside = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
     assert sorted([*pages, *outside.values()]) == sorted(menu)
+
+
+def test_the_reference_has_every_public_name():
+    """What can be imported from ``penstock`` is described, by itself or in its module."""
+    page = (ROOT / "docs" / "reference.md").read_text()
+    described = []
+    for path in re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE):
+        found = pkgutil.resolve_name(path)
+        described += vars(found).values() if isinstance(found, ModuleType) else [found]
+    names = [name for name in penstock.__all__ if name != "__version__"]
+
+    assert [] == [name for name in names if not any(getattr(penstock, name) is thing for thing in described)]
 
 
 def test_tables_and_diagrams_are_those_of_the_source():
