@@ -16,6 +16,7 @@ from ..errors import (
 )
 from ..reasons import CloseReason
 from .inbound import RecordInbound, StreamInbound
+from .refused import refusal_of
 from .states import LEAVING, State
 
 M = TypeVar("M")
@@ -69,7 +70,9 @@ def tells_of_its_end(error: BaseException) -> bool:
 
 def reason_after(error: BaseException) -> CloseReason:
     """Return what a connection ends with whose handler let this out."""
-    return CloseReason.CODEC_ERROR if isinstance(error, CodecError) else CloseReason.HANDLER_ERROR
+    if isinstance(error, CodecError):
+        return CloseReason.CODEC_ERROR
+    return refusal_of(error) or CloseReason.HANDLER_ERROR
 
 
 def reason_of(error: BaseException | None) -> CloseReason:

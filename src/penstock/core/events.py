@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from ..config import SlowConsumer
 from ..errors import CodecError, RemoteProtocolError
 from ..reasons import CloseReason, Refusal
+from .refused import refusal_of
 
 if TYPE_CHECKING:
     from ..address import Address, Peer
@@ -146,7 +147,7 @@ class HandlerFailed(Event):
 
 @dataclass(slots=True, eq=False)
 class FramingBroken(Event):
-    """The peer broke the framing; the error is the codec's."""
+    """The peer broke the framing, or the protocol; the error is the codec's, or the handler's."""
 
     name = EventName.PROTOCOL_ERROR
 
@@ -388,8 +389,10 @@ def not_decoded(conn: ConnectionBase[Any], error: RemoteProtocolError | CodecErr
 
 
 def not_handled(conn: ConnectionBase[Any], error: BaseException) -> Event:
-    """Return the event for an exception out of a handler: its own, or of the codec that it sends with."""
-    return CodecFailed(conn, error) if isinstance(error, CodecError) else HandlerFailed(conn, error)
+    """Return the event for what a handler raised: its failure, its codec's, or its word about the peer."""
+    if isinstance(error, CodecError):
+        return CodecFailed(conn, error)
+    return HandlerFailed(conn, error) if refusal_of(error) is None else FramingBroken(conn, error)
 
 
 class Observer(Protocol):
