@@ -136,6 +136,16 @@ class Walk:
             if not re.fullmatch(pattern, came):
                 raise WrongError(f"penstock serve {name} was sent {sent!r} and answered {came!r}")
 
+    def clients_that_end_no_line(self) -> None:
+        """As every tutorial writes them: they send a word, and wait."""
+        for name in ("time", "greeter"):
+            sent, pattern = CLASSICS[name]
+            with self.served(name) as address, _dial(address) as sock:
+                sock.sendall(sent.rstrip())
+                came = sock.recv(4096)
+            if not re.fullmatch(pattern, came):
+                raise WrongError(f"penstock serve {name} was sent {sent.rstrip()!r} and answered {came!r}")
+
     def two_in_a_chat(self) -> None:
         """What one says, the other one hears."""
         with self.served("chat") as address, _dial(address) as one, _dial(address) as other:
@@ -308,6 +318,7 @@ def walk_here(walk: Walk) -> None:
     """All that needs nothing but an environment with Penstock."""
     step("a server of five lines", walk.first_server)
     step(f"the classic programs: {', '.join(CLASSICS)}", walk.classic_programs)
+    step("clients that end no line", walk.clients_that_end_no_line)
     step("two in a chat", walk.two_in_a_chat)
     step(f"{len(MISTAKES)} mistakes", walk.wrong_input)
     step("a load test and its report", walk.bench_report)
