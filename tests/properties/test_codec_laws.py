@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import penstock.codecs
 from penstock.codecs.resp import Attributed, ErrorReply, ListedMap, ListedSet, Push, SimpleString, VerbatimString
 from penstock.errors import LocalProtocolError
-from penstock.testing import check_batches, check_cutting, check_refusals, check_round_trip, decode_chunks
+from penstock.testing import (
+    check_batches,
+    check_cutting,
+    check_refusals,
+    check_round_trip,
+    check_silence,
+    decode_chunks,
+)
 
 # How many examples of each codec each law is tried on; identity on three times as many.
 EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "60"))  # make attacks: 300
@@ -455,6 +463,38 @@ def codecs_with_wires(case, module):
     )
 
 
+QUIET = {"quiet_s": st.just(1.0), "unterminated": UNTERMINATED, "max_frame_bytes": st.integers(12, 40)}
+ENDS = [b"\n", b"\r\n", b"\r", b"a", b"hello", b"hello\n"]
+# Those that silence may end, beside their other ends or alone.
+QUIET_CASES = [
+    Case(
+        "Gap",
+        st.fixed_dictionaries({"max_frame_bytes": st.integers(12, 40)}),
+        lambda _: texts(b"\rab\n").filter(bool),
+        ENDS,
+    ),
+    Case(
+        "Lines",
+        st.fixed_dictionaries({"keep_cr": st.booleans(), **QUIET}),
+        lambda _: texts(b"\rabc\0\xff"),
+        ENDS,
+    ),
+    Case(
+        "Text",
+        st.fixed_dictionaries({"errors": st.sampled_from(["strict", "replace"]), **QUIET}),
+        lambda _: st.text("\raé\0", max_size=5),
+        [*ENDS, b"\xc3\xa9", b"\xc3"],
+    ),
+    Case(
+        "Delimited",
+        st.fixed_dictionaries(
+            {"delimiter": st.sampled_from([b"\n", b"\r\n", b"aab", b"aba", (b"> ", b"#")]), **QUIET},
+        ),
+        lambda _: texts(b"abc\r\n> #"),
+        [*ENDS, b"ab", b"aba", b"> ", b"#", b">"],
+    ),
+]
+
 each_codec = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -518,6 +558,27 @@ def test_no_bytes_raise_anything_but_a_refusal_or_are_hoarded(codecs, case):
     @given(codecs_with_wires(case, codecs))
     def law(example):
         check_refusals(*example)
+
+    law()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", QUIET_CASES, ids=lambda case: case.name)
+def test_every_law_holds_for_codecs_that_take_silence_for_an_end(case):
+    """And a silence ends a message wherever it falls, however the bytes around it are cut. None of them is compiled."""
+
+    @settings(max_examples=EXAMPLES)
+    @given(
+        codecs_with_messages(case, penstock.codecs),
+        codecs_with_wires(case, penstock.codecs),
+        st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    )
+    def law(with_messages, with_wire, sizes):
+        check_round_trip(*with_messages)
+        check_cutting(*with_wire, sizes)
+        check_batches(*with_wire)
+        check_refusals(*with_wire)
+        check_silence(*with_wire)
 
     law()
 

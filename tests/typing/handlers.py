@@ -8,7 +8,7 @@ from typing import TypedDict, assert_type
 import msgspec
 
 import penstock
-from penstock.codecs import JsonLines, Lines
+from penstock.codecs import Gap, JsonLines, Lines
 
 
 @penstock.on_message(codec="lines")
@@ -181,6 +181,8 @@ async def clients(address: str) -> None:
     assert_type(penstock.Client(address), penstock.Client[bytes])
     assert_type(penstock.Client(address, codec="text", queue_max=9), penstock.Client[str])
     assert_type(penstock.Pool(address, codec="lines", size=2), penstock.Pool[bytes])
+    assert_type(penstock.Pool(address, codec="gap"), penstock.Pool[bytes])
+    assert_type(penstock.Pool(address, codec=Gap(quiet_s=0.02)), penstock.Pool[bytes])
     assert_type(penstock.Pool(address, codec=JsonLines(type=Point)), penstock.Pool[Point])
     client = penstock.Client(
         address, codec=JsonLines(type=Point), request_id=named_in_an_answer, reply_id=named_in_an_answer

@@ -60,13 +60,13 @@ def chop(wire: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
 
 
 def decode_chunks(
-    codec: Codec[M], chunks: Iterable[bytes], *, eof: bool = True, batch: int | None = None
+    codec: Codec[M], chunks: Iterable[bytes | None], *, eof: bool = True, batch: int | None = None
 ) -> Decoded[M]:
     """Feed chunks to the codec as an engine does, until it refuses or they end.
 
     Args:
         codec: Any codec.
-        chunks: The bytes as the network would bring them.
+        chunks: The bytes as the network would bring them. None is a silence of ``quiet_s``, where the codec has that.
         eof: Whether the stream ends after the last one.
         batch: None: `Codec.decode` alone. A number: `Codec.decode_many` with that limit wherever a chunk begins with a
             frame, `Codec.decode` only for a frame that straddles two chunks.
@@ -76,9 +76,16 @@ def decode_chunks(
     most_held = 0
     try:
         for chunk in chunks:
+            listens = codec.quiet_s is not None and buffer.silence_counts
+            if chunk is None:
+                message = codec.decode_quiet(buffer) if buffer and listens else NEED_DATA
+                messages += [] if message is NEED_DATA else [message]
+                if listens:
+                    buffer.clear()
+                continue
             buffer += chunk
             while buffer:
-                if batch is not None and buffer.resume is None:
+                if batch is not None and buffer.resume is None and not listens:
                     found, taken = codec.decode_many(bytes(buffer), batch)
                     messages += found
                     del buffer[:taken]
@@ -160,7 +167,7 @@ def check_round_trip(codec: Codec[M], messages: Sequence[M], *, view: View = lis
     """Check that ``messages`` come back as they are, that the batch form of encoding writes the same, and datagrams."""
     frames = [codec.encode(message) for message in messages]
     wire = b"".join(frames)
-    decoded = decode_chunks(codec, [wire])
+    decoded = decode_chunks(codec, [wire] if codec.quiet_s is None else _with_pauses(frames))
     if (view(list(messages)), None) != _outcome(decoded, view):
         raise AssertionError(_difference(codec, messages, frames, decoded, view))
     assert wire == codec.encode_many(messages), f"{codec.name}: encode_many({messages!r}) differs from encode"
@@ -168,6 +175,25 @@ def check_round_trip(codec: Codec[M], messages: Sequence[M], *, view: View = lis
         datagram = codec.encode_datagram(message)
         back = codec.decode_datagram(datagram)
         assert message == back, f"{codec.name}: {message!r} is the datagram {datagram!r} and comes back as {back!r}"
+
+
+def check_silence(codec: Codec[Any], wire: bytes, *, view: View = list) -> None:
+    """Check that a silence ends a message wherever it falls, and where the bytes around it are cut changes nothing.
+
+    For codecs with ``quiet_s``. Up to 512 bytes of ``wire`` are cut by one silence at every place.
+    """
+    for at in range(len(wire) + 1) if len(wire) <= _EVERY_CUT_BYTES else (1, len(wire) // 2, len(wire)):
+        before, after = wire[:at], wire[at:]
+        whole = _outcome(decode_chunks(codec, [before, None, after]), view)
+        octets = (*chop(before, itertools.repeat(1)), None, *chop(after, itertools.repeat(1)))
+        outcome = _outcome(decode_chunks(codec, octets), view)
+        assert whole == outcome, f"{codec.name}: {before!r}, silence, {after!r} gives {whole}, by octets {outcome}"
+
+
+def _with_pauses(frames: Sequence[bytes]) -> Iterator[bytes | None]:
+    for frame in frames:
+        yield frame
+        yield None
 
 
 def _difference(
@@ -229,6 +255,8 @@ def check_codec(codec: Codec[M], messages: Sequence[M], wires: Sequence[bytes] =
         check_cutting(codec, data, (7, 2, 31), view=view)
         check_batches(codec, data, view=view)
         check_refusals(codec, data)
+        if codec.quiet_s is not None:
+            check_silence(codec, data, view=view)
 
 
 def _kept(codec: Codec[Any], before: bytes, buffer: Buffer) -> bool:
