@@ -86,6 +86,18 @@ def test_time(service, client, name):
     ]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--engine", "pure"), ("--engine", "blocking"), ("--model", "threads"), ("--model", "one-at-a-time")],
+    ids=lambda options: options[1],
+)
+def test_time_on_every_engine_and_model(service, client, options):
+    """The client need not know how it is served."""
+    lines = client("ask", service("time", *options), "hi", "hello").lines()
+
+    assert ["hi", "hello"] == [line.rpartition("] ")[2] for line in lines]
+
+
 def test_time_over_udp(service, client):
     """A datagram is a message, at once and without a line end."""
     lines = client("ask_udp", service("time", scheme="udp"), "hi", "hello").lines()
