@@ -26,6 +26,7 @@ cdef extern from *:
 
 cdef class Contexts:
     cdef readonly object base  # what all of them are copies of; never entered
+    cdef readonly object ends  # that the ends of tasks are told in: not a connection's own, which an eager task enters there
     cdef void* untouched  # what a context holds in which nothing was set
     cdef object spare  # one of that kind
 

@@ -14,6 +14,7 @@ cdef class Contexts:
 
     def __init__(self):
         self.base = contextvars.copy_context()
+        self.ends = self.base.copy()
         self.untouched = penstock_variables(self.base)
 
 

@@ -60,7 +60,7 @@ cdef class ConversationConnection(AwaitedConnection):
         if ended is None:
             # One function for all of them, where the task keeps its coroutine: one that has ended already may not.
             ended = self._run_ended if type(self.task) is not Task or self.task.done() else _run_ended
-        self.task.add_done_callback(ended, context=self.variables)
+        self.task.add_done_callback(ended, context=self.host.contexts.ends)
         return 0
 
     def _run_ended(self, task):
