@@ -6,8 +6,8 @@ serves, and stopped by SIGTERM at the end of the page. A block in any other lang
 the name of a file is that file, in the directory where the page's commands run; all other ``python`` blocks together
 are a program that has to run without a word. Ports are moved to free ones.
 
-``<!-- needs: node, fastapi -->`` names programs, modules or files: where one is missing the rest of the page is not
-run, and the test says that it was skipped.
+``<!-- needs: node, fastapi -->`` names programs, modules or files: where one is missing, what follows up to the next
+heading is not run, and the test says that it was skipped.
 """
 
 import importlib.util
@@ -58,12 +58,16 @@ def missing(need):
 
 
 def what_can_run(page):
-    """Return the page up to the first thing that is not there, and what that is."""
-    for match in re.finditer(r"^<!-- needs: (.*) -->$", page, re.MULTILINE):
-        for need in match[1].split(", "):
-            if missing(need):
-                return page[: match.start()], need
-    return page, None
+    """Return the page without what cannot run here, its lines where they were, and what is missing."""
+    lacking = []
+
+    def kept(match):
+        found = [need for need in match[1].split(", ") if missing(need)]
+        lacking.extend(found)
+        return "\n" * match[0].count("\n") if found else match[0]
+
+    page = re.sub(r"^<!-- needs: (.*) -->$(?s:.*?)(?=^##|\Z)", kept, page, flags=re.MULTILINE)
+    return page, lacking
 
 
 def commands(block):
@@ -185,7 +189,7 @@ def terminal(tmp_path, reserve):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_page_shows_is_what_happens(path, terminal):
     """Every listing runs, every command prints what the page says it prints."""
-    page, need = what_can_run(path.read_text())
+    page, lacking = what_can_run(path.read_text())
     for name, text in files(page):
         (terminal.directory / name).write_text(terminal.moved(text))
     listing = "".join(
@@ -210,8 +214,8 @@ def test_what_a_page_shows_is_what_happens(path, terminal):
             )
 
     assert [0] * len(terminal.servers) == terminal.close()
-    if need is not None:
-        pytest.skip(f"what needs {need}, which is not there")
+    if lacking:
+        pytest.skip(f"what needs {', '.join(lacking)}: not installed")
 
 
 def test_every_page_is_in_the_menu_of_the_site():
