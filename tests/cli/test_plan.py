@@ -188,3 +188,33 @@ def test_json_logs_say_which_services_are_ready(fleet, serve):
     assert {"tracker": ["unix:tracker.sock"], "admin": ["unix:admin.sock"]} == {
         name: each["addresses"] for name, each in ready["services"].items()
     }
+
+
+def test_sighup_reads_the_options_of_each_service_again(fleet, serve):
+    """What may change changes for the service that is meant; what is refused changes nothing."""
+    file = fleet / "penstock.toml"
+    file.write_text("[service.admin]\nmax_connections = 5\nbacklog = 10\n")
+    served = serve("fleet", bind=None)
+
+    def hang_up(text, word):
+        file.write_text(text)
+        served.process.send_signal(signal.SIGHUP)
+        while word not in (log := served.log()):
+            assert served.process.poll() is None, log
+            time.sleep(0.01)  # another process: its log is all that tells
+        return log
+
+    hang_up("[service.admin]\nmax_connections = 6\nbacklog = 11\n", "wait for the next start: admin: backlog = 11")
+    log = hang_up('[service.admin]\nmax_connections = "many"\n', "the configuration stays as it is: penstock.toml:2")
+
+    assert "configuration reloaded: admin: max_connections = 6" in log
+    assert 0 == served.stop()
+
+
+def test_sigterm_ends_what_a_lifespan_opened_exactly_once(fleet, serve):
+    """Also when it comes again while the application ends."""
+    served = serve("fleet", bind=None)
+    served.process.send_signal(signal.SIGTERM)
+    served.stop()
+
+    assert ["opening", "closed"] == told(fleet)
