@@ -101,6 +101,20 @@ def _penstock(
     ]
 
 
+def _waiting(wait: str) -> Iterator[Contestant]:
+    """What waits before it answers: Penstock's handlers, and a Protocol with tasks."""
+    for engine in ("native", "pure"):
+        yield Contestant(f"penstock-{engine}-{wait}", f"Penstock {engine}, async def message handler",
+                         lambda pythons, framing, engine=engine: [
+                             pythons.penstock, HERE / "servers/penstock_waiting.py", "--engine", engine,
+                             "--codec", framing, "--loop", LOOPS[engine], "--wait", wait,
+                         ], ours=True)  # fmt: skip
+    for loop in ("asyncio", "uvloop"):
+        yield Contestant(f"{loop}-tasks-{wait}", f"{loop}, hand-written Protocol and a task",
+                         _competitor("asyncio_tasks.py", f"--loop={loop}", f"--wait={wait}"),
+                         distribution="uvloop" if loop == "uvloop" else None)  # fmt: skip
+
+
 def _limited(base: str, title: str, engine: str, handler: str) -> Iterator[Contestant]:
     for limits in ("on", "off"):
         yield Contestant(f"{base}-limits-{limits}", f"{title}, limits {limits}",
@@ -162,6 +176,12 @@ CONTESTANTS = (
                EVERY, "uvloop"),
     Contestant("uvloop-streams", "uvloop, streams", _competitor("asyncio_streams.py", "--loop=uvloop"), EVERY,
                "uvloop"),
+    *(
+        Contestant(f"aiofastnet-{loop}-{style}", f"aiofastnet on {loop}, {title}",
+                   _competitor(f"asyncio_{style}.py", f"--loop={'aiofastnet' + suffix}"), EVERY, "aiofastnet")
+        for loop, suffix in (("asyncio", ""), ("uvloop", "-uvloop"))
+        for style, title in (("protocol", "hand-written Protocol"), ("streams", "streams"))
+    ),
     Contestant("asyncio-protocol", "asyncio, hand-written Protocol", _competitor("asyncio_protocol.py"), EVERY),
     Contestant("asyncio-protocol-default-malloc", "asyncio Protocol, allocator untouched",
                _competitor("asyncio_protocol.py"), EVERY, environment={}),
@@ -171,6 +191,9 @@ CONTESTANTS = (
     Contestant("twisted", "Twisted LineReceiver", _competitor("twisted_lines.py"), distribution="twisted"),
     Contestant("trio", "trio", _competitor("trio_lines.py"), distribution="trio"),
     Contestant("anyio", "anyio on asyncio", _competitor("anyio_lines.py"), distribution="anyio"),
+    Contestant("easynetwork", "EasyNetwork on asyncio", _competitor("easynetwork_lines.py"),
+               distribution="easynetwork"),
+    *(contestant for wait in ("done", "turn", "executor") for contestant in _waiting(wait)),
     *_limited("penstock-native", "Penstock native, def handler", "native", "def-message"),
     *_limited("penstock-native-async", "Penstock native, async def message handler", "native", "async-message"),
     *_limited("penstock-native-connection", "Penstock native, connection handler", "native", "connection"),

@@ -57,21 +57,40 @@ ROWS = (
         + _line_echo(32, "penstock-native-connection", uvloop_streams=0.12),
     ),
     Row(
+        "coroutines at the cost of functions, 1 and 32 in flight",
+        _line_echo(1, "penstock-native", c_epoll_raw=1.08)
+        + _line_echo(32, "penstock-native", c_epoll_raw=1.45)
+        + _line_echo(1, "penstock-native-async", penstock_native=1.15, aiofastnet_uvloop_protocol=1.0)
+        + _line_echo(32, "penstock-native-async", penstock_native=1.15, aiofastnet_uvloop_protocol=1.0)
+        + _line_echo(1, "penstock-native-connection", penstock_native=1.25, aiofastnet_uvloop_protocol=1.0)
+        + _line_echo(
+            32, "penstock-native-connection", penstock_native=1.25, aiofastnet_uvloop_protocol=1.05, uvloop_streams=0.06
+        ),
+    ),
+    Row(
+        "async def that awaits what is done, a turn of the loop, a call in a thread: ahead of a Protocol and its tasks",
+        tuple(
+            Limit(f"wait-{wait}", f"penstock-native-{wait}", f"{loop}-tasks-{wait}", 1.0)
+            for wait in ("done", "turn", "executor")
+            for loop in ("asyncio", "uvloop")
+        ),
+    ),
+    Row(
         "raw echo 64 KiB × 4 in flight, 8 connections",
         (Limit("raw-64k", "penstock-native", "c-epoll-raw", 1.05),),
     ),
     Row(
         "connect, one line, close",
         (
-            Limit("connect", "penstock-native", "c-epoll-raw", 1.3),
+            Limit("connect", "penstock-native", "c-epoll-raw", 1.2),
             Limit("connect", "penstock-native", "uvloop-protocol", 0.7),
         ),
     ),
     Row(
         "idle connection, resident bytes added, on_message and on_connection",
         (
-            Limit("idle", "penstock-native", None, 400),
-            Limit("idle", "penstock-native-connection", None, 2500),
+            Limit("idle", "penstock-native", None, 416),
+            Limit("idle", "penstock-native-connection", None, 1550),
         ),
     ),
     Row(
@@ -95,7 +114,7 @@ ROWS = (
     ),
     Row(
         "horizon: key-value service under redis-benchmark -P 16",
-        (Limit("redis-benchmark-16", "kv-native", "redis", 1.5),),
+        (Limit("redis-benchmark-16", "kv-native", "redis", 1.25),),
     ),
 )
 

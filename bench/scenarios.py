@@ -11,7 +11,13 @@ Kind = Literal["echo", "connect", "accept", "idle", "fairness", "redis-benchmark
 Pair = tuple[str, str]
 
 PYTHON = ("uvloop-protocol", "uvloop-streams", "asyncio-protocol", "asyncio-streams")
-OTHERS = ("threads", "gevent", "twisted", "trio", "anyio")
+AIOFASTNET = (
+    "aiofastnet-uvloop-protocol",
+    "aiofastnet-uvloop-streams",
+    "aiofastnet-asyncio-protocol",
+    "aiofastnet-asyncio-streams",
+)
+OTHERS = ("threads", "gevent", "twisted", "trio", "anyio", "easynetwork")
 FORMS = ("penstock-native", "penstock-native-async", "penstock-native-connection", "penstock-native-callbacks")
 PURE_FORMS = ("penstock-pure", "penstock-pure-async", "penstock-pure-connection")
 KEY_VALUE = ("redis", "kv-native", "kv-pure")
@@ -68,7 +74,8 @@ class Scenario:
 
 LINE_ECHO = (
     "c-epoll-raw", "c-epoll", "tokio", "go", *FORMS, *PURE_FORMS, "penstock-pure-uvloop",
-    "penstock-pure-default-malloc", "penstock-blocking", *PYTHON, "asyncio-protocol-default-malloc", *OTHERS,
+    "penstock-pure-default-malloc", "penstock-blocking", *PYTHON, *AIOFASTNET,
+    "asyncio-protocol-default-malloc", *OTHERS,
 )  # fmt: skip
 # Where the form of a handler and the allocator say nothing new.
 FEWER = tuple(
@@ -76,12 +83,22 @@ FEWER = tuple(
     for key in LINE_ECHO
     if key not in ("penstock-native-callbacks", "penstock-pure-async", "penstock-pure-uvloop")
     and not key.endswith("-default-malloc")
+    and key not in AIOFASTNET[1:]
 )
 # penstock-blocking has a thread per connection, from a pool that is never that large.
 HOLD_MANY = tuple(key for key in FEWER if key != "penstock-blocking")
 FRAMED = ("c-epoll", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
 BYTES = ("c-epoll-raw", "penstock-native", "penstock-pure", "penstock-pure-uvloop", *PYTHON)
-YARDSTICKS = ("c-epoll-raw", "tokio", "uvloop-protocol", "asyncio-protocol", "uvloop-streams", "asyncio-streams")
+YARDSTICKS = (
+    "c-epoll-raw",
+    "tokio",
+    "penstock-native",
+    "aiofastnet-uvloop-protocol",
+    "uvloop-protocol",
+    "asyncio-protocol",
+    "uvloop-streams",
+    "asyncio-streams",
+)
 
 CLIENTS = ("client-socket", "client-sync", "client-uvloop-streams", "client-asyncio-streams", "client-native",
            "client-uvloop", "client-asyncio")  # fmt: skip
@@ -120,6 +137,12 @@ def _limits(name: str, title: str, kind: Kind, **work: Any) -> Scenario:
     )
 
 
+def _waiting(wait: str, title: str) -> Scenario:
+    contestants = (f"penstock-native-{wait}", f"penstock-pure-{wait}", f"uvloop-tasks-{wait}", f"asyncio-tasks-{wait}")
+    return Scenario(f"wait-{wait}", f"Line echo, 64 connections, 1 in flight, {title}", "echo", contestants,
+                    (f"asyncio-tasks-{wait}", f"uvloop-tasks-{wait}"))  # fmt: skip
+
+
 SCENARIOS = (
     Scenario("line-echo-1", "Line echo, 64 connections, 1 in flight", "echo", LINE_ECHO, YARDSTICKS),
     Scenario("line-echo-32", "Line echo, 64 connections, 32 in flight", "echo", LINE_ECHO, YARDSTICKS, depth=32),
@@ -150,6 +173,9 @@ SCENARIOS = (
     Scenario("client", "A client's own cost: one request in flight against the C echo server", "client", CLIENTS,
              ("client-socket", "client-uvloop-streams"), "µs CPU/request", framing="request", connections=1,
              seconds=0, requests=20_000),
+    _waiting("done", "after awaiting a future that is done"),
+    _waiting("turn", "after awaiting a turn of the loop"),
+    _waiting("executor", "after awaiting a call in a thread"),
     _limits("limits-1", "line echo, 64 connections, 1 in flight", "echo"),
     _limits("limits-32", "line echo, 64 connections, 32 in flight", "echo", depth=32),
     _limits("limits-raw-64k", "raw echo, 64 KiB × 4 in flight, 8 connections", "echo", framing="raw", connections=8,

@@ -70,5 +70,5 @@ async def main() -> None:
     await server.serve_forever()
 
 
-options = arguments(*PROTOCOLS, loops=("asyncio", "uvloop"))
+options = arguments(*PROTOCOLS)
 run(main, options.loop)

@@ -44,5 +44,5 @@ async def main() -> None:
     await server.serve_forever()
 
 
-options = arguments(*HANDLERS, loops=("asyncio", "uvloop"))
+options = arguments(*HANDLERS)
 run(main, options.loop)

@@ -1,18 +1,29 @@
 """What every Python competitor shares: its command line, its handler, and how it says that it listens."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 MAX_LINE = 64 * 1024  # what asyncio's streams allow by default; every competitor refuses a longer line
 
 
-def arguments(*framings: str, loops: tuple[str, ...] = ("asyncio",)) -> argparse.Namespace:
-    """Parse ``--port`` (0: any free one), ``--framing`` and, where there is a choice, ``--loop``."""
+# Those of asyncio, of uvloop, and both with the transports of aiofastnet.
+LOOPS = ("asyncio", "uvloop", "aiofastnet", "aiofastnet-uvloop")
+
+
+def arguments(*framings: str, loops: tuple[str, ...] = LOOPS, waits: tuple[str, ...] = ()) -> argparse.Namespace:
+    """Parse ``--port`` (0: any free one), ``--framing``, ``--loop`` and, where there is a choice, ``--wait``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--framing", choices=framings, default=framings[0])
     parser.add_argument("--loop", choices=loops, default=loops[0])
+    if waits:
+        parser.add_argument("--wait", choices=waits, required=True)
     return parser.parse_args()
 
 
@@ -27,14 +38,17 @@ def ready(port: int) -> None:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], loop: str) -> None:
-    """Run an asyncio program on asyncio's own loop or on uvloop."""
+    """Run an asyncio program on asyncio's own loop or on uvloop, or on one of them whose transports are aiofastnet's."""
     import asyncio
 
-    if loop == "uvloop":
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if loop.endswith("uvloop"):
         import uvloop
 
         factory = uvloop.new_event_loop
-    else:
-        factory = None
+    if loop.startswith("aiofastnet"):
+        import aiofastnet
+
+        factory = aiofastnet.loop_factory(factory)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
