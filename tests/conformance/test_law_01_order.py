@@ -7,6 +7,8 @@ import pytest
 
 from penstock.testing.peers import read_to_end
 
+pytestmark = pytest.mark.tapped
+
 MESSAGES = [b"", b"a", b"bc" * 40, "zażółć 🦆".encode(), b"x" * 5000, b"", b"last"]
 WIRE = b"".join(message + b"\n" for message in MESSAGES)
 

@@ -10,6 +10,8 @@ from penstock.config import Timeouts
 from penstock.core.service import callbacks
 from penstock.testing.peers import read_to_end
 
+pytestmark = pytest.mark.tapped
+
 REPLY = b"r" * 300_000
 
 
@@ -65,7 +67,7 @@ def test_the_last_message_of_a_conversation_arrives_although_input_is_unread(ser
 @pytest.mark.engines("pure", "uvloop", "blocking", "native")
 def test_close_in_on_connect_sends_what_was_posted_and_handles_nothing(serve, engine, is_async):
     """A server that speaks and leaves at once is heard, whatever the peer was saying meanwhile."""
-    if is_async and engine.label == "blocking":
+    if is_async and engine.name == "blocking":
         pytest.skip("coroutines need a loop")
     handled = []
 

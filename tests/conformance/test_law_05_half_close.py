@@ -10,6 +10,8 @@ from penstock.core.events import EventName
 from penstock.core.service import callbacks
 from penstock.testing.peers import read_to_end
 
+pytestmark = pytest.mark.tapped
+
 BIG = 20_000  # bytes of reply for each line: many of them fill every buffer on the way
 
 
@@ -90,7 +92,7 @@ def test_both_sides_end_at_once(serve, form):
 @pytest.mark.engines("pure", "uvloop", "blocking", "native")
 def test_a_server_that_ends_its_side_first_of_all(serve, engine, is_async):
     """send_eof in on_connect: the peer sees EOF before it said anything, and is heard."""
-    if is_async and engine.label == "blocking":
+    if is_async and engine.name == "blocking":
         pytest.skip("coroutines need a loop")
     heard = threading.Event()
 

@@ -11,6 +11,8 @@ from penstock.config import Limits
 from penstock.core.events import EventName
 from penstock.testing.peers import read_exactly, read_to_end
 
+pytestmark = pytest.mark.tapped
+
 KIB = 1024
 LIMITS = Limits(write_high_bytes=64 * KIB, write_low_bytes=16 * KIB, write_max_bytes=1024 * KIB)
 

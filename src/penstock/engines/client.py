@@ -15,6 +15,7 @@ from ..core.blocking import BlockingConnection
 from ..core.contract import Clock, Connection
 from ..core.deadline import Deadline
 from .datagram_wire import DatagramWire
+from .link import LayerMaker
 
 M = TypeVar("M")
 
@@ -32,6 +33,7 @@ class ClientPlan:
         read_s: How long one message is waited for, where a call does not say; None for ever.
         total: Until when everything is to be done; None for ever.
         clock: Where time comes from; None for the engine's own.
+        layer: Over the link of a stream or of records, as of a `Listener`.
         wire: What is between a datagram socket and the codec, where that is not nothing.
     """
 
@@ -43,6 +45,7 @@ class ClientPlan:
     read_s: float | None = None
     total: Deadline | None = None
     clock: Clock | None = None
+    layer: LayerMaker | None = None
     wire: DatagramWire | None = None
 
     def timeouts_by(self, clock: Clock) -> Timeouts:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from .wire import SocketOptions
 
 
 class LinkUser(Protocol):
     """Whoever a link tells what happened: a connection, or a layer. Nothing is told after `connection_lost`."""
+
+    def connection_made(self, link: Link, /) -> None:
+        """The link can be used. Told first, and once."""
 
     def data_received(self, data: bytes, /) -> None:
         """Bytes came; on a link of records, one record."""
@@ -82,3 +86,127 @@ class Link(ABC):
         A link over a transport that tells no more than that has to be told both. Where both are the same, output is
         paused, and ``output_sank`` is to come in any case.
         """
+
+    @property
+    def acts_now(self) -> bool:
+        """Whether `read_now` and `send_now` do what they say: else bytes move when whoever polls says so."""
+        return False
+
+    def read_now(self) -> None:  # noqa: B027 - see `acts_now`
+        """Read, though nobody said that there is anything; nothing while reading is paused."""
+
+    def send_now(self) -> None:  # noqa: B027 - see `acts_now`
+        """Send what waits for the kernel, though nobody said that there is room."""
+
+
+class Layer(Link):
+    """A link over another one: each is told what the other would be. By itself it changes nothing.
+
+    One that changes what passes (TLS), or begins with something of its own (PROXY), overrides what it has to do with:
+    `send` and `data_received`, `send_eof` and `eof_received`, `connection_made`, `close`. The native engine uses it
+    too: there the link under it is the connection's socket.
+
+    Args:
+        user: What is over it: a connection, or another layer.
+    """
+
+    __slots__ = ("_link", "_user")
+
+    _link: Link
+
+    def __init__(self, user: LinkUser) -> None:
+        self._user: Any = user  # None once it was told of the end
+
+    # -- what the link under it tells ----------------------------------------------------------------------------------
+
+    def connection_made(self, link: Link) -> None:
+        """Begin: have the user begin, now or later."""
+        self._link = link
+        self._user.connection_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what was read."""
+        self._user.data_received(data)
+
+    def eof_received(self) -> object:
+        """Hand on the peer's EOF."""
+        return self._user.eof_received()
+
+    def output_sank(self) -> None:
+        """Hand on that the kernel took some."""
+        self._user.output_sank()
+
+    def interest_changed(self) -> None:
+        """Hand on what a link of threads wants."""
+        self._user.interest_changed()
+
+    def connection_broke(self, error: BaseException) -> None:
+        """Hand on that nothing can be sent any more."""
+        self._user.connection_broke(error)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Hand on the end, and forget the user: the cycle through it is over."""
+        user, self._user = self._user, None
+        user.connection_lost(error)
+
+    # -- what its user asks for ----------------------------------------------------------------------------------------
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes the link under it keeps."""
+        return self._link.queued_bytes
+
+    @property
+    def socket(self) -> SocketOptions | socket.socket | None:
+        """The socket under it."""
+        return self._link.socket
+
+    def send(self, data: bytes) -> int:
+        """Send by the link under it."""
+        return self._link.send(data)
+
+    def pause_reading(self) -> None:
+        """Have the link under it read no further."""
+        self._link.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Have it read again."""
+        self._link.resume_reading()
+
+    def send_eof(self) -> None:
+        """End this direction of the link under it."""
+        self._link.send_eof()
+
+    def close(self) -> None:
+        """Close the link under it."""
+        self._link.close()
+
+    def abort(self) -> None:
+        """Close it now."""
+        self._link.abort()
+
+    def watch(self, high: int, low: int) -> None:
+        """Have it tell of so many bytes."""
+        self._link.watch(high, low)
+
+    @property
+    def acts_now(self) -> bool:
+        """Whether the link under it does."""
+        return self._link.acts_now
+
+    def read_now(self) -> None:
+        """Have it read now."""
+        self._link.read_now()
+
+    def send_now(self) -> None:
+        """Have it send now."""
+        self._link.send_now()
+
+
+# Makes one connection's layer, of what is over it.
+LayerMaker = Callable[[LinkUser], Layer]
+
+
+def over(maker: LayerMaker | None, connection: LinkUser) -> LinkUser:
+    """Return what a connection's link is to tell: the layer over the link, or the connection where there is none."""
+    return connection if maker is None else maker(connection)

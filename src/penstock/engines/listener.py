@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ..address import Address, Kind, Peer
+from .link import LayerMaker
 
 # struct ucred is pid_t, uid_t, gid_t: see unix(7). Elsewhere the option is missing or has another shape.
 _UCRED_BYTES: Final = 12
@@ -47,6 +48,7 @@ class Listener:
         backlog: What listen(2) was called with; asyncio calls it once more and is to be told the same. 0 for datagrams.
         name: What the socket is called in LISTEN_FDNAMES; empty if it was not inherited by name.
         file: The Unix socket's file, if this process made it; otherwise None.
+        layer: Over the link of each connection: all bytes pass it on their way in and out. None for nothing.
     """
 
     sock: socket.socket
@@ -55,6 +57,7 @@ class Listener:
     backlog: int = 0
     name: str = ""
     file: SocketFile | None = None
+    layer: LayerMaker | None = None
 
     @property
     def kind(self) -> Kind:

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..engines.registry import ENGINES
@@ -44,12 +44,18 @@ class EngineUnderTest:
         name: What ``--engine`` calls it.
         needs: A module that has to be there.
         loop_factory: Makes the loop.
+        tapped: Every connection has a layer over its link, by which all its bytes are counted.
     """
 
     label: str
     name: str
     needs: str
     loop_factory: LoopFactory = asyncio.SelectorEventLoop
+    tapped: bool = False
+
+    def with_tap(self) -> EngineUnderTest:
+        """Return this engine, with a layer over each link."""
+        return replace(self, label=f"{self.label}+tap", tapped=True)
 
     @property
     def missing(self) -> str | None:

@@ -18,15 +18,19 @@ from typing import Any
 import pytest
 
 from ..config import Timeouts
+from ..core.events import Closed, EventName
 from ..core.service import Service
+from ..engines.listener import Listener
 from .engines import ALL_ENGINES, EngineUnderTest
 from .forms import FORMS, Form
+from .layers import Taps, listener_with
 from .served import Served, served
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers by which a test chooses."""
     config.addinivalue_line("markers", "engines(*labels): only these engines")
+    config.addinivalue_line("markers", "tapped: on each engine once more, with a layer over each link")
     config.addinivalue_line("markers", "forms(which): only the forms for which this function returns True")
 
 
@@ -42,10 +46,14 @@ def on_engines(metafunc: pytest.Metafunc, labels: Sequence[str] | None) -> None:
     only = metafunc.definition.get_closest_marker("engines")
     wanted = labels if only is None else only.args
     engines = [engine for engine in ALL_ENGINES if wanted is None or engine.label in wanted]
+    bare = {engine: engine.label for engine in engines}
+    if metafunc.definition.get_closest_marker("tapped"):
+        taps = {engine.with_tap(): engine.label for engine in engines}
+        engines, bare = [*engines, *taps], bare | taps
     if "form" in metafunc.fixturenames:
         which = metafunc.definition.get_closest_marker("forms")
         forms = [form for form in FORMS if which is None or which.args[0](form)]
-        pairs = [(engine, form) for engine in engines for form in forms if engine.label in form.engines]
+        pairs = [(engine, form) for engine in engines for form in forms if bare[engine] in form.engines]
         metafunc.parametrize(
             ("engine", "form"), [_parameter(engine, f"{engine.label}-{form.label}", form) for engine, form in pairs]
         )
@@ -60,9 +68,16 @@ def _parameter(engine: EngineUnderTest, label: str, *more: Form) -> Any:
 
 @pytest.fixture
 def serve(
-    engine: EngineUnderTest, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    engine: EngineUnderTest,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., contextlib.AbstractContextManager[Served]]]:
     """Serve a service, or ``react`` in the test's form, from ``with`` to the end of its block."""
+    taps = Taps()
+    closed: list[Closed] = []
+    if engine.tapped:
+        monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, taps.make))
     form: Form | None = request.getfixturevalue("form") if "form" in request.fixturenames else None
 
     def start(target: Any, *, codec: Any = "lines", **options: Any) -> contextlib.AbstractContextManager[Served]:
@@ -72,8 +87,24 @@ def serve(
         options.setdefault("engine", engine.name)
         options.setdefault("timeouts", Timeouts(drain_s=10.0))
         options.setdefault("loop_factory", engine.loop_factory)
-        return served(target, **options)
+        return _noted(served(target, **options), closed)
 
     with caplog.at_level(logging.ERROR, logger="asyncio"):
         yield start
     assert [entry.getMessage() for entry in caplog.get_records("call") if entry.name == "asyncio"] == []
+    if engine.tapped:
+        assert [(tap.bytes_in, tap.bytes_out) for tap in taps] == _counts(closed)
+        assert all(tap.lost == 1 for tap in taps)
+
+
+@contextlib.contextmanager
+def _noted(serving: contextlib.AbstractContextManager[Served], closed: list[Closed]) -> Iterator[Served]:
+    """Serve, and keep how the connections ended."""
+    with serving as server:
+        yield server
+    closed.extend(server.record.of(EventName.CLOSED))
+
+
+def _counts(closed: Sequence[Closed]) -> list[tuple[int, int]]:
+    """Return how many bytes the connections received and sent, in the order in which they were accepted."""
+    return [(event.bytes_in, event.bytes_out) for event in sorted(closed, key=lambda event: event.connection.id)]

@@ -34,7 +34,16 @@ class ThreadClientConnection(ThreadConnection[M], SyncConnection[M]):
     def __init__(
         self, context: ThreadContext, sock: socket.socket, poller: Poller, plan: ClientPlan, *, records: bool = False
     ) -> None:
-        super().__init__(context, sock, poller, plan.codec, peer=plan.peer, local=plan.local, records=records)
+        super().__init__(
+            context,
+            sock,
+            poller,
+            plan.codec,
+            peer=plan.peer,
+            local=plan.local,
+            records=records,
+            layer=plan.layer,
+        )
         self._total = plan.total
         self._unread_bytes = 0  # as of `BrokenError`
         self._read_s = plan.read_s

@@ -16,6 +16,7 @@ from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
+from ..link import LayerMaker
 from ..receiving import PREFETCH, ReceivingConnection
 from .driving import ThreadContext
 from .file import ConnectionFile, TextPair
@@ -49,8 +50,9 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         peer: Peer,
         local: Address,
         records: bool = False,
+        layer: LayerMaker | None = None,
     ) -> None:
-        super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records)
+        super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records, layer=layer)
         self._begin_receiving()
         self._prefetch = PREFETCH
         self._read_s: float | None = None  # how long `receive` waits where it is not told
@@ -230,7 +232,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
 
     def _taken_up_to(self) -> int:
         """Return how many bytes the kernel has taken."""
-        return self.bytes_out - self._link.queued_bytes - self._link.dropped_bytes
+        return self.bytes_out - self._link.queued_bytes - self._socket_link.dropped_bytes
 
     def _wait_for_room(self) -> None:
         """Wait until output is no longer over its high watermark, or the connection is closing."""

@@ -28,6 +28,7 @@ from ...reasons import CloseReason
 from ..connection import LinkedConnection
 from ..context import Context
 from ..forked import end
+from ..link import Layer, LayerMaker, Link
 from ..wire import READS_AT_ONCE, receive_record
 from .link import SocketLink
 from .parking import DONT_WAIT, prepare
@@ -72,6 +73,7 @@ class DrivenConnection(LinkedConnection[M]):
         peer: Who is at the other end.
         local: The address at this end.
         records: The socket carries records, not bytes.
+        layer: Over the socket's link; None for nothing.
     """
 
     __slots__ = (
@@ -82,6 +84,7 @@ class DrivenConnection(LinkedConnection[M]):
         "_events",
         "_fd",
         "_input_over",
+        "_layer",
         "_lock",
         "_news",
         "_parked",
@@ -90,11 +93,11 @@ class DrivenConnection(LinkedConnection[M]):
         "_receiving",
         "_senders",
         "_sock",
+        "_socket_link",
         "_waiting",
     )
 
     _context: ThreadContext
-    _link: SocketLink
 
     def __init__(
         self,
@@ -106,13 +109,16 @@ class DrivenConnection(LinkedConnection[M]):
         peer: Peer,
         local: Address,
         records: bool = False,
+        layer: LayerMaker | None = None,
     ) -> None:
         super().__init__(context, codec, peer, local, records=records)
         prepare(sock)
         self._sock = sock
         self._fd = sock.fileno()
         self._poller = poller
-        self._link = SocketLink(sock, self, records=records)
+        # A layer over the socket's link is what the connection uses then, and what is read goes there first.
+        self._layer: Layer | None = None if layer is None else layer(self)
+        self._socket_link = SocketLink(sock, self._layer or self, records=records)
         self._attached = True
         self._corking = False
         self._error: BaseException | None = None  # that it was lost by
@@ -129,6 +135,10 @@ class DrivenConnection(LinkedConnection[M]):
         self._receiving = False  # a thread waits for messages
         self._news = False  # something came that it wants to know
         self._senders = 0  # threads that wait until their frame has gone out
+        if self._layer is None:
+            self._link = self._socket_link
+        else:
+            self._layer.connection_made(self._socket_link)
 
     # -- the socket, the lock held -------------------------------------------------------------------------------------
 
@@ -139,7 +149,7 @@ class DrivenConnection(LinkedConnection[M]):
     def _act(self, events: int) -> None:
         """Read or write: the socket is ready for ``events``."""
         if events & WRITE:
-            self._link.send_now()
+            self._socket_link.send_now()
         if events & READ:
             self._read_wanted()
 
@@ -174,19 +184,27 @@ class DrivenConnection(LinkedConnection[M]):
         return self._sock.recv(self._read_bytes, flags)
 
     def _read_failed(self, error: OSError) -> None:
-        self._link.lose(error)
+        self._socket_link.lose(error)
 
     def _take(self, data: bytes) -> None:
         """Take what was received: bytes, or a record; none for EOF."""
+        layer = self._layer
         if not data:
-            self.eof_received()
+            self.eof_received() if layer is None else layer.eof_received()
             return
         size = len(data)
         if size == self._read_bytes:
             self._read_bytes = min(2 * size, MOST_READ_BYTES, self._context.limits.read_bytes)
-        self.data_received(data)
+        if layer is None:
+            self.data_received(data)
+        else:
+            layer.data_received(data)
 
     # -- what the link tells -------------------------------------------------------------------------------------------
+
+    def connection_made(self, link: Link) -> None:
+        """Use a layer in place of the socket's link."""
+        self._link = link
 
     def data_received(self, data: bytes) -> None:
         """Take what was read; drop it when the connection is closing or draining."""
@@ -412,7 +430,7 @@ class DrivenConnection(LinkedConnection[M]):
             self._poller.close()
             end(self._sock.fileno())
             self._sock.close()
-            self._link.forget_user()
+            self._socket_link.forget_user()
             self._gone = True  # last: until then it may be repeated
             self._changed.notify_all()
 
@@ -424,7 +442,7 @@ class DrivenConnection(LinkedConnection[M]):
 
     def _catch_up(self) -> None:
         """Read what has come and send what waits."""
-        self._link.send_now()
+        self._socket_link.send_now()
         for _ in range(READS_AT_ONCE):
             before = self.bytes_in
             self._read_wanted()

@@ -368,6 +368,7 @@ class BlockingServer(EngineServer):
                 peer=peer,
                 local=listener.address,
                 records=listener.kind is Kind.SEQPACKET,
+                layer=listener.layer,
                 at_once=self._plan.driver is Driver.THREAD,
             )
             connection.begin()

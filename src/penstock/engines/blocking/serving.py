@@ -17,6 +17,7 @@ from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
+from ..link import LayerMaker
 from ..receiving import TimeoutPassedError
 from .connection import ThreadConnection
 from .driving import ThreadContext
@@ -51,8 +52,9 @@ class ServedConnection(ThreadConnection[M]):
         local: Address,
         records: bool,
         at_once: bool,
+        layer: LayerMaker | None = None,
     ) -> None:
-        super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records)
+        super().__init__(context, sock, poller, codec, peer=peer, local=local, records=records, layer=layer)
         self._handler = handler
         self._at_once = at_once
         self._callbacks: Handler[M] | None = None

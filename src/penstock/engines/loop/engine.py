@@ -12,6 +12,7 @@ from ...core.contract import Connection
 from ...core.events import Event
 from ..base import LoopEngine, Plan
 from ..client import ClientConnection, ClientPlan
+from ..link import over
 from .client import LoopClientConnection
 from .context import LoopContext, alarms_of
 from .datagram_client import DatagramClientConnection
@@ -37,7 +38,8 @@ class SharedLoopEngine(LoopEngine):
                 return await self.connect_stream(sock, plan, loop)
             context = context_of(plan, loop)
             connection: LoopClientConnection[Any] = LoopClientConnection(context, plan, records=True)
-            RecordLink(loop, sock, connection).begin(connection.connection_made)
+            user = over(plan.layer, connection)
+            RecordLink(loop, sock, user).begin(user.connection_made)
             return connection
         except BaseException:
             sock.close()

@@ -120,6 +120,11 @@ class SocketLink(Link):
         self._read_over = True
         self._user.eof_received()
 
+    @property
+    def acts_now(self) -> bool:
+        """True: it reads and writes the socket itself."""
+        return True
+
     def read_now(self) -> None:
         """Read, though nobody said that there is anything; nothing while reading is paused."""
         if self._reading and not self._entered:

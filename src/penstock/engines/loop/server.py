@@ -19,6 +19,7 @@ from ...core.memory import Pressure, shed_load
 from ...reasons import CloseReason
 from ..accept import Acceptor, Backlog, turn_away
 from ..base import EngineServer, Plan
+from ..link import LinkUser, over
 from ..listener import Listener
 from ..own import OwnAddresses
 from ..threads import ThreadPool
@@ -243,17 +244,18 @@ class LoopServer(EngineServer):
         try:
             self._plan.emit(event)
             if has_records:
-                RecordLink(self._loop, sock, connection).begin(connection.connection_made)
+                user = over(listener.layer, connection)
+                RecordLink(self._loop, sock, user).begin(user.connection_made)
             else:
-                self._begin(connection, sock)
+                self._begin(connection, sock, over(listener.layer, connection))
         except BaseException as error:
             if not connection.is_attached:  # no link will ever tell its end
                 sock.close()
                 connection.connection_lost(error)
             raise
 
-    def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
-        """Make a stream's link, which tells its connection of everything."""
+    def _begin(self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser) -> None:
+        """Make a stream's link, which tells its user of everything: the connection, or the layer under that."""
         raise NotImplementedError
 
     def _unmade(self, sock: socket.socket, peer: Peer, error: BaseException | None) -> None:

@@ -19,7 +19,6 @@ from ..connection import AGAIN_S, LinkedConnection
 from ..link import Link
 from ..wire import READS_AT_ONCE
 from .context import LoopContext
-from .link import SocketLink
 from .surely import Surely
 
 M = TypeVar("M")
@@ -242,7 +241,7 @@ class StreamConnection(LinkedConnection[M]):
         link = self._link if self._attached else None
         if link is None:
             then()
-        elif isinstance(link, SocketLink):
+        elif link.acts_now:
             link.send_now()
             for _ in range(READS_AT_ONCE):
                 before = self.bytes_in

@@ -147,6 +147,7 @@ cdef class ListenerPoll(Pollable):
         failure = None
         try:
             connection.settle_in(self.host, self.local, self.handler)
+            connection.layer = self.listener.layer
             event = Accepted(connection, self.listener)
             if not self.host.ending:
                 connection.take_place()

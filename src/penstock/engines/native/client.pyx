@@ -37,6 +37,7 @@ cdef class ClientConversation(ConversationConnection):
     def __init__(self, Host host, plan, int fd):
         self.fd = fd  # and is closed with it, whatever comes
         self.settle_in(host, plan.local, None)
+        self.layer = plan.layer
         self.sockname.family = AF_UNIX if plan.local.is_unix else AF_INET
         self.sockname_rest = plan.peer
         self.read_s = plan.read_s

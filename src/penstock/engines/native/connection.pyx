@@ -3,6 +3,7 @@
 from libc.math cimport INFINITY
 
 from .census cimport PENSTOCK_DEBUG, living
+from .layered cimport Below
 from .sockname cimport AF_UNIX
 from .sealed cimport seal
 from .uncompiled cimport CodecInput
@@ -84,7 +85,19 @@ cdef class Connection(TeardownTransport):
         return 0
 
     cdef int adopted(self) except -1:
+        maker, self.layer = self.layer, None
         self.open(self.fd)
+        return self.linked() if maker is None else self.begin_layer(maker)
+
+    cdef int begin_layer(self, object maker) except -1:
+        """Put the layer between this and its socket; it says when to go on."""
+        cdef Below below = Below.__new__(Below)
+        below.transport = self
+        self.layer = maker(below)
+        self.layer.connection_made(below)
+        return 0
+
+    cdef int linked(self) except -1:
         self._attached = True
         if self._state == CLOSED:  # the server stopped between accept(2) and now
             self.reset_on_close()
@@ -187,6 +200,9 @@ cdef class Connection(TeardownTransport):
         return 0
 
     cdef int connection_lost(self, object error) except -1:
+        if self.layer is not None:
+            layer, self.layer = self.layer, None
+            layer.connection_lost(error)
         self._become(CLOSED)
         self.handshake_is_over()
         self._gone = True

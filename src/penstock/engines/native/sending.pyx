@@ -148,6 +148,8 @@ cdef class SendingTransport(StatefulTransport):
         cdef Py_ssize_t corked = self.corked()
         if corked and self._attached:
             self.sent(corked)
+            if self.layer is not None:
+                return self.transmit_object(self.take_corked())
             self.out.corked = 0
             self.transmit()
         return 0

@@ -29,6 +29,7 @@ cdef class Transport(Pollable):
     cdef flag overdue
     cdef Block* out
     cdef object lost_error
+    cdef object layer  # an `engines.link.Layer` that all bytes pass; None: it is its socket. Before it is open: what makes one
 
     # What the connection is told.
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1
@@ -40,12 +41,15 @@ cdef class Transport(Pollable):
     cdef int output_sank(self) except -1
 
     # What the connection does.
+    cdef int linked(self) except -1
     cdef int open(self, int fd) except -1
     cpdef int pause_reading(self) except -1
     cpdef int resume_reading(self) except -1
     cdef int gather(self, const char* data, Py_ssize_t size) except -1
     cdef int transmit(self) except -1
     cdef int transmit_object(self, bytes data) except -1
+    cdef int transmit_below(self, bytes data) except -1
+    cdef bytes take_corked(self)
 
     cdef inline Py_ssize_t owed(self) noexcept:
         """Return how many bytes wait for the kernel, without those that are still being gathered."""
@@ -60,7 +64,9 @@ cdef class Transport(Pollable):
         return 0 if self.out == NULL else self.out.corked
 
     cdef int end_output(self) except -1
+    cdef int end_output_below(self) except -1
     cdef int shut(self) except -1
+    cdef int shut_below(self) except -1
     cdef void break_down(self, object error) noexcept
 
     cdef int watch_wanted(self) except -1

@@ -6,7 +6,7 @@ of a call.
 
 import os
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
@@ -90,6 +90,17 @@ cdef void give_block(Block* block) noexcept:
         free(block)
 
 
+cdef ssize_t hand_over(Transport transport, const void* data, size_t size) except -2:
+    """Give the kernel bytes: all that leave a connection leave here. Return how many it took; -1 when that broke it."""
+    cdef ssize_t taken = send(transport.fd, data, size)
+    if taken >= 0:
+        return taken
+    if errno == EAGAIN or errno == EINTR:
+        return 0
+    transport.break_down(os_error())
+    return -1
+
+
 cdef class Transport(Pollable):
     """Owns a descriptor from `open` until it has reported the loss."""
 
@@ -127,6 +138,10 @@ cdef class Transport(Pollable):
 
     cdef int output_sank(self) except -1:
         """The kernel took some of what waited for it."""
+        return 0
+
+    cdef int linked(self) except -1:
+        """There is a socket, and the layer over it has begun, if there is one."""
         return 0
 
     # -- the descriptor ------------------------------------------------------------------------------------------------
@@ -175,12 +190,18 @@ cdef class Transport(Pollable):
         cdef ssize_t size
         size = receive(self.fd, self.poller.buffer, min(self._levels.read_bytes, READ_BYTES))
         if size > 0:
-            self.data_received(self.poller.buffer, size)
+            if self.layer is None:
+                self.data_received(self.poller.buffer, size)
+            else:
+                self.layer.data_received(PyBytes_FromStringAndSize(self.poller.buffer, size))
             return True
         if size == 0:
             self.read_over = True
             self.watch_wanted()
-            self.eof_received()
+            if self.layer is None:
+                self.eof_received()
+            else:
+                self.layer.eof_received()
             return True
         if errno != EAGAIN and errno != EINTR:
             self.break_down(os_error())
@@ -206,12 +227,9 @@ cdef class Transport(Pollable):
         if self.lost or out == NULL or out.end == out.at:
             return 0
         if not self.sending:
-            size = send(self.fd, <char*>(out + 1) + out.at, out.end - out.at)
+            size = hand_over(self, <char*>(out + 1) + out.at, out.end - out.at)
             if size < 0:
-                if errno != EAGAIN and errno != EINTR:
-                    self.break_down(os_error())
-                    return 0
-                size = 0
+                return 0
             out.at += size
             if out.at == out.end:
                 self.drop_output()
@@ -221,7 +239,26 @@ cdef class Transport(Pollable):
         return self.output_queued()
 
     cdef int transmit_object(self, bytes data) except -1:
-        """Send bytes that are not worth copying."""
+        """Send bytes that are not worth copying, by the layer where there is one."""
+        if self.layer is None:
+            return self.transmit_below(data)
+        self.layer.send(data)
+        return 0
+
+    cdef bytes take_corked(self):
+        """Take back what is being gathered: it has to pass the layer before it is output."""
+        cdef Block* out = self.out
+        cdef Py_ssize_t size = self.corked()
+        if not size:
+            return b""
+        data = PyBytes_FromStringAndSize(<char*>(out + 1) + out.end - size, size)
+        out.end -= size
+        out.corked = 0
+        if out.at == out.end:
+            self.drop_output()
+        return data
+
+    cdef int transmit_below(self, bytes data) except -1:
         cdef ssize_t size = 0
         if self.lost or self.eof_due or self.shutting:
             return 0
@@ -229,12 +266,9 @@ cdef class Transport(Pollable):
         if self.lost:
             return 0
         if not self.sending:
-            size = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            size = hand_over(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             if size < 0:
-                if errno != EAGAIN and errno != EINTR:
-                    self.break_down(os_error())
-                    return 0
-                size = 0
+                return 0
             if size == PyBytes_GET_SIZE(data):
                 return 0
         self.gather(PyBytes_AS_STRING(data) + size, PyBytes_GET_SIZE(data) - size)
@@ -246,10 +280,8 @@ cdef class Transport(Pollable):
     cdef int writable(self) except -1:
         cdef ssize_t size
         cdef Block* out = self.out
-        size = send(self.fd, <char*>(out + 1) + out.at, self.owed())
-        if size < 0:
-            if errno != EAGAIN and errno != EINTR:
-                self.break_down(os_error())
+        size = hand_over(self, <char*>(out + 1) + out.at, self.owed())
+        if size <= 0:
             return 0
         out.at += size
         self.output_sank()
@@ -272,6 +304,12 @@ cdef class Transport(Pollable):
 
     cdef int end_output(self) except -1:
         """End our direction after what is queued."""
+        if self.layer is None:
+            return self.end_output_below()
+        self.layer.send_eof()
+        return 0
+
+    cdef int end_output_below(self) except -1:
         if not (self.eof_due or self.shutting or self.lost):
             self.eof_due = True
             if not self.owed():
@@ -280,6 +318,12 @@ cdef class Transport(Pollable):
 
     cdef int shut(self) except -1:
         """Send what is queued, then close."""
+        if self.layer is None:
+            return self.shut_below()
+        self.layer.close()
+        return 0
+
+    cdef int shut_below(self) except -1:
         if not self.shutting:
             self.shutting = True
             if self.owed():

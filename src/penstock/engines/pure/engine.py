@@ -9,6 +9,7 @@ from typing import Any
 
 from ..base import Plan
 from ..client import ClientConnection, ClientPlan
+from ..link import LinkUser, over
 from ..listener import Listener
 from ..loop.client import LoopClientConnection
 from ..loop.engine import SharedLoopEngine, context_of
@@ -32,11 +33,12 @@ class PureEngine(SharedLoopEngine):
         """Make a connection of a stream socket."""
         context = context_of(plan, loop)
         connection: LoopClientConnection[Any] = LoopClientConnection(context, plan)
+        user = over(plan.layer, connection)
         if _has_our_links(loop):
-            StreamLink(loop, sock, connection, context.buffer).begin(connection.connection_made)
+            StreamLink(loop, sock, user, context.buffer).begin(user.connection_made)
             return connection
         delays = _delays(sock)
-        link = TransportLink(connection, connection.connection_made, context.buffer)
+        link = TransportLink(user, user.connection_made, context.buffer)
         await loop.create_connection(lambda: link, sock=sock)
         if delays:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # loops set it for every transport
@@ -64,17 +66,17 @@ class PureServer(LoopServer):
         self._attaching: set[asyncio.Task[None]] = set()  # accepted sockets that the loop makes its transports for
         super().__init__(loop, listeners, plan)
 
-    def _begin(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
+    def _begin(self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser) -> None:
         if self._has_our_links:
-            StreamLink(self._loop, sock, connection, self._context.buffer).begin(connection.connection_made)
+            StreamLink(self._loop, sock, user, self._context.buffer).begin(user.connection_made)
         else:
-            task = self._loop.create_task(self._attach(connection, sock))
+            task = self._loop.create_task(self._attach(connection, sock, user))
             self._attaching.add(task)
             task.add_done_callback(self._attached)
 
-    async def _attach(self, connection: StreamConnection[Any], sock: socket.socket) -> None:
+    async def _attach(self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser) -> None:
         try:
-            link = TransportLink(connection, connection.connection_made, self._context.buffer)
+            link = TransportLink(user, user.connection_made, self._context.buffer)
             await self._loop.connect_accepted_socket(lambda: link, sock)
         except BaseException as error:  # the peer left, or the loop is out of resources, between accept(2) and here
             sock.close()

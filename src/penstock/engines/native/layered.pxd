@@ -1,0 +1,5 @@
+from .transport cimport Transport
+
+
+cdef class Below:
+    cdef Transport transport
