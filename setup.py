@@ -63,7 +63,7 @@ def extensions() -> list[Extension]:
     others = [extension(path) for path in sorted(SOURCE.rglob("*.pyx"))] if sys.platform == "linux" else []
     options = {"build_dir": "build/cython", "compiler_directives": DIRECTIVES, "quiet": True}
     # Cython looks for what a source depends on beside it, and there no .pxd of the law stands.
-    built: list[Extension] = cythonize(law, force=DEBUG or note_digests(), **options)
+    built: list[Extension] = cythonize(law, force=note_digests() or DEBUG, **options)
     built += cythonize(others, force=DEBUG, **options)
     for module in built:
         # A failed build of one leaves a package without it, and the pure engine serves. (cythonize forgets it.)
