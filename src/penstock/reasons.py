@@ -55,4 +55,5 @@ class Refusal(StrEnum):
     RATE = "rate"  # connections come too fast
     PEER_RATE = "peer_rate"  # those of its address do
     HANDSHAKES = "handshakes"  # too many others have not finished their handshake
+    OVERLOAD = "overload"  # too many handlers outlive their peers, each with a message unfinished
     DESCRIPTORS = "descriptors"  # the process has no descriptor left

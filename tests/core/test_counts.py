@@ -27,3 +27,14 @@ def test_who_has_left_is_not_remembered():
 
     assert (0, 0, 0, [0, 0]) == numbers(counts, "a", "b")
     assert {} == counts._of_key
+
+
+def test_whose_transport_is_gone_has_no_place_and_counts_under_its_key():
+    """Until its handler has ended, too."""
+    counts = Counts()
+    counts.enter("a", 1)
+    counts.part(1)
+
+    assert ((0, 0, 0, [1]), 1) == (numbers(counts, "a"), counts.orphans)
+    counts.leave("a", 1, orphan=True)
+    assert ((0, 0, 0, [0]), 0) == (numbers(counts, "a"), counts.orphans)

@@ -30,7 +30,9 @@ class Action(StrEnum):
 
 # What can be known before accept(2), so that the peer can be left in the backlog. The others stand in one queue with
 # peers that would be let in, and would hold those up.
-CAN_WAIT: Final = frozenset({Refusal.MEMORY, Refusal.LIMIT, Refusal.RATE, Refusal.HANDSHAKES, Refusal.DESCRIPTORS})
+CAN_WAIT: Final = frozenset(
+    {Refusal.MEMORY, Refusal.LIMIT, Refusal.RATE, Refusal.HANDSHAKES, Refusal.OVERLOAD, Refusal.DESCRIPTORS}
+)
 
 
 def refuse_waiting(actions: Mapping[Refusal, Action]) -> None:
@@ -145,6 +147,10 @@ class GateConfig:
         max_handshakes: Open at once of peers that have yet to show who they are, where the handler asks for that
             (``conn.begin_handshake``). ``auto``: a tenth of ``max_connections``, or of the threads as above, so that
             those who never do leave nine tenths to those who have.
+        max_orphans: Handlers at work at once whose peers have gone: the place of such a peer is free, its handler is
+            not. At that many the one that has waited longest without a received message unfinished is cancelled; where
+            each has one, new clients are refused with ``overload``. ``auto``: a tenth of ``max_connections``, or of the
+            threads as above, and 8 at least.
         accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a
             restart is no protection, and one that protects refuses the rush.
         accept_rate_per_peer: The same for each address.
@@ -197,6 +203,14 @@ class GateConfig:
         "Gate",
         "Maximum connections still in their handshake; new clients are refused above it",
         default_text="1/10 of `--max-connections`, or of `--threads` with --engine blocking",
+    )
+    max_orphans: int | Auto | None = declare(
+        AUTO,
+        "max_orphans",
+        Unless(Integer(1, MAX_COUNT), auto=True),
+        "Gate",
+        "Maximum handlers still at work after their clients have gone; above it idle ones are cancelled",
+        default_text="1/10 of `--max-connections`, or of `--threads` with --engine blocking, at least 8",
     )
     accept_rate: Rate | None = declare(
         None, "accept_rate", Frequency(), "Gate", "Accept at most RATE new connections, e.g. 100/s"

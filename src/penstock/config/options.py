@@ -23,6 +23,7 @@ from .overload import OverloadConfig, TcpConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
+AfterCloseAction = Literal["log", "cancel"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json", "logfmt"]
 MessageRateAction = Literal["pause", "close"]
@@ -56,6 +57,8 @@ class Timeouts:
             input answers with a reset, and a reset destroys the last reply on its way (RFC 1122 section 4.2.2.13).
         message_bytes_per_s: The slowest that a long message may come once ``message_s`` is over: each whole time that
             many bytes of it have come, it is given another second. None: it has ``message_s``, however long it is.
+        after_close_s: From the end of a connection, or from the last message begun after it, until a handler that is
+            still at work is logged, or cancelled (``on_after_close``).
     """
 
     handshake_s: float | None = declare(
@@ -114,6 +117,13 @@ class Timeouts:
         Unless(Size()),
         "Timeouts",
         "Extend `--timeout-message` by one second for each SIZE of the message received",
+    )
+    after_close_s: float | None = declare(
+        60.0,
+        "timeout_after_close",
+        Duration(),
+        "Timeouts",
+        "Report a handler that is still at work this long after its connection ended",
     )
 
     def __post_init__(self) -> None:
@@ -263,6 +273,8 @@ class ServerConfig:
         reuse_address: Whether an address in TIME_WAIT may be bound again.
         uds_mode: Permissions of a Unix socket's file.
         once: Serve one connection's first message, then end.
+        on_after_close: What happens to a handler that is at work ``timeouts.after_close_s`` after its connection: it is
+            logged, with the place where it waits, or cancelled too. One in a thread is logged.
         gate: Who is let in.
         timeouts: How long things may take.
         limits: How much a connection may hold.
@@ -325,6 +337,13 @@ class ServerConfig:
         True, "reuse_address", Flag(), "Listening", "Reuse an address that old connections still hold in TIME_WAIT"
     )
     uds_mode: int = declare(0o600, "uds_mode", Mode(), "Listening", "Permissions of Unix socket files")
+    on_after_close: AfterCloseAction = declare(
+        "log",
+        "on_after_close",
+        Choice(("log", "cancel")),
+        "Timeouts",
+        "What happens to a handler at --timeout-after-close",
+    )
     once: bool = declare(False, "once", Flag(), "Service", "Serve one client's first message, then exit")
     gate: GateConfig = field(default_factory=GateConfig, metadata={"group": GateConfig})
     timeouts: Timeouts = field(default_factory=Timeouts, metadata={"group": Timeouts})

@@ -54,6 +54,10 @@ class ServerOptions(TypedDict, total=False):
     """Maximum connections still in their handshake; new clients are refused above it. Default: 1/10 of `--max-
     connections`, or of `--threads` with --engine blocking.
     """
+    max_orphans: int | Literal["auto", "none"] | None
+    """Maximum handlers still at work after their clients have gone; above it idle ones are cancelled. Default: 1/10 of
+    `--max-connections`, or of `--threads` with --engine blocking, at least 8.
+    """
     accept_rate: str | Rate | None
     """Accept at most RATE new connections, e.g. 100/s. Default: none."""
     accept_rate_per_peer: str | Rate | None
@@ -70,6 +74,8 @@ class ServerOptions(TypedDict, total=False):
     """What refused clients get: a reset, a close, or a wait in the backlog; can be set per reason. Default: reset."""
     refusal_text: str
     """Line to send before closing, with `--on-refusal close`."""
+    on_after_close: Literal["log", "cancel"]
+    """What happens to a handler at --timeout-after-close. Default: log."""
     timeout_handshake: str | float | None
     """Abort a client that has not finished its handshake in time, if the handler asks for one. Default: 10s."""
     timeout_first_message: str | float | None
@@ -88,6 +94,8 @@ class ServerOptions(TypedDict, total=False):
     """After closing, discard late input for this long so that the last reply arrives. Default: 2s."""
     min_message_rate: str | int | None
     """Extend `--timeout-message` by one second for each SIZE of the message received. Default: 64KiB."""
+    timeout_after_close: str | float | None
+    """Report a handler that is still at work this long after its connection ended. Default: 1m."""
     write_high: str | int
     """Stop reading from a connection with more pending output than this. Default: 64KiB."""
     write_low: str | int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 from ..codecs import guard
@@ -283,6 +284,14 @@ class ConnectionBase(ABC, Generic[M]):
         """
 
 
+class Scope(Protocol):
+    """A block of `Connection.while_open`."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the peer has gone while the block was at work."""
+
+
 class Connection(ConnectionBase[M]):
     """One peer, as a coroutine sees it.
 
@@ -344,6 +353,18 @@ class Connection(ConnectionBase[M]):
     @abstractmethod
     async def wait_closed(self) -> CloseReason:
         """Wait until the transport is gone; return why. Does not close."""
+
+    @abstractmethod
+    def while_open(self, *, at_eof: bool = True) -> AbstractAsyncContextManager[Scope]:
+        """Return a block that is cancelled when the peer goes: ``async with conn.while_open() as scope:``.
+
+        For a handler that waits for something else than its peer, and has no use for it without one. The block ends as
+        if its last line had been reached; ``scope.cancelled`` says whether it was cut short.
+
+        Args:
+            at_eof: A peer that has sent EOF has gone: it will send no more, but may wait for an answer still. False: it
+                has gone when the transport has.
+        """
 
     def __aiter__(self) -> Self:
         return self

@@ -16,16 +16,18 @@ class Counts:
     object with the same methods can read the sum of all cells and write the one that is its process's own.
 
     Attributes:
-        open: Connections that were admitted and have not left.
+        open: Connections that were admitted, and whose transports are there.
+        orphans: Those whose transports are gone and whose handlers are not. They are counted under their keys still.
         reserved: Those of them that are of the rules' ``reserve_for``.
         handshakes: Those of them that have not finished their handshake.
         refused: Refusals so far, by reason.
     """
 
-    __slots__ = ("_of_key", "handshakes", "open", "refused", "reserved")
+    __slots__ = ("_of_key", "handshakes", "open", "orphans", "refused", "reserved")
 
     def __init__(self) -> None:
         self.open = 0
+        self.orphans = 0
         self.reserved = 0
         self.handshakes = 0
         self.refused: Counter[Refusal] = Counter()
@@ -51,17 +53,32 @@ class Counts:
             self._of_key[key] = self._of_key.get(key, 0) + 1
         self.open, self.reserved = count, reserved
 
-    def leave(self, key: Hashable, reserved: int) -> None:
-        """One who was let in has left; the arguments are those of `enter`.
+    def part(self, reserved: int) -> None:
+        """The transport of one who was let in is gone, and its handler is not; ``reserved`` as of `enter`.
 
         Raises:
             MemoryError: Nothing has changed.
         """
-        count, reserved = self.open - 1, self.reserved - reserved
+        count, reserved, orphans = self.open - 1, self.reserved - reserved, self.orphans + 1
+        self.open, self.reserved, self.orphans = count, reserved, orphans
+
+    def leave(self, key: Hashable, reserved: int, orphan: bool = False) -> None:
+        """One who was let in has left; the arguments are those of `enter`.
+
+        Args:
+            key: As of `enter`.
+            reserved: As of `enter`.
+            orphan: `part` was called for it before.
+
+        Raises:
+            MemoryError: Nothing has changed.
+        """
+        count, orphans = (self.open, self.orphans - 1) if orphan else (self.open - 1, self.orphans)
+        reserved = self.reserved if orphan else self.reserved - reserved
         if key is not None:
             left = self._of_key[key] - 1
             if left:
                 self._of_key[key] = left
             else:
                 del self._of_key[key]
-        self.open, self.reserved = count, reserved
+        self.open, self.reserved, self.orphans = count, reserved, orphans

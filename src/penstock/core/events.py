@@ -39,6 +39,9 @@ class EventName(StrEnum):
     FRAMES_SKIPPED = "frames_skipped"
     TASK_FAILED = "task_failed"
     CLOSED = "closed"
+    ORPHANED = "orphaned"
+    ORPHAN_OVERDUE = "orphan_overdue"
+    ORPHAN_CANCELLED = "orphan_cancelled"
     RECEIVE_FAILED = "receive_failed"
     DATAGRAM = "datagram"
     DATAGRAM_DROPPED = "datagram_dropped"
@@ -204,6 +207,52 @@ class Closed(Event):
     duration_s: float
 
 
+@dataclass(slots=True, eq=False)
+class Orphaned(Event):
+    """A connection has ended, and its handler is still at work.
+
+    Attributes:
+        place: Where it waits.
+    """
+
+    name = EventName.ORPHANED
+
+    connection: ConnectionBase[Any]
+    place: str
+
+
+@dataclass(slots=True, eq=False)
+class OrphanOverdue(Event):
+    """A handler has been at work for ``timeouts.after_close_s`` since its connection, or its last message, ended.
+
+    Attributes:
+        place: Where it waits.
+        waited_s: How long ago the connection ended.
+    """
+
+    name = EventName.ORPHAN_OVERDUE
+
+    connection: ConnectionBase[Any]
+    place: str
+    waited_s: float
+
+
+@dataclass(slots=True, eq=False)
+class OrphanCancelled(Event):
+    """A handler whose connection has ended is cancelled: it is overdue, or there were too many of them.
+
+    Attributes:
+        place: Where it waited.
+        waited_s: How long ago the connection ended.
+    """
+
+    name = EventName.ORPHAN_CANCELLED
+
+    connection: ConnectionBase[Any]
+    place: str
+    waited_s: float
+
+
 # -- of datagrams ------------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +414,9 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         FramesSkipped,
         TaskFailed,
         Closed,
+        Orphaned,
+        OrphanOverdue,
+        OrphanCancelled,
         DatagramHandled,
         ReceiveFailed,
         DatagramDropped,

@@ -21,6 +21,7 @@ from ..errors import ConfigurationError
 from ..reasons import Refusal
 from .buckets import Bucket, Buckets
 from .counts import Counts
+from .orphans import LOOK_AGAIN_S, Orphan, Orphans
 from .rules import FIXED, Rules
 
 
@@ -51,6 +52,7 @@ class Gate:
     Attributes:
         rules: What it goes by now.
         counts: Who is in, and who was refused.
+        orphans: The handlers of this process that outlive their peers.
         shedding: Whether everybody is refused for want of memory.
         waits: Whether `opens_at` could say anything but now.
         judges_datagrams: Whether `admit_datagram` could refuse anything.
@@ -59,6 +61,7 @@ class Gate:
     def __init__(self, rules: Rules | None = None, counts: Counts | None = None) -> None:
         self.rules = rules or Rules()
         self.counts = counts or Counts()
+        self.orphans = Orphans()
         self.shedding = False
         self._changes: dict[str, Any] | None = {} if rules is None else None  # what was set before `begin`
         self._watchers: list[Callable[[], object]] = []
@@ -79,7 +82,7 @@ class Gate:
 
     @property
     def open(self) -> int:
-        """Connections that were admitted and have not left."""
+        """Connections that were admitted, and whose transports are there."""
         return self.counts.open
 
     @property
@@ -138,6 +141,8 @@ class Gate:
         ):
             if full and actions.get(reason) is Action.WAIT:
                 return inf
+        if actions.get(Refusal.OVERLOAD) is Action.WAIT and self._has_too_many_orphans(now):
+            return now + LOOK_AGAIN_S  # one that can be cancelled comes of a message's end, which nobody is told of
         bucket = self._bucket
         if bucket is not None and actions.get(Refusal.RATE) is Action.WAIT:
             return max(now, bucket.ready_at())
@@ -177,6 +182,8 @@ class Gate:
             return Refusal.LIMIT
         if rules.max_handshakes is not None and counts.handshakes >= rules.max_handshakes:
             return Refusal.HANDSHAKES
+        if self.orphans and self._has_too_many_orphans(now):
+            return Refusal.OVERLOAD
         if key is not None:
             full = rules.max_per_peer is not None and counts.of_key(key) >= rules.max_per_peer
             if full and (rules.loopback_counts or not _is_loopback(host)):
@@ -195,13 +202,37 @@ class Gate:
         """Count a refusal that was decided elsewhere: a process without descriptors cannot ask who is there."""
         self.counts.refused[reason] += 1
 
-    def leave(self, peer: Peer) -> None:
-        """A connection that was admitted has ended. Then call `wake`, if `waits`.
+    def part(self, peer: Peer) -> None:
+        """A connection that was admitted has lost its transport, not its handler. Then call `wake`, if `waits`.
+
+        Its place is free. Under its address it counts until `leave`: else to connect, send and reset, again and again,
+        would be enough to have any number of handlers at work.
 
         Raises:
             MemoryError: Nothing has changed: it is to be told again.
         """
-        self.counts.leave(self._key(peer.host), int(self._has_reserve and self.is_reserved(peer)))
+        self.counts.part(int(self._has_reserve and self.is_reserved(peer)))
+
+    def leave(self, peer: Peer, *, orphan: bool = False) -> None:
+        """A connection that was admitted has ended, and its handler too. Then call `wake`, if `waits`.
+
+        Args:
+            peer: Whose it was.
+            orphan: `part` was called for it before.
+
+        Raises:
+            MemoryError: Nothing has changed: it is to be told again.
+        """
+        self.counts.leave(self._key(peer.host), int(self._has_reserve and self.is_reserved(peer)), orphan)
+
+    def _has_too_many_orphans(self, now: float) -> bool:
+        most = self.rules.max_orphans
+        return most is not None and self.orphans.is_full(most, now)
+
+    def orphaned(self, now: float) -> Orphan | None:
+        """There is an orphan more: have one of them cancelled if there are too many. Return which."""
+        most = self.rules.max_orphans
+        return None if most is None else self.orphans.give_way(most, now)
 
     # -- datagrams -----------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,13 @@ class Handler(Generic[M]):
     order of what happened. An exception ends this connection with ``handler_error``; `on_close` is still called.
 
     On a datagram address each datagram is a conversation of one message: `on_connect`, `on_message`, `on_close`.
+
+    Attributes:
+        cancel_on_close: Of the class: cancel the callback that is at work when the connection has ended. `on_close` is
+            called all the same. By default a callback comes to its end: what was received whole is not lost.
     """
+
+    cancel_on_close: ClassVar[bool] = False
 
     def on_connect(self, conn: ConnectionBase[M]) -> Awaitable[None] | None:
         """Called when the connection is ready, before any message."""
@@ -73,12 +79,16 @@ class MessageHandler(_Called):
         takes_connection: It wants the connection too.
         is_async: It is ``async def``.
         blocking: It may block: it is called in a thread of the server's pool.
+        cancel_on_close: It is cancelled when its connection has ended.
+        is_threaded: It is a coroutine that has another function called in a thread; set by engines.
     """
 
     function: Callable[..., Any]
     takes_connection: bool
     is_async: bool
     blocking: bool = False
+    cancel_on_close: bool = False
+    is_threaded: bool = False
 
     def callbacks(self) -> None:
         """Return None: there are none to be made for each connection."""
@@ -90,10 +100,18 @@ class MessageHandler(_Called):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionHandler:
-    """A function called once for each connection: a conversation. The connection closes when it returns."""
+    """A function called once for each connection: a conversation. The connection closes when it returns.
+
+    Attributes:
+        function: ``f(conn)``.
+        is_async: It is ``async def``.
+        cancel_on_close: It is cancelled when its connection has ended, or its peer has and nothing of it is left.
+    """
 
     function: Callable[..., Any]
     is_async: bool
+    cancel_on_close: bool = False
+    is_threaded: ClassVar[Literal[False]] = False
     converses: ClassVar[Literal[True]] = True  # it receives for itself
 
     @property
@@ -114,12 +132,16 @@ class CallbackHandler(_Called):
         is_async: At least one of its callbacks is ``async def``.
         blocking: Its callbacks may block: they are called in a thread of the server's pool.
         handler_class: The class that the factory makes, as far as that is known.
+        cancel_on_close: A callback at work is cancelled when its connection has ended; `Handler.on_close` is called.
+        is_threaded: Its callbacks are coroutines that have others called in threads; set by engines.
     """
 
     factory: Callable[[], Handler[Any]]
     is_async: bool
     blocking: bool = False
     handler_class: type[Handler[Any]] = Handler
+    cancel_on_close: bool = False
+    is_threaded: bool = False
     function: ClassVar[None] = None
     takes_connection: ClassVar[Literal[True]] = True  # as all callbacks do
 

@@ -35,6 +35,7 @@ class Rules:
         ipv6_prefix: Bits by which IPv6 peers are one: a subscriber has 64 of them to choose from.
         accept_rate: How often a connection is admitted.
         accept_rate_per_peer: How often one of the same address is. Never of Unix peers.
+        max_orphans: Handlers at once whose peers have gone.
         max_handshakes: Admitted and not yet through their handshake.
         datagram_rate_per_peer: How often a datagram of one address is handled. Never of Unix peers.
         datagram_amplification: How many times the bytes of a datagram its answers may have together, headers included.
@@ -55,6 +56,7 @@ class Rules:
     accept_rate: Rate | None = None
     accept_rate_per_peer: Rate | None = None
     max_handshakes: int | None = None
+    max_orphans: int | None = None
     datagram_rate_per_peer: Rate | None = None
     datagram_amplification: int | None = None
     access: AccessList = field(default_factory=AccessList)
@@ -64,7 +66,7 @@ class Rules:
     text: bytes = b""
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "max_per_peer", "max_handshakes", "datagram_amplification"):
+        for name in ("max_connections", "max_per_peer", "max_handshakes", "max_orphans", "datagram_amplification"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigurationError(f"{name} is {value!r}: at least 1, or None for no limit")

@@ -115,26 +115,53 @@ def on_message(
 ) -> FunctionService[bytes, BytesReply]: ...
 @overload
 def on_message(
-    *, codec: BytesCodecName = ..., name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+    *,
+    codec: BytesCodecName = ...,
+    name: str = ...,
+    blocking: bool = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
 ) -> OfBytes: ...
 @overload
 def on_message(
-    *, codec: TextCodecName, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+    *,
+    codec: TextCodecName,
+    name: str = ...,
+    blocking: bool = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
 ) -> OfText: ...
 @overload
 def on_message(
-    *, codec: JsonCodecName, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+    *,
+    codec: JsonCodecName,
+    name: str = ...,
+    blocking: bool = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
 ) -> OfJson: ...
 @overload
 def on_message(
-    *, codec: MsgpackCodecName, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+    *,
+    codec: MsgpackCodecName,
+    name: str = ...,
+    blocking: bool = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
 ) -> OfMsgpack: ...
 @overload
 def on_message(
-    *, codec: Speaks[M, T], name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...
+    *,
+    codec: Speaks[M, T],
+    name: str = ...,
+    blocking: bool = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
 ) -> OfMessages[M, T]: ...
 @overload
-def on_message(*, codec: str, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ...) -> OfAnything: ...
+def on_message(
+    *, codec: str, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+) -> OfAnything: ...
 
 
 def on_message(
@@ -145,6 +172,7 @@ def on_message(
     name: str = "",
     blocking: bool = False,
     timeouts: OwnTimeouts = NO_TIMEOUTS,
+    cancel_on_close: bool = False,
 ) -> Any:  # Any, twice: the overloads say what
     """Make a service of a function called once for each message.
 
@@ -159,6 +187,8 @@ def on_message(
         codec: A codec, or its name and options: ``"lines"``, ``"length-prefixed:size=2"``.
         name: What logs call the service; the function's own name by default.
         blocking: The function may block: call it in a thread of the server's pool, order kept per connection.
+        cancel_on_close: Cancel the function, an ``async def``, when the connection has ended. By default it comes to
+            its end: work on a message is not lost because its sender has left.
         timeouts: Timeouts that suit the protocol, as options: ``{"first_message": None, "idle": "1h"}`` for peers that
             may be silent for long. Each holds unless the server is configured otherwise.
 
@@ -168,7 +198,7 @@ def on_message(
     """
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
-        handler = _message_handler(function, blocking=blocking)
+        handler = _message_handler(function, blocking=blocking, cancel_on_close=cancel_on_close)
         return FunctionService(
             name=name or name_of(function),
             handler=handler,
@@ -187,16 +217,24 @@ def on_connection(
 ) -> FunctionService[bytes, R]: ...
 @overload
 def on_connection(
-    *, codec: BytesCodecName = ..., name: str = ..., timeouts: OwnTimeouts = ...
+    *, codec: BytesCodecName = ..., name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
 ) -> OfConnection[bytes]: ...
 @overload
-def on_connection(*, codec: TextCodecName, name: str = ..., timeouts: OwnTimeouts = ...) -> OfConnection[str]: ...
+def on_connection(
+    *, codec: TextCodecName, name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+) -> OfConnection[str]: ...
 @overload
-def on_connection(*, codec: JsonCodecName, name: str = ..., timeouts: OwnTimeouts = ...) -> OfJsonConnection: ...
+def on_connection(
+    *, codec: JsonCodecName, name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+) -> OfJsonConnection: ...
 @overload
-def on_connection(*, codec: Codec[M], name: str = ..., timeouts: OwnTimeouts = ...) -> OfConnection[M]: ...
+def on_connection(
+    *, codec: Codec[M], name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+) -> OfConnection[M]: ...
 @overload
-def on_connection(*, codec: str, name: str = ..., timeouts: OwnTimeouts = ...) -> OfAnything: ...
+def on_connection(
+    *, codec: str, name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+) -> OfAnything: ...
 
 
 def on_connection(
@@ -206,6 +244,7 @@ def on_connection(
     codec: Codec[Any] | str = "lines",
     name: str = "",
     timeouts: OwnTimeouts = NO_TIMEOUTS,
+    cancel_on_close: bool = False,
 ) -> Any:
     """Make a service of a function called once for each connection, with the connection.
 
@@ -217,6 +256,8 @@ def on_connection(
         function: The function, when used without parentheses.
         codec: A codec, or its name and options.
         name: What logs call the service; the function's own name by default.
+        cancel_on_close: Cancel the function, an ``async def``, when the connection has ended; and when the peer has
+            sent EOF and all before it was received, for nothing more will come.
         timeouts: As of `on_message`.
 
     Raises:
@@ -228,7 +269,9 @@ def on_connection(
         positional(function, "a connection handler takes one argument, the connection", 1)
         return FunctionService(
             name=name or name_of(function),
-            handler=ConnectionHandler(function, is_async=is_async(function)),
+            handler=ConnectionHandler(
+                function, is_async=is_async(function), cancel_on_close=_cancelled(function, cancel_on_close)
+            ),
             codec=codec_of(codec),
             summary=summary_of(function),
             timeouts=timeouts,
@@ -286,7 +329,12 @@ def callbacks(
         ConfigurationError: The codec is unknown, or a timeout is.
     """
     kind = handler_class or (factory if isinstance(factory, type) else Handler)
-    handler = CallbackHandler(factory, is_async=check_callbacks(kind, Handler), handler_class=kind)
+    handler = CallbackHandler(
+        factory,
+        is_async=check_callbacks(kind, Handler),
+        handler_class=kind,
+        cancel_on_close=bool(getattr(kind, "cancel_on_close", False)),
+    )
     if isinstance(factory, type):
         positional(factory, f"{factory.__name__} is made without arguments for each connection", 0)
     return Service(
@@ -299,11 +347,23 @@ def callbacks(
     )
 
 
-def _message_handler(function: Callable[..., Any], *, blocking: bool = False) -> MessageHandler:
+def _message_handler(function: Callable[..., Any], *, blocking: bool, cancel_on_close: bool) -> MessageHandler:
     count = positional(function, "a message handler takes (message) or (conn, message)", 1, 2)
     if is_async(function) and blocking:
         raise ApplicationError(f"{name_of(function)} is async: it cannot run in a thread; drop blocking=True or async")
-    return MessageHandler(function, takes_connection=count == 2, is_async=is_async(function), blocking=blocking)
+    return MessageHandler(
+        function,
+        takes_connection=count == 2,
+        is_async=is_async(function),
+        blocking=blocking,
+        cancel_on_close=_cancelled(function, cancel_on_close),
+    )
+
+
+def _cancelled(function: Callable[..., Any], cancel_on_close: bool) -> bool:
+    if cancel_on_close and not is_async(function):
+        raise ApplicationError(f"{name_of(function)} is def: it cannot be cancelled; drop cancel_on_close or use async")
+    return cancel_on_close
 
 
 def _kind_of(value: object) -> str:

@@ -165,14 +165,29 @@ class Acceptor:
         turn_away(sock, rules.action(reason), rules.text)
         self._emit(Refused(reason, peer, listener))
 
-    def leave(self, peer: Peer) -> None:
+    def part(self, peer: Peer) -> None:
+        """A connection that was let in has lost its transport, not its handler: there may be room for another.
+
+        Raises:
+            MemoryError: As of `Gate.part`; nothing has changed.
+        """
+        gate = self.gate
+        gate.part(peer)
+        if gate.waits:
+            gate.wake()
+
+    def leave(self, peer: Peer, *, orphan: bool = False) -> None:
         """A connection that was let in has ended: there may be room for one who waits.
+
+        Args:
+            peer: Whose it was.
+            orphan: `part` was called for it before.
 
         Raises:
             MemoryError: As of `Gate.leave`; nothing has changed.
         """
         gate = self.gate
-        gate.leave(peer)
+        gate.leave(peer, orphan=orphan)
         if gate.waits:
             gate.wake()
 

@@ -68,6 +68,7 @@ class Plan:
         limits: For each connection.
         threads: Most threads that handlers may occupy.
         blocking: Call ``def`` handlers in threads.
+        cancels_orphans: Cancel handlers that are at work ``timeouts.after_close_s`` after their connections.
         gate: Decides who is let in.
         budget: What all peers together are owed.
         emit: Told of every event.
@@ -84,6 +85,7 @@ class Plan:
     emit: Callable[[Event], None]
     on_stopped: Callable[[], None]
     blocking: bool = False
+    cancels_orphans: bool = False
     gate: Gate = field(default_factory=Gate)
     budget: OutputBudget = field(default_factory=OutputBudget)
     clock: Clock | None = None

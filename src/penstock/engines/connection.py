@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..config import Timeouts
 from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
 from ..core.events import Closed, FramesSkipped, not_decoded, not_handled
@@ -87,6 +88,11 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         return self._opened_at
 
     @property
+    def timeouts(self) -> Timeouts:
+        """Its own."""
+        return self._durations.timeouts
+
+    @property
     def draining(self) -> bool:
         """Whether the server drains."""
         return self._draining
@@ -136,6 +142,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         if verdict == END:
             self._link.close()  # sends what is left, if anything; connection_lost follows
         elif verdict == INPUT_OVER:
+            self._arm(self._peer_ended(self._clock.time()))
             self._input_ended()
         return True
 

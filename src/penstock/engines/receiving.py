@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from math import inf
 from typing import Any, Final, TypeVar
 
 from ..codecs.base import Codec
@@ -58,6 +58,7 @@ class ReceivingConnection(LinkedConnection[M]):
             raise TimeoutPassedError(which)
         if self._ready:
             return True
+        self._has_finished()
         if self._closing and self._state != CLOSED:
             raise self._why_not()
         try:
@@ -73,8 +74,7 @@ class ReceivingConnection(LinkedConnection[M]):
             return False
         self._ready.extend(messages)
         self._batch_size = len(messages)
-        # Whatever is missing after these messages, it is not one that began before them.
-        self._first_since = self._partial_since = inf
+        self._has_message()
         return True
 
     def _takes_token(self) -> bool:
@@ -94,6 +94,21 @@ class ReceivingConnection(LinkedConnection[M]):
         self._ready.clear()
         self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
         self._watch_input()
+
+    @property
+    def messages_begun(self) -> int:
+        """Messages that its handler was given."""
+        return self.messages_in
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether a message that was received whole is at work, or has yet to be; asked when the link is gone."""
+        if not self._ready:
+            with contextlib.suppress(RemoteProtocolError, CodecError):  # its handler will meet that
+                self._ready.extend(messages := self._inbound.take(PREFETCH))
+                if messages:
+                    self._batch_size = len(messages)
+        return bool(self._ready) or self._has_unfinished()
 
     @property
     def held_bytes(self) -> int:

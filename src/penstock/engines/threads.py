@@ -125,6 +125,7 @@ class ThreadPool:
 
 
 def _settle(future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    vars(future)["thread"] = threading.get_ident()  # for `whereabouts`
     try:
         result = function(*args)
     except BaseException as error:

@@ -26,6 +26,10 @@ DEFAULT_MAX_CONNECTIONS: Final = 10_000
 DEFAULT_PEER_SHARE: Final = 4
 # A tenth: peers that connect and never show who they are take no more from those who do.
 DEFAULT_HANDSHAKE_SHARE: Final = 10
+# A tenth: what is left of peers that have gone takes no more from those who are there.
+DEFAULT_ORPHAN_SHARE: Final = 10
+# One whose handler is stuck does not keep a small server from its next peer.
+LEAST_ORPHANS: Final = 8
 
 # Kept for what is no connection: listeners, the loop, logs, files the handlers open. Where there are few descriptors at
 # all, a quarter of them.
@@ -71,18 +75,21 @@ def rules_of(
     if config.once or config.model == "one-at-a-time":
         limit = 1
         actions[Refusal.LIMIT] = Action.WAIT
-    per_peer, handshakes = gate.max_per_peer, gate.max_handshakes
+    per_peer, handshakes, orphans = gate.max_per_peer, gate.max_handshakes, gate.max_orphans
     # A share of what can be had: of connections that hold a thread each there are no more than threads.
     shared = min((most for most in (limit, places) if most is not None), default=None)
     if per_peer == AUTO:
         per_peer = None if shared is None else max(1, shared // DEFAULT_PEER_SHARE)
     if handshakes == AUTO:
         handshakes = None if shared is None else max(1, shared // DEFAULT_HANDSHAKE_SHARE)
+    if orphans == AUTO:
+        orphans = None if shared is None else max(LEAST_ORPHANS, shared // DEFAULT_ORPHAN_SHARE)
     text = gate.refusal_text
     return Rules(
         max_connections=limit,
         max_per_peer=per_peer,
         max_handshakes=handshakes,
+        max_orphans=orphans,
         loopback_counts=gate.max_per_peer != AUTO,
         ipv4_prefix=gate.peer_prefix_ipv4,
         ipv6_prefix=gate.peer_prefix_ipv6,

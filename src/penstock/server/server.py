@@ -163,6 +163,11 @@ class Server:
         return 0 if self._at_work is None else self._at_work.messages[1]
 
     @property
+    def orphans(self) -> Sequence[tuple[ConnectionBase[Any], str]]:
+        """Connections that have ended and whose handlers have not, each with where that waits; the oldest first."""
+        return [(orphan, orphan.handler_place()) for orphan, _ in self.gate.orphans]
+
+    @property
     def cut_off(self) -> int:
         """How many connections were cut because the server ended: at the drain deadline, or by `stop`."""
         return self.stats.closed[CloseReason.DRAIN_TIMEOUT] + self.stats.closed[CloseReason.STOPPED]
@@ -265,6 +270,7 @@ class Server:
             emit=self._emit,
             on_stopped=self._engine_stopped,
             blocking=config.model == "threads",
+            cancels_orphans=config.on_after_close == "cancel",
             gate=self.gate,
             budget=OutputBudget(config.overload.write_total_bytes),
             clock=self._clock,

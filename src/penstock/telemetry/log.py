@@ -20,6 +20,8 @@ from ..core.events import (
     FramesSkipped,
     FramingBroken,
     HandlerFailed,
+    OrphanCancelled,
+    OrphanOverdue,
     PressureChanged,
     ReceiveFailed,
     Refused,
@@ -89,6 +91,7 @@ class LogObserver:
         self._cuts = Pace(LINES_PER_SECOND, time)
         self._failures = Pace(LINES_PER_SECOND, time)
         self._violations = Pace(LINES_PER_SECOND, time)
+        self._orphans = Pace(LINES_PER_SECOND, time)
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
@@ -130,6 +133,8 @@ class LogObserver:
                 _pressure_changed(event)
             case FramesSkipped():
                 self._frames_skipped(event)
+            case OrphanOverdue() | OrphanCancelled():
+                self._orphan(event)
             case Draining():
                 logger.info("draining", extra=_extra(event))
             case DatagramDropped():
@@ -138,6 +143,12 @@ class LogObserver:
                 logger.debug("%s", event.name, extra=_extra(event))
 
     # -- what peers can bring about: a flood of the server must not flood its log --------------------------------------
+
+    def _orphan(self, event: OrphanOverdue | OrphanCancelled) -> None:
+        if (more := self._orphans.more()) is not None:
+            what = "is cancelled" if type(event) is OrphanCancelled else "is still at work"
+            text = "a handler %s %.3f s after its connection ended: %s%s"
+            logger.warning(text, what, event.waited_s, event.place, more, extra=_extra(event))
 
     def _closed(self, event: Closed) -> None:
         reason = event.reason

@@ -15,6 +15,9 @@ from ..core.events import (
     FramesSkipped,
     HandlerFailed,
     MessageDropped,
+    OrphanCancelled,
+    Orphaned,
+    OrphanOverdue,
     Refused,
     Stalled,
     StallEnded,
@@ -34,6 +37,9 @@ class Stats:
         task_errors: Background tasks of connections that raised.
         codec_errors: Codecs that failed, or broke their contract.
         frames_skipped: Frames that were passed over because they were too long.
+        orphaned: Handlers that outlived their connections. How many do now: ``server.orphans``.
+        orphans_overdue: Of them, those that were at work for longer than ``timeouts.after_close_s``.
+        orphans_cancelled: Of them, those that were cancelled.
         datagrams: Datagrams handled.
         datagrams_dropped: Datagrams that were not, by reason.
         stalls: How often a handler held the loop for too long.
@@ -51,6 +57,9 @@ class Stats:
         self.task_errors = 0
         self.codec_errors = 0
         self.frames_skipped = 0
+        self.orphaned = 0
+        self.orphans_overdue = 0
+        self.orphans_cancelled = 0
         self.datagrams = 0
         self.datagrams_dropped: Counter[str] = Counter()
         self.accept_errors: Counter[str] = Counter()
@@ -82,6 +91,12 @@ class Stats:
                 self.task_errors += 1
             case CodecFailed():
                 self.codec_errors += 1
+            case Orphaned():
+                self.orphaned += 1
+            case OrphanOverdue():
+                self.orphans_overdue += 1
+            case OrphanCancelled():
+                self.orphans_cancelled += 1
             case FramesSkipped():
                 self.frames_skipped += event.count
             case DatagramDropped():

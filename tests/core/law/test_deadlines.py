@@ -21,6 +21,7 @@ TIMEOUTS = st.builds(
     write_s=SECONDS,
     lifetime_s=SECONDS,
     linger_s=SECONDS,
+    drain_s=SECONDS,
     message_bytes_per_s=st.one_of(st.none(), st.integers(1, 50)),
 )
 
@@ -82,7 +83,6 @@ class DeadlinesMachine(RuleBasedStateMachine):
         if self.awaited:
             self.goes_on(-self.now)
         self.awaited = False
-        self.since.pop("IDLE", None)
         self.law._works(self.now)
 
     def goes_on(self, seconds):
@@ -94,7 +94,27 @@ class DeadlinesMachine(RuleBasedStateMachine):
     def a_message_is_complete(self):
         self.since.pop("FIRST_MESSAGE", None)
         self.since.pop("MESSAGE", None)
+        if self.law._can_receive:
+            self.since.pop("IDLE", None)
+        self.awaited = False
         self.law._has_message()
+
+        assert self.law._has_unfinished()
+
+    @rule()
+    def the_handler_asks_in_vain(self):
+        self.law._has_finished()
+
+        assert not self.law._has_unfinished()
+
+    @precondition(lambda self: self.law._can_receive)
+    @rule()
+    def the_peer_ends(self):
+        self.law._got_eof()
+        self.since["IDLE"] = self.now
+        idle_s = self.timeouts.idle_s
+
+        assert (inf if idle_s is None else self.now + idle_s) == self.law._peer_ended(self.now)
 
     @precondition(lambda self: self.awaited)
     @rule()
@@ -151,7 +171,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
             verdict = self.law._expires(which, progressed)
             if name == "WRITE" and progressed:
                 assert self.deadlines.RESTART == verdict
-            elif name in {"WRITE", "HANDSHAKE"}:
+            elif name in {"WRITE", "HANDSHAKE", "OVERTIME"}:
                 assert self.closing.RESET == verdict
                 self.law._loses(self.deadlines.REASONS[which])
             elif name == "LINGER":
@@ -166,7 +186,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
         return min((self.since[name] + lasts[name] for name in blamed if lasts[name] is not None), default=inf)
 
     def name_of(self, which):
-        names = ("NOT_DUE", "FIRST_MESSAGE", "IDLE", "MESSAGE", "HANDSHAKE", "WRITE", "LINGER", "LIFETIME")
+        names = ("NOT_DUE", "FIRST_MESSAGE", "IDLE", "MESSAGE", "HANDSHAKE", "WRITE", "LINGER", "LIFETIME", "OVERTIME")
         return next(name for name in names if getattr(self.deadlines, name) == which)
 
     def lasts(self):
@@ -180,6 +200,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
             "WRITE": timeouts.write_s,
             "LIFETIME": timeouts.lifetime_s,
             "LINGER": timeouts.linger_s,
+            "OVERTIME": timeouts.drain_s,
         }
         if timeouts.message_s is not None and timeouts.message_bytes_per_s:
             lasts["MESSAGE"] += self.partial_bytes // timeouts.message_bytes_per_s
@@ -197,7 +218,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
             since = {"WRITE": since["WRITE"]}
         else:
             if self.told:
-                since = {name: at for name, at in since.items() if name == "WRITE"}
+                since = {name: at for name, at in since.items() if name == "WRITE"} | self.overtime()
             elif "HANDSHAKE" in since:
                 since = {name: at for name, at in since.items() if name in {"HANDSHAKE", "WRITE", "LIFETIME"}}
             elif not self.awaited:
@@ -210,6 +231,12 @@ class DeadlinesMachine(RuleBasedStateMachine):
         ]
         at, _, name = min(found, default=(inf, 0, "NOT_DUE"))
         return at, name
+
+    def overtime(self):
+        """Return since when the handler of a connection that was told to end has had to finish."""
+        of = {CloseReason.LIFETIME: "LIFETIME", CloseReason.IDLE_TIMEOUT: "IDLE"}.get(self.law.close_reason)
+        lasts_s = {"LIFETIME": self.timeouts.lifetime_s, "IDLE": self.timeouts.idle_s, None: None}[of]
+        return {} if lasts_s is None or of not in self.since else {"OVERTIME": self.since[of] + lasts_s}
 
     @invariant()
     def the_earliest_instant_is_that_of_the_model(self):

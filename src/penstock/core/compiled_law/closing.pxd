@@ -16,7 +16,7 @@ cdef class Closing:
     cdef public unsigned char _attached
     cdef public unsigned char _handling
     # Of the laws that follow, here because a struct is filled up to eight bytes.
-    cdef public unsigned char _awaited
+    cdef public unsigned char _whose_move
     cdef public unsigned char _write_paused
 
     cpdef void _begin_closing(self) noexcept

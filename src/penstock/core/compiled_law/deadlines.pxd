@@ -4,7 +4,9 @@ from .closing cimport Closing
 from .rare cimport Rare
 
 cdef int _CLOSED, _LINGERING
-cdef int _NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME
+cdef int _NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME, _OVERTIME
+cdef int _PEER, _HANDLER, _MESSAGE_AT_WORK
+cdef object _TOO_OLD, _IDLED
 cdef int _CUT, _RESET, _RESTART, _TELL, _TAKE_REST
 cdef double _INFINITY
 
@@ -18,6 +20,7 @@ cdef class Durations:
     cdef readonly double write_s
     cdef readonly double linger_s
     cdef readonly double lifetime_s
+    cdef readonly double finish_s
     cdef readonly long long message_bytes_per_s
 
 
@@ -33,6 +36,8 @@ cdef class Deadlines(Closing):
     cpdef void _begin_deadlines(self, Durations durations, double now) noexcept
     @cython.locals(earliest=double, then=double, durations=Durations)
     cpdef double _due_at(self, Py_ssize_t partial_bytes) except? -1
+    @cython.locals(durations=Durations)
+    cpdef double _overtime_at(self) noexcept
     @cython.locals(due_at=double, durations=Durations)
     cpdef double _message_due_at(self, Py_ssize_t partial_bytes) noexcept
     @cython.locals(at=double, durations=Durations)
@@ -44,6 +49,9 @@ cdef class Deadlines(Closing):
     cpdef double _waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
     cpdef void _works(self, double now) noexcept
     cpdef void _has_message(self) noexcept
+    cpdef void _has_finished(self) noexcept
+    cpdef bint _has_unfinished(self) noexcept
+    cpdef double _peer_ended(self, double now) noexcept
     cpdef double _leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
     cpdef int _listens_for(self, object quiet_s) except -1
     cpdef double _hears(self, double now, Py_ssize_t partial_bytes) noexcept

@@ -24,9 +24,10 @@ _CLOSED, _LINGERING = CLOSED, LINGERING  # C integers where this file is compile
 
 
 # The members of `Timeout` as numbers, which `_due` returns. Those before WRITE hold the peer's silence against it, and
-# end with what it sends. Its age is no fault of its own. SILENCE ends a message, and nothing else.
-NOT_DUE, SILENCE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME = range(9)
-_NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME = range(9)
+# end with what it sends. Its age is no fault of its own. SILENCE ends a message, and nothing else. OVERTIME ends what
+# its handler has of time to finish what it is at, once it was told that the connection ends.
+NOT_DUE, SILENCE, FIRST_MESSAGE, IDLE, MESSAGE, HANDSHAKE, WRITE, LINGER, LIFETIME, OVERTIME = range(10)
+_NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME, _OVERTIME = range(10)
 TIMEOUTS = (
     None,
     None,
@@ -37,7 +38,13 @@ TIMEOUTS = (
     Timeout.WRITE,
     Timeout.LINGER,
     Timeout.LIFETIME,
+    Timeout.LIFETIME,  # or another, which is the reason already
 )
+
+# Whose move it is.
+PEER, HANDLER, MESSAGE_AT_WORK = range(3)
+_PEER, _HANDLER, _MESSAGE_AT_WORK = range(3)
+_TOO_OLD, _IDLED = CloseReason.LIFETIME, CloseReason.IDLE_TIMEOUT
 
 # Verdicts of `_expires`, beside those of `closing`: CUT, and RESET, where `_loses` follows.
 RESTART = 128  # the peer has read on: its time to read begins anew
@@ -60,6 +67,7 @@ class Durations:
     """
 
     __slots__ = (
+        "finish_s",
         "first_s",
         "handshake_s",
         "idle_s",
@@ -80,6 +88,7 @@ class Durations:
         self.write_s = _seconds(timeouts.write_s)
         self.linger_s = _seconds(timeouts.linger_s)
         self.lifetime_s = _seconds(timeouts.lifetime_s)
+        self.finish_s = _seconds(timeouts.drain_s)
         self.message_bytes_per_s = timeouts.message_bytes_per_s or 0  # 0: a message has message_s, however long it is
 
 
@@ -94,12 +103,15 @@ class Deadlines(Closing):
         _durations: How long they last.
         _opened_at: When the connection was made.
         _rare: What few connections have at a time; None where it has nothing of it.
-        _awaited: Somebody waits for the peer, who is blamed for silence meanwhile. While nobody does, the first message
-            and the one at hand are not held against it, and go on from where they stood when somebody waits again:
-            `_first_since` and `_partial_since` hold the time waited so far, negative, until then.
+        _whose_move: PEER: somebody waits for the peer, who is blamed for silence meanwhile. HANDLER: its handler is at
+            work, or waits elsewhere, on nothing that the peer has sent. MESSAGE_AT_WORK: on a message of it. While it
+            is not the peer's, the first message and the one at hand are not held against it, and go on from where they
+            stood when somebody waits again: `_first_since` and `_partial_since` hold the time waited so far, negative,
+            until then.
         _first_since: Since when the first message has been waited for.
-        _idle_since: Since when nothing has moved while a message was waited for; infinity while a handler works.
-            Engines set it for each read: a call would cost more than the rest of it.
+        _idle_since: Since when nothing has moved, whatever the handler waits for; infinity while a message of the peer
+            is at work, unless that one has sent EOF. Engines set it for each read: a call would cost more than the rest
+            of it.
         _partial_since: When the first byte of the message at hand came.
         _stalled_since: Since when output has been over its high watermark, or is being flushed for the close, without
             the peer having read as much of it as lies between the watermarks; once all was sent after the close, since
@@ -107,7 +119,6 @@ class Deadlines(Closing):
     """
 
     __slots__ = (
-        "_awaited",
         "_durations",
         "_first_since",
         "_idle_since",
@@ -115,6 +126,7 @@ class Deadlines(Closing):
         "_partial_since",
         "_rare",
         "_stalled_since",
+        "_whose_move",
     )
 
     def __init__(self, durations: Durations, now: float) -> None:
@@ -124,7 +136,7 @@ class Deadlines(Closing):
     def _begin_deadlines(self, durations: Durations, now: float) -> None:
         self._durations = durations
         self._opened_at = now
-        self._awaited = True
+        self._whose_move = _PEER
         self._rare: Rare | None = None
         self._first_since = self._idle_since = self._partial_since = _INFINITY
         self._stalled_since = _INFINITY
@@ -143,9 +155,11 @@ class Deadlines(Closing):
                 return _INFINITY
             return self._stalled_since + (durations.linger_s if self._state == _LINGERING else durations.write_s)
         earliest = self._stalled_since + durations.write_s
-        # Told to end already: a handler at work comes to its end first, and must not wait for ever for a peer to read.
+        # Told to end already: a handler at work comes to its end first, and must not wait for ever for a peer to read,
+        # nor for anything else.
         if self.close_reason is not None:
-            return earliest
+            then = self._overtime_at()
+            return then if then < earliest else earliest
         then = self._opened_at + durations.lifetime_s
         if then < earliest:
             earliest = then
@@ -159,7 +173,7 @@ class Deadlines(Closing):
         then = self._idle_since + durations.idle_s
         if then < earliest:
             earliest = then
-        if self._awaited:
+        if self._whose_move == _PEER:
             then = self._first_since + durations.first_s
             if then < earliest:
                 earliest = then
@@ -168,6 +182,15 @@ class Deadlines(Closing):
                 if then < earliest:
                     earliest = then
         return earliest
+
+    def _overtime_at(self) -> float:
+        """Return when the handler of a connection that is told to end must have come to its end; infinity for never."""
+        durations = self._durations
+        if self.close_reason is _TOO_OLD:
+            return self._opened_at + durations.lifetime_s + durations.finish_s
+        if self.close_reason is _IDLED:
+            return self._idle_since + durations.idle_s + durations.finish_s
+        return _INFINITY
 
     def _message_due_at(self, partial_bytes: int) -> float:
         """Return when the message at hand must be complete: a long one later, as long as it comes fast enough."""
@@ -186,7 +209,7 @@ class Deadlines(Closing):
         if self._closing:
             return _LINGER if self._state == _LINGERING else _WRITE
         if self.close_reason is not None:
-            return _WRITE
+            return _WRITE if at == self._stalled_since + durations.write_s else _OVERTIME
         if self._rare is not None and at == self._silent_at():
             return _SILENCE
         if self._rare is not None and self._rare.handshake_since != _INFINITY:
@@ -194,9 +217,9 @@ class Deadlines(Closing):
                 return _HANDSHAKE
         elif at == self._idle_since + durations.idle_s:
             return _IDLE
-        elif self._awaited and at == self._first_since + durations.first_s:
+        elif self._whose_move == _PEER and at == self._first_since + durations.first_s:
             return _FIRST_MESSAGE
-        elif self._awaited and at == self._message_due_at(partial_bytes):
+        elif self._whose_move == _PEER and at == self._message_due_at(partial_bytes):
             return _MESSAGE
         return _WRITE if at == self._stalled_since + durations.write_s else _LIFETIME
 
@@ -217,7 +240,7 @@ class Deadlines(Closing):
             return _CUT
         if which == _WRITE and has_progressed:
             return _RESTART
-        if which in (_WRITE, _HANDSHAKE):
+        if which in (_WRITE, _HANDSHAKE, _OVERTIME):
             return _RESET
         if self.close_reason is None:
             self.close_reason = REASONS[which]
@@ -249,8 +272,8 @@ class Deadlines(Closing):
             or not somebody waits, the timer is set already.
         """
         durations = self._durations
-        if not self._awaited:
-            self._awaited = True
+        if self._whose_move != _PEER:
+            self._whose_move = _PEER
             self._first_since += now
             self._partial_since += now
         self._idle_since = now
@@ -276,16 +299,36 @@ class Deadlines(Closing):
         return earliest
 
     def _works(self, now: float) -> None:
-        """Nobody waits for the peer any more: its clocks stand still."""
-        if self._awaited:
-            self._awaited = False
+        """Nobody waits for the peer any more: its clocks stand still, but for that of an idle connection."""
+        if self._whose_move == _PEER:
+            self._whose_move = _HANDLER
             self._first_since -= now
             self._partial_since -= now
-        self._idle_since = _INFINITY
 
     def _has_message(self) -> None:
         """A message was complete: whatever is missing after it, it is not one that began before."""
         self._first_since = self._partial_since = _INFINITY
+        self._whose_move = _MESSAGE_AT_WORK
+        if self._can_receive:
+            self._idle_since = _INFINITY
+
+    def _has_finished(self) -> None:
+        """The handler has asked for a message where none will come: it is done with the one before."""
+        if self._whose_move == _MESSAGE_AT_WORK:
+            self._whose_move = _HANDLER
+
+    def _has_unfinished(self) -> bool:
+        """Say whether the handler is at work on a message."""
+        return self._whose_move == _MESSAGE_AT_WORK
+
+    def _peer_ended(self, now: float) -> float:
+        """The peer's EOF has come. It is idle from now on, whatever is done about what it has sent.
+
+        Returns:
+            As `_due_at`, of an idle connection.
+        """
+        self._idle_since = now
+        return now + self._durations.idle_s
 
     def _leaves_rest(self, now: float, partial_bytes: int) -> float:
         """All whole messages were handled: start or stop the clock of the one at hand, and wait for the peer again.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from math import inf
 
-from .deadlines import LIFETIME, Durations
+from .deadlines import OVERTIME, Durations
 from .levels import Levels
 from .output import Output
 
 _INFINITY = inf
-MAY_GO_ON = LIFETIME + 1  # returned by `_due`: there is a token again
+MAY_GO_ON = OVERTIME + 1  # returned by `_due`: there is a token again
 _MAY_GO_ON = MAY_GO_ON
 
 # Verdict of `_expires`: handle what was held back, and read again.

@@ -8,6 +8,7 @@ threads may send, receive and close at once.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections import deque
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
@@ -43,6 +44,10 @@ FIRST_READ_BYTES: Final = 8 * 1024
 MOST_READ_BYTES: Final = 64 * 1024
 
 
+def _nothing(_: object) -> None:
+    """Do nothing: a client has no places."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ThreadContext(Context):
     """What a connection of threads needs of whoever made it: a server, or a client.
@@ -52,12 +57,14 @@ class ThreadContext(Context):
         timers: The clock, when it is one that the waiting thread itself has to run: a client without a thread.
         budget_lock: Guards the budget.
         gate_lock: Guards the gate.
+        orphaned: Called with a connection whose socket is closed while its handler is at work; its lock is held.
     """
 
     report: Callable[[deque[Event]], None]
     timers: Timers | None = None
     budget_lock: threading.Lock = field(default_factory=threading.Lock)
     gate_lock: threading.RLock = field(default_factory=threading.RLock)
+    orphaned: Callable[[Any], None] = _nothing
 
 
 class DrivenConnection(LinkedConnection[M]):
@@ -431,8 +438,21 @@ class DrivenConnection(LinkedConnection[M]):
             end(self._sock.fileno())
             self._sock.close()
             self._socket_link.forget_user()
-            self._gone = True  # last: until then it may be repeated
+            self._gone = True  # last but one: until then it may be repeated
+            self._outlive()
             self._changed.notify_all()
+
+    def _outlive(self) -> None:
+        """The socket is closed; of a server's connection, the handler may be at work still."""
+
+    def peer_gone(self) -> None:
+        """The kernel says that the peer is gone, or that both directions are over: see to it, unless a thread polls."""
+        with self._lock:
+            if not self._driving and self._state != CLOSED:
+                self._catch_up()
+                if self._state != CLOSED and (number := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                    self._socket_link.lose(OSError(number, os.strerror(number)))
+        self._tell()
 
     # -- deadlines -----------------------------------------------------------------------------------------------------
 

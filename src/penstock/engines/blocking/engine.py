@@ -26,14 +26,16 @@ from ..aside import start_thread
 from ..base import EngineServer, Plan, ThreadEngine
 from ..client import ClientPlan, SyncConnection
 from ..listener import Listener
+from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
 from ..threads import ThreadPool
 from .backlog import ThreadBacklog
 from .client import ThreadClientConnection
 from .datagram_client import ThreadDatagramConnection
 from .datagrams import DatagramThread
+from .departures import Departures
 from .driving import ThreadContext
-from .poller import Poller
+from .poller import READ, Poller
 from .serving import ServedConnection
 from .timers import Timers
 
@@ -41,6 +43,9 @@ from .timers import Timers
 # is given up, so that the server can stop. Real seconds: no clock that is told the time moves a thread.
 GIVE_UP_S: Final = 2.0
 
+
+# A handler that is at work so long after its connection is one that outlives it.
+JOIN_AFTER_S: Final = 0.05
 
 # Every connection holds a thread as long as it is open, also one whose peer says nothing. One that waits costs 24 KiB
 # and no time, so 256 cost 6 MiB: it takes more than a handful of silent peers to hold everybody up until the first of
@@ -120,6 +125,7 @@ class BlockingServer(EngineServer):
             gate=plan.gate,
             server=plan.server,
             gate_lock=self.gate_lock,
+            orphaned=self._orphaned,
         )
         self._lock = threading.Lock()  # of what follows, and of accept(2)
         self._connections: dict[int, ServedConnection[Any]] = {}
@@ -134,6 +140,15 @@ class BlockingServer(EngineServer):
         for listener in listeners:
             if listener.kind is not Kind.DATAGRAM:
                 ThreadBacklog(self._acceptor, listener, self, self._poller)
+        self._orphans = OrphanKeeper(
+            plan.gate,
+            self._clock,
+            self._emit,
+            cancels=plan.cancels_orphans,
+            lock=_Both(self._emit_lock, self.gate_lock),
+        )
+        self._joining: dict[int, TimerHandle] = {}  # of connections that may become orphans
+        self._departures = Departures()
         self._spare: Poller | None = None  # for the next connection, made before it is accepted
         self._own = OwnAddresses(listeners)
         self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
@@ -278,12 +293,20 @@ class BlockingServer(EngineServer):
     # -- the keeper ----------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
+        if self._departures.fd >= 0:
+            self._poller.set(self._departures.fd, READ)
         while not self._ended():
             self._acceptor.wake()
             ready = self._poller.wait(self._patience_s())
             if self._timers is not None:
                 self._timers.run_due()
             readable = {fd for fd, _ in ready}
+            if self._departures.fd in readable:
+                with self._lock:
+                    gone = [self._connections.get(number) for number in self._departures.heard()]
+                for connection in gone:
+                    if connection is not None:
+                        connection.peer_gone()
             for backlog in [each for each in self._acceptor.backlogs if each.listener.sock.fileno() in readable]:
                 backlog.accept()
         self._end()
@@ -325,6 +348,8 @@ class BlockingServer(EngineServer):
         if self._spare is not None:
             self._spare.close()
         self._plan.gate.unwatch(self._poller.wake)
+        self._orphans.close()
+        self._departures.close()
         self._poller.close()
         self._acceptor.close()
         self._plan.on_stopped()
@@ -382,6 +407,7 @@ class BlockingServer(EngineServer):
             turn_away(sock, Action.CLOSE)
             self._emit(HandlerFailed(None, error))
             return
+        self._departures.watch(connection.fileno(), connection.id)
         self._emit(event)
         if self._ending:  # while it was being accepted: `drain` or `stop` may have missed it
             connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
@@ -406,10 +432,36 @@ class BlockingServer(EngineServer):
 
     def _tell_closed(self, connection: ServedConnection[Any]) -> None:
         with self.gate_lock:
-            self._acceptor.leave(connection.peer)
+            self._acceptor.leave(connection.peer, orphan=connection.is_orphan)
+        if connection.is_orphan:
+            self._joining.pop(connection.id).cancel()
+            self._orphans.leave(connection.id)
         self._emit(connection.closed_event())
+
+    def _orphaned(self, connection: ServedConnection[Any]) -> None:
+        with self.gate_lock:
+            self._acceptor.part(connection.peer)
+        # Most handlers wait for their peer, and have been woken: they end soon.
+        join = partial(self._orphans.join, connection)
+        self._joining[connection.id] = self._clock.call_at(self._clock.time() + JOIN_AFTER_S, join)
 
     def _endpoint_ended(self) -> None:
         with self._lock:
             self._endpoints_left -= 1
         self._poller.wake()
+
+
+class _Both:
+    """Two locks, always taken in this order."""
+
+    def __init__(self, first: threading.RLock, second: threading.RLock) -> None:
+        self._first = first
+        self._second = second
+
+    def __enter__(self) -> None:
+        self._first.acquire()
+        self._second.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._second.release()
+        self._first.release()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import inf
 from threading import get_ident
 from typing import Any, Final, TypeVar
 
@@ -19,6 +18,7 @@ from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
 from ..receiving import TimeoutPassedError
+from ..whereabouts import place_of_thread
 from .connection import ThreadConnection
 from .driving import ThreadContext
 from .poller import Poller
@@ -38,7 +38,17 @@ class ServedConnection(ThreadConnection[M]):
             replies of what was received together leave together.
     """
 
-    __slots__ = ("_at_once", "_callbacks", "_handler", "_misfit", "_on_message", "_replies", "_thread")
+    __slots__ = (
+        "_at_once",
+        "_callbacks",
+        "_handler",
+        "_misfit",
+        "_on_message",
+        "_replies",
+        "_thread",
+        "handler_ended",
+        "is_orphan",
+    )
 
     def __init__(
         self,
@@ -62,9 +72,12 @@ class ServedConnection(ThreadConnection[M]):
         self._misfit: BaseException | None = None  # what the user's Handler raised when it was made
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
         self._thread: int | None = None
+        self.handler_ended = False
+        self.is_orphan = False  # its handler outlives its socket
 
     def begin(self) -> None:
         """Make the user's `Handler` and start the clocks, before anybody is told of the connection."""
+        self._starts(self._opened_at, False)
         self._arm_next()
         handler = self._handler
         if handler.converses:
@@ -99,6 +112,7 @@ class ServedConnection(ThreadConnection[M]):
             else:
                 self._finish(None)
         with self._lock:
+            self.handler_ended = not began or self._callbacks is None
             self._drive(lambda: self._gone)
         self._tell()
         if began and self._callbacks is not None:
@@ -109,7 +123,23 @@ class ServedConnection(ThreadConnection[M]):
                 with self._lock:
                     self._handler_failed(error)
                 self._tell()
+        self.handler_ended = True
         self._callbacks = self._on_message = None  # and with them the cycle through this connection
+
+    # -- outliving its peer --------------------------------------------------------------------------------------------
+
+    def _outlive(self) -> None:
+        if not self.handler_ended and not self.is_orphan:
+            self.is_orphan = True
+            self._context.orphaned(self)
+
+    def handler_place(self) -> str:
+        """Say where its handler waits."""
+        return place_of_thread(self._thread)
+
+    def cancel_handler(self) -> bool:
+        """Return False: nothing ends what a thread does."""
+        return False
 
     def _finish(self, error: BaseException | None) -> None:
         with self._lock:
@@ -288,8 +318,7 @@ class ServedConnection(ThreadConnection[M]):
             self._send_replies()
 
     def _timed_out(self, which: Timeout) -> bool:
-        counting = self._idle_since != inf
-        if self._callbacks is None or not counting:
+        if self._callbacks is None or not self._receiving:
             return False
         self._expired = which  # its own thread calls on_timeout, so that callbacks never overlap, and leaves
         self._news = True

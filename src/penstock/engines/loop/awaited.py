@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
+from math import inf
 from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
@@ -17,6 +18,7 @@ from ...errors import EndOfStreamError, LocalProtocolError
 from ...reasons import CloseReason
 from ..receiving import PREFETCH, ReceivingConnection
 from .context import LoopContext
+from .scopes import Departure, OpenScope
 from .stream import StreamConnection
 from .waiter import Waiter
 
@@ -178,6 +180,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             if not waiter.done():
                 waiter.set_result(None)
             return
+        if self._idle_since != inf:
+            self._idle_since = self._clock.time()
         pending_bytes = self._inbound.pending_bytes
         if self._rare is not None:  # silence passes while nobody waits, too
             self._arm(self._hears(self._clock.time(), pending_bytes))
@@ -195,6 +199,9 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
     def _input_ended(self) -> None:
         self._input_over = True
         self._wake()
+        for waiter in self._closed_waiters[:]:
+            if isinstance(waiter, Departure) and waiter.at_eof and not waiter.done():
+                waiter.set_result(None)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -266,6 +273,17 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         waiter: asyncio.Future[CloseReason] = self._context.loop.create_future()
         self._closed_waiters.append(waiter)
         return await waiter
+
+    def while_open(self, *, at_eof: bool = True) -> OpenScope:
+        """Return a block that is cancelled when the peer goes."""
+        return OpenScope(self, at_eof=at_eof)
+
+    def watch_departure(self, departure: Departure) -> None:
+        """Have a future done when the peer goes."""
+        if self._gone or (self._input_over and departure.at_eof):
+            departure.set_result(None)
+        else:
+            self._closed_waiters.append(departure)
 
     def drain(self) -> None:
         """Let the handler receive what came whole; then it meets the end of the stream."""

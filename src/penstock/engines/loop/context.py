@@ -35,6 +35,10 @@ def alarms_of(clock: Clock) -> Alarms:
     return clock if isinstance(clock, Timers) else ClockAlarms(clock)
 
 
+def _nothing(_: object) -> None:
+    """Do nothing: a client has no places."""
+
+
 @dataclass(slots=True, kw_only=True)
 class LoopContext(Context):
     """What a connection on a loop needs of whoever made it: a server, or a client.
@@ -43,6 +47,7 @@ class LoopContext(Context):
         loop: The loop.
         emit: Told of every event.
         released: Called once, when the link is gone and the handler has ended.
+        orphaned: Called before that, should the handler be at work when the link is gone.
         buffer: What every read goes into, on loops that let it.
         turn: What tasks may do in a row on this loop.
         variables: The context variables that each connection begins with, in a copy of its own.
@@ -51,6 +56,7 @@ class LoopContext(Context):
     loop: asyncio.AbstractEventLoop
     emit: Callable[[Event], None]
     released: Callable[[StreamConnection[Any]], None]
+    orphaned: Callable[[Any], None] = _nothing  # Any: a connection, as above
     buffer: memoryview = field(init=False)
     variables: contextvars.Context = field(init=False, default_factory=contextvars.copy_context)
     turn: Turn = field(init=False)

@@ -17,6 +17,7 @@ from ...reasons import CloseReason
 from ..client import ClientPlan
 from ..datagram_errors import not_received, not_sent
 from ..datagram_socket import DatagramSocket
+from .scopes import Departure, OpenScope
 
 M = TypeVar("M")
 
@@ -175,6 +176,19 @@ class DatagramClientConnection(Connection[M]):
         """Wait until the socket is closed; return why."""
         await self._socket.turn.take()
         return await asyncio.shield(self._closed)
+
+    def while_open(self, *, at_eof: bool = True) -> OpenScope:
+        """Return a block that is cancelled when the socket is closed."""
+        return OpenScope(self, at_eof=at_eof)
+
+    def watch_departure(self, departure: Departure) -> None:
+        """Have a future done when the socket is closed: no datagram says that its peer goes."""
+
+        def closed(_: object) -> None:
+            if not departure.done():
+                departure.set_result(None)
+
+        self._closed.add_done_callback(closed)
 
     def send_eof(self) -> None:
         """Refuse: datagrams have no end."""

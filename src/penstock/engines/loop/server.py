@@ -21,6 +21,7 @@ from ..accept import Acceptor, Backlog, turn_away
 from ..base import EngineServer, Plan
 from ..link import LinkUser, over
 from ..listener import Listener
+from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
 from ..threads import ThreadPool
 from .backlog import LoopBacklog
@@ -70,6 +71,7 @@ class LoopServer(EngineServer):
             server=plan.server,
             emit=plan.emit,
             released=self._released,
+            orphaned=self._orphaned,
         )
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._make = self._maker(self._handler)
@@ -79,6 +81,7 @@ class LoopServer(EngineServer):
         self._deadline: TimerHandle | None = None
         self._again: TimerHandle | None = None
         self._acceptor = Acceptor(plan.gate, self._clock, plan.emit)
+        self._orphans = OrphanKeeper(plan.gate, self._clock, plan.emit, cancels=plan.cancels_orphans)
         plan.gate.watch(self._acceptor.wake)
         for listener in listeners:
             if listener.kind is not Kind.DATAGRAM:
@@ -216,6 +219,7 @@ class LoopServer(EngineServer):
             steps.callback(self._plan.on_stopped)
             steps.callback(self._timers.close)
             steps.callback(self._acceptor.close)
+            steps.callback(self._orphans.close)
             steps.callback(self._plan.gate.unwatch, self._acceptor.wake)
             for endpoint in self._endpoints:
                 steps.callback(endpoint.count_left)
@@ -268,9 +272,16 @@ class LoopServer(EngineServer):
             raise error
         self._plan.emit(HandlerFailed(None, error))
 
+    def _orphaned(self, connection: Any) -> None:
+        self._acceptor.part(connection.peer)
+        # Most handlers wait for their peer, and have been woken: they end in the loop's next turn.
+        self._loop.call_soon(self._orphans.join, connection)
+
     def _released(self, connection: StreamConnection[Any]) -> None:
         if self._connections.pop(connection.id, None) is not None:
             self._messages_in += connection.messages_in
             self._messages_out += connection.messages_out
-            self._acceptor.leave(connection.peer)
+            self._acceptor.leave(connection.peer, orphan=connection.is_orphan)
+            if connection.is_orphan:
+                self._orphans.leave(connection.id)
         self._check_stopped()

@@ -27,7 +27,14 @@ M = TypeVar("M")
 class StreamConnection(LinkedConnection[M]):
     """The part every connection on a loop shares. Subclasses say what happens to messages, by the abstract methods."""
 
-    __slots__ = ("_begun", "_closed_waiters", "_reading_paused", "_send_waiters", "_told")
+    __slots__ = (
+        "_begun",
+        "_closed_waiters",
+        "_reading_paused",
+        "_send_waiters",
+        "_told",
+        "is_orphan",
+    )
 
     _context: LoopContext
 
@@ -38,6 +45,7 @@ class StreamConnection(LinkedConnection[M]):
         self._reading_paused = False  # asked before every wait, where a link takes longer
         self._begun = False  # the handler was told
         self._told = False  # that it has ended
+        self.is_orphan = False  # its handler outlives its link
         self._send_waiters: deque[asyncio.Future[None]] = deque()
         self._closed_waiters: list[asyncio.Future[CloseReason]] = []
 
@@ -118,6 +126,8 @@ class StreamConnection(LinkedConnection[M]):
             self._closed_waiters.clear()
             if self._begun:
                 self._ended()
+                if not self._told:
+                    self._outlive()
             else:
                 self._release()
         except BaseException as error:
@@ -125,6 +135,12 @@ class StreamConnection(LinkedConnection[M]):
             if is_interrupt(error):
                 raise
             self._context.blame(error)
+
+    def _outlive(self) -> None:
+        """The link is gone, and the handler is not: its place is another's. May be repeated."""
+        if not self.is_orphan:
+            self._context.orphaned(self)
+            self.is_orphan = True
 
     def _release(self) -> None:
         """Link and handler are both gone. May be repeated, should a part of it fail."""

@@ -16,6 +16,7 @@ from ...core.timeouts import Timeout
 from ...errors import EndOfStreamError
 from ...reasons import CloseReason
 from ..receiving import TimeoutPassedError
+from ..whereabouts import place_of_task
 from .awaited import AwaitedConnection
 from .context import LoopContext
 
@@ -44,6 +45,8 @@ class TaskConnection(AwaitedConnection[M]):
         self._variables: contextvars.Context | None = None  # of this connection alone, for all its tasks
 
     def _begin(self) -> None:
+        self._starts(self._clock.time(), False)
+        self._arm_next()
         self._start(self._run(self._handler), self._run_ended)
 
     def _start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[asyncio.Task[None]], None]) -> None:
@@ -131,6 +134,32 @@ class TaskConnection(AwaitedConnection[M]):
         self._wake()
         if self._task is None:
             self._conclude()
+        elif self._handler.cancel_on_close:
+            self._task.cancel()
+
+    def _input_ended(self) -> None:
+        wants_more = self._waiter is not None or bool(self._ready or self._inbound.pending_bytes)
+        super()._input_ended()
+        if self._handler.converses and self._handler.cancel_on_close and not wants_more:
+            self._close(CloseReason.PEER_CLOSED)  # it is cancelled when the link is gone
+
+    # -- outliving its peer --------------------------------------------------------------------------------------------
+
+    @property
+    def handler_ended(self) -> bool:
+        """Whether its handler has ended, or is about to without being told."""
+        return self._task is None or self._task.done()
+
+    def handler_place(self) -> str:
+        """Say where its handler waits."""
+        return place_of_task(self._task)
+
+    def cancel_handler(self) -> bool:
+        """Cancel its handler. Return False where that cannot be done: it is in a thread."""
+        if self._task is None or self._handler.is_threaded:
+            return False
+        self._task.cancel()
+        return True
 
     def _conclude(self) -> None:
         """Transport and handler are both gone."""

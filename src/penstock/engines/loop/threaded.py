@@ -38,7 +38,9 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
     """Return an asynchronous handler that has ``handler`` called in the pool."""
     if handler.takes_connection:
         make = handler.callbacks
-        return CallbackHandler(lambda: _ThreadedCallbacks(make() or _MessagesOnly(handler), pool), is_async=True)
+        return CallbackHandler(
+            lambda: _ThreadedCallbacks(make() or _MessagesOnly(handler), pool), is_async=True, is_threaded=True
+        )
     function = handler.function
 
     # A task answers all messages of one connection: in its own variables it keeps those of the threads.
@@ -51,7 +53,7 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
             kept.set(variables)
         return await _outcome(pool.submit(variables.run, _tried, function, message))
 
-    return MessageHandler(answer, takes_connection=False, is_async=True)
+    return MessageHandler(answer, takes_connection=False, is_async=True, is_threaded=True)
 
 
 def _tried(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:

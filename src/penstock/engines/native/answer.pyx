@@ -67,6 +67,16 @@ cdef class Answer(Driven):
             conn.break_off(refusal)
             raise refusal
 
+    # What is asked about its coroutine by those who look where a task waits: that of the message at work.
+
+    @property
+    def cr_frame(self):
+        return None
+
+    @property
+    def cr_await(self):
+        return self.coroutine
+
     cdef object receive(self):
         """Return what is awaited until there is a message; STOP when there is one, or when none will come: then it has ended."""
         cdef bint over = False

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
 from .framing cimport NEED_DATA
@@ -40,6 +41,7 @@ cdef class AwaitedConnection(Connection):
 
     cdef object last(self):
         """Nothing more will come: return what the codec makes of the rest, or raise why."""
+        self._has_finished()
         if self._state == CLOSED and not self.input_over:
             raise self.why_not()
         if self.input_over:
@@ -51,6 +53,7 @@ cdef class AwaitedConnection(Connection):
             if rest is not NEED_DATA:
                 self.forget_input()
                 self.messages_in += 1
+                self._has_message()
                 return rest
         raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
 
@@ -107,8 +110,9 @@ cdef class AwaitedConnection(Connection):
             return 0
         self.take_in(data, size)
         try:
-            if self.waiter is not None:
+            if self._idle_since != INFINITY:
                 self._idle_since = self.time()
+            if self.waiter is not None:
                 self.wake_directly()
             else:
                 if self._rare is not None:

@@ -125,6 +125,11 @@ cdef class Connection(TeardownTransport):
         return self._opened_at
 
     @property
+    def timeouts(self):
+        """Its own."""
+        return (<Durations>self._durations).timeouts
+
+    @property
     def server(self):
         """Whose connection it is; None for a client's."""
         return self.host.server
@@ -196,6 +201,7 @@ cdef class Connection(TeardownTransport):
         if verdict == END:
             self.shut()  # sends what is left, if anything
         elif verdict == INPUT_OVER:
+            self.arm(self._peer_ended(self.time()))
             self.input_ended()
         return 0
 
@@ -207,7 +213,6 @@ cdef class Connection(TeardownTransport):
         self.handshake_is_over()
         self._gone = True
         self._forgets_output()
-        self.disown_input()
         self.disarm()
         self.lost_error = error
         return self.part()

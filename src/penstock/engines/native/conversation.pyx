@@ -25,12 +25,15 @@ from ...core.handlers import expects_messages
 from ...errors import ConnectionEndedError, EndOfStreamError
 from ...reasons import CloseReason
 from ...core.contract import Connection as _AnyConnection
+from ..loop.scopes import Departure, OpenScope
+from ..whereabouts import place_of_task
 from .exchange import DeadlinePassed
 
 # None where no task can be begun within a step of another one.
 cdef object current_task = asyncio.current_task if sys.version_info >= (3, 12) else None
 
 cdef object DRAINED = CloseReason.DRAINED
+cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
 cdef class ConversationConnection(AwaitedConnection):
@@ -44,6 +47,8 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int start(self) except -1:
         handler = self.handler
+        self._starts(self.time(), False)
+        self.arm_next()
         if handler.converses:
             function = handler.function
             self.handler = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
@@ -94,6 +99,8 @@ cdef class ConversationConnection(AwaitedConnection):
         task = self.task
         if task is not None:
             if not task.done():
+                if self.host.cancels_on_close and self.handler is not None:
+                    task.cancel()
                 return 0
             # Its end may have had no memory to be told with.
             return self.run_ended(task) if self.handler is not None else self.conclude_ended(task)
@@ -117,6 +124,34 @@ cdef class ConversationConnection(AwaitedConnection):
         if error is not None and not is_interrupt(error):
             self.handler_failed(error)
         return self.part()
+
+    # -- outliving its peer --------------------------------------------------------------------------------------------
+
+    @property
+    def handler_ended(self):
+        """Whether its handler has ended, or is about to without being told."""
+        return self.task is None or self.task.done()
+
+    @property
+    def messages_begun(self):
+        """Messages that its handler was given."""
+        return self.messages_in
+
+    @property
+    def has_unfinished(self):
+        """Whether a message that was received whole is at work, or has yet to be."""
+        return self._has_unfinished() or self.holds_message()
+
+    def handler_place(self):
+        """Say where its handler waits."""
+        return place_of_task(self.task)
+
+    def cancel_handler(self):
+        """Cancel its handler. Return False where that cannot be done: it is in a thread."""
+        if self.task is None or self.host.threaded:
+            return False
+        self.task.cancel()
+        return True
 
     cdef int look_after_task(self) except -1:
         if self.task is not None and self.task.done():
@@ -166,6 +201,10 @@ cdef class ConversationConnection(AwaitedConnection):
     async def __aenter__(self):
         return self
 
+    def while_open(self, *, at_eof=True):
+        """Return a block that is cancelled when the peer goes."""
+        return OpenScope(self, at_eof=at_eof)
+
     async def __aexit__(self, kind, error, traceback):
         if kind is None or issubclass(kind, ConnectionEndedError):
             self.close()
@@ -202,6 +241,26 @@ cdef class ConversationConnection(AwaitedConnection):
             self.closed_waiters.append(waiter)
             await waiter
         return self.close_reason
+
+    def watch_departure(self, departure):
+        """Have a future done when the peer goes."""
+        if self._gone or (self.input_over and departure.at_eof):
+            departure.set_result(None)
+            return
+        if self.closed_waiters is None:
+            self.closed_waiters = []
+        self.closed_waiters.append(departure)
+
+    cdef int input_ended(self) except -1:
+        cdef bint wants_more = self.waiter is not None or self.unhandled()
+        AwaitedConnection.input_ended(self)
+        if self.closed_waiters is not None:
+            for waiter in self.closed_waiters[:]:
+                if isinstance(waiter, Departure) and waiter.at_eof and not waiter.done():
+                    waiter.set_result(None)
+        if self.host.closes_at_eof and not wants_more:
+            return self.leave(PEER_CLOSED)  # its handler is cancelled when the transport is gone
+        return 0
 
     def cut(self, reason):
         """End the connection now, and its handler with it."""

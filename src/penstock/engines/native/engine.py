@@ -117,6 +117,11 @@ class NativeServer(LoopServer):
             name=plan.service.name,
         )
         super().__init__(loop, listeners, plan)
+        handler = self._handler
+        self._native.keeper = self._orphans
+        self._native.cancels_on_close = handler.cancel_on_close
+        self._native.closes_at_eof = handler.converses and handler.cancel_on_close
+        self._native.threaded = handler.is_threaded
         self._native.join()
 
     def _poller_of(self, loop: asyncio.AbstractEventLoop) -> Poller:

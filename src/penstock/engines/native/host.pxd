@@ -29,6 +29,10 @@ cdef class Host:
     # Of connections that have ended.
     cdef readonly long long messages_in
     cdef readonly long long messages_out
+    cdef public object keeper  # of handlers that outlive their connections; None: a client has none
+    cdef public bint cancels_on_close  # its handlers, when their connections have ended
+    cdef public bint closes_at_eof  # conversations that wait for something else than their peer
+    cdef public bint threaded  # its handlers cannot be cancelled
     cdef public bint ending  # no connection is accepted any more
 
     cdef double time(self) except -1

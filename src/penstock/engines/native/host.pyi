@@ -9,6 +9,7 @@ from ...core.contract import Clock
 from ...core.events import Event
 from ...core.gate import Gate
 from ..loop.stream import StreamConnection
+from ..orphans import OrphanKeeper
 from .poller import Poller
 
 class Host:
@@ -17,6 +18,10 @@ class Host:
     messages_in: int
     messages_out: int
     ending: bool
+    keeper: OrphanKeeper | None
+    cancels_on_close: bool
+    closes_at_eof: bool
+    threaded: bool
     def __init__(
         self,
         poller: Poller,

@@ -12,6 +12,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int keep_rest(self) except -1
     cdef int own_input(self) except -1
     cdef bint unhandled(self) except -1
+    cdef bint holds_message(self) except -1
     cdef object finish_rest(self)
     cdef object next_message(self, Py_ssize_t limit)
     cdef int watch_input(self) except -1

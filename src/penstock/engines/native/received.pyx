@@ -125,6 +125,22 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return uncompiled.next_message(limit)
         return NEED_DATA if self.input == NULL else framing.cut(self.input)
 
+    cdef bint holds_message(self) except -1:
+        """Whether a whole message is there. Of a connection whose transport is gone: the codec itself cuts what is left."""
+        cdef CodecInput uncompiled
+        cdef bytes rest = b""
+        if self.framing is not None:
+            if self.input == NULL or self.input.at == self.input.end:
+                return False
+            rest = self.input.at[:self.input.end - self.input.at]
+            uncompiled = CodecInput(self.framing.codec)
+            uncompiled.feed(rest)
+            self.uncompiled = uncompiled
+            self.framing = None
+            self.drop_input()
+        uncompiled = self.uncompiled
+        return uncompiled.holds_message()
+
     cdef object finish_rest(self):
         """Return what the codec makes of the rest at EOF: the last message, or NEED_DATA.
 

@@ -139,7 +139,8 @@ cdef class SendingTransport(StatefulTransport):
     cdef int sent(self, Py_ssize_t size) except -1:
         """Take note that bytes are handed to the transport."""
         self.bytes_out += size
-        if not self._handling and self._idle_since != INFINITY:
+        # A reply moves the clock of a peer that has sent EOF: its messages may queue up behind the one at work.
+        if self._idle_since != INFINITY and (not self._handling or not self._can_receive):
             self._idle_since = self.time()
         return 0
 

@@ -10,6 +10,7 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef flag held
     cdef flag teardown  # how far its end has been carried out
     cdef flag teardown_soon
+    cdef flag orphaned  # its handler outlives it, and its place is another's
     cdef unsigned int place  # in the host's list
     cdef Sockname sockname
     cdef object sockname_rest

@@ -60,13 +60,26 @@ cdef class TeardownTransport(SendingTransport):
                 self.owe(0)
                 self.teardown = HANDLER_ENDS
             if self.teardown == HANDLER_ENDS and self.begun:
-                return self.ended()
+                self.ended()
+                if self.teardown == HANDLER_ENDS and not self.orphaned and self.host.gate is not None:
+                    self.outlive()
+                return 0
             return self.released()
         except BaseException as error:
             self.part_soon()
             if is_interrupt(error):
                 raise
             self.host.blame(error)
+        return 0
+
+    cdef int outlive(self) except -1:
+        """The transport is gone, and the handler is not: its place is another's."""
+        self.host.gate.part(caller(&self.sockname, self.sockname_rest))
+        self.orphaned = True
+        if self.host.gate.waits:
+            self.host.gate.wake()
+        # Most handlers wait for their peer, and have been woken: they end in the loop's next turn.
+        self.host.loop.call_soon(self.host.keeper.join, self)
         return 0
 
     cdef void part_soon(self) noexcept:
@@ -89,8 +102,11 @@ cdef class TeardownTransport(SendingTransport):
         if self.teardown == TO_LEAVE:
             self.leave_handshake()
             if self.host.gate is not None:
-                self.host.gate.leave(caller(&self.sockname, self.sockname_rest))
+                self.host.gate.leave(caller(&self.sockname, self.sockname_rest), orphan=bool(self.orphaned))
             self.teardown = TO_GIVE_UP_PLACE
+            if self.orphaned:
+                self.host.keeper.leave(self.id)
+        self.disown_input()
         self.leave_place()
         self.host.left()
         self.teardown = TORN_DOWN

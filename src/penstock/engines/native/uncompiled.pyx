@@ -4,6 +4,7 @@ from .frames cimport NEED_DATA
 from .sealed cimport seal
 
 from ...core.inbound import StreamInbound
+from ...errors import CodecError, RemoteProtocolError
 
 
 cdef class CodecInput:
@@ -41,6 +42,20 @@ cdef class CodecInput:
         message = self.batch[self.at]
         self.at += 1
         return message
+
+    cdef bint holds_message(self) except -1:
+        """Whether a whole one is there; one that is bad is none."""
+        cdef list batch, before
+        if self.at < len(self.batch):
+            return True
+        try:
+            batch = self.inbound.take(1)
+        except (RemoteProtocolError, CodecError):
+            return False
+        before = self.batch  # given up last, as above
+        self.batch = batch
+        self.at = 0
+        return len(batch) > 0
 
     cdef Py_ssize_t pending_bytes(self) except -1:
         return self.inbound.pending_bytes
