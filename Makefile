@@ -17,7 +17,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz faults apt clean
+.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -71,6 +71,9 @@ fuzz: .venv-fuzz/.ready  ## fuzz every target for $(SECONDS) seconds
 	for target in $(TARGETS); do mkdir -p build/fuzz/$$target; cp -n fuzz/corpus/$$target/* build/fuzz/$$target; \
 		.venv-fuzz/bin/python fuzz/run.py $$target -max_total_time=$(SECONDS) -timeout=5 -max_len=512 \
 		-artifact_prefix=build/fuzz/$$target- build/fuzz/$$target || exit 1; done
+
+fuzz-connections:  ## any sequence of calls and ends, ten minutes on AddressSanitizer and on the debug build, on every CPython here
+	PYTHON="$(PYTHON)" tools/fuzz_connections.sh
 
 faults: $(READY)  ## let every system call and allocation of the native engine fail in turn
 	PENSTOCK_FAULTS=200 $(BIN)/python -m pytest -q tests/engines/native/test_faults.py

@@ -244,6 +244,11 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         if quiet_s is not None and inbound.pending_bytes:
             self._arm(self._hears(self._clock.time(), inbound.pending_bytes))
 
+    def _unwatch_input(self) -> None:
+        """Nothing more is cut: break the cycle through what counts the frames that are passed over."""
+        if isinstance(self._inbound, StreamInbound):
+            self._inbound.on_skipped = None
+
     def _frames_skipped(self, count: int) -> None:
         self._emit(FramesSkipped(self, count))
 

@@ -124,6 +124,7 @@ class ServedConnection(ThreadConnection[M]):
                     self._handler_failed(error)
                 self._tell()
         self.handler_ended = True
+        self._unwatch_input()
         self._callbacks = self._on_message = None  # and with them the cycle through this connection
 
     # -- outliving its peer --------------------------------------------------------------------------------------------

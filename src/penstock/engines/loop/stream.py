@@ -145,6 +145,7 @@ class StreamConnection(LinkedConnection[M]):
     def _release(self) -> None:
         """Link and handler are both gone. May be repeated, should a part of it fail."""
         if not self._told:
+            self._unwatch_input()
             event = self.closed_event()
             self._told = True
             self._emit(event)

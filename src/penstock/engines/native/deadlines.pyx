@@ -51,7 +51,8 @@ cdef class DeadlinedTransport(Transport):
 
     cdef int arm(self, double when) except -1:
         """Have `tick` called no later than ``when``. An earlier timer is left alone: it sets the next one."""
-        if when < self.due_at:
+        # Not of one that is closed: the wheel borrows what is in it, and nothing would take it out before it goes.
+        if when < self.due_at and self._state != CLOSED:
             if self.host.clock is None:
                 self.poller.wheel.set(self, when)
                 self.poller.prod()

@@ -19,6 +19,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int hear(self) except -1
     cdef bint ends_by_silence(self) except -1
     cdef int switch(self, object codec) except -1
+    cdef int part_with_input(self) except -1
     cdef int forget_input(self) except -1
     cdef void drop_input(self) noexcept
     cdef void disown_input(self) noexcept

@@ -89,6 +89,14 @@ cdef class ReceivingTransport(DeadlinedTransport):
                 if PENSTOCK_DEBUG:
                     living.blocks -= 1
 
+    cdef int part_with_input(self) except -1:
+        """Nothing more is cut: let go of what no message has taken, and of what counts the frames that are passed over."""
+        cdef CodecInput uncompiled = self.uncompiled
+        self.disown_input()
+        if uncompiled is not None:
+            uncompiled.inbound.on_skipped = None
+        return 0
+
     cdef int forget_input(self) except -1:
         cdef CodecInput uncompiled
         self.drop_input()

@@ -106,7 +106,7 @@ cdef class TeardownTransport(SendingTransport):
             self.teardown = TO_GIVE_UP_PLACE
             if self.orphaned:
                 self.host.keeper.leave(self.id)
-        self.disown_input()
+        self.part_with_input()
         self.leave_place()
         self.host.left()
         self.teardown = TORN_DOWN

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Run fuzz/connections.py for SECONDS (600) on each CPython of this machine: built with AddressSanitizer, then as a debug
+# build, whose census has to be zero. On CPython 3.12 and newer a part of the loops has eager tasks.
+#
+# Each build has a copy of the source of its own in build/fuzz-connections: compiled modules of the checkout stay as they are.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${SECONDS_EACH:-600}
+top=build/fuzz-connections
+for version in 3.11 3.12 3.13; do
+    python=$(command -v "python$version") || continue
+    "$python" -c "" 2>/dev/null || continue
+    for kind in asan debug; do
+        tree=$top/$version-$kind
+        rm -rf "$tree"
+        mkdir -p "$tree"
+        cp -r src fuzz setup.py pyproject.toml README.md LICENSE pins.txt "$tree" 2>/dev/null || true
+        find "$tree/src" -name "*.so" -delete
+        "$python" -m venv "$tree/.venv"
+        "$tree/.venv/bin/python" -m pip install -q --constraint pins.txt cython setuptools uvloop msgspec
+        flags=() preload=()
+        if [ "$kind" = asan ]; then
+            flags=(CFLAGS="-fsanitize=address -fno-omit-frame-pointer -g" LDFLAGS="-fsanitize=address")
+            preload=(LD_PRELOAD="$(${CC:-gcc} -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc)
+        fi
+        (cd "$tree" && env "${flags[@]}" PENSTOCK_DEBUG=1 .venv/bin/python setup.py -q build_ext --inplace)
+        for engine in native attached; do
+            echo "$version $kind $engine"
+            (cd "$tree" && env "${preload[@]}" PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" --seconds $((seconds / 2)))
+        done
+    done
+    for engine in pure uvloop blocking; do
+        (cd "$top/$version-debug" && PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" --seconds $((seconds / 10)))
+    done
+done
