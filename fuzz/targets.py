@@ -29,7 +29,7 @@ from penstock.core.inbound import StreamInbound
 from penstock.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 
 try:
-    from penstock.engines.native import framing
+    from penstock.engines.native.framing import choice as framing
 except ImportError:  # there is no compiled engine here: its part of the law is not looked at
     framing = None
 

@@ -14,7 +14,7 @@ from penstock.codecs import NEED_DATA
 from penstock.errors import RemoteProtocolError
 
 try:
-    from penstock.engines.native import framing
+    from penstock.engines.native.framing import choice as framing
 except ImportError:
     framing = None
 

@@ -209,7 +209,6 @@ OF_THE_WHOLE = {
     "client/test_sync_datagrams.py",
     "client/test_turns.py",
     "codecs/test_reference.py",
-    "engines/native/test_drivers.py",
     "engines/native/test_faults.py",
     "engines/native/test_foreign_code.py",
     "engines/native/test_sources.py",

@@ -40,7 +40,7 @@ def test_one_direction_ends_and_the_other_does_not(
         sock.sendall(b"x\n" * lines)
         if first != "server":
             sock.shutdown(socket.SHUT_WR)
-        answer = read_to_end(sock)
+        answer = read_to_end(sock, stays=first == "server")
         if first == "server":
             sock.sendall(b"y\n" * 3)
             sock.shutdown(socket.SHUT_WR)

@@ -8,7 +8,7 @@ import penstock
 from penstock.client import ClientTimeouts
 from penstock.engines.client import ClientConnection
 
-client = pytest.importorskip("penstock.engines.native.client")
+client = pytest.importorskip("penstock.engines.native.drivers.client")
 pytestmark = pytest.mark.asyncio(loop_factories=["native"])
 
 

@@ -197,6 +197,29 @@ def test_a_handler_that_cancels_its_own_task_is_cancelled_where_it_waits_next(se
     assert [True, True] == [future.cancelled() for future in awaited if future is not None]
 
 
+@pytest.mark.parametrize("wait_s", [0, 3600])
+def test_a_handler_that_is_cancelled_twice_meets_one_cancellation(serve, service_of, wait_s):
+    """The second one comes before it has met the first: what stands in its ``finally`` runs."""
+    met = []
+
+    async def handle(conn, message):
+        task = asyncio.current_task()
+        task.cancel()
+        asyncio.get_running_loop().call_soon(task.cancel)
+        try:
+            await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            met.append(message)
+            raise
+
+    with serve(service_of(handle), fails=None) as server, server.dial() as peer:
+        peer.sendall(b"a\n")
+        assert b"" == read_to_end(peer)
+        server.reasons(1)
+
+    assert [b"a"] == met
+
+
 def test_a_cancellation_that_no_wait_of_the_handler_meets_ends_its_connection(serve, service_of):
     """Not swallowed because the handler did not wait: the reply goes out, and then the handler has failed."""
 

@@ -55,6 +55,8 @@ def native_missing() -> str | None:
 
 def of_loop(loop: asyncio.AbstractEventLoop) -> LoopEngine:
     """Return the engine of a client's connections in a loop: the compiled one where that runs the loop."""
-    selector = sys.modules.get("penstock.engines.native.selector")  # no loop can have one before that was imported
+    selector = sys.modules.get(
+        "penstock.engines.native.polling.selector"
+    )  # no loop can have one before that was imported
     runs_native = selector is not None and isinstance(getattr(loop, "_selector", None), selector.NativeSelector)
     return native() if runs_native and native_missing() is None else pure()

@@ -9,7 +9,7 @@ import pytest
 import penstock
 from penstock.codecs import NEED_DATA, JsonLines, Msgpack, Resp, Struct, parse_codec
 from penstock.engines.native.engine import new_event_loop
-from penstock.engines.native.framing import Cutter
+from penstock.engines.native.framing.choice import Cutter
 
 run_while_read = []
 

@@ -11,12 +11,12 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 from posix.unistd cimport close as close_fd
 
-from .connection cimport Connection
-from .conversation cimport ConversationConnection
+from .connection.connection cimport Connection
+from .drivers.conversation cimport ConversationConnection
 from .host cimport Host
-from .sockname cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
-from .poller cimport EPOLLIN, Pollable
-from .push cimport PushConnection
+from .connection.sockname cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
+from .polling.poller cimport EPOLLIN, Pollable
+from .drivers.push cimport PushConnection
 from .sealed cimport seal
 
 from ...config import Action

@@ -17,8 +17,8 @@ from posix.time cimport timespec
 
 from .census cimport PENSTOCK_DEBUG, living
 from .host cimport Host
-from .sockname cimport AF_INET, AF_INET6, Sockname, note, peer, sockaddr_storage
-from .poller cimport EPOLLIN, EPOLLOUT, Pollable
+from .connection.sockname cimport AF_INET, AF_INET6, Sockname, note, peer, sockaddr_storage
+from .polling.poller cimport EPOLLIN, EPOLLOUT, Pollable
 from .sealed cimport seal
 
 from ...codecs.guard import as_bytes, failure

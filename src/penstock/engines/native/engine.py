@@ -25,13 +25,13 @@ from ..loop.engine import SharedLoopEngine, ignore
 from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
 from .acceptor import ListenerPoll
-from .attached import AttachedPoller
-from .client import ClientConversation
+from .drivers.client import ClientConversation
 from .endpoint import NativeEndpoint
 from .host import Host
 from .loop import NativeLoop
-from .poller import Poller
-from .selector import NativeSelector
+from .polling.attached import AttachedPoller
+from .polling.poller import Poller
+from .polling.selector import NativeSelector
 
 
 class NativeEngine(SharedLoopEngine):

@@ -1,6 +1,6 @@
-from .contexts cimport Contexts
-from .framing cimport Framing, Input
-from .poller cimport Poller
+from .drivers.contexts cimport Contexts
+from .framing.choice cimport Framing, Input
+from .polling.poller cimport Poller
 
 from ...core.compiled_law.deadlines cimport Durations
 from ...core.compiled_law.levels cimport Levels

@@ -10,7 +10,7 @@ from ...core.events import Event
 from ...core.gate import Gate
 from ..loop.stream import StreamConnection
 from ..orphans import OrphanKeeper
-from .poller import Poller
+from .polling.poller import Poller
 
 class Host:
     # At run time they are no subclasses, but have the same methods.

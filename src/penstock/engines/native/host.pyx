@@ -1,8 +1,8 @@
 """What connections need of the server that made them, kept once for all of them."""
 
-from .contexts cimport Contexts
-from .framing cimport framing_of
-from .poller cimport Pollable, Poller
+from .drivers.contexts cimport Contexts
+from .framing.choice cimport framing_of
+from .polling.poller cimport Pollable, Poller
 from .sealed cimport seal
 
 from ...core.compiled_law.deadlines cimport Durations

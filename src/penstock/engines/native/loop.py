@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .selector import NativeSelector
+from .polling.selector import NativeSelector
 
 
 class NativeLoop(asyncio.SelectorEventLoop):

@@ -16,7 +16,7 @@ from ...engines.native.census cimport PENSTOCK_DEBUG, living
 from .clock cimport Alarm, clock
 from .replies cimport forget, replies_of
 from .stream cimport CLOSED, CONNECTING, OPEN, Stream, free_stream
-from ...engines.native.poller cimport (
+from ...engines.native.polling.poller cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event
 )
 from ...engines.native.system cimport epoll_wait

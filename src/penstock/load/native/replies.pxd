@@ -1,7 +1,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from ...engines.native.frames cimport Framing, Input
+from ...engines.native.framing.frames cimport Framing, Input
 
 cdef struct Partial:
     # The reply that has come in part on one connection.

@@ -9,9 +9,9 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp
 
 from ...engines.native.census cimport PENSTOCK_DEBUG, living
-from ...engines.native.frames cimport NEED_DATA, clear, feed, keep
-from ...engines.native.frames cimport take as take_frame
-from ...engines.native.framing cimport framing_of
+from ...engines.native.framing.frames cimport NEED_DATA, clear, feed, keep
+from ...engines.native.framing.frames cimport take as take_frame
+from ...engines.native.framing.choice cimport framing_of
 from ...engines.native.sealed cimport seal
 
 from ...core.inbound import StreamInbound

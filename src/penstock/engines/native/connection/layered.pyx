@@ -1,0 +1,97 @@
+"""What is under a layer of a connection, and over it: the connection's socket as a link, the connection as a user.
+
+`engines.link` says what each of the two is told and asked for; a layer written for links in Python is used as it is.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from ..sealed cimport seal
+
+
+cdef class Below:
+    """The link under a layer, and its user. Nothing is done after the end: the connection has let go of it."""
+
+    # -- as a link -----------------------------------------------------------------------------------------------------
+
+    @property
+    def queued_bytes(self):
+        """How many bytes wait for the kernel."""
+        return self.transport.owed()
+
+    @property
+    def socket(self):
+        """None: the connection has its descriptor, and no object for it."""
+        return None
+
+    @property
+    def acts_now(self):
+        """False: the connection asks its socket itself."""
+        return False
+
+    def send(self, bytes data):
+        """Send, now or when the kernel takes it."""
+        cdef Transport transport = self.transport
+        cdef bytes gathered = transport.take_corked()  # has not passed the layer, and stays behind what has
+        transport.transmit_below(data)
+        if gathered:
+            transport.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
+            if transport.out != NULL:
+                transport.out.corked = PyBytes_GET_SIZE(gathered)
+        return transport.owed()
+
+    def pause_reading(self):
+        """Leave what comes with the kernel."""
+        self.transport.pause_reading()
+
+    def resume_reading(self):
+        """Read again."""
+        self.transport.resume_reading()
+
+    def send_eof(self):
+        """End our direction after what was sent."""
+        self.transport.end_output_below()
+
+    def close(self):
+        """Send what waits, then close."""
+        self.transport.shut_below()
+
+    def abort(self):
+        """Close now."""
+        self.transport.break_down(None)
+
+    def watch(self, high, low):
+        """Nothing: the connection counts for itself."""
+
+    def read_now(self):
+        """Nothing: see `acts_now`."""
+
+    def send_now(self):
+        """Nothing: see `acts_now`."""
+
+    # -- as a user -----------------------------------------------------------------------------------------------------
+
+    def connection_made(self, link):
+        """Go on: the layer has begun."""
+        self.transport.linked()
+
+    def data_received(self, bytes data):
+        """Take what came through the layer."""
+        self.transport.data_received(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def eof_received(self):
+        """Take the peer's EOF."""
+        self.transport.eof_received()
+
+    def output_sank(self):
+        """The layer keeps less than before."""
+        self.transport.output_sank()
+
+    def connection_broke(self, error):
+        """Close: the layer cannot go on."""
+        self.transport.break_down(error)
+
+    def connection_lost(self, error):
+        """Nothing: the connection is what told the layer."""
+
+
+seal(globals())

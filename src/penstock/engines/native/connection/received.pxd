@@ -1,0 +1,25 @@
+from .deadlines cimport DeadlinedTransport
+from ..framing.choice cimport Framing, Input
+from ..framing.uncompiled cimport CodecInput
+
+
+cdef class ReceivingTransport(DeadlinedTransport):
+    cdef Framing framing  # None: `uncompiled` cuts
+    cdef CodecInput uncompiled
+    cdef Input* input  # nothing while there is none; else the host's, while what was just read is handled, or its own
+
+    cdef int take_in(self, const char* data, Py_ssize_t size) except -1
+    cdef int keep_rest(self) except -1
+    cdef int own_input(self) except -1
+    cdef bint unhandled(self) except -1
+    cdef bint holds_message(self) except -1
+    cdef object finish_rest(self)
+    cdef object next_message(self, Py_ssize_t limit)
+    cdef int watch_input(self) except -1
+    cdef int hear(self) except -1
+    cdef bint ends_by_silence(self) except -1
+    cdef int switch(self, object codec) except -1
+    cdef int part_with_input(self) except -1
+    cdef int forget_input(self) except -1
+    cdef void drop_input(self) noexcept
+    cdef void disown_input(self) noexcept

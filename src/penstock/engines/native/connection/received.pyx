@@ -1,0 +1,231 @@
+"""What a connection has received and no message has taken, and what cuts it into messages."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from ..census cimport PENSTOCK_DEBUG, living
+from ..framing.choice cimport NEED_DATA, clear, feed, framing_of, keep
+from ..sealed cimport seal
+
+from ....codecs.base import Buffer
+from ....codecs.guard import finish
+from ....core.events import FramesSkipped
+
+
+cdef class ReceivingTransport(DeadlinedTransport):
+    """A transport with a codec: compiled framing where there is one, else the codec itself."""
+
+    def __dealloc__(self):
+        # The host may be gone; while it is not, nothing of its own is in use here: a batch of events holds its connection.
+        if self.input != NULL:
+            clear(self.input)
+            free(self.input)
+            if PENSTOCK_DEBUG:
+                living.blocks -= 1
+
+    @property
+    def codec(self):
+        """What cuts its stream into messages."""
+        cdef Framing framing = self.framing
+        cdef CodecInput uncompiled = self.uncompiled
+        return uncompiled.codec() if framing is None else framing.codec
+
+    cdef int take_in(self, const char* data, Py_ssize_t size) except -1:
+        """Add bytes that were just read. Where nothing is waiting they stay where they are, until `keep_rest`."""
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            return uncompiled.feed(PyBytes_FromStringAndSize(data, size))
+        if self.input == NULL:
+            self.input = &self.host.input
+        return feed(self.input, data, size)
+
+    cdef int keep_rest(self) except -1:
+        """The shared buffer is about to be written again: take out of it what no message has taken, or give up."""
+        if self.input != NULL:
+            try:
+                if self.input.at != self.input.end:
+                    keep(self.input)
+                    self.own_input()
+                else:
+                    self.disown_input()
+            except BaseException:
+                self.disown_input()
+                raise
+        return 0
+
+    cdef int own_input(self) except -1:
+        """Have a place of its own for what is not handled yet."""
+        cdef Input* own
+        if self.input == NULL or self.input == &self.host.input:
+            own = <Input*>calloc(1, sizeof(Input))
+            if own == NULL:
+                raise MemoryError
+            if PENSTOCK_DEBUG:
+                living.blocks += 1
+            if self.input != NULL:
+                own[0] = self.host.input
+                memset(&self.host.input, 0, sizeof(Input))
+            self.input = own
+        return 0
+
+    cdef void drop_input(self) noexcept:
+        """Forget what no message has taken, as far as compiled framing has it.
+
+        A place of its own is given up later, by `keep_rest`: whoever cuts a message from it may be what led here.
+        """
+        if self.input != NULL:
+            clear(self.input)
+            if self.input == &self.host.input:
+                self.input = NULL
+
+    cdef void disown_input(self) noexcept:
+        if self.input != NULL:
+            self.drop_input()
+            if self.input != NULL:
+                free(self.input)
+                self.input = NULL
+                if PENSTOCK_DEBUG:
+                    living.blocks -= 1
+
+    cdef int part_with_input(self) except -1:
+        """Nothing more is cut: let go of what no message has taken, and of what counts the frames that are passed over."""
+        cdef CodecInput uncompiled = self.uncompiled
+        self.disown_input()
+        if uncompiled is not None:
+            uncompiled.inbound.on_skipped = None
+        return 0
+
+    cdef int forget_input(self) except -1:
+        cdef CodecInput uncompiled
+        self.drop_input()
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            self.uncompiled = CodecInput(uncompiled.codec())
+        return 0
+
+    cdef Py_ssize_t pending_bytes(self) except -1:
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            return uncompiled.pending_bytes()
+        return 0 if self.input == NULL else self.input.end - self.input.at
+
+    cdef bint unhandled(self) except -1:
+        """Whether anything is left that may hold a message."""
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            return uncompiled.unhandled()
+        return self.input != NULL and self.input.at != self.input.end
+
+    cdef object next_message(self, Py_ssize_t limit):
+        """Return the next message, or NEED_DATA; a codec that is not compiled may cut up to ``limit`` at once.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad.
+        """
+        cdef Framing framing = self.framing
+        cdef CodecInput uncompiled
+        if framing is None:
+            uncompiled = self.uncompiled
+            return uncompiled.next_message(limit)
+        return NEED_DATA if self.input == NULL else framing.cut(self.input)
+
+    cdef bint holds_message(self) except -1:
+        """Whether a whole message is there. Of a connection whose transport is gone: the codec itself cuts what is left."""
+        cdef CodecInput uncompiled
+        cdef bytes rest = b""
+        if self.framing is not None:
+            if self.input == NULL or self.input.at == self.input.end:
+                return False
+            rest = self.input.at[:self.input.end - self.input.at]
+            uncompiled = CodecInput(self.framing.codec)
+            uncompiled.feed(rest)
+            self.uncompiled = uncompiled
+            self.framing = None
+            self.drop_input()
+        uncompiled = self.uncompiled
+        return uncompiled.holds_message()
+
+    cdef object finish_rest(self):
+        """Return what the codec makes of the rest at EOF: the last message, or NEED_DATA.
+
+        Raises:
+            RemoteProtocolError, CodecError: The stream ended in the middle of a frame; the codec failed at it.
+        """
+        cdef bytes rest = b""
+        cdef Framing framing = self.framing
+        cdef CodecInput uncompiled
+        if framing is None:
+            uncompiled = self.uncompiled
+            inbound = uncompiled.inbound
+            return inbound.finish()
+        if self.input != NULL:
+            rest = self.input.at[:self.input.end - self.input.at]
+        return finish(framing.codec, Buffer(rest))
+
+    cdef int watch_input(self) except -1:
+        """Have the frames counted that the codec passes over, and silence as it wants it. One that does so is not compiled."""
+        cdef CodecInput uncompiled = self.uncompiled
+        inbound = uncompiled.inbound
+        if inbound.codec.on_oversize == "skip":
+            inbound.on_skipped = self._frames_skipped
+        self._listens_for(inbound.quiet_s)
+        return 0
+
+    cdef int hear(self) except -1:
+        """Bytes came for which nobody waits: silence passes meanwhile, too."""
+        return self.arm(self._hears(self.time(), self.pending_bytes()))
+
+    cdef bint ends_by_silence(self) except -1:
+        """Nothing has come for long enough: end the message at hand, if that is true of all that counts. Say whether it is."""
+        cdef CodecInput uncompiled = self.uncompiled
+        inbound = None if uncompiled is None else uncompiled.inbound
+        if inbound is None or inbound.quiet_s is None:
+            self._listens_for(None)  # the peer ends its messages itself by now
+        elif not self.reading:
+            self._stops_listening(self.time())
+        else:
+            self._falls_silent()
+            inbound.note_silence()
+            return True
+        return False
+
+    def _frames_skipped(self, count):
+        self.host.told(FramesSkipped(self, count))
+
+    cdef int switch(self, object codec) except -1:
+        """Cut what no message has taken yet, and what follows, with another codec."""
+        cdef Framing framing = framing_of(codec)
+        cdef CodecInput uncompiled
+        cdef bytes rest = b""
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            rest = uncompiled.rest_for(codec)
+            if uncompiled is not self.uncompiled:  # the codec before, which was asked, ended or switched the connection
+                return self.switch(codec)
+            if framing is not None:
+                self.uncompiled = None
+                if rest:
+                    self.own_input()
+                    feed(self.input, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+                    keep(self.input)
+        elif framing is None:
+            if self.input != NULL:
+                rest = self.input.at[:self.input.end - self.input.at]
+            uncompiled = CodecInput(codec)
+            uncompiled.feed(rest)
+            self.uncompiled = uncompiled
+            self.drop_input()
+        elif self.input != NULL:
+            self.input.searched = 0
+        self.framing = framing
+        if framing is not None:
+            return self._listens_for(None)
+        self.watch_input()
+        return self.hear() if self.pending_bytes() else 0
+
+
+seal(globals())

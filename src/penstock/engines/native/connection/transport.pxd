@@ -1,0 +1,80 @@
+from libc.stdint cimport uint32_t
+
+from ..polling.poller cimport Pollable
+
+ctypedef unsigned char flag
+
+cdef enum:
+    # What is deferred: bits of Pollable.todo.
+    REPORT_LOST = 1
+    CONTINUE = 2
+
+
+cdef struct Block:
+    # Output, whose bytes follow: the first one to send at `at`. An idle connection has none.
+    Py_ssize_t size
+    Py_ssize_t at
+    Py_ssize_t end
+    Py_ssize_t corked  # of it, the last so many are still being gathered
+
+
+cdef class Transport(Pollable):
+    cdef flag reading  # the connection wants to be read
+    cdef flag read_over  # the peer's EOF was read
+    cdef flag sending  # output waits for the kernel: EPOLLOUT is armed
+    cdef flag eof_due  # our direction ends after what is queued
+    cdef flag shutting  # closed once what is queued was sent
+    cdef flag lost  # nothing more will be sent or received; `connection_lost` was or will be called
+    # A subclass's, here because one byte was free: whoever was woken by what came in time calls `decide` when it waits again.
+    cdef flag overdue
+    cdef Block* out
+    cdef object lost_error
+    cdef object layer  # an `engines.link.Layer` that all bytes pass; None: it is its socket. Before it is open: what makes one
+
+    # What the connection is told.
+    cdef int data_received(self, const char* data, Py_ssize_t size) except -1
+    cdef int eof_received(self) except -1
+    cdef int connection_lost(self, object error) except -1
+    cdef int is_deaf(self) except -1
+    cdef int hears_again(self) except -1
+    cdef int output_queued(self) except -1
+    cdef int output_sank(self) except -1
+
+    # What the connection does.
+    cdef int linked(self) except -1
+    cdef int open(self, int fd) except -1
+    cpdef int pause_reading(self) except -1
+    cpdef int resume_reading(self) except -1
+    cdef int gather(self, const char* data, Py_ssize_t size) except -1
+    cdef int transmit(self) except -1
+    cdef int transmit_object(self, bytes data) except -1
+    cdef int transmit_below(self, bytes data) except -1
+    cdef bytes take_corked(self)
+
+    cdef inline Py_ssize_t owed(self) noexcept:
+        """Return how many bytes wait for the kernel, without those that are still being gathered."""
+        return 0 if self.out == NULL else self.out.end - self.out.at - self.out.corked
+
+    cdef inline Py_ssize_t queued(self) noexcept:
+        """Return how many bytes wait for the kernel, or are being gathered for it."""
+        return 0 if self.out == NULL else self.out.end - self.out.at
+
+    cdef inline Py_ssize_t corked(self) noexcept:
+        """Return how many bytes are being gathered."""
+        return 0 if self.out == NULL else self.out.corked
+
+    cdef int end_output(self) except -1
+    cdef int end_output_below(self) except -1
+    cdef int shut(self) except -1
+    cdef int shut_below(self) except -1
+    cdef void break_down(self, object error) noexcept
+
+    cdef int watch_wanted(self) except -1
+    cdef bint readable(self) except -1
+    cdef int writable(self) except -1
+    cdef int all_sent(self) except -1
+    cdef void drop_output(self) noexcept
+    cdef int reserve(self, Py_ssize_t size) except -1
+    cdef void finish(self, object error) noexcept
+    cdef void reset_now(self) noexcept
+    cdef void close_descriptor(self) noexcept

@@ -1,0 +1,1 @@
+"""How a handler is called: at once, or by a task whose steps are done in place."""

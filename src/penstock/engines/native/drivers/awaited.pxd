@@ -1,0 +1,32 @@
+from ..connection.connection cimport Connection
+from ..connection.transport cimport flag
+from .waiter cimport Waiter
+
+
+cdef class AwaitedConnection(Connection):
+    cdef Waiter waiter  # of whoever receives
+    cdef object timer_of_wait
+    cdef object expired_by  # the deadline that `on_timeout` is to be told of
+    cdef list send_waiters
+    cdef int streak  # messages received without letting the loop turn
+    cdef flag input_over
+    cdef flag had_message
+
+    cdef object at_hand(self)
+    cdef object last(self)
+    cdef Waiter begin_wait(self, object limit, bint held)
+    cdef bint expects_messages(self) except -1
+    cdef Waiter place_to_wait(self, object limit)
+    cdef object clock_of_waits(self)
+    cdef int end_wait(self) except -1
+    cdef int wake(self) except -1
+    cdef int wake_directly(self) except -1
+    cdef bint step_in_place(self) except -1
+    cdef int finish_message(self, object reply) except -1
+    cdef int begin_gathering(self) except -1
+    cdef int release_cork(self) except -1
+    cdef object room(self)
+    cdef int wake_senders(self) except -1
+
+
+cdef int wake_all(list waiters, object result) except -1

@@ -1,0 +1,336 @@
+"""Connections whose handler is a coroutine, as `engines.loop.tasks`: one task each, resumed as soon as bytes were read for it."""
+
+import asyncio
+import sys
+from asyncio import CancelledError, Task
+from collections.abc import Awaitable
+from inspect import iscoroutinefunction
+from types import CoroutineType
+
+from cpython.contextvars cimport PyContext_Copy
+
+from .answer cimport answer_of, conversation_of
+from .awaited cimport wake_all
+from .carried cimport carried, unpacked
+from .driven cimport Driven
+from .exchange cimport receive_from, send_to
+from ..host cimport Host
+from ..sealed cimport seal
+from .waiter cimport PENDING, Waiter, waiter_of
+
+from ....core.compiled_law.closing cimport _CLOSED as CLOSED
+
+from ....core.interrupts import is_interrupt
+from ....core.handlers import expects_messages
+from ....errors import ConnectionEndedError, EndOfStreamError
+from ....reasons import CloseReason
+from ....core.contract import Connection as _AnyConnection
+from ...loop.scopes import Departure, OpenScope
+from ...whereabouts import place_of_task
+from .exchange import DeadlinePassed
+
+# None where no task can be begun within a step of another one.
+cdef object current_task = asyncio.current_task if sys.version_info >= (3, 12) else None
+
+cdef object DRAINED = CloseReason.DRAINED
+cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
+
+
+cdef class ConversationConnection(AwaitedConnection):
+    """A connection with a handler and its task; a client's has neither."""
+
+    cdef int settle_in(self, Host host, object local, object handler) except -1:
+        AwaitedConnection.settle_in(self, host, local, handler)
+        self.handler = handler
+        self.callbacks = None if handler is None else handler.callbacks()
+        return 0
+
+    cdef int start(self) except -1:
+        handler = self.handler
+        self._starts(self.time(), False)
+        self.arm_next()
+        if handler.converses:
+            function = handler.function
+            self.handler = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
+        elif self.callbacks is None:
+            self.handler = answer_of(self, handler)
+        else:
+            self.handler = conversation_of(self, _converse(self))
+        return self.run_coroutine(self.handler, None)
+
+    cdef int run_coroutine(self, object coroutine, object ended) except -1:
+        if self.variables is None:
+            self.variables = PyContext_Copy(self.host.contexts.base)
+        self.task = self.host.loop.create_task(coroutine, name=self.host.name, context=self.variables)
+        if ended is None:
+            # One function for all of them, where the task keeps its coroutine: one that has ended already may not.
+            ended = self._run_ended if type(self.task) is not Task or self.task.done() else _run_ended
+        self.task.add_done_callback(ended, context=self.host.contexts.ends)
+        return 0
+
+    def _run_ended(self, task):
+        try:
+            if self.task is task:
+                self.run_ended(task)
+        except BaseException as error:  # for want of memory, or a signal's
+            self._handling = False
+            self.failed(error)
+            if is_interrupt(error):
+                raise
+
+    cdef int run_ended(self, object task) except -1:
+        self.task = None
+        error = CancelledError() if task.cancelled() else unpacked(task.exception())
+        # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
+        if error is not None and not (task.cancelled() and self._state == CLOSED) and not is_interrupt(error):
+            self.handler_failed(error)
+        self._handling = False
+        if self._gone:
+            return self.part()
+        if self._close_after is not None:
+            return self.leave(self._close_after)
+        return self.leave(DRAINED if self.drains else CloseReason.DONE)
+
+    cdef int ended(self) except -1:
+        """The transport is gone: the rest follows when the handler has ended, and `on_close` after it."""
+        self.wake()
+        self.wake_senders()
+        self.wake_closed()
+        task = self.task
+        if task is not None:
+            if not task.done():
+                if self.host.cancels_on_close and self.handler is not None:
+                    task.cancel()
+                return 0
+            # Its end may have had no memory to be told with.
+            return self.run_ended(task) if self.handler is not None else self.conclude_ended(task)
+        self.handler = None
+        if self.callbacks is None:
+            return self.released()
+        return self.run_coroutine(_conclude(self), self._conclude_ended)
+
+    def _conclude_ended(self, task):
+        try:
+            if self.task is task:
+                self.conclude_ended(task)
+        except BaseException as error:
+            self.failed(error)
+            if is_interrupt(error):
+                raise
+
+    cdef int conclude_ended(self, object task) except -1:
+        self.task = self.callbacks = None
+        error = None if task.cancelled() else unpacked(task.exception())
+        if error is not None and not is_interrupt(error):
+            self.handler_failed(error)
+        return self.part()
+
+    # -- outliving its peer --------------------------------------------------------------------------------------------
+
+    @property
+    def handler_ended(self):
+        """Whether its handler has ended, or is about to without being told."""
+        return self.task is None or self.task.done()
+
+    @property
+    def messages_begun(self):
+        """Messages that its handler was given."""
+        return self.messages_in
+
+    @property
+    def has_unfinished(self):
+        """Whether a message that was received whole is at work, or has yet to be."""
+        return self._has_unfinished() or self.holds_message()
+
+    def handler_place(self):
+        """Say where its handler waits."""
+        return place_of_task(self.task)
+
+    def cancel_handler(self):
+        """Cancel its handler. Return False where that cannot be done: it is in a thread."""
+        if self.task is None or self.host.threaded:
+            return False
+        self.task.cancel()
+        return True
+
+    cdef int look_after_task(self) except -1:
+        if self.task is not None and self.task.done():
+            (self._run_ended if self.handler is not None else self._conclude_ended)(self.task)
+        return 0
+
+    # -- without waking the task ---------------------------------------------------------------------------------------
+
+    cdef bint step_in_place(self) except -1:
+        cdef Driven driven
+        task = self.task
+        if task is None or self.handler is None or self.waiter.state != PENDING or self.waiter.callback is None:
+            return False
+        driven = <Driven>self.handler
+        return driven.step_in_place(task)
+
+    cdef Waiter place_to_wait(self, object limit):
+        # Where the task hangs already, when it is the one that asks: a step in place may have begun others (eager tasks).
+        if limit is None and self.task is not None and self.handler is not None and (<Driven>self.handler).parked is not None:
+            if current_task is None or current_task(self.host.loop) is self.task:
+                return (<Driven>self.handler).parked
+        return waiter_of(self.host)
+
+    cdef int wake_closed(self) except -1:
+        return wake_all(self.closed_waiters, self.close_reason)
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    cdef bint expects_messages(self) except -1:
+        return self.callbacks is None or expects_messages(self.callbacks)
+
+    def receive(self, timeout_s=None):
+        """Return the next message, once awaited."""
+        return receive_from(self, timeout_s, False)
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return receive_from(self, None, True)
+
+    async def request(self, message, timeout_s=None):
+        """Send one message; return the next one that comes."""
+        await self.send(message)
+        return await self.receive(timeout_s)
+
+    async def __aenter__(self):
+        return self
+
+    def while_open(self, *, at_eof=True):
+        """Return a block that is cancelled when the peer goes."""
+        return OpenScope(self, at_eof=at_eof)
+
+    async def __aexit__(self, kind, error, traceback):
+        if kind is None or issubclass(kind, ConnectionEndedError):
+            self.close()
+        else:
+            self.abort()
+        await self.wait_closed()
+
+    def set_codec(self, codec):
+        """Speak another codec, from the message after the one received last."""
+        self.switch(codec)
+
+    def set_handler(self, handler):
+        """Hand the messages after the one at hand to another handler."""
+        if self.callbacks is None:
+            AwaitedConnection.set_handler(self, handler)
+        self.callbacks = handler
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def send(self, message):
+        """Queue one message, once the write buffer is no longer over its high watermark."""
+        return send_to(self, message)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def wait_closed(self):
+        """Wait until the transport is gone; return why."""
+        if self._gone:
+            await self.host.turn.take()
+        else:
+            waiter = self.host.loop.create_future()
+            if self.closed_waiters is None:
+                self.closed_waiters = []
+            self.closed_waiters.append(waiter)
+            await waiter
+        return self.close_reason
+
+    def watch_departure(self, departure):
+        """Have a future done when the peer goes."""
+        if self._gone or (self.input_over and departure.at_eof):
+            departure.set_result(None)
+            return
+        if self.closed_waiters is None:
+            self.closed_waiters = []
+        self.closed_waiters.append(departure)
+
+    cdef int input_ended(self) except -1:
+        cdef bint wants_more = self.waiter is not None or self.unhandled()
+        AwaitedConnection.input_ended(self)
+        if self.closed_waiters is not None:
+            for waiter in self.closed_waiters[:]:
+                if isinstance(waiter, Departure) and waiter.at_eof and not waiter.done():
+                    waiter.set_result(None)
+        if self.host.closes_at_eof and not wants_more:
+            return self.leave(PEER_CLOSED)  # its handler is cancelled when the transport is gone
+        return 0
+
+    def cut(self, reason):
+        """End the connection now, and its handler with it."""
+        self.lose(reason)
+        if self.task is not None:
+            self.task.cancel()
+
+    cdef int timed_out(self, object which) except -1:
+        if self.callbacks is None or self.waiter is None:
+            return 0
+        self.expired_by = which  # the task calls on_timeout, so that its callbacks never overlap, and leaves
+        self.wake()
+        return 1
+
+
+_AnyConnection.register(ConversationConnection)
+
+
+def _run_ended(task):
+    cdef Driven driven = task.get_coro()
+    cdef ConversationConnection conn = driven.conn
+    conn._run_ended(task)
+
+
+# -- what the task runs ------------------------------------------------------------------------------------------------
+
+
+async def _await(function, conn):
+    await function(conn)
+
+
+async def _converse(ConversationConnection conn):
+    conn._handling = True
+    await _handled(conn, conn.callbacks.on_connect(conn))
+    while True:
+        over, passed = False, None
+        try:
+            message = await conn.receive()
+        except EndOfStreamError:
+            over = True
+        except DeadlinePassed as error:
+            passed = error.which
+        if over:
+            return
+        if passed is not None:
+            conn._handling = True
+            await _handled(conn, conn.callbacks.on_timeout(conn, passed))
+            conn.leave(passed.value)
+            return
+        conn._handling = True
+        await _handled(conn, conn.callbacks.on_message(conn, message))
+
+
+async def _handled(ConversationConnection conn, reply):
+    """Await what a callback returned where that is to be awaited, and send the reply."""
+    if reply is not None and (type(reply) is CoroutineType or isinstance(reply, Awaitable)):
+        reply = await reply
+    if reply is not None:
+        while conn._write_paused and conn._can_send:
+            await conn.room()
+    conn.finish_message(reply)
+
+
+async def _conclude(ConversationConnection conn):
+    try:
+        result = conn.callbacks.on_close(conn, conn.close_reason)
+        if isinstance(result, Awaitable):
+            await result
+    except BaseException as error:
+        raise carried(conn._state == CLOSED, error)
+
+
+seal(globals())

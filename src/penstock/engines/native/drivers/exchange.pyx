@@ -1,0 +1,208 @@
+"""What a coroutine awaits of its connection: a message, and that one was sent.
+
+They are awaitables of their own: a message that is there, or output that has room, costs no coroutine and no exception.
+"""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from .contexts cimport Py_REFCNT
+from ..framing.choice cimport NEED_DATA
+from ..polling.poller cimport MOST_IN_A_ROW, SIZE_SHIFT
+from ..sealed cimport seal
+from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
+from .waiter cimport Waiter
+
+from ....core.compiled_law.closing cimport _CLOSED as CLOSED
+
+from ....codecs.guard import failure as decoding_failed
+from ....errors import EndOfStreamError
+from ....reasons import CloseReason
+from ...loop.awaited import OTHERS_TURN
+from ....core.deadline import Deadline
+
+cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
+
+
+class DeadlinePassed(Exception):
+    """Raised by `receive` into the task that calls the callbacks."""
+
+    def __init__(self, which):
+        self.which = which
+
+
+# The last ones that have ended. As a rule their awaiters have let go of them: then they serve for the next message.
+cdef Receive spare_receive = None
+cdef Send spare_send = None
+
+
+cdef class Receive(Step):
+    cdef object step(self):
+        cdef AwaitedConnection conn = self.conn
+        cdef int token
+        if self.phase == WAITING:
+            conn.end_wait()  # whoever wakes with an exception calls `throw`
+            self.phase = FRESH
+        elif self.phase == YIELDING:
+            self.turns -= 1
+            if self.turns > 0:
+                return None
+            self.phase = FRESH
+        try:
+            while True:
+                if conn.expired_by is not None:
+                    which, conn.expired_by = conn.expired_by, None
+                    raise DeadlinePassed(which)
+                if conn._closing and conn._state != CLOSED:
+                    if self.ends_turn():
+                        return None
+                    raise conn.why_not()
+                if conn.streak >= conn.host.batch_messages and conn.unhandled():
+                    conn.streak = 0
+                    self.turns = OTHERS_TURN
+                    self.phase = YIELDING
+                    return None
+                token = 1
+                if conn._levels.message_step_s != 0.0 and conn.unhandled():
+                    token = conn._allows(1, conn.time())
+                    if token == 0:
+                        return self.wait(True)
+                try:
+                    message = conn.at_hand()
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    refusal = decoding_failed(conn.codec, "decode", error)
+                    conn.break_off(refusal)
+                    raise refusal
+                if message is not NEED_DATA and token < 0:
+                    conn.leave(MESSAGE_RATE)
+                    continue
+                if message is not NEED_DATA:
+                    if conn._levels.message_step_s != 0.0:
+                        conn._spends(1, conn.time())
+                    self.value = message
+                    return self.end()
+                conn.release_cork()
+                if conn._closing and conn._state != CLOSED:
+                    continue
+                if conn.input_over or conn.drains or conn._state == CLOSED:
+                    if self.ends_turn():
+                        return None
+                    self.value = conn.last()
+                    return self.end()
+                conn.streak = 0
+                if conn.waiter is not None and self.ends_turn():  # that it raises
+                    return None
+                return self.wait(False)
+        except EndOfStreamError:
+            if self.iterates:
+                raise StopAsyncIteration from None
+            raise
+
+    cdef object end(self):
+        """Say that the message is there."""
+        global spare_receive
+        self.phase = FINISHED
+        if type(self) is Receive and not self.lasts:
+            self.conn = self.limit = None
+            spare_receive = self
+        return STOP
+
+    cdef bint ends_turn(self) noexcept:
+        """Say whether the loop is to turn before this goes on at once, and see to it."""
+        if not self.conn.poller.ends_turn():
+            return False
+        self.turns = 1
+        self.phase = YIELDING
+        return True
+
+    cdef object wait(self, bint held):
+        """Return what is awaited: bytes, or a token where messages are held back."""
+        cdef AwaitedConnection conn = self.conn
+        cdef Waiter waiter
+        limit = self.limit
+        if limit is not None and type(limit) is not Deadline:
+            self.limit = limit = Deadline(conn.clock_of_waits().time() + limit, limit)
+        waiter = conn.begin_wait(limit, held)
+        self.phase = WAITING
+        waiter.blocking = True
+        return waiter
+
+    cdef int abandon(self) except -1:
+        cdef AwaitedConnection conn = self.conn
+        if self.phase == WAITING:
+            conn.end_wait()
+        self.phase = FINISHED
+        return 0
+
+
+cdef class Send(Step):
+    cdef object step(self):
+        cdef AwaitedConnection conn = self.conn
+        global spare_send
+        cdef long long before, more
+        if self.phase == FRESH:
+            self.phase = YIELDING
+            if conn.poller.ends_turn():
+                return None
+        if conn._write_paused and conn._can_send:
+            self.phase = WANTING_ROOM
+            waiter = conn.room()
+            waiter._asyncio_future_blocking = True
+            return waiter
+        if self.phase == WANTING_ROOM:
+            # Reading goes on now as well. It gets its turn before more output stops it again.
+            self.phase = YIELDING
+            return None
+        if not conn._can_send or conn._close_after is not None:
+            raise conn.why_not()
+        message = self.message
+        if type(message) is bytes:
+            conn.put_reply(message)
+            more = PyBytes_GET_SIZE(message) >> SIZE_SHIFT
+        else:
+            before = conn.bytes_out + conn.corked()
+            conn.put_reply(message)
+            more = (conn.bytes_out + conn.corked() - before) >> SIZE_SHIFT
+        if more:
+            conn.poller.left -= <int>min(more, MOST_IN_A_ROW)
+        self.phase = FINISHED
+        self.conn = self.message = None
+        spare_send = self
+        return STOP
+
+
+cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates):
+    """Return the next message of a connection, once awaited; ``limit``: how long that may take in seconds, or None."""
+    global spare_receive
+    cdef Receive step = spare_receive
+    if step is not None and Py_REFCNT(step) == 2:  # that of the line above is one
+        spare_receive = None
+        step.phase = FRESH
+    else:
+        step = Receive.__new__(Receive)
+    step.conn = conn
+    step.limit = limit
+    step.iterates = iterates
+    return step
+
+
+cdef Send send_to(AwaitedConnection conn, object message):
+    """Return None once a message is queued, once awaited."""
+    global spare_send
+    cdef Send step = spare_send
+    if step is not None and Py_REFCNT(step) == 2:  # as above
+        spare_send = None
+        step.phase = FRESH
+    else:
+        step = Send.__new__(Send)
+    step.conn = conn
+    step.message = message
+    return step
+
+
+become_awaitable(Receive)
+become_awaitable(Send)
+
+
+seal(globals())

@@ -1,0 +1,129 @@
+"""Awaitables without coroutine: what is awaited, or the value, comes straight from a method in C.
+
+`asyncio.Task` and ``await`` ask a type's ``am_send`` slot, older users its ``tp_iternext``; both are set here.
+"""
+
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+
+from ..sealed cimport seal
+
+cdef extern from *:
+    """
+    /* StopIteration(value), without making the exception where the interpreter does not need one: see genobject.c. */
+    static PyObject *penstock_stop(PyObject *value)
+    {
+        if (value == Py_None) {
+            return NULL;
+        }
+        if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {
+            PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
+            if (stop != NULL) {
+                PyErr_SetObject(PyExc_StopIteration, stop);
+                Py_DECREF(stop);
+            }
+            return NULL;
+        }
+        PyErr_SetObject(PyExc_StopIteration, value);
+        return NULL;
+    }
+
+    static void penstock_install(PyObject *type, iternextfunc next, sendfunc send)
+    {
+        PyTypeObject *kind = (PyTypeObject *)type;
+        kind->tp_iternext = next;
+        kind->tp_as_async->am_send = send;
+    }
+    """
+    PyObject* penstock_stop(PyObject* value) noexcept
+    void penstock_install(
+        object kind, PyObject* (*next)(PyObject*) except? NULL,
+        PySendResult (*send)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
+    ) noexcept
+
+STOP = object()
+
+
+cdef class Step:
+    """An awaitable that is a coroutine to everybody who asks: it can be made a task, and cancelled."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        """Go on; return what is awaited."""
+        yielded = advance(self)
+        if yielded is STOP:
+            value, self.value = self.value, None
+            raise StopIteration(value)
+        return yielded
+
+    def throw(self, kind, value=None, traceback=None):
+        """Stop waiting and raise."""
+        self.abandon()
+        if isinstance(kind, BaseException):
+            raise kind
+        raise kind if value is None else value
+
+    def close(self):
+        """Stop waiting."""
+        self.abandon()
+
+    cdef object step(self):
+        """Return what is to be awaited, or STOP with `value` set."""
+        return STOP
+
+    cdef int abandon(self) except -1:
+        self.phase = FINISHED
+        return 0
+
+
+cdef object advance(Step step):
+    """Return what is to be awaited, or STOP; what has raised has ended."""
+    if step.phase == FINISHED:
+        raise RuntimeError("cannot reuse already awaited coroutine")
+    try:
+        return step.step()
+    except StopIteration as stop:  # which ends a coroutine, and is a failure within one: PEP 479
+        step.phase = FINISHED
+        raise RuntimeError("coroutine raised StopIteration") from stop
+    except BaseException:
+        step.phase = FINISHED
+        raise
+
+
+cdef PyObject* _next(PyObject* self) except? NULL:
+    yielded = advance(<Step>self)
+    if yielded is STOP:
+        yielded, (<Step>self).value = (<Step>self).value, None
+        return penstock_stop(<PyObject*>yielded)
+    Py_INCREF(yielded)
+    return <PyObject*>yielded
+
+
+cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    result[0] = NULL
+    yielded = advance(<Step>self)
+    if yielded is STOP:
+        yielded, (<Step>self).value = (<Step>self).value, None
+        Py_INCREF(yielded)
+        result[0] = <PyObject*>yielded
+        return PYGEN_RETURN
+    Py_INCREF(yielded)
+    result[0] = <PyObject*>yielded
+    return PYGEN_NEXT
+
+
+cdef int become_awaitable(object kind) except -1:
+    """Have a subclass of `Step` awaited in the short way."""
+    penstock_install(kind, _next, _send)
+    return 0
+
+
+seal(globals())

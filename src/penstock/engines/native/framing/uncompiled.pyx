@@ -1,0 +1,79 @@
+"""Input for a codec that has no compiled framing, a user's own above all: `core.inbound`, with the batch that was cut last."""
+
+from .frames cimport NEED_DATA
+from ..sealed cimport seal
+
+from ....core.inbound import StreamInbound
+from ....errors import CodecError, RemoteProtocolError
+
+
+cdef class CodecInput:
+    """What a connection has received and no message of its codec has taken.
+
+    Args:
+        codec: What cuts it.
+    """
+
+    def __init__(self, codec):
+        self.inbound = StreamInbound(codec)
+        self.batch = []
+
+    cdef object codec(self):
+        return self.inbound.codec
+
+    cdef int feed(self, bytes data) except -1:
+        self.inbound.feed(data)
+        return 0
+
+    cdef object next_message(self, Py_ssize_t limit):
+        """Return the next message, or NEED_DATA; cut up to ``limit`` at once.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad.
+        """
+        cdef list batch, before
+        if self.at >= len(self.batch):
+            batch = self.inbound.take(limit)
+            before = self.batch  # given up last: messages may run code of their own
+            self.batch = batch
+            self.at = 0
+            if not batch:
+                return NEED_DATA
+        message = self.batch[self.at]
+        self.at += 1
+        return message
+
+    cdef bint holds_message(self) except -1:
+        """Whether a whole one is there; one that is bad is none."""
+        cdef list batch = None, before
+        if self.at < len(self.batch):
+            return True
+        try:
+            batch = self.inbound.take(1)
+        except (RemoteProtocolError, CodecError):
+            pass
+        if batch is None:
+            return False
+        before = self.batch  # given up last, as above
+        self.batch = batch
+        self.at = 0
+        return len(batch) > 0
+
+    cdef Py_ssize_t pending_bytes(self) except -1:
+        return self.inbound.pending_bytes
+
+    cdef bint unhandled(self) except -1:
+        """Whether anything is left that may hold a message."""
+        return self.at < len(self.batch) or self.inbound.pending_bytes > 0
+
+    cdef bytes rest_for(self, object codec):
+        """Cut the rest with another codec; return all of it."""
+        cdef list before
+        self.inbound.switch(codec, self.at, len(self.batch) - self.at)
+        before = self.batch  # given up last, as above
+        self.batch = []
+        self.at = 0
+        return self.inbound._chunk  # where `switch` has put all there is
+
+
+seal(globals())

@@ -1,6 +1,0 @@
-import asyncio
-
-from .poller import Poller
-
-class Waiter(asyncio.Future[None]):
-    def __init__(self, poller: Poller, loop: asyncio.AbstractEventLoop) -> None: ...
