@@ -21,10 +21,11 @@ class RunningTask:
 
     Attributes:
         name: What logs call it.
+        conn: The connection that it belongs to, if it is one's.
         done: Whether it has ended.
     """
 
-    __slots__ = ("_conn", "_loop", "_over", "_task", "_tell", "_work", "done", "is_cancelled", "name")
+    __slots__ = ("_loop", "_over", "_task", "_tell", "_work", "conn", "done", "is_cancelled", "name")
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class RunningTask:
         self.name = name
         self.done = self.is_cancelled = False
         self._loop = loop
-        self._conn = conn
+        self.conn = conn
         self._work = work
         self._tell = tell
         self._over = over
@@ -76,8 +77,8 @@ class RunningTask:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            if is_failure(self._conn, error):
-                self._tell(self._conn, self.name, error)
+            if is_failure(self.conn, error):
+                self._tell(self.conn, self.name, error)
 
     def _ended(self, _task: object) -> None:
         self._work.close()  # cancelled before its first step it was never awaited
@@ -90,10 +91,12 @@ class Background:
 
     Args:
         tell: Called on the loop with what one raised: its connection if it has one, its name, the error.
+        over: Called on the loop with each that has ended.
     """
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, over: Callable[[RunningTask], object] | None = None) -> None:
         self._tell = tell
+        self._over = over
         self._running: set[RunningTask] = set()
         self._then: Callable[[], object] | None = None
         self._ending = False
@@ -140,6 +143,8 @@ class Background:
 
     def _task_over(self, task: RunningTask) -> None:
         self._running.discard(task)
+        if self._over is not None:
+            self._over(task)
         self._look()
 
     def _look(self) -> None:

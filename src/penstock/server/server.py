@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -50,7 +51,7 @@ from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, Pace, logger
 from ..telemetry.stats import Stats
 from .admission import AccessFiles, descriptor_limit, rules_of
-from .background import Background
+from .background import Background, RunningTask
 from .choice import Choice, choose
 from .ends import Ends
 from .memory import follow_memory, memory_of
@@ -122,8 +123,9 @@ class Server:
         self._rules = Rules()  # what the configuration says, before what was set at the gate
         self._watchdog: Watchdog | None = None
         self._changed: list[asyncio.Future[None]] = []
-        self._background = Background(self._task_failed)
+        self._background = Background(self._task_failed, self._task_over)
         self._ends: Ends | None = None
+        self._ends_lock = threading.RLock()
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -411,7 +413,13 @@ class Server:
         task = self._background.start(self._loop, conn, work, name)
         if not (conn.is_datagram or self.when_closed(conn, task.cancel)):
             task.cancel()
+        elif task.done:  # at once, or on the loop's thread meanwhile: before there was anything to forget
+            self._task_over(task)
         return task
+
+    def _task_over(self, task: RunningTask) -> None:
+        if task.conn is not None:
+            self.forget_closed(task.conn, task.cancel)
 
     def when_closed(
         self, conn: ConnectionBase[Any], closed: Callable[[], object], resumed: Callable[[], object] | None = None
@@ -426,9 +434,10 @@ class Server:
         Returns:
             False when the connection is closing already: then nothing will be called.
         """
-        if self._ends is None:
-            self._ends = Ends()
-            self._observers.append(self._ends)
+        with self._ends_lock:  # threads may be the first two to ask
+            if self._ends is None:
+                self._ends = Ends()
+                self._observers.append(self._ends)
         return self._ends.add(conn, closed, resumed)
 
     def forget_closed(
