@@ -1,5 +1,7 @@
 """From received bytes to messages, in batches, and through changes of the codec."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,6 +197,36 @@ def test_a_silence_ends_a_message_whether_or_not_somebody_takes_it_then(words, e
     taken += take_all(inbound, 10)
 
     assert (words, 0) == (taken, inbound.pending_bytes)
+
+
+def bytes_used(step):
+    """How many bytes one step allocates at most, be they given back in the end."""
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    step()
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+def test_a_silence_costs_the_same_however_many_wait():
+    """To note one, and to take a message for one, copies neither the others nor what came after it."""
+    inbound, words = StreamInbound(Gap()), 20_000
+    used, taken = [], []
+    tracemalloc.start()
+    try:
+        inbound.feed(b"x")
+        inbound.take(1)
+        for _ in range(words):
+            inbound.note_silence()
+            inbound.feed(b"x")
+        used.append(bytes_used(inbound.note_silence))
+        used += [bytes_used(lambda: taken.append(inbound.take(1))) for _ in range(9)]
+    finally:
+        tracemalloc.stop()
+
+    assert [[b"x"]] * 9 == taken
+    assert words - 8 == inbound.pending_bytes
+    assert max(used) < words / 4
+    assert [b"x"] * (words - 8) == take_all(inbound, 64)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\r\n"])

@@ -118,7 +118,7 @@ class StreamInbound(Generic[M]):
         found: list[M] = []
         try:
             while singly.silences and not found:
-                found = self._take_before(singly.silences[0], singly)
+                found = self._take_before(singly, singly.silences)
             if buffer and not found:
                 message = guard.decode(self.codec, buffer)
                 found = [] if message is NEED_DATA else [message]
@@ -130,29 +130,31 @@ class StreamInbound(Generic[M]):
             self._singly = singly if self.codec.on_oversize == "skip" else None
         return found
 
-    def _take_before(self, silence: int, singly: _Singly) -> list[M]:
+    def _take_before(self, singly: _Singly, silences: deque[int]) -> list[M]:
         """Take one message of what had come by the first silence: one that ends, or else all there is."""
-        buffer = self._buffer
-        later = buffer[silence:]
-        del buffer[silence:]
+        buffer, size = self._buffer, silences[0]
+        piece = buffer if size == len(buffer) else _front(buffer, size)
         try:
-            message = guard.decode(self.codec, buffer)
+            message = guard.decode(self.codec, piece)
             found = [] if message is NEED_DATA else [message]
-            if buffer and not found and buffer.silence_counts:
-                rest = guard.decode_quiet(self.codec, buffer)
+            if piece and not found and piece.silence_counts:
+                rest = guard.decode_quiet(self.codec, piece)
                 found = [] if rest is NEED_DATA else [rest]
         finally:
-            taken = silence - len(buffer)
-            buffer += later
-        left = (place - taken for place in singly.silences or () if place > taken)
-        singly.silences = tuple(left) if buffer.silence_counts else ()
+            taken = size - len(piece)
+            if piece is not buffer:
+                _follow(buffer, taken, piece)
+            if buffer.silence_counts:
+                singly.leave(taken, silences)
+            else:
+                singly.forget()
         return found
 
     def note_silence(self) -> None:
         """Nothing has come for ``quiet_s``: what is there by now and has no end has it here."""
-        singly, place = self._singly, self.pending_bytes
-        if singly is not None and singly.silences is not None and place > (singly.silences or (0,))[-1]:
-            singly.silences = (*singly.silences, place)
+        singly = self._singly
+        if singly is not None and singly.silences is not None:
+            singly.note(self.pending_bytes, singly.silences)
 
     def _count_skipped(self) -> None:
         count, self._buffer.skipped = self._buffer.skipped, 0
@@ -201,8 +203,8 @@ class StreamInbound(Generic[M]):
         self._buffer.resume = None
         self._chunk = self._batch = b""
         self.pending_bytes = 0
-        if self._singly is not None and self._singly.silences:
-            self._singly.silences = ()
+        if self._singly is not None:
+            self._singly.forget()
         self.on_skipped = None
 
 
@@ -211,21 +213,60 @@ class _Singly:
 
     What was passed over cannot be given back when the codec is changed, nor can silence.
 
+    A handler that is at work lets thousands of silences wait: each is noted, and taken, without a look at the others.
+
     Attributes:
-        silences: How many bytes there were at each silence, as long as no message was taken for it. None: none counts.
+        silences: How many bytes came before each silence and after the one before it, as long as no message was taken
+            for it. None: none counts.
+        silent_bytes: The sum of them: what is there and was followed by a silence.
     """
 
-    __slots__ = ("silences",)
+    __slots__ = ("silences", "silent_bytes")
 
-    def __init__(self, silences: tuple[int, ...] | None) -> None:
+    def __init__(self, silences: deque[int] | None) -> None:
         self.silences = silences
+        self.silent_bytes = 0
 
     @classmethod
     def of(cls, codec: Codec[Any]) -> _Singly | None:
         """Return what an input of this codec needs; None: its messages may be taken in batches."""
         if codec.quiet_s is None:
             return cls(None) if codec.on_oversize == "skip" else None
-        return cls(())
+        return cls(deque())
+
+    def note(self, pending_bytes: int, silences: deque[int]) -> None:
+        """A silence follows ``pending_bytes``. It is the one before, where nothing has come since."""
+        if pending_bytes > self.silent_bytes:
+            silences.append(pending_bytes - self.silent_bytes)
+            self.silent_bytes = pending_bytes
+
+    def leave(self, taken: int, silences: deque[int]) -> None:
+        """Of what came before the first silence, so many bytes are gone."""
+        self.silent_bytes -= taken
+        if taken == silences[0]:
+            silences.popleft()
+        else:
+            silences[0] -= taken
+
+    def forget(self) -> None:
+        """What was there is gone, or no silence ends it."""
+        self.silent_bytes = 0
+        if self.silences:
+            self.silences.clear()
+
+
+def _front(buffer: Buffer, size: int) -> Buffer:
+    """Return the first ``size`` bytes with the codec's notes, for a codec that must not see the rest."""
+    front = Buffer()
+    front += buffer[:size]
+    front.resume, front.skipped, front.silence_counts = buffer.resume, buffer.skipped, buffer.silence_counts
+    return front
+
+
+def _follow(buffer: Buffer, taken: int, front: Buffer) -> None:
+    """Do to the buffer what a codec has done to its front: ``taken`` bytes are gone, and its notes are others."""
+    del buffer[:taken]
+    buffer.resume, buffer.skipped, buffer.silence_counts = front.resume, front.skipped, front.silence_counts
 
 
 class RecordInbound(Generic[M]):
