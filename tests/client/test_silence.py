@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import penstock
-from penstock.codecs import Delimited, Gap, Lines, Text
+from penstock.codecs import NEED_DATA, Delimited, Gap, Lines, Text
 
 PATIENCE_S = 20
 QUIET_S = 0.05
@@ -16,6 +16,18 @@ CODECS = [
     (Delimited(b"\r\n", quiet_s=QUIET_S), b"hello", b"hello"),
     (Gap(quiet_s=QUIET_S), b"he\nllo", b"he\nllo"),
 ]
+
+
+class Acknowledged(Gap):
+    """An exclamation mark is a message by itself; what follows has its end by silence, every time."""
+
+    name = "acknowledged"
+
+    def decode(self, buffer):
+        if not buffer.startswith(b"!"):
+            return NEED_DATA
+        del buffer[:1]
+        return b"!"
 
 
 @pytest.fixture
@@ -64,6 +76,30 @@ def test_connect_sync(naive, codec, said, message):
         conn.send(message)
         assert message == conn.receive(timeout_s=PATIENCE_S)
         assert message == conn.request(message)
+
+
+async def test_iteration(naive):
+    """`async for` is told of silences as `receive` is."""
+    async with await penstock.connect(naive(b"hello", greets=False), codec=Gap(quiet_s=QUIET_S)) as conn:
+        got = []
+        await conn.send(b"one")
+        async for message in conn:
+            got.append(message)
+            if len(got) == 3:
+                break
+            await conn.send(b"next")
+
+    assert [b"hello"] * 3 == got
+
+
+async def test_what_comes_together_with_a_whole_message_has_its_end_by_silence(naive):
+    """Be the next message waited for at once, or later."""
+    async with await penstock.connect(naive(b"!hello", greets=False), codec=Acknowledged(quiet_s=QUIET_S)) as conn:
+        got = [await conn.request(b"one"), await conn.receive()]
+        await conn.send(b"two")
+        got += [await conn.receive(), await conn.receive(timeout_s=PATIENCE_S)]
+
+    assert [b"!", b"hello"] * 2 == got
 
 
 async def test_a_wait_that_is_given_up_puts_the_silence_off_no_further(naive):

@@ -82,6 +82,8 @@ class LoopClientConnection(AwaitedConnection[M], ClientConnection[M]):
         if held or self._blames or self._waiter is not None or (limit is not None and limit.is_over):
             await super()._wait_readable(limit, held=held)
             return
+        if self._rare is not None:
+            self._hear()
         waiter = self._next_input()
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         try:
@@ -105,14 +107,17 @@ class LoopClientConnection(AwaitedConnection[M], ClientConnection[M]):
         except Exception:  # noqa: S110  # whoever receives meets it again
             pass
         else:
+            if self._rare is not None:  # of what is left: silence passes whether or not a message came before it
+                self._hear()
             if not messages:
-                if self._rare is not None:
-                    self._arm(self._hears(self._clock.time(), self._inbound.pending_bytes))
                 return
             self._ready.extend(messages)
             self._batch_size = len(messages)
         self._waiter = None
         waiter.wake()
+
+    def _hear(self) -> None:
+        self._arm(self._hears(self._clock.time(), self._inbound.pending_bytes))
 
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
