@@ -19,6 +19,9 @@ class Gap(BytesCodec):
     message, and may bring two messages together. A message is sent as it is; the pause after it is the sender's to
     keep. Over datagrams each message is one datagram.
 
+    The blocking engine and `connect_sync` read only while a message is waited for. What comes while a handler works is
+    one piece for them, whatever pauses were in it; the other engines note each pause.
+
     Args:
         quiet_s: How long nothing has to come for a message to be over, in seconds. EOF ends one, too.
         max_frame_bytes: Longest message, in bytes, both ways; a longer one is refused as soon as it is.
