@@ -1,6 +1,8 @@
 """A group, without the network: who is in it, what is counted, and that the loop has its turn."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -203,3 +205,122 @@ def test_an_application_has_one_group_and_one_registry_of_a_name():
 
     assert app.group("a") is app.group("a") is not app.group("b")
     assert app.registry("a") is app.registry("a") is not app.registry("b")
+
+
+async def test_a_loop_has_its_turn_while_a_thread_publishes_without_pause(room, monkeypatch):
+    """The thread waits once enough is pending, and the pump obeys its slice: neither memory nor the loop is held."""
+    group, join, _ = room
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    monkeypatch.setattr(module, "MAX_PENDING", 3)
+    members = await join(100)
+    most = []
+
+    def publish():
+        for number in range(50):
+            group.publish(b"%d" % number)
+            most.append(len(group._pending))
+
+    thread = asyncio.create_task(asyncio.to_thread(publish))
+    turns = 0
+    while not thread.done() or group.stats.waiting:
+        turns += 1
+        await asyncio.sleep(0)
+    await thread
+
+    assert (True, True) == (max(most) <= 3, turns > 50)
+    for peer in members:
+        assert [b"%d" % number for number in range(50)] == [await peer.receive() for _ in range(50)]
+
+
+def test_a_thread_does_not_wait_for_a_loop_that_has_ended(monkeypatch):
+    """What it publishes is pending, and its members are gone."""
+    monkeypatch.setattr(module, "MAX_PENDING", 0)
+    group = penstock.Group()
+
+    async def main():
+        app = penstock.App()
+
+        @app.on_message(bind="tcp://127.0.0.1:0")
+        def member(conn, message):
+            group.join(conn)
+            return message
+
+        async with app.test() as t:
+            await (await t.connect("member")).request(b"hello")
+
+    asyncio.run(main())
+
+    assert (0, 0) == group.publish(b"too late")
+
+
+@pytest.mark.parametrize(
+    ("options", "meant"),
+    [
+        ({"on_slow": "drop-oldest"}, "did you mean drop_oldest"),
+        ({"on_slow": "newest"}, "'newest' is not one of"),
+        ({"on_slow": 1}, "is not one of"),
+        ({"on_slow": "latest", "key": [1]}, "key is a list, which is not hashable"),
+    ],
+)
+def test_a_wrong_policy_is_refused_when_it_is_given(options, meant):
+    """Not when the first slow peer meets it."""
+    with pytest.raises(penstock.ConfigurationError, match=meant):
+        penstock.Group().publish(b"", **options)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None])
+def test_a_wrong_number_of_messages_that_wait_is_refused(wrong):
+    """There is no room in which to make room."""
+    with pytest.raises(penstock.ConfigurationError, match="max_waiting is"):
+        penstock.Group(max_waiting=wrong)
+
+
+async def test_what_waits_is_sent_when_the_peer_has_read_meanwhile(room, monkeypatch):
+    """A peer that reads between the look at it and the keeping of a message is not forgotten."""
+    group, join, _ = room
+    (peer,) = await join()
+    (member,) = group._members.values()
+    looks = iter([True, True])
+    monkeypatch.setattr(module.Membership, "is_slow", property(lambda self: next(looks, False)))
+    group.publish(b"kept", on_slow="drop_oldest")
+    assert 1 == len(member.waiting)
+
+    assert b"kept" == await peer.receive()
+
+
+async def test_what_waits_for_a_peer_that_reads_again_is_sent_before_the_next(room):
+    """Even where nobody has told that it reads again."""
+    group, join, _ = room
+    (peer,) = await join()
+    (member,) = group._members.values()
+    member.waiting["key"] = b"first\n"
+    group.publish(b"second", on_slow="drop_newest")
+
+    assert [b"first", b"second"] == [await peer.receive(), await peer.receive()]
+
+
+async def test_a_connection_that_left_is_freed_without_the_collector(room):
+    """A membership refers to itself by nothing that outlasts it."""
+    _, join, joined = room
+    await join()
+    other = penstock.Group()
+    gone = weakref.finalize(other, lambda: None)
+    gc.disable()
+    try:
+        other.join(joined[0]).leave()
+        del other
+        assert not gone.alive
+    finally:
+        gc.enable()
+
+
+async def test_a_group_without_members_is_not_kept_by_its_application(room):
+    """Its name may be a peer's, and there may be many; while it has members it stays."""
+    _, join, joined = room
+    await join()
+    app = joined[0].app
+    lasting = id(app.group("with").join(joined[0])._group)
+    app.group("without")
+
+    assert ["lobby", "with"] == sorted(app._groups)
+    assert lasting == id(app.group("with"))

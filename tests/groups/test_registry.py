@@ -117,3 +117,11 @@ async def test_a_clients_connection_cannot_be_held():
         async with await penstock.connect(server.addresses[0]) as conn:
             with pytest.raises(penstock.LocalProtocolError, match="only a connection of a server"):
                 penstock.Registry().hold("key", conn)
+
+
+async def test_a_wrong_policy_is_refused_when_it_is_given(devices):
+    """Not taken for another one."""
+    registry, log_in, _ = devices
+    await log_in("7")
+    with pytest.raises(penstock.ConfigurationError, match="did you mean refuse"):
+        registry.hold(b"7", registry[b"7"], on_taken="Refuse")

@@ -8,12 +8,13 @@ import threading
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from time import perf_counter
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from ..core.contract import ConnectionBase
-from ..errors import ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
+from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
 from .membership import Frames, Membership
 from .stats import GroupStats
+from .words import check_word
 
 M = TypeVar("M")
 
@@ -23,9 +24,11 @@ OnSlow = Literal["disconnect", "drop_oldest", "drop_newest", "latest"]
 SLICE_S: Final = 0.001
 # How many members are served between two looks at the clock: a look costs a tenth of a delivery.
 _LOOK_EVERY: Final = 64
-# How many publications may wait for the loop. What is published beyond them is delivered first, so that a handler that
-# publishes without pause holds its own loop, and not all of the memory.
+# How many publications may wait for the loop. Beyond them a thread that publishes waits. A handler on the loop cannot
+# wait: as many of the first ones are delivered at once, so that it holds its own loop, and not all of the memory.
 MAX_PENDING: Final = 256
+# How often a thread that waits looks whether the loop still runs: a loop that stops tells nobody.
+_LOOP_LOOK_S: Final = 0.1
 # How many messages may wait for one member that is slow, in a policy that has them wait.
 DEFAULT_MAX_WAITING: Final = 256
 
@@ -75,14 +78,20 @@ class Group(Generic[M]):
     Attributes:
         name: As above.
         stats: Counts.
+
+    Raises:
+        ConfigurationError: ``max_waiting`` is no whole number above 0.
     """
 
     def __init__(self, name: str = "", *, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
+        if type(max_waiting) is not int or max_waiting < 1:
+            raise ConfigurationError(f"max_waiting is {max_waiting!r}: it has to be a whole number above 0")
         self.name = name
         self.stats = GroupStats()
         self._max_waiting = max_waiting
         # An engine may end a member, and so have it leave, while it is being posted to.
         self._lock = threading.RLock()
+        self._room = threading.Condition(self._lock)  # for another publication
         self._members: dict[int, Membership[M]] = {}
         self._snapshot: tuple[Membership[M], ...] | None = ()
         self._pending: deque[_Publication] = deque()
@@ -154,6 +163,7 @@ class Group(Generic[M]):
         self._pending.clear()
         self._scheduled = False
         self._loop = loop
+        self._room.notify_all()
 
     def _now(self) -> tuple[Membership[M], ...]:
         with self._lock:
@@ -175,7 +185,7 @@ class Group(Generic[M]):
 
         Called on the loop, it has been posted to all when this returns, or to as many as a millisecond allows; the
         others follow in the loop's next turns, before anything that is published later. From another thread all of it
-        follows.
+        follows; a thread that publishes faster than the loop delivers waits for the loop.
 
         Args:
             message: What to send. It is encoded once for all members that speak the same codec.
@@ -192,9 +202,15 @@ class Group(Generic[M]):
             For how many members it is.
 
         Raises:
+            ConfigurationError: ``on_slow`` is none of these, or ``key`` is not hashable and ``latest`` needs it.
             LocalProtocolError, TypeError, CodecError: The codec of the member who joined first refuses it. It was sent
                 to nobody. What only another member's codec refuses is counted in ``stats.dropped["refused"]``.
         """
+        if on_slow is not None:
+            _check_policy(on_slow, key)
+        running = asyncio._get_running_loop()  # noqa: SLF001  # the public one raises where there is none
+        if running is None:  # a loop must not wait for another one: that one may wait for it
+            self._wait_for_room()
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
         ids = frozenset(conn.id for conn in excluded)
@@ -211,11 +227,19 @@ class Group(Generic[M]):
             self._pending.append(_Publication(frames, members, ids, on_slow, key))
             loop = self._loop
             assert loop is not None
-        if asyncio._get_running_loop() is not loop:  # noqa: SLF001  # the public one raises where there is none
+        if running is not loop:
             self._schedule(loop)
-        elif not self._pumping and (not self._scheduled or len(self._pending) > MAX_PENDING):
-            self._pump(loop)
+        elif not self._pumping:
+            too_many = len(self._pending) - MAX_PENDING
+            if too_many > 0 or not self._scheduled:
+                self._pump(loop, too_many)
         return Published(here)
+
+    def _wait_for_room(self) -> None:
+        """Wait in a thread until the loop has delivered enough of what is pending, or runs no more."""
+        with self._room:
+            while len(self._pending) >= MAX_PENDING and self._loop is not None and self._loop.is_running():
+                self._room.wait(_LOOP_LOOK_S)
 
     def resume(self, member: Membership[M]) -> None:
         """A member's peer reads again: send what waits for it, in the loop's next turn."""
@@ -237,27 +261,34 @@ class Group(Generic[M]):
         if not self._pumping:
             self._pump(loop)
 
-    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Deliver what is pending, for as long as a slice lasts; the rest in the loop's next turn."""
+    def _pump(self, loop: asyncio.AbstractEventLoop, at_least: int = 0) -> None:
+        """Deliver what is pending, for as long as a slice lasts; the rest in the loop's next turn.
+
+        Args:
+            loop: The group's.
+            at_least: How many publications are delivered however long that takes. What other threads add meanwhile is
+                not among them: they wait.
+        """
         self._pumping = True
         try:
             until = perf_counter() + SLICE_S
             pending = self._pending
             while pending:
                 publication = pending[0]
-                while publication.at < len(publication.members):
-                    self._deliver_some(publication)
-                    if perf_counter() >= until and len(pending) <= MAX_PENDING:
-                        break
-                else:
-                    if pending and pending[0] is publication:  # else the last member has left
+                self._deliver_some(publication)
+                if publication.at >= len(publication.members):
+                    at_least -= 1
+                    if pending and pending[0] is publication:  # else the group has moved to another loop
                         pending.popleft()
-                    continue
-                break
+                if at_least <= 0 and perf_counter() >= until:
+                    break
         finally:
             self._pumping = False
             if self._pending:
                 self._schedule(loop)
+            if len(self._pending) < MAX_PENDING:
+                with self._room:
+                    self._room.notify_all()
 
     def _deliver_some(self, publication: _Publication) -> None:
         """Deliver one message to the next few of its members."""
@@ -298,21 +329,39 @@ class Group(Generic[M]):
 
     def _deliver_late(self, member: Membership[M], frame: bytes, publication: _Publication) -> None:
         """Deliver to a member that is slow, or for whom something waits already."""
-        policy, waiting, stats = publication.on_slow, member.waiting, self.stats
+        policy, stats = publication.on_slow, self.stats
+        if not member.is_slow:  # it reads again, and its `resume` has not had its turn
+            self._flush(member, False)
+            if not member.waiting:
+                member.conn.post_frame(frame)
+                stats.delivered += 1
+                return
         if policy == "drop_newest":
             stats.dropped[policy] += 1
         elif policy in ("drop_oldest", "latest"):
-            # Each of those without a key is another one.
-            key: object = ("key", publication.key) if policy == "latest" else object()
-            if waiting.pop(key, None) is not None or self._make_room(member):
-                stats.dropped[policy] += 1
-            waiting[key] = frame  # at the end: what is sent keeps the order of what was published
+            self._keep(member, frame, policy, publication.key)
+            # On an engine with threads its peer may have read since the first look: then nobody resumes it any more.
+            if not member.is_slow:
+                self.resume(member)
         else:
             if policy == "disconnect":
                 self._hold_to_limit(member, frame)
             self._flush(member, True)
             member.conn.post_frame(frame)
             stats.delivered += 1
+
+    def _keep(self, member: Membership[M], frame: bytes, policy: OnSlow, key: Hashable) -> None:
+        """Have a message wait until a member reads again."""
+        waiting, stats = member.waiting, self.stats
+        with self._lock:
+            if not member.active:
+                stats.gone += 1
+                return
+            # Each of those without a key is another one.
+            name: object = ("key", key) if policy == "latest" else object()
+            if waiting.pop(name, None) is not None or self._make_room(member):
+                stats.dropped[policy] += 1
+            waiting[name] = frame  # at the end: what is sent keeps the order of what was published
 
     def _make_room(self, member: Membership[M]) -> bool:
         """Give up the oldest that waits, where there are too many; return whether one was."""
@@ -332,7 +381,10 @@ class Group(Generic[M]):
         """Send what waits for a member, until it is slow again."""
         waiting, stats = member.waiting, self.stats
         while waiting and (all_of_it or not member.is_slow):
-            frame = waiting.pop(next(iter(waiting)))
+            with self._lock:
+                if not waiting:  # it has left, in another thread
+                    return
+                frame = waiting.pop(next(iter(waiting)))
             try:
                 member.conn.post_frame(frame)
                 stats.delivered += 1
@@ -341,3 +393,17 @@ class Group(Generic[M]):
                 self.leave(member)
             except (PenstockError, TypeError):
                 stats.dropped["refused"] += 1
+
+
+def _check_policy(on_slow: str, key: object) -> None:
+    """Refuse a policy that there is not, and a key that cannot be looked up.
+
+    Raises:
+        ConfigurationError: It is one.
+    """
+    check_word("on_slow", on_slow, get_args(OnSlow))
+    if on_slow == "latest":
+        try:
+            hash(key)
+        except TypeError:
+            raise ConfigurationError(f"key is a {type(key).__name__}, which is not hashable") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..address import Kind
@@ -26,7 +26,7 @@ class Membership(Generic[M]):
         active: Whether it is in the group.
     """
 
-    __slots__ = ("_closed", "_group", "_resumed", "_slow", "active", "conn", "records", "waiting")
+    __slots__ = ("_group", "_slow", "active", "conn", "records", "waiting")
 
     def __init__(self, group: Group[M], conn: ConnectionBase[Any]) -> None:
         self._group = group
@@ -35,9 +35,6 @@ class Membership(Generic[M]):
         self.records = conn.local.kind is Kind.SEQPACKET
         self.waiting: dict[object, bytes] = {}
         self._slow: Collection[int] = ()
-        # One object each, by which the server is told what to forget.
-        self._closed: Callable[[], object] = self.leave
-        self._resumed: Callable[[], object] = self._resume
 
     def attach(self) -> None:
         """Hear of the connection's end, and of its peer's reading again.
@@ -50,13 +47,13 @@ class Membership(Generic[M]):
         if server is None or self.conn.is_datagram:
             what = "a datagram" if self.conn.is_datagram else "a client's connection"
             raise LocalProtocolError(f"{what} cannot be in a group: only connections of a server can")
-        if not server.when_closed(self.conn, self._closed, self._resumed):
+        if not server.when_closed(self.conn, self.leave, self._resume):
             raise ClosedError("the connection is closing: it joins no group")
         self._slow = server.slow_connections
 
     def detach(self) -> None:
         """Hear no more."""
-        self.conn.server.forget_closed(self.conn, self._closed, self._resumed)
+        self.conn.server.forget_closed(self.conn, self.leave, self._resume)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

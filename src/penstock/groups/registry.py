@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Hashable, Iterator
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from ..core.contract import ConnectionBase
 from ..errors import ClosedError, KeyTakenError, LocalProtocolError
+from .words import check_word
 
 C = TypeVar("C", bound=ConnectionBase[Any])
 
@@ -23,13 +24,12 @@ class Hold(Generic[C]):
         conn: The connection.
     """
 
-    __slots__ = ("_registry", "conn", "key", "released")
+    __slots__ = ("_registry", "conn", "key")
 
     def __init__(self, registry: Registry[C], key: Hashable, conn: C) -> None:
         self._registry = registry
         self.key = key
         self.conn = conn
-        self.released = self.release  # one object, by which the server is told what to forget
 
     def release(self) -> None:
         """Give the key up, if it is still this one's. May be repeated."""
@@ -79,7 +79,9 @@ class Registry(Generic[C]):
             KeyTakenError: Another one has it, and the policy is ``refuse``.
             ClosedError: ``conn`` is closing.
             LocalProtocolError: It is a client's, or stands for a datagram: nobody would tell of its end.
+            ConfigurationError: ``on_taken`` is none of these.
         """
+        check_word("on_taken", on_taken, get_args(OnTaken))
         if conn.server is None or conn.is_datagram:
             raise LocalProtocolError("only a connection of a server can be held in a registry")
         with self._lock:
@@ -90,7 +92,7 @@ class Registry(Generic[C]):
             if before and on_taken == "refuse":
                 raise KeyTakenError(self.name, key)
             hold = Hold(self, key, conn)
-            if not conn.server.when_closed(conn, hold.released):
+            if not conn.server.when_closed(conn, hold.release):
                 raise ClosedError("the connection is closing: it holds no key")
             # The winner first: the losers' ends find that the key is not theirs.
             self._holds[key] = [*before, hold] if on_taken == "join" else [hold]
@@ -112,7 +114,7 @@ class Registry(Generic[C]):
 
     @staticmethod
     def _forget(hold: Hold[C]) -> None:
-        hold.conn.server.forget_closed(hold.conn, hold.released)
+        hold.conn.server.forget_closed(hold.conn, hold.release)
 
     def __getitem__(self, key: Hashable) -> C:
         """Return the connection that has a key: of several, the one that took it last."""
