@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
+from weakref import WeakValueDictionary
 
 from ..codecs.base import Codec
 from ..config.keywords import flat
@@ -109,8 +111,10 @@ class App(Generic[S]):
         self._defaults = flat(defaults)
         self._declared: dict[str, Declared] = {}
         self._lifespans: list[Lifespan] = []
-        self._groups: dict[str, Group[Any]] = {}
-        self._registries: dict[str, Registry[Any]] = {}
+        # Names are often a peer's: those of empty groups must not add up. A member's connection keeps its group.
+        self._groups: WeakValueDictionary[str, Group[Any]] = WeakValueDictionary()
+        self._registries: WeakValueDictionary[str, Registry[Any]] = WeakValueDictionary()
+        self._names = threading.Lock()
         self._at_work: AppServer | None = None
 
     def __repr__(self) -> str:
@@ -389,13 +393,23 @@ class App(Generic[S]):
     # -- who is there --------------------------------------------------------------------------------------------------
 
     def group(self, name: str) -> Group[Any]:
-        """Return the group of that name, of which there is one: whoever is in it gets what is published to it."""
-        return self._groups[name] if name in self._groups else self._groups.setdefault(name, Group(name))
+        """Return the group of that name, of which there is one: whoever is in it gets what is published to it.
+
+        It lasts, with its counts, while it has members or the program keeps it. Safe from every thread.
+        """
+        with self._names:
+            found = self._groups.get(name)
+            if found is None:
+                found = self._groups[name] = Group(name)
+            return found
 
     def registry(self, name: str) -> Registry[Any]:
-        """Return the registry of that name, of which there is one: connections by key."""
-        known = self._registries
-        return known[name] if name in known else known.setdefault(name, Registry(name))
+        """Return the registry of that name, of which there is one: connections by key. It lasts as a group does."""
+        with self._names:
+            found = self._registries.get(name)
+            if found is None:
+                found = self._registries[name] = Registry(name)
+            return found
 
     def serve(
         self,
