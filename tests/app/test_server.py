@@ -242,6 +242,109 @@ async def test_a_task_group_may_span_the_yield():
     assert [True] == done
 
 
+async def spanning_timeout(entered):
+    """A lifespan whose timeout is over once a handler was entered."""
+    async with asyncio.timeout(None) as limit:
+
+        async def expire():
+            await entered.wait()
+            limit.reschedule(0)
+
+        task = asyncio.create_task(expire())
+        yield
+    await task
+
+
+async def spanning_group(entered):
+    """A lifespan one of whose tasks fails once a handler was entered."""
+
+    async def poll():
+        await entered.wait()
+        raise ValueError("poll failed")
+
+    async with asyncio.TaskGroup() as tasks:
+        yield tasks.create_task(poll())
+
+
+@pytest.mark.parametrize("spanning", [spanning_timeout, spanning_group])
+async def test_a_lifespan_that_cancels_its_yield_ends_the_application_in_order(spanning, caplog):
+    """A timeout or a task group around the yield: connections drain, the log says it in one line, and it has failed."""
+    told = []
+    app = make(told)
+    entered = asyncio.Event()
+
+    @app.on_message(bind="tcp://127.0.0.1:0")
+    async def slow(message: bytes) -> bytes:
+        entered.set()
+        while not app.server.has_failed:
+            await asyncio.sleep(0)
+        return message
+
+    app.lifespan(lambda: spanning(entered))
+    server = app.serve()
+    await server.start()
+    answer = await ask(server, "slow", b"hello")
+    await server.wait_stopped()
+    lines = [record.getMessage() for record in caplog.records if "ended the application" in record.getMessage()]
+
+    assert ["a lifespan ended the application: it cancelled the task that lifespans run in"] == lines
+    assert b"hello" == answer
+    assert (LIFE, ExitStatus.FAILED, 0) == (told, server.status, server.cut_off)
+
+
+def serve_and_return(app):
+    """A program that returns while it serves."""
+
+    async def main():
+        await app.serve().start()
+
+    asyncio.run(main())
+
+
+def refuse_when_ready(app):
+    """A program whose ``on_ready`` fails."""
+
+    def on_ready(_server):
+        raise ValueError("not ready")
+
+    with pytest.raises(ValueError, match="not ready"):
+        penstock.run(app, on_ready=on_ready)
+
+
+def exit_from_a_callback(app):
+    """A program that exits in a callback of the loop."""
+
+    def leave():
+        raise SystemExit(5)
+
+    with pytest.raises(SystemExit):
+        penstock.run(app, on_ready=lambda _: asyncio.get_running_loop().call_soon(leave))
+
+
+@pytest.mark.parametrize("program", [serve_and_return, refuse_when_ready, exit_from_a_callback])
+@pytest.mark.parametrize("engine", ["pure", "auto", "blocking"])
+def test_lifespans_are_closed_when_the_loop_ends(program, engine):
+    """However it ends: background tasks end, then what was opened is closed, in reverse."""
+    told = []
+    app = make(told, engine=engine, shared_gate=False)
+
+    async def work():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("task ended")
+
+    @app.lifespan
+    async def start():
+        app.task(work())
+        await asyncio.sleep(0)
+        yield
+
+    program(app)
+
+    assert ([*LIFE[:2], "task ended", *LIFE[2:]], None) == (told, app.server)
+
+
 async def test_services_drain_in_the_order_that_was_declared():
     """While the first one drains, the one that waits for it still answers."""
     app = penstock.App()

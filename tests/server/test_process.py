@@ -43,6 +43,20 @@ def in_a_thread(work):
     return on_ready, threads
 
 
+def test_what_was_opened_is_closed_when_on_ready_fails(tmp_path):
+    """The file of a Unix socket goes; the error comes out."""
+    path = tmp_path / "s"
+
+    def on_ready(_server):
+        assert path.exists()
+        raise ValueError("not ready")
+
+    with pytest.raises(ValueError, match="not ready"):
+        penstock.run(echo, bind=f"unix:{path}", on_ready=on_ready)
+
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_drains_and_the_status_is_ok(number, handlers_untouched):
     """Ctrl-C and SIGTERM: what was received is answered, then everything is closed."""

@@ -236,10 +236,15 @@ class AppServer:
                 if not ready.done():
                     ready.set_result(None)
                 await self._serve()
-            await self._close(opened)
+        except GeneratorExit:  # there is no loop any more in which to close them
+            opened.clear()
+            raise
         finally:
-            if problem is not None and not ready.done():
-                ready.set_exception(problem)
+            try:
+                await self._close(opened)
+            finally:
+                if problem is not None and not ready.done():
+                    ready.set_exception(problem)
 
     def _life_over(self, _task: object) -> None:
         """It has ended, in whatever way: cancelled before its first step, it has not even begun."""
@@ -268,19 +273,40 @@ class AppServer:
             raise asyncio.CancelledError
 
     async def _serve(self) -> None:
-        """Serve until it is told to end, or every service has ended by itself; then drain."""
-        watch = asyncio.ensure_future(asyncio.gather(*(server.wait_stopped() for server in self._servers.values())))
-        watch.add_done_callback(lambda _: self._end_told.set())
-        try:
-            await self._end_told.wait()
-            await self._drain()
-        except asyncio.CancelledError:  # the loop itself is ending
-            for server in self._servers.values():
-                server.begin_stop()
-        await watch
+        """Serve until it is told to end, or every service has ended by itself; then drain.
 
-    async def _drain(self) -> None:
-        began = time.monotonic()
+        A cancellation comes from the loop, which is ending and cancels every task, or from a lifespan: a timeout or a
+        task group around its yield.
+        """
+        assert self._loop is not None
+        assert self._life is not None
+        watch = self._loop.create_task(self._all_stopped(), name="penstock-app-watch")
+        watch.add_done_callback(lambda _: self._end_told.set())
+        began: float | None = None
+        while not watch.done():
+            try:
+                await self._end_told.wait()
+                began = began or time.monotonic()
+                await self._drain(began)
+                await asyncio.wait([watch])
+            except asyncio.CancelledError:
+                if watch.cancelling():
+                    break
+                self._life.uncancel()
+                if not self._told:
+                    self.has_failed = True
+                    _logger.error("a lifespan ended the application: it cancelled the task that lifespans run in")
+                self._told = True
+                self._end_told.set()
+        for server in self._servers.values():
+            server.begin_stop()
+        await _whatever_comes(self._all_stopped)
+
+    async def _all_stopped(self) -> None:
+        for server in self._servers.values():
+            await server.wait_stopped()
+
+    async def _drain(self, began: float) -> None:
         for wave in self._waves:
             for name in wave:
                 timeout_s = self._servers[name].config.timeouts.drain_s

@@ -161,11 +161,16 @@ async def _live(
         await server.start()
         if signals is not None:
             signals.started()
-        if on_ready is not None:
-            on_ready(server)
-        if notifier is not None:
-            notifier.ready(end.name, server.addresses)
-        await server.wait_stopped()
+        try:
+            if on_ready is not None:
+                on_ready(server)
+            if notifier is not None:
+                notifier.ready(end.name, server.addresses)
+            await server.wait_stopped()
+        except BaseException:  # what was opened is closed: Unix sockets' files go, lifespans end
+            server.begin_stop()
+            await server.wait_stopped()
+            raise
         status = end.status()
     except StoppedError as error:
         status = error.exit_status
