@@ -114,3 +114,27 @@ def test_the_system_without_threads_is_named(monkeypatch):
             take()
 
     assert pool.has_room
+
+
+def test_a_system_without_further_threads_leaves_the_work_to_those_there_are(monkeypatch):
+    """A job waits for one of them, as it does at the limit of the pool; only what is to begin at once is refused."""
+    pool = ThreadPool(3, "few")
+    entered, release = threading.Event(), threading.Event()
+    running = pool.submit(lambda: (entered.set(), release.wait(20)))
+    assert entered.wait(20)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = threading.Event()
+    waiting = pool.submit(threading.current_thread)
+    pool.do(done.set)
+    with pytest.raises(LimitError, match=r"gives no thread \(few-2\)"):
+        pool.reserve()
+    release.set()
+
+    assert (None, True) == running.result(20)
+    assert "few-1" == waiting.result(20).name
+    assert done.wait(20)
+    pool.end(20)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from ..errors import LimitError
 from .aside import start_thread
 
 # What to call, and whom to tell; None ends a thread.
@@ -63,7 +64,7 @@ class ThreadPool:
         """Have a thread call ``function``, whose outcome nobody asks for: what it raises is reported as of any thread.
 
         Raises:
-            LimitError: The system gives no thread; never after `reserve`, before another job is taken on.
+            LimitError: The system gives not even one thread; never after `reserve`, before another job is taken on.
             RuntimeError: The pool was ended.
         """
         self._put((None, function, args))
@@ -72,7 +73,7 @@ class ThreadPool:
         """Have a thread call ``function``, as soon as one is free; return what will have its outcome.
 
         Raises:
-            LimitError: The system gives no thread.
+            LimitError: The system gives not even one thread.
             RuntimeError: The pool was ended.
         """
         future: Future[Any] = Future()
@@ -83,7 +84,12 @@ class ThreadPool:
         with self._lock:
             if self._over:
                 raise RuntimeError("the pool of threads was ended")
-            self._have_free()
+            try:
+                self._have_free()
+            except LimitError:
+                if not self._threads:
+                    raise
+                # The job waits for one of those that there are.
             self._free -= 1
             self._jobs.put(job)
 
