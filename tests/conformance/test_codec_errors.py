@@ -6,9 +6,11 @@ import pytest
 
 import penstock
 from penstock.codecs import NEED_DATA, Codec, JsonLines, Lines
+from penstock.config import Limits
 from penstock.core.events import EventName
 from penstock.errors import CodecError
 from penstock.testing.peers import read_to_end
+from penstock.units import Rate
 
 
 class Own(Codec[bytes]):
@@ -39,6 +41,33 @@ class Own(Codec[bytes]):
     def finish(self, buffer):
         if buffer == b"rest":
             return buffer[99]
+        return super().finish(buffer)
+
+
+class NotExceptionError(BaseException):
+    """No `Exception`."""
+
+
+class Gives(Lines):
+    """Raises, at what it reads or at the rest, what is not its own failure."""
+
+    def __init__(self, error, method):
+        super().__init__()
+        self.error, self.method = error, method
+
+    def decode(self, buffer):
+        if self.method == "decode" and b"bad" in buffer:
+            raise self.error
+        return super().decode(buffer)
+
+    def decode_many(self, data, limit):
+        if self.method == "decode" and b"bad" in data:
+            raise self.error
+        return super().decode_many(data, limit)
+
+    def finish(self, buffer):
+        if self.method == "finish":
+            raise self.error
         return super().finish(buffer)
 
 
@@ -133,6 +162,38 @@ def test_a_codec_that_fails_at_eof_is_told_apart_from_a_truncated_stream(serve, 
         assert b"a\n" == read_to_end(peer)
         assert ["codec_error"] == server.reasons(1)
         assert ["finish"] == [error.method for error in reported(server)]
+
+
+@each_driver
+@pytest.mark.parametrize("method", ["decode", "finish"])
+@pytest.mark.parametrize("kind", [MemoryError, SystemExit, NotExceptionError])
+def test_what_is_no_failure_of_a_codec_is_reported_as_a_handlers(serve, form, kind, method):
+    """A lack of memory, and what is no `Exception`: told of once, the reason ``handler_error``; never the network's."""
+    with serve(echo, codec=Gives(kind("boom"), method), fails=1) as server, server.dial() as peer:
+        peer.sendall(b"a\n")
+        assert b"a\n" == peer.recv(100)
+        if method == "decode":
+            peer.sendall(b"bad\n")
+        else:
+            peer.shutdown(1)
+
+        assert b"" == read_to_end(peer)
+        assert ["handler_error"] == server.reasons(1)
+        assert [kind] == [type(error) for error in server.record.failures]
+
+
+@pytest.mark.forms(lambda form: form.label == "def-message")
+@pytest.mark.parametrize("kind", [MemoryError, SystemExit, NotExceptionError])
+def test_nor_is_it_the_networks_where_it_is_a_message_too_many(serve, form, kind):
+    """A message over the rate is cut only to know that it is there."""
+    limits = Limits(max_message_rate=Rate(1, 3600.0), on_message_rate="close")
+    with serve(echo, codec=Gives(kind("boom"), "decode"), limits=limits, fails=1) as server, server.dial() as peer:
+        peer.sendall(b"a\n")
+        assert b"a\n" == peer.recv(100)
+        peer.sendall(b"bad\n")
+
+        assert b"" == read_to_end(peer)
+        assert ["handler_error"] == server.reasons(1)
 
 
 @each_driver

@@ -244,6 +244,9 @@ class PushConnection(StreamConnection[M]):
             except (RemoteProtocolError, CodecError) as error:
                 self._break_off(error)
                 return
+            except BaseException as error:  # a lack of memory, or what is no `Exception`, out of the codec
+                self._called(error, 0, 0)
+                return
             if not messages:
                 self._settle()
                 return
@@ -402,6 +405,9 @@ class PushConnection(StreamConnection[M]):
             last = self._inbound.finish()
         except (RemoteProtocolError, CodecError) as error:
             self._break_off(error)
+            return
+        except BaseException as error:  # as in `_process`
+            self._called(error, 0, 0)
             return
         if last is not NEED_DATA:
             self._inbound.clear()

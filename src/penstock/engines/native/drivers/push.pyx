@@ -169,14 +169,17 @@ cdef class PushConnection(Connection):
 
     cdef int refuse_next(self) except -1:
         """Close if there is another message, for that is one too many. Return 0."""
-        bad = None
+        bad = failure = None
         try:
             message = self.next_message(1)
-        except MemoryError:
-            raise
-        except Exception as error:
-            bad = decoding_failed(self.codec, "decode", error)
-        if bad is not None:
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, MemoryError):
+                bad = decoding_failed(self.codec, "decode", error)
+            else:
+                failure = error
+        if failure is not None:
+            self.called(failure)
+        elif bad is not None:
             self.break_off(bad)
         elif message is NEED_DATA:
             self.settle()
@@ -255,11 +258,15 @@ cdef class PushConnection(Connection):
 
     cdef int finish_input(self) except -1:
         """Everything before the peer's EOF was handled."""
-        bad = None
+        bad = failure = None
         try:
             last = self.finish_rest()
         except (RemoteProtocolError, CodecError) as error:
             bad = error
+        except BaseException as error:  # a lack of memory, or what is no `Exception`
+            failure = error
+        if failure is not None:
+            return self.called(failure)
         if bad is not None:
             return self.break_off(bad)
         if last is not NEED_DATA:
