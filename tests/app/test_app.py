@@ -84,6 +84,7 @@ def test_a_handler_class_and_a_service_can_be_added():
         ),
         (lambda app: app.add(lambda m: m, name="x", timeouts=5), "timeouts: expected Timeouts or a dict, got int"),
         (lambda app: app.add(lambda m: m, name="x", log_level="debug"), "log_level is of the whole process"),
+        (lambda app: app.add(lambda m: m, name="x", log_config="log.toml"), "log_config is of the whole process"),
         (lambda app: app.serve(bind="unix:x"), "an address is one service's: write --bind tracker=ADDRESS"),
         (lambda app: app.serve(once=True), "once is for a service that is alone"),
         (lambda app: app.serve(services={"trakcer": {}}), "there is no service 'trakcer'; did you mean tracker"),

@@ -490,6 +490,16 @@ async def test_a_task_can_be_started_from_another_thread():
         await ran.wait()
 
 
+def test_what_is_no_coroutine_is_refused_as_early_as_a_coroutine():
+    """Before the application is served the answer is the same: that it is not."""
+
+    async def work():
+        """Given without its parentheses."""
+
+    with pytest.raises(ApplicationError, match="not being served"):
+        make().task(work)
+
+
 async def test_what_is_no_coroutine_is_refused():
     """A function that was not called."""
 

@@ -177,6 +177,19 @@ def test_a_signal_while_a_lifespan_opens_gives_it_up(fleet, environ, directory):
     assert (130, ["opening", "given up"]) == (process.returncode, told(directory))
 
 
+@pytest.mark.parametrize("loud", ["tracker", "admin"])
+def test_each_service_decides_on_its_access_log(fleet, serve, penstock, loud):
+    """Whichever is declared first."""
+    (fleet / "penstock.toml").write_text(f"access_log = false\n[service.{loud}]\naccess_log = true\n")
+    served = serve("fleet", bind=None)
+    for name in ("tracker", "admin"):
+        penstock("send", f"unix:{name}.sock", "--codec", "lines", "?")
+    status = served.stop()
+    lines = [line for line in served.log().splitlines() if "closed: " in line]
+
+    assert (0, [f"unix:{loud}.sock"]) == (status, [line.partition("listener=")[2].split()[0] for line in lines])
+
+
 def test_json_logs_say_which_services_are_ready(fleet, serve):
     """With each one's addresses, codec and engine."""
     served = serve("fleet", "--log-format", "json", bind=None)

@@ -4,7 +4,15 @@ import pytest
 
 from penstock.config import options
 from penstock.config.files import read
-from penstock.config.services import OfServices, Sources, prefix_of, settings_of, split, unknown_variables
+from penstock.config.services import (
+    OfServices,
+    Sources,
+    ambiguous_variables,
+    prefix_of,
+    settings_of,
+    split,
+    unknown_variables,
+)
 from penstock.config.sources import ConfigurationErrors, Given, load
 from penstock.errors import ConfigurationError
 
@@ -91,6 +99,14 @@ def test_of_two_names_the_longer_one_has_the_variable():
     found = settled(Sources(environ=environ), names=("a", "a_b"))
 
     assert (("unix:x",), "default") == (found["a_b"].by_name["bind"].value, found["a"].by_name["bind"].source)
+
+
+def test_services_whose_variables_are_written_the_same_way_are_told_of():
+    """``a-b`` and ``a_b``: one has the variable, and the other's absence is no surprise."""
+    special = split(Sources(environ={f"{prefix_of('a_b')}BIND": "unix:x", f"{prefix_of('c')}BIND": "unix:y"}))[1]
+    told = ambiguous_variables(("a-b", "a_b", "c"), special)
+
+    assert ["PENSTOCK_SERVICE_A_B_BIND was taken for a-b's; variables of a_b are written the same way"] == told
 
 
 def test_all_mistakes_are_told_at_once(document):

@@ -12,7 +12,7 @@ from ..codecs.base import Codec
 from ..config.keywords import flat
 from ..config.options import build
 from ..config.services import NAME, PROCESS_WIDE
-from ..core.background import Work
+from ..core.background import Work, close_unused
 from ..core.handlers import Handler
 from ..core.service import Service, as_service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError
@@ -386,7 +386,7 @@ class App(Generic[S]):
         Safe from every thread. May be called in a lifespan, before its yield.
         """
         if self._at_work is None:
-            work.close()
+            close_unused(work)
             raise ApplicationError("the application is not being served: start background tasks in a lifespan")
         return self._at_work.start_task(work, name)
 

@@ -13,7 +13,15 @@ from ..codecs.registry import runs_a_module
 from ..config import Option, ServerConfig, Text, did_you_mean, options
 from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
 from ..config.rendering import render_services, render_settings
-from ..config.services import PROCESS_WIDE, OfServices, Sources, settings_of, split, unknown_variables
+from ..config.services import (
+    PROCESS_WIDE,
+    OfServices,
+    Sources,
+    ambiguous_variables,
+    settings_of,
+    split,
+    unknown_variables,
+)
 from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, ConfigurationErrors, Settings, load
 from ..core.service import Service
 from ..errors import ConfigurationError
@@ -58,6 +66,11 @@ class Plan:
     settings: Settings
 
     @property
+    def access_log(self) -> bool:
+        """Whether connections are logged when they end."""
+        return self.config.access_log
+
+    @property
     def backlog_warnings(self) -> list[str]:
         """What opening the listeners would warn of."""
         return backlog_warnings(self.config, self.settings)
@@ -83,6 +96,11 @@ class AppPlan:
     def config(self) -> ServerConfig:
         """The configuration of the first service, which has what is the whole process's, as all of them have."""
         return next(iter(self.configs.values()))
+
+    @property
+    def access_log(self) -> bool:
+        """Whether connections of any service are logged when they end: each server knows whether its own are."""
+        return any(config.access_log for config in self.configs.values())
 
     @property
     def backlog_warnings(self) -> list[str]:
@@ -259,6 +277,7 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
     defaults = {name: app.declared_values(name) for name in names}
     by_service = settings_of(names, _options(), general, settled.special, defaults)
     warnings = [*general.warnings, *map(_ignored, unknown_variables(names, settled.special))]
+    warnings += ambiguous_variables(names, settled.special)
     configs = {}
     for name, settings in by_service.items():
         config = settings.server_config()

@@ -57,7 +57,7 @@ def _serve(**_params: Any) -> int:
     with configure_logging(
         level=config.log_level,
         format=config.log_format,
-        access_log=config.access_log,
+        access_log=plan.access_log,
         config=config.log_config,
         colour=has_colour(sys.stderr),
     ) as log:

@@ -22,7 +22,7 @@ PREFIX: Final = ENV_PREFIX + "SERVICE_"
 CODE_SOURCE: Final = "code"
 
 # One process has one of each, however many services it has.
-PROCESS_WIDE: Final = ("log_level", "log_format", "memory_limit", "stall_warning")
+PROCESS_WIDE: Final = ("log_level", "log_format", "log_config", "memory_limit", "stall_warning")
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SCOPE: Final = re.compile(rf"({NAME.pattern})=")
@@ -152,6 +152,19 @@ def unknown_variables(names: Sequence[str], special: OfServices) -> list[str]:
     """Return the variables that name a service there is not."""
     known = tuple(map(prefix_of, names))
     return [variable for variable in sorted(special.environ) if not variable.startswith(known)]
+
+
+def ambiguous_variables(names: Sequence[str], special: OfServices) -> list[str]:
+    """Say of each variable that is as good as another service's, too, whose it was taken for."""
+    found = []
+    for service, variables in _variables(names, special.environ).items():
+        others = [name for name in names if name != service and prefix_of(name) == prefix_of(service)]
+        if others:
+            found += [
+                f"{variable} was taken for {service}'s; variables of {', '.join(others)} are written the same way"
+                for variable in sorted(variables)
+            ]
+    return found
 
 
 def _variables(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -45,12 +45,18 @@ def start_task(conn: ConnectionBase[Any], work: Work, name: str) -> BackgroundTa
     """
     server: TaskServer | None = conn.server
     if server is None:
-        work.close()
+        close_unused(work)
         raise LocalProtocolError("only a connection of a server has background tasks")
     if conn.close_reason is not None:
-        work.close()
+        close_unused(work)
         raise ClosedError("the connection is closing: it starts no background task")
     return server.start_task(conn, work, name or name_of(work))
+
+
+def close_unused(work: Work) -> None:
+    """Close a coroutine that will not run: Python warns of one that was never awaited. Leave anything else alone."""
+    if isinstance(work, Coroutine):
+        work.close()
 
 
 def name_of(work: Work) -> str:
