@@ -114,6 +114,16 @@ def test_what_was_there_before_begins_no_silence_anew(law):
     assert QUIET == law._silent_at()
 
 
+def test_as_many_bytes_as_before_are_others_once_a_message_was_taken(law):
+    """One byte was taken and another came: the silence after that one is its own. Until it came, the clock went on."""
+    law._hears(0.0, 2)
+    law._has_message()
+    assert QUIET == law._silent_at()
+    law._hears(3.0, 2)
+
+    assert 3.0 + QUIET == law._silent_at()
+
+
 def test_during_a_handshake_silence_counts_as_ever(law):
     """It ends messages of the handshake, too."""
     law._begins_handshake(0.0)

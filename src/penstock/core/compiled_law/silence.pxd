@@ -1,6 +1,7 @@
 cimport cython
 
 cdef double _INFINITY, _HELD_UP_S
+cdef Py_ssize_t _UNKNOWN
 
 
 cdef class Silence:
@@ -12,6 +13,7 @@ cdef class Silence:
     cdef public unsigned char was_held_up
 
     cpdef double hears(self, double now, Py_ssize_t partial_bytes) noexcept
+    cpdef void takes(self) noexcept
     cpdef void stops(self, double now) noexcept
     cpdef double goes_on(self, double now) noexcept
     @cython.locals(held_up_s=double)

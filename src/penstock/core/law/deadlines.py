@@ -311,6 +311,8 @@ class Deadlines(Closing):
         self._whose_move = _MESSAGE_AT_WORK
         if self._can_receive:
             self._idle_since = _INFINITY
+        if self._rare is not None and self._rare.silence is not None:
+            self._rare.silence.takes()
 
     def _has_finished(self) -> None:
         """The handler has asked for a message where none will come: it is done with the one before."""

@@ -10,6 +10,7 @@ _INFINITY = inf
 # late by a tick or two on a machine with nothing else to do.
 HELD_UP_S = 0.005
 _HELD_UP_S = HELD_UP_S
+_UNKNOWN = -1
 
 
 class Silence:
@@ -21,7 +22,7 @@ class Silence:
     Attributes:
         due_at: When that will be so; infinity while it stands still, or nothing is left that a silence could end.
         left_s: How long is left of it, while it stands still; infinity for none.
-        heard_bytes: How many bytes of the message at hand there were when it was set.
+        heard_bytes: How many bytes of the message at hand there were when it was set; -1: a message was taken since.
         stands_still: The peer is not read.
         was_held_up: Its end came late once, and was put off.
     """
@@ -48,6 +49,10 @@ class Silence:
             else:
                 self.due_at = now + self.quiet_s
         return self.due_at
+
+    def takes(self) -> None:
+        """A message was taken: as many bytes as before are others from now on. The clock goes on until they come."""
+        self.heard_bytes = _UNKNOWN
 
     def stops(self, now: float) -> None:
         """The peer is not read any more."""
