@@ -261,3 +261,31 @@ def test_a_slow_member_is_disconnected_alone(crowd, publish, reason):
     assert COUNT > len(heard["sleeper"])
     assert COUNT == group.stats.published
     assert 2 * COUNT > group.stats.deliveries > COUNT
+
+
+def test_a_connection_that_is_slow_when_it_joins_is_a_slow_member(serve, engine, tmp_path):
+    """Though it was over its watermark before the group asked to be told of that; and it is resumed as the others."""
+    group = penstock.Group()
+    conns = []
+
+    def react(conn, message):
+        conn.post_frame(b"x" * 4096 * KIB + b"\n")
+        conns.append(conn)
+
+    with serve(penstock.on_message(react), bind=f"unix:{tmp_path}/s", limits=LIMITS) as server:
+        with dial(server.address) as peer:
+            peer.sendall(b"go\n")
+            while not conns or not server.call(lambda: conns[0].output_paused):
+                pass
+            slow = server.call(lambda: group.join(conns[0]).is_slow)
+            server.call(lambda: group.publish(b"dropped", on_slow="drop_newest"))
+            server.call(lambda: group.publish(b"kept", on_slow="latest"))
+
+            assert (True, {"drop_newest": 1}) == (slow, dict(group.stats.dropped))
+            assert [b"x" * 4096 * KIB + b"\n", b"kept\n"] == lines_at_once(peer, 2)
+
+
+def lines_at_once(peer, count):
+    """The next lines that a peer hears, where those are long."""
+    with peer.makefile("rb") as file:
+        return [file.readline() for _ in range(count)]

@@ -324,3 +324,50 @@ async def test_a_group_without_members_is_not_kept_by_its_application(room):
 
     assert ["lobby", "with"] == sorted(app._groups)
     assert lasting == id(app.group("with"))
+
+
+async def test_what_is_pending_is_written_to_each_member_at_once(room, monkeypatch):
+    """A peer that publishes without pause costs a write per member, not one for each message: the others have turns."""
+    group, join, joined = room
+    members = await join(3)
+    group._pumping = True  # as while another one is delivered
+    before = [conn.messages_out for conn in joined]
+    for number in range(100):
+        group.publish(b"%d" % number, exclude=joined[:1])
+    group._pumping = False
+    pieces = []
+    monkeypatch.setattr(module.Group, "_deliver_some", _noting(pieces, module.Group._deliver_some))
+    group._pump(asyncio.get_running_loop())
+
+    assert [100] == pieces
+    for peer in members[1:]:
+        assert [b"%d" % number for number in range(100)] == [await peer.receive() for _ in range(100)]
+    assert [0, 100, 100] == [conn.messages_out - had for conn, had in zip(joined, before, strict=True)]
+    assert (200, 0) == (group.stats.delivered, group.stats.waiting)
+
+
+def _noting(pieces, deliver):
+    def noting(self, publication):
+        pieces.append(publication.count)
+        deliver(self, publication)
+
+    return noting
+
+
+async def test_messages_are_not_joined_where_they_have_to_be_told_apart(room, monkeypatch):
+    """For a policy that gives up some of them, for other members, and beyond a size."""
+    group, join, joined = room
+    (peer,) = await join()
+    monkeypatch.setattr(module, "JOIN_BYTES", 10)
+    joined[0].set_limits(slow_consumer="drop_oldest")
+    group._pumping = True
+    for number in range(10):
+        group.publish(b"%d" % number, on_slow="drop_newest" if number == 8 else None)
+    group._pumping = False
+    pieces = []
+    monkeypatch.setattr(module.Group, "_deliver_some", _noting(pieces, module.Group._deliver_some))
+    group._pump(asyncio.get_running_loop())
+
+    assert [b"%d" % number for number in range(10)] == [await peer.receive() for _ in range(10)]
+    assert [5, *[1] * 5, 3, *[1] * 3, 1, 1] == pieces
+    assert (10, 0) == (group.stats.delivered, group.stats.waiting)

@@ -131,6 +131,11 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         self._require_sendable()
         self._post(frame)
 
+    def post_joined(self, frames: bytes, count: int) -> None:
+        """Queue several messages whose frames are one string of bytes already."""
+        self.post_frame(frames)
+        self._messages_out += count - 1
+
     def _post(self, data: bytes) -> None:
         if self._levels.can_drop and self._attached and self._link.queued_bytes:
             self._post_behind(data)
@@ -163,6 +168,16 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
     def server(self) -> Any:
         """Whose connection it is; None for a client's."""
         return self._context.server
+
+    @property
+    def output_paused(self) -> bool:
+        """Whether output is over its high watermark, and has not sunk to the low one since."""
+        return bool(self._write_paused)
+
+    @property
+    def slow_consumer(self) -> str:
+        """What `post` does when the peer would be owed too much."""
+        return str(self._levels.limits.slow_consumer)
 
     @property
     def raises_when_full(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from ..core.contract import ConnectionBase
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
-from .membership import Frames, Membership
+from .membership import Frames, JoinedFrames, Membership
 from .stats import GroupStats
 from .words import check_word
 
@@ -27,6 +27,8 @@ _LOOK_EVERY: Final = 64
 # How many publications may wait for the loop. Beyond them a thread that publishes waits. A handler on the loop cannot
 # wait: as many of the first ones are delivered at once, so that it holds its own loop, and not all of the memory.
 MAX_PENDING: Final = 256
+# Of what is pending as many messages are joined as are this long together: each member gets them in one write.
+JOIN_BYTES: Final = 16 * 1024
 # How often a thread that waits looks whether the loop still runs: a loop that stops tells nobody.
 _LOOP_LOOK_S: Final = 0.1
 # How many messages may wait for one member that is slow, in a policy that has them wait.
@@ -46,7 +48,7 @@ class Published(NamedTuple):
 
 
 class _Publication:
-    __slots__ = ("at", "exclude", "frames", "key", "members", "on_slow")
+    __slots__ = ("at", "exclude", "frames", "joined", "key", "members", "on_slow")
 
     def __init__(
         self,
@@ -62,6 +64,22 @@ class _Publication:
         self.on_slow = on_slow
         self.key = key
         self.at = 0
+        self.joined: JoinedFrames | None = None  # of this one and those after it, in place of ``frames``
+
+    @property
+    def count(self) -> int:
+        """How many messages it is."""
+        return 1 if self.joined is None else len(self.joined.parts)
+
+    def joins(self, other: _Publication) -> bool:
+        """Whether another one is for the same members, all of whom get it the same way."""
+        return self.members is other.members and self.exclude == other.exclude and self.on_slow is None is other.on_slow
+
+    def alone(self, member: Membership[Any]) -> Iterator[_Publication]:
+        """Go through its messages, each as a publication of its own to one member."""
+        assert self.joined is not None
+        for frames in self.joined.parts:
+            yield _Publication(frames, (member,), frozenset(), self.on_slow, self.key)
 
 
 class Group(Generic[M]):
@@ -159,7 +177,8 @@ class Group(Generic[M]):
         """Be of another loop, in another life of the application: whom it had members of before is gone."""
         for publication in self._pending:
             rest = publication.members[publication.at :]
-            self.stats.gone += sum(member.conn.id not in publication.exclude for member in rest)
+            heirs = sum(member.conn.id not in publication.exclude for member in rest)
+            self.stats.gone += heirs * publication.count
         self._pending.clear()
         self._scheduled = False
         self._loop = loop
@@ -275,9 +294,11 @@ class Group(Generic[M]):
             pending = self._pending
             while pending:
                 publication = pending[0]
+                if len(pending) > 1 and publication.at == 0 and publication.joined is None:
+                    self._join_those_after(publication)
                 self._deliver_some(publication)
                 if publication.at >= len(publication.members):
-                    at_least -= 1
+                    at_least -= publication.count
                     if pending and pending[0] is publication:  # else the group has moved to another loop
                         pending.popleft()
                 if at_least <= 0 and perf_counter() >= until:
@@ -290,11 +311,26 @@ class Group(Generic[M]):
                 with self._room:
                     self._room.notify_all()
 
+    def _join_those_after(self, first: _Publication) -> None:
+        """Make the first publications that are pending one of them, as long as that is not too long."""
+        pending = self._pending
+        with self._lock:
+            parts, size = [first.frames], first.frames.size
+            while len(pending) > 1 and first.joins(pending[1]):
+                size += pending[1].frames.size
+                if size > JOIN_BYTES:
+                    break
+                parts.append(pending[1].frames)
+                del pending[1]
+            if len(parts) > 1:
+                first.joined = JoinedFrames(parts)
+
     def _deliver_some(self, publication: _Publication) -> None:
         """Deliver one message to the next few of its members."""
         start = publication.at
         members = publication.members[start : start + _LOOK_EVERY]
         exclude, on_slow, frames, stats = publication.exclude, publication.on_slow, publication.frames, self.stats
+        joined, count = publication.joined, publication.count
         codec: object = None
         records = False
         frame = b""
@@ -305,9 +341,18 @@ class Group(Generic[M]):
                 if exclude and conn.id in exclude:
                     continue
                 if not member.active:
-                    stats.gone += 1
+                    stats.gone += count
+                    continue
+                if joined is not None and (member.waiting or not (frame := joined.of(member))):
+                    for each in publication.alone(member):
+                        self._deliver_some(each)
                     continue
                 try:
+                    if joined is not None:
+                        post: Any = conn
+                        post.post_joined(frame, count)
+                        delivered += count
+                        continue
                     if conn.codec is not codec or member.records is not records:
                         frame = frames.of(member)
                         codec, records = conn.codec, member.records
@@ -317,12 +362,12 @@ class Group(Generic[M]):
                         conn.post_frame(frame)
                         delivered += 1
                 except ConnectionEndedError:
-                    stats.gone += 1
+                    stats.gone += count
                     self.leave(member)
                 except QueueFullError:
-                    stats.dropped["raise"] += 1
+                    stats.dropped["raise"] += count
                 except (PenstockError, TypeError):
-                    stats.dropped["refused"] += 1
+                    stats.dropped["refused"] += count
         finally:  # what an interrupt comes out of is not met again
             publication.at += index
             stats.delivered += delivered

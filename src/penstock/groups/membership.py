@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..address import Kind
 from ..codecs.base import Codec
 from ..core.contract import ConnectionBase
-from ..errors import ClosedError, LocalProtocolError
+from ..errors import ClosedError, LocalProtocolError, PenstockError
 
 if TYPE_CHECKING:
     import asyncio
@@ -94,10 +94,11 @@ class Frames:
         message: The message.
     """
 
-    __slots__ = ("_frames", "_message")
+    __slots__ = ("_frames", "_message", "size")
 
     def __init__(self, message: Any) -> None:  # Any: of whatever codec
         self._message = message
+        self.size = 0  # of the frame that was made last
         self._frames: dict[tuple[int, bool], tuple[Codec[Any], bytes]] = {}
 
     def of(self, member: Membership[Any]) -> bytes:
@@ -111,4 +112,36 @@ class Frames:
         found = self._frames.get(key)
         if found is None:  # with the codec, which so keeps its id
             found = self._frames[key] = codec, member.conn.frame(self._message)
+            self.size = len(found[1])
+        return found[1]
+
+
+class JoinedFrames:
+    """Several messages, framed and joined once for each codec.
+
+    Args:
+        parts: Each message.
+    """
+
+    __slots__ = ("_joined", "parts")
+
+    def __init__(self, parts: Sequence[Frames]) -> None:
+        self.parts = parts
+        self._joined: dict[int, tuple[Codec[Any], bytes]] = {}
+
+    def of(self, member: Membership[Any]) -> bytes:
+        """Return the frames for a member; nothing where they have to be sent one by one.
+
+        That is where its codec refuses one, its transport keeps the bounds of each, or its policy gives up some.
+        """
+        conn: Any = member.conn
+        if member.records or conn.slow_consumer != "disconnect":
+            return b""
+        found = self._joined.get(id(conn.codec))
+        if found is None:
+            try:
+                joined = b"".join([part.of(member) for part in self.parts])
+            except (PenstockError, TypeError):
+                joined = b""
+            found = self._joined[id(conn.codec)] = conn.codec, joined
         return found[1]

@@ -42,8 +42,14 @@ class Ends:
             self._closed.setdefault(conn.id, {})[closed] = None
             if resumed is not None:
                 self._resumed.setdefault(conn.id, {})[resumed] = None
+        paused: Any = conn  # every connection of a server tells
+        if resumed is not None and paused.output_paused:  # by an event that came before anybody asked
+            self.slow.add(conn.id)
+            if not paused.output_paused:  # another thread has sent meanwhile
+                self.slow.discard(conn.id)
         if conn.close_reason is None:
             return True
+        self.slow.discard(conn.id)
         self.remove(conn, closed, resumed)
         return False
 

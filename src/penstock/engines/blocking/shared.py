@@ -27,6 +27,12 @@ class SharedConnection(DrivenConnection[M]):
             super().post_frame(frame)
         self._tell()
 
+    def post_joined(self, frames: bytes, count: int) -> None:
+        """Queue several messages whose frames are one string of bytes already. Safe from every thread."""
+        self.post_frame(frames)
+        with self._lock:
+            self._messages_out += count - 1
+
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark. Safe from every thread."""
         with self._lock:

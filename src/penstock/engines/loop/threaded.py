@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
@@ -260,6 +261,24 @@ class ThreadSafeConnection(ConnectionBase[M]):
         if isinstance(self._conn, OneDatagram):
             self._conn.check_length(len(frame))
         self._hand_over(self._conn.post_frame, frame)
+
+    def post_joined(self, frames: bytes, count: int) -> None:
+        """Queue several messages whose frames are one string of bytes already."""
+        self._require_open()
+        conn: Any = self._conn
+        self._hand_over(partial(conn.post_joined, count=count), frames)
+
+    @property
+    def output_paused(self) -> bool:
+        """Whether output is over its high watermark, and has not sunk to the low one since."""
+        conn: Any = self._conn
+        return bool(conn.output_paused)
+
+    @property
+    def slow_consumer(self) -> str:
+        """What `post` does when the peer would be owed too much."""
+        conn: Any = self._conn
+        return str(conn.slow_consumer)
 
     def _require_open(self) -> None:
         ask = getattr(self._conn, "refusal", None)  # which a datagram has not

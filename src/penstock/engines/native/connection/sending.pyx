@@ -66,6 +66,11 @@ cdef class SendingTransport(StatefulTransport):
             self.put_whole(frame)
         self.messages_out += 1
 
+    def post_joined(self, frames, int count):
+        """Queue several messages whose frames are one string of bytes already."""
+        self.post_frame(frames)
+        self.messages_out += count - 1
+
     def try_send(self, message):
         """Queue one message if output is not over its high watermark."""
         if not self._can_send or self._close_after is not None:
@@ -81,6 +86,16 @@ cdef class SendingTransport(StatefulTransport):
     def queued_bytes(self):
         """Bytes that were taken to be sent and that the kernel has not taken yet."""
         return self.all_owed()
+
+    @property
+    def output_paused(self):
+        """Whether output is over its high watermark, and has not sunk to the low one since."""
+        return bool(self._write_paused)
+
+    @property
+    def slow_consumer(self):
+        """What `post` does when the peer would be owed too much."""
+        return self._levels.limits.slow_consumer
 
     @property
     def raises_when_full(self):
