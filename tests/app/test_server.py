@@ -455,6 +455,60 @@ async def test_a_task_that_is_cancelled_before_its_first_step_is_closed(recwarn)
     assert [] == [str(warning.message) for warning in recwarn]
 
 
+def test_a_task_that_does_not_end_is_told_of_and_given_up(caplog):
+    """By name, when the drain's time is over: lifespans are closed, and the loop's end does not wait for it either."""
+    told = []
+    app = make(told, timeout_drain=0)
+
+    async def stubborn():
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    @app.lifespan
+    async def start():
+        app.task(stubborn(), name="stubborn")
+        await asyncio.sleep(0)
+        yield
+
+    async def main():
+        async with app.serve():
+            """Drains at once."""
+
+    asyncio.run(main())
+    lines = [record.getMessage() for record in caplog.records if "task" in record.getMessage()]
+
+    assert ["task stubborn failed: TimeoutError: it was cancelled and has not ended: it is given up"] == lines
+    assert LIFE == told
+
+
+@pytest.mark.parametrize("engine", ["pure", "auto", "blocking"])
+def test_a_connections_task_that_does_not_end_is_given_up(engine, caplog):
+    """The server stops without it."""
+
+    async def stubborn():
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    @penstock.on_message
+    def start(conn, message: bytes) -> bytes:
+        conn.task(stubborn(), name="stubborn")
+        return message
+
+    async def main():
+        server = penstock.serve(start, bind="tcp://127.0.0.1:0", engine=engine, timeout_drain=0)
+        await server.start()
+        async with await penstock.connect(server.addresses[0]) as conn:
+            await conn.request(b"go")
+            await server.stop()
+
+    asyncio.run(main())
+    lines = [record.getMessage() for record in caplog.records if "task" in record.getMessage()]
+
+    assert ["task stubborn failed: TimeoutError: it was cancelled and has not ended: it is given up"] == lines
+
+
 async def test_it_is_too_late_for_a_task_when_the_end_has_begun():
     """In a lifespan, after its yield."""
     refused = []

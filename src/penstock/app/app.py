@@ -374,6 +374,8 @@ class App(Generic[S]):
         """Run a coroutine beside the services until it ends, or until they have drained: then it is cancelled.
 
         Lifespans are closed after it has ended. What it raises is told once, as a `TaskFailed` event, and ends nothing.
+        One that has not ended when the drain's time is over, and a second after it was cancelled, is told of as a
+        `TaskFailed` with a TimeoutError, and given up.
 
         Args:
             work: A coroutine. It runs on the loop, in a copy of the caller's context.

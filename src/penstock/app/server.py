@@ -73,6 +73,7 @@ class AppServer:
         self._told = False  # to end
         self._begun = False
         self._serves = False
+        self._drain_began: float | None = None
         self._end_told = asyncio.Event()
         self._stopped: asyncio.Future[None] | None = None
 
@@ -282,12 +283,11 @@ class AppServer:
         assert self._life is not None
         watch = self._loop.create_task(self._all_stopped(), name="penstock-app-watch")
         watch.add_done_callback(lambda _: self._end_told.set())
-        began: float | None = None
         while not watch.done():
             try:
                 await self._end_told.wait()
-                began = began or time.monotonic()
-                await self._drain(began)
+                self._drain_began = self._drain_began or time.monotonic()
+                await self._drain(self._drain_began)
                 await asyncio.wait([watch])
             except asyncio.CancelledError:
                 if watch.cancelling():
@@ -316,9 +316,19 @@ class AppServer:
             for name in wave:
                 await self._servers[name].wait_stopped()
 
+    def _give_up_at(self, now: float) -> float | None:
+        """When background tasks that have not ended are given up: at the end of the longest drain; None for never."""
+        end = 0.0
+        for server in self._servers.values():
+            if server.config.timeouts.drain_s is None:
+                return None
+            end = max(end, now + server.config.timeouts.drain_s)
+        return end if self._drain_began is None else end - (time.monotonic() - self._drain_began)
+
     async def _close(self, opened: list[tuple[Lifespan, Closing]]) -> None:
         ended = asyncio.Event()
-        self._background.end(ended.set)
+        assert self._loop is not None
+        self._background.end(ended.set, self._loop, self._give_up_at(self._loop.time()))
         await _whatever_comes(ended.wait)
         interrupt: BaseException | None = None
         while opened:

@@ -122,7 +122,8 @@ class ConnectionBase(ABC, Generic[M]):
         """Run a coroutine beside the handler until it ends, or until the connection has: then it is cancelled.
 
         What it raises is told once, as a `TaskFailed` event, and ends nothing; that its connection has ended is no
-        failure. A server has stopped when the tasks of its connections have. For a datagram it ends with the server.
+        failure. A server has stopped when the tasks of its connections have; one that goes on when it is cancelled is
+        told of and given up at the end of the drain's time. For a datagram it ends with the server.
 
         Args:
             work: A coroutine. It runs on the server's loop, in a copy of the caller's context.

@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..core.background import Work, is_failure
-from ..core.contract import ConnectionBase
+from ..core.contract import Clock, ConnectionBase, TimerHandle
 from ..core.interrupts import is_interrupt
 from ..errors import ClosedError
+
+# What a task has to clean up in, also where the drain's time is over.
+CLEAN_UP_S: Final = 1.0
 
 Tell = Callable[["ConnectionBase[Any] | None", str, BaseException], object]
 
@@ -65,6 +68,11 @@ class RunningTask:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and the task with it
                 self._loop.call_soon_threadsafe(self._cancel)
 
+    def give_up(self) -> None:
+        """Have nothing wait for it any more, the end of the loop included. On the loop."""
+        if self._task is not None:
+            asyncio._unregister_task(self._task)  # noqa: SLF001  # documented, for loops and tasks of one's own
+
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
@@ -100,6 +108,7 @@ class Background:
         self._running: set[RunningTask] = set()
         self._then: Callable[[], object] | None = None
         self._ending = False
+        self._deadline: TimerHandle | None = None
 
     def __len__(self) -> int:
         """How many run."""
@@ -133,12 +142,27 @@ class Background:
             raise
         return task
 
-    def end(self, then: Callable[[], object]) -> None:
-        """Cancel all, start no more, and call ``then`` when the last one has ended. On the loop."""
+    def end(self, then: Callable[[], object], clock: Clock, at: float | None) -> None:
+        """Cancel all, start no more, and call ``then`` when the last one has ended. On the loop.
+
+        Args:
+            then: Called once.
+            clock: Where time comes from.
+            at: When those that have not ended are told of and given up, though not before `CLEAN_UP_S`; None for never.
+        """
         self._ending = True
         self._then = then
         for task in tuple(self._running):
             task.cancel()
+        if at is not None and self._running:
+            self._deadline = clock.call_at(max(at, clock.time() + CLEAN_UP_S), self._give_up)
+        self._look()
+
+    def _give_up(self) -> None:
+        given_up, self._running = self._running, set()
+        for task in given_up:
+            task.give_up()
+            self._tell(task.conn, task.name, TimeoutError("it was cancelled and has not ended: it is given up"))
         self._look()
 
     def _task_over(self, task: RunningTask) -> None:
@@ -150,6 +174,8 @@ class Background:
     def _look(self) -> None:
         if self._then is not None and not self._running:
             then, self._then = self._then, None
+            if self._deadline is not None:
+                self._deadline.cancel()
             then()
 
 

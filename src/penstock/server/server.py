@@ -124,6 +124,7 @@ class Server:
         self._watchdog: Watchdog | None = None
         self._changed: list[asyncio.Future[None]] = []
         self._background = Background(self._task_failed, self._task_over)
+        self._end_at: float | None = None  # when what has not ended by then is given up
         self._ends: Ends | None = None
         self._ends_lock = threading.RLock()
 
@@ -366,7 +367,9 @@ class Server:
         """
         if self._at_work is not None and self._stopped is not None and not self._stopped.done():
             self._emit(Draining(len(self.connections)))
-            self._at_work.drain(self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s)
+            within_s = self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s
+            self._end_within(within_s)
+            self._at_work.drain(within_s)
 
     async def drain(self) -> None:
         """Stop accepting, answer what was received, close; cut what is left after ``timeouts.drain_s`` seconds."""
@@ -376,7 +379,12 @@ class Server:
     def begin_stop(self) -> None:
         """Stop accepting and abort every connection. May be repeated."""
         if self._at_work is not None:
+            self._end_within(self.config.timeouts.drain_s)
             self._at_work.stop()
+
+    def _end_within(self, within_s: float | None) -> None:
+        if within_s is not None and self._end_at is None:
+            self._end_at = (self._clock or self.loop).time() + within_s
 
     async def stop(self) -> None:
         """Stop accepting and abort every connection; return when the last handler has ended."""
@@ -523,7 +531,7 @@ class Server:
             self._loop.call_soon_threadsafe(self._on_stopped)
 
     def _on_stopped(self) -> None:
-        self._background.end(self._finish)
+        self._background.end(self._finish, self._clock or self.loop, self._end_at)
 
     def _finish(self) -> None:
         assert self._stopped is not None
