@@ -91,3 +91,43 @@ def test_a_type_error_of_the_handler_stays_its_own(serve, engine):
             server.reasons(1)
 
             assert not isinstance(failure_of(server), penstock.WrongReplyError)
+
+
+ACTS = {
+    "post": lambda conn: conn.post(b"own"),
+    "post_frame": lambda conn: conn.post_frame(b"own\n"),
+    "try_send": lambda conn: conn.try_send(b"own"),
+    "set_codec": lambda conn: conn.set_codec(Lines()),
+    "send_eof": lambda conn: conn.send_eof(),
+}
+
+
+@pytest.mark.engines("pure", "uvloop", "blocking", "native", "attached")
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("swallows", [False, True])
+def test_it_is_never_raised_in_the_handler_of_a_later_message(serve, engine, act, swallows):
+    """It might be swallowed there. That handler, if it is called, finds the connection closing; no other is called."""
+    called, raised = [], []
+
+    @penstock.on_message(codec="lines")
+    def handle(conn, message):
+        called.append(message)
+        if message == b"bad":
+            return 5
+        if message == b"later":
+            try:
+                ACTS[act](conn)
+            except Exception as error:
+                raised.append(error)
+                if not swallows:
+                    raise
+        return message
+
+    with serve(handle, fails=1) as server, server.dial() as peer:
+        peer.sendall(b"a\nbad\nlater\nlast\n")
+
+        assert b"a\n" == read_to_end(peer)
+        assert ["handler_error"] == server.reasons(1)
+        assert isinstance(failure_of(server), penstock.WrongReplyError)
+        assert b"last" not in called
+        assert all(isinstance(error, penstock.ClosedError) for error in raised)

@@ -11,7 +11,9 @@ from typing import Any, Final, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
+from ...core.endings import reason_after
 from ...core.handlers import AnyHandler, Handler, expects_messages
+from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
@@ -41,6 +43,7 @@ class ServedConnection(ThreadConnection[M]):
     __slots__ = (
         "_at_once",
         "_callbacks",
+        "_failure",
         "_handler",
         "_misfit",
         "_on_message",
@@ -71,6 +74,7 @@ class ServedConnection(ThreadConnection[M]):
         self._on_message: Callable[[M], Any] | None = None
         self._misfit: BaseException | None = None  # what the user's Handler raised when it was made
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
+        self._failure: BaseException | None = None  # of one of them, met while the handler of a later message works
         self._thread: int | None = None
         self.handler_ended = False
         self.is_orphan = False  # its handler outlives its socket
@@ -234,6 +238,8 @@ class ServedConnection(ThreadConnection[M]):
         with self._lock:
             self._handling = False
             reason, self._close_after = self._close_after, None
+            if self._failure is not None:  # it was the first
+                error, self._failure = self._failure, None
             if error is not None:
                 self._handler_failed(error)
             elif reason is not None:
@@ -252,7 +258,7 @@ class ServedConnection(ThreadConnection[M]):
             return
         replies, self._replies = self._replies, []
         with self._lock:
-            if self._closing:
+            if self._closing or self._failure is not None:
                 return
             if not self._can_send:
                 raise self._why_not()
@@ -314,9 +320,21 @@ class ServedConnection(ThreadConnection[M]):
         self._set_callbacks(handler)
 
     def _send_replies_before(self) -> None:
-        """What the handler does itself comes after what it has returned; what other threads do comes when it comes."""
-        if get_ident() == self._thread:
+        """What the handler does itself comes after what was returned before; what other threads do comes when it comes.
+
+        That a reply cannot be sent is no matter of the handler at work, which was called for a later message: it finds
+        the connection closing. It is reported when that handler has returned, and no further one is called.
+        """
+        if get_ident() != self._thread:
+            return
+        try:
             self._send_replies()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            with self._lock:
+                self._failure = error
+                self._close(reason_after(error))
 
     def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or not self._receiving:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
+from ...core.endings import reason_after
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.interrupts import is_interrupt
 from ...core.timeouts import Timeout
@@ -35,6 +36,7 @@ class PushConnection(StreamConnection[M]):
         "_callbacks",
         "_continuing",
         "_ending",
+        "_failure",
         "_interrupted",
         "_next_codec",
         "_on_message",
@@ -57,6 +59,7 @@ class PushConnection(StreamConnection[M]):
         self._on_message: Callable[[M], Any] = handler.for_messages(self, callbacks)
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
         self._batch_limit = FIRST_BATCH
+        self._failure: BaseException | None = None  # of one of them, met while the handler of a later message works
         # What the handler asked for in the middle of a batch, done when it returns.
         self._interrupted = False
         self._next_codec: Codec[Any] | None = None
@@ -163,6 +166,8 @@ class PushConnection(StreamConnection[M]):
             self._next_codec = None
             self._continue_later()
             raise error
+        if self._failure is not None:  # it was the first
+            error, self._failure = self._failure, None
         self._uncork()
         if error is not None:
             self._handler_failed(error)
@@ -184,7 +189,7 @@ class PushConnection(StreamConnection[M]):
         replies = self._replies
         if not replies:
             return
-        if self._closing:
+        if self._closing or self._failure is not None:
             replies.clear()
         elif not self._can_send:
             replies.clear()
@@ -200,6 +205,20 @@ class PushConnection(StreamConnection[M]):
             count = len(replies)
             replies.clear()
             self._put_joined(data, count)
+
+    def _encode_replies_before(self) -> None:
+        """What the handler does itself comes after what was returned before.
+
+        That a reply cannot be sent is no matter of the handler at work, which was called for a later message: it finds
+        the connection closing. It is reported when that handler has returned, and no further one is called.
+        """
+        try:
+            self._encode_replies()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._failure = error
+            self._close(reason_after(error))
 
     def _encode_singly(self, replies: list[M]) -> None:
         waiting = replies[:]
@@ -342,25 +361,25 @@ class PushConnection(StreamConnection[M]):
     def post(self, message: M) -> None:
         """Queue one message; never wait."""
         if self._replies:
-            self._encode_replies()
+            self._encode_replies_before()
         super().post(message)
 
     def post_frame(self, frame: bytes) -> None:
         """Queue one message that is framed already."""
         if self._replies:
-            self._encode_replies()
+            self._encode_replies_before()
         super().post_frame(frame)
 
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark."""
         if self._replies:
-            self._encode_replies()
+            self._encode_replies_before()
         return super().try_send(message)
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""
         if self._replies:
-            self._encode_replies()
+            self._encode_replies_before()
         self.codec = codec
         if self._handling:
             self._next_codec = codec
@@ -381,7 +400,7 @@ class PushConnection(StreamConnection[M]):
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
         if self._replies:
-            self._encode_replies()
+            self._encode_replies_before()
         super().send_eof()
 
     def _close(self, reason: CloseReason) -> None:
