@@ -40,7 +40,7 @@ class Installed:
             found: object = importlib.import_module(module)
             for part in attribute.split(".") if attribute else ():
                 found = getattr(found, part)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a module that exits when it is imported is one that fails
             raise ConfigurationError(
                 f"{self.name} of the package {self.package}: cannot load {self.place}: {type(error).__name__}: {error}"
             ) from error
@@ -52,7 +52,7 @@ def installed(group: Group) -> list[Installed]:
     from importlib.metadata import entry_points  # noqa: PLC0415  # 20 ms, for what few ask
 
     found = {
-        Installed(entry.name, entry.value.replace(" ", ""), f"{entry.dist.name} {entry.dist.version}")
+        Installed(entry.name, entry.value.partition("[")[0].replace(" ", ""), f"{entry.dist.name} {entry.dist.version}")
         for entry in entry_points(group=f"penstock.{group}")
         if entry.dist is not None
     }

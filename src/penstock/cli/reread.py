@@ -35,8 +35,13 @@ class Reread:
         self._ctx = ctx
         self._log = log
         self._plan = plan
-        # What each service goes by; a service that is alone has no name here.
+        # A service that is alone has no name here.
         self._settings = plan.by_service if isinstance(plan, AppPlan) else {"": plan.settings}
+        # What each service goes by now, which is what was read but for the changes that wait.
+        self._running = {
+            name: {option: setting.value for option, setting in settings.by_name.items()}
+            for name, settings in self._settings.items()
+        }
 
     async def __call__(self, server: "Server") -> None:
         """Do it, and say in the log what has changed, and what will at the next start.
@@ -70,20 +75,21 @@ class Reread:
         each = [server.choice.engine.descriptors_per_connection for server in servers.values()]
         raise_descriptor_limit(*zip((configs[name].gate for name in servers), each, strict=True))
         changed = {name: await server.reload(configs[name]) for name, server in servers.items()}
-        before, self._settings = self._settings, settings
-        later = {
-            name: [
-                option
-                for option, setting in settings[name].by_name.items()
-                if setting.value != before[name].by_name[option].value and option not in changed[name]
-            ]
-            for name in servers
-        }
+        self._settings = settings
+        later = {name: self._note(name, settings[name], changed[name]) for name in servers}
+        level = next(iter(configs.values())).log_level
+        if any("log_level" in names for names in changed.values()):
+            self._log.set_level(level)
         _logger.info("configuration reloaded: %s", self._listed(changed) or "nothing has changed")
         if any(later.values()):
             _logger.warning("these changes wait for the next start: %s", self._listed(later))
-        if any("log_level" in names for names in changed.values()):
-            self._log.set_level(next(iter(configs.values())).log_level)
+
+    def _note(self, service: str, settings: Settings, changed: Iterable[str]) -> list[str]:
+        """Take in what has changed; return what is otherwise than it was read, and waits for the next start."""
+        running = self._running[service]
+        read = {option: setting.value for option, setting in settings.by_name.items()}
+        running.update({option: read[option] for option in changed if option in read})
+        return [option for option, value in read.items() if value != running.get(option)]
 
     def _listed(self, names: Mapping[str, Iterable[str]]) -> str:
         return ", ".join(

@@ -31,6 +31,7 @@ class Notifier:
         self.watchdog_s = watchdog_s
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._beat: asyncio.TimerHandle | None = None
+        self._status: str | None = None  # while the server serves
         self._is_lost = False
 
     @classmethod
@@ -55,6 +56,7 @@ class Notifier:
     def observe(self, event: Event, /) -> None:
         """Tell of the one event that matters: the server drains."""
         if type(event) is Draining:
+            self._status = None
             self._send("STOPPING=1", f"STATUS=draining {event.connections} connections")
 
     def ready(self, service: str, addresses: Sequence[str]) -> None:
@@ -65,12 +67,14 @@ class Notifier:
             self._live(asyncio.get_running_loop(), self.watchdog_s / 2)
 
     def reloading(self) -> None:
-        """The configuration is read again."""
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        """The configuration is read again. Nothing is said of it before the server is ready, nor after it has ended."""
+        if self._status is not None:
+            self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def reloaded(self) -> None:
         """That is over, however it went."""
-        self._send("READY=1", self._status)
+        if self._status is not None:
+            self._send("READY=1", self._status)
 
     def close(self) -> None:
         """Say no more."""

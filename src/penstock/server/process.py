@@ -110,6 +110,7 @@ def live(
     formats = [server.config.log_format for server in servers]
     work = _live(
         life,
+        servers,
         end,
         on_ready,
         is_all=is_all,
@@ -137,6 +138,7 @@ def refuse_running_loop() -> None:
 
 async def _live(
     server: L,
+    servers: Sequence[Server],
     end: End,
     on_ready: Callable[[L], None] | None,
     *,
@@ -151,7 +153,7 @@ async def _live(
     if threading.current_thread() is threading.main_thread():
         loop = asyncio.get_running_loop()
         signals = EndSignals(server, loop, log_format=log_format)
-        others = OtherSignals(server, loop, None if reloader is None else reloader.begin)
+        others = OtherSignals(server, servers, loop, None if reloader is None else reloader.begin)
     else:  # where Python handles no signal: signal.signal and signal.set_wakeup_fd refuse
         warn(
             "signals cannot stop this server: it does not run in the main thread; call "
@@ -166,6 +168,8 @@ async def _live(
                 on_ready(server)
             if notifier is not None:
                 notifier.ready(end.name, server.addresses)
+            if reloader is not None:
+                reloader.ready()
             await server.wait_stopped()
         except BaseException:  # what was opened is closed: Unix sockets' files go, lifespans end
             server.begin_stop()

@@ -56,10 +56,19 @@ class Reloader(Generic[L]):
         self._notifier = notifier
         self._task: asyncio.Task[None] | None = None
         self._again = False
+        self._is_ready = False
+
+    def ready(self) -> None:
+        """The server serves: what was asked for before is done now."""
+        self._is_ready = True
+        if self._again:
+            self.begin()
 
     def begin(self) -> None:
-        """Begin, on the running loop."""
+        """Begin, on the running loop; once the server serves."""
         self._again = True
+        if not self._is_ready:
+            return
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 

@@ -10,19 +10,20 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ..config import LogFormat
 from ..errors import ExitStatus
 from .last_resort import LastResort
 from .life import Life
+from .server import Server
 
 _logger: Final = logging.getLogger("penstock")
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 # A line each: with more connections than this, what they wait for repeats itself.
-_MOST_TASKS: Final = 100
+_MOST_LINES: Final = 100
 
 
 class EndSignals:
@@ -129,12 +130,20 @@ class OtherSignals:
 
     Args:
         server: Not started yet.
+        servers: Its servers, whose connections SIGQUIT asks about.
         loop: The running loop, of the main thread.
         reload: What SIGHUP calls where there is no terminal; None where there is nothing to read again.
     """
 
-    def __init__(self, server: Life, loop: asyncio.AbstractEventLoop, reload: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        server: Life,
+        servers: Sequence[Server],
+        loop: asyncio.AbstractEventLoop,
+        reload: Callable[[], None] | None,
+    ) -> None:
         self._server = server
+        self._servers = servers
         self._loop = loop
         self._reload = reload
         hang_up = getattr(signal, "SIGHUP", None)  # Windows has none of them
@@ -142,7 +151,7 @@ class OtherSignals:
         self._before: dict[int, Any] = {}
         for name, handle in (
             ("SIGHUP", self._hang_up),
-            ("SIGQUIT", self._print_tasks),
+            ("SIGQUIT", self._print_work),
             ("SIGUSR1", functools.partial(self._say, "SIGUSR1 ignored: the log is standard error, and has no file")),
             ("SIGUSR2", functools.partial(self._say, "SIGUSR2 ignored: there is no supervisor to start a successor")),
         ):
@@ -169,12 +178,19 @@ class OtherSignals:
     def _say(text: str) -> None:
         _logger.warning(text)
 
-    def _print_tasks(self) -> None:
-        tasks = sorted(asyncio.all_tasks(self._loop), key=lambda task: task.get_name())
-        for task in tasks[:_MOST_TASKS]:
-            _logger.info("task %s: %s", task.get_name(), ", called by ".join(_stack_of(task)) or "has not begun")
-        if len(tasks) > _MOST_TASKS:
-            _logger.info("and %d more tasks", len(tasks) - _MOST_TASKS)
+    def _print_work(self) -> None:
+        """Say where every handler is that has not ended, and every task that is no connection's."""
+        lines = [
+            f"connection {conn.id} of {conn.peer}: {_place_of(conn)}"
+            for server in self._servers
+            for conn in server.connections
+        ]
+        stacks = ((task.get_name(), _stack_of(task)) for task in asyncio.all_tasks(self._loop))
+        lines += [f"task {name}: {', called by '.join(stack)}" for name, stack in stacks if stack]
+        for line in lines[:_MOST_LINES]:
+            _logger.warning(line)
+        if len(lines) > _MOST_LINES:
+            _logger.warning("and %d more connections and tasks", len(lines) - _MOST_LINES)
 
     def end(self) -> None:
         """Leave them to the system again."""
@@ -193,6 +209,12 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def _place_of(conn: object) -> str:
+    """Say where a connection's handler waits. One that the loop calls is not at work while the loop does this."""
+    place = getattr(conn, "handler_place", None)
+    return (place is not None and place()) or "no handler is at work"
 
 
 def _stack_of(task: asyncio.Task[object]) -> list[str]:

@@ -9,6 +9,7 @@ cdef class Answer(Driven):
     cdef Receive receiving  # the message after the one at hand
     cdef object coroutine  # of the message at hand, while it awaits something
     cdef object awaited
+    cdef object reply  # while it waits for room: `value` is what a step in place hands to the task
 
     cdef object receive(self)
     cdef bint go_on(self, object coroutine) except -1

@@ -32,7 +32,7 @@ cdef class Answer(Driven):
                 coroutine, self.coroutine, self.awaited = self.coroutine, None, None
                 if not self.go_on(coroutine):
                     return self.awaited
-            elif self.phase == WANTING_ROOM and not self.answer(self.value):
+            elif self.phase == WANTING_ROOM and not self.answer(self.reply):
                 return self.awaited
             while True:
                 message = NEED_DATA
@@ -111,13 +111,13 @@ cdef class Answer(Driven):
         cdef AwaitedConnection conn = self.conn
         if reply is not None and conn._write_paused and conn._can_send:
             self.phase = WANTING_ROOM
-            self.value = reply
+            self.reply = reply
             self.awaited = conn.room()
             self.awaited._asyncio_future_blocking = True
             return False
         if self.phase != FRESH:
             self.phase = FRESH
-            self.value = self.awaited = None
+            self.reply = self.awaited = None
         conn.finish_message(reply)
         return True
 
