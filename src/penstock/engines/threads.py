@@ -116,13 +116,10 @@ class ThreadPool:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             future, function, args = job
-            try:
-                if future is None:
-                    function(*args)
-                elif future.set_running_or_notify_cancel():
-                    _settle(future, function, args)
-            except BaseException:  # as of any thread; this one has other jobs to do
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            if future is None:
+                tell_of_failure(function, *args)
+            else:
+                tell_of_failure(_settle, future, function, args)
             del job, future, function, args  # nothing is kept alive while the thread waits for the next one
             with self._lock:
                 self._free += 1
@@ -130,7 +127,17 @@ class ThreadPool:
                 self._on_free()
 
 
+def tell_of_failure(function: Callable[..., object], /, *args: Any) -> None:
+    """Call ``function``; what it raises is reported as of any thread, and this one has other jobs to do."""
+    try:
+        function(*args)
+    except BaseException:
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
 def _settle(future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     vars(future)["thread"] = threading.get_ident()  # for `whereabouts`
     try:
         result = function(*args)

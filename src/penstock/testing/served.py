@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..core.events import Accepted, Closed, Event, EventName, HandlerFailed
+from ..core.events import Accepted, Closed, Event, EventName, HandlerFailed, Observer
 from ..server.api import Target
 from .engines import LoopFactory
 from .peers import PATIENCE_S, dial
@@ -76,8 +76,8 @@ class Served(ServerThread):
         tasks_left: The tasks that its loop still had when the server had stopped.
     """
 
-    def __init__(self, target: Target, *, record: Record, **options: Any) -> None:
-        super().__init__(target, observers=[record], **options)
+    def __init__(self, target: Target, *, record: Record, observers: Sequence[Observer] = (), **options: Any) -> None:
+        super().__init__(target, observers=[record, *observers], **options)
         self.record = record
         self.tasks_left: list[str] = []
 

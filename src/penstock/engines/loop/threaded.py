@@ -26,7 +26,7 @@ from ...core.timeouts import Timeout
 from ...errors import ClosedError, LimitError, LocalProtocolError, PenstockError
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
-from ..threads import ThreadPool
+from ..threads import ThreadPool, tell_of_failure
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -133,9 +133,8 @@ class _ThreadedCallbacks(Handler[M]):
         else:
             # The connection was cut while a thread is at work for it, which cannot be ended from outside. Calls for one
             # connection never overlap: this one comes after that one, and nobody waits for either.
-            facade, pool = self._facade(conn), self._pool
-            within = self._variables.run
-            running.add_done_callback(lambda _: _call_if_there_is_time(pool, within, callback, facade, reason))
+            last = partial(self._variables.run, callback, self._facade(conn), reason)
+            running.add_done_callback(partial(_call_behind, self._pool, threading.get_ident(), last))
         self._conn = None  # and with it the cycle through this object
 
     def exchange(self, callbacks: Handler[M]) -> None:
@@ -143,9 +142,13 @@ class _ThreadedCallbacks(Handler[M]):
         self._take(callbacks)
 
 
-def _call_if_there_is_time(pool: ThreadPool, callback: Callable[..., Any], *args: Any) -> None:
-    with contextlib.suppress(RuntimeError, LimitError):  # the pool was ended with its server
-        pool.submit(callback, *args)
+def _call_behind(pool: ThreadPool, loop_thread: int, callback: Callable[[], object], _running: Future[Any]) -> None:
+    """Call what comes after a call that has ended: in its thread, for the pool may have ended with its server."""
+    if threading.get_ident() == loop_thread:  # it had ended before anybody asked to be told
+        with contextlib.suppress(RuntimeError, LimitError):
+            pool.do(callback)
+    else:
+        tell_of_failure(callback)
 
 
 class ThreadSafeConnection(ConnectionBase[M]):
