@@ -10,7 +10,7 @@ import penstock
 from penstock.core.events import EventName
 
 
-@pytest.mark.engines("pure", "native", "attached")
+@pytest.mark.engines("pure", "uvloop", "native", "attached")
 @pytest.mark.parametrize("is_async", [False, True], ids=["def", "async"])
 def test_a_signal_in_a_handler_ends_the_loop(engine, is_async):
     """KeyboardInterrupt leaves the loop; run on to stop the server, it ends the connection, once."""

@@ -20,6 +20,7 @@ from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from .context import LoopContext
 from .stream import StreamConnection
+from .waiter import raise_it
 
 M = TypeVar("M")
 
@@ -165,7 +166,9 @@ class PushConnection(StreamConnection[M]):
             self._inbound.switch(self.codec, handled, unhandled)
             self._next_codec = None
             self._continue_later()
-            raise error
+            # A transport would take it for an error of its own.
+            self._context.loop.call_soon(raise_it, error)
+            return
         if self._failure is not None:  # it was the first
             error, self._failure = self._failure, None
         self._uncork()
@@ -282,6 +285,8 @@ class PushConnection(StreamConnection[M]):
             else:
                 self.messages_in += count
                 self._handle(messages)
+            if self._continuing:  # a signal has interrupted it
+                return
             budget -= count
             written_bytes = self.bytes_out - bytes_before
             if count == self._batch_limit or written_bytes > self._levels.high:

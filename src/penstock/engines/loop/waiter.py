@@ -92,8 +92,9 @@ class Waiter:
             self._settle()
         except (SystemExit, KeyboardInterrupt) as error:
             # They end the loop; a transport would take them for an error of its own.
-            self._loop.call_soon(_raise, error)
+            self._loop.call_soon(raise_it, error)
 
 
-def _raise(error: BaseException) -> None:
+def raise_it(error: BaseException) -> None:
+    """Raise what is to end the loop, called by the loop itself."""
     raise error
