@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import queue
 import socket
 
 import pytest
@@ -16,7 +17,7 @@ import penstock
 from penstock.config import Timeouts
 from penstock.core.events import EventName
 from penstock.core.service import callbacks
-from penstock.testing.peers import read_to_end, reset
+from penstock.testing.peers import PATIENCE_S, read_to_end, reset
 
 
 class UnprintableError(Exception):
@@ -146,11 +147,13 @@ def test_whatever_a_callback_raises_ends_its_connection_alone(serve, engine, whe
         pytest.skip("coroutines have no threads")
     words = iter([word for word in RAISING for _ in PEERS])
     began = []
+    connected = queue.SimpleQueue()
 
     class Callbacks(penstock.Handler):
         def on_connect(self, conn):
             began.append(conn)
             self.word = "" if len(began) == 1 else next(words)
+            connected.put(conn)
             if where == "on_connect":
                 act(self.word)
             if where == "on_timeout" and self.word:
@@ -182,12 +185,15 @@ def test_whatever_a_callback_raises_ends_its_connection_alone(serve, engine, whe
 
     service = callbacks(AsyncCallbacks if is_async else Callbacks, name="failing", codec="lines")
     with serve(service, model=model, fails=None, timeouts=Timeouts(drain_s=10.0)) as server, server.dial() as other:
+        connected.get(timeout=PATIENCE_S)
         other.sendall(b"still here?\n")
         assert b"still here?\n" == other.recv(100)
         count = 0
         for _ in RAISING:
             for peer in PEERS:
                 with contextlib.suppress(ConnectionError), server.dial() as sock:
+                    # Where each has a thread, one that was reset before its thread began is never connected.
+                    connected.get(timeout=PATIENCE_S)
                     if where == "on_timeout":
                         read_to_end(sock)
                     elif peer == "reset":
@@ -203,6 +209,8 @@ def test_whatever_a_callback_raises_ends_its_connection_alone(serve, engine, whe
                 server.wait_closed(count)
                 other.sendall(b"still here?\n")
                 assert b"still here?\n" == other.recv(100)
+        # A thread may be at work for a peer that is gone already.
+        server.wait_until(lambda _: len(server.record.failures) >= len(RAISING) * len(PEERS))
         failures = [kind_of(error) for error in server.record.failures]
 
     for word in RAISING:
