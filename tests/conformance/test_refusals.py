@@ -19,7 +19,8 @@ TEXT = b"come later\n"
 ONE = Rate(1, 1.0)
 NOBODY = AccessList(deny=("127.0.0.0/8", f"uid:{os.getuid()}"))
 
-# What makes the gate refuse the second to come. Descriptors and memory run out by themselves.
+# What makes the gate refuse the second to come. Descriptors and memory run out by themselves. Handlers that outlive
+# their peers have tests of their own, in test_orphans.py.
 RULES = {
     Refusal.DENIED: {},
     Refusal.MEMORY: {},
@@ -30,6 +31,7 @@ RULES = {
     Refusal.HANDSHAKES: {"max_handshakes": 1},
     Refusal.DESCRIPTORS: {},
 }
+assert RULES.keys() == set(Refusal) - {Refusal.OVERLOAD}
 NEVER = {name: None for rules in RULES.values() for name in rules} | {"access": AccessList(), "loopback_counts": True}
 OF_THE_NETWORK = (Refusal.PER_PEER, Refusal.PEER_RATE)  # a Unix peer has no address to be counted by
 
@@ -122,7 +124,7 @@ def room(serve, tmp_path, scheme):
 
 
 def reasons_of(scheme):
-    return [reason for reason in Refusal if scheme == "tcp" or reason not in OF_THE_NETWORK]
+    return [reason for reason in RULES if scheme == "tcp" or reason not in OF_THE_NETWORK]
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])
@@ -149,7 +151,7 @@ def test_the_refused_see_what_the_action_says_and_are_counted_by_reason(room, sc
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])
 def test_with_wait_whoever_comes_sees_nothing_and_is_served_when_there_is_room(room, scheme, engine):
     """For every reason that is known before accept(2); nobody is refused."""
-    for reason in (each for each in Refusal if each in CAN_WAIT):
+    for reason in (each for each in RULES if each in CAN_WAIT):
         room.fill(reason, Action.WAIT)
         with room.come(reason, b"hello\n") as peer:
             if reason is Refusal.DESCRIPTORS:
