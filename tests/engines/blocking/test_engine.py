@@ -6,7 +6,6 @@ import threading
 import pytest
 
 import penstock
-from penstock.config import Timeouts
 from penstock.core.events import EventName
 from penstock.engines.blocking.serving import ServedConnection
 from penstock.testing.clock import ManualClock
@@ -90,24 +89,6 @@ def test_a_connection_that_cannot_be_made_keeps_no_place(serve, monkeypatch):
             assert 1 == server.server.gate.open
 
     assert (1, 1) == (server.server.stats.accepted, server.server.stats.handler_errors)
-
-
-@pytest.mark.parametrize("early", [29.999])
-def test_a_silent_peer_is_closed_at_its_deadline(serve, early):
-    """Not before, and for that reason; told time, exact to the tick."""
-    clock = SignallingClock()
-    timeouts = Timeouts(first_message_s=None, idle_s=30.0)
-    with serve(echo, clock=clock, timeouts=timeouts) as server, dial(server.address) as peer:
-        clock.wait_set(1030.0)
-        server.call(lambda: clock.advance(early))
-        assert 1 == len(server.server.connections)
-        assert {} == server.server.stats.closed
-        server.call(lambda: clock.advance(30.0 - early))
-
-        assert b"" == read_to_end(peer)
-        peer.close()
-        server.wait_closed(1)
-        assert {"idle_timeout": 1} == server.server.stats.closed
 
 
 def test_a_receive_that_waits_is_told_the_time(serve):
