@@ -395,7 +395,7 @@ class App(Generic[S]):
     # -- who is there --------------------------------------------------------------------------------------------------
 
     def group(self, name: str) -> Group[Any]:
-        """Return the group of that name, of which there is one: whoever is in it gets what is published to it.
+        """Return the group of that name, of which there is one: its members get what is published to it.
 
         It lasts, with its counts, while it has members or the program keeps it. Safe from every thread.
         """

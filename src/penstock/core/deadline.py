@@ -12,7 +12,7 @@ class Deadline:
     """An instant until which something is waited for.
 
     Args:
-        at: The instant, on the clock of whoever waits.
+        at: The instant, on the clock of what waits.
         timeout_s: What was asked for, in seconds.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A group: whoever is in it gets what is published to it, each message once, in one order for all."""
+"""A group: its members get what is published to it, each message once, in one order for all."""
 
 from __future__ import annotations
 
