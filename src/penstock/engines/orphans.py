@@ -51,8 +51,8 @@ class OrphanKeeper:
             if orphan.handler_ended:
                 return
             now = self._clock.time()
+            self._orphans.add(orphan, now)
             self._reckon(orphan, now)
-            self._orphans.add(orphan, now)  # who sees it there finds its time set
             self._emit(Orphaned(orphan, orphan.handler_place()))  # type: ignore[arg-type]  # it is a connection
             chosen = self._gate.orphaned(now)
             if chosen is not None:
