@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 50
 # One of each sort: the limit, the yardstick, ourselves, and the outside program where it is installed.
 TAKING_PART = ("c-epoll*", "asyncio-protocol", "penstock-pure", "penstock-pure-connection", "redis", "kv-pure",
-               "penstock-pure-limits-*", "client-socket", "client-asyncio*")  # fmt: skip
+               "penstock-pure-limits-*", "client-socket", "client-asyncio*", "penstock-pure-done", "penstock-pure-turn",
+               "penstock-pure-executor", "asyncio-tasks-*")  # fmt: skip
 
 # In `make test`; the others are in `make bench-smoke`.
 ALWAYS = {"line-echo-1", "accept"}
