@@ -227,6 +227,7 @@ def test_the_one_that_has_waited_longest_without_a_message_gives_way(serve, engi
         assert (0, 2) == counts(server)
         listed = server.call(lambda: [(conn.id, "test_orphans.py" in place) for conn, place in server.server.orphans])
         assert [(ids[2], True), (ids[3], True)] == listed
+        elsewhere.release(server)
 
 
 @pytest.mark.engines(*LOOPS)
@@ -244,6 +245,7 @@ def test_a_whole_message_that_nobody_has_received_yet_is_unfinished(serve, engin
         assert {6: True, 4: False} == unfinished
 
 
+@pytest.mark.engines(*LOOPS)  # a thread may set the time after the clock was moved
 @pytest.mark.usefixtures("at_once")
 def test_a_handler_that_stays_is_told_of_and_only_that(serve, engine, elsewhere, clock):
     """``timeout_after_close`` after its connection, with the place where it waits."""
