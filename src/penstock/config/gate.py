@@ -148,7 +148,7 @@ class GateConfig:
             (``conn.begin_handshake``). ``auto``: a tenth of ``max_connections``, or of the threads as above, so that
             those who never do leave nine tenths to those who have.
         max_orphans: Handlers at work at once whose peers have gone: the place of such a peer is free, its handler is
-            not. At that many the one that has waited longest without a received message unfinished is cancelled; where
+            not. At that limit the one that has waited longest without a received message unfinished is cancelled; where
             each has one, new clients are refused with ``overload``. ``auto``: a tenth of ``max_connections``, or of the
             threads as above, and 8 at least.
         accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a

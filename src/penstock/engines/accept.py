@@ -96,7 +96,7 @@ class Acceptor:
         emit: Told of refusals and of failures of accept(2).
 
     Attributes:
-        backlogs: In the order in which they wait for the gate to open: whoever has taken a connection stands behind the
+        backlogs: In the order in which they wait for the gate: one that has taken a connection goes behind the
             others, so that no backlog is served at the cost of another one.
     """
 
