@@ -30,7 +30,7 @@ test: $(READY) apt  ## every test, on this Python
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
-	CODEC_EXAMPLES=300 $(BIN)/python -m pytest -q -n auto tests/properties/test_codec_laws.py tests/engines/native/test_framing.py
+	CODEC_EXAMPLES=300 $(BIN)/python -m pytest -q -n auto tests/properties/test_codec_laws.py tests/engines/native/framing/test_choice.py
 
 test-all:  ## every test, on every CPython 3.11 and newer on this machine
 	PYTHON="$(PYTHON)" tools/test_all.sh

@@ -234,6 +234,38 @@ def test_every_test_stands_where_its_module_does():
     assert sorted(OF_THE_WHOLE) == strays
 
 
+NAMES_A_TEST = re.compile(r"\btests/[\w/]+(?:\.py)?\b(?![*\w])")
+NAMING_TESTS = [
+    "Makefile",
+    "README.md",
+    "CONTRIBUTING.md",
+    ".ci/run",
+    "pyproject.toml",
+    "tools/**/*",
+    "docs/**/*.md",
+    "bench/**/*.py",
+]
+
+
+def test_every_test_that_a_command_or_a_page_names_is_there():
+    """A test file that moves takes along the commands of the Makefile and the pages that name it."""
+    files = [
+        path
+        for pattern in NAMING_TESTS
+        for path in ROOT.glob(pattern)
+        if path.suffix in ("", ".md", ".py", ".sh", ".toml") and path.is_file()
+    ]
+
+    lost = [
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in files
+        for name in NAMES_A_TEST.findall(path.read_text())
+        if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()
+    ]
+
+    assert [] == lost
+
+
 def test_every_public_name_can_be_imported_from_the_package():
     """What __all__ promises is there, and is what its home has."""
     assert sorted(penstock._HOME_OF) == sorted(set(penstock.__all__) - {"__version__"})
