@@ -22,6 +22,11 @@ from penstock.errors import ConfigurationError, ExitStatus
         ("tcp://example.org:1?family=ipv6", Address(Scheme.TCP, "example.org", 1, family=Family.IPV6)),
         ("tls://db_1.internal.:5432", Address(Scheme.TLS, "db_1.internal.", 5432)),
         ("udp://0.0.0.0:53", Address(Scheme.UDP, "0.0.0.0", 53, family=Family.IPV4)),
+        (
+            "udp://239.1.2.3:5000?interface=eth0",
+            Address(Scheme.UDP, "239.1.2.3", 5000, family=Family.IPV4, interface="eth0"),
+        ),
+        ("udp://[ff02::1%eth0]:5000", Address(Scheme.UDP, "ff02::1%eth0", 5000, family=Family.IPV6)),
         ("raw+icmp://127.0.0.1", Address(Scheme.RAW_ICMP, "127.0.0.1", family=Family.IPV4)),
         ("raw+icmp://[::]", Address(Scheme.RAW_ICMP, "::", family=Family.IPV6)),
         ("unix:///run/x.sock", Address(Scheme.UNIX, path="/run/x.sock", family=Family.UNIX)),
@@ -63,6 +68,9 @@ def test_the_canonical_text_of_an_address_reads_and_writes(text, address):
         ("tcp://[fe80::1%25eth0]:9000", "tcp://[fe80::1%eth0]:9000"),
         ("tcp://[fe80::1%251]:9000", "tcp://[fe80::1%1]:9000"),
         ("tcp://bücher.example:80", "tcp://xn--bcher-kva.example:80"),
+        ("udp://[ff02::1]:1?interface=eth0", "udp://[ff02::1%eth0]:1"),
+        ("udp://[ff02::1%eth0]:1?interface=eth0&family=ipv6", "udp://[ff02::1%eth0]:1"),
+        ("udp://239.1.2.3:1?interface=eth0&family=ipv4", "udp://239.1.2.3:1?interface=eth0"),
         ("unix:/run/x.sock", "unix:///run/x.sock"),
         ("unix:@name", "unix://@name"),
         ("UNIX:///Run/X", "unix:///Run/X"),
@@ -168,6 +176,14 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("tcp://127.0.0.1:1?family=ipv6", "family=ipv6 does not fit the host 127.0.0.1"),
         ("tcp://[::1]:1?family=dual", "family=dual does not fit the host ::1"),
         ("tcp://[::]:1?family=ipv4", "family=ipv4 does not fit the host ::"),
+        ("udp://127.0.0.1:1?interface=lo", "interface= is for a multicast group, and 127.0.0.1 is none"),
+        ("udp://*:1?interface=lo", "interface= is for a multicast group, and * is none"),
+        ("udp://239.0.0.1:1?interface=", "interface '' is not the name of an interface"),
+        ("udp://239.0.0.1:1?interface=a b", "interface 'a b' is not the name of an interface"),
+        ("udp://239.0.0.1:1?interface=lo&family=ipv6", "family=ipv6 does not fit the host 239.0.0.1"),
+        ("udp://[ff02::1%lo]:1?interface=eth0", "zone 'lo' and interface=eth0 are two interfaces"),
+        ("udp://239.0.0.1:1?interfaces=lo", "udp takes only family= and interface=; did you mean interface?"),
+        ("tcp://239.0.0.1:1?interface=lo", "unknown parameter 'interface', tcp takes only family="),
         ("raw+icmp://127.0.0.1:1", "ICMP has no ports; write raw+icmp://127.0.0.1"),
         ("raw+icmp://*", "write raw+icmp://0.0.0.0 or raw+icmp://[::]"),
         ("fd://", "is neither the number of an inherited descriptor nor its name"),
@@ -222,6 +238,12 @@ _network = st.builds(
     st.integers(0, 65535),
     st.sampled_from(["ipv4", "ipv6", "dual"]),
 )
+_groups = st.builds(
+    "udp://{}:{}?interface={}".format,
+    st.ip_addresses(v=4, network="224.0.0.0/4") | st.ip_addresses(v=6, network="ff00::/8").map("[{}]".format),
+    st.integers(0, 65535),
+    st.sampled_from(["eth0", "25", "wl-p1.2", "127.0.0.1"]),
+)
 _unix = st.builds(
     lambda scheme, path: f"{scheme}:" + "".join(f"%{byte:02x}" for byte in path),
     st.sampled_from(["unix", "unix+dgram", "unix+seqpacket"]),
@@ -229,7 +251,7 @@ _unix = st.builds(
 )
 
 
-@given(_network | _unix | st.integers(0, 999).map("fd://{}".format))
+@given(_network | _groups | _unix | st.integers(0, 999).map("fd://{}".format))
 def test_what_is_written_reads_back(text):
     """``parse_address(str(a)) == a`` and the text is a fixed point, whatever bytes a path has."""
     address = parse_address(text)

@@ -7,6 +7,8 @@ import socket
 import pytest
 
 import penstock
+from penstock.address import parse_address
+from penstock.address.multicast import send_groups_through
 from penstock.core.service import callbacks
 from penstock.engines.replies import UNIX_RETRY_S
 from penstock.testing.clock import ManualClock
@@ -358,3 +360,20 @@ def test_what_is_posted_comes_from_there_too(serve, form):
             peer.send(b"asked")
 
             assert [b"posted", b"asked"] == [peer.recv(100) for _ in range(2)]
+
+
+@pytest.mark.forms(lambda form: not form.is_conversation)
+def test_what_is_sent_to_a_group_is_answered_from_an_address_of_the_machine(serve, form):
+    """To its sender alone."""
+    bind = "udp://239.255.77.4:0?interface=lo"
+    with serve(lambda _conn, message: b"<" + message + b">", bind=bind) as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(PATIENCE_S)
+            send_groups_through(peer, "lo")
+            port = parse_address(server.server.addresses[0]).port
+            peer.sendto(b"who is there?", ("239.255.77.4", port))
+            answer, name = peer.recvfrom(100)
+        datagrams(server, 1)
+
+    assert (b"<who is there?>", port) == (answer, name[1])
+    assert not name[0].startswith("239.")

@@ -154,3 +154,18 @@ def test_a_line_for_people_says_a_thing_once(log, event, expected):
     line = ConsoleFormatter().format(log.records[-1]).split("\n")[0].partition(" ")[2].split(" ", 2)[2]
 
     assert expected.replace("…", "tcp://127.0.0.1:9000") == line
+
+
+def test_what_the_kernel_drops_is_a_warning_a_second_with_their_number(log):
+    """The drops that no line told of are counted in the next one."""
+    clock = ManualClock()
+    observer = LogObserver(access=False, time=clock.time)
+    for _ in range(3):
+        observer.observe(DatagramDropped("kernel_queue_full", None, 10))
+    clock.advance(1.0)
+    observer.observe(DatagramDropped("kernel_queue_full", None, 5))
+
+    text = "the kernel dropped {} datagram(s): they came faster than they were read; raise --receive-buffer"
+    assert [(logging.WARNING, text.format(10)), (logging.WARNING, text.format(25))] == [
+        (record.levelno, record.getMessage()) for record in log.records
+    ]

@@ -69,6 +69,8 @@ class Address:
         fd: Number of an inherited descriptor, or its name in LISTEN_FDNAMES; otherwise None.
         family: `Family.ANY` for a name that may resolve to either, and for descriptors.
         mode: Permissions of the Unix socket's file, 0 to 0o777, or None: the server's default.
+        interface: Name or number of the interface on which an IPv4 multicast group is joined and sent to; empty for the
+            one that the routes name. IPv6 writes it as the zone of the host.
     """
 
     scheme: Scheme
@@ -78,6 +80,7 @@ class Address:
     fd: int | str | None = None
     family: Family = Family.ANY
     mode: int | None = None
+    interface: str = ""
 
     @property
     def kind(self) -> Kind | None:
@@ -88,6 +91,13 @@ class Address:
     def is_datagram(self) -> bool:
         """Whether one socket hears all peers, a whole datagram at a time: UDP, Unix datagram, raw."""
         return self.kind in {Kind.DATAGRAM, Kind.RAW}
+
+    @property
+    def is_multicast(self) -> bool:
+        """Whether its host is a multicast group: 224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291 section 2.7)."""
+        if is_ipv4(self.host):
+            return 224 <= int(self.host.partition(".")[0]) < 240
+        return ":" in self.host and self.host.startswith("ff") and len(self.host.partition(":")[0]) == 4
 
     @property
     def is_unix(self) -> bool:
@@ -127,6 +137,8 @@ class Address:
         host = host_in_address(self.host)
         port = "" if self.port is None else f":{self.port}"
         query = "" if self.family is default_family(self.scheme, self.host) else f"?family={self.family}"
+        if self.interface:
+            query = f"?interface={self.interface}"
         return f"{self.scheme}://{host}{port}{query}"
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from dataclasses import replace
 from typing import Final
 
 from ..errors import ConfigurationError
@@ -48,7 +49,7 @@ def _parse(text: str) -> Address:
         return _parse_fd(rest)
     if scheme in UNIX_SCHEMES:
         return _parse_unix(scheme, rest, parameters.get("mode"))
-    return _parse_network(scheme, rest, parameters.get("family"))
+    return _parse_network(scheme, rest, parameters.get("family"), parameters.get("interface"))
 
 
 def _split_scheme(body: str) -> tuple[Scheme, str]:
@@ -75,17 +76,25 @@ def _split_scheme(body: str) -> tuple[Scheme, str]:
 
 
 def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
-    allowed = [] if scheme is Scheme.FD else ["mode"] if scheme in UNIX_SCHEMES else ["family"]
+    allowed = _parameters_of(scheme)
     parameters: dict[str, str] = {}
     for item in query.split("&"):
         name, _, value = item.partition("=")
         if name not in allowed:
-            takes = f"takes only {allowed[0]}=" if allowed else "takes none"
+            takes = f"takes only {' and '.join(f'{each}=' for each in allowed)}" if allowed else "takes none"
             raise ConfigurationError(f"unknown parameter {name!r}, {scheme} {takes}{did_you_mean(name, allowed)}")
         if name in parameters:
             raise ConfigurationError(f"parameter {name!r} is given twice")
         parameters[name] = value
     return parameters
+
+
+def _parameters_of(scheme: Scheme) -> list[str]:
+    if scheme is Scheme.FD:
+        return []
+    if scheme in UNIX_SCHEMES:
+        return ["mode"]
+    return ["family", "interface"] if scheme is Scheme.UDP else ["family"]
 
 
 def _parse_fd(rest: str) -> Address:
@@ -137,7 +146,7 @@ def _parse_unix(scheme: Scheme, rest: str, mode: str | None) -> Address:
 # -- hosts and ports --------------------------------------------------------------------------------------------------
 
 
-def _parse_network(scheme: Scheme, rest: str, family: str | None) -> Address:
+def _parse_network(scheme: Scheme, rest: str, family: str | None, interface: str | None) -> Address:
     asked = _parse_family(family)
     host_text, port_text = _split_host(scheme, rest)
     host = _parse_host(scheme, host_text)
@@ -152,12 +161,30 @@ def _parse_network(scheme: Scheme, rest: str, family: str | None) -> Address:
             host = "0.0.0.0" if asked is Family.IPV4 else "::"
         elif scheme is Scheme.RAW_ICMP:
             raise ConfigurationError(f"ICMP and ICMPv6 are two protocols; write {scheme}://0.0.0.0 or {scheme}://[::]")
+    if interface is not None:
+        return _on_interface(Address(scheme, host, port, family=default_family(scheme, host)), interface, asked)
     default = default_family(scheme, host)
     if asked is None or asked is default or (asked is Family.DUAL and default is Family.ANY):
         return Address(scheme, host, port, family=default)
     if default is Family.ANY or (default is Family.DUAL and asked is Family.IPV6):
         return Address(scheme, host, port, family=asked)
     raise ConfigurationError(f"family={asked} does not fit the host {host}; leave it out, or change the host")
+
+
+def _on_interface(address: Address, interface: str, family: Family | None) -> Address:
+    """Return the address of a multicast group on an interface: of IPv6 in its zone, which is the one form."""
+    if not address.is_multicast:
+        raise ConfigurationError(f"interface= is for a multicast group, and {address.host} is none; leave it out")
+    if family not in {None, address.family}:
+        raise ConfigurationError(f"family={family} does not fit the host {address.host}; leave it out")
+    if not (_ZONE.fullmatch(interface) and interface.isprintable()):
+        raise ConfigurationError(f"interface {interface!r} is not the name of an interface; write interface=eth0")
+    if address.family is Family.IPV4:
+        return replace(address, interface=interface)
+    group, _, zone = address.host.partition("%")
+    if zone not in {"", interface}:
+        raise ConfigurationError(f"zone {zone!r} and interface={interface} are two interfaces; leave one out")
+    return replace(address, host=f"{group}%{interface}")
 
 
 def _parse_family(text: str | None) -> Family | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from ..address import Address, Family, Kind, Peer, parse_address
+from ..address.multicast import join_group, leave_group
 from ..codecs import guard
 from ..codecs.base import Codec
 from ..codecs.registry import parse_codec
@@ -21,7 +21,7 @@ from ..engines.wire import MAX_DATAGRAM_BYTES
 from ..errors import ClosedError, ConfigurationError, ConnectError, DatagramError, TimedOutError
 from .failures import not_resolved
 from .network import SYSTEM, Candidate, Network, kind_of, local_address
-from .options import ClientTimeouts, SocketOptions, interface_of_ipv4
+from .options import ClientTimeouts, SocketOptions
 from .waiting import take_turn
 
 M = TypeVar("M")
@@ -142,16 +142,10 @@ class Datagrams(Generic[M]):
             packed = socket.inet_pton(family, group)
         except OSError:
             packed = b""
-        if family == socket.AF_INET and packed and 224 <= packed[0] <= 239:
-            level = socket.IPPROTO_IP
-            option = socket.IP_ADD_MEMBERSHIP if joining else socket.IP_DROP_MEMBERSHIP
-        elif family == socket.AF_INET6 and packed[:1] == b"\xff":
-            level = socket.IPPROTO_IPV6
-            option = socket.IPV6_JOIN_GROUP if joining else socket.IPV6_LEAVE_GROUP
-        else:
+        if not packed or not (packed[0] == 0xFF if family == socket.AF_INET6 else 224 <= packed[0] <= 239):
             raise ConfigurationError(f"{group!r} is not a multicast group that a socket at {self.local} could join")
         try:
-            self._sock.setsockopt(level, option, packed + _interface_of(family, interface))
+            (join_group if joining else leave_group)(self._sock, packed, interface)
         except OSError as error:
             what = "joined" if joining else "left"
             raise DatagramError(f"{group} cannot be {what}: {(error.strerror or str(error)).lower()}") from error
@@ -267,12 +261,3 @@ def _name_to_bind(where: Address) -> Any:
     if where.is_unix:
         return where.unix_name
     return ("::" if where.host == "*" else where.host, where.port or 0)
-
-
-def _interface_of(family: int, interface: str | None) -> bytes:
-    """Return the part of ``struct ip_mreqn`` or ``ipv6_mreq`` that names an interface."""
-    if family == socket.AF_INET6:
-        index = socket.if_nametoindex(interface) if interface else 0
-        return index.to_bytes(4, sys.byteorder)
-    packed = interface_of_ipv4(interface)
-    return packed if len(packed) == 4 else packed[4:]

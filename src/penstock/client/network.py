@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from ..address import Address, Family, Kind, Peer, Scheme, parse_address, path_of_unix_name
 from ..address.model import host_in_address
+from ..address.multicast import send_groups_through
 from ..address.unix_name import unix_name_of_path
 from ..engines.aside import aside
 from ..engines.wire import is_connected_to_itself, reset_on_close
@@ -40,11 +41,13 @@ class Candidate:
         family: ``AF_INET``, ``AF_INET6`` or ``AF_UNIX``.
         kind: ``SOCK_STREAM``, …
         sockaddr: What connect(2) takes.
+        interface: On which a datagram to an IPv4 multicast group leaves; empty for the one that the routes name.
     """
 
     family: int
     kind: int
     sockaddr: Any
+    interface: str = ""
 
     def __str__(self) -> str:
         if self.family == socket.AF_UNIX:
@@ -153,7 +156,8 @@ def lookup_of(address: Address, kind: int) -> Callable[[int], list[Candidate]]:
 
     def look_up(flags: int) -> list[Candidate]:
         found = socket.getaddrinfo(host, address.port or 0, family, kind, flags=flags)
-        return list(dict.fromkeys(Candidate(each, kind, sockaddr) for each, _, _, _, sockaddr in found))
+        interface = address.interface
+        return list(dict.fromkeys(Candidate(each, kind, sockaddr, interface) for each, _, _, _, sockaddr in found))
 
     return look_up
 
@@ -179,6 +183,8 @@ def open_socket(candidate: Candidate, options: SocketOptions) -> socket.socket:
     sock = socket.socket(candidate.family, candidate.kind)
     try:
         options.apply(sock)
+        if candidate.interface:
+            send_groups_through(sock, candidate.interface)
         name = local_name(candidate, options.local)
         if name is not None:
             sock.bind(name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
+from ..address.multicast import interface_of_ipv4
 from ..config import Duration, Timeouts
 from ..errors import ConfigurationError
 
@@ -151,18 +151,3 @@ class SocketOptions:
             yield "multicast_interface", level, socket.IPV6_MULTICAST_IF, lambda: socket.if_nametoindex(interface)
         else:
             yield "multicast_interface", level, socket.IP_MULTICAST_IF, lambda: interface_of_ipv4(interface)
-
-
-def interface_of_ipv4(interface: str | None) -> bytes:
-    """Return what IP_MULTICAST_IF takes for an interface, given by its name or its address.
-
-    Raises:
-        OSError: There is no such interface.
-    """
-    if interface is None:
-        return bytes(4)
-    try:
-        return socket.inet_aton(interface)
-    except OSError:
-        # struct ip_mreqn: group, address, index. The group is not looked at here (ip(7)).
-        return bytes(8) + socket.if_nametoindex(interface).to_bytes(4, sys.byteorder)

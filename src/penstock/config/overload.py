@@ -28,6 +28,9 @@ class OverloadConfig:
             those who do not read give way while there is room, and no others; above it the one goes whose output has
             not moved for longest. 256 MiB is room for 256 peers at the hard limit of one.
         stall_s: A handler that holds the loop for longer is named, with its stack. None: no watch is kept.
+        receive_buffer_bytes: What the kernel may hold of datagrams that are not read yet, for each datagram socket
+            (SO_RCVBUF): up to net.core.rmem_max, and more with the right CAP_NET_ADMIN. Linux counts its own part, too,
+            and gives twice as much for that. None: net.core.rmem_default, some 250 short datagrams.
         datagram_rate_per_peer: Datagrams handled from one address at once and then in that time; more are dropped.
         datagram_amplification: How many times as large as a datagram, headers included, the answers to it may be
             together. A sender's address can be forged, and what is sent there hits somebody else: QUIC allows 3 times
@@ -55,6 +58,14 @@ class OverloadConfig:
         Duration(),
         "Overload",
         "Log a handler that blocks the event loop for longer than this, with its stack",
+    )
+    receive_buffer_bytes: int | None = declare(
+        None,
+        "receive_buffer",
+        Unless(Size(minimum=4096, maximum=1024 * MIB)),
+        "Overload",
+        "Unread datagrams the kernel holds per datagram socket",
+        default_text="the kernel's",
     )
     datagram_rate_per_peer: Rate | None = declare(
         None, "datagram_rate_per_peer", Frequency(), "Overload", "Drop datagrams above this rate per remote address"

@@ -120,6 +120,8 @@ class ServerOptions(TypedDict, total=False):
     """Maximum pending output of all connections together; clients that do not read give way. Default: 256MiB."""
     stall_warning: str | float | None
     """Log a handler that blocks the event loop for longer than this, with its stack. Default: 100ms."""
+    receive_buffer: str | int | None
+    """Unread datagrams the kernel holds per datagram socket. Default: the kernel's."""
     datagram_rate_per_peer: str | Rate | None
     """Drop datagrams above this rate per remote address. Default: none."""
     datagram_amplification: int | Literal["none"] | None

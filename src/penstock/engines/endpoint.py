@@ -38,6 +38,9 @@ ANSWERING_PORTS: Final = frozenset({7, 13, 17, 19, 37})
 # More than the kernel holds of one socket, unless somebody sends faster than they are counted.
 _MOST_LEFT: Final = 65536
 
+# Why a datagram is dropped that came while the kernel held as many as it may.
+KERNEL_QUEUE_FULL: Final = "kernel_queue_full"
+
 # From linux/socket.h and linux/sock_diag.h: nine 32-bit numbers, of which the last counts the datagrams that the kernel
 # dropped because nobody read in time: what SO_RXQ_OVFL says, without its cost for every datagram.
 _SO_MEMINFO: Final = 55
@@ -229,7 +232,7 @@ class DatagramEndpoint(ABC):
         since = (drops - self._kernel_drops) % 2**32
         self._kernel_drops = drops
         if since:
-            self.drop("kernel_queue_full", since)
+            self.drop(KERNEL_QUEUE_FULL, since)
 
     def count_left(self) -> None:
         """The server ends: count what lies in the kernel, which nobody will answer, and what that dropped.

@@ -37,7 +37,7 @@ class OwnAddresses:
                 continue
             host, port = sock.getsockname()[:2]
             self._hosts.add((_plain(host), port))
-            if host in WILDCARDS:
+            if host in WILDCARDS or listener.address.is_multicast:  # it sends from any address of the machine
                 self._everywhere.add((sock.family, port))
                 if host == "::" and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
                     self._everywhere.add((socket.AF_INET, port))

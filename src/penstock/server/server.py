@@ -53,6 +53,7 @@ from ..telemetry.stats import Stats
 from .admission import AccessFiles, descriptor_limit, rules_of
 from .background import Background, RunningTask
 from .choice import Choice, choose
+from .datagram_options import set_receive_buffer
 from .ends import Ends
 from .memory import follow_memory, memory_of
 from .part import DEFAULT, Default, Part
@@ -208,8 +209,9 @@ class Server:
         try:
             for listener in listeners:
                 self._check_kind(listener.kind, listener.requested)
-                for refused in set_tcp_options(listener, config.tcp):
-                    self._warn(refused)
+                refused = set_tcp_options(listener, config.tcp)
+                for warning in refused + set_receive_buffer(listener, config.overload.receive_buffer_bytes):
+                    self._warn(warning)
             self._stopped = self._loop.create_future()
             self._rules = rules
             if self._part.begins_gate:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ..address import Address, Kind, Scheme
@@ -14,6 +15,7 @@ from ..errors import BindError, ConfigurationError
 from .bind_errors import network_error, unix_error
 from .diagnosis import max_backlog
 from .inherited import InheritedSocket, inherited_listeners, inherited_targets, refuse_unused, take_over
+from .multicast import hear_group, share_group
 from .targets import SOCKET_TYPES, Target, bound_address, network_targets, refuse_overlaps
 from .unix_file import bind_unix, remove_file
 
@@ -175,10 +177,15 @@ def _bind_network(target: Target, backlog: int, reuse_address: bool) -> Listener
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # accepted sockets inherit it on Linux
         elif kind is Kind.DATAGRAM:
             _leave_to_members(sock)
+            if address.is_multicast:
+                share_group(sock)
         sock.setblocking(False)
         sock.bind(target.sockaddr)
         if kind is Kind.STREAM:
             sock.listen(backlog)
+        elif address.is_multicast:
+            hear_group(sock, target)
+            return Listener(sock, address, replace(address, port=sock.getsockname()[1]))
         return Listener(sock, address, bound_address(sock, address.scheme), backlog if kind is Kind.STREAM else 0)
     except BaseException:
         sock.close()

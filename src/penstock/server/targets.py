@@ -164,6 +164,9 @@ def _unix_key(address: Address) -> object:
 def _covers(wide: Target, narrow: Target) -> bool:
     if wide.family != narrow.family:
         return wide.is_dual
+    if wide.address.is_multicast and wide.sockaddr == narrow.sockaddr:
+        # On two interfaces a group is two: each socket hears its own (IP_MULTICAST_ALL is off).
+        return wide.address.interface in {"", narrow.address.interface}
     return wide.sockaddr == narrow.sockaddr or wide.host in {"0.0.0.0", "::"}
 
 

@@ -31,6 +31,7 @@ from ..core.events import (
 )
 from ..core.memory import Pressure
 from ..core.texts import text_of
+from ..engines.endpoint import KERNEL_QUEUE_FULL
 from ..engines.replies import REPLY_TOO_LONG
 from ..errors import WrongReplyError
 from ..reasons import CloseReason
@@ -46,6 +47,7 @@ _NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
 # What peers can bring about as often as they like gets so many lines in a second, a traceback being one.
 LINES_PER_SECOND = 10
 REFUSALS_PER_SECOND = 1
+OVERFLOWS_PER_SECOND = 1
 
 
 class Pace:
@@ -92,6 +94,8 @@ class LogObserver:
         self._failures = Pace(LINES_PER_SECOND, time)
         self._violations = Pace(LINES_PER_SECOND, time)
         self._orphans = Pace(LINES_PER_SECOND, time)
+        self._overflows = Pace(OVERFLOWS_PER_SECOND, time)
+        self._overflowed = 0  # datagrams that the kernel dropped, not told of yet
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
@@ -197,6 +201,12 @@ class LogObserver:
         if event.reason == REPLY_TOO_LONG:
             if (more := self._failures.more()) is not None:
                 logger.error("a reply is too long for a datagram%s", more, extra=_extra(event))
+        elif event.reason == KERNEL_QUEUE_FULL:
+            self._overflowed += event.count
+            if self._overflows.more() is not None:
+                count, self._overflowed = self._overflowed, 0
+                text = "the kernel dropped %d datagram(s): they came faster than they were read; raise --receive-buffer"
+                logger.warning(text, count, extra=_extra(event))
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("datagram dropped: %s", event.reason, extra=_extra(event))
 
