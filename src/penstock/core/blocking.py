@@ -50,7 +50,7 @@ class BlockingConnection(ConnectionBase[M]):
 
         Raises:
             EndOfStreamError: The peer sent EOF, or the server drains.
-            RemoteProtocolError: The peer broke the framing. The connection is closing.
+            RemoteProtocolError: The peer broke the framing; as `Connection.receive`.
             BrokenError: The peer, the network, or a timeout of the connection ended it.
             ClosedError: This side already closed.
             TimeoutError: ``timeout_s`` passed. The connection is as it was.

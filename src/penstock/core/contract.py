@@ -208,8 +208,16 @@ class ConnectionBase(ABC, Generic[M]):
         """
 
     @abstractmethod
-    def close(self) -> None:
-        """Flush what was queued, send EOF, then end the connection; handle no further message. May be repeated."""
+    def close(self, *, detail: str = "") -> None:
+        """Flush what was queued, send EOF, then end the connection; handle no further message. May be repeated.
+
+        Args:
+            detail: Why, in your words, for the log and for the event ``closed``, where it stands escaped and cut at 256
+                bytes. That of the first close stays. The peer never sees it.
+
+        Raises:
+            TypeError: ``detail`` is no str.
+        """
 
     @abstractmethod
     def abort(self) -> None:
@@ -325,7 +333,9 @@ class Connection(ConnectionBase[M]):
 
         Raises:
             EndOfStreamError: The peer sent EOF, or the server drains.
-            RemoteProtocolError: The peer broke the framing. The connection is closing.
+            RemoteProtocolError: The peer broke the framing. Nothing more is received. A handler may still send a last
+                word: its connection closes for that reason when it has returned, within ``timeouts.drain_s``. A
+                client's connection is closing.
             BrokenError: The peer, the network, or a timeout of the connection ended it.
             ClosedError: This side already closed.
             TimeoutError: ``timeout_s`` passed. The connection is as it was.

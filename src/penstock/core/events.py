@@ -196,6 +196,8 @@ class Closed(Event):
     Attributes:
         bytes_in, bytes_out: As of the connection.
         duration_s: How long it was open.
+        detail: What its handler said about the close, escaped and cut at 256 bytes; empty for nothing. What a peer has
+            sent may be in it: it is no label of a metric.
     """
 
     name = EventName.CLOSED
@@ -205,6 +207,14 @@ class Closed(Event):
     bytes_in: int
     bytes_out: int
     duration_s: float
+    detail: str = ""
+
+    def fields(self) -> dict[str, object]:
+        """As of every event; without ``detail`` where there is none."""
+        fields = Event.fields(self)
+        if not self.detail:
+            del fields["detail"]
+        return fields
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
+    from ..errors import RemoteProtocolError
     from ..reasons import CloseReason
     from .contract import ConnectionBase
     from .timeouts import Timeout
@@ -48,6 +49,13 @@ class Handler(Generic[M]):
 
     def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
         """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
+
+    def on_protocol_error(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> Awaitable[None] | None:
+        """Called when the peer broke the framing, after all whole messages before that.
+
+        A last message may be posted here: the connection closes after it, with ``error.reason``. Nothing more is
+        received. Not called for what a handler itself raises, nor for a datagram, which is dropped and counted.
+        """
 
     def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> Awaitable[None] | None:
         """Called last, once, when nothing can be sent or received any more."""

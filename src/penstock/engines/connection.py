@@ -17,6 +17,7 @@ from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
 from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
 from ..core.law.rate import GO_ON
+from ..core.texts import detail_of
 from ..core.timeouts import Timeout
 from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
 from ..reasons import CloseReason
@@ -162,8 +163,10 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
+    def close(self, *, detail: str = "") -> None:
         """Flush what was queued, send EOF, then end the connection."""
+        if detail:
+            self._closes_because(detail_of(detail))
         self._close(CloseReason.DONE)
 
     def abort(self) -> None:
@@ -225,7 +228,16 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
     def _break_off(self, error: RemoteProtocolError | CodecError) -> None:
         """The framing is broken, by the peer or by the codec: what was answered before still goes out."""
         self._emit(not_decoded(self, error))
-        self._close(error.reason)
+        if isinstance(error, RemoteProtocolError) and self._has_last_word():
+            self._refuses(error.reason, self._clock.time())
+            self._inbound.clear()
+            self._arm_next()
+        else:
+            self._close(error.reason)
+
+    def _has_last_word(self) -> bool:
+        """Return whether its handler is told that the framing is broken, and closes it by coming to its end."""
+        return False
 
     def _handler_failed(self, error: BaseException) -> None:
         """Report a handler's exception once, and end this connection alone."""
@@ -255,7 +267,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
     def closed_event(self) -> Closed:
         """Return the event that tells of its end."""
         duration_s = self._clock.time() - self._opened_at
-        return Closed(self, self.close_reason, self.bytes_in, self.bytes_out, duration_s)
+        return Closed(self, self.close_reason, self.bytes_in, self.bytes_out, duration_s, self._detail())
 
     def set_handler(self, handler: Handler[Any]) -> None:
         """Refuse: only callbacks can be exchanged."""

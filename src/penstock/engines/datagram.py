@@ -11,6 +11,7 @@ from ..core.contract import ConnectionBase, refuse_frame
 from ..core.endings import reason_after
 from ..core.gate import Gate
 from ..core.handlers import CallbackHandler, Handler, MessageHandler
+from ..core.texts import detail_of
 from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
 from .destination import Sourced
@@ -146,8 +147,9 @@ class OneDatagram(ConnectionBase[M]):
         if longest is not None and size > longest:
             raise LocalProtocolError(f"a datagram of {size} bytes is too long: {self.peer} takes {longest} at most")
 
-    def close(self) -> None:
-        """Send no more."""
+    def close(self, *, detail: str = "") -> None:
+        """Send no more. A datagram has no event that would tell of ``detail``."""
+        detail_of(detail)
         self.end(CloseReason.DONE)
 
     def abort(self) -> None:

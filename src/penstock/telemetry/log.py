@@ -158,7 +158,8 @@ class LogObserver:
         reason = event.reason
         level = logging.WARNING if reason in _NOTEWORTHY else logging.INFO
         if self._access and access_logger.isEnabledFor(level):
-            access_logger.log(level, "closed: %s", reason, extra=_extra(event))
+            what = f"{reason} ({event.detail})" if event.detail else str(reason)
+            access_logger.log(level, "closed: %s", what, extra=_extra(event))
         elif level == logging.WARNING and (more := self._cuts.more()) is not None:
             logger.warning("cut: %s%s", reason, more, extra=_extra(event))
 

@@ -1,3 +1,5 @@
+cimport cython
+
 cdef int _OPEN, _PEER_EOF, _LOCAL_EOF, _BOTH_EOF, _CLOSING, _FLUSHING, _LINGERING, _CLOSED
 cdef int _GOT_EOF, _SENT_EOF, _TOLD_TO_CLOSE, _ALL_SENT, _LOST
 cdef int _SEND_ALL, _SEND_EOF, _DISCARD, _END, _RESET, _INPUT_OVER
@@ -20,6 +22,7 @@ cdef class Closing:
     cdef public unsigned char _write_paused
 
     cpdef void _begin_closing(self) noexcept
+    @cython.locals(is_open=bint)
     cpdef void _become(self, int state) noexcept
     cpdef int _happen(self, int given) except -1
     cpdef int _got_eof(self) except -1

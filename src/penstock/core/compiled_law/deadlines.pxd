@@ -43,6 +43,10 @@ cdef class Deadlines(Closing):
     @cython.locals(at=double, durations=Durations)
     cpdef int _due(self, double now, Py_ssize_t partial_bytes) except -1
     cpdef int _expires(self, int which, bint has_progressed) except -1
+    cpdef int _refuses(self, object reason, double now) except -1
+    cpdef bint _has_refused(self) noexcept
+    cpdef int _closes_because(self, str detail) except -1
+    cpdef str _detail(self)
     cpdef int _sent_all_at(self, double now) except -1
     cpdef void _starts(self, double now, bint expects_message) noexcept
     @cython.locals(earliest=double, then=double, durations=Durations)

@@ -80,7 +80,9 @@ class Closing:
         # Asked for every read and every message: three flags cost less than three comparisons.
         self._state = state
         self._can_send = state == _OPEN or state == _PEER_EOF  # noqa: PLR1714 - a tuple would be made for it
-        self._can_receive = state == _OPEN or state == _LOCAL_EOF  # noqa: PLR1714
+        # Once it is told to end, what is received goes nowhere: a half-close of ours changes nothing about that.
+        is_open = state == _OPEN or state == _LOCAL_EOF  # noqa: PLR1714
+        self._can_receive = is_open and self.close_reason is None
         self._closing = state >= _CLOSING
 
     def _happen(self, given: int) -> int:

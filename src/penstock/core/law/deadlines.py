@@ -190,7 +190,7 @@ class Deadlines(Closing):
             return self._opened_at + durations.lifetime_s + durations.finish_s
         if self.close_reason is _IDLED:
             return self._idle_since + durations.idle_s + durations.finish_s
-        return _INFINITY
+        return _INFINITY if self._rare is None else self._rare.refused_at + durations.finish_s
 
     def _message_due_at(self, partial_bytes: int) -> float:
         """Return when the message at hand must be complete: a long one later, as long as it comes fast enough."""
@@ -245,6 +245,33 @@ class Deadlines(Closing):
         if self.close_reason is None:
             self.close_reason = REASONS[which]
         return _TELL
+
+    # -- the last word -------------------------------------------------------------------------------------------------
+
+    def _refuses(self, reason: CloseReason, now: float) -> int:
+        """The peer broke the framing: nothing more is received; its handler may send until it comes to its end.
+
+        For that it has as long as a handler that is told of the connection's age.
+        """
+        self._of_few().refused_at = now
+        if self.close_reason is None:
+            self.close_reason = reason
+        self._become(self._state)
+        return 0
+
+    def _has_refused(self) -> bool:
+        """Say whether the peer broke the framing, and the connection has yet to close for that."""
+        return self._rare is not None and self._rare.refused_at != _INFINITY
+
+    def _closes_because(self, detail: str) -> int:
+        """The handler is about to close it, and says why: the first close is the one that counts."""
+        if detail and not self._closing and self._close_after is None:
+            self._of_few().detail = detail
+        return 0
+
+    def _detail(self) -> str:
+        """Return what its handler said about the close."""
+        return "" if self._rare is None else self._rare.detail
 
     def _sent_all_at(self, now: float) -> int:
         """As `_sent_all`; from now on only the peer's EOF is waited for, for ``linger_s``."""

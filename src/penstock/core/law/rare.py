@@ -11,9 +11,11 @@ from .silence import Silence
 
 
 class Rare:
-    """The state of a connection that shakes hands, is owed output, sends too fast, or ends its messages by silence.
+    """The state of a connection that shakes hands, is owed output, sends too fast, or ends for a reason of its own.
 
     Attributes:
+        detail: Why it closes, in its handler's words; empty for nothing.
+        refused_at: When its peer broke the framing, if its handler may have a last word; infinity for not at all.
         handshake_since: When its handshake began; infinity for none.
         queue: What waits behind the link; None until anything does.
         owed_bytes: What the peer is owed, as the budget of all peers has it; not told for each byte.
@@ -23,10 +25,21 @@ class Rare:
         silence: How long it has lasted; None where the codec takes no silence for the end of a message.
     """
 
-    __slots__ = ("full_at", "handshake_since", "owed_bytes", "queue", "rate_held", "silence", "taken_bytes")
+    __slots__ = (
+        "detail",
+        "full_at",
+        "handshake_since",
+        "owed_bytes",
+        "queue",
+        "rate_held",
+        "refused_at",
+        "silence",
+        "taken_bytes",
+    )
 
     def __init__(self) -> None:
-        self.handshake_since = inf
+        self.detail = ""
+        self.handshake_since = self.refused_at = inf
         self.queue: SendQueue | None = None
         self.owed_bytes = 0
         self.taken_bytes = 0

@@ -177,7 +177,12 @@ class ServedConnection(ThreadConnection[M]):
             self._call(partial(self._callbacks.on_timeout, self, passed.which))
             with self._lock:
                 self._close(passed.which.value)
-        except (ConnectionEndedError, RemoteProtocolError, CodecError):
+        except RemoteProtocolError as error:
+            if self._callbacks is not None:
+                self._call(partial(self._callbacks.on_protocol_error, self, error))
+                with self._lock:
+                    self._close(error.reason)
+        except (ConnectionEndedError, CodecError):
             pass  # of `_fill`: the input has ended, in whatever way
 
     # -- calling the handler -------------------------------------------------------------------------------------------
@@ -335,6 +340,9 @@ class ServedConnection(ThreadConnection[M]):
             with self._lock:
                 self._failure = error
                 self._close(reason_after(error))
+
+    def _has_last_word(self) -> bool:
+        return bool(self._handler.converses) or self._callbacks is not None
 
     def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or not self._receiving:

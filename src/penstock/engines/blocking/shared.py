@@ -46,10 +46,10 @@ class SharedConnection(DrivenConnection[M]):
             super().send_eof()
         self._tell()
 
-    def close(self) -> None:
+    def close(self, *, detail: str = "") -> None:
         """Flush what was queued, send EOF, then end the connection."""
         with self._lock:
-            super().close()
+            super().close(detail=detail)
         self._tell()
 
     def abort(self) -> None:

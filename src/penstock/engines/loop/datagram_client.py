@@ -158,8 +158,8 @@ class DatagramClientConnection(Connection[M]):
         self.messages_in += 1
         return message
 
-    def close(self) -> None:
-        """Close the socket."""
+    def close(self, *, detail: str = "") -> None:
+        """Close the socket. No event of a client's would tell of ``detail``."""
         self._end(CloseReason.DONE)
 
     def abort(self) -> None:

@@ -450,6 +450,16 @@ class PushConnection(StreamConnection[M]):
             if not self._held_up() and not self._handling:
                 self._process()
 
+    def _has_last_word(self) -> bool:
+        return self._callbacks is not None
+
+    def _break_off(self, error: RemoteProtocolError | CodecError) -> None:
+        super()._break_off(error)
+        callbacks = self._callbacks
+        if callbacks is not None and isinstance(error, RemoteProtocolError) and self._has_refused():
+            self._call(partial(callbacks.on_protocol_error, self, error))
+            self._close(error.reason)
+
     def _timed_out(self, which: Timeout) -> bool:
         callbacks = self._callbacks
         if callbacks is not None:

@@ -14,6 +14,7 @@ from ...core.endings import reason_of
 from ...core.events import Event
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED, FLUSHING, LOCAL_EOF
+from ...core.texts import detail_of
 from ...reasons import CloseReason
 from ..connection import AGAIN_S, LinkedConnection
 from ..link import Link
@@ -153,8 +154,10 @@ class StreamConnection(LinkedConnection[M]):
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
+    def close(self, *, detail: str = "") -> None:
         """Flush what was queued, send EOF, then end the connection."""
+        if detail:
+            self._closes_because(detail_of(detail))
         self._close_surely(CloseReason.DONE)
 
     def abort(self) -> None:

@@ -13,7 +13,7 @@ from ...core.handlers import AnyHandler, Handler, expects_messages, settled
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.timeouts import Timeout
-from ...errors import EndOfStreamError
+from ...errors import EndOfStreamError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import TimeoutPassedError
 from ..whereabouts import place_of_task
@@ -109,6 +109,10 @@ class TaskConnection(AwaitedConnection[M]):
                 await self._call(self._callbacks.on_timeout, passed.which)
                 self._close(passed.which.value)
                 return
+            except RemoteProtocolError as error:
+                await self._call(self._callbacks.on_protocol_error, error)
+                self._close(error.reason)
+                return
             await self._call(self._callbacks.on_message, message)
 
     async def _call(self, callback: Callable[..., Any], *args: Any) -> None:
@@ -190,6 +194,9 @@ class TaskConnection(AwaitedConnection[M]):
 
     def _expects_messages(self) -> bool:
         return self._callbacks is None or expects_messages(self._callbacks)
+
+    def _has_last_word(self) -> bool:
+        return bool(self._handler.converses) or self._callbacks is not None
 
     def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or self._waiter is None:

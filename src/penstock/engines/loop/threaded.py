@@ -22,8 +22,9 @@ from ...config import Timeouts
 from ...core.contract import ConnectionBase, refuse_frame
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
 from ...core.interrupts import is_interrupt
+from ...core.texts import detail_of
 from ...core.timeouts import Timeout
-from ...errors import ClosedError, LimitError, LocalProtocolError, PenstockError
+from ...errors import ClosedError, LimitError, LocalProtocolError, PenstockError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
 from ..threads import ThreadPool, tell_of_failure
@@ -125,6 +126,9 @@ class _ThreadedCallbacks(Handler[M]):
 
     async def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> None:
         await self._call(self._callbacks.on_timeout, conn, which)
+
+    async def on_protocol_error(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> None:
+        await self._call(self._callbacks.on_protocol_error, conn, error)
 
     async def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> None:
         running, callback = self._running, self._callbacks.on_close
@@ -335,10 +339,11 @@ class ThreadSafeConnection(ConnectionBase[M]):
                 if self._loop.is_closed():  # with its server, while a handler was still at work
                     raise ClosedError("the connection is closed") from None
 
-    def close(self) -> None:
+    def close(self, *, detail: str = "") -> None:
         """Flush what was queued, then end the connection."""
+        detail = detail_of(detail)
         self._over = "the connection is closing"
-        self._loop.call_soon_threadsafe(self._conn.close)
+        self._loop.call_soon_threadsafe(partial(self._conn.close, detail=detail))
 
     def abort(self) -> None:
         """End the connection now."""

@@ -22,5 +22,6 @@ cdef class Connection(TeardownTransport):
     cdef int depart(self, int verdict) except -1
     cdef void reset_on_close(self) noexcept
     cdef int break_off(self, object error) except -1
+    cdef bint has_last_word(self) except -1
     cdef int handler_failed(self, object error) except -1
     cdef int read_again(self) except -1

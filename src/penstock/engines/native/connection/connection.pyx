@@ -24,7 +24,8 @@ from ....core.endings import reason_after
 from ....core.events import not_decoded, not_handled
 from ....core.interrupts import is_interrupt
 from ....core.law.deadlines import TIMEOUTS
-from ....errors import LocalProtocolError
+from ....core.texts import detail_of
+from ....errors import LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
 from ...wire import next_connection_id
 
@@ -226,8 +227,10 @@ cdef class Connection(TeardownTransport):
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
-    def close(self):
+    def close(self, *, detail=""):
         """Flush what was queued, send EOF, then end the connection."""
+        if detail:
+            self._closes_because(detail_of(detail))
         self.leave(DONE)
 
     def abort(self):
@@ -303,7 +306,15 @@ cdef class Connection(TeardownTransport):
     cdef int break_off(self, object error) except -1:
         """The framing is broken, by the peer or by the codec: what was answered before still goes out."""
         self.host.told(not_decoded(self, error))
-        return self.leave(error.reason)
+        if not isinstance(error, RemoteProtocolError) or not self.has_last_word():
+            return self.leave(error.reason)
+        self._refuses(error.reason, self.time())
+        self.forget_input()
+        return self.arm_next()
+
+    cdef bint has_last_word(self) except -1:
+        """Return whether its handler is told that the framing is broken, and closes it by coming to its end."""
+        return False
 
     cdef int handler_failed(self, object error) except -1:
         """Report a handler's exception once, and end this connection alone."""

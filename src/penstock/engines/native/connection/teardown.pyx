@@ -96,7 +96,7 @@ cdef class TeardownTransport(SendingTransport):
         if self.teardown < TO_BE_TOLD:
             self.teardown = TO_BE_TOLD
         if self.teardown == TO_BE_TOLD:
-            event = Closed(self, self.close_reason, self.bytes_in, self.bytes_out, self.time() - self._opened_at)
+            event = Closed(self, self.close_reason, self.bytes_in, self.bytes_out, self.time() - self._opened_at, self._detail())
             self.teardown = TO_LEAVE
             self.host.told(event)
         if self.teardown == TO_LEAVE:

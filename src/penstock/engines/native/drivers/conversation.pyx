@@ -9,7 +9,7 @@ from types import CoroutineType
 
 from cpython.contextvars cimport PyContext_Copy
 
-from .answer cimport answer_of, conversation_of
+from .answer cimport answer_of, Conversation, conversation_of
 from .awaited cimport wake_all
 from .carried cimport carried, unpacked
 from .driven cimport Driven
@@ -22,7 +22,7 @@ from ....core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ....core.interrupts import is_interrupt
 from ....core.handlers import expects_messages
-from ....errors import ConnectionEndedError, EndOfStreamError
+from ....errors import ConnectionEndedError, EndOfStreamError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import Connection as _AnyConnection
 from ...loop.scopes import Departure, OpenScope
@@ -268,6 +268,9 @@ cdef class ConversationConnection(AwaitedConnection):
         if self.task is not None:
             self.task.cancel()
 
+    cdef bint has_last_word(self) except -1:
+        return self.callbacks is not None or isinstance(self.handler, Conversation)
+
     cdef int timed_out(self, object which) except -1:
         if self.callbacks is None or self.waiter is None:
             return 0
@@ -296,19 +299,26 @@ async def _converse(ConversationConnection conn):
     conn._handling = True
     await _handled(conn, conn.callbacks.on_connect(conn))
     while True:
-        over, passed = False, None
+        over, passed, refusal = False, None, None
         try:
             message = await conn.receive()
         except EndOfStreamError:
             over = True
         except DeadlinePassed as error:
             passed = error.which
+        except RemoteProtocolError as error:
+            refusal = error
         if over:
             return
         if passed is not None:
             conn._handling = True
             await _handled(conn, conn.callbacks.on_timeout(conn, passed))
             conn.leave(passed.value)
+            return
+        if refusal is not None:
+            conn._handling = True
+            await _handled(conn, conn.callbacks.on_protocol_error(conn, refusal))
+            conn.leave(refusal.reason)
             return
         conn._handling = True
         await _handled(conn, conn.callbacks.on_message(conn, message))

@@ -85,6 +85,10 @@ cdef class Receive(Step):
                 conn.release_cork()
                 if conn._closing and conn._state != CLOSED:
                     continue
+                if not conn._can_receive and conn._has_refused():
+                    if self.ends_turn():
+                        return None
+                    raise conn.why_not()
                 if conn.input_over or conn.drains or conn._state == CLOSED:
                     if self.ends_turn():
                         return None

@@ -300,6 +300,16 @@ cdef class PushConnection(Connection):
             if not self.held_up() and not self._handling:
                 self.process()
 
+    cdef bint has_last_word(self) except -1:
+        return self.callbacks is not None
+
+    cdef int break_off(self, object error) except -1:
+        Connection.break_off(self, error)
+        if self.callbacks is not None and self._has_refused():
+            self.call(self.callbacks.on_protocol_error, (self, error))
+            return self.leave(error.reason)
+        return 0
+
     cdef int timed_out(self, object which) except -1:
         if self.callbacks is not None:
             self.call(self.callbacks.on_timeout, (self, which))
