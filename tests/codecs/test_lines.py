@@ -3,8 +3,8 @@
 import pytest
 
 from penstock.codecs import NEED_DATA, Buffer
-from penstock.errors import ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
-from penstock.testing import check_codec, decode_chunks, decode_in_chunks
+from penstock.errors import BadFrameError, ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
+from penstock.testing import check_codec, chop, decode_chunks, decode_in_chunks
 
 
 class TestDecoding:
@@ -191,6 +191,46 @@ class TestEof:
         assert b"hello" == codecs.Lines(unterminated="deliver", max_frame_bytes=5).finish(Buffer(b"hello\r"))
 
 
+class TestStrict:
+    """A line ends in one way: what one program takes for two lines, no other may take for one."""
+
+    @pytest.mark.parametrize("chunks", [[], [1] * 40, [2] * 40])
+    @pytest.mark.parametrize(
+        "wire", [b"ok\r\na\nb\r\n", b"ok\r\na\rb\r\n", b"ok\r\n\n", b"ok\r\na\r\r\n", b"ok\r\n\ra"]
+    )
+    def test_crlf_is_the_only_end(self, codecs, wire, chunks):
+        """LF or CR by itself, wherever it stands, is a bad frame; the lines before it are lines."""
+
+        decoded = decode_chunks(codecs.Lines(strict=True, newline="crlf"), chop(wire, chunks))
+
+        assert ([b"ok"], BadFrameError) == (decoded.messages, type(decoded.error))
+
+    @pytest.mark.parametrize("chunks", [[], [1] * 40])
+    @pytest.mark.parametrize("wire", [b"ok\na\r\n", b"ok\n\ra\n", b"ok\na\r"])
+    def test_lf_is_the_only_end(self, codecs, wire, chunks):
+        """Then CR is a bad frame as soon as it comes."""
+
+        decoded = decode_chunks(codecs.Lines(strict=True), chop(wire, chunks))
+
+        assert ([b"ok"], BadFrameError) == (decoded.messages, type(decoded.error))
+
+    def test_a_bad_end_is_told_as_soon_as_it_is_there(self, codecs):
+        """Its line need not come to an end."""
+        with pytest.raises(BadFrameError):
+            codecs.Lines(strict=True, newline="crlf").decode(Buffer(b"a\rb"))
+
+        assert NEED_DATA is codecs.Lines(strict=True, newline="crlf").decode(Buffer(b"a\r"))
+
+    def test_cr_is_not_sent(self, codecs):
+        """The other end would refuse it."""
+        for newline in ("lf", "crlf"):
+            codec = codecs.Lines(strict=True, newline=newline)
+            with pytest.raises(LocalProtocolError):
+                codec.encode(b"a\rb")
+            with pytest.raises(LocalProtocolError):
+                codec.encode_many([b"a\rb", b"c"])
+
+
 class TestOptions:
     """A wrong option is refused when the codec is made."""
 
@@ -201,6 +241,10 @@ class TestOptions:
             ({"unterminated": "drop"}, "unterminated must be one of refuse, deliver, not 'drop'"),
             ({"max_frame_bytes": 0}, "max_frame_bytes must be 1 or more, not 0"),
             ({"newline": "crlf", "keep_cr": True}, "keep_cr does not go with newline=crlf"),
+            ({"strict": True, "keep_cr": True}, "strict does not go with keep_cr"),
+            ({"strict": True, "unterminated": "deliver"}, "strict does not go with keep_cr, unterminated=deliver"),
+            ({"strict": True, "on_oversize": "skip"}, "strict does not go with"),
+            ({"strict": True, "quiet_s": 1.0}, "strict does not go with"),
         ],
     )
     def test_it_is_named(self, codecs, options, problem):

@@ -80,7 +80,7 @@ class TestParsing:
             (
                 "lines:mx=1",
                 "codec lines has no option 'mx'; did you mean max? "
-                "(it has newline, keep-cr, unterminated, on-oversize, max-skip-bytes, quiet, max)",
+                "(it has newline, strict, keep-cr, unterminated, on-oversize, max-skip-bytes, quiet, max)",
             ),
             (
                 "json-lines:type=int",
@@ -143,6 +143,7 @@ class TestDescribing:
 
         assert options["lines"] == (
             CodecOption("newline", "lf or crlf", "lf"),
+            CodecOption("strict", "yes or no", "no"),
             CodecOption("keep-cr", "yes or no", "no"),
             CodecOption("unterminated", "refuse or deliver", "refuse"),
             CodecOption("on-oversize", "close or skip", "close"),

@@ -34,6 +34,7 @@ CODECS = [
     ("Lines", {}, _bytes, 0),
     ("Lines", {"newline": "crlf"}, _bytes, 0),
     ("Lines", {"keep_cr": True}, _bytes, 0),
+    ("Lines", {"strict": True, "newline": "crlf"}, _bytes, 0),
     ("Text", {}, _text, 0),
     ("Delimited", {"delimiter": b"--"}, _bytes, 0),
     ("LengthPrefixed", {}, _bytes, 0),

@@ -145,6 +145,14 @@ CASES = [
         [b"\n", b"\r\n", b"\r", b"a", b"hello", b"hello\n"],
     ),
     Case(
+        "Lines",
+        st.fixed_dictionaries(
+            {"strict": st.just(True), "newline": st.sampled_from(["lf", "crlf"]), "max_frame_bytes": MAX}
+        ),
+        lambda _: texts(b"abc\0\xff"),
+        [b"\n", b"\r\n", b"\r", b"a", b"hello", b"hello\n"],
+    ),
+    Case(
         "Text",
         st.fixed_dictionaries(
             {

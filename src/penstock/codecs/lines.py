@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ..errors import ConfigurationError, LocalProtocolError
+from ..errors import BadFrameError, ConfigurationError, LocalProtocolError
 from .base import DEFAULT_MAX_LINE_BYTES, DEFAULT_MAX_SKIP_BYTES, NEED_DATA, Buffer, Codec, NeedData, OnOversize
 from .delimited import Cut, Delimited, Unterminated, owes_end_after
 from .octets import require_choice
@@ -21,8 +21,14 @@ class Lines(Delimited):
     refuses a message that ends in one. So what was received can always be sent, and comes back as it was. CR elsewhere
     in a line is data. Bytes are not decoded; an empty line is an empty message.
 
+    That is lenient, and a risk where another program reads the same stream by another rule, before this one or after:
+    where one sees two lines and the other one, a peer smuggles the second past the first. SMTP is such a protocol
+    (RFC 5321 section 2.3.8), HTTP/1.1 another (RFC 9112 section 2.2). There, say ``strict``.
+
     Args:
         newline: What `encode` ends a line with: ``lf`` or ``crlf``.
+        strict: A line ends as ``newline`` says and in no other way: CR or LF anywhere else is a bad frame. Not with
+            ``keep_cr``, ``deliver``, ``skip`` or ``quiet_s``, each of which finds an end of its own.
         keep_cr: A line ends at LF alone and CR before it is data. Not with ``crlf``, whose CR would then be data.
         unterminated: What a last line without LF is at EOF: ``refuse`` it as truncated, or ``deliver`` it. CR alone is
             no line.
@@ -34,7 +40,8 @@ class Lines(Delimited):
         max_frame_bytes: Longest line without its LF or CRLF, in bytes; a longer one is refused as soon as it is.
 
     Raises:
-        ConfigurationError: An option is out of its range, or ``keep_cr`` comes with ``crlf``.
+        ConfigurationError: An option is out of its range, ``keep_cr`` comes with ``crlf``, or ``strict`` with an option
+            that is lenient.
     """
 
     name = "lines"
@@ -43,6 +50,7 @@ class Lines(Delimited):
         self,
         *,
         newline: Literal["lf", "crlf"] = "lf",
+        strict: bool = False,
         keep_cr: bool = False,
         unterminated: Unterminated = "refuse",
         on_oversize: OnOversize = "close",
@@ -63,6 +71,11 @@ class Lines(Delimited):
             raise ConfigurationError("keep_cr does not go with newline=crlf: use the codec delimited for CRLF alone")
         self.newline: Literal["lf", "crlf"] = newline
         self.keep_cr = keep_cr
+        if strict and (keep_cr or unterminated == "deliver" or on_oversize == "skip" or quiet_s is not None):
+            raise ConfigurationError("strict does not go with keep_cr, unterminated=deliver, on_oversize=skip or quiet")
+        self.strict = strict
+        if strict:
+            self._compiled = False
         self._end = b"\r\n" if newline == "crlf" else b"\n"
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
@@ -70,8 +83,26 @@ class Lines(Delimited):
 
         Raises:
             FrameTooLongError: It is longer than ``max_frame_bytes``, terminated or not.
+            BadFrameError: CR or LF stands where ``strict`` allows none.
         """
+        if self.strict:
+            self._look_at_ends(buffer)
         return self._without_cr(super().decode(buffer))
+
+    def _look_at_ends(self, buffer: Buffer) -> None:
+        """Refuse the first line, or what there is of it, if CR or LF stands where it may not."""
+        searched = buffer.resume or 0
+        end = buffer.find(_LF, searched)
+        until = end if end >= 0 else len(buffer)
+        if self.newline == "crlf":
+            until -= 1  # where the CR of its end stands, or may stand
+            if 0 <= end <= self.max_frame_bytes and buffer[max(0, until)] != _CR:
+                raise BadFrameError("LF without CR before it, where strict lines end with CRLF")
+        # What is beyond the limit is too long before it is anything else.
+        until = min(max(0, until), self.max_frame_bytes + 1)
+        if buffer.find(_CR, max(0, searched - 1), until) >= 0:
+            wanted = "without LF after it, where strict lines end with CRLF" if self.newline == "crlf" else "in a line"
+            raise BadFrameError(f"CR {wanted}")
 
     def encode(self, message: bytes) -> bytes:
         """End the message with a newline.
@@ -84,6 +115,8 @@ class Lines(Delimited):
             message = self._payload(message)
         if _LF in message:
             raise LocalProtocolError("a line cannot hold LF: it would arrive as two")
+        if self.strict and _CR in message:
+            raise LocalProtocolError("a strict line cannot hold CR: the other end refuses it")
         if message[-1:] == b"\r" and not self.keep_cr:
             raise LocalProtocolError("a line cannot end in CR: it would arrive without it")
         return message + self._end
@@ -92,9 +125,9 @@ class Lines(Delimited):
         """Take up to ``limit`` lines, at nearly the cost of ``bytes.split``.
 
         Raises:
-            FrameTooLongError: The first one is longer than ``max_frame_bytes``, terminated or not.
+            FrameTooLongError, BadFrameError: As `decode`, for the first one.
         """
-        if self.on_oversize == "skip":
+        if self.on_oversize == "skip" or self.strict:
             return Codec.decode_many(self, data, limit)
         if len(data) <= self.max_frame_bytes and limit > 0:  # none of them can be too long
             lines = data.split(b"\n", limit)
