@@ -11,6 +11,9 @@ PYTEST_ARGS ?=
 NEWCOMER_ARGS ?=
 # Tests wait for servers and clocks about half of their time: two processes a core keep it busy.
 TEST_WORKERS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
+# Bytecode is kept, also where the environment says otherwise: else each process of a run compiles all tests for itself,
+# and each program that a test starts compiles the package.
+export PYTHONDONTWRITEBYTECODE :=
 SECONDS ?= 60
 TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 # Everything is installed at the versions that pins.txt says, so that a release elsewhere changes nothing here.

@@ -42,6 +42,7 @@ def exchange(port: int, wire: bytes, reply_bytes: int, cut: int) -> bytes:
         return got + b"".join(iter(lambda: client.recv(65536), b""))
 
 
+@pytest.mark.full  # more than a hundred processes: make bench-smoke
 @pytest.mark.parametrize(("contestant", "framing"), CASES, ids=[f"{c.key}-{framing}" for c, framing in CASES])
 def test_it_sends_back_what_came(contestant, framing):
     """At once, byte by byte and in odd pieces; and it answers EOF with EOF."""

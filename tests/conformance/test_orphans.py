@@ -167,6 +167,7 @@ def test_a_place_is_free_at_once_and_the_address_counts_until_the_handler_has_en
         with server.dial() as fourth:
             fourth.sendall(b"three\n")
             begun(server, elsewhere, 3)
+            elsewhere.release(server)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -206,6 +207,7 @@ def test_newcomers_are_refused_where_each_handler_that_is_left_has_a_message(ser
         with server.dial() as welcome:
             welcome.sendall(b"two\n")
             begun(server, elsewhere, 2)
+            elsewhere.release(server)
 
 
 @pytest.mark.engines(*LOOPS)
@@ -243,6 +245,7 @@ def test_a_whole_message_that_nobody_has_received_yet_is_unfinished(serve, engin
 
         unfinished = {conn.bytes_in: conn.has_unfinished for conn, _ in server.call(lambda: server.server.orphans)}
         assert {6: True, 4: False} == unfinished
+        elsewhere.release(server)
 
 
 @pytest.mark.engines(*LOOPS)  # a thread may set the time after the clock was moved
