@@ -59,6 +59,8 @@ class Timeouts:
             many bytes of it have come, it is given another second. None: it has ``message_s``, however long it is.
         after_close_s: From the end of a connection, or from the last message begun after it, until a handler that is
             still at work is logged, or cancelled (``on_after_close``).
+        receive_idle_s: In place of ``idle_s``, where it is not None: what is sent to a peer does not keep it from being
+            idle, as long as it may send (a keepalive of MQTT).
     """
 
     handshake_s: float | None = declare(
@@ -124,6 +126,13 @@ class Timeouts:
         Duration(),
         "Timeouts",
         "Report a handler that is still at work this long after its connection ended",
+    )
+    receive_idle_s: float | None = declare(
+        None,
+        "timeout_receive_idle",
+        Duration(),
+        "Timeouts",
+        "Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`",
     )
 
     def __post_init__(self) -> None:

@@ -96,6 +96,10 @@ class ServerOptions(TypedDict, total=False):
     """Extend `--timeout-message` by one second for each SIZE of the message received. Default: 64KiB."""
     timeout_after_close: str | float | None
     """Report a handler that is still at work this long after its connection ended. Default: 1m."""
+    timeout_receive_idle: str | float | None
+    """Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`. Default:
+    none.
+    """
     write_high: str | int
     """Stop reading from a connection with more pending output than this. Default: 64KiB."""
     write_low: str | int

@@ -365,6 +365,17 @@ class Connection(ConnectionBase[M]):
     async def wait_closed(self) -> CloseReason:
         """Wait until the transport is gone; return why. Does not close."""
 
+    async def wait_draining(self) -> None:
+        """Wait until the server begins to drain: for a handler that waits for something else than its peer.
+
+        Raises:
+            ClosedError, BrokenError: The connection has ended before that.
+            LocalProtocolError: It is a client's connection.
+
+        Cancelling is safe.
+        """
+        raise LocalProtocolError("only a connection of a server is told to drain")
+
     @abstractmethod
     def while_open(self, *, at_eof: bool = True) -> AbstractAsyncContextManager[Scope]:
         """Return a block that is cancelled when the peer goes: ``async with conn.while_open() as scope:``.

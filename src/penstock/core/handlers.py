@@ -50,6 +50,25 @@ class Handler(Generic[M]):
     def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
         """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
 
+    def on_idle(self, conn: ConnectionBase[M]) -> Awaitable[bool | None] | bool | None:
+        """Called when the connection has been idle for as long as it may be, before `on_timeout`.
+
+        True keeps it: it is idle from now on, and this is called again after as long. Anything else ends it. It is not
+        asked where memory is short and the idle are closed for that.
+        """
+
+    def on_eof(self, conn: ConnectionBase[M]) -> Awaitable[None] | None:
+        """Called when the peer has sent EOF, after all its messages were handled.
+
+        A last message may be posted here: the connection closes after it.
+        """
+
+    def on_drain(self, conn: ConnectionBase[M]) -> Awaitable[None] | None:
+        """Called when the server drains, after all whole messages that were received before were handled.
+
+        A last message may be posted here: the connection closes after it. Not called once the peer has sent EOF.
+        """
+
     def on_protocol_error(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> Awaitable[None] | None:
         """Called when the peer broke the framing, after all whole messages before that.
 
@@ -170,6 +189,11 @@ def driver_of(handler: AnyHandler, *, blocking: bool) -> Driver:
     """Return how a handler is called where every ``def`` handler is said to block, or is not."""
     driver = handler.driver
     return Driver.THREAD if blocking and driver is Driver.PUSH else driver
+
+
+def may_keep_idle(callbacks: Handler[Any] | None) -> bool:
+    """Say whether a handler is to be asked about an idle connection: it has an `on_idle`."""
+    return callbacks is not None and getattr(callbacks.on_idle, "__func__", None) is not Handler.on_idle
 
 
 def expects_messages(callbacks: Handler[Any]) -> bool:

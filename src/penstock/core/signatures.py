@@ -10,7 +10,16 @@ from ..errors import ApplicationError
 from ..suggest import did_you_mean, is_near
 
 # The callbacks of a Handler, and with how many arguments each is called.
-_CALLBACKS: Final = {"on_connect": 1, "on_message": 2, "on_timeout": 2, "on_protocol_error": 2, "on_close": 2}
+_CALLBACKS: Final = {
+    "on_connect": 1,
+    "on_message": 2,
+    "on_idle": 1,
+    "on_timeout": 2,
+    "on_protocol_error": 2,
+    "on_eof": 1,
+    "on_drain": 1,
+    "on_close": 2,
+}
 
 
 def check_callbacks(kind: type, base: type) -> bool:

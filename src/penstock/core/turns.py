@@ -57,6 +57,12 @@ def _turn() -> Generator[None, None, None]:
     yield
 
 
+# Messages of one connection are handled in a row by their number, ``limits.batch_messages``, and by the time they take:
+# a handler that takes a millisecond for each would hold the others for a quarter of a second (law 9). The time is
+# looked at rarely, for most handlers take a microsecond, and a look at the clock a twentieth of that.
+LONGEST_S: Final = 0.01
+LOOKED_AT: Final = 64  # messages of one batch after which the time is looked at, in Python
+
 _turns: WeakKeyDictionary[object, Turn] = WeakKeyDictionary()
 
 

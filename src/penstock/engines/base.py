@@ -24,7 +24,8 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
 8.  A handler may close its own connection, another one, or stop the server, while a batch of messages is being
     handled; no message is handled after its connection was closed.
 9.  A connection that sends without pause does not keep the others from their turn: at most ``limits.batch_messages``
-    of its messages are handled before the engine looks at the others.
+    of its messages are handled before the engine looks at the others, and no more once they have taken long enough
+    together (`core.turns`).
 10. Draining stops accepting and reading at once. What was received whole is handled and answered; then the connection
     closes.
 11. A peer is late when its bytes are, not when the engine is: before a deadline that blames it ends a connection, what

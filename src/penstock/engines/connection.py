@@ -128,6 +128,10 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
     def _take_rest(self) -> None:
         """Handle what the input's silence has made a message, or have whoever waits receive it."""
 
+    def _asks_whether_idle_may_stay(self) -> bool:
+        """Ask the handler about the connection, which is idle, if it wants to be; return whether that was done."""
+        return False
+
     def _is_woken(self) -> bool:
         """Return whether whoever waits for messages was told of something and has not run since."""
         return False
@@ -362,6 +366,8 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         elif which < WRITE and self._is_woken():
             self._overdue = True
             self._arm(self._clock.time() + AGAIN_S)  # it may not wait again for long, and other deadlines count
+        elif which == IDLE and self._asks_whether_idle_may_stay():
+            self._arm_next()
         else:
             self._expire(which)
             if which >= WRITE:  # the peer reads on; or a handler at work comes to its end, and waits for no reader long

@@ -240,7 +240,9 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
         # A reply moves the clock of a peer that has sent EOF: its messages may queue up behind the one at work.
-        if self._idle_since != inf and (not self._handling or not self._can_receive):
+        if self._idle_since != inf and (
+            not self._can_receive or not (self._handling or self._durations.only_received_counts)
+        ):
             self._idle_since = self._clock.time()
         if queued_bytes := self._link.send(data):
             self._output_queued(queued_bytes)

@@ -34,7 +34,8 @@ def warnings_about(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
         )
     if public:
         value = values(config)
-        if off := [name for name in _PROTECTING if value[name] is None]:
+        replaced = () if value["timeout_receive_idle"] is None else ("timeout_idle",)
+        if off := [name for name in _PROTECTING if value[name] is None and name not in replaced]:
             found.append(f"{', '.join(off)}: off on a public address: idle clients stay forever")
         if endless := [name for name in _LIMITING if value[name] is None]:
             found.append(f"{', '.join(endless)}: off on a public address: one client can take all capacity")

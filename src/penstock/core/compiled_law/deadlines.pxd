@@ -16,6 +16,7 @@ cdef class Durations:
     cdef readonly double handshake_s
     cdef readonly double first_s
     cdef readonly double idle_s
+    cdef readonly bint only_received_counts
     cdef readonly double message_s
     cdef readonly double write_s
     cdef readonly double linger_s
@@ -51,6 +52,7 @@ cdef class Deadlines(Closing):
     cpdef void _starts(self, double now, bint expects_message) noexcept
     @cython.locals(earliest=double, then=double, durations=Durations)
     cpdef double _waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
+    cpdef void _is_kept(self, double now) noexcept
     cpdef void _works(self, double now) noexcept
     cpdef void _has_message(self) noexcept
     cpdef void _has_finished(self) noexcept

@@ -75,6 +75,7 @@ class Durations:
         "linger_s",
         "message_bytes_per_s",
         "message_s",
+        "only_received_counts",
         "timeouts",
         "write_s",
     )
@@ -83,7 +84,8 @@ class Durations:
         self.timeouts = timeouts
         self.handshake_s = _seconds(timeouts.handshake_s)
         self.first_s = _seconds(timeouts.first_message_s)
-        self.idle_s = _seconds(timeouts.idle_s)
+        self.only_received_counts = timeouts.receive_idle_s is not None  # output keeps no peer from being idle
+        self.idle_s = _seconds(timeouts.idle_s if timeouts.receive_idle_s is None else timeouts.receive_idle_s)
         self.message_s = _seconds(timeouts.message_s)
         self.write_s = _seconds(timeouts.write_s)
         self.linger_s = _seconds(timeouts.linger_s)
@@ -303,8 +305,9 @@ class Deadlines(Closing):
             self._whose_move = _PEER
             self._first_since += now
             self._partial_since += now
-        self._idle_since = now
-        earliest = now + durations.idle_s
+        if not durations.only_received_counts or self._idle_since == _INFINITY:
+            self._idle_since = now
+        earliest = self._idle_since + durations.idle_s
         if is_first and self._first_since == _INFINITY:
             self._first_since = now
         if self._first_since != _INFINITY:
@@ -324,6 +327,10 @@ class Deadlines(Closing):
                 if then < earliest:
                     earliest = then
         return earliest
+
+    def _is_kept(self, now: float) -> None:
+        """It has been idle for long enough, and its handler is asked whether it may stay: it is idle from now on."""
+        self._idle_since = now
 
     def _works(self, now: float) -> None:
         """Nobody waits for the peer any more: its clocks stand still, but for that of an idle connection."""

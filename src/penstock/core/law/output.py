@@ -99,7 +99,7 @@ class Output(Deadlines):
         Returns:
             ALL_SENT, REFILL, RESUME or 0.
         """
-        if self._idle_since != _INFINITY:
+        if self._idle_since != _INFINITY and not (self._can_receive and self._durations.only_received_counts):
             self._idle_since = now
         if self._closing:
             if queued_bytes:

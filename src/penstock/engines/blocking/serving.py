@@ -12,11 +12,12 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.endings import reason_after
-from ...core.handlers import AnyHandler, Handler, expects_messages
+from ...core.handlers import AnyHandler, Handler, expects_messages, may_keep_idle
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
+from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
-from ...errors import CodecError, ConnectionEndedError, RemoteProtocolError
+from ...errors import CodecError, ConnectionEndedError, EndOfStreamError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
 from ..receiving import TimeoutPassedError
@@ -163,20 +164,33 @@ class ServedConnection(ThreadConnection[M]):
             return
         if self._callbacks is not None:
             self._call(partial(self._callbacks.on_connect, self))
+        while self._serve_messages():
+            pass
+
+    def _serve_messages(self) -> bool:
+        """Handle what comes, to the end of it; return whether more is to be expected."""
         try:
             while True:
                 with self._lock:
                     self._wait_for_room()
                     self._fill()
                     if self._closing:
-                        return  # what was ready when the peer was lost has nobody to be answered to
+                        return False  # what was ready when the peer was lost has nobody to be answered to
                 self._tell()
                 self._handle_batch()
         except TimeoutPassedError as passed:
             assert self._callbacks is not None
+            if passed.which is Timeout.IDLE and self.close_reason is None:
+                if self._may_stay(self._callbacks):
+                    return True
+                with self._lock:
+                    self._expires(IDLE, False)
             self._call(partial(self._callbacks.on_timeout, self, passed.which))
             with self._lock:
                 self._close(passed.which.value)
+        except EndOfStreamError:
+            if self._callbacks is not None:
+                self._call(partial(self._callbacks.on_eof if self._input_over else self._callbacks.on_drain, self))
         except RemoteProtocolError as error:
             if self._callbacks is not None:
                 self._call(partial(self._callbacks.on_protocol_error, self, error))
@@ -184,6 +198,13 @@ class ServedConnection(ThreadConnection[M]):
                     self._close(error.reason)
         except (ConnectionEndedError, CodecError):
             pass  # of `_fill`: the input has ended, in whatever way
+        return False
+
+    def _may_stay(self, callbacks: Handler[M]) -> bool:
+        """Ask about the connection, which is idle; one that has closed meanwhile meets that when it receives."""
+        answers: list[object] = []
+        self._call(lambda: answers.append(callbacks.on_idle(self)))
+        return bool(answers and answers[0]) or self._closing != 0
 
     # -- calling the handler -------------------------------------------------------------------------------------------
 
@@ -340,6 +361,12 @@ class ServedConnection(ThreadConnection[M]):
             with self._lock:
                 self._failure = error
                 self._close(reason_after(error))
+
+    def _asks_whether_idle_may_stay(self) -> bool:
+        if not self._receiving or not may_keep_idle(self._callbacks):
+            return False
+        self._is_kept(self._clock.time())
+        return self._timed_out(Timeout.IDLE)
 
     def _has_last_word(self) -> bool:
         return bool(self._handler.converses) or self._callbacks is not None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from functools import partial
 from math import inf
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
@@ -13,12 +14,12 @@ from ...codecs.base import Codec
 from ...core.contract import Connection
 from ...core.deadline import Deadline
 from ...core.timeouts import Timeout
-from ...core.turns import MOST_IN_A_ROW, SIZE_SHIFT
+from ...core.turns import LONGEST_S, MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import EndOfStreamError, LocalProtocolError
 from ...reasons import CloseReason
 from ..receiving import PREFETCH, ReceivingConnection
 from .context import LoopContext
-from .scopes import Departure, OpenScope
+from .scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from .stream import StreamConnection
 from .waiter import Waiter
 
@@ -27,6 +28,8 @@ M = TypeVar("M")
 # Turns of the loop until others that became readable have been served: what was called soon comes first in the first,
 # their bytes are read in the same and wake their task, which runs in the second, after what was called soon before it.
 OTHERS_TURN: Final = 3
+
+LOOKED_AT_RECEIVED: Final = 16  # messages received in a row after which the time is looked at
 
 
 class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[M]):
@@ -40,6 +43,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         "_read_s",
         "_ready",
         "_streak",
+        "_streak_end",
+        "_streak_until",
         "_turn",
         "_waiter",
     )
@@ -50,6 +55,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         super().__init__(context, codec, peer, local, records=records)
         self._begin_receiving()
         self._streak = 0  # messages received without letting the loop turn
+        self._streak_end = 1  # after how many of them it is looked whether that is too many
+        self._streak_until = 0.0  # the instant at which they have taken too long
         self._turn = context.turn
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._waiter: asyncio.Future[None] | Waiter | None = None
@@ -84,8 +91,9 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         limit: Deadline | None = None
         while True:
             if self._ready and self._expired is None:
-                if self._streak >= self._context.limits.batch_messages:
+                if self._streak >= self._streak_end and not self._goes_on_in_a_row():
                     self._streak = 0
+                    self._streak_end = 1
                     for _ in range(OTHERS_TURN):
                         await asyncio.sleep(0)
                     continue
@@ -109,9 +117,22 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                         raise ended from None
                     raise
             self._streak = 0
+            self._streak_end = 1
             if timeout_s is not None:
                 limit = limit or Deadline.after(timeout_s, self._clock)
             await self._wait_readable(limit)
+
+    def _goes_on_in_a_row(self) -> bool:
+        """Whether more messages may be received before the loop turns, by their number and the time they have taken."""
+        most, now = self._context.limits.batch_messages, monotonic()
+        if self._streak >= most:
+            return False
+        if self._streak_end == 1:
+            self._streak_until = now + LONGEST_S
+        elif now > self._streak_until:
+            return False
+        self._streak_end = min(self._streak_end + LOOKED_AT_RECEIVED, most)
+        return True
 
     def _go_on(self) -> None:
         self._wake()
@@ -274,6 +295,23 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         self._closed_waiters.append(waiter)
         return await waiter
 
+    async def wait_draining(self) -> None:
+        """Wait until the server begins to drain."""
+        if self.server is None:
+            await super().wait_draining()
+        if self._draining or self._gone:
+            await self._turn.take()
+        else:
+            notice = DrainNotice(loop=self._context.loop)
+            self._closed_waiters.append(notice)
+            try:
+                await notice
+            finally:
+                if notice in self._closed_waiters:
+                    self._closed_waiters.remove(notice)
+        if not self._draining:
+            raise self._why_not()
+
     def while_open(self, *, at_eof: bool = True) -> OpenScope:
         """Return a block that is cancelled when the peer goes."""
         return OpenScope(self, at_eof=at_eof)
@@ -288,6 +326,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
     def drain(self) -> None:
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self._draining = True
+        tell_of_drain(self._closed_waiters)
         if self._attached and not self._closing:  # one that leaves still has its peer's EOF to read
             self._pause_reading()
             self._wake()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, islice
 from math import inf
 from operator import length_hint
+from time import monotonic
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
 from ...core.endings import reason_after
-from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
+from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages, may_keep_idle
 from ...core.interrupts import is_interrupt
+from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
+from ...core.turns import LONGEST_S, LOOKED_AT
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from .context import LoopContext
@@ -39,6 +43,7 @@ class PushConnection(StreamConnection[M]):
         "_ending",
         "_failure",
         "_interrupted",
+        "_late",
         "_next_codec",
         "_on_message",
         "_replies",
@@ -63,6 +68,7 @@ class PushConnection(StreamConnection[M]):
         self._failure: BaseException | None = None  # of one of them, met while the handler of a later message works
         # What the handler asked for in the middle of a batch, done when it returns.
         self._interrupted = False
+        self._late = False  # the messages at hand have taken long enough
         self._next_codec: Codec[Any] | None = None
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
@@ -96,10 +102,11 @@ class PushConnection(StreamConnection[M]):
         self._corking = self._handling = True
         self._interrupted = False
         remaining = iter(messages)
+        in_time = remaining if len(messages) <= LOOKED_AT else chain.from_iterable(self._in_time(remaining))
         error: BaseException | None = None
         output: bytes | None = None
         try:
-            output = self._variables.run(self._answer, remaining)
+            output = self._variables.run(self._answer, in_time)
         except BaseException as caught:
             error = caught
             try:
@@ -116,6 +123,16 @@ class PushConnection(StreamConnection[M]):
             unhandled = length_hint(remaining)
             self.messages_in -= unhandled  # they are cut again
             self._called(error, len(messages) - unhandled, unhandled)
+
+    def _in_time(self, messages: Iterator[M]) -> Iterator[Iterator[M]]:
+        """Yield the messages in parts; stop, and have the rest of them cut again, when they have taken too long."""
+        until = monotonic() + LONGEST_S
+        while length_hint(messages):
+            yield islice(messages, LOOKED_AT)
+            if monotonic() > until and length_hint(messages):
+                self._interrupted = self._late = True
+                self._next_codec = self._next_codec or self.codec
+                return
 
     def _answer(self, messages: Iterator[M]) -> bytes | None:
         """Call the handler for each message, until it is interrupted.
@@ -252,6 +269,7 @@ class PushConnection(StreamConnection[M]):
         """
         inbound = self._inbound
         budget = self._context.limits.batch_messages
+        until = 0.0
         while not self._closing:
             if self._write_paused:
                 return  # resume_writing goes on from here
@@ -288,6 +306,10 @@ class PushConnection(StreamConnection[M]):
             if self._continuing:  # a signal has interrupted it
                 return
             budget -= count
+            if self._late:
+                self._late = False
+                self._batch_limit = FIRST_BATCH
+                budget = 0
             written_bytes = self.bytes_out - bytes_before
             if count == self._batch_limit or written_bytes > self._levels.high:
                 self._learn(count, written_bytes)
@@ -295,6 +317,11 @@ class PushConnection(StreamConnection[M]):
                 if self._ending or self._draining or self._idle_since == inf:
                     self._settle()
                 return
+            if budget > 0:
+                now = monotonic()
+                until = until or now + LONGEST_S
+                if now > until:
+                    budget = 0
             if budget <= 0:
                 self._continue_later()
                 return
@@ -357,6 +384,8 @@ class PushConnection(StreamConnection[M]):
         if self._ending:
             self._finish()
         elif self._draining:
+            if self._callbacks is not None:
+                self._call(partial(self._callbacks.on_drain, self))
             self._close(CloseReason.DRAINED)
         else:
             self._arm(self._leaves_rest(self._clock.time(), self._inbound.pending_bytes))
@@ -437,6 +466,8 @@ class PushConnection(StreamConnection[M]):
             self._inbound.clear()
             self.messages_in += 1
             self._handle([last])
+        if self._callbacks is not None and not self._closing:
+            self._call(partial(self._callbacks.on_eof, self))
         self._close(CloseReason.PEER_CLOSED)
 
     def _input_resumed(self) -> None:
@@ -449,6 +480,17 @@ class PushConnection(StreamConnection[M]):
             self._pause_reading()
             if not self._held_up() and not self._handling:
                 self._process()
+
+    def _asks_whether_idle_may_stay(self) -> bool:
+        callbacks = self._callbacks
+        if callbacks is None or not may_keep_idle(callbacks):
+            return False
+        answers: list[object] = []
+        self._is_kept(self._clock.time())
+        self._call(lambda: answers.append(callbacks.on_idle(self)))
+        if not self._closing and not (answers and answers[0]):
+            self._expire(IDLE)
+        return True
 
     def _has_last_word(self) -> bool:
         return self._callbacks is not None

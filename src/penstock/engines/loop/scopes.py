@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,17 @@ class Departure(asyncio.Future[Any]):
     def __init__(self, loop: asyncio.AbstractEventLoop, *, at_eof: bool) -> None:
         super().__init__(loop=loop)
         self.at_eof = at_eof
+
+
+class DrainNotice(asyncio.Future[Any]):
+    """Done when a connection's server begins to drain, or when the connection has ended."""
+
+
+def tell_of_drain(waiters: Iterable[asyncio.Future[Any]]) -> None:
+    """Wake those who wait for the drain, among all who wait for something of one connection."""
+    for waiter in tuple(waiters):
+        if isinstance(waiter, DrainNotice) and not waiter.done():
+            waiter.set_result(None)
 
 
 class OpenScope:

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...core.handlers import AnyHandler, Handler, expects_messages, settled
+from ...core.handlers import AnyHandler, Handler, expects_messages, may_keep_idle, settled
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
+from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
 from ...errors import EndOfStreamError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -104,8 +105,14 @@ class TaskConnection(AwaitedConnection[M]):
             try:
                 message = await self.receive()
             except EndOfStreamError:
+                callbacks = self._callbacks
+                await self._call(callbacks.on_eof if self._input_over else callbacks.on_drain)
                 return
             except TimeoutPassedError as passed:
+                if passed.which is Timeout.IDLE and self.close_reason is None:
+                    if await self._may_stay(self._callbacks):
+                        continue
+                    self._expires(IDLE, False)
                 await self._call(self._callbacks.on_timeout, passed.which)
                 self._close(passed.which.value)
                 return
@@ -121,6 +128,13 @@ class TaskConnection(AwaitedConnection[M]):
         if self._write_paused and reply is not None:
             await self._wait_writable()
         self._handled(reply)
+
+    async def _may_stay(self, callbacks: Handler[M]) -> bool:
+        """Ask about the connection, which is idle; one that has closed meanwhile meets that when it receives."""
+        self._handling = True
+        answer = await settled(callbacks.on_idle(self))
+        self._handled(None)
+        return bool(answer) or self._closing != 0
 
     def _handled(self, reply: M | None) -> None:
         """Send the reply of the message that was handled, then close if its handler, or a deadline, asked to."""
@@ -194,6 +208,12 @@ class TaskConnection(AwaitedConnection[M]):
 
     def _expects_messages(self) -> bool:
         return self._callbacks is None or expects_messages(self._callbacks)
+
+    def _asks_whether_idle_may_stay(self) -> bool:
+        if self._waiter is None or not may_keep_idle(self._callbacks):
+            return False
+        self._is_kept(self._clock.time())
+        return self._timed_out(Timeout.IDLE)
 
     def _has_last_word(self) -> bool:
         return bool(self._handler.converses) or self._callbacks is not None

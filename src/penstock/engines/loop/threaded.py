@@ -20,7 +20,7 @@ from ...codecs import guard
 from ...codecs.base import Codec
 from ...config import Timeouts
 from ...core.contract import ConnectionBase, refuse_frame
-from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages
+from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages, may_keep_idle
 from ...core.interrupts import is_interrupt
 from ...core.texts import detail_of
 from ...core.timeouts import Timeout
@@ -107,6 +107,8 @@ class _ThreadedCallbacks(Handler[M]):
         self._callbacks = callbacks
         if expects_messages(callbacks):
             self.on_message = self._message  # type: ignore[method-assign]
+        if may_keep_idle(callbacks):
+            self.on_idle = self._idle  # type: ignore[method-assign]
 
     def _facade(self, conn: ConnectionBase[M]) -> ThreadSafeConnection[M]:
         if self._conn is None:
@@ -126,6 +128,15 @@ class _ThreadedCallbacks(Handler[M]):
 
     async def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> None:
         await self._call(self._callbacks.on_timeout, conn, which)
+
+    async def _idle(self, conn: ConnectionBase[M]) -> bool:
+        return bool(await self._call(self._callbacks.on_idle, conn))
+
+    async def on_eof(self, conn: ConnectionBase[M]) -> None:
+        await self._call(self._callbacks.on_eof, conn)
+
+    async def on_drain(self, conn: ConnectionBase[M]) -> None:
+        await self._call(self._callbacks.on_drain, conn)
 
     async def on_protocol_error(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> None:
         await self._call(self._callbacks.on_protocol_error, conn, error)

@@ -24,6 +24,8 @@ cdef class Host:
     cdef Input input  # what was just read, while it is handled: of one connection at a time
     cdef Levels levels
     cdef int batch_messages
+    cdef double row_until  # when the messages that are handled in a row will have taken too long; 0 at their beginning
+    cdef bint row_is_over  # they have
     cdef dict handshakes  # of the connections that are in one
     cdef readonly list connections  # each knows its place in it
     # Of connections that have ended.
@@ -36,6 +38,7 @@ cdef class Host:
     cdef public bint ending  # no connection is accepted any more
 
     cdef double time(self) except -1
+    cdef bint row_is_long(self) noexcept
     cdef int left(self) except -1
     cdef int told(self, object event) except -1
     cdef void blame(self, object error) noexcept

@@ -9,7 +9,9 @@ from ...core.compiled_law.deadlines cimport Durations
 from ...core.compiled_law.levels cimport Levels
 
 from ...core.interrupts import is_interrupt
-from ...core.turns import turn_of
+from ...core.turns import LONGEST_S as _LONGEST_S, turn_of
+
+cdef double LONGEST_S = _LONGEST_S
 
 
 cdef class Host:
@@ -72,6 +74,15 @@ cdef class Host:
         if self.clock is not None:
             return self.clock.time()
         return self.poller.now if self.poller.dispatching else self.poller.clock()
+
+    cdef bint row_is_long(self) noexcept:
+        """Say whether the messages at hand have taken long enough since this was asked for the first time."""
+        cdef double now = self.poller.clock()
+        if self.row_until == 0.0:
+            self.row_until = now + LONGEST_S
+            return False
+        self.row_is_over = now > self.row_until
+        return self.row_is_over
 
     cdef int left(self) except -1:
         """A connection has left: there may be room for another, or nobody left to wait for."""

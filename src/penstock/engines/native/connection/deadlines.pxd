@@ -10,6 +10,7 @@ cdef class DeadlinedTransport(Transport):
     cdef Py_ssize_t pending_bytes(self) except -1
     cdef int happens_late(self, int which) except -1
     cdef bint is_woken(self) noexcept
+    cdef bint asks_whether_idle_may_stay(self) except -1
 
     cdef double time(self) except -1
     cdef int arm(self, double when) except -1

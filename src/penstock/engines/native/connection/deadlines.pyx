@@ -9,7 +9,9 @@ from ..polling.poller cimport EPOLLIN, EPOLLOUT
 from ..sealed cimport seal
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
-from ....core.compiled_law.deadlines cimport _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _SILENCE as SILENCE, _WRITE as WRITE
+from ....core.compiled_law.deadlines cimport (
+    _IDLE as IDLE, _LIFETIME as LIFETIME, _NOT_DUE as NOT_DUE, _SILENCE as SILENCE, _WRITE as WRITE
+)
 
 from ....core.interrupts import is_interrupt
 from ...connection import AGAIN_S
@@ -34,6 +36,10 @@ cdef class DeadlinedTransport(Transport):
 
     cdef bint is_woken(self) noexcept:
         """Whether whoever waits for messages was told of something and has not run since."""
+        return False
+
+    cdef bint asks_whether_idle_may_stay(self) except -1:
+        """Ask the handler about the connection, which is idle, if it wants to be; return whether that was done."""
         return False
 
     cdef int is_deaf(self) except -1:
@@ -123,6 +129,8 @@ cdef class DeadlinedTransport(Transport):
         if which < WRITE and self.is_woken():
             self.overdue = True
             return self.arm(now + again_s)  # it may not wait again for long, and other deadlines count
+        if which == IDLE and self.asks_whether_idle_may_stay():
+            return 0 if self._state == CLOSED else self.arm_next()
         self.happens_late(which)
         # Of its age: a handler at work comes to its end first, and the peer's time to read what it sends counts meanwhile.
         return self.arm_next() if which >= WRITE and self._state != CLOSED else 0

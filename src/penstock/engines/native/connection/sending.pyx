@@ -155,7 +155,9 @@ cdef class SendingTransport(StatefulTransport):
         """Take note that bytes are handed to the transport."""
         self.bytes_out += size
         # A reply moves the clock of a peer that has sent EOF: its messages may queue up behind the one at work.
-        if self._idle_since != INFINITY and (not self._handling or not self._can_receive):
+        if self._idle_since != INFINITY and (
+            not self._can_receive or not (self._handling or self._durations.only_received_counts)
+        ):
             self._idle_since = self.time()
         return 0
 

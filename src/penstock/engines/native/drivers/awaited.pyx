@@ -34,6 +34,12 @@ cdef class AwaitedConnection(Connection):
         message = self.next_message(PREFETCH)
         if message is not NEED_DATA:
             self.streak += 1
+            if self.streak & 7 == 0:
+                if self.streak == 8:
+                    self.host.row_until = 0.0
+                if self.host.row_is_long():
+                    self.host.row_is_over = False
+                    self.streak = self.host.batch_messages
             self.messages_in += 1
             self.had_message = True
             self._has_message()

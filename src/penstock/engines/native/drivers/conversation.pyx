@@ -19,13 +19,15 @@ from ..sealed cimport seal
 from .waiter cimport PENDING, Waiter, waiter_of
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
+from ....core.compiled_law.deadlines cimport _IDLE as IDLE
 
 from ....core.interrupts import is_interrupt
-from ....core.handlers import expects_messages
+from ....core.handlers import expects_messages, may_keep_idle
+from ....core.timeouts import Timeout
 from ....errors import ConnectionEndedError, EndOfStreamError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import Connection as _AnyConnection
-from ...loop.scopes import Departure, OpenScope
+from ...loop.scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from ...whereabouts import place_of_task
 from .exchange import DeadlinePassed
 
@@ -242,6 +244,31 @@ cdef class ConversationConnection(AwaitedConnection):
             await waiter
         return self.close_reason
 
+    def drain(self):
+        """Let the handler receive what came whole; then it meets the end of the stream."""
+        AwaitedConnection.drain(self)
+        if self.closed_waiters is not None:
+            tell_of_drain(self.closed_waiters)
+
+    async def wait_draining(self):
+        """Wait until the server begins to drain."""
+        if self.host.server is None:
+            await _AnyConnection.wait_draining(self)
+        if self.drains or self._gone:
+            await self.host.turn.take()
+        else:
+            notice = DrainNotice(loop=self.host.loop)
+            if self.closed_waiters is None:
+                self.closed_waiters = []
+            self.closed_waiters.append(notice)
+            try:
+                await notice
+            finally:
+                if notice in self.closed_waiters:
+                    self.closed_waiters.remove(notice)
+        if not self.drains:
+            raise self.why_not()
+
     def watch_departure(self, departure):
         """Have a future done when the peer goes."""
         if self._gone or (self.input_over and departure.at_eof):
@@ -267,6 +294,12 @@ cdef class ConversationConnection(AwaitedConnection):
         self.lose(reason)
         if self.task is not None:
             self.task.cancel()
+
+    cdef bint asks_whether_idle_may_stay(self) except -1:
+        if self.waiter is None or not may_keep_idle(self.callbacks):
+            return False
+        self._is_kept(self.time())
+        return self.timed_out(Timeout.IDLE) != 0
 
     cdef bint has_last_word(self) except -1:
         return self.callbacks is not None or isinstance(self.handler, Conversation)
@@ -309,7 +342,18 @@ async def _converse(ConversationConnection conn):
         except RemoteProtocolError as error:
             refusal = error
         if over:
+            conn._handling = True
+            await _handled(conn, (conn.callbacks.on_eof if conn.input_over else conn.callbacks.on_drain)(conn))
             return
+        if passed is Timeout.IDLE and conn.close_reason is None:
+            conn._handling = True
+            stays = conn.callbacks.on_idle(conn)
+            if isinstance(stays, Awaitable):
+                stays = await stays
+            conn.finish_message(None)
+            if stays or conn._closing:
+                continue
+            conn._expires(IDLE, False)
         if passed is not None:
             conn._handling = True
             await _handled(conn, conn.callbacks.on_timeout(conn, passed))

@@ -8,9 +8,11 @@ from ..framing.choice cimport NEED_DATA
 from ..sealed cimport seal
 from ..connection.transport cimport CONTINUE, REPORT_LOST, Transport
 
+from ....core.compiled_law.deadlines cimport _IDLE as IDLE
+
 from ....codecs.guard import failure as decoding_failed
 from ....core.interrupts import is_interrupt
-from ....core.handlers import expects_messages
+from ....core.handlers import expects_messages, may_keep_idle
 from ....errors import CodecError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import ConnectionBase
@@ -106,6 +108,8 @@ cdef class PushConnection(Connection):
                 self.handle_one(message)
                 if self.interrupted or self._write_paused:
                     break
+                if (budget - handled) & 15 == 0 and self.host.row_is_long():
+                    break
         except BaseException as error:
             if cutting and isinstance(error, Exception) and not isinstance(error, MemoryError):
                 bad = decoding_failed(self.codec, "decode", error)
@@ -133,6 +137,7 @@ cdef class PushConnection(Connection):
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         cdef int budget = self.host.batch_messages
         cdef int limit, handled
+        self.host.row_until = 0.0
         while not self._closing:
             if self._write_paused:
                 return 0  # output_resumed goes on from here
@@ -147,7 +152,10 @@ cdef class PushConnection(Connection):
             if self._closing or self._write_paused:
                 return 0
             budget -= handled
-            if handled == 0 or (handled < limit and not self.interrupted):
+            if self.host.row_is_over:
+                self.host.row_is_over = False
+                budget = 0
+            elif handled == 0 or (handled < limit and not self.interrupted):
                 return self.settle()
             if budget <= 0:
                 if not self.unhandled():
@@ -227,6 +235,8 @@ cdef class PushConnection(Connection):
         if self.ending:
             return self.finish_input()
         if self.drains:
+            if self.callbacks is not None:
+                self.call(self.callbacks.on_drain, (self,))
             return self.leave(DRAINED)
         return self.arm(self._leaves_rest(self.time(), self.pending_bytes()))
 
@@ -273,6 +283,8 @@ cdef class PushConnection(Connection):
             self.forget_input()
             self.messages_in += 1
             self.answer_last(last)
+        if self.callbacks is not None and not self._closing:
+            self.call(self.callbacks.on_eof, (self,))
         return self.leave(PEER_CLOSED)
 
     cdef int answer_last(self, object message) except -1:
@@ -300,6 +312,16 @@ cdef class PushConnection(Connection):
             if not self.held_up() and not self._handling:
                 self.process()
 
+    cdef bint asks_whether_idle_may_stay(self) except -1:
+        if not may_keep_idle(self.callbacks):
+            return False
+        answers = []
+        self._is_kept(self.time())
+        self.call(_ask, (answers, self.callbacks.on_idle, self))
+        if not self._closing and not (answers and answers[0]):
+            self.happens_late(IDLE)
+        return True
+
     cdef bint has_last_word(self) except -1:
         return self.callbacks is not None
 
@@ -321,6 +343,10 @@ cdef class PushConnection(Connection):
         if callbacks is not None:
             self.call(callbacks.on_close, (self, self.close_reason))
         return self.released()
+
+
+def _ask(answers, callback, conn):
+    answers.append(callback(conn))
 
 
 ConnectionBase.register(PushConnection)
