@@ -138,3 +138,30 @@ def test_a_system_without_further_threads_leaves_the_work_to_those_there_are(mon
     assert "few-1" == waiting.result(20).name
     assert done.wait(20)
     pool.end(20)
+
+
+def test_what_is_told_of_a_cancelled_call_may_ask_for_more():
+    """The pool's lock is free while it cancels, and a job that comes then is done."""
+    pool = ThreadPool(1, "asked")
+    entered, release, asked = threading.Event(), threading.Event(), threading.Event()
+    pool.do(lambda: (entered.set(), release.wait(20)))
+    assert entered.wait(20)
+    pool.submit(print).add_done_callback(lambda _: pool.do(asked.set))
+    pool.end()
+    release.set()
+
+    assert asked.wait(20)
+
+
+def test_a_call_that_is_sure_is_made_though_nobody_waits_and_the_pool_ends():
+    """It cannot be cancelled, and is done after what is at work."""
+    pool = ThreadPool(1, "sure")
+    entered, release = threading.Event(), threading.Event()
+    pool.do(lambda: (entered.set(), release.wait(20)))
+    assert entered.wait(20)
+    sure = pool.submit_surely(pow, 2, 3)
+    assert not sure.cancel()
+    pool.end()
+    release.set()
+
+    assert 8 == sure.result(20)

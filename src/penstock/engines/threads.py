@@ -80,6 +80,17 @@ class ThreadPool:
         self._put((future, function, args))
         return future
 
+    def submit_surely(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """As `submit`; but the call is made whatever becomes of those who wait for it, and of the pool.
+
+        Raises:
+            LimitError, RuntimeError: As `submit`.
+        """
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # so nobody can cancel it
+        self._put((None, _settle, (future, function, args)))
+        return future
+
     def _put(self, job: _Job) -> None:
         with self._lock:
             if self._over:
@@ -95,17 +106,22 @@ class ThreadPool:
 
     def end(self, timeout_s: float = 0.0) -> None:
         """Cancel what was submitted and not begun, end the threads once they are free, and wait so long for each."""
+        cancelled: list[Future[Any]] = []
+        kept: list[_Job] = []
         with self._lock:
-            self._over = True
-            waiting: list[_Job] = []
             with contextlib.suppress(queue.Empty):
                 while True:
-                    waiting.append(self._jobs.get_nowait())
-            for job in waiting:
-                if job is not None and job[0] is not None:
-                    job[0].cancel()
-                else:
-                    self._jobs.put(job)
+                    job = self._jobs.get_nowait()
+                    if job is not None and job[0] is not None:
+                        cancelled.append(job[0])
+                    else:
+                        kept.append(job)
+            for job in kept:
+                self._jobs.put(job)
+        for future in cancelled:
+            future.cancel()  # without the lock, and before the end: it tells others, who may have something to be done
+        with self._lock:
+            self._over = True
             threads = list(self._threads)
             for _ in threads:
                 self._jobs.put(None)
@@ -118,7 +134,7 @@ class ThreadPool:
             future, function, args = job
             if future is None:
                 tell_of_failure(function, *args)
-            else:
+            elif future.set_running_or_notify_cancel():
                 tell_of_failure(_settle, future, function, args)
             del job, future, function, args  # nothing is kept alive while the thread waits for the next one
             with self._lock:
@@ -136,8 +152,6 @@ def tell_of_failure(function: Callable[..., object], /, *args: Any) -> None:
 
 
 def _settle(future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
     vars(future)["thread"] = threading.get_ident()  # for `whereabouts`
     try:
         result = function(*args)

@@ -27,7 +27,7 @@ M = TypeVar("M")
 class TaskConnection(AwaitedConnection[M]):
     """A connection with a handler and its task."""
 
-    __slots__ = ("_callbacks", "_handler", "_task", "_variables")
+    __slots__ = ("_callbacks", "_connected", "_handler", "_task", "_variables")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class TaskConnection(AwaitedConnection[M]):
         super().__init__(context, codec, peer, local, records=records)
         self._handler = handler
         self._callbacks: Handler[M] | None = handler.callbacks()
+        self._connected = False  # on_connect was called: on_close is owed
         self._task: asyncio.Task[None] | None = None
         self._variables: contextvars.Context | None = None  # of this connection alone, for all its tasks
 
@@ -85,6 +86,10 @@ class TaskConnection(AwaitedConnection[M]):
         self._handling = False
         if not task.cancelled():
             task.exception()  # a signal's, if there is one: the loop has had it, and need not say that nobody has
+        elif (
+            self._state != CLOSED
+        ):  # its own doing, and it returned before it could meet that; or before its first step
+            self._handler_failed(asyncio.CancelledError())
         if self._gone:
             self._part()
         else:
@@ -100,6 +105,7 @@ class TaskConnection(AwaitedConnection[M]):
 
     async def _converse(self) -> None:
         assert self._callbacks is not None
+        self._connected = True
         await self._call(self._callbacks.on_connect)
         while True:
             try:
@@ -181,12 +187,14 @@ class TaskConnection(AwaitedConnection[M]):
 
     def _conclude(self) -> None:
         """Transport and handler are both gone."""
-        if self._callbacks is None:
+        if self._callbacks is None or not self._connected:
             self._release()
         else:
-            self._start(self._conclude_callbacks(self._callbacks), self._conclude_ended)
+            self._start(self._conclude_callbacks(), self._conclude_ended)
 
-    async def _conclude_callbacks(self, callbacks: Handler[M]) -> None:
+    async def _conclude_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, None  # a task that is cancelled before this begins anew
+        assert callbacks is not None
         assert self.close_reason is not None
         try:
             await settled(callbacks.on_close(self, self.close_reason))
@@ -199,7 +207,7 @@ class TaskConnection(AwaitedConnection[M]):
             self._handler_failed(error)
 
     def _conclude_ended(self, task: asyncio.Task[None]) -> None:
-        self._task = self._callbacks = None
+        self._task = None
         if not task.cancelled():
             task.exception()  # as above
         self._part()

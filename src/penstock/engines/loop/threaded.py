@@ -99,6 +99,7 @@ class _ThreadedCallbacks(Handler[M]):
         self._loop = asyncio.get_running_loop()
         self._conn: ThreadSafeConnection[M] | None = None
         self._running: Future[Any] | None = None  # the latest call
+        self._connected = False  # on_connect was called: on_close is owed
         self._variables = contextvars.copy_context()  # of this connection alone, whichever thread calls
         self._take(callbacks)
 
@@ -119,8 +120,23 @@ class _ThreadedCallbacks(Handler[M]):
         self._running = self._pool.submit(self._variables.run, _tried, callback, self._facade(conn), *args)
         return await _outcome(self._running)
 
+    async def _call_last(self, callback: Callable[..., Any], conn: ConnectionBase[M], *args: Any) -> None:
+        """As `_call`; but the call is made though a server that is cut no longer waits for it."""
+        call = self._pool.submit_surely(self._variables.run, _tried, callback, self._facade(conn), *args)
+        self._running = call
+        try:
+            await _outcome(call)
+        except asyncio.CancelledError:
+            if not call.done():
+                call.add_done_callback(_tell_of_failure)
+            raise
+
     async def on_connect(self, conn: ConnectionBase[M]) -> None:
-        await self._call(self._callbacks.on_connect, conn)
+        await self._call(self._connect, conn)
+
+    def _connect(self, conn: ConnectionBase[M]) -> Any:
+        self._connected = True  # here: a call that waits for a thread may be cancelled
+        return self._callbacks.on_connect(conn)
 
     async def _message(self, conn: ConnectionBase[M], message: M) -> M | None:
         reply: M | None = await self._call(self._callbacks.on_message, conn, message)
@@ -144,7 +160,8 @@ class _ThreadedCallbacks(Handler[M]):
     async def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> None:
         running, callback = self._running, self._callbacks.on_close
         if running is None or running.done():
-            await self._call(callback, conn, reason)
+            if self._connected:
+                await self._call_last(callback, conn, reason)
         else:
             # The connection was cut while a thread is at work for it, which cannot be ended from outside. Calls for one
             # connection never overlap: this one comes after that one, and nobody waits for either.
@@ -155,6 +172,17 @@ class _ThreadedCallbacks(Handler[M]):
     def exchange(self, callbacks: Handler[M]) -> None:
         """Call these from the next message on."""
         self._take(callbacks)
+
+
+def _tell_of_failure(call: Future[tuple[Any, BaseException | None]]) -> None:
+    """Report what a call has raised that nobody waits for any more, as of any thread."""
+
+    def fail() -> None:
+        _, error = call.result()
+        if error is not None:
+            raise error
+
+    tell_of_failure(fail)
 
 
 def _call_behind(pool: ThreadPool, loop_thread: int, callback: Callable[[], object], _running: Future[Any]) -> None:

@@ -11,6 +11,7 @@ cdef class AwaitedConnection(Connection):
     cdef int streak  # messages received without letting the loop turn
     cdef flag input_over
     cdef flag had_message
+    cdef flag connected  # on_connect was called: on_close is owed. A subclass's, here because one byte was free
 
     cdef object at_hand(self)
     cdef object last(self)

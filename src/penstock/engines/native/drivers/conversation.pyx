@@ -107,7 +107,7 @@ cdef class ConversationConnection(AwaitedConnection):
             # Its end may have had no memory to be told with.
             return self.run_ended(task) if self.handler is not None else self.conclude_ended(task)
         self.handler = None
-        if self.callbacks is None:
+        if self.callbacks is None or not self.connected:
             return self.released()
         return self.run_coroutine(_conclude(self), self._conclude_ended)
 
@@ -121,7 +121,7 @@ cdef class ConversationConnection(AwaitedConnection):
                 raise
 
     cdef int conclude_ended(self, object task) except -1:
-        self.task = self.callbacks = None
+        self.task = None
         error = None if task.cancelled() else unpacked(task.exception())
         if error is not None and not is_interrupt(error):
             self.handler_failed(error)
@@ -329,6 +329,7 @@ async def _await(function, conn):
 
 
 async def _converse(ConversationConnection conn):
+    conn.connected = True
     conn._handling = True
     await _handled(conn, conn.callbacks.on_connect(conn))
     while True:
@@ -379,8 +380,9 @@ async def _handled(ConversationConnection conn, reply):
 
 
 async def _conclude(ConversationConnection conn):
+    callbacks, conn.callbacks = conn.callbacks, None  # a task that is cancelled before this begins anew
     try:
-        result = conn.callbacks.on_close(conn, conn.close_reason)
+        result = callbacks.on_close(conn, conn.close_reason)
         if isinstance(result, Awaitable):
             await result
     except BaseException as error:
