@@ -76,7 +76,7 @@ class ApplicationError(PenstockError):
 
 
 class StoppedError(PenstockError):
-    """An application was told to stop before it served. What its lifespans had opened was closed."""
+    """A server or an application was told to stop before it served. What its lifespans had opened was closed."""
 
     exit_status = ExitStatus.INTERRUPTED
 

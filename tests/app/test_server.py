@@ -167,6 +167,19 @@ async def test_told_to_stop_while_a_lifespan_opens_it_closes_what_was_opened():
     assert [*LIFE[:2], "gave up", *LIFE[2:]] == told
 
 
+@pytest.mark.parametrize("end", ["begin_drain", "begin_stop"])
+async def test_told_to_stop_before_its_start_it_opens_nothing(end):
+    """It is not forgotten; nobody waits."""
+    told = []
+    server = make(told).serve()
+    getattr(server, end)()
+    await server.wait_stopped()
+    with pytest.raises(StoppedError, match="was told to stop before it served"):
+        await server.start()
+
+    assert [] == told
+
+
 async def test_told_to_stop_before_its_first_step_it_opens_nothing():
     """Between the start and the loop's next turn."""
     told = []

@@ -290,3 +290,35 @@ async def test_a_reload_that_is_refused_changes_nothing(tmp_path):
             await server.reload(ServerConfig(gate=GateConfig(deny=(f"@{tmp_path}/none",), max_connections=8)))
 
         assert before == (server.config, server.gate.rules)
+
+
+@pytest.mark.parametrize("end", ["begin_drain", "begin_stop"])
+async def test_told_to_end_before_its_start_it_opens_nothing(end):
+    """It is not forgotten; nobody waits."""
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0")
+    getattr(server, end)()
+    await server.wait_stopped()
+    with pytest.raises(penstock.StoppedError, match="was told to stop before it served"):
+        await server.start()
+
+    assert [] == server.addresses
+
+
+@pytest.mark.parametrize("engine", ["pure", "native", "blocking"])
+async def test_suspended_before_its_start_it_leaves_new_connections_in_the_backlog(engine):
+    """Until it is resumed."""
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0", engine=engine)
+    server.suspend()
+    async with server:
+        conn = await penstock.connect(server.addresses[0])
+        await conn.send(b"waiting")
+        await asyncio.sleep(0)
+
+        assert 0 == server.stats.accepted
+
+        server.resume()
+
+        assert b"waiting" == await conn.receive()
+
+        conn.close()
+        await conn.wait_closed()

@@ -164,6 +164,8 @@ class AppServer:
         Whatever is raised, what was opened before is closed. So it is when this is cancelled.
         """
         self.check()
+        if self._told:
+            raise StoppedError(f"{self.app.name} was told to stop before it served")
         self._loop = loop = asyncio.get_running_loop()
         self.app.begin(self)
         ready: asyncio.Future[None] = loop.create_future()
@@ -182,13 +184,14 @@ class AppServer:
     def begin_drain(self) -> None:
         """End in order: the services drain, then lifespans are closed. May be repeated; `wait_stopped` waits.
 
-        While it starts, what is being opened is cancelled, and what was opened is closed.
+        While it starts, what is being opened is cancelled, and what was opened is closed. Before the start, it is the
+        start that is refused, with StoppedError.
         """
-        if self._told or self._life is None:
+        if self._told:
             return
         self._told = True
         self._end_told.set()
-        if self._begun and not self._serves:
+        if self._life is not None and self._begun and not self._serves:
             self._life.cancel()
 
     async def drain(self) -> None:

@@ -46,7 +46,7 @@ from ..core.turns import turn_of
 from ..engines.aside import aside
 from ..engines.base import EngineServer, Plan
 from ..engines.listener import Listener
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoppedError
 from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, Pace, logger
 from ..telemetry.stats import Stats
@@ -117,6 +117,7 @@ class Server:
         self._listeners: list[Listener] = []
         self._choice: Choice | None = None
         self._at_work: EngineServer | None = None
+        self._told_to_end = self._suspended = False  # before the start
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._helpers: list[asyncio.Task[None]] = []
@@ -185,7 +186,10 @@ class Server:
             ConfigurationError: The service, the addresses and the model do not go together. Nothing was opened.
             BindError: An address cannot be listened on. Those opened before it were closed again.
             LimitError: The system gives no thread, or does not say how many descriptors there may be.
+            StoppedError: It was told to end before. Nothing was opened.
         """
+        if self._told_to_end:
+            raise StoppedError(f"{self.service.name} was told to stop before it served")
         config = self.config
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
@@ -223,6 +227,8 @@ class Server:
                 self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
                 self._watchdog.prepare()
             self._at_work.start()
+            if self._suspended:
+                self._at_work.suspend()
         except BaseException:
             if self._watchdog is not None:
                 self._watchdog.stop()
@@ -350,13 +356,15 @@ class Server:
             )
 
     def suspend(self) -> None:
-        """Stop accepting; connections stay and new ones wait in the backlog. May be repeated."""
+        """Stop accepting; connections stay and new ones wait in the backlog. May be repeated, and come first."""
+        self._suspended = True
         if self._at_work is not None:
             self._at_work.suspend()
             self._emit(Suspended())
 
     def resume(self) -> None:
         """Accept again. May be repeated."""
+        self._suspended = False
         if self._at_work is not None:
             self._at_work.resume()
             self._emit(Resumed())
@@ -364,10 +372,14 @@ class Server:
     def begin_drain(self, *, timeout_s: float | Default | None = DEFAULT) -> None:
         """Stop accepting and let every connection finish what it received. May be repeated; `wait_stopped` waits.
 
+        Before the start, it is the start that is refused, with StoppedError.
+
         Args:
             timeout_s: When to cut what is left, in place of ``timeouts.drain_s``; None for never.
         """
-        if self._at_work is not None and self._stopped is not None and not self._stopped.done():
+        if self._at_work is None:
+            self._told_to_end = True
+        elif self._stopped is not None and not self._stopped.done():
             self._emit(Draining(len(self.connections)))
             within_s = self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s
             self._end_within(within_s)
@@ -379,8 +391,10 @@ class Server:
         await self.wait_stopped()
 
     def begin_stop(self) -> None:
-        """Stop accepting and abort every connection. May be repeated."""
-        if self._at_work is not None:
+        """Stop accepting and abort every connection. May be repeated. Before the start, as `begin_drain`."""
+        if self._at_work is None:
+            self._told_to_end = True
+        else:
             self._end_within(self.config.timeouts.drain_s)
             self._at_work.stop()
 
