@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 
 import pytest
@@ -230,6 +231,60 @@ async def test_a_loop_has_its_turn_while_a_thread_publishes_without_pause(room, 
     assert (True, True) == (max(most) <= 3, turns >= 50 // 3)  # no more than three go out at once
     for peer in members:
         assert [b"%d" % number for number in range(50)] == [await peer.receive() for _ in range(50)]
+
+
+async def test_a_thread_with_a_loop_of_its_own_is_refused_where_it_would_have_to_wait(room, monkeypatch):
+    """The group's loop may wait for that one; what it publishes stays bounded, and what was taken arrives."""
+    group, join, _ = room
+    monkeypatch.setattr(module, "MAX_PENDING", 3)
+    (peer,) = await join()
+    taken = []
+
+    async def publish():
+        for number in range(50):
+            group.publish(b"%d" % number)
+            taken.append(b"%d" % number)
+
+    def in_another_loop():
+        with pytest.raises(penstock.QueueFullError, match="runs in another loop"):
+            asyncio.run(publish())
+
+    thread = threading.Thread(target=in_another_loop)
+    thread.start()
+    thread.join()  # the group's loop is held meanwhile
+
+    assert [b"0", b"1", b"2"] == taken == [await peer.receive() for _ in taken]
+
+
+def test_where_the_loop_stands_still_a_thread_is_refused(monkeypatch):
+    """There is nothing to wait for; once the loop is closed, what was pending is gone with its members."""
+    monkeypatch.setattr(module, "MAX_PENDING", 3)
+    app = penstock.App()
+    group = penstock.Group()
+
+    @app.on_message(codec="lines", bind="tcp://127.0.0.1:0")
+    def member(conn, message):
+        group.join(conn)
+        return message
+
+    async def begin():
+        t = await app.test().__aenter__()
+        await (await t.connect("member")).request(b"hello")
+        return t
+
+    with asyncio.Runner() as runner:
+        t = runner.run(begin())
+        for _ in range(3):
+            group.publish(b"a")
+        with pytest.raises(penstock.QueueFullError, match="stands still"):
+            group.publish(b"one too many")
+        runner.run(asyncio.sleep(0))
+        assert 3 == group.stats.delivered
+        group.publish(b"b")
+        runner.run(t.__aexit__(None, None, None))
+
+    assert (0, 4) == (len(group), group.stats.published)
+    assert group.stats.deliveries == group.stats.delivered + group.stats.gone
 
 
 def test_a_thread_does_not_wait_for_a_loop_that_has_ended(monkeypatch):

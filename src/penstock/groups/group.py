@@ -175,13 +175,17 @@ class Group(Generic[M]):
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
         """Be of another loop, in another life of the application: whom it had members of before is gone."""
+        self._forget_pending()
+        self._scheduled = False
+        self._loop = loop
+
+    def _forget_pending(self) -> None:
+        """Nobody is left whom what is pending could be delivered to."""
         for publication in self._pending:
             rest = publication.members[publication.at :]
             heirs = sum(member.conn.id not in publication.exclude for member in rest)
             self.stats.gone += heirs * publication.count
         self._pending.clear()
-        self._scheduled = False
-        self._loop = loop
         self._room.notify_all()
 
     def _now(self) -> tuple[Membership[M], ...]:
@@ -204,7 +208,8 @@ class Group(Generic[M]):
 
         Called on the loop, it has been posted to all when this returns, or to as many as a millisecond allows; the
         others follow in the loop's next turns, before anything that is published later. From another thread all of it
-        follows; a thread that publishes faster than the loop delivers waits for the loop.
+        follows; a thread that publishes faster than the loop delivers waits for the loop. A thread that runs a loop of
+        its own must not wait, and where the group's loop stands still there is nothing to wait for: then it is refused.
 
         Args:
             message: What to send. It is encoded once for all members that speak the same codec.
@@ -224,16 +229,18 @@ class Group(Generic[M]):
             ConfigurationError: ``on_slow`` is none of these, or ``key`` is not hashable and ``latest`` needs it.
             LocalProtocolError, TypeError, CodecError: The codec of the member who joined first refuses it. It was sent
                 to nobody. What only another member's codec refuses is counted in ``stats.dropped["refused"]``.
+            QueueFullError: 256 messages wait for the group's loop, which stands still or is not this thread's own. In a
+                thread without a loop (`asyncio.to_thread`) this waits.
         """
         if on_slow is not None:
             _check_policy(on_slow, key)
         running = asyncio._get_running_loop()  # noqa: SLF001  # the public one raises where there is none
-        if running is None:  # a loop must not wait for another one: that one may wait for it
-            self._wait_for_room()
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
         ids = frozenset(conn.id for conn in excluded)
         with self._lock:
+            if self._members and running is not self._loop:
+                self._wait_for_room(running)
             members = self._now()
             here = len(members) - len(ids & self._members.keys())
             frames = Frames(message)
@@ -254,11 +261,24 @@ class Group(Generic[M]):
                 self._pump(loop, too_many)
         return Published(here)
 
-    def _wait_for_room(self) -> None:
-        """Wait in a thread until the loop has delivered enough of what is pending, or runs no more."""
-        with self._room:
-            while len(self._pending) >= MAX_PENDING and self._loop is not None and self._loop.is_running():
-                self._room.wait(_LOOP_LOOK_S)
+    def _wait_for_room(self, running: asyncio.AbstractEventLoop | None) -> None:
+        """Wait until the loop has delivered enough of what is pending. The lock is held, except while waiting.
+
+        Args:
+            running: The loop of this thread.
+
+        Raises:
+            QueueFullError: The loop stands still; or this thread has one of its own, for which that one may wait.
+        """
+        while len(self._pending) >= MAX_PENDING:
+            if running is not None or self._loop is None or not self._loop.is_running():
+                why = (
+                    "runs in another loop than this thread's"
+                    if running is not None
+                    else "is of a loop that stands still"
+                )
+                raise QueueFullError(f"{MAX_PENDING} messages to the group {self.name} wait, and it {why}")
+            self._room.wait(_LOOP_LOOK_S)
 
     def resume(self, member: Membership[M]) -> None:
         """A member's peer reads again: send what waits for it, in the loop's next turn."""
@@ -273,7 +293,9 @@ class Group(Generic[M]):
         try:
             loop.call_soon_threadsafe(self._continue, loop)
         except RuntimeError:  # the loop is closed, and all members with it
-            self._scheduled = False
+            with self._lock:
+                self._scheduled = False
+                self._forget_pending()
 
     def _continue(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
