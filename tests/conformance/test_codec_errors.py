@@ -253,6 +253,21 @@ def test_a_datagram_that_the_codec_fails_at_is_dropped(serve, form, bad):
         )
 
 
+@pytest.mark.forms(lambda form: form.label in ("def-message", "def-callbacks", "async-message", "threads-message"))
+@pytest.mark.parametrize("kind", [MemoryError, SystemExit, NotExceptionError])
+def test_a_datagram_at_which_a_codec_does_not_fail_as_codecs_do_is_dropped(serve, form, kind):
+    """Told of once, as a handler's failure, and counted; what reads the datagrams goes on."""
+    with serve(echo, codec=Gives(kind("boom"), "decode"), bind="udp://127.0.0.1:0", fails=2) as server:
+        with server.dial() as peer:
+            for _ in range(2):
+                peer.send(b"bad\n")
+                peer.send(b"a\n")
+                assert b"a\n" == peer.recv(100)
+        server.wait_until(lambda it: it.stats.datagrams_dropped["handler_error"] == 2)
+
+        assert [kind, kind] == [type(error) for error in server.record.failures]
+
+
 @pytest.mark.forms(lambda form: form.label in ("def-message", "async-connection"))
 @pytest.mark.parametrize("bad", [b"index\n", b"write\n", b"text\n"])
 def test_a_record_that_the_codec_fails_at_ends_its_connection(serve, form, bad, tmp_path):

@@ -16,11 +16,20 @@ from ..address import Peer, Scheme
 from ..codecs import guard
 from ..codecs.base import Codec
 from ..core.contract import Clock
-from ..core.events import CodecFailed, DatagramDropped, DatagramHandled, Event, ReceiveFailed, not_handled
+from ..core.events import (
+    CodecFailed,
+    DatagramDropped,
+    DatagramHandled,
+    Event,
+    HandlerFailed,
+    ReceiveFailed,
+    not_handled,
+)
 from ..core.gate import Gate
 from ..core.handlers import CallbackHandler, MessageHandler
 from ..core.interrupts import is_interrupt
 from ..errors import CodecError, RemoteProtocolError
+from ..reasons import CloseReason
 from .accept import ACCEPT_BACKOFF_S, errno_name
 from .datagram import DatagramConnection, OneDatagram, handle
 from .destination import ANCILLARY_BYTES, ask_for_destinations, source_of
@@ -144,7 +153,12 @@ class DatagramEndpoint(ABC):
             if len(data) > MAX_DATAGRAM_BYTES:  # there is more of it than this (recv(2)), and half of it is nothing
                 self.drop("too_large")
             elif self.admits(name):
-                self._received(data, name, source)
+                try:
+                    self._received(data, name, source)
+                except BaseException as error:
+                    if is_interrupt(error):
+                        raise
+                    self.lost(error)
         return READS_PER_TURN
 
     def has_failed(self, error: OSError) -> bool:
@@ -219,6 +233,11 @@ class DatagramEndpoint(ABC):
         if isinstance(error, CodecError):
             self._emit(CodecFailed(None, error))
         self.drop(str(error.reason))
+
+    def lost(self, error: BaseException) -> None:
+        """Say that a datagram was dropped for want of memory, or by what is no `Exception`, out of a codec say."""
+        self._emit(HandlerFailed(None, error))
+        self.drop(str(CloseReason.HANDLER_ERROR))
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Say that datagrams were dropped, on their way in or out."""

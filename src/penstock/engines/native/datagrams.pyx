@@ -331,7 +331,7 @@ cdef class Port(Pollable):
                 except BaseException as error:
                     if is_interrupt(error):
                         raise
-                    self.host.blame(error)  # one datagram is lost, for want of memory
+                    self.lost(error)
         finally:
             self.serving = False
             if self.mask == 0:
@@ -339,6 +339,13 @@ cdef class Port(Pollable):
             if self.queued:
                 self.send_queued()
         return 0
+
+    cdef void lost(self, object error) noexcept:
+        """One datagram is lost, for want of memory perhaps: say so, as far as there is memory for that."""
+        try:
+            self.endpoint.lost(error)
+        except BaseException as another:
+            self.host.blame(another)
 
     cdef int take(self, int index) except -1:
         """Handle one datagram of the batch."""
