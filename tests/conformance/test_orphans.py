@@ -248,14 +248,14 @@ def test_a_whole_message_that_nobody_has_received_yet_is_unfinished(serve, engin
         elsewhere.release(server)
 
 
-@pytest.mark.engines(*LOOPS)  # a thread may set the time after the clock was moved
 @pytest.mark.usefixtures("at_once")
 def test_a_handler_that_stays_is_told_of_and_only_that(serve, engine, elsewhere, clock):
     """``timeout_after_close`` after its connection, with the place where it waits."""
     timeouts = NEVER.merged(after_close_s=4.0)
-    with serve(elsewhere.service(engine), clock=clock, timeouts=timeouts) as server:
+    with serve(elsewhere.service(engine, messages=1), clock=clock, timeouts=timeouts) as server:
         peer = server.dial()
-        server.wait_connections(1)
+        peer.sendall(b"one\n")
+        begun(server, elsewhere, 1)
         reset(peer)
         gone(server)
         server.call(lambda: clock.advance(0.0))

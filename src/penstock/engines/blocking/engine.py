@@ -439,11 +439,11 @@ class BlockingServer(EngineServer):
         self._emit(connection.closed_event())
 
     def _orphaned(self, connection: ServedConnection[Any]) -> None:
-        with self.gate_lock:
-            self._acceptor.part(connection.peer)
         # Most handlers wait for their peer, and have been woken: they end soon.
         join = partial(self._orphans.join, connection)
-        self._joining[connection.id] = self._clock.call_at(self._clock.time() + JOIN_AFTER_S, join)
+        with self.gate_lock:  # who finds the place free finds the time set; and who joins has left it
+            self._joining[connection.id] = self._clock.call_at(self._clock.time() + JOIN_AFTER_S, join)
+            self._acceptor.part(connection.peer)
 
     def _endpoint_ended(self) -> None:
         with self._lock:
