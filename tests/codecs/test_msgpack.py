@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.codecs import NEED_DATA, Buffer
+from penstock.codecs import NEED_DATA, Buffer, parse_codec
 from penstock.errors import (
     BadEncodingError,
     BadFrameError,
@@ -342,6 +342,149 @@ class TestEncoding:
             codecs.Msgpack().encode(object())
 
 
+class TestOptions:
+    """Those that other libraries have."""
+
+    NANOSECONDS = b"\xd7\xff" + (999_999_999 << 34 | 7).to_bytes(8, "big")
+    BEFORE_1970 = b"\xc7\x0c\xff" + (1).to_bytes(4, "big") + (-1).to_bytes(8, "big", signed=True)
+    SECOND = b"\xd6\xff\x00\x00\x00\x01"
+
+    @pytest.mark.parametrize(
+        ("timestamp", "wire", "value"),
+        [
+            ("datetime", NANOSECONDS, dt.datetime(1970, 1, 1, 0, 0, 7, 999_999, UTC)),
+            ("ns", NANOSECONDS, 7_999_999_999),
+            ("ns", SECOND, 1_000_000_000),
+            ("ns", BEFORE_1970, -999_999_999),
+            ("float", NANOSECONDS, 7.999999999),
+            ("float", SECOND, 1.0),
+        ],
+    )
+    def test_a_timestamp_is_what_was_asked_for(self, codecs, timestamp, wire, value):
+        """Beside other extensions, as a key, and however the bytes arrive."""
+        codec = codecs.Msgpack(timestamp=timestamp, ext_hook=lambda code, data: (code, data))
+        whole = b"\x93\xd4\x00a" + wire + b"\x81" + wire + b"\xc7\x01\x05b"
+
+        assert [[(0, b"a"), value, {value: (5, b"b")}]] * 2 == decode_in_chunks(codec, whole * 2, [1] * 99)
+
+    def test_a_timestamp_may_stay_the_extension_that_it_is(self, codecs):
+        """Byte for byte, so that it can be sent on."""
+        codec = codecs.Msgpack(timestamp="ext")
+        stamp, other = codec.decode(Buffer(b"\x92" + self.NANOSECONDS + b"\xd4\x05a"))
+
+        assert (-1, self.NANOSECONDS[2:], 5, b"a") == (stamp.code, stamp.data, other.code, other.data)
+        assert self.NANOSECONDS == codec.encode(stamp)
+
+    @pytest.mark.parametrize("timestamp", ["datetime", "ns", "float"])
+    @pytest.mark.parametrize("wire", [b"\xd7\xff" + b"\xff" * 8, b"\xd4\xff\x00", b"\xc7\x00\xff"])
+    def test_a_malformed_timestamp_is_a_bad_payload(self, codecs, timestamp, wire):
+        """A billion nanoseconds and more, or of no known length."""
+        with pytest.raises(BadPayloadError):
+            codecs.Msgpack(timestamp=timestamp).decode(Buffer(wire))
+
+    def test_a_type_says_itself_what_timestamps_are(self, codecs):
+        """So one cannot be had with the other."""
+        with pytest.raises(ConfigurationError, match="timestamp=ns is for messages without a type"):
+            codecs.Msgpack(timestamp="ns", type=list[int])
+
+    def test_extensions_are_read_and_written_by_the_users_code(self, codecs):
+        """In messages of any type, and of one that leaves their places open."""
+
+        def read(code, data):
+            return complex(data.decode()) if code == 1 else data
+
+        def write(value):
+            return msgspec.msgpack.Ext(1, str(value).encode())
+
+        codec = codecs.Msgpack(ext_hook=read, default=write)
+        typed = codecs.Msgpack(ext_hook=read, default=write, type=list[Any])
+        wire = codec.encode([1 + 2j])
+
+        assert b"\x91\xc7\x06\x01(1+2j)" == wire == typed.encode([1 + 2j])
+        assert [1 + 2j] == codec.decode(Buffer(wire)) == typed.decode(Buffer(wire))
+
+    def test_a_hook_refuses_by_a_value_error_and_fails_by_any_other(self, codecs):
+        """The first is the peer's doing."""
+
+        def read(code, _data):
+            return {0: "none"}[code] if code < 2 else int("no number")
+
+        codec = codecs.Msgpack(ext_hook=read)
+        with pytest.raises(BadPayloadError, match="invalid literal"):
+            codec.decode(Buffer(b"\xd4\x02a"))
+        with pytest.raises(KeyError):
+            codec.decode(Buffer(b"\xd4\x01a"))
+
+    def test_what_the_users_code_cannot_write_either_is_a_type_error(self, codecs):
+        """Its own."""
+
+        def write(value):
+            raise TypeError(f"no {type(value).__name__}")
+
+        with pytest.raises(TypeError, match="no complex"):
+            codecs.Msgpack(default=write).encode(1j)
+
+    def test_floats_are_written_in_32_bits(self, codecs):
+        """All of them, and nothing that only looks like one; what is too large is refused."""
+        codec = codecs.Msgpack(single_floats=True)
+        wire = codec.encode([1.5, {"a": -0.0}, b"\xcb" + bytes(8), 2])
+
+        assert b"\x94\xca\x3f\xc0\x00\x00\x81\xa1a\xca\x80\x00\x00\x00\xc4\x09\xcb" + bytes(8) + b"\x02" == wire
+        assert [1.5, {"a": 0.0}, b"\xcb" + bytes(8), 2] == codec.decode(Buffer(wire))
+        with pytest.raises(LocalProtocolError, match="too large"):
+            codec.encode(1e300)
+
+    @pytest.mark.parametrize(
+        ("option", "allowed", "header", "refused"),
+        [
+            ("max_str_bytes", "abc", b"\xa4", "str of 4 bytes exceeds max_str_bytes=3"),
+            ("max_str_bytes", "abc", b"\xdb\x00\x00\x00\x04", "str of 4 bytes"),
+            ("max_bin_bytes", b"abc", b"\xc5\x00\x04", "bin of 4 bytes exceeds max_bin_bytes=3"),
+            ("max_ext_bytes", msgspec.msgpack.Ext(5, b"abc"), b"\xd6\x05", "ext of 4 bytes exceeds max_ext_bytes=3"),
+            ("max_ext_bytes", msgspec.msgpack.Ext(5, b""), b"\xc8\x00\x04\x05", "ext of 4 bytes"),
+            ("max_array_items", [1, 2, 3], b"\x94", "array of 4 items exceeds max_array_items=3"),
+            ("max_array_items", [], b"\xdc\x00\x04", "array of 4 items"),
+            ("max_map_items", {1: 2, 3: 4, 5: 6}, b"\x84", "map of 4 items exceeds max_map_items=3"),
+            ("max_map_items", {}, b"\xdf\x00\x00\x00\x04", "map of 4 items"),
+        ],
+    )
+    def test_each_kind_of_element_has_a_limit_of_its_own(self, codecs, option, allowed, header, refused):
+        """Refused on its header, as far in as it may be; what is exactly as long is taken, both ways."""
+        codec = codecs.Msgpack(**{option: 3})
+        wire = codec.encode([allowed])
+        message = codec.decode(Buffer(wire))[0]
+
+        assert codecs.Msgpack().encode([message]) == wire
+        with pytest.raises(BadPayloadError, match=refused):
+            codec.decode(Buffer(b"\x92\x01" + header))
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            ("max_str_bytes", ["abcd"]),
+            ("max_bin_bytes", b"abcd"),
+            ("max_ext_bytes", msgspec.msgpack.Ext(5, b"abcd")),
+            ("max_array_items", [[1, 2, 3, 4]]),
+            ("max_map_items", {1: 1, 2: 2, 3: 3, 4: 4}),
+        ],
+    )
+    def test_what_the_other_end_would_refuse_is_not_sent(self, codecs, option, message):
+        """By the same limits."""
+        with pytest.raises(LocalProtocolError, match=f"would be refused: .*{option}=3"):
+            codecs.Msgpack(**{option: 3}).encode(message)
+
+    def test_they_can_be_written_in_a_codec_spec(self):
+        """All that need no code."""
+        codec = parse_codec(
+            "msgpack:timestamp=ns,single-floats=yes,max-str-bytes=1KiB,max-array-items=5,max-map-items=none"
+        )
+
+        assert b"\xca\x3f\xc0\x00\x00" == codec.encode(1.5)
+        assert 7_999_999_999 == codec.decode(Buffer(self.NANOSECONDS))
+        with pytest.raises(BadPayloadError):
+            codec.decode(Buffer(b"\x96"))
+
+
 def test_a_message_can_be_of_a_type(codecs):
     """What is not of it is refused."""
     codec = codecs.Msgpack(type=Point)
@@ -373,6 +516,8 @@ def test_a_datagram_is_one_object(codecs):
         ({"max_depth": 0}, "max_depth must be 1 to 512, not 0"),
         ({"max_depth": 513}, "max_depth must be 1 to 512, not 513"),
         ({"max_frame_bytes": 0}, "max_frame_bytes must be 1 or more, not 0"),
+        ({"max_str_bytes": -1}, "max_str_bytes must be 0 or more, not -1"),
+        ({"timestamp": "date"}, "timestamp must be datetime, ext, float, ns, not 'date'"),
     ],
 )
 def test_a_wrong_option_is_refused_when_the_codec_is_made(codecs, options, problem):
@@ -383,7 +528,14 @@ def test_a_wrong_option_is_refused_when_the_codec_is_made(codecs, options, probl
     assert problem == caught.value.problem
 
 
-@pytest.mark.parametrize("options", [{}, {"max_frame_bytes": 40, "max_depth": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"max_frame_bytes": 40, "max_depth": 2},
+        {"timestamp": "ns", "single_floats": True, "max_str_bytes": 35, "max_array_items": 2, "max_map_items": 1},
+    ],
+)
 def test_the_laws_hold(codecs, options):
     """Cutting, batches, identity, refusals."""
     messages = [None, True, 0, -1.5, "é\n", b"\xc1", [], {"a": [1, "b"]}, ["x" * 35]]

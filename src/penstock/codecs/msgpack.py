@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 from ..errors import (
     BadEncodingError,
     BadFrameError,
     BadPayloadError,
+    ConfigurationError,
     FrameTooLongError,
     LocalProtocolError,
     RemoteProtocolError,
 )
 from .base import DEFAULT_MAX_DEPTH, DEFAULT_MAX_FRAME_BYTES, HIGHEST_MAX_DEPTH, NEED_DATA, NULL, Buffer, NeedData
+from .msgpack_elements import (
+    ARRAYS,
+    BLOBS,
+    CONTAINERS,
+    EXT_8,
+    FIXEXT_8,
+    MAPS,
+    NOT_CONTAINERS,
+    SIZES,
+    find_bad_utf8,
+    lengths,
+    read_timestamp,
+    single_floats,
+    timestamps_aside,
+    whole_microseconds,
+)
 from .objects import ObjectCodec, decoder_of, to_builtins
 from .octets import require_range
 from .refusals import NOT_THE_PEER, problem_of
@@ -24,42 +42,24 @@ M = TypeVar("M")
 # that a key comes next.
 _Progress = tuple[int, int, list[int]]
 
-
-def _sizes() -> bytes:
-    """Return for each first byte the size of the whole element in bytes, 0 where the first byte does not tell."""
-    sizes = bytearray([1] * 256)
-    sizes[0x80:0xA0] = bytes(32)  # fixmap, fixarray
-    sizes[0xA0:0xC0] = range(1, 33)  # fixstr
-    sizes[0xC1] = 0  # never used
-    sizes[0xC4:0xCA] = bytes(6)  # bin, ext
-    sizes[0xCA:0xD4] = (5, 9, 2, 3, 5, 9, 2, 3, 5, 9)  # float, uint, int
-    sizes[0xD4:0xD9] = (3, 4, 6, 10, 18)  # fixext
-    sizes[0xD9:0xE0] = bytes(7)  # str, array, map
-    return bytes(sizes)
+TimestampAs = Literal["datetime", "ext", "float", "ns"]
 
 
-_SIZES: Final = _sizes()
-# First byte -> bytes of the length field, and bytes between it and what it measures (the type of an ext).
-_BLOBS: Final = {
-    0xC4: (1, 0),
-    0xC5: (2, 0),
-    0xC6: (4, 0),
-    0xC7: (1, 1),
-    0xC8: (2, 1),
-    0xC9: (4, 1),
-    0xD9: (1, 0),
-    0xDA: (2, 0),
-    0xDB: (4, 0),
-}
-# First byte -> bytes of the count, and elements for each of it.
-_CONTAINERS: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-_EXT_8: Final = 0xC7
-_FIXEXT_8: Final = 0xD7
-_TIMESTAMP: Final = 0xFF  # the type -1
-_STRINGS: Final = frozenset([*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB])
-_MAPS: Final = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
-_ARRAYS: Final = bytes([*range(0x90, 0xA0), 0xDC, 0xDD])
-_NOT_CONTAINERS: Final = bytes(set(range(256)) - set(_MAPS) - set(_ARRAYS))
+class _Options(TypedDict, total=False):
+    """What may be said besides ``type``."""
+
+    max_depth: int
+    array_keys: bool
+    timestamp: TimestampAs
+    single_floats: bool
+    ext_hook: Callable[[int, bytes], Any] | None
+    default: Callable[[Any], Any] | None
+    max_str_bytes: int | None
+    max_bin_bytes: int | None
+    max_ext_bytes: int | None
+    max_array_items: int | None
+    max_map_items: int | None
+    max_frame_bytes: int
 
 
 class Msgpack(ObjectCodec[M]):
@@ -70,14 +70,29 @@ class Msgpack(ObjectCodec[M]):
     int, float, str, bytes, list, dict, datetime (the timestamp extension) or ``msgspec.msgpack.Ext``. Of a key that
     stands twice in a map the last value counts. What ``type`` does not ask for is skipped, its strings unseen.
 
-    A timestamp is cut to the microseconds that a datetime has, never rounded up to an instant that has not come yet. A
-    datetime without time zone names no instant: it is written as text (ISO 8601), and arrives as text.
+    A timestamp is cut to the microseconds that a datetime has, never rounded up to an instant that has not come yet;
+    ``timestamp="ns"`` has all of it. A datetime without time zone names no instant: it is written as text (ISO 8601),
+    and arrives as text.
 
     Args:
         type: What to decode into and check against, as of `JsonLines`.
         max_depth: How many arrays and maps may stand one inside the other, 1 to 512.
         array_keys: Let an array be a map's key, as a tuple. A tuple's hash has no secret in it: a peer can choose
             75,000 pairs of ints in 1 MiB that all have the same, and a dict of them takes most of a minute to make.
+        timestamp: What a timestamp is decoded to: a datetime in UTC; a ``msgspec.msgpack.Ext`` of type -1, as it came;
+            float seconds, or int nanoseconds, since 1970. Any but the first goes without ``type``, which says what it
+            wants.
+        single_floats: Write floats in 32 bits. One that is too large for that is refused.
+        ext_hook: Called with the type and the bytes of each extension but timestamps; what it returns takes the place
+            of the Ext, where ``type`` has ``Any``. A ValueError that it raises refuses the message; anything
+            else is its own failure.
+        default: Called with what cannot be written; returns what is written in its place, an Ext for instance.
+        max_str_bytes: Longest string, in bytes; None for what ``max_frame_bytes`` leaves. Refused on its header, as are
+            those that follow.
+        max_bin_bytes: Longest ``bytes``.
+        max_ext_bytes: Longest extension, without its type.
+        max_array_items: Most items of an array.
+        max_map_items: Most pairs of a map.
         max_frame_bytes: Largest object, in bytes. A length or a count above it is refused on its header.
 
     Raises:
@@ -87,16 +102,12 @@ class Msgpack(ObjectCodec[M]):
     name = "msgpack"
 
     @overload
-    def __init__(
-        self: Msgpack[Any], *, max_depth: int = ..., array_keys: bool = ..., max_frame_bytes: int = ...
-    ) -> None: ...
+    def __init__(self: Msgpack[Any], **options: Unpack[_Options]) -> None: ...
     @overload
-    def __init__(
-        self, *, type: type[M], max_depth: int = ..., array_keys: bool = ..., max_frame_bytes: int = ...
-    ) -> None: ...
+    def __init__(self, *, type: type[M], **options: Unpack[_Options]) -> None: ...
     @overload
     def __init__(  # a union or another special form, whose type checkers do not all see
-        self: Msgpack[Any], *, type: object, max_depth: int = ..., array_keys: bool = ..., max_frame_bytes: int = ...
+        self: Msgpack[Any], *, type: object, **options: Unpack[_Options]
     ) -> None: ...
 
     def __init__(
@@ -105,6 +116,15 @@ class Msgpack(ObjectCodec[M]):
         type: Any = Any,  # noqa: A002  # msgspec's word for it
         max_depth: int = DEFAULT_MAX_DEPTH,
         array_keys: bool = False,
+        timestamp: TimestampAs = "datetime",
+        single_floats: bool = False,
+        ext_hook: Callable[[int, bytes], Any] | None = None,
+        default: Callable[[Any], Any] | None = None,
+        max_str_bytes: int | None = None,
+        max_bin_bytes: int | None = None,
+        max_ext_bytes: int | None = None,
+        max_array_items: int | None = None,
+        max_map_items: int | None = None,
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
         import msgspec  # noqa: PLC0415  # 37 ms that only this codec's users pay
@@ -112,13 +132,47 @@ class Msgpack(ObjectCodec[M]):
         self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)
         self.array_keys = array_keys
+        if timestamp not in get_args(TimestampAs):
+            raise ConfigurationError(f"timestamp must be {', '.join(get_args(TimestampAs))}, not {timestamp!r}")
+        self.timestamp = timestamp
+        self.single_floats = single_floats
+        self.ext_hook = ext_hook
+        self.default = default
+        # By the kind of an element, as `lengths` has it: the name of the option, and what it says.
+        self._limits = {
+            name.split("_")[1]: (name, require_range(name, value, 0))
+            for name, value in {
+                "max_str_bytes": max_str_bytes,
+                "max_bin_bytes": max_bin_bytes,
+                "max_ext_bytes": max_ext_bytes,
+                "max_array_items": max_array_items,
+                "max_map_items": max_map_items,
+            }.items()
+            if value is not None
+        }
+        self._compiled = timestamp == "datetime" and not single_floats and not self._limits
         self._read(type)
-        self._decode_any = msgspec.msgpack.decode
-        self._encode = msgspec.msgpack.Encoder(enc_hook=to_builtins).encode
+        self._decode_any = self._decode if ext_hook else msgspec.msgpack.decode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=to_builtins if default is None else self._by_default).encode
 
     def _read(self, type: Any) -> None:  # noqa: A002
-        self._decode = decoder_of("msgpack", type)
+        if type is not Any and self.timestamp != "datetime":
+            raise ConfigurationError(
+                f"timestamp={self.timestamp} is for messages without a type: that says what it wants"
+            )
+        self._decode = decoder_of("msgpack", type, **({"ext_hook": self._extension} if self.ext_hook else {}))
         self.type = type
+
+    def _extension(self, code: int, data: memoryview) -> Any:
+        assert self.ext_hook is not None
+        return self.ext_hook(code, bytes(data))
+
+    def _by_default(self, value: Any) -> Any:
+        assert self.default is not None
+        try:
+            return to_builtins(value)
+        except TypeError:
+            return self.default(value)
 
     def decode(self, buffer: Buffer) -> M | NeedData:
         """Take one object.
@@ -128,7 +182,8 @@ class Msgpack(ObjectCodec[M]):
             BadFrameError: It holds the byte C1, which begins nothing.
             BadEncodingError: A string in it is not UTF-8.
             BadPayloadError: It is nested deeper than ``max_depth``, a map's key is an array and ``array_keys`` is not
-                set, or cannot be one in Python, a timestamp is malformed, or it is not of ``type``.
+                set, or cannot be one in Python, something in it is longer than it may be, a timestamp is malformed, or
+                it is not of ``type``.
         """
         end, progress = self._find_end(buffer, 0, buffer.resume)
         if not end:
@@ -144,13 +199,16 @@ class Msgpack(ObjectCodec[M]):
 
         Raises:
             LocalProtocolError: It would be refused: longer than ``max_frame_bytes``, deeper than ``max_depth``, a
-                tuple as a key where ``array_keys`` is not set, an int beyond 64 bits, a lone surrogate.
-            TypeError: It holds something that neither msgspec nor pydantic can write.
+                tuple as a key where ``array_keys`` is not set, an int beyond 64 bits, a float beyond the 32 bits it is
+                to have, a lone surrogate, something in it longer than it may be.
+            TypeError: It holds something that neither msgspec nor pydantic can write, nor ``default``.
         """
         if message is NULL:
             message = None
         try:
             data = self._encode(message)
+            if self.single_floats:
+                data = single_floats(data)
         except (TypeError, *NOT_THE_PEER):
             raise
         except Exception as error:  # of whatever class the library's release chooses
@@ -158,7 +216,7 @@ class Msgpack(ObjectCodec[M]):
         if len(data) > self.max_frame_bytes:
             raise LocalProtocolError(f"object of {len(data)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
         # What could begin a container may also stand inside a string: then look for certain.
-        if self._may_be_refused(data.translate(None, _NOT_CONTAINERS)):
+        if self._limits or self._may_be_refused(data.translate(None, NOT_CONTAINERS)):
             try:
                 self._find_end(data, 0, None)
             except RemoteProtocolError as error:
@@ -169,7 +227,7 @@ class Msgpack(ObjectCodec[M]):
         """Whether containers that begin with these bytes may be nested too deep, or one be another's key."""
         if len(containers) > self.max_depth:
             return True
-        has_both = containers.translate(None, _MAPS) and containers.translate(None, _ARRAYS)
+        has_both = containers.translate(None, MAPS) and containers.translate(None, ARRAYS)
         return not self.array_keys and bool(has_both)
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
@@ -203,20 +261,20 @@ class Msgpack(ObjectCodec[M]):
         size = len(data)
         while owed and at < size:
             first = data[at]
-            step = _SIZES[first]
+            step = SIZES[first]
             count = -1
             is_map = False
             if not step:
                 if first < 0xA0:
                     step, count, is_map = 1, (first & 0x0F) << (first < 0x90), first < 0x90
-                elif first in _BLOBS:
-                    width, between = _BLOBS[first]
+                elif first in BLOBS:
+                    width, between = BLOBS[first]
                     step = 1 + width
                     if at + step > size:
                         break
                     step += between + int.from_bytes(data[at + 1 : at + step], "big")
-                elif first in _CONTAINERS:
-                    width, each = _CONTAINERS[first]
+                elif first in CONTAINERS:
+                    width, each = CONTAINERS[first]
                     step = 1 + width
                     if at + step > size:
                         break
@@ -228,6 +286,8 @@ class Msgpack(ObjectCodec[M]):
                 is_array = count >= 0 and not is_map
                 if is_array and not self.array_keys and open_counts and open_counts[-1] < 0 and not open_counts[-1] & 1:
                     raise BadPayloadError("a MessagePack array is the key of a map, and array_keys is not set")
+            if self._limits:
+                self._hold_to_limits(first, step, count)
             at += step
             owed -= 1
             if count > 0:
@@ -244,66 +304,61 @@ class Msgpack(ObjectCodec[M]):
                 raise FrameTooLongError(at + owed - start, self.max_frame_bytes)
         return 0 if owed or at > size else at, (at, owed, open_counts)
 
+    def _hold_to_limits(self, first: int, step: int, count: int) -> None:
+        """Refuse an element that is longer than those of its kind may be.
+
+        Raises:
+            BadPayloadError: It is.
+        """
+        kind, length = lengths(first, step, count)
+        option, most = self._limits.get(kind, ("", length))
+        if length > most:
+            raise BadPayloadError(f"MessagePack {kind} of {length} {option.split('_')[2]} exceeds {option}={most}")
+
     def _parse(self, frame: bytes) -> M:
-        if _FIXEXT_8 in frame or _EXT_8 in frame:
+        if self.timestamp == "datetime" and (FIXEXT_8 in frame or EXT_8 in frame):
             frame = whole_microseconds(frame)
         try:
-            message: M = self._decode(frame)
+            message: M = self._decode(frame) if self.timestamp == "datetime" else self._decode_with_timestamps(frame)
             return message
-        except NOT_THE_PEER:
+        except (RemoteProtocolError, *NOT_THE_PEER):
             raise
         except Exception as error:  # of whatever class the library's release chooses
-            bad = _find_bad_utf8(frame)
+            if self.ext_hook is not None and not _says_no(error):
+                raise
+            bad = find_bad_utf8(frame)
             if bad is None:
                 raise BadPayloadError(problem_of(error, self.type, self._decode_any, frame)) from None
         offset, why = bad
         raise BadEncodingError(f"MessagePack string that is not UTF-8 ({why})", offset)
 
+    def _decode_with_timestamps(self, frame: bytes) -> Any:
+        """Decode an object whose timestamps are no datetimes: msgspec, which makes them those, is shown others."""
+        import msgspec  # noqa: PLC0415
 
-def whole_microseconds(frame: bytes) -> bytes:
-    """Return a whole object with the nanoseconds of its timestamps cut to microseconds, to which msgspec rounds."""
-    at = 0
-    made: bytearray | None = None
-    while at < len(frame):
-        start, end = _span(frame, at)
-        first = frame[at]
-        if first == _FIXEXT_8 and frame[at + 1] == _TIMESTAMP:
-            # 30 bits of nanoseconds, 34 of seconds.
-            place, shift = at + 2, 34
-        elif first == _EXT_8 and end - start == 13 and frame[start] == _TIMESTAMP:
-            place, shift = start + 1, 0
-        else:
-            at = end
-            continue
-        width = 8 if shift else 4
-        value = int.from_bytes(frame[place : place + width], "big")
-        nanoseconds = value >> shift
-        if nanoseconds < 10**9 and nanoseconds % 1000:  # what is more is refused as it is
-            made = made or bytearray(frame)
-            made[place : place + width] = (value - (nanoseconds % 1000 << shift)).to_bytes(width, "big")
-        at = end
-    return frame if made is None else bytes(made)
+        shown, are_timestamps = timestamps_aside(frame)
+        if not any(are_timestamps):
+            return self._decode(frame)
+        each = iter(are_timestamps)
 
+        def extension(code: int, data: memoryview) -> Any:
+            if next(each):
+                return self._timestamp(bytes(data))
+            return msgspec.msgpack.Ext(code, bytes(data)) if self.ext_hook is None else self._extension(code, data)
 
-def _span(frame: bytes, at: int) -> tuple[int, int]:
-    """Return where what follows the header of the element at ``frame[at]`` begins, and where it ends."""
-    first = frame[at]
-    width, between = _BLOBS.get(first) or _CONTAINERS.get(first) or (0, 0)
-    start = at + 1 + width
-    if first in _BLOBS:
-        return start, start + between + int.from_bytes(frame[at + 1 : start], "big")
-    return start, at + (_SIZES[first] or 1 + width)
+        return msgspec.msgpack.Decoder(ext_hook=extension).decode(shown)
+
+    def _timestamp(self, data: bytes) -> Any:
+        import msgspec  # noqa: PLC0415
+
+        if self.timestamp == "ext":
+            return msgspec.msgpack.Ext(-1, data)
+        seconds, nanoseconds = read_timestamp(data)
+        return seconds * 10**9 + nanoseconds if self.timestamp == "ns" else seconds + nanoseconds / 1e9
 
 
-def _find_bad_utf8(frame: bytes) -> tuple[int, str] | None:
-    """Return where the first string of a whole object stops to be UTF-8, and why; None when all of them are."""
-    at = 0
-    while at < len(frame):
-        first = frame[at]
-        start, at = _span(frame, at)
-        if first in _STRINGS:
-            try:
-                frame[start:at].decode()
-            except UnicodeDecodeError as error:
-                return start + error.start, error.reason
-    return None
+def _says_no(error: Exception) -> bool:
+    """Whether it is about the bytes, be it msgspec's word or a hook's."""
+    import msgspec  # noqa: PLC0415
+
+    return isinstance(error, msgspec.MsgspecError | ValueError | RecursionError)

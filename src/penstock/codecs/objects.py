@@ -46,11 +46,16 @@ class ObjectCodec(Codec[M]):
         """Decode into ``type`` from now on."""
 
 
-def decoder_of(format: Format, type: Any) -> Callable[[bytes], Any]:  # noqa: A002  # both are the words for it
+def decoder_of(format: Format, type: Any, **hooks: Any) -> Callable[[bytes], Any]:  # noqa: A002  # both are the words for it
     """Return what decodes one JSON or MessagePack object into ``type``, or raises a ValueError.
 
     What msgspec knows is read by msgspec: its structs, dataclasses, attrs classes, TypedDicts, named tuples, containers
     and unions of them. Models and dataclasses of pydantic are validated by pydantic.
+
+    Args:
+        format: Of the object.
+        type: What to decode it into.
+        hooks: Further arguments of msgspec's decoder.
 
     Raises:
         ConfigurationError: No object can be decoded into ``type``.
@@ -59,11 +64,11 @@ def decoder_of(format: Format, type: Any) -> Callable[[bytes], Any]:  # noqa: A0
 
     module = msgspec.json if format == "json" else msgspec.msgpack
     if type is Any:
-        plain: Callable[[bytes], Any] = module.Decoder().decode
+        plain: Callable[[bytes], Any] = module.Decoder(**hooks).decode
         return plain
     if any(hasattr(part, _PYDANTIC) for part in _parts(type)):
-        return _read_by_pydantic(format, module.Decoder().decode, type)
-    decode: Callable[[bytes], Any] = _made(type, lambda: module.Decoder(type, dec_hook=_from_builtins).decode)
+        return _read_by_pydantic(format, module.Decoder(**hooks).decode, type)
+    decode: Callable[[bytes], Any] = _made(type, lambda: module.Decoder(type, dec_hook=_from_builtins, **hooks).decode)
     return decode
 
 

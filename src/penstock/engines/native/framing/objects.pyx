@@ -17,7 +17,7 @@ from ..connection.transport cimport Transport
 
 from typing import Any
 
-from ....codecs.msgpack import whole_microseconds
+from ....codecs.msgpack_elements import whole_microseconds
 
 cdef extern from "<string.h>" nogil:
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
