@@ -451,11 +451,25 @@ def run(seed: int, engine: str) -> int:
     count = len(world.accepted)
     world.live.clear()
     world.server = world.loop = None
-    gc.collect()
+    for _ in range(3):  # what a coroutine does when it is collected may keep its cycle until the next time
+        gc.collect()
     left = {name: number - before.get(name, 0) for name, number in census().items() if number != before.get(name, 0)}
     if left:
-        raise AssertionError(f"left behind: {left}")
+        raise AssertionError("\n".join([f"left behind: {left}", *holders()]))
     return count
+
+
+def holders() -> list[str]:
+    """Say what holds the compiled connections that are left, and what holds that."""
+    found = [it for it in gc.get_objects() if "native" in type(it).__module__ and "Conn" in type(it).__name__]
+    lines = []
+    for conn in found:
+        lines.append(f"{conn!r}:")
+        for holder in gc.get_referrers(conn):
+            if holder is not found:
+                beyond = {type(it).__name__ for it in gc.get_referrers(holder)}
+                lines.append(f"  {type(holder).__name__} {str(holder)[:200]} of {sorted(beyond)}")
+    return lines
 
 
 def main() -> None:
@@ -467,6 +481,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=None)
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    threading.excepthook = lambda _: None  # what callbacks raise whose server has given up waiting for them
     faulthandler.enable()
     engines = args.engine or [name for name in ENGINES if is_here(name)]
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed

@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Run fuzz/connections.py for SECONDS (600) on each CPython of this machine: built with AddressSanitizer, then as a debug
-# build, whose census has to be zero. On CPython 3.12 and newer a part of the loops has eager tasks.
+# Run fuzz/connections.py for SECONDS_EACH (600) on each CPython of this machine, or on those that VERSIONS names: built with
+# AddressSanitizer, then as a debug build, whose census has to be zero. On CPython 3.12 and newer a part of the loops has eager
+# tasks.
 #
 # Each build has a copy of the source of its own in build/fuzz-connections: compiled modules of the checkout stay as they are.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/interpreters.sh
 seconds=${SECONDS_EACH:-600}
 top=build/fuzz-connections
-for version in 3.11 3.12 3.13; do
-    python=$(command -v "python$version") || continue
-    "$python" -c "" 2>/dev/null || continue
+ran=
+while read -r version full python <&3; do
+    if [ -n "${VERSIONS:-}" ] && [[ " $VERSIONS " != *" $version "* ]]; then
+        continue
+    fi
     for kind in asan debug; do
         tree=$top/$version-$kind
         rm -rf "$tree"
@@ -25,11 +29,15 @@ for version in 3.11 3.12 3.13; do
         fi
         (cd "$tree" && env "${flags[@]}" PENSTOCK_DEBUG=1 .venv/bin/python setup.py -q build_ext --inplace)
         for engine in native attached; do
-            echo "$version $kind $engine"
+            echo "== CPython $full $kind $engine"
             (cd "$tree" && env "${preload[@]}" PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" --seconds $((seconds / 2)))
         done
     done
     for engine in pure uvloop blocking; do
+        echo "== CPython $full $engine"
         (cd "$top/$version-debug" && PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" --seconds $((seconds / 10)))
     done
-done
+    ran="$ran $full"
+done 3< <(each_cpython)
+echo "== ran on:${ran:- no interpreter: none of those is here}"
+test -n "$ran"
