@@ -367,6 +367,9 @@ class PushConnection(StreamConnection[M]):
         self._continuing = False
         if self._closing or self._write_paused:
             return
+        if self._handling:  # the handler itself has led here
+            self._continue_later()
+            return
         self._process()
         if not self._held_up() and not self._draining:
             self._resume_reading()
@@ -501,6 +504,14 @@ class PushConnection(StreamConnection[M]):
         if callbacks is not None and isinstance(error, RemoteProtocolError) and self._has_refused():
             self._call(partial(callbacks.on_protocol_error, self, error))
             self._close(error.reason)
+
+    def expired(self) -> None:
+        """Do what is due; once its handler has returned, should that have moved a clock that is told the time."""
+        if self._handling:
+            self._disarm()
+            self._context.loop.call_soon(self.expired)
+        else:
+            super().expired()
 
     def _timed_out(self, which: Timeout) -> bool:
         callbacks = self._callbacks

@@ -17,5 +17,7 @@ cdef class DeadlinedTransport(Transport):
     cdef int arm_next(self) except -1
     cdef void disarm(self) noexcept
     cdef int tick(self) except -1
+    cdef int tick_told(self) except -1
+    cdef bint is_within_handler(self) noexcept
     cdef int look(self) except -1
     cdef int decide(self) except -1

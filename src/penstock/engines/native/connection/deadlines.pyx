@@ -97,7 +97,29 @@ cdef class DeadlinedTransport(Transport):
     def _tick(self):
         self.timer = None
         self.due_at = INFINITY
-        self.tick()
+        self.tick_told()
+
+    def _tick_late(self):
+        self.tick_told()
+
+    cdef int tick_told(self) except -1:
+        """A clock that is told the time has it that something is due. A handler may have told it: then once that has returned.
+
+        What is read meanwhile would take the place of what is being handled, and be handled in the middle of it.
+        """
+        if self.is_within_handler():
+            self.host.loop.call_soon(self._tick_late)
+            return 0
+        self.poller.looking = True
+        try:
+            self.tick()
+        finally:
+            self.poller.looking = False
+        return 0
+
+    cdef bint is_within_handler(self) noexcept:
+        """Whether what calls in is, perhaps, called by what this engine is calling."""
+        return self.poller.dispatching or self.poller.looking
 
     cdef int tick(self) except -1:
         """Do what is due."""

@@ -38,7 +38,10 @@ cdef class ReceivingTransport(DeadlinedTransport):
             uncompiled = self.uncompiled
             return uncompiled.feed(PyBytes_FromStringAndSize(data, size))
         if self.input == NULL:
-            self.input = &self.host.input
+            if self.host.input.at != self.host.input.end:  # another's, which is being handled: a layer gave this meanwhile
+                self.own_input()
+            else:
+                self.input = &self.host.input
         return feed(self.input, data, size)
 
     cdef int keep_rest(self) except -1:

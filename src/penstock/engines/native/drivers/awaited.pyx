@@ -264,12 +264,18 @@ def _give_up(AwaitedConnection conn, Waiter waiter, object limit):
     if waiter.state != PENDING:
         return
     limit.is_over = True
+    if conn.is_within_handler():  # as `tick_told`
+        conn.host.loop.call_soon(_give_up, conn, waiter, limit)
+        return
+    conn.poller.looking = True
     try:
         conn.look()
     except BaseException as error:
         if is_interrupt(error):
             raise
         conn.failed(error)
+    finally:
+        conn.poller.looking = False
     if waiter.state == PENDING:
         waiter.set_exception(limit.error())
 

@@ -216,10 +216,15 @@ cdef class PushConnection(Connection):
         self.continuing = False
         if self._closing or self._write_paused:
             return 0
+        if self._handling:  # the handler itself has led here
+            return self.go_on_later()
         self.process()
         if not self.held_up() and not self.drains and not self._closing:
             self.read_again()
         return 0
+
+    cdef bint is_within_handler(self) noexcept:
+        return self._handling or Connection.is_within_handler(self)
 
     cdef int deferred(self, uint32_t todo) except -1:
         try:

@@ -64,6 +64,7 @@ cdef class Poller:
     cdef char* spare
     cdef bint dispatching
     cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
+    cdef bint looking  # a connection reads and decides on its own: a clock that is told the time had it do so
     cdef bint running  # a task that was resumed so: no other can be meanwhile
     cdef int left  # of `MOST_IN_A_ROW`: what tasks may still do without waiting until the loop turns
     cdef object loop
