@@ -3,6 +3,7 @@ published, or it is counted as dropped or gone.
 """
 
 import collections
+import contextlib
 import socket
 import threading
 
@@ -225,6 +226,9 @@ def crowd(serve, engine, tmp_path):
             ears.append(Ears(sleeper))
             while not server.call(lambda: accounted(group)):
                 pass
+            for peer in (reader, sleeper):  # else a closing connection waits for them
+                with contextlib.suppress(OSError):
+                    peer.shutdown(socket.SHUT_WR)
             server.drain()
             heard = [each.numbers() for each in ears]
             for peer in (reader, sleeper):
