@@ -20,7 +20,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test attacks test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
+.PHONY: help serve test attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -34,6 +34,9 @@ test: $(READY) apt  ## every test, on this Python
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
 	CODEC_EXAMPLES=300 $(BIN)/python -m pytest -q -n auto tests/properties/test_codec_laws.py tests/engines/native/framing/test_choice.py
+
+test-busy: $(READY)  ## tests that failed beside a busy machine once, fifty times beside processes that spin; or those of BUSY_ARGS
+	$(BIN)/python tools/busy.py $(BUSY_ARGS)
 
 test-all:  ## every test, on every CPython 3.11 and newer on this machine
 	PYTHON="$(PYTHON)" tools/test_all.sh
