@@ -132,8 +132,10 @@ OF_CLIENTS = {
     "datagram_errors",
     "datagram_socket",
     "datagram_wire",
+    "link",
     "listener",
     "registry",
+    "tls",
     "wire",
 }
 

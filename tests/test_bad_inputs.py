@@ -36,10 +36,6 @@ HELD = {
     17: (REPORT,),
     18: ("cli/test_serve.py::test_a_backlog_above_the_systems_is_warned_about",),
     19: (REPORT,),
-    20: (REPORT,),
-    21: (REPORT,),
-    22: (REPORT,),
-    23: (REPORT,),
     24: (REPORT, "server/test_unix_file.py::test_what_is_no_socket_is_never_removed"),
     25: (
         "cli/test_serve.py::test_a_unix_socket_is_replaced_when_it_is_stale_and_only_then",
@@ -66,6 +62,10 @@ HELD = {
         "cli/test_terminal.py::test_colour_is_for_terminals_that_can_and_users_who_want",
         "cli/test_prompt.py::test_no_colour_where_none_is_wanted",
     ),
+    20: (REPORT, "server/test_tls.py::test_what_is_wrong_with_a_file_is_said_in_one_line"),
+    21: (REPORT, "server/test_tls.py::test_what_is_wrong_with_a_file_is_said_in_one_line"),
+    22: ("server/test_tls.py::test_a_certificate_out_of_its_time_is_warned_of",),
+    23: ("server/test_tls.py::test_a_key_that_all_may_read_is_warned_of",),
     35: (REPORT, "client/test_connect.py::test_a_failure_has_fields"),
     36: ("cli/bench/test_command.py::test_mistakes_are_told_before_anything_is_loaded",),
     37: (REPORT, "config/test_files.py::test_a_file_that_is_no_toml_is_refused_with_its_line"),
@@ -139,6 +139,7 @@ HELD = {
         "conformance/test_law_02_closed_event.py::test_a_reset_is_a_reset",
         "attacks/test_cuts.py::test_a_reset_in_every_state_is_one_end",
     ),
+    67: ("engines/tls/test_layer.py::test_a_client_shows_the_right_certificate_or_reaches_no_handler",),
     70: (
         "attacks/test_datagrams.py::test_half_a_datagram_is_none",
         "attacks/test_datagrams.py::test_a_server_does_not_answer_itself",
@@ -147,17 +148,10 @@ HELD = {
     73: ("conformance/test_law_03_bad_frames.py::test_good_frames_before_a_bad_one_are_answered",),  # resp, msgpack
 }
 
-TLS = "there is no TLS; what asks for it is refused"
 NOT_YET = {
     15: "there are no workers: --workers is refused",
     16: "there are no workers: --workers is refused",
-    20: TLS,
-    21: TLS,
-    22: TLS,
-    23: TLS,
     31: "there is no --strict",
-    35: "no hint at TLS where a plain client meets it",
-    42: "there is no client certificate and no supervisor to contradict",
     43: "no key was ever renamed",
     44: "no option is a secret",
     47: "WEB_CONCURRENCY is for workers",
@@ -165,7 +159,6 @@ NOT_YET = {
     64: "no layer below the codec looks at the first bytes: TLS and PROXY bring it",
     65: "no PROXY header is ever asked for",
     66: "there is no STARTTLS",
-    67: TLS,
     71: "nothing is decompressed",
     72: "no codec has pings",
 }

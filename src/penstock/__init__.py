@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Backoff,
         Client,
         ClientTimeouts,
+        ClientTls,
         Pool,
         SocketOptions,
         connect,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     )
     from .client.sync import connect_sync
     from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
-    from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts
+    from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts, TlsConfig
     from .config.typed import ServerOptions
     from .core.background import BackgroundTask
     from .core.blocking import BlockingConnection
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .core.events import Event, EventName, Observer
     from .core.handlers import Handler
     from .core.service import FunctionService, Service, as_service, on_connection, on_message
+    from .core.tls import TlsInfo
+    from .core.x509 import Certificate
     from .errors import (
         ApplicationError,
         BindError,
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
         SlowPeerError,
         StoppedError,
         TimedOutError,
+        TlsError,
+        TlsMaterialError,
         WrongReplyError,
         WrongTypeError,
     )
@@ -79,6 +84,7 @@ _HOMES = {
         "Backoff",
         "Client",
         "ClientTimeouts",
+        "ClientTls",
         "Pool",
         "SocketOptions",
         "connect",
@@ -87,13 +93,15 @@ _HOMES = {
     ],
     "client.sync": ["connect_sync"],
     "codecs.base": ["NEED_DATA", "NULL", "Buffer", "Codec", "NeedData"],
-    "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts"],
+    "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts", "TlsConfig"],
     "core.events": ["Event", "EventName", "Observer"],
     "config.typed": ["ServerOptions"],
     "core.background": ["BackgroundTask"],
     "core.blocking": ["BlockingConnection"],
     "core.contract": ["Connection", "ConnectionBase"],
     "core.service": ["FunctionService", "Handler", "Service", "as_service", "on_connection", "on_message"],
+    "core.tls": ["TlsInfo"],
+    "core.x509": ["Certificate"],
     "errors": [
         "ApplicationError",
         "BindError",
@@ -116,6 +124,8 @@ _HOMES = {
         "SlowPeerError",
         "StoppedError",
         "TimedOutError",
+        "TlsError",
+        "TlsMaterialError",
         "WrongReplyError",
         "WrongTypeError",
     ],
@@ -144,8 +154,10 @@ __all__ = [
     "BlockingConnection",
     "BrokenError",
     "Buffer",
+    "Certificate",
     "Client",
     "ClientTimeouts",
+    "ClientTls",
     "CloseReason",
     "ClosedError",
     "Codec",
@@ -194,6 +206,10 @@ __all__ = [
     "TcpConfig",
     "TimedOutError",
     "Timeouts",
+    "TlsConfig",
+    "TlsError",
+    "TlsInfo",
+    "TlsMaterialError",
     "WrongReplyError",
     "WrongTypeError",
     "__version__",

@@ -69,6 +69,12 @@ class ConfigurationError(PenstockError, ValueError):
         return self.problem if self.where is None else f"{self.where}: {self.problem}"
 
 
+class TlsMaterialError(ConfigurationError):
+    """A certificate, a key or another file of TLS is missing or wrong. Nothing was started."""
+
+    exit_status = ExitStatus.TLS
+
+
 class ApplicationError(PenstockError):
     """The user's module or handler cannot be loaded or has the wrong shape. Nothing was started."""
 
@@ -243,6 +249,23 @@ class TruncatedError(RemoteProtocolError):
 
     def __str__(self) -> str:
         return f"the stream ended {self.pending} bytes into a frame"
+
+
+class TlsError(PenstockError):
+    """A TLS handshake failed, or TLS broke after it: the ``__cause__`` of what `connect`, `send` or `receive` raise.
+
+    Attributes:
+        reason: What the connection is closed with: ``tls_certificate``, ``tls_handshake``, …
+        problem: What is wrong, in words.
+    """
+
+    def __init__(self, reason: CloseReason, problem: str) -> None:
+        super().__init__(reason, problem)
+        self.reason = reason
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 class CodecError(ProtocolError):

@@ -29,6 +29,13 @@ class CloseReason(StrEnum):
     BAD_PAYLOAD = "bad_payload"
     TRUNCATED = "truncated"  # EOF in the middle of a frame
 
+    # TLS, and what a peer takes for it.
+    TLS_HANDSHAKE = "tls_handshake"  # no agreement: version, cipher, or a handshake that breaks the rules
+    TLS_CERTIFICATE = "tls_certificate"  # a certificate is missing, or was refused
+    TLS_ERROR = "tls_error"  # after the handshake: a record that cannot be deciphered, or an alert
+    TLS_TRUNCATED = "tls_truncated"  # EOF without close_notify: what the peer sent may have been cut
+    NOT_TLS = "not_tls"  # something else than TLS where TLS is spoken
+
     # The peer was too slow, or too fast.
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     FIRST_MESSAGE_TIMEOUT = "first_message_timeout"

@@ -166,7 +166,7 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("unix:x?mode=999", "mode '999' is not an octal number from 0000 to 0777"),
         ("unix:x?mode=", "mode '' is not an octal number"),
         ("unix:x?mode=07777", "mode '07777' is not an octal number"),
-        ("unix:x?mod=0600", "unknown parameter 'mod', unix takes only mode=; did you mean mode?"),
+        ("unix:x?mod=0600", "unknown parameter 'mod', unix takes only mode= and tls=; did you mean mode?"),
         ("unix:@x?mode=0600", "an abstract name has no file"),
         ("tcp://a:1?famly=ipv4", "unknown parameter 'famly', tcp takes only family=; did you mean family?"),
         ("tcp://a:1?mode=0600", "unknown parameter 'mode', tcp takes only family="),
@@ -189,7 +189,9 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("fd://", "is neither the number of an inherited descriptor nor its name"),
         ("fd://-1", "'-1' is neither the number"),
         ("fd://03", "'03' is neither the number"),
-        ("fd://3?mode=0600", "unknown parameter 'mode', fd takes none"),
+        ("fd://3?mode=0600", "unknown parameter 'mode', fd takes only tls="),
+        ("fd://3?tls=yes", "tls=yes is neither on nor off"),
+        ("unix+dgram:x?tls=on", "unknown parameter 'tls', unix+dgram takes only mode="),
     ],
 )
 def test_what_is_no_address_is_refused_with_its_own_words(text, words):

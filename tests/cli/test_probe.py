@@ -157,7 +157,7 @@ def test_waiting_can_be_interrupted(environ, directory, free):
 
 @pytest.mark.parametrize(
     "url",
-    ["udp://127.0.0.1:9", "raw+icmp://127.0.0.1", "tls://127.0.0.1:9", "fd://3", "tcp://127.0.0.1:0", "nonsense"],
+    ["udp://127.0.0.1:9", "raw+icmp://127.0.0.1", "fd://3", "tcp://127.0.0.1:0", "nonsense"],
 )
 def test_what_cannot_be_probed_is_a_mistake(penstock, url):
     """UDP takes whatever is sent to it: OK would say nothing."""

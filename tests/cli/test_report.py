@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-REFUSED, USAGE, APPLICATION, BIND = 1, 2, 3, 4
+REFUSED, USAGE, APPLICATION, BIND, TLS = 1, 2, 3, 4, 5
 
 
 def check(done, status, *lines):
@@ -130,16 +130,32 @@ ROWS = {
         "penstock: error: unknown option --reload: this version does not reload",
         SERVE_HELP,
     ),
-    "20, 21, 22, 23 TLS": (
+    "20 no certificate": (
         ["serve", "app:echo", "--bind", "tls://127.0.0.1:9000"],
-        USAGE,
-        "penstock: error: tls://127.0.0.1:9000: TLS is not served by this version; write tcp:// behind a TLS proxy",
+        TLS,
+        "penstock: error: tls://127.0.0.1:9000: TLS needs a certificate: give one with --tls-cert, and its key with "
+        "--tls-key",
     ),
-    "20 a certificate": (
+    "20 a certificate that is missing": (
+        ["serve", "app:echo", "--ssl-certfile", "missing.pem"],
+        TLS,
+        "penstock: error: tls_cert: missing.pem cannot be read: no such file or directory",
+    ),
+    "20 what others call it": (
         ["serve", "app:echo", "--certfile", "missing.pem"],
         USAGE,
-        "penstock: error: unknown option --certfile: this version does not speak TLS",
+        "penstock: error: unknown option --certfile; write --tls-cert",
         SERVE_HELP,
+    ),
+    "21 not PEM": (
+        ["check", "app:echo", "--tls-cert", "app.py"],
+        TLS,
+        "penstock: error: tls_cert: app.py holds no certificate in PEM",
+    ),
+    "42 client certificates without a CA": (
+        ["check", "app:echo", "--tls-client-auth", "required"],
+        USAGE,
+        "penstock: error: TlsConfig.client_auth: tls_client_auth=required needs a tls_client_ca, by which to verify …",
     ),
     "24 Unix path is a regular file": (
         ["serve", "app:echo", "--bind", "unix:app.py"],
@@ -308,10 +324,10 @@ ROWS = {
         1,
         "penstock: error: cannot connect to tcp://127.0.0.1:1: …",
     ),
-    "35 connect over TLS": (
+    "35 connect over TLS to nothing": (
         ["connect", "tls://127.0.0.1:1"],
-        USAGE,
-        "penstock: error: tls://127.0.0.1:1: this version does not speak TLS",
+        1,
+        "penstock: error: cannot connect to tls://127.0.0.1:1: …",
     ),
     "connect to no address": (
         ["connect", "127.0.0.1"],

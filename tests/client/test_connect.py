@@ -190,7 +190,7 @@ async def test_a_reset_has_the_systems_error(peer):
     assert ("reset", errno.ECONNRESET, None) == (caught.value.reason, caught.value.errno, caught.value.phase)
 
 
-@pytest.mark.parametrize("address", ["tls://127.0.0.1:1", "fd://3", "tcp://127.0.0.1:0"])
+@pytest.mark.parametrize("address", ["unix:/x?tls=on", "fd://3", "tcp://127.0.0.1:0"])
 async def test_what_cannot_be_connected_to_is_a_mistake(address):
     """It is refused before anything is opened."""
     with pytest.raises(penstock.ConfigurationError, match=address[:3]):

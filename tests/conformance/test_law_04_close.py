@@ -10,7 +10,7 @@ from penstock.config import Timeouts
 from penstock.core.service import callbacks
 from penstock.testing.peers import read_to_end
 
-pytestmark = pytest.mark.tapped
+pytestmark = [pytest.mark.tapped, pytest.mark.ciphered]
 
 REPLY = b"r" * 300_000
 
@@ -112,6 +112,7 @@ def test_abort_is_a_reset_and_sends_nothing_more(serve, form):
 
 
 @pytest.mark.forms(lambda form: form.has_conn)
+@pytest.mark.uncipherable("close_notify is an end, and an abort sends none")
 def test_abort_on_a_unix_socket_is_an_end(serve, form, tmp_path):
     """Unix sockets have no reset to send: the peer sees EOF, or a reset when its own input was unread."""
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from penstock.address import Address, Family, Kind, Scheme, parse_address
-from penstock.errors import BindError, ExitStatus
+from penstock.errors import BindError
 from penstock.server import sockets
 from penstock.server.sockets import close_listeners, open_listeners
 
@@ -168,14 +168,6 @@ def test_after_a_failure_nothing_is_left_open(tmp_path, refusal):
 
     assert isinstance(error, BindError)
     assert [] == os.listdir(tmp_path)
-
-
-def test_tls_is_never_served_in_the_clear(refusal):
-    """Until it is served, its address is refused: exit status 2."""
-    error = refusal("tls://127.0.0.1:0")
-
-    assert "TLS is not served by this version" in error.problem
-    assert ExitStatus.USAGE == error.exit_status
 
 
 @pytest.mark.parametrize("backlog", [-1, 0, 2**31])

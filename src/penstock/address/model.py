@@ -71,6 +71,7 @@ class Address:
         mode: Permissions of the Unix socket's file, 0 to 0o777, or None: the server's default.
         interface: Name or number of the interface on which an IPv4 multicast group is joined and sent to; empty for the
             one that the routes name. IPv6 writes it as the zone of the host.
+        tls: Whether TLS is spoken on a Unix stream or a descriptor (``?tls=on``); of others the scheme says it.
     """
 
     scheme: Scheme
@@ -81,6 +82,12 @@ class Address:
     family: Family = Family.ANY
     mode: int | None = None
     interface: str = ""
+    tls: bool = False
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.tls or self.scheme is Scheme.TLS
 
     @property
     def kind(self) -> Kind | None:
@@ -129,10 +136,12 @@ class Address:
 
     def __str__(self) -> str:
         if self.fd is not None:
-            return f"{self.scheme}://{self.fd}"
+            return f"{self.scheme}://{self.fd}{'?tls=on' if self.tls else ''}"
         if self.is_unix:
             slashes = "//" if self.path.startswith(("/", "@")) else ""
-            query = "" if self.mode is None else f"?mode={self.mode:04o}"
+            parameters = [] if self.mode is None else [f"mode={self.mode:04o}"]
+            query = "&".join([*parameters, *(["tls=on"] if self.tls else [])])
+            query = f"?{query}" if query else ""
             return f"{self.scheme}:{slashes}{quote_path(self.path)}{query}"
         host = host_in_address(self.host)
         port = "" if self.port is None else f":{self.port}"

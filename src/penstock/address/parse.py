@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +21,15 @@ _ZONE: Final = re.compile(r"[^\s/%\[\]?#&]{1,15}")  # the name of an interface i
 _DESCRIPTOR: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _DESCRIPTOR_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}", re.ASCII)
 _MODE: Final = re.compile(r"(?:0o?)?([0-7]{3})", re.ASCII)
+
+# What may follow ``?``, of those that take something else than the network's.
+_PARAMETERS: Final[Mapping[Scheme, tuple[str, ...]]] = {
+    Scheme.FD: ("tls",),
+    Scheme.UNIX: ("mode", "tls"),
+    Scheme.UNIX_DGRAM: ("mode",),
+    Scheme.UNIX_SEQPACKET: ("mode",),
+    Scheme.UDP: ("family", "interface"),
+}
 
 _NO_HOST: Final = "it has no host; write 127.0.0.1 for this machine only, * for every address"
 
@@ -46,9 +56,9 @@ def _parse(text: str) -> Address:
     scheme, rest = _split_scheme(body)
     parameters = _parse_query(scheme, query) if mark else {}
     if scheme is Scheme.FD:
-        return _parse_fd(rest)
+        return replace(_parse_fd(rest), tls=_parse_tls(parameters.get("tls")))
     if scheme in UNIX_SCHEMES:
-        return _parse_unix(scheme, rest, parameters.get("mode"))
+        return replace(_parse_unix(scheme, rest, parameters.get("mode")), tls=_parse_tls(parameters.get("tls")))
     return _parse_network(scheme, rest, parameters.get("family"), parameters.get("interface"))
 
 
@@ -76,25 +86,24 @@ def _split_scheme(body: str) -> tuple[Scheme, str]:
 
 
 def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
-    allowed = _parameters_of(scheme)
+    allowed = _PARAMETERS.get(scheme, ("family",))
     parameters: dict[str, str] = {}
     for item in query.split("&"):
         name, _, value = item.partition("=")
         if name not in allowed:
-            takes = f"takes only {' and '.join(f'{each}=' for each in allowed)}" if allowed else "takes none"
-            raise ConfigurationError(f"unknown parameter {name!r}, {scheme} {takes}{did_you_mean(name, allowed)}")
+            takes = " and ".join(f"{each}=" for each in allowed)
+            hint = did_you_mean(name, allowed)
+            raise ConfigurationError(f"unknown parameter {name!r}, {scheme} takes only {takes}{hint}")
         if name in parameters:
             raise ConfigurationError(f"parameter {name!r} is given twice")
         parameters[name] = value
     return parameters
 
 
-def _parameters_of(scheme: Scheme) -> list[str]:
-    if scheme is Scheme.FD:
-        return []
-    if scheme in UNIX_SCHEMES:
-        return ["mode"]
-    return ["family", "interface"] if scheme is Scheme.UDP else ["family"]
+def _parse_tls(text: str | None) -> bool:
+    if text not in {None, "on", "off"}:
+        raise ConfigurationError(f"tls={text} is neither on nor off")
+    return text == "on"
 
 
 def _parse_fd(rest: str) -> Address:

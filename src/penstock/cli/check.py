@@ -24,7 +24,8 @@ def command() -> click.Command:
         params=parameters(),
         callback=_check,
         help="Check the arguments of serve without opening a socket.",
-        epilog="Exit status: 0 OK; 2 usage or configuration error; 3 SERVICE cannot be loaded.",
+        epilog="Exit status: 0 OK; 2 usage or configuration error; 3 SERVICE cannot be loaded; "
+        "5 a file of TLS is missing or wrong.",
     )
 
 

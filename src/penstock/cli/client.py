@@ -9,7 +9,8 @@ import click
 
 from ..address import Address, parse_address
 from ..codecs import Codec, parse_codec
-from ..config import Duration, Flag, Option, Text
+from ..config import Duration, Flag, Option, Repeated, Text
+from ..config.kinds import File
 from ..config.sources import load
 from ..errors import (
     BrokenError,
@@ -18,16 +19,18 @@ from ..errors import (
     ConnectTimeoutError,
     DatagramError,
     ProtocolError,
+    TlsError,
 )
 from .params import SCHEMES, CodecSpec, RawText, click_options, given_options, suggestions
-from .report import fail
+from .report import fail, warn
 
 if TYPE_CHECKING:
-    from ..client import ClientTimeouts
+    from ..client import ClientTimeouts, ClientTls
 
 # The statuses of client commands (docs/cli.md). A server's 3 says something else.
 REFUSED: Final = 1
 TIMED_OUT: Final = 3
+NO_TLS: Final = 4
 PROTOCOL: Final = 5
 
 
@@ -58,6 +61,50 @@ WAIT: Final = Option(
     default=0.0,
     section="Options",
 )
+_TLS: Final = "TLS"
+TLS_OPTIONS: Final = [
+    flag("insecure", "Do not verify the server's certificate: anybody may be at the other end", _TLS),
+    Option(
+        name="ca",
+        kind=File("FILE", "the name of a PEM file", optional=True),
+        help="Believe servers whose certificates one of this file signed, and no others",
+        default_text="the system's",
+        section=_TLS,
+    ),
+    Option(
+        name="cert",
+        kind=File("FILE", "the name of a PEM file", optional=True),
+        help="Certificate to show to servers that ask for one",
+        section=_TLS,
+    ),
+    Option(
+        name="key",
+        kind=File("FILE", "the name of a PEM file", optional=True),
+        help="Its private key, if the file of the certificate does not hold it",
+        section=_TLS,
+    ),
+    Option(
+        name="sni",
+        kind=Text("NAME", "the name of a host", optional=True),
+        help="Whom to expect",
+        default_text="the host of the URL",
+        section=_TLS,
+    ),
+    Option(
+        name="alpn",
+        kind=Repeated(Text("PROTOCOL", "the name of a protocol"), empty=True),
+        help="Protocol to offer by ALPN; repeatable",
+        default=(),
+        section=_TLS,
+    ),
+    Option(
+        name="pin",
+        kind=Repeated(Text("PIN", "sha256/ and base64, as `penstock probe` shows it"), empty=True),
+        help="Believe only a server with this key; repeatable",
+        default=(),
+        section=_TLS,
+    ),
+]
 URL: Final = RawText(Text("URL"), SCHEMES)
 HEX: Final = flag("hex", "Read messages and show replies as hexadecimal")
 JSON: Final = flag("json", "Print JSON")
@@ -92,6 +139,27 @@ def client_values(ctx: click.Context, options: Sequence[Option]) -> tuple[Addres
     return address, parse_codec(values["codec"]), values
 
 
+def client_tls(values: Mapping[str, Any]) -> "ClientTls":
+    """Read how TLS is to be spoken; say so where anybody may be at the other end.
+
+    Raises:
+        ConfigurationError: A pin has another form.
+    """
+    from ..client import ClientTls
+
+    if values["insecure"]:
+        warn("--insecure: the server's certificate is not verified, and anybody may be at the other end")
+    return ClientTls(
+        verify=not values["insecure"],
+        ca=values["ca"],
+        cert=values["cert"],
+        key=values["key"],
+        server_name=values["sni"],
+        pins=values["pin"],
+        alpn=values["alpn"],
+    )
+
+
 def client_timeouts(connect_s: float | None) -> "ClientTimeouts":
     """Wait to connect as long as the user says, and then as long as the user waits.
 
@@ -106,8 +174,8 @@ def run_client(main: Coroutine[Any, Any, int], address: Address) -> int:
     """Run a client of ``address`` to its end.
 
     Returns:
-        The exit status: 0, 1 when the connection could not be made or broke, 3 when time ran out, 5 when the peer, or
-        the message, broke the codec's rules.
+        The exit status: 0, 1 when the connection could not be made or broke, 3 when time ran out, 4 when there was no
+        TLS handshake, 5 when the peer, or the message, broke the codec's rules.
     """
     try:
         return asyncio.run(main)
@@ -116,7 +184,7 @@ def run_client(main: Coroutine[Any, Any, int], address: Address) -> int:
         return TIMED_OUT
     except ConnectError as error:
         fail(str(error))
-        return REFUSED
+        return NO_TLS if isinstance(error.__cause__, TlsError) else REFUSED
     except DatagramError as error:
         fail(f"{address}: {error}")
         return REFUSED

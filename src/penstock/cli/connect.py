@@ -14,7 +14,18 @@ from ..codecs import Codec
 from ..config import Duration
 from ..core.contract import Connection
 from ..errors import ConnectionEndedError
-from .client import HEX, TIMEOUT, WAIT, client_options, client_timeouts, client_values, flag, run_client
+from .client import (
+    HEX,
+    TIMEOUT,
+    TLS_OPTIONS,
+    WAIT,
+    client_options,
+    client_timeouts,
+    client_tls,
+    client_values,
+    flag,
+    run_client,
+)
 from .commands import PenstockCommand
 from .form import Form
 from .messages import LineSplitter
@@ -44,6 +55,7 @@ OPTIONS: Final = [
         "At the prompt, Enter alone sends an empty message; with codec raw it always sends a line end",
     ),
     flag("plain", "Use a plain prompt without line editing and history"),
+    *TLS_OPTIONS,
 ]
 
 
@@ -58,7 +70,8 @@ def command() -> click.Command:
         "received is printed on one line; messages that are not bytes are written as JSON.\n\n"
         "On a terminal, penstock[cli] adds a prompt with line editing, history and commands; type /help for a list.",
         epilog="Ends when the server closes (the prompt offers to reconnect), or after the end of input and the last "
-        "replies. Exit status: 0 OK; 1 refused or reset; 2 usage error; 3 timeout; 5 protocol error.",
+        "replies. Exit status: 0 OK; 1 refused or reset; 2 usage error; 3 timeout; 4 no TLS handshake; 5 protocol "
+        "error.",
     )
 
 
@@ -74,8 +87,10 @@ async def _converse(address: Address, form: Form, values: dict[str, Any]) -> int
     interactive = os.isatty(0)
     editing = interactive and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and not values["plain"]
 
+    tls = client_tls(values)
+
     def dial(codec: Codec[Any]) -> Awaitable[Connection[Any]]:
-        return connect(str(address), codec=codec, timeouts=client_timeouts(values["connect_timeout"]))
+        return connect(str(address), codec=codec, timeouts=client_timeouts(values["connect_timeout"]), tls=tls)
 
     conn = await dial(form.codec)
     if editing and find_spec("prompt_toolkit") is not None:

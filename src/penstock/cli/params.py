@@ -27,6 +27,7 @@ PATHS: Final = frozenset({"FILE", "PATH", "SERVICE"})
 # What an address begins with.
 SCHEMES: Final[Mapping[str, str]] = {
     "tcp://": "HOST:PORT",
+    "tls://": "HOST:PORT",
     "udp://": "HOST:PORT",
     "unix:": "PATH, a stream",
     "unix+dgram:": "PATH, datagrams",
@@ -115,7 +116,7 @@ def click_options(
     for option in options:
         text = f"{option.help}."
         shown = option.default_shown
-        names = [option.flag, *([option.short] if option.short else []), option.name]
+        names = [option.flag, *([option.short] if option.short else []), *option.aliases, option.name]
         if isinstance(option.kind, Flag):
             names[0] = f"{option.flag}/--no-{option.flag[2:]}"
             help_text = f"{text}  [default: {'on' if option.default else 'off'}]"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,13 +10,14 @@ import click
 
 from ..address import Address, Kind, Scheme
 from ..config.sources import load
-from ..errors import ConfigurationError, ConnectTimeoutError
-from .client import JSON, REFUSED, TIMED_OUT, TIMEOUT, URL, WAIT
+from ..errors import ConfigurationError, ConnectTimeoutError, TlsError
+from .client import JSON, NO_TLS, REFUSED, TIMED_OUT, TIMEOUT, TLS_OPTIONS, URL, WAIT, client_tls
 from .commands import PenstockCommand
 from .params import click_options, given_options
 
 if TYPE_CHECKING:
-    from ..client import ConnectResult
+    from ..client import ClientTls, ConnectResult
+    from ..core.tls import TlsInfo
 
 # Between two attempts of --wait.
 RETRY_S: Final = 0.1
@@ -26,7 +28,7 @@ DESCRIPTORS_EACH: Final = 4
 # What the process has open besides.
 DESCRIPTORS_ELSEWHERE: Final = 24
 
-OPTIONS: Final = [TIMEOUT, WAIT, JSON]
+OPTIONS: Final = [TIMEOUT, WAIT, JSON, *TLS_OPTIONS]
 
 
 def command() -> click.Command:
@@ -39,7 +41,7 @@ def command() -> click.Command:
         "All URLs are tried at once, and nothing is sent. UDP has no connections to probe: use `penstock send "
         "--expect` to ask for a reply.",
         epilog="Exit status: 0 all accept; 1 at least one is refused, unreachable or unknown; 2 usage error; "
-        "3 only timeouts.",
+        "3 only timeouts; 4 only TLS handshakes that failed.",
     )
 
 
@@ -50,7 +52,8 @@ def _probe(**_params: Any) -> int:
     timeout, wait = settings["timeout"].value, settings["wait"].value
     assert isinstance(timeout, float)
     assert isinstance(wait, float)
-    results = asyncio.run(probe_all(addresses, timeout_s=timeout, wait_s=wait))
+    tls = client_tls({name: setting.value for name, setting in settings.items()})
+    results = asyncio.run(probe_all(addresses, timeout_s=timeout, wait_s=wait, tls=tls))
     if settings["json"].value:
         click.echo(json.dumps([_as_data(result) for result in results], indent=2))
     else:
@@ -58,6 +61,8 @@ def _probe(**_params: Any) -> int:
     failures = [result.error for result in results if result.error is not None]
     if not failures:
         return 0
+    if all(isinstance(error.__cause__, TlsError) for error in failures):
+        return NO_TLS
     return TIMED_OUT if all(isinstance(error, ConnectTimeoutError) for error in failures) else REFUSED
 
 
@@ -73,13 +78,16 @@ def _readable(url: str) -> Address:
     return address
 
 
-async def probe_all(addresses: Sequence[Address], *, timeout_s: float, wait_s: float) -> list["ConnectResult"]:
+async def probe_all(
+    addresses: Sequence[Address], *, timeout_s: float, wait_s: float, tls: "ClientTls | None" = None
+) -> list["ConnectResult"]:
     """Try all addresses at once.
 
     Args:
         addresses: What to connect to.
         timeout_s: For one attempt.
         wait_s: How long one that fails is tried again.
+        tls: Whom to believe; None: as `connect` does by default.
 
     Returns:
         What came of the last attempt at each, in their order. No connection is left open.
@@ -93,7 +101,7 @@ async def probe_all(addresses: Sequence[Address], *, timeout_s: float, wait_s: f
     async def probe(address: Address) -> "ConnectResult":
         while True:
             async with turns:
-                result = await _try_once(address, timeout_s)
+                result = await _try_once(address, timeout_s, tls)
             if result.error is None or loop.time() + RETRY_S > give_up_at:
                 return result
             await asyncio.sleep(RETRY_S)
@@ -108,11 +116,11 @@ def at_once(limit: int | None) -> int:
     return min(MAX_AT_ONCE, max(1, (limit - DESCRIPTORS_ELSEWHERE) // DESCRIPTORS_EACH))
 
 
-async def _try_once(address: Address, timeout_s: float) -> "ConnectResult":
-    from ..client import ClientTimeouts, try_connect
+async def _try_once(address: Address, timeout_s: float, tls: "ClientTls | None") -> "ConnectResult":
+    from ..client import ClientTimeouts, ClientTls, try_connect
 
     timeouts = ClientTimeouts(connect_s=timeout_s, linger_s=0.0)
-    result = await try_connect(address, codec="raw", timeouts=timeouts)
+    result = await try_connect(address, codec="raw", timeouts=timeouts, tls=tls or ClientTls())
     if result.connection is not None:
         result.connection.close()
         await result.connection.wait_closed()
@@ -131,26 +139,70 @@ def _as_data(result: "ConnectResult") -> dict[str, object]:
         "error": None if result.error is None else result.error.problem,
         "resolve_s": result.resolve_s,
         "connect_s": result.connect_s,
+        "handshake_s": result.handshake_s,
+        "tls": None if connection is None or connection.tls is None else _tls_as_data(connection.tls),
     }
 
 
+def _tls_as_data(tls: "TlsInfo") -> dict[str, object]:
+    leaf = tls.certificate
+    shown = (
+        None
+        if leaf is None
+        else {
+            "subject": leaf.subject,
+            "issuer": leaf.issuer,
+            "names": list(leaf.names),
+            "not_before": leaf.not_before.isoformat(),
+            "not_after": leaf.not_after.isoformat(),
+            "days_left": round(leaf.days_left(time.time()), 1),
+            "pin": leaf.pin,
+            "sha256": leaf.fingerprint,
+        }
+    )
+    return {"version": tls.version, "cipher": tls.cipher, "bits": tls.bits, "alpn": tls.alpn, "certificate": shown}
+
+
 def _print_table(results: Sequence["ConnectResult"]) -> None:
-    rows = [("ADDRESS", "RESULT", "RESOLVE", "CONNECT", "")]
+    has_tls = any(result.handshake_s is not None for result in results)
+    head = ["RESOLVE", "CONNECT", *(["HANDSHAKE"] if has_tls else [])]
+    rows = [["ADDRESS", "RESULT", *head, ""]]
     rows += [
-        (
+        [
             result.address,
             result.errno_name,
             milliseconds(result.resolve_s),
-            "-" if result.connect_s is None else milliseconds(result.connect_s),
+            _time(result.connect_s),
+            *([_time(result.handshake_s)] if has_tls else []),
             "" if result.error is None else result.error.problem,
-        )
+        ]
         for result in results
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for address, outcome, *times, problem in rows:
         cells = [address.ljust(widths[0]), outcome.ljust(widths[1])]
-        cells += [text.rjust(width) for text, width in zip(times, widths[2:4], strict=True)]
+        cells += [text.rjust(width) for text, width in zip(times, widths[2:-1], strict=True)]
         click.echo("  ".join([*cells, problem]).rstrip())
+    for result in results:
+        if result.connection is not None and result.connection.tls is not None:
+            _print_tls(result.address, result.connection.tls)
+
+
+def _print_tls(address: str, tls: "TlsInfo") -> None:
+    """Show what was agreed, and whose certificate it is."""
+    alpn = f", {tls.alpn}" if tls.alpn else ""
+    click.echo(f"\n{address}: {tls.version}, {tls.cipher} ({tls.bits} bits){alpn}")
+    leaf = tls.certificate
+    if leaf is not None:
+        click.echo(f"  certificate  {leaf.subject}")
+        click.echo(f"  for          {', '.join(leaf.names) or '-'}")
+        click.echo(f"  signed by    {leaf.issuer}")
+        click.echo(f"  valid until  {leaf.not_after:%Y-%m-%d}, {leaf.days_left(time.time()):.0f} days")
+        click.echo(f"  pin          {leaf.pin}")
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else milliseconds(seconds)
 
 
 def milliseconds(seconds: float) -> str:

@@ -17,6 +17,9 @@ _ELSEWHERE = {
     "--fd": "--bind fd://NUMBER",
     "--graceful-timeout": "--timeout-drain",
     "--framing": "--codec",
+    "--certfile": "--tls-cert",
+    "--keyfile": "--tls-key",
+    "--ssl-cert-reqs": "--tls-client-auth",
 }
 
 # What is in the way of writing, and no mistake of ours: a full disk, a quota, a limit, a terminal that is gone.
@@ -25,9 +28,6 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _MISSING = {
     "--workers": "this version serves from one process",
     "--reload": "this version does not reload",
-    "--certfile": "this version does not speak TLS",
-    "--ssl-certfile": "this version does not speak TLS",
-    "--tls-cert": "this version does not speak TLS",
 }
 
 

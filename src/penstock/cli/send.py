@@ -23,8 +23,10 @@ from .client import (
     REFUSED,
     TIMED_OUT,
     TIMEOUT,
+    TLS_OPTIONS,
     client_options,
     client_timeouts,
+    client_tls,
     client_values,
     flag,
     run_client,
@@ -64,6 +66,7 @@ OPTIONS: Final = [
         section="Options",
     ),
     replace(JSON, help="Print each reply as a JSON object with its latency in seconds"),
+    *TLS_OPTIONS,
 ]
 
 
@@ -77,7 +80,7 @@ def command() -> click.Command:
         "If the codec's messages are not bytes, they are written and printed as JSON. Codec raw has no message "
         "boundaries: a reply is whatever has arrived.",
         epilog="Exit status: 0 OK; 1 refused, reset, closed before the last reply, or no match for --expect; "
-        "2 usage error; 3 timeout; 5 protocol error.",
+        "2 usage error; 3 timeout; 4 no TLS handshake; 5 protocol error.",
     )
 
 
@@ -106,7 +109,7 @@ async def _exchange(address: Address, form: Form, messages: Sequence[Any], value
         exchange = Exchange(plan, form, output, expected, as_json=values["json"])
         stack.callback(output.finish)
         # What takes too long before there is a connection is told by its own error, in its own words.
-        conn = await connect(address, codec=form.codec, timeouts=client_timeouts(timeout_s))
+        conn = await connect(address, codec=form.codec, timeouts=client_timeouts(timeout_s), tls=client_tls(values))
         try:
             async with asyncio.timeout_at(until), conn:
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))

@@ -8,6 +8,7 @@ from .options import ClientTimeouts, SocketOptions
 from .persistent import Client
 from .pool import Pool, PoolStats
 from .state import ClientState, StateChange
+from .tls import ClientTls
 
 __all__ = [
     "Backoff",
@@ -15,6 +16,7 @@ __all__ = [
     "ClientState",
     "ClientStats",
     "ClientTimeouts",
+    "ClientTls",
     "ConnectResult",
     "Datagrams",
     "Pool",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, overload
 
-from ..address import Address, Kind, Scheme, parse_address
+from ..address import Address, Kind, parse_address
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, TextCodecName
 from ..codecs.registry import parse_codec
@@ -16,20 +16,22 @@ from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.deadline import Deadline
 from ..engines.registry import of_loop
-from ..errors import ConfigurationError, ConnectError, Phase
+from ..errors import ConfigurationError, ConnectError, Phase, TlsError
 from .clocks import TimeoutAt, earlier
 from .eyeballs import NoneAnsweredError, interleave, race
-from .failures import connect_timed_out, errno_name, most_telling, none_answered, not_resolved
+from .failures import connect_timed_out, errno_name, most_telling, no_tls, none_answered, not_resolved
 from .icmp import icmp_socket
 from .network import SYSTEM, Candidate, Network, kind_of, only_reachable
 from .options import ClientTimeouts, SocketOptions
 from .plan import plan_for
+from .tls import ClientTls, Handshake, handshake_for
 from .waiting import take_turn
 
 M = TypeVar("M")
 
 DEFAULT_TIMEOUTS: Final = ClientTimeouts()
 DEFAULT_OPTIONS: Final = SocketOptions()
+DEFAULT_TLS: Final = ClientTls()
 
 
 @dataclass(slots=True)
@@ -41,12 +43,14 @@ class Progress:
         began_at: When it began.
         resolved_at: When the addresses were known; None before.
         connected_at: When one of them had answered; None before.
+        secured_at: When the TLS handshake was done; None before, and where there is none.
     """
 
     began_at: float
     phase: Phase = Phase.RESOLVE
     resolved_at: float | None = None
     connected_at: float | None = None
+    secured_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class ConnectResult:
         errno_name: ``OK``, ``ECONNREFUSED``, ``EAI_NONAME``, …
         resolve_s: Seconds until the addresses were known, or until that failed.
         connect_s: Seconds from there until one had answered, or until that failed; None if it did not come so far.
+        handshake_s: Seconds from there until the TLS handshake was done; None if it was not, or there is none.
     """
 
     address: str
@@ -72,6 +77,7 @@ class ConnectResult:
     errno_name: str
     resolve_s: float
     connect_s: float | None
+    handshake_s: float | None = None
 
 
 @overload
@@ -81,6 +87,7 @@ async def connect(
     codec: Codec[M],
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
     clock: Clock | None = ...,
     network: Network = ...,
@@ -92,6 +99,7 @@ async def connect(
     codec: BytesCodecName = ...,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
     clock: Clock | None = ...,
     network: Network = ...,
@@ -103,6 +111,7 @@ async def connect(
     codec: TextCodecName,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
     clock: Clock | None = ...,
     network: Network = ...,
@@ -114,6 +123,7 @@ async def connect(
     codec: str,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
     clock: Clock | None = ...,
     network: Network = ...,
@@ -126,6 +136,7 @@ async def connect(
     codec: Codec[Any] | str = "lines",
     timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
     options: SocketOptions = DEFAULT_OPTIONS,
+    tls: ClientTls = DEFAULT_TLS,
     limits: Limits | None = None,
     clock: Clock | None = None,
     network: Network = SYSTEM,
@@ -138,16 +149,18 @@ async def connect(
     attempt 250 ms after the one before it or as soon as that has failed, and the first to answer wins.
 
     Args:
-        address: ``tcp://``, ``udp://``, ``unix:``, ``unix+dgram:``, ``unix+seqpacket:`` or ``raw+icmp://``.
+        address: ``tcp://``, ``tls://``, ``udp://``, ``unix:``, ``unix+dgram:``, ``unix+seqpacket:`` or ``raw+icmp://``.
         codec: A codec, or its name and options.
         timeouts: How long to wait, for what.
         options: Of the socket.
+        tls: Whom to believe, where TLS is spoken.
         limits: Of its buffers.
         clock: Where time comes from; None for the loop's own.
         network: Resolves and connects; the system's by default.
 
     Raises:
-        ConnectError: Refused, unreachable, not resolvable: ``errno`` and ``phase`` say which.
+        ConnectError: Refused, unreachable, not resolvable, no agreement in the TLS handshake: ``errno`` and ``phase``
+            say which; the cause is then a `TlsError`.
         ConnectTimeoutError: Not within ``timeouts.connect_s`` or ``timeouts.total_s``. Nothing is left open.
         ConfigurationError: The address, the codec or an option is wrong, or cannot be connected to.
 
@@ -157,7 +170,8 @@ async def connect(
     target, chosen = read_target(address, codec)
     clock = clock or asyncio.get_running_loop()
     progress = Progress(clock.time())
-    return await _Attempt(target, chosen, timeouts, options, limits or Limits(), clock, network, progress).run()
+    attempt = _Attempt(target, chosen, timeouts, options, tls, limits or Limits(), clock, network, progress)
+    return await attempt.run()
 
 
 async def try_connect(
@@ -166,6 +180,7 @@ async def try_connect(
     codec: Codec[Any] | str = "lines",
     timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
     options: SocketOptions = DEFAULT_OPTIONS,
+    tls: ClientTls = DEFAULT_TLS,
     limits: Limits | None = None,
     clock: Clock | None = None,
     network: Network = SYSTEM,
@@ -179,7 +194,7 @@ async def try_connect(
     target, chosen = read_target(address, codec)
     clock = clock or asyncio.get_running_loop()
     progress = Progress(clock.time())
-    attempt = _Attempt(target, chosen, timeouts, options, limits or Limits(), clock, network, progress)
+    attempt = _Attempt(target, chosen, timeouts, options, tls, limits or Limits(), clock, network, progress)
     connection: Connection[Any] | None = None
     failure: ConnectError | None = None
     try:
@@ -197,6 +212,9 @@ async def try_connect(
         errno_name(failure.errno) if failure else "OK",
         (ended_at if resolved_at is None else resolved_at) - progress.began_at,
         None if resolved_at is None else (progress.connected_at or ended_at) - resolved_at,
+        None
+        if progress.secured_at is None or progress.connected_at is None
+        else progress.secured_at - progress.connected_at,
     )
 
 
@@ -207,8 +225,6 @@ def read_target(address: str | Address, codec: Codec[Any] | str) -> tuple[Addres
         ConfigurationError: One of them is wrong, or nothing can connect to it.
     """
     target = parse_address(address) if isinstance(address, str) else address
-    if target.scheme is Scheme.TLS:
-        raise ConfigurationError(f"{target}: this version does not speak TLS")
     if target.port == 0:
         raise ConfigurationError(
             f"{target}: port 0 means any free port, for servers only; give the port the server listens on"
@@ -224,6 +240,7 @@ class _Attempt:
     codec: Codec[Any]
     timeouts: ClientTimeouts
     options: SocketOptions
+    tls: ClientTls
     limits: Limits
     clock: Clock
     network: Network
@@ -239,11 +256,14 @@ class _Attempt:
         total = Deadline.after(self.timeouts.total_s, clock)
         connect_s = self.timeouts.connect_s
         connect_at = None if connect_s is None else self.progress.began_at + connect_s
+        handshake = handshake_for(target, self.tls)
         try:
             with TimeoutAt(clock, earlier(connect_at, None if total is None else total.at)):
-                return await self._connection(await self._candidates(), total)
+                return await self._connection(await self._candidates(), total, handshake)
         except TimeoutError as error:
             raise connect_timed_out(target, self.timeouts, self.progress.phase) from error.__cause__
+        except TlsError as error:
+            raise no_tls(target, error) from error
         except NoneAnsweredError as error:
             raise none_answered(target, error.failures) from most_telling(error.failures)
         except socket.gaierror as error:
@@ -275,7 +295,9 @@ class _Attempt:
         self.progress.connected_at = self.clock.time()
         self.progress.phase = Phase.HANDSHAKE
 
-    async def _connection(self, candidates: Sequence[Candidate], total: Deadline | None) -> Connection[Any]:
+    async def _connection(
+        self, candidates: Sequence[Candidate], total: Deadline | None, handshake: Handshake | None
+    ) -> Connection[Any]:
         name = wire = None
         if self.target.kind is Kind.RAW:
             name = candidates[0].sockaddr
@@ -293,5 +315,15 @@ class _Attempt:
             clock=self.clock,
             name=name,
             wire=wire,
+            layer=None if handshake is None else handshake.layer,
         )
-        return await of_loop(asyncio.get_running_loop()).connect(sock, plan)
+        conn = await of_loop(asyncio.get_running_loop()).connect(sock, plan)
+        if handshake is not None:
+            try:
+                await handshake.wait()
+            except BaseException:
+                if handshake.error is None:  # else it closes once the peer was told
+                    conn.abort()
+                raise
+            self.progress.secured_at = self.clock.time()
+        return conn

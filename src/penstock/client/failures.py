@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..address import Address
-from ..errors import ConnectError, ConnectTimeoutError, Phase
+from ..errors import ConnectError, ConnectTimeoutError, Phase, TlsError
 from .network import Candidate
 from .options import ClientTimeouts
 
@@ -39,6 +39,11 @@ def not_resolved(target: Address, error: socket.gaierror) -> ConnectError:
     """Say that a name has no address, or that nobody could be asked."""
     problem = f"{target.host} cannot be resolved: {(error.strerror or str(error)).lower()}"
     return ConnectError(str(target), problem, error.errno, Phase.RESOLVE)
+
+
+def no_tls(target: Address, error: TlsError) -> ConnectError:
+    """Say why there was no TLS handshake."""
+    return ConnectError(str(target), error.problem, None, Phase.HANDSHAKE)
 
 
 def most_telling(failures: Sequence[tuple[Candidate, OSError]]) -> OSError:

@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..reasons import CloseReason
 from .backoff import Backoff
-from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
+from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, DEFAULT_TLS, connect, read_target
 from .delivery import Delivery
 from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network
@@ -37,6 +37,7 @@ from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
 from .reconnect import Reconnector
 from .state import ClientState, StateChange
+from .tls import ClientTls
 from .typed import ClientOptions, Hello
 from .waiting import Facts, take_turn, wait
 
@@ -73,6 +74,7 @@ class Client(Generic[M]):
         timeouts: ``connect_s`` is for each attempt, and again for its hello; ``read_s`` for each request;
             ``total_s`` has no meaning here.
         options: Of the socket.
+        tls: Whom to believe, where TLS is spoken.
         limits: Of the connection's buffers.
         clock: Where time comes from; None for the loop's own.
         network: Resolves and connects.
@@ -118,6 +120,7 @@ class Client(Generic[M]):
         attempts_max: int = 3,
         timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
         options: SocketOptions = DEFAULT_OPTIONS,
+        tls: ClientTls = DEFAULT_TLS,
         limits: Limits | None = None,
         clock: Clock | None = None,
         network: Network = SYSTEM,
@@ -150,6 +153,7 @@ class Client(Generic[M]):
             codec=self._codec,
             timeouts=replace(timeouts, read_s=None, total_s=None),  # silence between replies is no fault
             options=options,
+            tls=tls,
             limits=limits,
             network=network,
         )

@@ -12,6 +12,7 @@ from ..core.contract import Clock
 from ..core.deadline import Deadline
 from ..engines.client import ClientPlan
 from ..engines.datagram_wire import DatagramWire
+from ..engines.link import LayerMaker
 from ..engines.listener import peer_of
 from .network import local_address
 from .options import ClientTimeouts
@@ -28,6 +29,8 @@ def plan_for(
     clock: Clock | None = None,
     name: object = None,
     wire: DatagramWire | None = None,
+    layer: LayerMaker | None = None,
+    ready_by: Deadline | None = None,
 ) -> ClientPlan:
     """Return what is to become of a connected socket; close it when that cannot be said.
 
@@ -41,6 +44,8 @@ def plan_for(
         clock: Where time comes from; None for the engine's own.
         name: The peer's, where getpeername(2) does not say it: of sockets for ICMP.
         wire: What is between the socket and the codec, if that is not nothing.
+        layer: Over its link.
+        ready_by: Until when a thread waits for that.
 
     Raises:
         OSError: It is connected no more.
@@ -56,6 +61,8 @@ def plan_for(
             total=total,
             clock=clock,
             wire=wire,
+            layer=layer,
+            ready_by=ready_by,
         )
     except BaseException:
         sock.close()

@@ -28,9 +28,10 @@ from ..errors import (
 )
 from ..reasons import CloseReason
 from .clocks import TimeoutAt
-from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, connect, read_target
+from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, DEFAULT_TLS, connect, read_target
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
+from .tls import ClientTls
 from .typed import PoolOptions
 from .waiting import take_turn
 
@@ -68,6 +69,7 @@ class Pool(Generic[M]):
         attempts_max: How often an idempotent `request` is sent at most.
         timeouts: Of each connection; ``total_s`` has no meaning here.
         options: Of each socket.
+        tls: Whom to believe, where TLS is spoken.
         limits: Of each connection's buffers.
         clock: Where time comes from; None for the loop's own.
         network: Resolves and connects.
@@ -98,6 +100,7 @@ class Pool(Generic[M]):
         attempts_max: int = 3,
         timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
         options: SocketOptions = DEFAULT_OPTIONS,
+        tls: ClientTls = DEFAULT_TLS,
         limits: Limits | None = None,
         clock: Clock | None = None,
         network: Network = SYSTEM,
@@ -113,6 +116,7 @@ class Pool(Generic[M]):
         self._attempts_max = attempts_max
         self._timeouts = timeouts
         self._options = options
+        self._tls = tls
         self._limits = limits
         self._clock = clock
         self._network = network
@@ -249,6 +253,7 @@ class Pool(Generic[M]):
                 codec=self._codec,
                 timeouts=self._timeouts,
                 options=self._options,
+                tls=self._tls,
                 limits=self._limits,
                 clock=self._clock,
                 network=self._network,

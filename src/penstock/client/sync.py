@@ -21,11 +21,11 @@ from ..core.deadline import Deadline
 from ..engines.client import SyncConnection
 from ..engines.registry import blocking
 from ..engines.wire import MAX_WAIT_S
-from ..errors import ConnectError, Phase
+from ..errors import ConnectError, Phase, TlsError
 from .clocks import earlier
-from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, read_target
+from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, DEFAULT_TLS, read_target
 from .eyeballs import STAGGER_S, NoneAnsweredError, interleave
-from .failures import connect_timed_out, most_telling, none_answered, not_resolved
+from .failures import connect_timed_out, most_telling, no_tls, none_answered, not_resolved
 from .icmp import icmp_socket
 from .network import (
     UNIX_RETRY_S,
@@ -39,6 +39,7 @@ from .network import (
 )
 from .options import ClientTimeouts, SocketOptions
 from .plan import plan_for
+from .tls import ClientTls, handshake_for
 
 M = TypeVar("M")
 
@@ -50,6 +51,7 @@ def connect_sync(
     codec: Codec[M],
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
 ) -> SyncConnection[M]: ...
 @overload
@@ -59,6 +61,7 @@ def connect_sync(
     codec: BytesCodecName = ...,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
 ) -> SyncConnection[bytes]: ...
 @overload
@@ -68,6 +71,7 @@ def connect_sync(
     codec: TextCodecName,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
 ) -> SyncConnection[str]: ...
 @overload
@@ -77,6 +81,7 @@ def connect_sync(
     codec: str,
     timeouts: ClientTimeouts = ...,
     options: SocketOptions = ...,
+    tls: ClientTls = ...,
     limits: Limits | None = ...,
 ) -> SyncConnection[Any]: ...
 
@@ -87,6 +92,7 @@ def connect_sync(
     codec: Codec[Any] | str = "lines",
     timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
     options: SocketOptions = DEFAULT_OPTIONS,
+    tls: ClientTls = DEFAULT_TLS,
     limits: Limits | None = None,
 ) -> SyncConnection[Any]:
     """Connect as `connect` does, without a loop; return once the connection can be used, by any thread.
@@ -99,6 +105,7 @@ def connect_sync(
         codec: A codec, or its name and options.
         timeouts: How long to wait, for what.
         options: Of the socket.
+        tls: Whom to believe, where TLS is spoken.
         limits: Of its buffers.
 
     Raises:
@@ -110,6 +117,7 @@ def connect_sync(
     connect_at = None if timeouts.connect_s is None else began_at + timeouts.connect_s
     until = earlier(connect_at, None if total is None else total.at)
     phase = Phase.RESOLVE
+    handshake = handshake_for(target, tls)
     try:
         candidates = only_reachable(_candidates(target, until), options)
         phase = Phase.CONNECT
@@ -131,8 +139,15 @@ def connect_sync(
             total=total,
             name=name,
             wire=wire,
+            layer=None if handshake is None else handshake.layer,
+            ready_by=None if until is None else Deadline(until, until - began_at),
         )
-        return blocking().connect(sock, plan)
+        connection = blocking().connect(sock, plan)
+        if handshake is not None:
+            handshake.check()
+        return connection
+    except TlsError as error:
+        raise no_tls(target, error) from error
     except TimeoutError:
         raise connect_timed_out(target, timeouts, phase) from None
     except NoneAnsweredError as error:

@@ -11,6 +11,7 @@ from .backoff import Backoff
 from .network import Network
 from .options import ClientTimeouts, SocketOptions
 from .state import StateChange
+from .tls import ClientTls
 
 M = TypeVar("M")
 
@@ -22,6 +23,7 @@ class ConnectionOptions(TypedDict, total=False):
 
     timeouts: ClientTimeouts
     options: SocketOptions
+    tls: ClientTls
     limits: Limits | None
     clock: Clock | None
     network: Network

@@ -20,6 +20,7 @@ from .options import (
     options,
 )
 from .overload import OverloadConfig, TcpConfig
+from .tls import TlsConfig
 
 __all__ = [
     "AUTO",
@@ -51,6 +52,7 @@ __all__ = [
     "TcpConfig",
     "Text",
     "Timeouts",
+    "TlsConfig",
     "build",
     "did_you_mean",
     "nearest",

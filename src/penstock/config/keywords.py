@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..address.parse import parse_address
+from ..address import Scheme, parse_address
 from ..errors import ConfigurationError
 from ..suggest import did_you_mean
 from .kinds import Repeated
@@ -88,7 +88,8 @@ def _read_all(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str,
     if any(value is not None for value in place.values()):
         if "bind" in values:
             raise ConfigurationError("bind says all of it: leave out host and port", "bind")
-        values["bind"] = (_address(**place),)
+        scheme = Scheme.TLS if (parts | values).get("tls_cert") else Scheme.TCP
+        values["bind"] = (_address(scheme, **place),)
     return parts | values, groups
 
 
@@ -122,7 +123,7 @@ def _read(option: Option, value: object) -> object:
     return value
 
 
-def _address(host: object = None, port: object = None) -> str:
+def _address(scheme: Scheme, host: object = None, port: object = None) -> str:
     if host is not None and not (isinstance(host, str) and host):
         raise ConfigurationError(f"expected a host name or an address, got {host!r}", "host")
     if isinstance(port, str) and port.isascii() and port.isdecimal():
@@ -131,7 +132,7 @@ def _address(host: object = None, port: object = None) -> str:
         raise ConfigurationError(f"expected a whole number from 0 to 65535, got {port!r}", "port")
     name = DEFAULT_HOST if host is None else host
     bracketed = f"[{name}]" if ":" in name and not name.startswith("[") else name
-    text = f"tcp://{bracketed}:{DEFAULT_PORT if port is None else port}"
+    text = f"{scheme}://{bracketed}:{DEFAULT_PORT if port is None else port}"
     try:
         parse_address(text)
     except ConfigurationError as error:

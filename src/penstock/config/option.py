@@ -26,6 +26,7 @@ class Option:
         section: The heading it stands under in ``--help`` and in the documentation.
         short: A one-letter flag, as ``-b``.
         shorthands: Flags without a value that stand for one: ``{"--one-at-a-time": "one-at-a-time"}``.
+        aliases: What other servers call its flag: taken as well, and shown nowhere.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Option:
     section: str = "Service"
     short: str | None = None
     shorthands: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -57,6 +59,7 @@ class _Extra(TypedDict, total=False):
     default_text: str
     short: str
     shorthands: Mapping[str, str]
+    aliases: tuple[str, ...]
 
 
 def declare(default: T, name: str, kind: Kind, section: str, help: str, **extra: Unpack[_Extra]) -> T:  # noqa: A002  # the word

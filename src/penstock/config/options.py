@@ -20,6 +20,7 @@ from .gate import GateConfig
 from .kinds import Bind, Choice, Duration, File, Flag, Frequency, Integer, Mode, Repeated, Size, Text, Unless
 from .option import Option, check_fields, declare
 from .overload import OverloadConfig, TcpConfig
+from .tls import TlsConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
@@ -289,6 +290,7 @@ class ServerConfig:
         limits: How much a connection may hold.
         overload: How much all of them may hold together.
         tcp: How dead peers are found.
+        tls: What is shown to clients of TLS, and asked of them.
         log_level: The least severe events that are logged.
         log_format: How they are written.
         log_config: A file that sets up logging instead of the two; a program sets up its own, and does not read it.
@@ -359,6 +361,7 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits, metadata={"group": Limits})
     overload: OverloadConfig = field(default_factory=OverloadConfig, metadata={"group": OverloadConfig})
     tcp: TcpConfig = field(default_factory=TcpConfig, metadata={"group": TcpConfig})
+    tls: TlsConfig = field(default_factory=TlsConfig, metadata={"group": TlsConfig})
     log_level: LogLevel = declare(
         "info",
         "log_level",
@@ -401,7 +404,7 @@ class ServerConfig:
 def options() -> tuple[Option, ...]:
     """Return every option of a server, in the order of the documentation: by section, then by field."""
     found = [option for option, _ in _walk(ServerConfig)]
-    order = ("Listening", "Service", "Concurrency", "Gate", "Timeouts", "Limits", "Overload", "TCP", "Logging")
+    order = ("Listening", "TLS", "Service", "Concurrency", "Gate", "Timeouts", "Limits", "Overload", "TCP", "Logging")
     return tuple(sorted(found, key=lambda option: order.index(option.section)))
 
 

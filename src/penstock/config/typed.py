@@ -10,6 +10,7 @@ from ..units import Rate
 from .gate import GateConfig
 from .options import Limits, Timeouts
 from .overload import OverloadConfig, TcpConfig
+from .tls import TlsConfig
 
 
 class ServerOptions(TypedDict, total=False):
@@ -30,6 +31,22 @@ class ServerOptions(TypedDict, total=False):
     """Permissions of Unix socket files. Default: 0600."""
     warn_public: bool
     """Warn when other machines can connect without TLS. Default: true."""
+    tls_cert: str | Sequence[str]
+    """Certificate with its chain, in PEM; repeatable, clients get the one for the name they ask for."""
+    tls_key: str | Sequence[str]
+    """Private key, if the file of the certificate does not hold it; repeatable in the same order."""
+    tls_client_ca: str | None
+    """Require a certificate of each client, signed by one of this file. Default: none."""
+    tls_client_auth: Literal["auto", "required", "optional", "off"]
+    """Whether clients must show a certificate; auto requires it if there is a --tls-client-ca. Default: auto."""
+    tls_crl: str | None
+    """Refuse client certificates that are revoked by this list. Default: none."""
+    tls_min: Literal["1.2", "1.3"]
+    """Minimum version of TLS. Default: 1.2."""
+    tls_ciphers: str | None
+    """Ciphers of TLS 1.2. Default: Python's."""
+    alpn: str | Sequence[str]
+    """Protocol to offer by ALPN; repeatable, the preferred one first."""
     once: bool
     """Serve one client's first message, then exit. Default: false."""
     model: Literal["loop", "threads", "one-at-a-time"]
@@ -157,4 +174,6 @@ class ServerOptions(TypedDict, total=False):
     overload: OverloadConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     tcp: TcpConfig | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    tls: TlsConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..address import Address, Peer
     from .background import BackgroundTask
     from .handlers import Handler
+    from .tls import TlsInfo
 
 M = TypeVar("M")
 
@@ -102,6 +103,11 @@ class ConnectionBase(ABC, Generic[M]):
     @abstractmethod
     def local(self) -> Address:
         """The address at this end."""
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed in the TLS handshake: version, cipher, the peer's certificate; None without TLS."""
+        return None
 
     @property
     @abstractmethod

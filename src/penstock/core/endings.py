@@ -13,6 +13,7 @@ from ..errors import (
     EndOfStreamError,
     RemoteProtocolError,
     SlowPeerError,
+    TlsError,
 )
 from ..reasons import CloseReason
 from .inbound import RecordInbound, StreamInbound
@@ -79,6 +80,8 @@ def reason_of(error: BaseException | None) -> CloseReason:
     """Return the reason for what the transport reported; None is our own doing."""
     if error is None:
         return CloseReason.ABORTED
+    if isinstance(error, TlsError):
+        return error.reason
     if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
         return CloseReason.RESET
     return CloseReason.NETWORK

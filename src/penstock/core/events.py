@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from ..config import SlowConsumer
-from ..errors import CodecError, RemoteProtocolError
+from ..errors import CodecError, RemoteProtocolError, TlsError
 from ..reasons import CloseReason, Refusal
 from .refused import refusal_of
 
@@ -37,6 +37,7 @@ class EventName(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     CODEC_FAILED = "codec_failed"
     FRAMES_SKIPPED = "frames_skipped"
+    HANDSHAKE_FAILED = "handshake_failed"
     TASK_FAILED = "task_failed"
     CLOSED = "closed"
     ORPHANED = "orphaned"
@@ -166,6 +167,16 @@ class FramesSkipped(Event):
 
     connection: ConnectionBase[Any]
     count: int
+
+
+@dataclass(slots=True, eq=False)
+class HandshakeFailed(Event):
+    """What comes before a connection can be used has failed, TLS say: no handler is told of it. It closes."""
+
+    name = EventName.HANDSHAKE_FAILED
+
+    connection: ConnectionBase[Any]
+    error: TlsError
 
 
 @dataclass(slots=True, eq=False)
@@ -422,6 +433,7 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         FramingBroken,
         CodecFailed,
         FramesSkipped,
+        HandshakeFailed,
         TaskFailed,
         Closed,
         Orphaned,

@@ -32,6 +32,7 @@ class ClientPlan:
         limits: Of its buffers.
         read_s: How long one message is waited for, where a call does not say; None for ever.
         total: Until when everything is to be done; None for ever.
+        ready_by: Until when a thread waits for a layer that needs the peer first; on a loop its user does.
         clock: Where time comes from; None for the engine's own.
         layer: Over the link of a stream or of records, as of a `Listener`.
         wire: What is between a datagram socket and the codec, where that is not nothing.
@@ -44,6 +45,7 @@ class ClientPlan:
     limits: Limits
     read_s: float | None = None
     total: Deadline | None = None
+    ready_by: Deadline | None = None
     clock: Clock | None = None
     layer: LayerMaker | None = None
     wire: DatagramWire | None = None

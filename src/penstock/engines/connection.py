@@ -10,7 +10,7 @@ from ..codecs.base import Codec
 from ..config import Timeouts
 from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
-from ..core.events import Closed, FramesSkipped, not_decoded, not_handled
+from ..core.events import Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
 from ..core.gate import Handshake
 from ..core.handlers import Handler
 from ..core.inbound import RecordInbound, StreamInbound
@@ -19,9 +19,11 @@ from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE
 from ..core.law.rate import GO_ON
 from ..core.texts import detail_of
 from ..core.timeouts import Timeout
-from ..errors import CodecError, LocalProtocolError, RemoteProtocolError
+from ..core.tls import TlsInfo
+from ..errors import CodecError, LocalProtocolError, RemoteProtocolError, TlsError
 from ..reasons import CloseReason
 from .context import Context
+from .link import Link
 from .sending import SendingConnection
 from .wire import next_connection_id, reset_on_close
 
@@ -47,6 +49,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         "_handshake",
         "_inbound",
         "_local",
+        "_opening",
         "_overdue",
         "_peer",
         "_reading_suspended",
@@ -66,6 +69,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
         self._watch_input()
         self._draining = False
+        self._opening = False  # a layer over its link needs the peer before it can be used
         self._reading_suspended = False  # memory is short, and what is held here must not grow
         self._handshake: Handshake | None = None  # its place at the gate
         self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again
@@ -165,6 +169,56 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self._end_place()
         self._owe(0)
 
+    # -- what a layer over the link tells ------------------------------------------------------------------------------
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed in the TLS handshake; None without TLS."""
+        link = getattr(self, "_link", None)
+        return None if link is None else link.tls
+
+    def layer_begins(self, link: Link) -> None:
+        """Wait for the layer, no longer than a handshake may take; a client's user has a deadline of its own."""
+        self._link = link
+        self._opening = True
+        if self._state == CLOSED:  # it was aborted between accept(2) and now
+            self._reset()
+        elif self._context.gate is not None:
+            self.begin_handshake()
+
+    def layer_begun(self) -> None:
+        """Go on: the peer has shown who it is."""
+        self._opening = False
+        if self._context.gate is not None:
+            self.end_handshake()
+
+    def layer_failed(self, error: TlsError) -> None:
+        """Close without having begun. A client's user is told by what it waits for."""
+        self._opening = False
+        if self._context.gate is None:
+            self.connection_broke(error)
+            self._link.close()
+        else:
+            self._emit(HandshakeFailed(self, error))
+            self._turn_away(error.reason)
+
+    @abstractmethod
+    def _turn_away(self, reason: CloseReason) -> None:
+        """Close gracefully before the handler is told of anything."""
+
+    def output_rose(self, queued_bytes: int) -> None:
+        """Count what a layer has sent by itself: a peer that does not read it is a slow one, too."""
+        if queued_bytes and self._attached and self._state != CLOSED:
+            self._output_queued(queued_bytes)
+
+    def input_cut(self, error: BaseException) -> None:
+        """Break: what came may not be all. Where nothing more was expected it is as good as an end."""
+        if self._closing:
+            self.eof_received()
+        else:
+            self.connection_broke(error)
+            self._link.abort()
+
     # -- closing -------------------------------------------------------------------------------------------------------
 
     def close(self, *, detail: str = "") -> None:
@@ -219,7 +273,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         verdict = self._loses(reason)
         self._inbound.clear()
         self._drop_output()
-        if verdict == RESET:
+        if verdict == RESET or self._opening:
             self._reset()
 
     def _reset(self) -> None:

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..core.tls import TlsInfo
+from ..errors import TlsError
 from .wire import SocketOptions
 
 
@@ -33,6 +35,23 @@ class LinkUser(Protocol):
     def connection_broke(self, error: BaseException, /) -> None:
         """Nothing can be sent any more; `connection_lost` follows. Told in the middle of the call that met it."""
 
+    # What a layer tells alone: one that needs the peer before its user can begin, or that sends something of its own.
+
+    def layer_begins(self, link: Link, /) -> None:
+        """There is a link; what is over it needs the peer first. `connection_made` follows, or `layer_failed`."""
+
+    def layer_begun(self) -> None:
+        """What was needed is there. Told right before `connection_made`."""
+
+    def layer_failed(self, error: TlsError, /) -> None:
+        """It will never be there. The layer has sent what it had to say: end the link."""
+
+    def output_rose(self, queued_bytes: int, /) -> None:
+        """The link keeps so many bytes, some of which the user has not sent."""
+
+    def input_cut(self, error: BaseException, /) -> None:
+        """The peer's direction is over, and nothing says that all of it has come. Told in place of `eof_received`."""
+
     def connection_lost(self, error: BaseException | None, /) -> None:
         """The link is gone; ``error`` is why, None when it was told to close or to reset."""
 
@@ -51,6 +70,11 @@ class Link(ABC):
     @abstractmethod
     def socket(self) -> SocketOptions | socket.socket | None:
         """The socket under it, to ask or to set its options; None where there is none."""
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed in the TLS handshake; None without TLS."""
+        return None
 
     @abstractmethod
     def send(self, data: bytes) -> int:
@@ -144,6 +168,27 @@ class Layer(Link):
         """Hand on that nothing can be sent any more."""
         self._user.connection_broke(error)
 
+    def layer_begins(self, link: Link) -> None:
+        """Hand on that a layer under this one needs the peer first."""
+        self._link = link
+        self._user.layer_begins(self)
+
+    def layer_begun(self) -> None:
+        """Hand on that it has what it needed."""
+        self._user.layer_begun()
+
+    def layer_failed(self, error: TlsError) -> None:
+        """Hand on that it never will."""
+        self._user.layer_failed(error)
+
+    def output_rose(self, queued_bytes: int) -> None:
+        """Hand on that the link keeps more."""
+        self._user.output_rose(queued_bytes)
+
+    def input_cut(self, error: BaseException) -> None:
+        """Hand on that the peer's direction was cut."""
+        self._user.input_cut(error)
+
     def connection_lost(self, error: BaseException | None) -> None:
         """Hand on the end, and forget the user: the cycle through it is over."""
         user, self._user = self._user, None
@@ -160,6 +205,11 @@ class Layer(Link):
     def socket(self) -> SocketOptions | socket.socket | None:
         """The socket under it."""
         return self._link.socket
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What a layer under it agreed on."""
+        return self._link.tls
 
     def send(self, data: bytes) -> int:
         """Send by the link under it."""

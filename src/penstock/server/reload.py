@@ -27,7 +27,8 @@ _OVERLOAD: Final = ("datagram_rate_per_peer", "datagram_amplification")
 def with_live(config: ServerConfig, wanted: ServerConfig) -> ServerConfig:
     """Return ``config`` with those values of ``wanted`` that may change while it is served.
 
-    Who is let in and how many, how often datagrams are handled, how long a drain may take, the level of the log.
+    Who is let in and how many, how often datagrams are handled, how long a drain may take, the level of the log; all of
+    TLS, as long as there is some.
 
     Raises:
         ConfigurationError: Values contradict each other.
@@ -38,6 +39,7 @@ def with_live(config: ServerConfig, wanted: ServerConfig) -> ServerConfig:
         overload=dataclasses.replace(config.overload, **{name: getattr(wanted.overload, name) for name in _OVERLOAD}),
         timeouts=dataclasses.replace(config.timeouts, drain_s=wanted.timeouts.drain_s),
         log_level=wanted.log_level,
+        tls=wanted.tls if config.tls.cert and wanted.tls.cert else config.tls,
     )
 
 

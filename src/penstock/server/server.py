@@ -60,6 +60,7 @@ from .part import DEFAULT, Default, Part
 from .reload import with_live
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
+from .tls import Material, ServerTls, layered, tls_of, warnings_now, with_tls
 from .warnings import warnings_about
 from .watchdog import Watchdog
 
@@ -115,6 +116,7 @@ class Server:
         self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
         self._observer_failures = Pace(1, time.monotonic)
         self._listeners: list[Listener] = []
+        self._tls: ServerTls | None = None
         self._choice: Choice | None = None
         self._at_work: EngineServer | None = None
         self._told_to_end = self._suspended = False  # before the start
@@ -201,8 +203,9 @@ class Server:
             addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
         else:
             addresses = [parse_address(text) for text in config.bind]
+        addresses = self._with_tls(addresses)
         self._loop = asyncio.get_running_loop()
-        listeners = open_listeners(
+        listeners: list[Listener] = open_listeners(
             addresses,
             backlog=config.backlog,
             reuse_address=config.reuse_address,
@@ -216,12 +219,14 @@ class Server:
                 refused = set_tcp_options(listener, config.tcp)
                 for warning in refused + set_receive_buffer(listener, config.overload.receive_buffer_bytes):
                     self._warn(warning)
+            if self._tls is not None:
+                self._listeners = listeners = [layered(listener, self._tls) for listener in listeners]
             self._stopped = self._loop.create_future()
             self._rules = rules
             if self._part.begins_gate:
                 self.gate.begin(rules)
             self._at_work = self.choice.engine.serve(listeners, plan)
-            for warning in warnings_about(config, self.addresses):
+            for warning in [*warnings_about(config, self.addresses), *warnings_now(self._tls)]:
                 self._warn(warning)
             if config.overload.stall_s is not None and self._part.watches_loop:
                 self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
@@ -245,6 +250,8 @@ class Server:
             self._watchdog.start()
         for listener in listeners:
             self._emit(Listening(listener))
+        if self._tls is not None:
+            logger.info("certificates: %s", self._tls.material.expiry(time.time()))
 
     def check(self) -> None:
         """Refuse what `start` would refuse before it opens an address. Needs no loop.
@@ -253,8 +260,22 @@ class Server:
             ConfigurationError: As `start`.
         """
         self._prepare(AccessFiles(self.config.gate.allow, self.config.gate.deny))
-        for address in map(parse_address, self.config.bind):
+        addresses = self._with_tls([parse_address(text) for text in self.config.bind])
+        for address in addresses:
             self._check_kind(address.kind, address)
+        for warning in warnings_now(self._tls):
+            self._warn(warning)
+
+    def _with_tls(self, addresses: list[Address]) -> list[Address]:
+        """Load what TLS is spoken with. Where the user chose no addresses, a certificate is enough for TLS on them.
+
+        Raises:
+            ConfigurationError: As `tls_of`, or a file is refused.
+        """
+        if isinstance(self.config.bind, DefaultBind) and self.config.tls.cert:
+            addresses = [with_tls(address) for address in addresses]
+        self._tls = tls_of(self.config.tls, addresses)
+        return addresses
 
     @property
     def choice(self) -> Choice:
@@ -314,7 +335,7 @@ class Server:
     async def reload(self, config: ServerConfig) -> tuple[str, ...]:
         """Go by those values of ``config`` that may change while the server serves: see `with_live`.
 
-        Files of networks are read again. Open connections stay. What was `set` at the gate holds, unless the
+        Files of networks and of TLS are read again. Open connections stay. What was `set` at the gate holds, unless the
         configuration now says something else than before.
 
         Returns:
@@ -331,6 +352,8 @@ class Server:
             return changed
         access = AccessFiles(new.gate.allow, new.gate.deny)
         signature, networks = await aside(lambda: (access.signature(), access.load()), "penstock-networks")
+        tls = self._tls
+        material = None if tls is None else await aside(lambda: Material(new.tls), "penstock-certificates")
         rules = self._rules_of(new, networks)
         changes = {
             spec.name: value
@@ -339,6 +362,11 @@ class Server:
         }
         self.gate.set(**changes)
         self.config, self._rules = new, rules
+        if tls is not None and material is not None:
+            tls.exchange(material)
+            logger.info("certificates: %s", material.expiry(time.time()))
+            for warning in warnings_now(tls):
+                self._warn(warning)
         self._follow(access, signature)
         return changed
 

@@ -60,7 +60,7 @@ def open_listeners(
 
     Raises:
         ConfigurationError: Two addresses are one or overlap; an inherited socket is left out, or a name is not
-            inherited; the backlog is out of range; TLS is asked for. Nothing was opened.
+            inherited; the backlog is out of range. Nothing was opened.
         BindError: An address cannot be listened on. What was opened before it is closed, and its files are removed.
     """
     if not 0 < backlog <= MAX_BACKLOG:
@@ -104,9 +104,6 @@ def _undo(listeners: Iterable[Listener]) -> None:
 def _targets(address: Address, inherited: Sequence[InheritedSocket]) -> list[Target]:
     if address.scheme is Scheme.FD:
         return inherited_targets(address, inherited)
-    if address.scheme is Scheme.TLS:
-        # Known, so that a configuration can be checked; never served in the clear by mistake.
-        raise ConfigurationError(f"{address}: TLS is not served by this version; write tcp:// behind a TLS proxy")
     return [Target(address)] if address.is_unix else network_targets(address)
 
 

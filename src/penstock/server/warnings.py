@@ -26,7 +26,7 @@ def warnings_about(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     parsed = {text: parse_address(text) for text in addresses}
-    public = [text for text, at in parsed.items() if at.is_public and at.scheme is not Scheme.TLS]
+    public = [text for text, at in parsed.items() if at.is_public and not at.is_tls]
     if public and config.warn_public:
         found.append(
             f"{', '.join(public)}: open to every host that can reach this machine, without encryption; "

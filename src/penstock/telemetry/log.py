@@ -20,6 +20,7 @@ from ..core.events import (
     FramesSkipped,
     FramingBroken,
     HandlerFailed,
+    HandshakeFailed,
     OrphanCancelled,
     OrphanOverdue,
     PressureChanged,
@@ -48,6 +49,9 @@ _NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
 LINES_PER_SECOND = 10
 REFUSALS_PER_SECOND = 1
 OVERFLOWS_PER_SECOND = 1
+# Scanners come from everywhere and try everything: each host gets one line in so many seconds.
+SOURCE_S = 60.0
+MAX_SOURCES = 1024
 
 
 class Pace:
@@ -79,6 +83,32 @@ class Pace:
         return f" (and {unsaid} more)" if unsaid else ""
 
 
+class PacePerSource:
+    """Lines about peers: one a minute for each host; the others are counted, and its next line tells.
+
+    Args:
+        time: Where time comes from, in seconds.
+    """
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self._all = Pace(LINES_PER_SECOND, time)
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def more(self, host: str) -> str | None:
+        """As of `Pace`."""
+        now = self._time()
+        at, unsaid = self._said.get(host, (-inf, 0))
+        if now < at + SOURCE_S or self._all.more() is None:
+            if host in self._said:
+                self._said[host] = at, unsaid + 1
+            return None
+        if len(self._said) >= MAX_SOURCES:
+            self._said.clear()
+        self._said[host] = now, 0
+        return f" (and {unsaid} more)" if unsaid else ""
+
+
 class LogObserver:
     """Writes the log: handler errors as errors, broken framing as warnings, the rest below.
 
@@ -96,6 +126,7 @@ class LogObserver:
         self._orphans = Pace(LINES_PER_SECOND, time)
         self._overflows = Pace(OVERFLOWS_PER_SECOND, time)
         self._overflowed = 0  # datagrams that the kernel dropped, not told of yet
+        self._handshakes = PacePerSource(time)
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
@@ -118,6 +149,8 @@ class LogObserver:
                 self._codec_failed(event)
             case FramingBroken():
                 self._framing_broken(event)
+            case HandshakeFailed():
+                self._handshake_failed(event)
             case AcceptFailed():
                 if event.first:  # the others are counted until it is over
                     logger.error("cannot accept connections: %s; retrying", event.error, extra=_extra(event))
@@ -210,6 +243,11 @@ class LogObserver:
                 logger.warning(text, count, extra=_extra(event))
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("datagram dropped: %s", event.reason, extra=_extra(event))
+
+    def _handshake_failed(self, event: HandshakeFailed) -> None:
+        peer = event.connection.peer
+        if (more := self._handshakes.more(peer.host)) is not None:
+            logger.warning("no handshake with %s: %s%s", peer, event.error, more, extra=_extra(event))
 
     def _framing_broken(self, event: FramingBroken) -> None:
         more = self._violations.more()

@@ -45,6 +45,7 @@ class EngineUnderTest:
         needs: A module that has to be there.
         loop_factory: Makes the loop.
         tapped: Every connection has a layer over its link, by which all its bytes are counted.
+        ciphered: Every connection speaks TLS.
     """
 
     label: str
@@ -52,20 +53,26 @@ class EngineUnderTest:
     needs: str
     loop_factory: LoopFactory = asyncio.SelectorEventLoop
     tapped: bool = False
+    ciphered: bool = False
 
     def with_tap(self) -> EngineUnderTest:
         """Return this engine, with a layer over each link."""
         return replace(self, label=f"{self.label}+tap", tapped=True)
+
+    def with_tls(self) -> EngineUnderTest:
+        """Return this engine, with TLS over each link."""
+        return replace(self, label=f"{self.label}+tls", ciphered=True)
 
     @property
     def missing(self) -> str | None:
         """Why it cannot be tested here, or None."""
         if self.name not in ENGINES:
             return f"there is no {self.name} engine"
-        try:
-            importlib.import_module(self.needs)
-        except ImportError as error:
-            return str(error)
+        for needed in (self.needs, *(["trustme"] if self.ciphered else [])):
+            try:
+                importlib.import_module(needed)
+            except ImportError as error:
+                return str(error)
         return None
 
 

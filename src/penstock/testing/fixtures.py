@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,16 +22,22 @@ from ..config import Timeouts
 from ..core.events import Closed, EventName
 from ..core.service import Service
 from ..engines.listener import Listener
+from . import ciphered
 from .engines import ALL_ENGINES, EngineUnderTest
 from .forms import FORMS, Form
 from .layers import Taps, listener_with
 from .served import Served, served
+
+# Whether all tests are to run over TLS, and nothing else: ``make test-tls``.
+ALL_OVER_TLS = os.environ.get("PENSTOCK_TEST_TLS", "") == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers by which a test chooses."""
     config.addinivalue_line("markers", "engines(*labels): only these engines")
     config.addinivalue_line("markers", "tapped: on each engine once more, with a layer over each link")
+    config.addinivalue_line("markers", "ciphered: on each engine once more, over TLS")
+    config.addinivalue_line("markers", "uncipherable(why): not over TLS")
     config.addinivalue_line("markers", "forms(which): only the forms for which this function returns True")
 
 
@@ -50,6 +57,14 @@ def on_engines(metafunc: pytest.Metafunc, labels: Sequence[str] | None) -> None:
     if metafunc.definition.get_closest_marker("tapped"):
         taps = {engine.with_tap(): engine.label for engine in engines}
         engines, bare = [*engines, *taps], bare | taps
+    if metafunc.definition.get_closest_marker("uncipherable") is None:
+        over_tls = {engine.with_tls(): engine.label for engine in engines if not engine.tapped}
+        if ALL_OVER_TLS:
+            engines, bare = list(over_tls), over_tls
+        elif metafunc.definition.get_closest_marker("ciphered"):
+            engines, bare = [*engines, *over_tls], bare | over_tls
+    elif ALL_OVER_TLS:
+        engines = []
     if "form" in metafunc.fixturenames:
         which = metafunc.definition.get_closest_marker("forms")
         forms = [form for form in FORMS if which is None or which.args[0](form)]
@@ -78,6 +93,9 @@ def serve(
     closed: list[Closed] = []
     if engine.tapped:
         monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, taps.make))
+    elif engine.ciphered:
+        layer = ciphered.server_layer()
+        monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, layer))
     form: Form | None = request.getfixturevalue("form") if "form" in request.fixturenames else None
 
     def start(target: Any, *, codec: Any = "lines", **options: Any) -> contextlib.AbstractContextManager[Served]:
@@ -87,6 +105,7 @@ def serve(
         options.setdefault("engine", engine.name)
         options.setdefault("timeouts", Timeouts(drain_s=10.0))
         options.setdefault("loop_factory", engine.loop_factory)
+        options.setdefault("ciphered", engine.ciphered)
         return _noted(served(target, **options), closed)
 
     with caplog.at_level(logging.ERROR, logger="asyncio"):

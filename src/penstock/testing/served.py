@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from ..core.events import Accepted, Closed, Event, EventName, HandlerFailed, Observer
 from ..server.api import Target
+from .ciphered import CipheredSocket
 from .engines import LoopFactory
 from .peers import PATIENCE_S, dial
 from .thread import ServerThread
@@ -76,9 +77,18 @@ class Served(ServerThread):
         tasks_left: The tasks that its loop still had when the server had stopped.
     """
 
-    def __init__(self, target: Target, *, record: Record, observers: Sequence[Observer] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        record: Record,
+        observers: Sequence[Observer] = (),
+        ciphered: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(target, observers=[record, *observers], **options)
         self.record = record
+        self._ciphered = ciphered
         self.tasks_left: list[str] = []
 
     async def _main(self) -> None:
@@ -86,9 +96,12 @@ class Served(ServerThread):
         await asyncio.sleep(0)  # a task is done one turn after its coroutine, for the loop
         self.tasks_left = [str(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
 
-    def dial(self, index: int = 0, **options: Any) -> socket.socket:
-        """Connect a plain socket to one of the server's addresses."""
-        return dial(self.addresses[index], **options)
+    def dial(self, index: int = 0, **options: Any) -> Any:
+        """Connect a plain socket to one of the server's addresses, or one that looks like it where TLS is spoken."""
+        sock = dial(self.addresses[index], **options)
+        if not self._ciphered or sock.type != socket.SOCK_STREAM:
+            return sock
+        return CipheredSocket(sock)
 
     def reasons(self, count: int) -> Sequence[str]:
         """Wait until ``count`` connections have closed; return why, in order."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TypeVar
 
+from ...core.deadline import Deadline
 from ...core.timeouts import Timeout
 from ...errors import BrokenError, Phase
 from ...reasons import CloseReason
@@ -50,6 +52,26 @@ class ThreadClientConnection(ThreadConnection[M], SyncConnection[M]):
         self._blames = False
         if plan.total is not None:
             self._arm_next()
+
+    def await_ready(self, limit: Deadline | None) -> None:
+        """Wait for the layer over its link, if there is one that needs the peer first.
+
+        Raises:
+            TimeoutError: The limit passed before that.
+        """
+        if not self._opening:
+            return
+        with self._lock:
+            given_up: list[bool] = []
+            timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
+            try:
+                self._drive(lambda: not self._opening or bool(self._closing) or bool(given_up))
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            if given_up and limit is not None:
+                raise limit.error()
+        self._tell()
 
     def request(self, message: M, timeout_s: float | None = None) -> M:
         """Send one message; return the next one that comes."""

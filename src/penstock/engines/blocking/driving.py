@@ -142,10 +142,19 @@ class DrivenConnection(LinkedConnection[M]):
         self._receiving = False  # a thread waits for messages
         self._news = False  # something came that it wants to know
         self._senders = 0  # threads that wait until their frame has gone out
-        if self._layer is None:
-            self._link = self._socket_link
-        else:
-            self._layer.connection_made(self._socket_link)
+        self._link = self._layer or self._socket_link
+        self._opening = self._layer is not None
+
+    def begin_layer(self) -> None:
+        """Have the layer begin, where there is one: once, and before anything is asked of the connection."""
+        if self._layer is not None:
+            with self._lock:
+                self._layer.connection_made(self._socket_link)
+            self._tell()
+
+    def await_layer(self) -> None:
+        """Wait until the layer has what it needs, or there is nothing to wait for. The lock is held."""
+        self._drive(lambda: not self._opening or bool(self._closing))
 
     # -- the socket, the lock held -------------------------------------------------------------------------------------
 
@@ -163,6 +172,8 @@ class DrivenConnection(LinkedConnection[M]):
     def _wants_input(self) -> bool:
         if self._closing:
             return bool(self._state != FLUSHING)  # read and discarded until the peer's EOF
+        if self._opening:
+            return True
         if not self._can_receive or self._draining or (self._write_paused and not self._reads_on):
             return False
         if self._reading_suspended or self._rate_held():
@@ -212,6 +223,10 @@ class DrivenConnection(LinkedConnection[M]):
     def connection_made(self, link: Link) -> None:
         """Use a layer in place of the socket's link."""
         self._link = link
+        self._opening = False
+
+    def _turn_away(self, reason: CloseReason) -> None:
+        self._close(reason)
 
     def data_received(self, data: bytes) -> None:
         """Take what was read; drop it when the connection is closing or draining."""

@@ -92,12 +92,21 @@ class BlockingEngine(ThreadEngine):
             if plan.local.is_datagram:
                 return ThreadDatagramConnection(context, sock, poller, plan)
             records = plan.local.kind is Kind.SEQPACKET
-            return ThreadClientConnection(context, sock, poller, plan, records=records)
+            connection: ThreadClientConnection[Any] = ThreadClientConnection(
+                context, sock, poller, plan, records=records
+            )
         except BaseException:
             if poller is not None:
                 poller.close()
             sock.close()
             raise
+        try:
+            connection.begin_layer()
+            connection.await_ready(plan.ready_by)
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
 
 
 class BlockingServer(EngineServer):

@@ -14,7 +14,6 @@ from ...codecs.base import Codec
 from ...core.endings import reason_after
 from ...core.handlers import AnyHandler, Handler, expects_messages, may_keep_idle
 from ...core.interrupts import is_interrupt
-from ...core.law.closing import CLOSED
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, EndOfStreamError, RemoteProtocolError
@@ -82,6 +81,7 @@ class ServedConnection(ThreadConnection[M]):
 
     def begin(self) -> None:
         """Make the user's `Handler` and start the clocks, before anybody is told of the connection."""
+        self.begin_layer()
         self._starts(self._opened_at, False)
         self._arm_next()
         handler = self._handler
@@ -107,7 +107,9 @@ class ServedConnection(ThreadConnection[M]):
         """Serve until the connection is gone and its handler has ended. Called once, on the thread that is its own."""
         self._thread = get_ident()
         with self._lock:
-            began = self._state != CLOSED  # the server may have stopped since accept(2)
+            if self._opening:
+                self.await_layer()
+            began = not self._closing  # the server may have stopped since accept(2), or the peer was turned away
             self._works(self._clock.time())
         if began:
             try:

@@ -53,12 +53,16 @@ class StreamConnection(LinkedConnection[M]):
     @property
     def is_attached(self) -> bool:
         """Whether it has a link, or had one."""
-        return bool(self._attached)
+        return bool(self._attached or self._opening)
 
     def fileno(self) -> int:
         """Return the descriptor of the socket; -1 once it is closed."""
         sock = self._link.socket if self._attached and not self._gone else None
         return -1 if sock is None else int(sock.fileno())
+
+    def _turn_away(self, reason: CloseReason) -> None:
+        self._close_after = self._close_after or reason
+        self.connection_made(self._link)
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
 
@@ -80,6 +84,7 @@ class StreamConnection(LinkedConnection[M]):
         """Begin."""
         self._link = link
         self._attached = True
+        self._opening = False
         try:
             self._made(link)
         except BaseException:
@@ -183,7 +188,7 @@ class StreamConnection(LinkedConnection[M]):
 
     def _end_at_once(self) -> None:
         """Break the link off, which tells the end, wherever an end has stopped half-way."""
-        if self._attached and not self._gone:
+        if (self._attached or self._opening) and not self._gone:
             self._lost(CloseReason.ABORTED)
             self._link.abort()
 
@@ -258,7 +263,7 @@ class StreamConnection(LinkedConnection[M]):
 
     def _catch_up(self, then: Callable[[], object]) -> None:
         """Read what has come and send what waits, as far as the kernel lets; then go on, perhaps a little later."""
-        link = self._link if self._attached else None
+        link = self._link if self._attached or self._opening else None
         if link is None:
             then()
         elif link.acts_now:

@@ -24,6 +24,7 @@ from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_m
 from ...core.interrupts import is_interrupt
 from ...core.texts import detail_of
 from ...core.timeouts import Timeout
+from ...core.tls import TlsInfo
 from ...errors import ClosedError, LimitError, LocalProtocolError, PenstockError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..datagram import OneDatagram
@@ -268,6 +269,11 @@ class ThreadSafeConnection(ConnectionBase[M]):
     def is_datagram(self) -> bool:  # type: ignore[override]
         """Whether it stands for one datagram."""
         return self._conn.is_datagram
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """As of the connection."""
+        return self._conn.tls
 
     @property
     def peer(self) -> Peer:

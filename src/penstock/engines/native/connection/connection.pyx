@@ -21,12 +21,13 @@ from ....core.compiled_law.rate cimport _GO_ON as GO_ON
 from ....core.background import start_task
 from ....core.contract import app_of
 from ....core.endings import reason_after
-from ....core.events import not_decoded, not_handled
+from ....core.events import HandshakeFailed, not_decoded, not_handled
 from ....core.interrupts import is_interrupt
 from ....core.law.deadlines import TIMEOUTS
 from ....core.texts import detail_of
 from ....errors import LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
+from ...link import Layer
 from ...wire import next_connection_id
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -98,6 +99,34 @@ cdef class Connection(TeardownTransport):
         self.layer.connection_made(below)
         return 0
 
+    cdef int layer_begins(self) except -1:
+        if self._state == CLOSED:  # the server stopped between accept(2) and now
+            self.reset_on_close()
+            self.break_down(None)
+        elif self.host.gate is not None:  # a client's user has a deadline of its own
+            self.begin_handshake()
+        return 0
+
+    cdef int layer_begun(self) except -1:
+        if self.host.gate is not None:
+            self.end_handshake()
+        return 0
+
+    cdef int layer_failed(self, object error) except -1:
+        """Close without having begun."""
+        if self.host.gate is None:
+            self.close_reason = self.close_reason or error.reason
+            self._can_send = False
+            return self.shut()
+        self.host.told(HandshakeFailed(self, error))
+        if self._close_after is None:
+            self._close_after = error.reason
+        return self.linked()
+
+    cdef bint has_link(self) except -1:
+        """Whether it has its socket, be it under a layer that has not begun."""
+        return self._attached or (self.layer is not None and isinstance(self.layer, Layer))
+
     cdef int linked(self) except -1:
         self._attached = True
         if self._state == CLOSED:  # the server stopped between accept(2) and now
@@ -134,6 +163,11 @@ cdef class Connection(TeardownTransport):
     def server(self):
         """Whose connection it is; None for a client's."""
         return self.host.server
+
+    @property
+    def tls(self):
+        """What was agreed in the TLS handshake; None without TLS."""
+        return self.layer.tls if self.layer is not None and isinstance(self.layer, Layer) else None
 
     @property
     def app(self):
@@ -210,6 +244,8 @@ cdef class Connection(TeardownTransport):
         if self.layer is not None:
             layer, self.layer = self.layer, None
             layer.connection_lost(error)
+            if layer.tls is not None:  # to be asked for it; it has let go of everything else
+                self.layer = layer
         self._become(CLOSED)
         self.handshake_is_over()
         self._gone = True
@@ -288,7 +324,7 @@ cdef class Connection(TeardownTransport):
         self.handshake_is_over()
         self._forgets_output()
         self.disarm()
-        if self._attached:
+        if self.has_link():
             self.reset_on_close()
             self.break_down(None)
         self.forget_input()

@@ -24,6 +24,11 @@ cdef class Below:
         return None
 
     @property
+    def tls(self):
+        """None: there is a socket under it."""
+        return None
+
+    @property
     def acts_now(self):
         """False: the connection asks its socket itself."""
         return False
@@ -70,6 +75,18 @@ cdef class Below:
 
     # -- as a user -----------------------------------------------------------------------------------------------------
 
+    def layer_begins(self, link):
+        """Wait for what the layer needs of the peer."""
+        self.transport.layer_begins()
+
+    def layer_begun(self):
+        """The layer has it."""
+        self.transport.layer_begun()
+
+    def layer_failed(self, error):
+        """The layer will never have it."""
+        self.transport.layer_failed(error)
+
     def connection_made(self, link):
         """Go on: the layer has begun."""
         self.transport.linked()
@@ -81,6 +98,16 @@ cdef class Below:
     def eof_received(self):
         """Take the peer's EOF."""
         self.transport.eof_received()
+
+    def input_cut(self, error):
+        """Break: what came may not be all. Where nothing more was expected it is as good as an end."""
+        if self.transport._closing:
+            self.transport.eof_received()
+        else:
+            self.transport.break_down(error)
+
+    def output_rose(self, queued_bytes):
+        """Nothing: the connection counts for itself, and has."""
 
     def output_sank(self):
         """The layer keeps less than before."""

@@ -40,6 +40,11 @@ cdef class Transport(Pollable):
     cdef int output_queued(self) except -1
     cdef int output_sank(self) except -1
 
+    # What a layer tells it that needs the peer first.
+    cdef int layer_begins(self) except -1
+    cdef int layer_begun(self) except -1
+    cdef int layer_failed(self, object error) except -1
+
     # What the connection does.
     cdef int linked(self) except -1
     cdef int open(self, int fd) except -1

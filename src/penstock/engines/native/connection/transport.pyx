@@ -144,6 +144,18 @@ cdef class Transport(Pollable):
         """There is a socket, and the layer over it has begun, if there is one."""
         return 0
 
+    cdef int layer_begins(self) except -1:
+        """The layer needs the peer before `linked`, or `layer_failed`."""
+        return 0
+
+    cdef int layer_begun(self) except -1:
+        """It has what it needed; `linked` follows."""
+        return 0
+
+    cdef int layer_failed(self, object error) except -1:
+        """It never will."""
+        return 0
+
     # -- the descriptor ------------------------------------------------------------------------------------------------
 
     cdef int open(self, int fd) except -1:

@@ -1,0 +1,181 @@
+"""What a client believes of whom it talks to over TLS, and what it shows itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import ssl
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..address import Address
+from ..address.model import ANY_HOST
+from ..core.x509 import NotACertificateError, certificate_of
+from ..engines.link import LinkUser
+from ..engines.tls.contexts import load_authorities, load_pair, strict
+from ..engines.tls.layer import TlsLayer
+from ..errors import ConfigurationError, TlsError
+from ..reasons import CloseReason
+
+# How many different contexts are kept: each holds all the authorities that it believes.
+_KEPT: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """How a client speaks TLS: of addresses that begin with ``tls://`` or end with ``?tls=on``.
+
+    By default the peer has to show a certificate for the host of the address, signed by somebody this system believes.
+
+    Attributes:
+        verify: Whether the peer's certificate is verified. False: anybody may be at the other end, and read and change
+            what is sent.
+        ca: A file of certificates, PEM: only who signs with these is believed. None: whom the system believes.
+        cert: A file with a certificate of our own, PEM, for servers that ask for one, and those that sign it.
+        key: The file of its key; None where that is in the same file.
+        server_name: Whom the certificate has to be for, and whom to ask for (SNI); None: the host of the address.
+        pins: Keys, as ``sha256/`` and base64 (RFC 7469): besides all else the peer's certificate has to have one of
+            them. Empty: any key.
+        minimum: The oldest version that is spoken.
+        ciphers: Of TLS 1.2, as openssl-ciphers(1) writes them; None for Python's own.
+        alpn: Protocols that are offered, the best first.
+        context: In place of all of this but `server_name` and `pins`.
+
+    Raises:
+        ConfigurationError: A pin has another form.
+    """
+
+    verify: bool = True
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    pins: tuple[str, ...] = ()
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    ciphers: str | None = None
+    alpn: tuple[str, ...] = ()
+    context: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        for pin in self.pins:
+            if not (pin.startswith("sha256/") and len(pin) == 51 and pin.endswith("=")):
+                raise ConfigurationError(
+                    f"{pin!r} is no pin: sha256/ and the 44 characters of base64 that `penstock probe` shows",
+                    "ClientTls.pins",
+                )
+
+
+class Handshake:
+    """One handshake of a client: makes the layer, and says what came of it.
+
+    Args:
+        target: What is connected to.
+        tls: How.
+
+    Raises:
+        ConfigurationError: A file is wrong, or nobody said whom to expect.
+    """
+
+    def __init__(self, target: Address, tls: ClientTls) -> None:
+        self.error: TlsError | None = None
+        self._is_over = False
+        self._future: asyncio.Future[None] | None = None
+        self._pins = tls.pins
+        self._name = tls.server_name or _name_of(target)
+        self._context = tls.context or _context_of(tls, _signature(tls.ca, tls.cert, tls.key))
+        if self._name is None and self._context.check_hostname:
+            raise ConfigurationError(
+                f"{target}: whose certificate to expect is not known: give a server_name (--sni), or do not verify"
+            )
+
+    def layer(self, user: LinkUser) -> TlsLayer:
+        """Make the layer."""
+        return TlsLayer(user, self._session, self._ready, self._judge)
+
+    def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name)
+
+    def _judge(self, session: ssl.SSLObject) -> TlsError | None:
+        if not self._pins:
+            return None
+        der = session.getpeercert(binary_form=True)
+        with contextlib.suppress(NotACertificateError):
+            pin = certificate_of(der or b"").pin
+            if pin in self._pins:
+                return None
+            return TlsError(CloseReason.TLS_CERTIFICATE, f"the peer's key is {pin}, which is none of the pins")
+        return TlsError(
+            CloseReason.TLS_CERTIFICATE, "the peer's certificate cannot be read, and so has none of the pins"
+        )
+
+    def _ready(self, error: TlsError | None) -> None:
+        self._is_over = True
+        self.error = error
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until it is over.
+
+        Raises:
+            TlsError: It failed.
+        """
+        if not self._is_over:
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+        self.check()
+
+    def check(self) -> None:
+        """Say what came of it.
+
+        Raises:
+            TlsError: It failed.
+        """
+        if self.error is not None:
+            raise self.error
+
+
+def handshake_for(target: Address, tls: ClientTls) -> Handshake | None:
+    """Return the handshake of a connection; None where no TLS is spoken.
+
+    Raises:
+        ConfigurationError: As of `Handshake`.
+    """
+    return Handshake(target, tls) if target.is_tls else None
+
+
+def _name_of(target: Address) -> str | None:
+    """Return whom a certificate has to be for: a host's name or address."""
+    if not target.host:
+        return None
+    host = target.host.partition("%")[0].removesuffix(".")
+    return {ANY_HOST: "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _signature(*paths: str | None) -> tuple[object, ...]:
+    """Return what is another where a file is another than before."""
+    found: list[object] = []
+    for path in paths:
+        if path is not None:
+            with contextlib.suppress(OSError):  # met when it is read
+                status = os.stat(path)
+                found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _context_of(tls: ClientTls, _signature: tuple[object, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    strict(context, tls.minimum, tls.ciphers, tls.alpn)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca is not None:
+        load_authorities(context, tls.ca, "ca")
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if tls.cert is not None:
+        load_pair(context, tls.cert, tls.key, option="cert")
+    return context

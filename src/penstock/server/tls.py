@@ -1,0 +1,177 @@
+"""TLS of a server: certificates, loaded, judged, chosen by the name that a client asks for, and exchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import ssl
+import stat
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from ..address import Address, Kind, Scheme
+from ..config import TlsConfig
+from ..core.x509 import Certificate
+from ..engines.link import LayerMaker, LinkUser
+from ..engines.listener import Listener
+from ..engines.tls.contexts import load_authorities, load_pair, load_revoked, strict
+from ..engines.tls.layer import TlsLayer
+from ..errors import ConfigurationError, TlsMaterialError
+
+# A certificate that is valid for fewer days is warned of: what renews them does so 30 days before.
+WARN_DAYS: Final = 14
+
+_MODES: Final = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "off": ssl.CERT_NONE}
+
+
+class Material:
+    """What one configuration makes of its files, whole.
+
+    Args:
+        config: Says which files.
+
+    Raises:
+        TlsMaterialError: One of them is missing or wrong.
+
+    Attributes:
+        context: Of a client that asks for no name that is known; it hands others to the context of theirs.
+        leaves: The certificates that are shown, in the order of the configuration.
+    """
+
+    def __init__(self, config: TlsConfig) -> None:
+        self._contexts: list[tuple[Certificate, ssl.SSLContext]] = []
+        for index, cert in enumerate(config.cert):
+            context = _context(config)
+            chain = load_pair(context, cert, config.key[index] if config.key else None, option="tls_cert")
+            self._contexts.append((chain[0], context))
+        self.context = self._contexts[0][1]
+        self.leaves = [leaf for leaf, _ in self._contexts]
+        self._keys = config.key or config.cert
+        self.context.sni_callback = self._named
+
+    def _named(self, session: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        """A client asks for a name, or for none."""
+        if name is None:
+            return
+        session.penstock_name = name  # type: ignore[attr-defined]  # Python keeps it nowhere at this end
+        for leaf, context in self._contexts:
+            if leaf.is_for(name):
+                session.context = context
+                return
+
+    def expiry(self, now: float) -> str:
+        """Say which certificates are shown and how long each is valid, for the log."""
+        shown = (
+            f"{', '.join(leaf.names) or leaf.subject} until {leaf.not_after:%Y-%m-%d} ({leaf.days_left(now):.0f} days)"
+            for leaf in self.leaves
+        )
+        return "; ".join(shown)
+
+    def warnings(self, now: float) -> list[str]:
+        """Say of each certificate whose time has not come, is over, or is so soon, a sentence each."""
+        found = []
+        for leaf in self.leaves:
+            days = leaf.days_left(now)
+            names = ", ".join(leaf.names) or leaf.subject
+            if days < 0:
+                found.append(
+                    f"the certificate for {names} expired on {leaf.not_after:%Y-%m-%d}: clients will refuse it"
+                )
+            elif leaf.not_before.timestamp() > now:
+                found.append(f"the certificate for {names} is valid from {leaf.not_before:%Y-%m-%d} on, not before")
+            elif days < WARN_DAYS:
+                found.append(f"the certificate for {names} expires in {days:.0f} days, on {leaf.not_after:%Y-%m-%d}")
+        for path in self._keys:
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_mode & stat.S_IROTH:
+                    found.append(f"{path}: every user of this machine can read the private key; chmod 600 it")
+        return found
+
+
+class ServerTls:
+    """What the TLS listeners of a server have in common: connections that begin take what is there then.
+
+    Args:
+        config: Says which files.
+
+    Raises:
+        TlsMaterialError: As `Material`.
+    """
+
+    def __init__(self, config: TlsConfig) -> None:
+        self.material = Material(config)
+
+    def layer(self, user: LinkUser) -> TlsLayer:
+        """Make one connection's layer."""
+        return TlsLayer(user, self._session)
+
+    def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        return self.material.context.wrap_bio(incoming, outgoing, server_side=True)
+
+    def exchange(self, material: Material) -> None:
+        """Show other certificates from now on. Connections that are open keep what they have."""
+        self.material = material
+
+
+def tls_of(config: TlsConfig, addresses: Sequence[Address]) -> ServerTls | None:
+    """Return the TLS of a server that listens on these addresses; None where it has none.
+
+    Raises:
+        ConfigurationError: An address wants TLS and there is no certificate; or there is one, and no address wants it.
+    """
+    wanting = [address for address in addresses if address.is_tls]
+    if not config.cert:
+        if wanting:
+            raise TlsMaterialError(
+                f"{wanting[0]}: TLS needs a certificate: give one with --tls-cert, and its key with --tls-key"
+            )
+        return None
+    if not wanting:
+        shown = ", ".join(map(str, addresses))
+        raise ConfigurationError(f"there is a tls_cert, and no address speaks TLS: {shown}; write tls://HOST:PORT")
+    return ServerTls(config)
+
+
+def with_tls(address: Address) -> Address:
+    """Return the address of the same socket where TLS is spoken; itself where that cannot be."""
+    if address.scheme is Scheme.TCP:
+        return dataclasses.replace(address, scheme=Scheme.TLS)
+    if address.scheme in {Scheme.UNIX, Scheme.FD}:
+        return dataclasses.replace(address, tls=True)
+    return address
+
+
+def layered(listener: Listener, tls: ServerTls) -> Listener:
+    """Return a listener whose connections speak TLS, where its address says so; else itself.
+
+    Raises:
+        ConfigurationError: Its socket is no stream.
+    """
+    if not listener.requested.is_tls:
+        return listener
+    if listener.kind is not Kind.STREAM:
+        raise ConfigurationError(f"{listener.requested}: TLS needs a stream, and this is a {listener.kind} socket")
+    layer: LayerMaker = tls.layer
+    if listener.layer is not None:
+        below = listener.layer
+        layer = lambda user: below(tls.layer(user))  # noqa: E731  # what is there already stays next to the link
+    return dataclasses.replace(listener, address=with_tls(listener.address), layer=layer)
+
+
+def warnings_now(tls: ServerTls | None) -> list[str]:
+    """Return what to warn of about the certificates, now."""
+    return [] if tls is None else tls.material.warnings(time.time())
+
+
+def _context(config: TlsConfig) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    strict(context, config.minimum, config.ciphers, config.alpn)
+    if config.client_ca is not None:
+        load_authorities(context, config.client_ca, "tls_client_ca")
+        auth = "required" if config.client_auth == "auto" else config.client_auth
+        context.verify_mode = _MODES[auth]
+        if config.crl is not None:
+            load_revoked(context, config.crl, "tls_crl")
+    return context
