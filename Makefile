@@ -20,7 +20,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
+.PHONY: help serve test test-tls attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -30,6 +30,10 @@ serve: $(READY)  ## serve echo on $(BIND)
 
 test: $(READY) apt  ## every test, on this Python
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-tls: $(READY)  ## the laws of a connection, over TLS on every engine
+	PENSTOCK_TEST_TLS=1 $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal \
+		$(wildcard tests/conformance/test_law_*.py) $(PYTEST_ARGS)
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
@@ -100,8 +104,9 @@ docs-tables: $(READY)  ## regenerate what comes from the source: tables in docs/
 apt:  # outside clients and tools for the tests; without them those tests say that they were skipped
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss && \
-		command -v redis-server && command -v zsh && command -v fish; } \
-		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat telnet strace iproute2 redis-server zsh fish) >/dev/null 2>&1 || true; fi
+		command -v redis-server && command -v zsh && command -v fish && \
+		command -v openssl && command -v curl && command -v rev; } \
+		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat openssl curl bsdextrautils telnet strace iproute2 redis-server zsh fish) >/dev/null 2>&1 || true; fi
 
 .venv-docs/.ready: pyproject.toml pins.txt
 	$(PYTHON) -m venv .venv-docs

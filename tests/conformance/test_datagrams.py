@@ -144,7 +144,7 @@ def test_an_abort_sends_nothing(serve, form, bind):
 @pytest.mark.engines("pure", "uvloop", "blocking", "native")
 def test_callbacks_are_called_in_order_and_on_close_always(serve, engine, bind, where, form_of_it):
     """on_connect, on_message, on_close with the reason, once each, whatever raises."""
-    if form_of_it == "async" and engine.label == "blocking":
+    if form_of_it == "async" and engine.name == "blocking":
         pytest.skip("coroutines need a loop")
     calls = []
 

@@ -152,7 +152,7 @@ def test_a_handler_that_only_sends_can_ask_whether_the_server_drains(serve, engi
         leave.wait(20)
         return str(conn.draining).encode()
 
-    if engine.label == "blocking":
+    if engine.name == "blocking":
         if kind == "threads":
             pytest.skip("every handler of the blocking engine has a thread")
         service, model = pushes_in_a_thread, "loop"
@@ -169,6 +169,7 @@ def test_a_handler_that_only_sends_can_ask_whether_the_server_drains(serve, engi
         assert ["drained"] == server.reasons(1)
 
 
+@pytest.mark.uncipherable("who is not accepted has no handshake")
 def test_suspended_connections_wait_in_the_backlog(serve, form):
     """While suspended, nobody new is served and those that are there go on; on resume all are served."""
     with serve(lambda _conn, message: message) as server, server.dial() as early:
@@ -194,6 +195,7 @@ def test_suspended_connections_wait_in_the_backlog(serve, form):
         assert ["peer_closed"] * 4 == server.reasons(4)
 
 
+@pytest.mark.uncipherable("who is not accepted has no handshake")
 def test_one_at_a_time_serves_all_in_turn(serve, form):
     """The others wait in the backlog, with what they said; each is served once, in the order of their connecting."""
     if form.model != "loop":

@@ -116,6 +116,11 @@ class Link(ABC):
         """Whether `read_now` and `send_now` do what they say: else bytes move when whoever polls says so."""
         return False
 
+    @property
+    def heard_bytes(self) -> int:
+        """How many bytes a layer has read: more than it has handed on, where only the start of something has come."""
+        return 0
+
     def read_now(self) -> None:  # noqa: B027 - see `acts_now`
         """Read, though nobody said that there is anything; nothing while reading is paused."""
 
@@ -243,6 +248,11 @@ class Layer(Link):
     def acts_now(self) -> bool:
         """Whether the link under it does."""
         return self._link.acts_now
+
+    @property
+    def heard_bytes(self) -> int:
+        """As of the link under it."""
+        return self._link.heard_bytes
 
     def read_now(self) -> None:
         """Have it read now."""

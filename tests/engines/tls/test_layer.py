@@ -174,6 +174,60 @@ def test_a_server_that_stops_in_a_handshake_ends_it(serve_tls, upper):
 
 
 @engines
+def test_a_stream_may_be_cut_anywhere(serve_tls, upper):
+    """Handshake, messages and end, a byte at a time."""
+    with serve_tls(upper) as server:
+        raw = dial(server.address)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with CipheredSocket(ByteByByte(raw)) as peer:
+            peer.sendall(b"one\ntwo\n")
+            received = b""
+            while len(received) < 8:
+                received += peer.recv(100)
+            peer.shutdown(socket.SHUT_WR)
+            rest = peer.recv(100)
+        reasons = list(server.reasons(1))
+
+    assert (b"ONE\nTWO\n", b"", ["peer_closed"]) == (received, rest, reasons)
+
+
+class ByteByByte:
+    """A socket that sends one byte at a time."""
+
+    def __init__(self, sock):
+        self._sock = sock
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def send(self, data):
+        return self._sock.send(data[:1])
+
+
+@engines
+def test_what_was_agreed_can_be_asked_for_after_the_end(serve_tls):
+    """In on_close, and of the connection of its event."""
+    seen = []
+
+    class Notes(penstock.Handler[bytes]):
+        def on_message(self, conn, message):
+            return message
+
+        def on_close(self, conn, reason):
+            seen.append(conn.tls)
+
+    with serve_tls(penstock.as_service(Notes, codec="lines")) as server:
+        with CipheredSocket(dial(server.address)) as peer:
+            peer.sendall(b"one\n")
+            peer.recv(100)
+        server.reasons(1)
+        (closed,) = server.record.of(EventName.CLOSED)
+
+    assert [closed.connection.tls] == seen
+    assert "TLSv1.3" == seen[0].version
+
+
+@engines
 def test_a_record_that_was_changed_ends_the_connection(serve_tls, upper, infos):
     """Nothing of it is handed on."""
     with serve_tls(upper) as server:

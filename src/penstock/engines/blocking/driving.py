@@ -479,9 +479,9 @@ class DrivenConnection(LinkedConnection[M]):
         """Read what has come and send what waits."""
         self._socket_link.send_now()
         for _ in range(READS_AT_ONCE):
-            before = self.bytes_in
+            before = self.bytes_in + self._link.heard_bytes
             self._read_wanted()
-            if self.bytes_in == before:
+            if self.bytes_in + self._link.heard_bytes == before:
                 break
         self._wake()  # whoever polls may have nothing left to be told of
         self._changed.notify_all()

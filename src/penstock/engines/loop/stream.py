@@ -269,9 +269,9 @@ class StreamConnection(LinkedConnection[M]):
         elif link.acts_now:
             link.send_now()
             for _ in range(READS_AT_ONCE):
-                before = self.bytes_in
+                before = self.bytes_in + link.heard_bytes
                 link.read_now()
-                if self.bytes_in == before:
+                if self.bytes_in + link.heard_bytes == before:
                     break
             then()
         else:

@@ -76,7 +76,17 @@ class TlsLayer(Layer):
         judge: Says why a peer is refused whom `ssl` has accepted; None where it is not.
     """
 
-    __slots__ = ("_incoming", "_judge", "_kept", "_law", "_outgoing", "_ready", "_session", "tls")
+    __slots__ = (
+        "_heard_bytes",
+        "_incoming",
+        "_judge",
+        "_kept",
+        "_law",
+        "_outgoing",
+        "_ready",
+        "_session",
+        "tls",
+    )
 
     def __init__(
         self,
@@ -89,6 +99,7 @@ class TlsLayer(Layer):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._session: ssl.SSLObject | None = session(self._incoming, self._outgoing)
+        self._heard_bytes = 0
         self._kept = b""  # what is to be sent once the handshake is done
         self._law = Secrecy()
         self._ready = ready
@@ -107,6 +118,7 @@ class TlsLayer(Layer):
 
     def data_received(self, data: bytes) -> None:
         """Go on with the handshake, or decipher."""
+        self._heard_bytes += len(data)
         law = self._law
         if law.state == SHAKING:
             if not law.hears(data):
@@ -229,6 +241,11 @@ class TlsLayer(Layer):
         elif broken is not None and self._user is not None:
             self._user.connection_broke(failure_of(broken, shaking=False))
             self._link.abort()
+
+    @property
+    def heard_bytes(self) -> int:
+        """How many bytes came, of records that may not be whole."""
+        return self._heard_bytes
 
     def resume_reading(self) -> None:
         """Have the link read again, if anything may come."""
