@@ -8,6 +8,7 @@
 import os
 from enum import IntEnum, StrEnum
 from errno import ETIMEDOUT
+from typing import Self
 
 from .reasons import CloseReason
 
@@ -168,9 +169,17 @@ class RemoteProtocolError(ProtocolError):
 
     Attributes:
         reason: What the connection is closed with.
+        skip_bytes: How many bytes at the front of the buffer are the bad frame, where its codec knows for sure that the
+            next one begins after them: a service may skip it then (``on_bad_message``). None: the stream is over.
     """
 
     reason: CloseReason = CloseReason.BAD_FRAME
+    skip_bytes: int | None = None
+
+    def skipping(self, size: int) -> Self:
+        """Say that the bad frame is ``size`` bytes long and the next one is fine: ``raise error.skipping(size)``."""
+        self.skip_bytes = size
+        return self
 
 
 class FrameTooLongError(RemoteProtocolError):

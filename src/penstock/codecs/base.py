@@ -134,7 +134,9 @@ class Codec(ABC, Generic[M]):
         Raises:
             RemoteProtocolError: What is there can never become a frame, however much follows. It is raised as early
                 as the bytes allow: from a header alone, from an unterminated frame at the limit. The buffer's bytes
-                are untouched; the stream is over.
+                are untouched; the stream is over. Where the frame has ended all the same, and only what is in it is
+                bad, ``raise error.skipping(size)`` says how many bytes of the buffer it is, so that a service may go on
+                after it.
         """
 
     @abstractmethod

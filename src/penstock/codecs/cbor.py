@@ -110,7 +110,10 @@ class Cbor(ObjectCodec[M]):
         if not end:
             buffer.resume = progress
             return NEED_DATA
-        message: M = self._parse(bytes(buffer[:end]))
+        try:
+            message: M = self._parse(bytes(buffer[:end]))
+        except RemoteProtocolError as error:
+            raise error.skipping(end)  # noqa: B904 - the same one
         del buffer[:end]
         buffer.resume = None
         return message

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, Final, TypeVar, overload
 
-from ..errors import BadEncodingError, BadPayloadError, FrameTooLongError, LocalProtocolError
+from ..errors import BadEncodingError, BadPayloadError, FrameTooLongError, LocalProtocolError, RemoteProtocolError
 from .base import (
     DEFAULT_MAX_DEPTH,
     DEFAULT_MAX_LINE_BYTES,
@@ -128,7 +128,10 @@ class JsonLines(ObjectCodec[M], Oversize[M]):
         end = self._lines.find_end(buffer)
         if end < 0:
             return NEED_DATA
-        message = self._parse(bytes(buffer[:end]))
+        try:
+            message = self._parse(bytes(buffer[:end]))
+        except RemoteProtocolError as error:
+            raise error.skipping(end + 1)  # noqa: B904 - the same one
         del buffer[: end + 1]
         buffer.resume = None
         return message

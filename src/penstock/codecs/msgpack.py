@@ -189,7 +189,10 @@ class Msgpack(ObjectCodec[M]):
         if not end:
             buffer.resume = progress
             return NEED_DATA
-        message = self._parse(bytes(buffer[:end]))
+        try:
+            message = self._parse(bytes(buffer[:end]))
+        except RemoteProtocolError as error:
+            raise error.skipping(end)  # noqa: B904 - the same one
         del buffer[:end]
         buffer.resume = None
         return message

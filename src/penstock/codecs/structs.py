@@ -63,9 +63,15 @@ class Struct(ObjectCodec[M]):
         """
         if len(buffer) < self._struct.size:
             return NEED_DATA
-        message: Any = self._struct.unpack_from(buffer)
+        record: Any = self._struct.unpack_from(buffer)
+        message: M = record
+        if self._convert is not None:
+            try:
+                message = self._converted(record)  # before it is taken: a bad one is left where it is
+            except BadPayloadError as error:
+                raise error.skipping(self._struct.size)  # noqa: B904 - the same one
         del buffer[: self._struct.size]
-        return message if self._convert is None else self._converted(message)
+        return message
 
     def encode(self, message: M) -> bytes:
         """Pack one record.

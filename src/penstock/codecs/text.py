@@ -72,7 +72,10 @@ class Text(Oversize[str]):
         end = self._lines.find_end(buffer)
         if end < 0:
             return NEED_DATA
-        text = self._read(bytes(buffer[:end]).rstrip(b"\r"))  # before it is taken: a bad one is left where it is
+        try:
+            text = self._read(bytes(buffer[:end]).rstrip(b"\r"))  # before it is taken: a bad one is left where it is
+        except BadEncodingError as error:
+            raise error.skipping(end + 1)  # noqa: B904 - the same one
         del buffer[: end + 1]
         buffer.resume = None
         return text

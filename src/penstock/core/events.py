@@ -38,6 +38,7 @@ class EventName(StrEnum):
     CODEC_FAILED = "codec_failed"
     FRAMES_SKIPPED = "frames_skipped"
     HANDSHAKE_FAILED = "handshake_failed"
+    BAD_MESSAGE = "bad_message"
     TASK_FAILED = "task_failed"
     CLOSED = "closed"
     ORPHANED = "orphaned"
@@ -177,6 +178,16 @@ class HandshakeFailed(Event):
 
     connection: ConnectionBase[Any]
     error: TlsError
+
+
+@dataclass(slots=True, eq=False)
+class BadMessage(Event):
+    """A message could not be decoded, and was passed over: the service has it so (``on_bad_message``)."""
+
+    name = EventName.BAD_MESSAGE
+
+    connection: ConnectionBase[Any]
+    error: RemoteProtocolError
 
 
 @dataclass(slots=True, eq=False)
@@ -434,6 +445,7 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
         CodecFailed,
         FramesSkipped,
         HandshakeFailed,
+        BadMessage,
         TaskFailed,
         Closed,
         Orphaned,

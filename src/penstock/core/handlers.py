@@ -50,6 +50,14 @@ class Handler(Generic[M]):
     def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
         """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
 
+    def on_bad_message(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> M | None:
+        """Called for a message that cannot be decoded and whose end is known: a line that is no JSON.
+
+        A class that has this keeps the connection: what is returned is sent in place of the reply, None is none, and
+        the next message is handled. Without it the connection closes, or the message is skipped, as the service has it.
+        It is ``def`` in any case, and called where messages are cut: it returns at once.
+        """
+
     def on_idle(self, conn: ConnectionBase[M]) -> Awaitable[bool | None] | bool | None:
         """Called when the connection has been idle for as long as it may be, before `on_timeout`.
 
@@ -97,6 +105,10 @@ class _Called:
         return Driver.THREAD if self.blocking else Driver.PUSH
 
 
+# What is done with a message that cannot be decoded, where the next one can: ``f(conn, error) -> reply`` is called.
+OnBadMessage = Literal["close", "skip"] | Callable[["ConnectionBase[Any]", "RemoteProtocolError"], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class MessageHandler(_Called):
     """A function called once for each message; what it returns is the reply.
@@ -108,6 +120,7 @@ class MessageHandler(_Called):
         blocking: It may block: it is called in a thread of the server's pool.
         cancel_on_close: It is cancelled when its connection has ended.
         is_threaded: It is a coroutine that has another function called in a thread; set by engines.
+        on_bad_message: What is done with a message that cannot be decoded.
     """
 
     function: Callable[..., Any]
@@ -116,6 +129,7 @@ class MessageHandler(_Called):
     blocking: bool = False
     cancel_on_close: bool = False
     is_threaded: bool = False
+    on_bad_message: OnBadMessage = "close"
 
     def callbacks(self) -> None:
         """Return None: there are none to be made for each connection."""
@@ -133,11 +147,13 @@ class ConnectionHandler:
         function: ``f(conn)``.
         is_async: It is ``async def``.
         cancel_on_close: It is cancelled when its connection has ended, or its peer has and nothing of it is left.
+        on_bad_message: What is done with a message that cannot be decoded.
     """
 
     function: Callable[..., Any]
     is_async: bool
     cancel_on_close: bool = False
+    on_bad_message: OnBadMessage = "close"
     is_threaded: ClassVar[Literal[False]] = False
     converses: ClassVar[Literal[True]] = True  # it receives for itself
 
@@ -161,6 +177,7 @@ class CallbackHandler(_Called):
         handler_class: The class that the factory makes, as far as that is known.
         cancel_on_close: A callback at work is cancelled when its connection has ended; `Handler.on_close` is called.
         is_threaded: Its callbacks are coroutines that have others called in threads; set by engines.
+        on_bad_message: What is done with a message that cannot be decoded: ``callbacks`` calls that of its `Handler`.
     """
 
     factory: Callable[[], Handler[Any]]
@@ -169,6 +186,7 @@ class CallbackHandler(_Called):
     handler_class: type[Handler[Any]] = Handler
     cancel_on_close: bool = False
     is_threaded: bool = False
+    on_bad_message: Literal["close", "skip", "callbacks"] = "close"
     function: ClassVar[None] = None
     takes_connection: ClassVar[Literal[True]] = True  # as all callbacks do
 
@@ -185,10 +203,23 @@ class CallbackHandler(_Called):
 AnyHandler = MessageHandler | ConnectionHandler | CallbackHandler
 
 
+def answer_to_bad_messages(handler: AnyHandler, callbacks: Handler[Any] | None) -> OnBadMessage:
+    """Return what a connection does with a message that cannot be decoded, by its handler and the `Handler` it has."""
+    if handler.on_bad_message == "callbacks":
+        assert callbacks is not None
+        return callbacks.on_bad_message
+    return handler.on_bad_message
+
+
 def driver_of(handler: AnyHandler, *, blocking: bool) -> Driver:
     """Return how a handler is called where every ``def`` handler is said to block, or is not."""
     driver = handler.driver
     return Driver.THREAD if blocking and driver is Driver.PUSH else driver
+
+
+def has_on_bad_message(kind: type[Handler[Any]]) -> bool:
+    """Say whether a class of handlers has a word about messages that cannot be decoded."""
+    return kind.on_bad_message is not Handler.on_bad_message
 
 
 def may_keep_idle(callbacks: Handler[Any] | None) -> bool:

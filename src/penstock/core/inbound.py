@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
+from ..errors import RemoteProtocolError
 
 M = TypeVar("M")
 
@@ -24,12 +25,23 @@ class StreamInbound(Generic[M]):
         pending_bytes: How many received bytes no message has taken yet.
     """
 
-    __slots__ = ("_batch", "_batch_rest", "_buffer", "_chunk", "_singly", "codec", "on_skipped", "pending_bytes")
+    __slots__ = (
+        "_batch",
+        "_batch_rest",
+        "_buffer",
+        "_chunk",
+        "_singly",
+        "_skips_bad",
+        "codec",
+        "on_skipped",
+        "pending_bytes",
+    )
 
-    def __init__(self, codec: Codec[M]) -> None:
+    def __init__(self, codec: Codec[M], *, skips_bad: bool = False) -> None:
         self.codec = codec
+        self._skips_bad = skips_bad  # whoever takes messages may ask to `pass_over` a bad one
         self.pending_bytes = 0  # in `_buffer` and `_chunk`: counted, for it is asked after each read
-        self._singly = _Singly.of(codec)
+        self._singly = _Singly.of(codec, skips_bad)
         self.on_skipped: Callable[[int], None] | None = None
         self._buffer = Buffer()  # the start of an incomplete frame
         self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
@@ -127,8 +139,26 @@ class StreamInbound(Generic[M]):
             self._count_skipped()
         if not buffer.silence_counts:  # the peer ends its messages itself, and is taken at its word
             singly.silences = None
-            self._singly = singly if self.codec.on_oversize == "skip" else None
+            self._singly = singly if self.codec.on_oversize == "skip" or self._skips_bad else None
         return found
+
+    def pass_over(self, error: RemoteProtocolError) -> bool:
+        """Go on after the bad frame that `take` or `finish` has just raised for, if its codec says where it ends.
+
+        Returns:
+            Whether that was possible. If not, the stream is over.
+        """
+        size, buffer, singly = error.skip_bytes, self._buffer, self._singly
+        if size is None or size <= 0 or singly is None:
+            return False
+        if singly.silences:
+            if size > singly.silences[0]:
+                return False
+            singly.leave(size, singly.silences)
+        del buffer[:size]  # less, where the end of the last line was only thought to be there
+        buffer.resume = None
+        self.pending_bytes = len(buffer)
+        return True
 
     def _take_before(self, singly: _Singly, silences: deque[int]) -> list[M]:
         """Take one message of what had come by the first silence: one that ends, or else all there is."""
@@ -195,7 +225,7 @@ class StreamInbound(Generic[M]):
         self.pending_bytes = len(data)
         self._batch = b""
         self.codec = codec
-        self._singly = _Singly.of(codec)
+        self._singly = _Singly.of(codec, self._skips_bad)
 
     def clear(self) -> None:
         """Forget everything: the connection is leaving."""
@@ -209,7 +239,7 @@ class StreamInbound(Generic[M]):
 
 
 class _Singly:
-    """For an input whose messages are taken one by one: its codec passes over frames, or takes silence for their end.
+    """For an input whose messages are taken one by one: frames may be passed over, or silence is taken for their end.
 
     What was passed over cannot be given back when the codec is changed, nor can silence.
 
@@ -228,10 +258,10 @@ class _Singly:
         self.silent_bytes = 0
 
     @classmethod
-    def of(cls, codec: Codec[Any]) -> _Singly | None:
+    def of(cls, codec: Codec[Any], skips_bad: bool) -> _Singly | None:
         """Return what an input of this codec needs; None: its messages may be taken in batches."""
         if codec.quiet_s is None:
-            return cls(None) if codec.on_oversize == "skip" else None
+            return cls(None) if codec.on_oversize == "skip" or skips_bad else None
         return cls(deque())
 
     def note(self, pending_bytes: int, silences: deque[int]) -> None:
@@ -307,6 +337,10 @@ class RecordInbound(Generic[M]):
         record = self._records.popleft()
         self.pending_bytes -= len(record)
         return [guard.decode_datagram(self.codec, record)]
+
+    def pass_over(self, error: RemoteProtocolError) -> bool:
+        """Return True: a record ends where it ends, and a bad one is gone by now."""
+        return True
 
     def finish(self) -> NeedData:
         """Nothing is ever left over."""

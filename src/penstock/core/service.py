@@ -6,14 +6,22 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, TextCodecName
 from ..codecs.registry import parse_codec
 from ..config.keywords import timeouts_of
 from ..errors import ApplicationError
-from .handlers import AnyHandler, CallbackHandler, ConnectionHandler, Handler, MessageHandler
+from .handlers import (
+    AnyHandler,
+    CallbackHandler,
+    ConnectionHandler,
+    Handler,
+    MessageHandler,
+    OnBadMessage,
+    has_on_bad_message,
+)
 from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
 
 if TYPE_CHECKING:
@@ -121,6 +129,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfBytes: ...
 @overload
 def on_message(
@@ -130,6 +139,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfText: ...
 @overload
 def on_message(
@@ -139,6 +149,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfJson: ...
 @overload
 def on_message(
@@ -148,6 +159,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfMsgpack: ...
 @overload
 def on_message(
@@ -157,10 +169,17 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfMessages[M, T]: ...
 @overload
 def on_message(
-    *, codec: str, name: str = ..., blocking: bool = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+    *,
+    codec: str,
+    name: str = ...,
+    blocking: bool = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfAnything: ...
 
 
@@ -173,6 +192,7 @@ def on_message(
     blocking: bool = False,
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
+    on_bad_message: OnBadMessage = "close",
 ) -> Any:  # Any, twice: the overloads say what
     """Make a service of a function called once for each message.
 
@@ -189,6 +209,10 @@ def on_message(
         blocking: The function may block: call it in a thread of the server's pool, order kept per connection.
         cancel_on_close: Cancel the function, an ``async def``, when the connection has ended. By default it comes to
             its end: work on a message is not lost because its sender has left.
+        on_bad_message: What is done with a message that cannot be decoded and whose end is known, a line that is no
+            JSON: ``"close"`` closes the connection with the error's reason, ``"skip"`` passes it over, and a ``def``
+            function of ``(conn, error)`` passes it over and answers what it returns. It is called where messages are
+            cut, and returns at once. Each is counted. Broken framing closes in any case.
         timeouts: Timeouts that suit the protocol, as options: ``{"first_message": None, "idle": "1h"}`` for peers that
             may be silent for long. Each holds unless the server is configured otherwise.
 
@@ -198,7 +222,9 @@ def on_message(
     """
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
-        handler = _message_handler(function, blocking=blocking, cancel_on_close=cancel_on_close)
+        handler = _message_handler(
+            function, blocking=blocking, cancel_on_close=cancel_on_close, on_bad_message=_checked(on_bad_message)
+        )
         return FunctionService(
             name=name or name_of(function),
             handler=handler,
@@ -217,23 +243,48 @@ def on_connection(
 ) -> FunctionService[bytes, R]: ...
 @overload
 def on_connection(
-    *, codec: BytesCodecName = ..., name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+    *,
+    codec: BytesCodecName = ...,
+    name: str = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfConnection[bytes]: ...
 @overload
 def on_connection(
-    *, codec: TextCodecName, name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+    *,
+    codec: TextCodecName,
+    name: str = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfConnection[str]: ...
 @overload
 def on_connection(
-    *, codec: JsonCodecName, name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+    *,
+    codec: JsonCodecName,
+    name: str = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfJsonConnection: ...
 @overload
 def on_connection(
-    *, codec: Codec[M], name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+    *,
+    codec: Codec[M],
+    name: str = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfConnection[M]: ...
 @overload
 def on_connection(
-    *, codec: str, name: str = ..., timeouts: OwnTimeouts = ..., cancel_on_close: bool = ...
+    *,
+    codec: str,
+    name: str = ...,
+    timeouts: OwnTimeouts = ...,
+    cancel_on_close: bool = ...,
+    on_bad_message: OnBadMessage = ...,
 ) -> OfAnything: ...
 
 
@@ -245,6 +296,7 @@ def on_connection(
     name: str = "",
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
+    on_bad_message: OnBadMessage = "close",
 ) -> Any:
     """Make a service of a function called once for each connection, with the connection.
 
@@ -258,6 +310,7 @@ def on_connection(
         name: What logs call the service; the function's own name by default.
         cancel_on_close: Cancel the function, an ``async def``, when the connection has ended; and when the peer has
             sent EOF and all before it was received, for nothing more will come.
+        on_bad_message: As of `on_message`.
         timeouts: As of `on_message`.
 
     Raises:
@@ -270,7 +323,10 @@ def on_connection(
         return FunctionService(
             name=name or name_of(function),
             handler=ConnectionHandler(
-                function, is_async=is_async(function), cancel_on_close=_cancelled(function, cancel_on_close)
+                function,
+                is_async=is_async(function),
+                cancel_on_close=_cancelled(function, cancel_on_close),
+                on_bad_message=_checked(on_bad_message),
             ),
             codec=codec_of(codec),
             summary=summary_of(function),
@@ -312,6 +368,7 @@ def callbacks(
     summary: str = "",
     handler_class: type[Handler[Any]] | None = None,
     timeouts: OwnTimeouts = NO_TIMEOUTS,
+    on_bad_message: Literal["close", "skip"] = "close",
 ) -> Service[Any]:
     """Make a service of a `Handler` class, or of a function that makes handlers.
 
@@ -322,6 +379,7 @@ def callbacks(
         summary: One line for people.
         handler_class: The class the factory makes, when the factory is not the class itself.
         timeouts: As of `on_message`.
+        on_bad_message: As of `on_message`, for a class that has no ``on_bad_message`` of its own.
 
     Raises:
         ApplicationError: A callback has the wrong signature or a misspelt name, or the class cannot be made without
@@ -334,7 +392,10 @@ def callbacks(
         is_async=check_callbacks(kind, Handler),
         handler_class=kind,
         cancel_on_close=bool(getattr(kind, "cancel_on_close", False)),
+        on_bad_message="callbacks" if has_on_bad_message(kind) else on_bad_message,
     )
+    if handler.on_bad_message == "callbacks" and is_async(handler.handler_class.on_bad_message):
+        raise ApplicationError(f"{kind.__name__}.on_bad_message is async: it returns at once, as a def does")
     if isinstance(factory, type):
         positional(factory, f"{factory.__name__} is made without arguments for each connection", 0)
     return Service(
@@ -347,7 +408,9 @@ def callbacks(
     )
 
 
-def _message_handler(function: Callable[..., Any], *, blocking: bool, cancel_on_close: bool) -> MessageHandler:
+def _message_handler(
+    function: Callable[..., Any], *, blocking: bool, cancel_on_close: bool, on_bad_message: OnBadMessage
+) -> MessageHandler:
     count = positional(function, "a message handler takes (message) or (conn, message)", 1, 2)
     if is_async(function) and blocking:
         raise ApplicationError(f"{name_of(function)} is async: it cannot run in a thread; drop blocking=True or async")
@@ -357,7 +420,19 @@ def _message_handler(function: Callable[..., Any], *, blocking: bool, cancel_on_
         is_async=is_async(function),
         blocking=blocking,
         cancel_on_close=_cancelled(function, cancel_on_close),
+        on_bad_message=on_bad_message,
     )
+
+
+def _checked(on_bad_message: OnBadMessage) -> OnBadMessage:
+    if isinstance(on_bad_message, str):
+        if on_bad_message not in {"close", "skip"}:
+            raise ApplicationError(f"on_bad_message is {on_bad_message!r}: close, skip, or a function (conn, error)")
+    else:
+        positional(on_bad_message, "on_bad_message takes (conn, error)", 2)
+        if is_async(on_bad_message):
+            raise ApplicationError(f"{name_of(on_bad_message)} is async: on_bad_message returns at once, as a def does")
+    return on_bad_message
 
 
 def _cancelled(function: Callable[..., Any], cancel_on_close: bool) -> bool:

@@ -13,6 +13,7 @@ from ..suggest import did_you_mean, is_near
 _CALLBACKS: Final = {
     "on_connect": 1,
     "on_message": 2,
+    "on_bad_message": 2,
     "on_idle": 1,
     "on_timeout": 2,
     "on_protocol_error": 2,

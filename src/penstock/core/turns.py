@@ -61,7 +61,8 @@ def _turn() -> Generator[None, None, None]:
 # a handler that takes a millisecond for each would hold the others for a quarter of a second (law 9). The time is
 # looked at rarely, for most handlers take a microsecond, and a look at the clock a twentieth of that.
 LONGEST_S: Final = 0.01
-LOOKED_AT: Final = 64  # messages of one batch after which the time is looked at, in Python
+FIRST_LOOK: Final = 8  # messages of one batch after which the time is looked at
+LOOKED_AT: Final = 32  # and after so many more again
 
 _turns: WeakKeyDictionary[object, Turn] = WeakKeyDictionary()
 

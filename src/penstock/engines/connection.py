@@ -10,9 +10,9 @@ from ..codecs.base import Codec
 from ..config import Timeouts
 from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
-from ..core.events import Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
+from ..core.events import BadMessage, Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
 from ..core.gate import Handshake
-from ..core.handlers import Handler
+from ..core.handlers import Handler, OnBadMessage
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
 from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
@@ -49,6 +49,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         "_handshake",
         "_inbound",
         "_local",
+        "_on_bad_message",
         "_opening",
         "_overdue",
         "_peer",
@@ -67,6 +68,7 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self._peer = peer
         self._local = local
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
+        self._on_bad_message: OnBadMessage = "close"
         self._watch_input()
         self._draining = False
         self._opening = False  # a layer over its link needs the peer before it can be used
@@ -292,6 +294,34 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
             self._arm_next()
         else:
             self._close(error.reason)
+
+    def _survives_bad_messages(self, answer: OnBadMessage) -> None:
+        """Have messages that cannot be decoded passed over, where their ends are known. Before the first byte."""
+        self._on_bad_message = answer
+        if answer != "close" and isinstance(self._inbound, StreamInbound):
+            self._inbound = StreamInbound(self.codec, skips_bad=True)
+            self._watch_input()
+
+    def _passes_over(self, error: RemoteProtocolError | CodecError) -> bool:
+        """Go on after a message that cannot be decoded, if that is wanted and possible; it counts as one that came."""
+        if self._on_bad_message == "close" or not isinstance(error, RemoteProtocolError):
+            return False
+        if not self._inbound.pass_over(error):
+            return False
+        now = self._clock.time()
+        if self._levels.message_step_s and self._allows(1, now) < 0:
+            self._close(CloseReason.MESSAGE_RATE)
+        else:
+            self._spends(1, now)
+            self._emit(BadMessage(self, error))
+        return True
+
+    def _answer_bad_message(self, error: RemoteProtocolError | CodecError) -> None:
+        """Call who is to be told of a message that was passed over, and post the answer."""
+        if callable(self._on_bad_message) and isinstance(error, RemoteProtocolError) and not self._closing:
+            answer = self._on_bad_message(self, error)
+            if answer is not None:
+                self.post(answer)
 
     def _has_last_word(self) -> bool:
         """Return whether its handler is told that the framing is broken, and closes it by coming to its end."""

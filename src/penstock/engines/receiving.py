@@ -51,6 +51,7 @@ class ReceivingConnection(LinkedConnection[M]):
 
         Raises:
             TimeoutPassedError: A deadline has, whose callback comes first.
+            BadMessagePassedError: The next one was passed over. There may be another after it.
             EndOfStreamError, RemoteProtocolError, CodecError, ConnectionEndedError: There will be none.
         """
         if self._expired is not None:
@@ -68,6 +69,8 @@ class ReceivingConnection(LinkedConnection[M]):
                     raise self._why_not()
                 messages = [last_message(self._inbound, peer_ended=self._input_over)]
         except (RemoteProtocolError, CodecError) as error:
+            if self._passes_over(error):
+                raise BadMessagePassedError(error) from None
             self._break_off(error)
             raise
         if not messages:
@@ -114,6 +117,13 @@ class ReceivingConnection(LinkedConnection[M]):
     def held_bytes(self) -> int:
         """As of every connection, with the messages that were cut ahead and wait for their turn."""
         return super().held_bytes + (self._inbound.batch_bytes if self._ready else 0)
+
+
+class BadMessagePassedError(Exception):
+    """Raised into what receives, which calls ``on_bad_message`` and receives again. It never leaves the engine."""
+
+    def __init__(self, error: RemoteProtocolError | CodecError) -> None:
+        self.error = error
 
 
 class TimeoutPassedError(Exception):

@@ -12,6 +12,7 @@ from ..core.events import (
     Accepted,
     AcceptFailed,
     AcceptRecovered,
+    BadMessage,
     Closed,
     CodecFailed,
     DatagramDropped,
@@ -168,6 +169,8 @@ class LogObserver:
                     logger.error("cannot receive datagrams: %s; retrying", event.error, extra=_extra(event))
             case PressureChanged():
                 _pressure_changed(event)
+            case BadMessage():
+                self._bad_message(event)
             case FramesSkipped():
                 self._frames_skipped(event)
             case OrphanOverdue() | OrphanCancelled():
@@ -224,6 +227,11 @@ class LogObserver:
         more = self._violations.more()
         if more is not None:
             logger.warning("skipped %d frame(s) over the limit%s", event.count, more, extra=_extra(event))
+
+    def _bad_message(self, event: BadMessage) -> None:
+        more = self._violations.more()
+        if more is not None:
+            logger.warning("skipping a message: %s%s", text_of(event.error, str), more, extra=_extra(event))
 
     def _codec_failed(self, event: CodecFailed) -> None:
         more = self._failures.more()

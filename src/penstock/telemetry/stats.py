@@ -7,6 +7,7 @@ from collections import Counter
 from ..core.events import (
     Accepted,
     AcceptFailed,
+    BadMessage,
     Closed,
     CodecFailed,
     DatagramDropped,
@@ -37,6 +38,7 @@ class Stats:
         task_errors: Background tasks of connections that raised.
         codec_errors: Codecs that failed, or broke their contract.
         frames_skipped: Frames that were passed over because they were too long.
+        bad_messages: Messages that could not be decoded, and were passed over.
         orphaned: Handlers that outlived their connections. How many do now: ``server.orphans``.
         orphans_overdue: Of them, those that were at work for longer than ``timeouts.after_close_s``.
         orphans_cancelled: Of them, those that were cancelled.
@@ -57,6 +59,7 @@ class Stats:
         self.task_errors = 0
         self.codec_errors = 0
         self.frames_skipped = 0
+        self.bad_messages = 0
         self.orphaned = 0
         self.orphans_overdue = 0
         self.orphans_cancelled = 0
@@ -97,6 +100,8 @@ class Stats:
                 self.orphans_overdue += 1
             case OrphanCancelled():
                 self.orphans_cancelled += 1
+            case BadMessage():
+                self.bad_messages += 1
             case FramesSkipped():
                 self.frames_skipped += event.count
             case DatagramDropped():

@@ -17,7 +17,7 @@ from ...core.law.closing import CLOSED
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
-from ..receiving import PREFETCH, ReceivingConnection
+from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
 from .driving import ThreadContext
 from .file import ConnectionFile, TextPair
 from .parking import CAN_PARK, PARK_S
@@ -63,6 +63,13 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
 
     def receive(self, timeout_s: float | None = None) -> M:
         """Return the next message."""
+        while True:
+            try:
+                return self._receive(timeout_s)
+            except BadMessagePassedError as passed:  # who is told of it is called without the lock
+                self._answer_bad_message(passed.error)
+
+    def _receive(self, timeout_s: float | None) -> M:
         with self._lock:
             limit = self._limit_of(timeout_s) if self._levels.message_step_s else None
             if not self._ready or self._expired is not None:

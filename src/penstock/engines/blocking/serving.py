@@ -12,14 +12,14 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.endings import reason_after
-from ...core.handlers import AnyHandler, Handler, expects_messages, may_keep_idle
+from ...core.handlers import AnyHandler, Handler, answer_to_bad_messages, expects_messages, may_keep_idle
 from ...core.interrupts import is_interrupt
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, EndOfStreamError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
-from ..receiving import TimeoutPassedError
+from ..receiving import BadMessagePassedError, TimeoutPassedError
 from ..whereabouts import place_of_thread
 from .connection import ThreadConnection
 from .driving import ThreadContext
@@ -86,6 +86,7 @@ class ServedConnection(ThreadConnection[M]):
         self._arm_next()
         handler = self._handler
         if handler.converses:
+            self._survives_bad_messages(answer_to_bad_messages(handler, None))
             return
         self._prefetch = self._context.limits.batch_messages
         try:
@@ -95,6 +96,7 @@ class ServedConnection(ThreadConnection[M]):
             return
         if callbacks is not None:
             self._counts_first = expects_messages(callbacks)
+        self._survives_bad_messages(answer_to_bad_messages(handler, callbacks))
         self._callbacks = callbacks
         self._on_message = handler.for_messages(self, callbacks)
         self._count_from(self._opened_at)
@@ -180,6 +182,9 @@ class ServedConnection(ThreadConnection[M]):
                         return False  # what was ready when the peer was lost has nobody to be answered to
                 self._tell()
                 self._handle_batch()
+        except BadMessagePassedError as passed:
+            self._call(partial(self._answer_bad_message, passed.error))
+            return True
         except TimeoutPassedError as passed:
             assert self._callbacks is not None
             if passed.which is Timeout.IDLE and self.close_reason is None:

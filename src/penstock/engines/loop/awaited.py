@@ -17,7 +17,7 @@ from ...core.timeouts import Timeout
 from ...core.turns import LONGEST_S, MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import EndOfStreamError, LocalProtocolError
 from ...reasons import CloseReason
-from ..receiving import PREFETCH, ReceivingConnection
+from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
 from .context import LoopContext
 from .scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from .stream import StreamConnection
@@ -111,6 +111,17 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                 try:
                     if self._finds_message(PREFETCH):
                         continue
+                except BadMessagePassedError as passed:
+                    self._answer_bad_message(passed.error)
+                    if callable(self._on_bad_message):
+                        await asyncio.sleep(0)  # what was asked for by who stands for a thread comes first
+                    self._streak += 1
+                    if self._streak >= self._streak_end and not self._goes_on_in_a_row():
+                        self._streak = 0
+                        self._streak_end = 1
+                        for _ in range(OTHERS_TURN):
+                            await asyncio.sleep(0)
+                    continue
                 except Exception as error:
                     await self._turn.take()  # what raises at once counts, too
                     if ended is StopAsyncIteration and isinstance(error, EndOfStreamError):

@@ -15,11 +15,18 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
 from ...core.endings import reason_after
-from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages, may_keep_idle
+from ...core.handlers import (
+    CallbackHandler,
+    Handler,
+    MessageHandler,
+    answer_to_bad_messages,
+    expects_messages,
+    may_keep_idle,
+)
 from ...core.interrupts import is_interrupt
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
-from ...core.turns import LONGEST_S, LOOKED_AT
+from ...core.turns import FIRST_LOOK, LONGEST_S, LOOKED_AT
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from .context import LoopContext
@@ -63,6 +70,7 @@ class PushConnection(StreamConnection[M]):
         super().__init__(context, codec, peer, local, records=records)
         self._callbacks: Handler[M] | None = (callbacks := handler.callbacks())
         self._on_message: Callable[[M], Any] = handler.for_messages(self, callbacks)
+        self._survives_bad_messages(answer_to_bad_messages(handler, callbacks))
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
         self._batch_limit = FIRST_BATCH
         self._failure: BaseException | None = None  # of one of them, met while the handler of a later message works
@@ -127,8 +135,10 @@ class PushConnection(StreamConnection[M]):
     def _in_time(self, messages: Iterator[M]) -> Iterator[Iterator[M]]:
         """Yield the messages in parts; stop, and have the rest of them cut again, when they have taken too long."""
         until = monotonic() + LONGEST_S
+        count = FIRST_LOOK
         while length_hint(messages):
-            yield islice(messages, LOOKED_AT)
+            yield islice(messages, count)
+            count = LOOKED_AT
             if monotonic() > until and length_hint(messages):
                 self._interrupted = self._late = True
                 self._next_codec = self._next_codec or self.codec
@@ -282,8 +292,18 @@ class PushConnection(StreamConnection[M]):
                     return  # `_go_on` goes on from here
                 messages = inbound.take(limit if limit > 0 else 1, data)
             except (RemoteProtocolError, CodecError) as error:
-                self._break_off(error)
-                return
+                if not self._passes_over(error):
+                    self._break_off(error)
+                    return
+                self._call(partial(self._answer_bad_message, error))
+                data = b""
+                budget -= 1
+                if self._continuing or self._closing:
+                    return
+                if budget <= 0:
+                    self._continue_later()
+                    return
+                continue
             except BaseException as error:  # a lack of memory, or what is no `Exception`, out of the codec
                 self._called(error, 0, 0)
                 return
@@ -460,8 +480,11 @@ class PushConnection(StreamConnection[M]):
         try:
             last = self._inbound.finish()
         except (RemoteProtocolError, CodecError) as error:
-            self._break_off(error)
-            return
+            if not self._passes_over(error):
+                self._break_off(error)
+                return
+            self._call(partial(self._answer_bad_message, error))
+            last = NEED_DATA
         except BaseException as error:  # as in `_process`
             self._called(error, 0, 0)
             return

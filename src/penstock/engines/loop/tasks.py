@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...core.handlers import AnyHandler, Handler, expects_messages, may_keep_idle, settled
+from ...core.handlers import (
+    AnyHandler,
+    Handler,
+    answer_to_bad_messages,
+    expects_messages,
+    may_keep_idle,
+    settled,
+)
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.law.deadlines import IDLE
@@ -41,7 +48,8 @@ class TaskConnection(AwaitedConnection[M]):
     ) -> None:
         super().__init__(context, codec, peer, local, records=records)
         self._handler = handler
-        self._callbacks: Handler[M] | None = handler.callbacks()
+        self._callbacks: Handler[M] | None = (callbacks := handler.callbacks())
+        self._survives_bad_messages(answer_to_bad_messages(handler, callbacks))
         self._connected = False  # on_connect was called: on_close is owed
         self._task: asyncio.Task[None] | None = None
         self._variables: contextvars.Context | None = None  # of this connection alone, for all its tasks

@@ -42,7 +42,10 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
     if handler.takes_connection:
         make = handler.callbacks
         return CallbackHandler(
-            lambda: _ThreadedCallbacks(make() or _MessagesOnly(handler), pool), is_async=True, is_threaded=True
+            lambda: _ThreadedCallbacks(make() or _MessagesOnly(handler), pool),
+            is_async=True,
+            is_threaded=True,
+            on_bad_message="callbacks" if callable(handler.on_bad_message) else handler.on_bad_message,
         )
     function = handler.function
 
@@ -56,7 +59,9 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
             kept.set(variables)
         return await _outcome(pool.submit(variables.run, _tried, function, message))
 
-    return MessageHandler(answer, takes_connection=False, is_async=True, is_threaded=True)
+    return MessageHandler(
+        answer, takes_connection=False, is_async=True, is_threaded=True, on_bad_message=handler.on_bad_message
+    )
 
 
 def _tried(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
@@ -87,6 +92,10 @@ class _MessagesOnly(Handler[M]):
 
     def __init__(self, handler: MessageHandler | CallbackHandler) -> None:
         self._handler = handler
+
+    def on_bad_message(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> Any:
+        assert callable(self._handler.on_bad_message)
+        return self._handler.on_bad_message(conn, error)
 
     def on_message(self, conn: ConnectionBase[M], message: M) -> Any:
         return self._handler.for_messages(conn, None)(message)
@@ -145,6 +154,9 @@ class _ThreadedCallbacks(Handler[M]):
 
     async def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> None:
         await self._call(self._callbacks.on_timeout, conn, which)
+
+    def on_bad_message(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> M | None:
+        return self._callbacks.on_bad_message(self._facade(conn), error)
 
     async def _idle(self, conn: ConnectionBase[M]) -> bool:
         return bool(await self._call(self._callbacks.on_idle, conn))

@@ -122,6 +122,7 @@ class NativeServer(LoopServer):
         self._native.cancels_on_close = handler.cancel_on_close
         self._native.closes_at_eof = handler.converses and handler.cancel_on_close
         self._native.threaded = handler.is_threaded
+        self._native.survive_bad_messages(handler.on_bad_message)
         self._native.join()
 
     def _poller_of(self, loop: asyncio.AbstractEventLoop) -> Poller:

@@ -35,6 +35,9 @@ cdef class Host:
     cdef public bint cancels_on_close  # its handlers, when their connections have ended
     cdef public bint closes_at_eof  # conversations that wait for something else than their peer
     cdef public bint threaded  # its handlers cannot be cancelled
+    cdef bint skips_bad  # messages that cannot be decoded are passed over, where their ends are known
+    cdef object on_bad_message  # called for each of them, if it is a function's
+    cdef bint callbacks_answer  # it is the connection's `Handler` that is called
     cdef public bint ending  # no connection is accepted any more
 
     cdef double time(self) except -1

@@ -55,6 +55,14 @@ cdef class Host:
         self.handshakes = {}
         self.connections = []
 
+    def survive_bad_messages(self, answer):
+        """Have messages that cannot be decoded passed over: ``on_bad_message`` of a handler. Before the first connection."""
+        self.skips_bad = answer != "close"
+        self.callbacks_answer = answer == "callbacks"
+        self.on_bad_message = answer if callable(answer) else None
+        if self.skips_bad:
+            self.framing = None
+
     def join(self):
         """Begin to be served."""
         self.poller.hosts.append(self)
@@ -76,11 +84,10 @@ cdef class Host:
         return self.poller.now if self.poller.dispatching else self.poller.clock()
 
     cdef bint row_is_long(self) noexcept:
-        """Say whether the messages at hand have taken long enough since this was asked for the first time."""
+        """Say whether the messages at hand have taken long enough since they were read."""
         cdef double now = self.poller.clock()
         if self.row_until == 0.0:
-            self.row_until = now + LONGEST_S
-            return False
+            self.row_until = (self.poller.now if self.poller.dispatching else now) + LONGEST_S
         self.row_is_over = now > self.row_until
         return self.row_is_over
 

@@ -24,5 +24,7 @@ cdef class Connection(TeardownTransport):
     cdef void reset_on_close(self) noexcept
     cdef int break_off(self, object error) except -1
     cdef bint has_last_word(self) except -1
+    cdef bint passes_over(self, object error) except -1
+    cdef int answer_bad_message(self, object callbacks, object error) except -1
     cdef int handler_failed(self, object error) except -1
     cdef int read_again(self) except -1

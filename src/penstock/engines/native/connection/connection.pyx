@@ -21,7 +21,7 @@ from ....core.compiled_law.rate cimport _GO_ON as GO_ON
 from ....core.background import start_task
 from ....core.contract import app_of
 from ....core.endings import reason_after
-from ....core.events import HandshakeFailed, not_decoded, not_handled
+from ....core.events import BadMessage, HandshakeFailed, not_decoded, not_handled
 from ....core.interrupts import is_interrupt
 from ....core.law.deadlines import TIMEOUTS
 from ....core.texts import detail_of
@@ -41,6 +41,7 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
+cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 
 
 cdef class Connection(TeardownTransport):
@@ -69,7 +70,7 @@ cdef class Connection(TeardownTransport):
         self.poller = host.poller
         self.framing = host.framing
         if self.framing is None:
-            self.uncompiled = CodecInput(host.codec)
+            self.uncompiled = CodecInput(host.codec, skips_bad=host.skips_bad)
         self.local = local
         self.corking = True  # until there is a transport
         self._begin_law(host.levels, host.durations, self.time())
@@ -347,6 +348,33 @@ cdef class Connection(TeardownTransport):
         self._refuses(error.reason, self.time())
         self.forget_input()
         return self.arm_next()
+
+    cdef bint passes_over(self, object error) except -1:
+        """Go on after a message that cannot be decoded, if that is wanted and possible; it counts as one that came."""
+        cdef CodecInput uncompiled = self.uncompiled
+        if not self.host.skips_bad or uncompiled is None or not isinstance(error, RemoteProtocolError):
+            return False
+        inbound = uncompiled.inbound
+        if not inbound.pass_over(error):
+            return False
+        if self._levels.message_step_s != 0.0 and self._allows(1, self.time()) < 0:
+            self.leave(MESSAGE_RATE)
+        else:
+            self.host.told(BadMessage(self, error))
+        return True
+
+    cdef int answer_bad_message(self, object callbacks, object error) except -1:
+        """Call who is to be told of a message that was passed over, and post the answer."""
+        answer = None
+        if self._closing:
+            return 0
+        if self.host.on_bad_message is not None:
+            answer = self.host.on_bad_message(self, error)
+        elif self.host.callbacks_answer and callbacks is not None:
+            answer = callbacks.on_bad_message(self, error)
+        if answer is not None:
+            self.post(answer)
+        return 0
 
     cdef bint has_last_word(self) except -1:
         """Return whether its handler is told that the framing is broken, and closes it by coming to its end."""

@@ -105,7 +105,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
         self.drop_input()
         if self.framing is None:
             uncompiled = self.uncompiled
-            self.uncompiled = CodecInput(uncompiled.codec())
+            self.uncompiled = CodecInput(uncompiled.codec(), skips_bad=self.host.skips_bad)
         return 0
 
     cdef Py_ssize_t pending_bytes(self) except -1:
@@ -201,7 +201,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
 
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""
-        cdef Framing framing = framing_of(codec)
+        cdef Framing framing = None if self.host.skips_bad else framing_of(codec)
         cdef CodecInput uncompiled
         cdef bytes rest = b""
         if self.framing is None:

@@ -40,6 +40,7 @@ cdef class Answer(Driven):
                 if (
                     (self.phase == FRESH or self.phase == WAITING) and conn.expired_by is None and not conn._closing
                     and conn.streak < conn.host.batch_messages and conn._levels.message_step_s == 0.0
+                    and not conn.host.skips_bad
                 ):
                     if self.phase == WAITING:
                         conn.end_wait()

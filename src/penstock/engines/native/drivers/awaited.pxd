@@ -15,6 +15,9 @@ cdef class AwaitedConnection(Connection):
 
     cdef object at_hand(self)
     cdef object last(self)
+    cdef int bad_message_passed(self, object error) except -1
+    cdef object its_callbacks(self)
+    cdef void look_at_row(self) noexcept
     cdef Waiter begin_wait(self, object limit, bint held)
     cdef bint expects_messages(self) except -1
     cdef Waiter place_to_wait(self, object limit)

@@ -34,12 +34,8 @@ cdef class AwaitedConnection(Connection):
         message = self.next_message(PREFETCH)
         if message is not NEED_DATA:
             self.streak += 1
-            if self.streak & 7 == 0:
-                if self.streak == 8:
-                    self.host.row_until = 0.0
-                if self.host.row_is_long():
-                    self.host.row_is_over = False
-                    self.streak = self.host.batch_messages
+            if self.streak & 31 == 24:
+                self.look_at_row()
             self.messages_in += 1
             self.had_message = True
             self._has_message()
@@ -54,14 +50,38 @@ cdef class AwaitedConnection(Connection):
             try:
                 rest = self.finish_rest()
             except (RemoteProtocolError, CodecError) as error:
-                self.break_off(error)
-                raise
+                if not self.passes_over(error):
+                    self.break_off(error)
+                    raise
+                self.bad_message_passed(error)
+                rest = NEED_DATA
             if rest is not NEED_DATA:
                 self.forget_input()
                 self.messages_in += 1
                 self._has_message()
                 return rest
         raise EndOfStreamError("the peer sent EOF" if self.input_over else "the server drains")
+
+    cdef int bad_message_passed(self, object error) except -1:
+        """Answer a message that was passed over; it counts as one that was received."""
+        self.streak += 1
+        if self.streak & 31 == 24:
+            self.look_at_row()
+        if self._levels.message_step_s != 0.0:
+            self._spends(1, self.time())
+        return self.answer_bad_message(self.its_callbacks(), error)
+
+    cdef object its_callbacks(self):
+        """Return its `Handler`, if it has one."""
+        return None
+
+    cdef void look_at_row(self) noexcept:
+        """Have the loop turn if the messages that were received without that have taken too long."""
+        if self.streak == 24:
+            self.host.row_until = 0.0
+        if self.host.row_is_long():
+            self.host.row_is_over = False
+            self.streak = self.host.batch_messages
 
     cdef Waiter begin_wait(self, object limit, bint held):
         """Start the clocks that count while somebody waits for the peer, each from where it was stopped; return what to await.

@@ -301,6 +301,9 @@ cdef class ConversationConnection(AwaitedConnection):
         self._is_kept(self.time())
         return self.timed_out(Timeout.IDLE) != 0
 
+    cdef object its_callbacks(self):
+        return self.callbacks
+
     cdef bint has_last_word(self) except -1:
         return self.callbacks is not None or isinstance(self.handler, Conversation)
 

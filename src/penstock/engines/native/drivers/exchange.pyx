@@ -72,6 +72,13 @@ cdef class Receive(Step):
                     raise
                 except Exception as error:
                     refusal = decoding_failed(conn.codec, "decode", error)
+                    if conn.passes_over(refusal):
+                        conn.bad_message_passed(refusal)
+                        if conn.host.on_bad_message is not None or conn.host.callbacks_answer:
+                            self.turns = 1  # what was asked for by who stands for a thread comes first
+                            self.phase = YIELDING
+                            return None
+                        continue
                     conn.break_off(refusal)
                     raise refusal
                 if message is not NEED_DATA and token < 0:

@@ -16,6 +16,10 @@ from ....core.handlers import expects_messages, may_keep_idle
 from ....errors import CodecError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import ConnectionBase
+from ....core.turns import FIRST_LOOK as _FIRST_LOOK, LOOKED_AT as _LOOKED_AT
+
+cdef int FIRST_LOOK = _FIRST_LOOK
+cdef int LOOKED_AT = _LOOKED_AT
 
 cdef object DRAINED = CloseReason.DRAINED
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
@@ -91,13 +95,22 @@ cdef class PushConnection(Connection):
         What a bad frame follows on is done first; it is left where it is, to be met again.
         """
         cdef int handled = 0
+        cdef int stop = min(budget, FIRST_LOOK)  # where the time is looked at
         cdef bint cutting = True
         failure = bad = None
         context = self.host.contexts.enter(self.variables)
         self.corking = self._handling = True
         self.interrupted = False
         try:
-            while handled < budget:
+            while True:
+                if handled >= stop:
+                    if handled >= budget:
+                        break
+                    if stop == FIRST_LOOK:
+                        self.host.row_until = 0.0
+                    if self.host.row_is_long():
+                        break
+                    stop = min(handled + LOOKED_AT, budget)
                 cutting = True
                 message = self.next_message(budget - handled)
                 cutting = False
@@ -107,8 +120,6 @@ cdef class PushConnection(Connection):
                 self.messages_in += 1
                 self.handle_one(message)
                 if self.interrupted or self._write_paused:
-                    break
-                if (budget - handled) & 15 == 0 and self.host.row_is_long():
                     break
         except BaseException as error:
             if cutting and isinstance(error, Exception) and not isinstance(error, MemoryError):
@@ -123,8 +134,16 @@ cdef class PushConnection(Connection):
             self._first_since = self._partial_since = INFINITY
         self.called(failure)
         if bad is not None and not self._closing:
-            self.break_off(bad)
+            if not self.passes_over(bad):
+                self.break_off(bad)
+                return handled
+            handled += 1
+            self.call(self._answer_bad_message, (bad,))
+            self.interrupted = True  # there may be more
         return handled
+
+    def _answer_bad_message(self, error):
+        self.answer_bad_message(self.callbacks, error)
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -137,7 +156,6 @@ cdef class PushConnection(Connection):
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves."""
         cdef int budget = self.host.batch_messages
         cdef int limit, handled
-        self.host.row_until = 0.0
         while not self._closing:
             if self._write_paused:
                 return 0  # output_resumed goes on from here
@@ -188,7 +206,8 @@ cdef class PushConnection(Connection):
         if failure is not None:
             self.called(failure)
         elif bad is not None:
-            self.break_off(bad)
+            if not self.passes_over(bad):
+                self.break_off(bad)
         elif message is NEED_DATA:
             self.settle()
         else:
@@ -283,7 +302,10 @@ cdef class PushConnection(Connection):
         if failure is not None:
             return self.called(failure)
         if bad is not None:
-            return self.break_off(bad)
+            if not self.passes_over(bad):
+                return self.break_off(bad)
+            self.call(self._answer_bad_message, (bad,))
+            last = NEED_DATA
         if last is not NEED_DATA:
             self.forget_input()
             self.messages_in += 1

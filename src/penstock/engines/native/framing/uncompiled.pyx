@@ -12,10 +12,11 @@ cdef class CodecInput:
 
     Args:
         codec: What cuts it.
+        skips_bad: As of `StreamInbound`.
     """
 
-    def __init__(self, codec):
-        self.inbound = StreamInbound(codec)
+    def __init__(self, codec, *, skips_bad=False):
+        self.inbound = StreamInbound(codec, skips_bad=skips_bad)
         self.batch = []
 
     cdef object codec(self):
