@@ -105,8 +105,10 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss && \
 		command -v redis-server && command -v zsh && command -v fish && \
-		command -v openssl && command -v curl && command -v rev; } \
-		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat openssl curl bsdextrautils telnet strace iproute2 redis-server zsh fish) >/dev/null 2>&1 || true; fi
+		command -v openssl && command -v curl && command -v rev && command -v mbpoll && command -v memccapable && \
+		command -v mosquitto_pub && command -v swaks && command -v logger; } \
+		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat openssl curl bsdextrautils telnet strace iproute2 \
+		redis-server zsh fish mbpoll libmemcached-tools mosquitto-clients swaks bsdutils) >/dev/null 2>&1 || true; fi
 
 .venv-docs/.ready: pyproject.toml pins.txt
 	$(PYTHON) -m venv .venv-docs

@@ -125,7 +125,7 @@ class Terminal:
 
         # In a page's unit file the program has to be where the file says.
         text = text.replace("/opt/hello/bin/", f"{sysconfig.get_path('scripts')}/")
-        return re.sub(r"(?<=:)(9\d\d\d)\b|(?<=port )(9\d\d\d)\b|(?<=port=)(9\d\d\d)\b", free, text)
+        return re.sub(r"(?<=:)(9\d\d\d)\b|(?<=port )(9\d\d\d)\b|(?<=port=)(9\d\d\d)\b|(?<=-p )(9\d\d\d)\b", free, text)
 
     def run(self, command):
         """Run a command; return the lines it printed on either stream."""
@@ -190,6 +190,7 @@ def terminal(tmp_path, reserve):
 def test_what_a_page_shows_is_what_happens(path, terminal):
     """Every listing runs, every command prints what the page says it prints."""
     page, lacking = what_can_run(path.read_text())
+    (terminal.directory / "examples").symlink_to(ROOT / "examples")
     for name, text in files(page):
         (terminal.directory / name).write_text(terminal.moved(text))
     listing = "".join(

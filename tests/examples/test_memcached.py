@@ -1,0 +1,107 @@
+"""The memcached, by pymemcache and libmemcached's memccapable; commands cut anywhere."""
+
+import memcached
+import memcached_store
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.testing import decode_chunks
+
+
+@pytest.fixture(scope="module")
+def served(start):
+    return start("memcached.py:memcached", "--bind", "tcp://127.0.0.1:0")
+
+
+@pytest.fixture
+def client(served):
+    """A client of pymemcache, with an empty store."""
+    base = pytest.importorskip("pymemcache.client.base")
+    client = base.Client(("127.0.0.1", served.port), connect_timeout=20, timeout=20)
+    client.flush_all()
+    yield client
+    client.close()
+
+
+@pytest.mark.outside
+def test_pymemcache_gets_what_it_set(client):
+    """Every command of it, with a reply and without."""
+    assert client.set("a", b"one")
+    assert client.set("b", b"two\r\nlines", noreply=False)
+    assert {"a": b"one", "b": b"two\r\nlines"} == client.get_many(["a", "b", "c"])
+    assert (False, True) == (client.add("a", b"x", noreply=False), client.add("c", b"3", noreply=False))
+    assert (False, True) == (client.replace("d", b"x", noreply=False), client.replace("a", b"1", noreply=False))
+    assert client.append("b", b"!", noreply=False)
+    assert client.prepend("b", b"?", noreply=False)
+    assert b"?two\r\nlines!" == client.get("b")
+    assert (5, 2, 0, None) == (client.incr("c", 2), client.decr("c", 3), client.decr("c", 9), client.incr("no", 1))
+    value, unique = client.gets("a")
+    assert (True, False) == (client.cas("a", b"new", unique), client.cas("a", b"late", unique))
+    assert (b"1", b"new") == (value, client.get("a"))
+    assert (True, False) == (client.touch("a", 60, noreply=False), client.touch("no", 60, noreply=False))
+    assert client.set("gone", b"x", expire=-1, noreply=False)
+    assert client.get("gone") is None
+    assert (True, False) == (client.delete("a", noreply=False), client.delete("a", noreply=False))
+    assert 2 == client.stats()[b"curr_items"]
+
+
+@pytest.mark.outside
+def test_a_value_of_1_mib_is_the_largest(client):
+    """What announces more is not read: the connection is over."""
+    from pymemcache.exceptions import MemcacheError
+
+    assert client.set("large", bytes(1024 * 1024), noreply=False)
+    assert bytes(1024 * 1024) == client.get("large")
+    with pytest.raises((MemcacheError, OSError)):
+        client.set("larger", bytes(1024 * 1024 + 1), noreply=False)
+
+
+@pytest.mark.outside
+def test_memccapable_finds_the_text_protocol_capable(served, program):
+    """All of its tests of the text protocol pass."""
+    printed = program("memccapable", "-h", "127.0.0.1", "-p", str(served.port), "-a")
+
+    assert "All tests passed" in printed, printed
+
+
+COMMANDS = (
+    b"flush_all\r\nset a 5 0 3\r\nx\r\n\r\nget a b\r\nset b 0 0 1 noreply\r\ny\r\ngets b\r\nset c 0 0 1\r\nzz\r\n"
+    b"\r\nappend a 0 0 1\r\n!\r\nget a\nincr a 1\r\ncas no 0 0 1 7\r\nx\r\nfoo\r\nquit\r\nget a\r\n"
+)
+REPLIES = (
+    b"OK\r\nSTORED\r\nVALUE a 5 3\r\nx\r\n\r\nEND\r\nVALUE b 0 1 #\r\ny\r\nEND\r\nCLIENT_ERROR bad data chunk\r\n"
+    b"ERROR\r\nERROR\r\nSTORED\r\nVALUE a 5 4\r\nx\r\n!\r\nEND\r\n"
+    b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\nNOT_FOUND\r\nERROR\r\n"
+)
+
+
+@given(cuts=st.lists(st.integers(1, 20), max_size=30))
+@settings(max_examples=15)
+def test_where_the_network_cuts_the_bytes_does_not_matter(served, cuts):
+    """Commands, values with line ends in them, and what is none are answered alike, but for the number of a change."""
+    import re
+
+    assert REPLIES == re.sub(rb"(VALUE b 0 1) \d+", rb"\1 #", served.replies(COMMANDS, cuts))
+
+
+PIECES = st.sampled_from([b"set a 0 0 2\r\n", b"ab\r\n", b"get a\n", b"x" * 3000, b"\r\n"])
+
+
+@given(wire=st.lists(PIECES, max_size=8).map(b"".join))
+def test_the_codec_cuts_alike_however_the_bytes_come(wire):
+    """One by one, or all at once."""
+    whole = decode_chunks(memcached.Memcached(), [wire])
+    single = decode_chunks(memcached.Memcached(), [wire[at : at + 1] for at in range(len(wire))])
+
+    assert (whole.messages, type(whole.error)) == (single.messages, type(single.error))
+
+
+def test_the_oldest_values_give_way(monkeypatch):
+    """Above 64 MiB; here above 10 bytes."""
+    monkeypatch.setattr(memcached_store, "MAX_VALUES", 10)
+    store = memcached_store.Store()
+    for key in (b"a", b"b", b"c"):
+        store.store(b"set", key, memcached_store.Item(b"0", bytes(4), float("inf")))
+
+    assert ([b"b", b"c"], 8) == (list(store.items), store.bytes)
