@@ -16,7 +16,9 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
     connection closes.
 6.  An exception of a handler is reported once and ends that connection alone, gracefully: SystemExit and
     KeyboardInterrupt too, unless a signal raised them (`core.interrupts`). A `RemoteProtocolError` that it raises by
-    itself is no failure of its own: the peer broke the protocol, and the connection ends with that reason.
+    itself is no failure of its own: the peer broke the protocol, and the connection ends with that reason. A reply that
+    its codec does not send is the handler's failure: the replies before it arrive, none after it is sent. Engines in
+    Python frame the replies of one read together: the handlers of messages that came with it may have been called.
 7.  Output over the high watermark stops reading until it is at or below the low one; over the hard limit it ends the
     connection, unless a policy has what is posted give way. A message that has left in part is never given up. That a
     peer who does not read is not read is a server's defence: a client reads on, until it holds more than
