@@ -238,29 +238,47 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             self._put(data)
 
     def _write(self, data: bytes) -> None:
-        self.bytes_out += len(data)
+        """Hand bytes to the link. What fails before that has changed nothing; after it, the bytes are counted."""
         # A reply moves the clock of a peer that has sent EOF: its messages may queue up behind the one at work.
         if self._idle_since != inf and (
             not self._can_receive or not (self._handling or self._durations.only_received_counts)
         ):
             self._idle_since = self._clock.time()
-        if queued_bytes := self._link.send(data):
+        queued_bytes = self._link.send(data)
+        self.bytes_out += len(data)
+        if queued_bytes:
             self._output_queued(queued_bytes)
 
     def _uncork(self) -> None:
         corked = self._corked
         if not corked or not self._attached:
             return
+        if self._state == CLOSED:
+            self._let_go_of_corked()
+            return
+        frames = corked if self._records or len(corked) == 1 else [b"".join(corked)]
+        size, began, before, at = self._corked_bytes, self.bytes_out, -1, 0
+        self._let_go_of_corked()
+        try:
+            for frame in frames:
+                before = self.bytes_out
+                self._write(frame)
+                at += 1
+        except BaseException:
+            # At the limit of recursion, say. What the link was not given stays: it is not of the message that failed.
+            if self.bytes_out != before:
+                at += 1
+            if self._state != CLOSED and at < len(frames):
+                rest = corked[at:]
+                self._messages_out -= len(rest)
+                self._corked = rest + self._corked
+                self._corked_bytes += size - (self.bytes_out - began)
+            raise
+
+    def _let_go_of_corked(self) -> None:
+        self._messages_out += len(self._corked)
         self._corked = []
         self._corked_bytes = 0
-        self._messages_out += len(corked)
-        if self._state == CLOSED:
-            return
-        if self._records:
-            for record in corked:
-                self._write(record)
-        else:
-            self._write(corked[0] if len(corked) == 1 else b"".join(corked))
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""

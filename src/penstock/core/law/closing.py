@@ -77,13 +77,16 @@ class Closing:
         self._become(_OPEN)
 
     def _become(self, state: int) -> None:
-        # Asked for every read and every message: three flags cost less than three comparisons.
-        self._state = state
-        self._can_send = state == _OPEN or state == _PEER_EOF  # noqa: PLR1714 - a tuple would be made for it
+        # Asked for every read and every message: three flags cost less than three comparisons. All of them change, or
+        # nothing does: at the limit of recursion even a comparison may be refused.
+        can_send = state == _OPEN or state == _PEER_EOF  # noqa: PLR1714 - a tuple would be made for it
         # Once it is told to end, what is received goes nowhere: a half-close of ours changes nothing about that.
         is_open = state == _OPEN or state == _LOCAL_EOF  # noqa: PLR1714
+        closing = state >= _CLOSING
+        self._state = state
+        self._can_send = can_send
         self._can_receive = is_open and self.close_reason is None
-        self._closing = state >= _CLOSING
+        self._closing = closing
 
     def _happen(self, given: int) -> int:
         """Go on to the state that follows.

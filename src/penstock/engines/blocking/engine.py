@@ -442,8 +442,10 @@ class BlockingServer(EngineServer):
     def _tell_closed(self, connection: ServedConnection[Any]) -> None:
         with self.gate_lock:
             self._acceptor.leave(connection.peer, orphan=connection.is_orphan)
+        joining = self._joining.pop(connection.id, None)
+        if joining is not None:
+            joining.cancel()
         if connection.is_orphan:
-            self._joining.pop(connection.id).cancel()
             self._orphans.leave(connection.id)
         self._emit(connection.closed_event())
 

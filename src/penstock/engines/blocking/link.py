@@ -128,10 +128,14 @@ class SocketLink(Link):
     def _lose(self, error: OSError | None) -> None:
         if not self._lost:
             self._lost = True
-            self.dropped_bytes = len(self._output)
-            self._output.clear()
-            if self._user is not None:
-                self._user.connection_lost(error)
+            try:
+                self.dropped_bytes = len(self._output)
+                self._output.clear()
+                if self._user is not None:
+                    self._user.connection_lost(error)
+            except BaseException:
+                self._lost = False  # whoever ends it next does this
+                raise
 
 
 class StreamOutput(bytearray):

@@ -140,8 +140,8 @@ class ServedConnection(ThreadConnection[M]):
 
     def _outlive(self) -> None:
         if not self.handler_ended and not self.is_orphan:
-            self.is_orphan = True
             self._context.orphaned(self)
+            self.is_orphan = True  # last: should it fail, this one leaves as any other does
 
     def handler_place(self) -> str:
         """Say where its handler waits."""

@@ -42,6 +42,7 @@ class SocketLink(Link):
         "_reading",
         "_sock",
         "_user",
+        "_writing",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, user: LinkUser) -> None:
@@ -52,6 +53,7 @@ class SocketLink(Link):
         self._reading = False
         self._read_over = False  # the peer's EOF was read
         self._eof = False  # our direction ends after what was sent
+        self._writing = False  # the loop is asked when there is room
         self._closing = False
         self._lost = False  # nothing more will be sent; the user was told, or is about to be
         self._error: BaseException | None = None  # that it was lost by
@@ -133,8 +135,10 @@ class SocketLink(Link):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def _send_later(self) -> None:
-        """Something begins to wait for the kernel."""
-        self._loop.add_writer(self._fd, self._enter, self._send_more)
+        """Something waits for the kernel. Called again should this fail, at the limit of recursion say."""
+        if not self._writing:
+            self._loop.add_writer(self._fd, self._enter, self._send_more)
+            self._writing = True
 
     def _send_more(self) -> None:
         before = self.queued_bytes
@@ -142,7 +146,9 @@ class SocketLink(Link):
         if self._lost:
             return
         if not self.queued_bytes:
-            self._loop.remove_writer(self._fd)
+            self._send_no_more()
+        elif not self._writing:
+            self._send_later()
         if self.queued_bytes < before:
             self._user.output_sank()
         if not self.queued_bytes:  # its user may have sent more
@@ -150,6 +156,11 @@ class SocketLink(Link):
                 self._finish(None)
             elif self._eof:
                 self._shut_down()
+
+    def _send_no_more(self) -> None:
+        if self._writing:
+            self._loop.remove_writer(self._fd)
+            self._writing = False
 
     def send_now(self) -> None:
         """Send what waits for the kernel, though nobody said that there is room."""
@@ -162,6 +173,8 @@ class SocketLink(Link):
             self._eof = True
             if not self.queued_bytes:
                 self._shut_down()
+            else:
+                self._send_later()
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # the peer was faster; reading finds out
@@ -176,6 +189,8 @@ class SocketLink(Link):
             self._closing = True
             if not self.queued_bytes:
                 self._finish(None)
+            else:
+                self._send_later()
 
     def abort(self) -> None:
         """Close without sending what waits."""
@@ -186,8 +201,8 @@ class SocketLink(Link):
             return
         self.pause_reading()
         self._closing = True
+        self._send_no_more()
         if self.queued_bytes:
-            self._loop.remove_writer(self._fd)
             self._drop_waiting()
         self._finish(error)
 

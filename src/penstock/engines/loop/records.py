@@ -49,12 +49,15 @@ class RecordLink(SocketLink):
         """Send one record, now or when the kernel takes it."""
         if self._closing or self._eof or not data:
             return self._waiting_bytes
-        if not self._records:
-            if self._takes(data):
-                return 0
-            self._send_later()
+        if not self._records and self._takes(data):
+            return 0
         self._records.append(data)
         self._waiting_bytes += len(data)
+        if not self._writing:
+            try:  # noqa: SIM105 - what suppresses is called, and may be refused as well
+                self._send_later()
+            except (RecursionError, MemoryError):
+                pass  # it was taken all the same; whatever is called next asks again
         return self._waiting_bytes
 
     def _takes(self, record: bytes) -> bool:

@@ -62,11 +62,14 @@ class StreamLink(SocketLink):
                 return 0
             if sent == len(data):
                 return 0
-            self._unsent = bytearray()
-            self._unsent += memoryview(data)[sent:]
-            self._send_later()
+            self._unsent = bytearray(memoryview(data)[sent:])
         else:
             self._unsent += data
+        if not self._writing:
+            try:  # noqa: SIM105 - what suppresses is called, and may be refused as well
+                self._send_later()
+            except (RecursionError, MemoryError):
+                pass  # it was taken all the same; whatever is called next asks again
         return len(self._unsent)
 
     def _send_waiting(self) -> None:
@@ -168,7 +171,10 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
     def send(self, data: bytes) -> int:
         """Send, now or when the kernel takes it."""
         self._transport.write(data)
-        return self._transport.get_write_buffer_size() if self._is_noticed else 0
+        try:
+            return self._transport.get_write_buffer_size() if self._is_noticed else 0
+        except (RecursionError, MemoryError):
+            return 0  # it was taken all the same
 
     def watch(self, high: int, low: int) -> None:
         """Have the transport say so when it holds more than ``high`` bytes, and when no more than ``low``."""
