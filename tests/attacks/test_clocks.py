@@ -20,8 +20,8 @@ SOURCE = Path(penstock.__file__).parent
 TIMED = ("core", "engines", "server", "client")  # whatever has a deadline
 # What reads it; a type of `datetime` in an annotation does not.
 WALL_CLOCK = re.compile(
-    r"(?<!dt\.)\btime\.time(_ns)?\b|from time import|\bdate(time)?\.(now|utcnow|today|fromtimestamp)\b"
-    r"|CLOCK_REALTIME|gettimeofday|localtime|gmtime"
+    r"(?<!dt\.)\btime\.time(_ns)?\b|from time import (?!(monotonic|perf_counter)\n)"
+    r"|\bdate(time)?\.(now|utcnow|today|fromtimestamp)\b|CLOCK_REALTIME|gettimeofday|localtime|gmtime"
 )
 DAY_S = 86_400
 SHIM = Path(__file__).with_name("wall_clock.c")

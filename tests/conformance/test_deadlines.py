@@ -338,6 +338,7 @@ def test_on_timeout_may_say_a_last_word(serve, engine, clock, advance, is_async,
     with serve(service, clock=clock, model=model, timeouts=NONE.merged(first_message_s=8.0)) as server:
         with server.dial() as peer:
             accepted(server)
+            spin(server, lambda: waits(server))  # only who waits for a message is told that it is late
             advance(server, 8.0)
 
             expect_close(server, peer, "first_message_timeout", b"too slow\n")
