@@ -2,14 +2,16 @@
 
 import pytest
 
+from penstock.testing.engines import EngineUnderTest
 from penstock.testing.fixtures import pytest_configure, pytest_generate_tests, serve
 from penstock.testing.forms import Form
 
 __all__ = ["pytest_configure", "pytest_generate_tests", "serve"]
 
 
-# uvloop differs from the pure engine, an attached engine from the native one, in what moves bytes and tells time: the
-# driver is the same. So whether a handler takes its connection or not is tried there in make attacks.
+# uvloop differs from the pure engine, an attached engine from the native one, in what moves bytes and tells time. The
+# drivers are the same, and so are the layers: whether a handler takes its connection, and what a layer is told, is
+# tried there in make attacks.
 TWINS = ("uvloop", "attached")
 
 
@@ -18,7 +20,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         engine, form = params.get("engine"), params.get("form")
-        if isinstance(form, Form) and not form.has_conn and engine.label.startswith(TWINS):
+        if not isinstance(engine, EngineUnderTest) or not engine.label.startswith(TWINS):
+            continue
+        if engine.tapped or (isinstance(form, Form) and not form.has_conn):
             item.add_marker(pytest.mark.full)
 
 
