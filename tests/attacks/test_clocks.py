@@ -18,9 +18,9 @@ import penstock
 
 SOURCE = Path(penstock.__file__).parent
 TIMED = ("core", "engines", "server", "client")  # whatever has a deadline
-# What reads it; a type of `datetime` in an annotation does not.
+# What reads it; a type of `datetime` in an annotation does not. Certificates are valid by it: nothing ends with one.
 WALL_CLOCK = re.compile(
-    r"(?<!dt\.)\btime\.time(_ns)?\b|from time import (?!(monotonic|perf_counter)\n)"
+    r"(?<!dt\.)(?<!expiry\()(?<!warnings\()\btime\.time(_ns)?\b|from time import (?!(monotonic|perf_counter)\n)"
     r"|\bdate(time)?\.(now|utcnow|today|fromtimestamp)\b|CLOCK_REALTIME|gettimeofday|localtime|gmtime"
 )
 DAY_S = 86_400
