@@ -74,6 +74,12 @@ def _compile_c(program: Path, sources: list[Path], headers: list[Path], *flags: 
 
 
 @_once
+def send_each() -> Path:
+    """Build the limit of a group."""
+    return _compile_c(BUILD / "send_each", [HERE / "limit/send_each.c"], [])
+
+
+@_once
 def load() -> Path:
     """Build the load generator."""
     folder = HERE / "load"
