@@ -132,12 +132,16 @@ HELD = {
         "attacks/test_frames.py::test_deep_nesting_ends_one_connection",
     ),
     63: ("attacks/test_frames.py::test_a_million_empty_frames_are_messages_and_hold_nobody_up",),
-    64: (FOREIGN,),  # with the reason of the codec
     65: (FOREIGN,),  # unasked: it is no frame
     68: ("conformance/test_law_02_closed_event.py::test_a_peer_that_ends_inside_a_message_has_truncated_it",),
     69: (
         "conformance/test_law_02_closed_event.py::test_a_reset_is_a_reset",
         "attacks/test_cuts.py::test_a_reset_in_every_state_is_one_end",
+    ),
+    64: (
+        FOREIGN,
+        "conformance/test_foreign.py::test_another_protocol_has_a_reason_of_its_own",
+        "engines/tls/test_layer.py::test_a_plain_client_is_told_of_and_turned_away",
     ),
     67: ("engines/tls/test_layer.py::test_a_client_shows_the_right_certificate_or_reaches_no_handler",),
     70: (
@@ -156,7 +160,6 @@ NOT_YET = {
     44: "no option is a secret",
     47: "WEB_CONCURRENCY is for workers",
     56: "there are no children to reap",
-    64: "no layer below the codec looks at the first bytes: TLS and PROXY bring it",
     65: "no PROXY header is ever asked for",
     66: "there is no STARTTLS",
     71: "nothing is decompressed",

@@ -35,6 +35,8 @@ class CloseReason(StrEnum):
     TLS_ERROR = "tls_error"  # after the handshake: a record that cannot be deciphered, or an alert
     TLS_TRUNCATED = "tls_truncated"  # EOF without close_notify: what the peer sent may have been cut
     NOT_TLS = "not_tls"  # something else than TLS where TLS is spoken
+    LOOKS_LIKE_TLS = "looks_like_tls"  # the framing is broken by the first bytes, which are those of TLS
+    LOOKS_LIKE_HTTP = "looks_like_http"  # likewise, of HTTP
 
     # The peer was too slow, or too fast.
     HANDSHAKE_TIMEOUT = "handshake_timeout"

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
 from ..errors import RemoteProtocolError
+from .foreign import FIRST_BYTES
 
 M = TypeVar("M")
 
@@ -67,6 +68,11 @@ class StreamInbound(Generic[M]):
             self._chunk += data
         else:
             self._chunk = data
+
+    @property
+    def first_bytes(self) -> bytes:
+        """How what no message has taken begins."""
+        return bytes((self._buffer or self._chunk)[:FIRST_BYTES])
 
     def take(self, limit: int, data: bytes = b"") -> list[M]:
         """Return up to ``limit`` complete messages; an empty list when the next frame is not complete.
@@ -314,6 +320,11 @@ class RecordInbound(Generic[M]):
         self.codec = codec
         self.pending_bytes = 0
         self._records: deque[bytes] = deque()
+
+    @property
+    def first_bytes(self) -> bytes:
+        """Nothing: of a record that was refused nothing is kept, and no other protocol speaks in records."""
+        return b""
 
     def feed(self, data: bytes) -> None:
         """Add one record."""

@@ -11,6 +11,7 @@ from ..config import Timeouts
 from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
 from ..core.events import BadMessage, Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
+from ..core.foreign import note_foreign
 from ..core.gate import Handshake
 from ..core.handlers import Handler, OnBadMessage
 from ..core.inbound import RecordInbound, StreamInbound
@@ -287,6 +288,8 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
 
     def _break_off(self, error: RemoteProtocolError | CodecError) -> None:
         """The framing is broken, by the peer or by the codec: what was answered before still goes out."""
+        if not self.messages_in:
+            note_foreign(error, self._inbound.first_bytes)
         self._emit(not_decoded(self, error))
         if isinstance(error, RemoteProtocolError) and self._has_last_word():
             self._refuses(error.reason, self._clock.time())

@@ -55,6 +55,13 @@ SOURCE_S = 60.0
 MAX_SOURCES = 1024
 
 
+# What a peer speaks that broke the framing with its first bytes.
+_HINTS = {
+    CloseReason.LOOKS_LIKE_TLS: "; the peer speaks TLS: bind tls:// and give a certificate, or have it speak plain",
+    CloseReason.LOOKS_LIKE_HTTP: "; the peer speaks HTTP",
+}
+
+
 class Pace:
     """Lines of one kind: so many in a second; the others are counted, and the next line tells.
 
@@ -260,7 +267,9 @@ class LogObserver:
     def _framing_broken(self, event: FramingBroken) -> None:
         more = self._violations.more()
         if more is not None:
-            logger.warning("closing: %s%s", text_of(event.error, str), more, extra=_extra(event))
+            reason = getattr(event.error, "reason", None)
+            hint = _HINTS.get(reason, "") if isinstance(reason, CloseReason) else ""
+            logger.warning("closing: %s%s%s", text_of(event.error, str), hint, more, extra=_extra(event))
 
 
 def _extra(event: Event) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
+from ...core.foreign import looks_like_http
 from ...errors import TlsError
 from ...reasons import CloseReason
 
@@ -45,19 +46,6 @@ _CERTIFICATES: Final = frozenset(
     }
 )
 
-_HTTP: Final = (
-    b"GET ",
-    b"HEAD ",
-    b"POST ",
-    b"PUT ",
-    b"DELETE ",
-    b"OPTIONS ",
-    b"CONNECT ",
-    b"PATCH ",
-    b"TRACE ",
-    b"HTTP/",
-)
-
 
 def failure_of(error: Exception, *, shaking: bool) -> TlsError:
     """Return what an error of `ssl` means for its connection.
@@ -73,11 +61,6 @@ def failure_of(error: Exception, *, shaking: bool) -> TlsError:
     if name in _CERTIFICATES:
         return TlsError(CloseReason.TLS_CERTIFICATE, words)
     return TlsError(CloseReason.TLS_HANDSHAKE if shaking else CloseReason.TLS_ERROR, words)
-
-
-def looks_like_http(data: bytes) -> bool:
-    """Say whether a stream that begins like this is HTTP/1."""
-    return data.startswith(_HTTP)
 
 
 def not_tls(data: bytes) -> TlsError:

@@ -22,6 +22,7 @@ from ....core.background import start_task
 from ....core.contract import app_of
 from ....core.endings import reason_after
 from ....core.events import BadMessage, HandshakeFailed, not_decoded, not_handled
+from ....core.foreign import note_foreign
 from ....core.interrupts import is_interrupt
 from ....core.law.deadlines import TIMEOUTS
 from ....core.texts import detail_of
@@ -342,6 +343,8 @@ cdef class Connection(TeardownTransport):
 
     cdef int break_off(self, object error) except -1:
         """The framing is broken, by the peer or by the codec: what was answered before still goes out."""
+        if not self.messages_in:
+            note_foreign(error, self.first_bytes())
         self.host.told(not_decoded(self, error))
         if not isinstance(error, RemoteProtocolError) or not self.has_last_word():
             return self.leave(error.reason)

@@ -10,8 +10,11 @@ from ..sealed cimport seal
 
 from ....codecs.base import Buffer
 from ....codecs.guard import finish
+from ....core.foreign import FIRST_BYTES as _FIRST_BYTES
 from ....core.events import FramesSkipped
 
+
+cdef Py_ssize_t FIRST_BYTES = _FIRST_BYTES
 
 cdef class ReceivingTransport(DeadlinedTransport):
     """A transport with a codec: compiled framing where there is one, else the codec itself."""
@@ -114,6 +117,15 @@ cdef class ReceivingTransport(DeadlinedTransport):
             uncompiled = self.uncompiled
             return uncompiled.pending_bytes()
         return 0 if self.input == NULL else self.input.end - self.input.at
+
+    cdef bytes first_bytes(self):
+        """Return how what no message has taken begins."""
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            inbound = uncompiled.inbound
+            return inbound.first_bytes
+        return b"" if self.input == NULL else self.input.at[:min(self.input.end - self.input.at, FIRST_BYTES)]
 
     cdef bint unhandled(self) except -1:
         """Whether anything is left that may hold a message."""
