@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import tomllib
 
 import pytest
 
@@ -188,6 +189,44 @@ def test_each_service_decides_on_its_access_log(fleet, serve, penstock, loud):
     lines = [line for line in served.log().splitlines() if "closed: " in line]
 
     assert (0, [f"unix:{loud}.sock"]) == (status, [line.partition("listener=")[2].split()[0] for line in lines])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--access-log", "admin=false"),
+        ("--access-log=admin=false", "--access-log", "tracker=true"),
+        ("--no-access-log", "--access-log", "tracker=true"),
+    ],
+)
+def test_a_flag_may_be_one_services(fleet, penstock, words):
+    """With its value after the service's name, as an option."""
+    shown = tomllib.loads(penstock("serve", "fleet", *words, "--print-config").stdout)["service"]
+
+    assert (True, False) == (shown["tracker"]["access_log"], shown["admin"]["access_log"])
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--access-log", "nobody=true"), "--access-log nobody=: there is no service 'nobody'"),
+        (("--access-log", "admin=perhaps"), "--access-log admin=: 'perhaps' is not true or false"),
+        (("--access-log", "true"), "unexpected extra argument (true)"),
+    ],
+)
+def test_a_flag_that_is_no_services_is_refused(fleet, penstock, words, problem):
+    """In one line that says why."""
+    done = penstock("check", "fleet", *words)
+
+    assert 2 == done.returncode
+    assert problem in done.stderr
+
+
+def test_a_flag_of_a_service_is_refused_where_there_are_none(penstock):
+    """A classic service is one."""
+    done = penstock("check", "echo", "--access-log", "echo=true")
+
+    assert (2, True) == (done.returncode, "--access-log: 'echo=true' is not true or false" in done.stderr)
 
 
 def test_json_logs_say_which_services_are_ready(fleet, serve):

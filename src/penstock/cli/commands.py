@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_SCOPED_FLAGS: Final = "penstock.scoped_flags"
 # A hyphen at which textwrap does not break.
 _NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
 
@@ -116,10 +117,33 @@ class PenstockCommand(click.Command):
         Raises:
             ExtraArgumentsError: There are too many.
         """
-        extra = super().parse_args(ctx, args)
+        extra = super().parse_args(ctx, self._without_scoped(ctx, args))
         if extra and not ctx.resilient_parsing:
             raise ExtraArgumentsError(extra, ctx)
         return extra
+
+    def _without_scoped(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
+        """Take flags for single services out of the arguments, as ``--access-log admin=false``: click has no such."""
+        from ..config.services import names_a_service
+
+        flags = {
+            param.opts[0]: param.name
+            for param in self.params
+            if isinstance(param, SectionOption) and param.secondary_opts and param.name is not None
+        }
+        found: dict[str, list[str]] = ctx.meta.setdefault(_SCOPED_FLAGS, {})
+        rest: list[str] = []
+        waiting = list(args)
+        while waiting and waiting[0] != "--":
+            word = waiting.pop(0)
+            flag, equals, value = word.partition("=")
+            if flag in flags and equals and names_a_service(value):
+                found.setdefault(flags[flag], []).append(value)
+            elif word in flags and waiting and names_a_service(waiting[0]):
+                found.setdefault(flags[word], []).append(waiting.pop(0))
+            else:
+                rest.append(word)
+        return [*rest, *waiting]
 
     def sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
         """Return how options are written and what they do, in the order in which sections first appear.
@@ -139,6 +163,11 @@ class PenstockCommand(click.Command):
         for section, records in self.sections(ctx).items():
             with formatter.section(section):
                 formatter.write_dl(records)
+
+
+def scoped_flags(ctx: click.Context, name: str) -> tuple[str, ...]:
+    """Return what was written of a flag for single services, each as ``NAME=VALUE``."""
+    return tuple(ctx.meta.get(_SCOPED_FLAGS, {}).get(name, ()))
 
 
 class CommandGroup(click.Group):

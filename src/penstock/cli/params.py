@@ -14,7 +14,7 @@ from ..codecs import Codec, describe_codecs, parse_codec
 from ..codecs.registry import is_own, runs_a_module
 from ..config import Choice, Flag, Kind, Option, Repeated, Text
 from ..config.sources import Given
-from .commands import SectionOption
+from .commands import SectionOption, scoped_flags
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -157,6 +157,9 @@ def given_options(ctx: click.Context, options: Iterable[Option]) -> dict[str, Gi
     for option in options:
         if ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
             given[option.name] = Given(option.flag, ctx.params[option.name])
+        if scoped := scoped_flags(ctx, option.name):
+            text = given[option.name].text if option.name in given else None
+            given[option.name] = Given(option.flag, text, scoped)
         for flag, value in option.shorthands.items():
             if not ctx.params.get(_shorthand_name(option, flag)):
                 continue

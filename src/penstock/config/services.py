@@ -143,6 +143,11 @@ def settings_of(
     return found
 
 
+def names_a_service(text: str) -> bool:
+    """Whether a value is written for a single service."""
+    return _SCOPE.match(text) is not None
+
+
 def prefix_of(service: str) -> str:
     """Return what the names of a service's variables begin with."""
     return f"{PREFIX}{service.upper().replace('-', '_')}_"
@@ -192,7 +197,12 @@ def _unknown(names: Sequence[str], special: OfServices) -> Iterable[Configuratio
 
 def _scoped(name: str, value: Given) -> tuple[Given | None, dict[str, Given]]:
     """Return what is said of all services, and what of single ones."""
-    if name in _FREE_TEXT or isinstance(value.text, bool):
+    if value.scoped or isinstance(value.text, bool):
+        pairs = [text.partition("=") for text in value.scoped]
+        of_services = {service: Given(f"{value.flag} {service}=", word) for service, _, word in pairs}
+        return None if value.text is None else Given(value.flag, value.text), of_services
+    assert value.text is not None
+    if name in _FREE_TEXT:
         return value, {}
     texts = value.text if isinstance(value.text, tuple) else (value.text,)
     general: list[str] = []

@@ -45,10 +45,12 @@ class Given:
     Attributes:
         flag: How it was written there, as ``--backlog``.
         text: What was written; a tuple of texts for an option that was given several times; a bool for a flag.
+        scoped: Of a flag, what was written for single services, each as ``NAME=VALUE``.
     """
 
     flag: str
-    text: str | tuple[str, ...] | bool
+    text: str | tuple[str, ...] | bool | None
+    scoped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,10 @@ class _Reader:
     def read_command_line(self, given: Mapping[str, Given]) -> None:
         for name, value in given.items():
             if name in self.options:
-                self._set(self.options[name], value.flag, value.text)
+                for text in value.scoped:  # there are no services here to take them: each is refused as a value
+                    self._set(self.options[name], value.flag, text)
+                if value.text is not None:
+                    self._set(self.options[name], value.flag, value.text)
             else:
                 self.errors.append(ConfigurationError(self.foreign[name], value.flag))
 
