@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 
 import pytest
 
 import penstock
 from penstock.core.events import EventName
-from penstock.testing.peers import dial
+from penstock.testing.peers import dial, read_to_end
 
 WITH_CONN = pytest.mark.forms(lambda form: form.has_conn)
 
@@ -180,3 +181,51 @@ def test_a_task_has_the_context_of_whoever_started_it(serve, form, told):
             peer.sendall(b"mine\n")
             assert b"mine\n" == peer.recv(100)
             told.wait_for("mine")
+
+
+@pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
+def test_a_reply_that_is_owed_outlives_the_peers_half_close(serve, form):
+    """The connection stays open until each task that is to finish has ended; then it closes as ever."""
+
+    def react(conn, message):
+        async def reply():
+            while len(server.server.connections) != 1 or not hung_up:  # it has seen the peer's EOF before
+                await asyncio.sleep(0.001)
+            conn.post(message.upper())
+
+        conn.task(reply(), finish=True)
+
+    hung_up = []
+    with serve(react) as server:
+        with server.dial() as peer:
+            peer.sendall(b"one\ntwo\n")
+            peer.shutdown(socket.SHUT_WR)
+            server.wait_connections(1)
+            for _ in range(50):
+                server.call(lambda: None)
+            hung_up.append(True)
+
+            assert {b"ONE", b"TWO"} == set(read_to_end(peer).split())
+        assert ["peer_closed"] == server.reasons(1)
+
+
+@pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
+def test_a_task_that_is_to_finish_is_no_reason_to_stay_after_a_close(serve, form, told):
+    """A handler that closes is taken at its word, and a peer that is gone has nothing to wait for."""
+
+    def react(conn, message):
+        conn.task(ticking(told, conn), finish=True)
+        if message == b"close":
+            conn.close()
+
+    with serve(react) as server:
+        with server.dial() as peer:
+            peer.sendall(b"close\n")
+            told.wait_for("ended")
+        with server.dial() as peer:
+            peer.sendall(b"go\n")
+            told.wait_for("begun", 2)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        told.wait_for("ended", 2)
+
+    assert [] == server.record.of(EventName.TASK_FAILED)

@@ -32,11 +32,11 @@ class BackgroundTask(Protocol):
 class TaskServer(Protocol):
     """A server, as far as the background tasks of its connections are concerned."""
 
-    def start_task(self, conn: ConnectionBase[Any], work: Work, name: str) -> BackgroundTask:
-        """Run ``work`` until ``conn`` has ended."""
+    def start_task(self, conn: ConnectionBase[Any], work: Work, name: str, *, finish: bool) -> BackgroundTask:
+        """Run ``work`` until ``conn`` has ended, which does not for the peer's EOF alone where it is to ``finish``."""
 
 
-def start_task(conn: ConnectionBase[Any], work: Work, name: str) -> BackgroundTask:
+def start_task(conn: ConnectionBase[Any], work: Work, name: str, *, finish: bool = False) -> BackgroundTask:
     """Run ``work`` until ``conn`` has ended: what ``conn.task`` does on every engine.
 
     Raises:
@@ -50,7 +50,7 @@ def start_task(conn: ConnectionBase[Any], work: Work, name: str) -> BackgroundTa
     if conn.close_reason is not None:
         close_unused(work)
         raise ClosedError("the connection is closing: it starts no background task")
-    return server.start_task(conn, work, name or name_of(work))
+    return server.start_task(conn, work, name or name_of(work), finish=finish)
 
 
 def close_unused(work: Work) -> None:

@@ -124,7 +124,7 @@ class ConnectionBase(ABC, Generic[M]):
         """The `penstock.App` whose service it talks to; None where the service is served by itself."""
         return app_of(self.server)
 
-    def task(self, work: Work, *, name: str = "") -> BackgroundTask:
+    def task(self, work: Work, *, name: str = "", finish: bool = False) -> BackgroundTask:
         """Run a coroutine beside the handler until it ends, or until the connection has: then it is cancelled.
 
         What it raises is told once, as a `TaskFailed` event, and ends nothing; that its connection has ended is no
@@ -134,6 +134,9 @@ class ConnectionBase(ABC, Generic[M]):
         Args:
             work: A coroutine. It runs on the server's loop, in a copy of the caller's context.
             name: What logs call it; the coroutine function's name by default.
+            finish: The peer is owed what it does, a reply: once it has sent EOF and its messages were handled, the
+                connection stays open until this has ended, for ``timeouts.idle_s`` at most. Otherwise it closes then,
+                and this is cancelled. A conversation closes when its handler returns, in any case.
 
         Raises:
             ClosedError: The connection is closing. The coroutine was closed.
@@ -141,7 +144,13 @@ class ConnectionBase(ABC, Generic[M]):
 
         Safe from every thread.
         """
-        return start_task(self, work, name)
+        return start_task(self, work, name, finish=finish)
+
+    def task_begun(self) -> None:
+        """For servers: a background task begins whose work the peer is owed."""
+
+    def task_over(self) -> None:
+        """For servers, on their loop's thread: such a task has ended."""
 
     @property
     def draining(self) -> bool:

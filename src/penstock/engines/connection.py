@@ -238,6 +238,15 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         """End the connection now, for a reason of the server's."""
         self._lose(reason)
 
+    def task_begun(self) -> None:
+        """A background task begins whose work the peer is owed."""
+        self._begins_task()
+
+    def task_over(self) -> None:
+        """It has ended: close, if that was all there was to wait for."""
+        if self._ends_task():
+            self._close(CloseReason.PEER_CLOSED)
+
     def _close(self, reason: CloseReason) -> None:
         """Close gracefully; the first reason given is the one that stays."""
         verdict = self._closes(reason)

@@ -26,9 +26,10 @@ class RunningTask:
         name: What logs call it.
         conn: The connection that it belongs to, if it is one's.
         done: Whether it has ended.
+        finish: Its connection is to be told when it has ended.
     """
 
-    __slots__ = ("_loop", "_over", "_task", "_tell", "_work", "conn", "done", "is_cancelled", "name")
+    __slots__ = ("_loop", "_over", "_task", "_tell", "_work", "conn", "done", "finish", "is_cancelled", "name")
 
     def __init__(
         self,
@@ -39,8 +40,10 @@ class RunningTask:
         *,
         tell: Tell,
         over: Callable[[RunningTask], object],
+        finish: bool = False,
     ) -> None:
         self.name = name
+        self.finish = finish
         self.done = self.is_cancelled = False
         self._loop = loop
         self.conn = conn
@@ -115,7 +118,13 @@ class Background:
         return len(self._running)
 
     def start(
-        self, loop: asyncio.AbstractEventLoop, conn: ConnectionBase[Any] | None, work: Work, name: str
+        self,
+        loop: asyncio.AbstractEventLoop,
+        conn: ConnectionBase[Any] | None,
+        work: Work,
+        name: str,
+        *,
+        finish: bool = False,
     ) -> RunningTask:
         """Start one, from any thread, in a copy of the caller's context.
 
@@ -125,7 +134,7 @@ class Background:
         """
         if not asyncio.iscoroutine(work):
             raise TypeError(f"a background task is a coroutine: write task(work()), not task(work); got {work!r}")
-        task = RunningTask(loop, conn, work, name, tell=self._tell, over=self._task_over)
+        task = RunningTask(loop, conn, work, name, tell=self._tell, over=self._task_over, finish=finish)
         try:
             if self._ending:
                 raise ClosedError("it is too late for another background task: the end has begun")

@@ -459,10 +459,17 @@ class Server:
 
     # -- what belongs to its connections -------------------------------------------------------------------------------
 
-    def start_task(self, conn: ConnectionBase[Any], work: Work, name: str) -> BackgroundTask:
+    def start_task(self, conn: ConnectionBase[Any], work: Work, name: str, *, finish: bool = False) -> BackgroundTask:
         """Run ``work`` until ``conn`` has ended: what `ConnectionBase.task` does. Safe from every thread."""
         assert self._loop is not None, "the server was not started"
-        task = self._background.start(self._loop, conn, work, name)
+        if finish:
+            conn.task_begun()
+        try:
+            task = self._background.start(self._loop, conn, work, name, finish=finish)
+        except BaseException:
+            if finish:
+                conn.task_over()
+            raise
         if not (conn.is_datagram or self.when_closed(conn, task.cancel)):
             task.cancel()
         elif task.done:  # at once, or on the loop's thread meanwhile: before there was anything to forget
@@ -472,6 +479,9 @@ class Server:
     def _task_over(self, task: RunningTask) -> None:
         if task.conn is not None:
             self.forget_closed(task.conn, task.cancel)
+            if task.finish:
+                task.finish = False
+                task.conn.task_over()
 
     def when_closed(
         self, conn: ConnectionBase[Any], closed: Callable[[], object], resumed: Callable[[], object] | None = None

@@ -46,6 +46,11 @@ cdef class Deadlines(Closing):
     cpdef int _expires(self, int which, bint has_progressed) except -1
     cpdef int _refuses(self, object reason, double now) except -1
     cpdef bint _has_refused(self) noexcept
+    @cython.locals(rare=Rare)
+    cpdef int _begins_task(self) except -1
+    @cython.locals(rare=Rare)
+    cpdef bint _ends_task(self) except -1
+    cpdef bint _waits_for_tasks(self) except -1
     cpdef int _closes_because(self, str detail) except -1
     cpdef str _detail(self)
     cpdef int _sent_all_at(self, double now) except -1

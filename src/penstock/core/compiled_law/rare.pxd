@@ -10,4 +10,6 @@ cdef class Rare:
     cdef public long long taken_bytes
     cdef public double full_at
     cdef public unsigned char rate_held
+    cdef public int tasks
+    cdef public unsigned char waits_for_tasks
     cdef public Silence silence

@@ -265,6 +265,25 @@ class Deadlines(Closing):
         """Say whether the peer broke the framing, and the connection has yet to close for that."""
         return self._rare is not None and self._rare.refused_at != _INFINITY
 
+    def _begins_task(self) -> int:
+        """A background task begins whose work the peer is owed, also once it has sent EOF."""
+        rare = self._of_few()
+        rare.tasks += 1
+        return 0
+
+    def _ends_task(self) -> bool:
+        """It has ended. Say whether the connection is to close now: it was the last one that was waited for."""
+        rare = self._of_few()
+        rare.tasks -= 1
+        return not rare.tasks and rare.waits_for_tasks and not self._closing
+
+    def _waits_for_tasks(self) -> bool:
+        """The peer has sent EOF, and all before it was handled: say whether `_ends_task` says when to close."""
+        if self._rare is None or not self._rare.tasks or self._closing:
+            return False
+        self._rare.waits_for_tasks = True
+        return True
+
     def _closes_because(self, detail: str) -> int:
         """The handler is about to close it, and says why: the first close is the one that counts."""
         if detail and not self._closing and self._close_after is None:

@@ -16,6 +16,8 @@ class Rare:
     Attributes:
         detail: Why it closes, in its handler's words; empty for nothing.
         refused_at: When its peer broke the framing, if its handler may have a last word; infinity for not at all.
+        tasks: How many background tasks its peer is owed the work of.
+        waits_for_tasks: It closes when they have ended: the peer has sent EOF, and all before it was handled.
         handshake_since: When its handshake began; infinity for none.
         queue: What waits behind the link; None until anything does.
         owed_bytes: What the peer is owed, as the budget of all peers has it; not told for each byte.
@@ -35,6 +37,8 @@ class Rare:
         "refused_at",
         "silence",
         "taken_bytes",
+        "tasks",
+        "waits_for_tasks",
     )
 
     def __init__(self) -> None:
@@ -45,4 +49,6 @@ class Rare:
         self.taken_bytes = 0
         self.full_at = 0.0
         self.rate_held = False
+        self.tasks = 0
+        self.waits_for_tasks = False
         self.silence: Silence | None = None

@@ -157,6 +157,8 @@ class ServedConnection(ThreadConnection[M]):
             reason, self._close_after = self._close_after, None
             if error is not None:
                 self._handler_failed(error)
+            elif reason is None and self._input_over and not self._handler.converses and self._waits_for_tasks():
+                self._drive(lambda: bool(self._closing))
             self._close(reason or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
         self._tell()
 

@@ -52,6 +52,17 @@ class SharedConnection(DrivenConnection[M]):
             super().close(detail=detail)
         self._tell()
 
+    def task_begun(self) -> None:
+        """A background task begins whose work the peer is owed."""
+        with self._lock:
+            super().task_begun()
+
+    def task_over(self) -> None:
+        """It has ended: close, if that was all there was to wait for."""
+        with self._lock:
+            super().task_over()
+        self._tell()
+
     def abort(self) -> None:
         """End the connection now."""
         self.cut(CloseReason.ABORTED)

@@ -494,7 +494,8 @@ class PushConnection(StreamConnection[M]):
             self._handle([last])
         if self._callbacks is not None and not self._closing:
             self._call(partial(self._callbacks.on_eof, self))
-        self._close(CloseReason.PEER_CLOSED)
+        if not self._waits_for_tasks():
+            self._close(CloseReason.PEER_CLOSED)
 
     def _input_resumed(self) -> None:
         self._continue()

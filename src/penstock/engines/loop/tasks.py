@@ -85,6 +85,10 @@ class TaskConnection(AwaitedConnection[M]):
                 raise
             self._handler_failed(error)
 
+    def _may_wait_for_tasks(self) -> bool:
+        """Whether it has ended because its peer has, and is no conversation, which decides itself when it returns."""
+        return self._input_over and not self._handler.converses and self._close_after is None
+
     def _is_cancelled(self) -> bool:
         """Whether the task was told to end."""
         return self._task is not None and self._task.cancelling() > 0
@@ -100,7 +104,7 @@ class TaskConnection(AwaitedConnection[M]):
             self._handler_failed(asyncio.CancelledError())
         if self._gone:
             self._part()
-        else:
+        elif not (self._may_wait_for_tasks() and self._waits_for_tasks()):
             self._close_surely(self._close_after or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
 
     async def _answer(self, function: Callable[[M], Any]) -> None:

@@ -414,6 +414,14 @@ class ThreadSafeConnection(ConnectionBase[M]):
         self._over = self._over or "EOF was already sent"
         self._loop.call_soon_threadsafe(self._conn.send_eof)
 
+    def task_begun(self) -> None:
+        """A background task begins whose work the peer is owed: before the loop hears that the handler has ended."""
+        self._loop.call_soon_threadsafe(self._conn.task_begun)
+
+    def task_over(self) -> None:
+        """It has ended. Comes after what it has posted."""
+        self._loop.call_soon(self._conn.task_over)
+
     def begin_handshake(self) -> None:
         """Give the peer so long to show who it is."""
         self._ask(self._conn.begin_handshake)

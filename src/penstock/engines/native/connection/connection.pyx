@@ -43,6 +43,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
+cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
 cdef class Connection(TeardownTransport):
@@ -176,9 +177,18 @@ cdef class Connection(TeardownTransport):
         """The application whose service it talks to, or None."""
         return app_of(self.host.server)
 
-    def task(self, work, *, name=""):
+    def task(self, work, *, name="", finish=False):
         """Run a coroutine beside the handler until it ends, or until the connection has."""
-        return start_task(self, work, name)
+        return start_task(self, work, name, finish=finish)
+
+    def task_begun(self):
+        """A background task begins whose work the peer is owed."""
+        self._begins_task()
+
+    def task_over(self):
+        """It has ended: close, if that was all there was to wait for."""
+        if self._ends_task():
+            self.leave(PEER_CLOSED)
 
     def fileno(self):
         """Return the descriptor of the socket; -1 once it is closed."""

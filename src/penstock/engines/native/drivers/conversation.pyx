@@ -9,7 +9,7 @@ from types import CoroutineType
 
 from cpython.contextvars cimport PyContext_Copy
 
-from .answer cimport answer_of, Conversation, conversation_of
+from .answer cimport Answer, answer_of, Conversation, conversation_of
 from .awaited cimport wake_all
 from .carried cimport carried, unpacked
 from .driven cimport Driven
@@ -91,6 +91,9 @@ cdef class ConversationConnection(AwaitedConnection):
             return self.part()
         if self._close_after is not None:
             return self.leave(self._close_after)
+        # A conversation decides itself when it returns; the others have ended because their peer has.
+        if self.input_over and (self.callbacks is not None or isinstance(self.handler, Answer)) and self._waits_for_tasks():
+            return 0
         return self.leave(DRAINED if self.drains else CloseReason.DONE)
 
     cdef int ended(self) except -1:

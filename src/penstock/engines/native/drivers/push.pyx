@@ -312,7 +312,7 @@ cdef class PushConnection(Connection):
             self.answer_last(last)
         if self.callbacks is not None and not self._closing:
             self.call(self.callbacks.on_eof, (self,))
-        return self.leave(PEER_CLOSED)
+        return 0 if self._waits_for_tasks() else self.leave(PEER_CLOSED)
 
     cdef int answer_last(self, object message) except -1:
         context = self.host.contexts.enter(self.variables)
