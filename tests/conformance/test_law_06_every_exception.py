@@ -286,3 +286,52 @@ def test_whatever_a_handler_of_datagrams_raises_ends_its_datagram_alone(serve, e
     assert 2 * len(RAISING) == handled
     for word in RAISING:
         assert word.partition(" ")[0].replace("ExceptionGroup", "BaseExceptionGroup") in failures
+
+
+@pytest.mark.engines("pure", "uvloop", "native", "attached", "eager", "eager-native")
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"])
+@pytest.mark.parametrize("shape", ["message", "callbacks"])
+def test_a_handler_that_cancels_its_own_task_has_failed(serve, engine, shape, bind):
+    """Nobody else has: the peer's connection or datagram ends with that, and others are served."""
+
+    async def act(message):
+        if message.strip() == b"cancel":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+        return message
+
+    @penstock.on_message(codec="lines")
+    async def handle(message):
+        return await act(message)
+
+    class Callbacks(penstock.Handler):
+        async def on_message(self, conn, message):
+            return await act(message)
+
+    service = handle if shape == "message" else callbacks(Callbacks, name="cancels", codec="lines")
+    with serve(service, bind=bind, fails=1) as server:
+        with server.dial() as sock:
+            sock.send(b"cancel\n")
+            server.wait_until(lambda server: server.stats.handler_errors)
+        with server.dial() as sock:
+            sock.send(b"still here?\n")
+            assert b"still here?" == sock.recv(100).strip()
+
+        assert ["CancelledError"] == [kind_of(error) for error in server.record.failures]
+
+
+@pytest.mark.engines("pure", "uvloop", "native", "attached", "eager", "eager-native")
+def test_a_conversation_that_cancels_itself_and_returns_has_failed(serve, engine):
+    """Before it could meet that: its task is cancelled, and did not come to its end."""
+
+    @penstock.on_connection(codec="lines")
+    async def converse(conn):
+        await conn.receive()
+        asyncio.current_task().cancel()
+
+    with serve(converse, fails=1) as server, server.dial() as sock:
+        sock.sendall(b"a\n")
+
+        assert b"" == read_to_end(sock)
+        assert ["handler_error"] == server.reasons(1)
+        assert ["CancelledError"] == [kind_of(error) for error in server.record.failures]

@@ -85,7 +85,7 @@ class Handler(Generic[M]):
         """
 
     def on_close(self, conn: ConnectionBase[M], reason: CloseReason) -> Awaitable[None] | None:
-        """Called last, once, when nothing can be sent or received any more."""
+        """Called last, once, when nothing can be sent or received any more; never where `on_connect` was not called."""
 
 
 class _Called:

@@ -60,6 +60,7 @@ class LoopEndpoint(DatagramEndpoint):
         self._waiting = False  # for the kernel to have room
         self._retry: TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_cut = False  # the server has cancelled them
 
     @property
     def busy(self) -> bool:
@@ -79,6 +80,7 @@ class LoopEndpoint(DatagramEndpoint):
 
     def cut(self) -> None:
         """Forget what is being handled and what waits to be sent."""
+        self._is_cut = True
         for task in list(self._tasks):
             task.cancel()
         self._replies.clear()
@@ -140,9 +142,8 @@ class LoopEndpoint(DatagramEndpoint):
             else:
                 await self._converse(callbacks, conn, message)
         except BaseException as error:
-            task = asyncio.current_task()
-            is_cut = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-            if is_cut or is_interrupt(error):
+            # Any other cancellation is the handler's own.
+            if (self._is_cut and isinstance(error, asyncio.CancelledError)) or is_interrupt(error):
                 raise
             self.failed(conn, error)
         self.handled(conn)
