@@ -28,6 +28,7 @@ class Conn:
     id = 7
     peer = Peer(("192.0.2.1", 5000), 2)
     local = parse_address("tcp://127.0.0.1:9000")
+    is_datagram = False
 
 
 def closed(reason):
@@ -169,3 +170,14 @@ def test_what_the_kernel_drops_is_a_warning_a_second_with_their_number(log):
     assert [(logging.WARNING, text.format(10)), (logging.WARNING, text.format(25))] == [
         (record.levelno, record.getMessage()) for record in log.records
     ]
+
+
+def test_what_a_datagram_breaks_closes_nothing(log):
+    """It has no connection: it is refused, and the line says so."""
+
+    class Datagram(Conn):
+        is_datagram = True
+
+    LogObserver(access=False).observe(FramingBroken(Datagram(), FrameTooLongError(100, 10)))
+
+    assert ["refused: frame of 100 bytes exceeds max_frame_bytes=10"] == [record.getMessage() for record in log.records]

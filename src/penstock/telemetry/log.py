@@ -269,7 +269,8 @@ class LogObserver:
         if more is not None:
             reason = getattr(event.error, "reason", None)
             hint = _HINTS.get(reason, "") if isinstance(reason, CloseReason) else ""
-            logger.warning("closing: %s%s%s", text_of(event.error, str), hint, more, extra=_extra(event))
+            what = "refused" if event.connection.is_datagram else "closing"
+            logger.warning("%s: %s%s%s", what, text_of(event.error, str), hint, more, extra=_extra(event))
 
 
 def _extra(event: Event) -> dict[str, Any]:
