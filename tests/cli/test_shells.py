@@ -77,7 +77,7 @@ def shell(request, terminal, directory, environ):
         ("penstock serve echo --codec nets", "penstock serve echo --codec netstring"),
         ("penstock serve echo --codec=nets", "penstock serve echo --codec=netstring"),
         ("penstock serve echo --model=one", "penstock serve echo --model=one-at-a-time"),
-        ("penstock serve echo --bind t", "penstock serve echo --bind tcp://"),
+        ("penstock serve echo --bind tc", "penstock serve echo --bind tcp://"),
         ("penstock connect unix+d", "penstock connect unix+dgram:"),
         ("penstock serve echo --config mi", "penstock serve echo --config mine.toml"),
         ("penstock serve echo --config=mi", "penstock serve echo --config=mine.toml"),

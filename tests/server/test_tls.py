@@ -118,6 +118,7 @@ def test_tls_and_its_addresses_have_to_agree():
         tls_of(TlsConfig(), [parse_address("unix:x?tls=on")])
     assert tls_of(config, [parse_address("tcp://127.0.0.1:1"), parse_address("tls://127.0.0.1:2")]) is not None
     assert tls_of(TlsConfig(), [parse_address("tcp://127.0.0.1:9000")]) is None
+    assert tls_of(config, [parse_address("tcp://127.0.0.1:9000")], alone=False) is None  # another service's, in an App
 
 
 @pytest.mark.parametrize("options", [{}, {"host": "127.0.0.1", "port": 0}], ids=["default", "host and port"])

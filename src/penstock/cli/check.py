@@ -49,6 +49,7 @@ def _check(**_params: Any) -> int:
     ):
         checked.check()  # it logs what it lowers
     doubtful = [text for server in servers.values() for text in warnings_about(server.config, server.config.bind)]
+    doubtful += [text for server in servers.values() for text in server.certificate_warnings]
     for warning in [*warnings_of(plan), *doubtful, *plan.backlog_warnings]:
         warn(warning)
     if ctx.params["print_config"]:

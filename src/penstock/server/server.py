@@ -263,8 +263,11 @@ class Server:
         addresses = self._with_tls([parse_address(text) for text in self.config.bind])
         for address in addresses:
             self._check_kind(address.kind, address)
-        for warning in warnings_now(self._tls):
-            self._warn(warning)
+
+    @property
+    def certificate_warnings(self) -> Sequence[str]:
+        """What to warn of about the certificates, once they were loaded: by `check`, or the start."""
+        return warnings_now(self._tls)
 
     def _with_tls(self, addresses: list[Address]) -> list[Address]:
         """Load what TLS is spoken with. Where the user chose no addresses, a certificate is enough for TLS on them.
@@ -274,7 +277,7 @@ class Server:
         """
         if isinstance(self.config.bind, DefaultBind) and self.config.tls.cert:
             addresses = [with_tls(address) for address in addresses]
-        self._tls = tls_of(self.config.tls, addresses)
+        self._tls = tls_of(self.config.tls, addresses, alone=self.app is None)
         return addresses
 
     @property

@@ -115,8 +115,13 @@ class ServerTls:
         self.material = material
 
 
-def tls_of(config: TlsConfig, addresses: Sequence[Address]) -> ServerTls | None:
+def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = True) -> ServerTls | None:
     """Return the TLS of a server that listens on these addresses; None where it has none.
+
+    Args:
+        config: What it is to be spoken with.
+        addresses: Where.
+        alone: The configuration is this server's only; else it may be another's of the application who needs it.
 
     Raises:
         ConfigurationError: An address wants TLS and there is no certificate; or there is one, and no address wants it.
@@ -127,6 +132,8 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address]) -> ServerTls | None:
             raise TlsMaterialError(
                 f"{wanting[0]}: TLS needs a certificate: give one with --tls-cert, and its key with --tls-key"
             )
+        return None
+    if not wanting and not alone:
         return None
     if not wanting:
         shown = ", ".join(map(str, addresses))
