@@ -155,6 +155,37 @@ class Sensor(penstock.Handler[bytes]):
     def on_close(self, conn: penstock.ConnectionBase[bytes], reason: penstock.CloseReason) -> None:
         assert_type(conn.close_reason, penstock.CloseReason | None)
 
+    def on_bad_message(self, conn: penstock.ConnectionBase[bytes], error: penstock.RemoteProtocolError) -> bytes:
+        conn.close(detail="bad login")
+        return str(error).encode()
+
+    async def on_idle(self, conn: penstock.ConnectionBase[bytes]) -> bool:
+        return conn.bytes_in > 0
+
+    def on_eof(self, conn: penstock.ConnectionBase[bytes]) -> None:
+        conn.task(asyncio.sleep(1), finish=True)
+
+    async def on_drain(self, conn: penstock.ConnectionBase[bytes]) -> None:
+        conn.post(b"going down")
+
+    def on_protocol_error(self, conn: penstock.ConnectionBase[bytes], error: penstock.RemoteProtocolError) -> None:
+        assert_type(error.reason, penstock.CloseReason)
+
+
+def complain(conn: penstock.ConnectionBase[str], error: penstock.RemoteProtocolError) -> str:
+    return str(error)
+
+
+@penstock.on_message(codec="text", on_bad_message=complain)
+def noted(message: str) -> str:
+    return message
+
+
+@penstock.on_connection(codec="text", on_bad_message="skip")
+async def warned(conn: penstock.Connection[str]) -> None:
+    await conn.wait_draining()
+    await conn.send("going down")
+
 
 class Shouting(penstock.Codec[str]):
     """A user's codec: one byte of length, then text."""
