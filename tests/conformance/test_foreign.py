@@ -20,11 +20,11 @@ def test_another_protocol_has_a_reason_of_its_own(serve, form, codec, first, rea
     """Row 64: with the first bytes; what breaks the framing later broke it, whatever it looks like."""
     good = b"\x00\x00\x00\x02ok" if codec != CODECS["python"] else b"2:ok,"
     with serve(lambda _conn, message: message, codec=codec) as server:
-        for wire in (first, good + first):
+        for number, wire in enumerate((first, good + first)):
             with server.dial() as peer:
                 peer.sendall(wire)
                 read_to_end(peer)
-        reasons = list(server.reasons(2))
+            reasons = list(server.reasons(number + 1))  # one after the other, on threads too
 
     assert reason == reasons[0]
     assert reasons[1] in ("frame_too_large", "bad_length", "bad_frame")
