@@ -203,6 +203,7 @@ def test_the_bottom_layers_do_no_input_or_output():
 
 # Tests of what several modules do together, or of a page of the documentation.
 OF_THE_WHOLE = {
+    "app/test_signals.py",
     "cli/test_outside.py",
     "client/test_both_ways.py",
     "client/test_datagrams.py",
