@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ T = TypeVar("T")
 
 # Far more than any fact takes to come true, so that a hang becomes a failure that says where.
 PATIENCE_S = 20.0
+ASK_AGAIN_S = 0.05
 
 
 class ServerThread:
@@ -110,8 +112,14 @@ class ServerThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_S)
 
     def wait_until(self, fact: Callable[[Server], bool]) -> None:
-        """Wait until ``fact(server)`` is true."""
-        self.wait(self.server.wait_until(fact))
+        """Wait until ``fact(server)`` is true; also one that no event tells of, such as a peer's EOF."""
+
+        async def asked_again() -> None:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(self.server.wait_until(fact), ASK_AGAIN_S)
+
+        self.wait(asked_again())
 
     def wait_connections(self, count: int) -> None:
         """Wait until exactly ``count`` connections are open."""
