@@ -66,21 +66,24 @@ cdef class Receive(Step):
                     token = conn._allows(1, conn.time())
                     if token == 0:
                         return self.wait(True)
+                refusal = None
                 try:
                     message = conn.at_hand()
                 except MemoryError:
                     raise
                 except Exception as error:
                     refusal = decoding_failed(conn.codec, "decode", error)
-                    if conn.passes_over(refusal):
-                        conn.bad_message_passed(refusal)
-                        if conn.host.on_bad_message is not None or conn.host.callbacks_answer:
-                            self.turns = 1  # what was asked for by who stands for a thread comes first
-                            self.phase = YIELDING
-                            return None
-                        continue
-                    conn.break_off(refusal)
-                    raise refusal
+                if refusal is not None:
+                    if not conn.passes_over(refusal):
+                        conn.break_off(refusal)
+                        raise refusal
+                    conn.bad_message_passed(refusal)
+                    refusal = None
+                    if conn.host.on_bad_message is not None or conn.host.callbacks_answer:
+                        self.turns = 1  # what was asked for by who stands for a thread comes first
+                        self.phase = YIELDING
+                        return None
+                    continue
                 if message is not NEED_DATA and token < 0:
                     conn.leave(MESSAGE_RATE)
                     continue
