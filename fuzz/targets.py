@@ -143,7 +143,9 @@ def shown(message: Any) -> str:
 
 def about(error: Exception) -> tuple[type[Exception], str, dict[str, Any]]:
     """Return all that can be told of an error."""
-    return type(error), str(error), vars(error)
+    # Only `decode` says how much of the buffer a bad frame is: messages that may be skipped are cut singly.
+    facts = {name: value for name, value in vars(error).items() if name != "skip_bytes"}
+    return type(error), str(error), facts
 
 
 def same(what: str, expected: object, actual: object) -> None:
