@@ -77,7 +77,8 @@ def test_clients_that_are_not_ours_are_served(serve_tls, which):
         printed, said = talk(command)
         reasons = list(server.reasons(1))
 
-    assert (b"got hello\n", ["done"]) == (printed, reasons), said
+    assert b"got hello\n" == printed, said
+    assert reasons in (["done"], ["peer_closed"])  # some clients close as soon as they have their answer
 
 
 @engines
