@@ -25,7 +25,7 @@ TEXT = "x" * 30
 
 
 def measure(command: Sequence[str], members: int) -> float:
-    """Start one, connect to it so many times, and return what it says of a delivery, in microseconds of CPU time."""
+    """Start one, connect MEMBERS times, and return the CPU time of a delivery that it prints, in microseconds."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())

@@ -95,5 +95,5 @@ def _shown(key: bytes, item: Item, *, unique: bool) -> bytes:
 
 
 def instant(seconds: int) -> float:
-    """Return when an item expires: never, so many seconds from now, or at a date."""
+    """Return when an item expires: never, a number of seconds from now, or at a date."""
     return inf if seconds == 0 else seconds if seconds > MONTH_S else time.time() + seconds

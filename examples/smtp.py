@@ -1,4 +1,4 @@
-"""A mail server that delivers into one Maildir, whoever it is for: to see what programs send. It relays nothing.
+"""A mail server that delivers all mail into one Maildir: to see what programs send. It relays nothing.
 
     MAILDIR=mail penstock serve examples/smtp.py:smtp --bind tcp://127.0.0.1:2525
     swaks --server 127.0.0.1:2525 --to somebody@example.org

@@ -2,8 +2,8 @@
  *
  *     send_each CONNECTIONS ROUNDS MESSAGE
  *
- * It listens on a free port of 127.0.0.1, which is its first line of output; once so many have connected it sends the message
- * to each, so many times, and prints the CPU time of a delivery, user and system, in microseconds.
+ * It listens on a free port of 127.0.0.1, which is its first line of output. Once all members have connected it sends the message
+ * to each of them, once a round, and prints the CPU time of a delivery, user and system, in microseconds.
  */
 
 #include <arpa/inet.h>

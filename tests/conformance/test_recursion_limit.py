@@ -24,7 +24,7 @@ WAYS = {
 MUCH = b"x" * 300_000  # more than the high watermark, and than the kernel takes at once
 
 
-ENGINES = ("pure", "uvloop", "native", "attached")  # on blocking a descriptor may be left open; its cause is not known
+ENGINES = ("pure", "uvloop", "native", "attached", "blocking")
 
 
 def at_depth(call, depth):

@@ -40,7 +40,7 @@ class StreamInbound(Generic[M]):
 
     def __init__(self, codec: Codec[M], *, skips_bad: bool = False) -> None:
         self.codec = codec
-        self._skips_bad = skips_bad  # whoever takes messages may ask to `pass_over` a bad one
+        self._skips_bad = skips_bad  # a bad message may be passed over by `pass_over`
         self.pending_bytes = 0  # in `_buffer` and `_chunk`: counted, for it is asked after each read
         self._singly = _Singly.of(codec, skips_bad)
         self.on_skipped: Callable[[int], None] | None = None

@@ -71,9 +71,9 @@ class Poller:
     def close(self) -> None:
         """Give back its descriptors. May be repeated."""
         with self._lock:
-            waker, self._waker = self._waker, None
-        if waker is not None:
-            waker.close()
+            if self._waker is not None:
+                self._waker.close()
+                self._waker = None  # last: at the limit of recursion closing fails, and is done again
 
 
 # -- how the system waits: poll(2), or select(2) where there is no poll ------------------------------------------------
