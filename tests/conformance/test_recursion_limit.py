@@ -63,6 +63,22 @@ def test_a_connection_ends_that_is_ended_close_to_the_limit(serve, form, way):
 
 
 @pytest.mark.engines(*ENGINES)
+@pytest.mark.parametrize("way", ["abort", "close"])
+@pytest.mark.forms(lambda form: form.has_conn and not form.in_threads)
+def test_it_ends_like_that_in_a_process_that_has_forked(serve, form, way, monkeypatch):
+    """There a connection is shut down before its descriptor is closed, and no other one is left open."""
+    monkeypatch.setattr("penstock.engines.forked._forked", True)
+
+    def react(conn, message):
+        at_depth(lambda: WAYS[way](conn), int(message))
+
+    with serve(react, fails=None) as server:
+        for depth in DEPTHS:
+            talk(server, str(depth))
+        server.wait_connections(0)
+
+
+@pytest.mark.engines(*ENGINES)
 @pytest.mark.parametrize(("act", "what"), [("post", b"posted"), ("try_send", MUCH), ("post_frame", MUCH)])
 @pytest.mark.forms(lambda form: form.label in ("def-message-conn", "async-connection", "def-connection"))
 def test_what_is_posted_close_to_the_limit_is_sent_whole_or_not_at_all(serve, engine, form, act, what):

@@ -10,10 +10,10 @@ Where nobody was forked, closing ends: then none of this costs anything.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import struct
+from typing import Any
 
 _forked = False
 
@@ -30,8 +30,8 @@ if hasattr(os, "register_at_fork"):
 def end(fd: int) -> None:
     """End a connection in both directions, if a child may have a copy of it. Its descriptor is then to be released."""
     if _forked and fd >= 0:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as copy:
-            copy.shutdown(socket.SHUT_RDWR)
+        # Not by a socket over a duplicate: at the limit of recursion that would stay open.
+        _libc().shutdown(fd, socket.SHUT_RDWR)
 
 
 def reset(fd: int) -> None:
@@ -40,7 +40,11 @@ def reset(fd: int) -> None:
     connect(2) with AF_UNSPEC breaks the association. Python's own connect knows no such address.
     """
     if _forked and fd >= 0:
-        import ctypes  # noqa: PLC0415 - rarely needed
-
         address = struct.pack("=H14x", socket.AF_UNSPEC)
-        ctypes.CDLL(None).connect(fd, address, len(address))
+        _libc().connect(fd, address, len(address))
+
+
+def _libc() -> Any:  # Any: its functions are looked up by name
+    import ctypes  # noqa: PLC0415 - rarely needed
+
+    return ctypes.CDLL(None)

@@ -51,6 +51,9 @@ def count_of(service, *lines):
             first.sendall(b"look\n")
             assert b"nothing\n" == read_exactly(first, 8)
             peers = [server.dial() for _ in range(CONNECTIONS)]
+            server.wait_connections(CONNECTIONS + 1)
+            first.sendall(b"look\n")  # once it is answered, what waited on the loop is over
+            assert b"nothing\n" == read_exactly(first, 8)
             before = contexts()
             for peer in peers:
                 for line, answer in lines:
