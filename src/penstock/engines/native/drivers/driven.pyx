@@ -7,7 +7,7 @@ Whatever else comes out of it (another future, a turn of the loop, its end, an e
 its step is handed what has come out already.
 """
 
-from asyncio.tasks import _enter_task, _leave_task
+from asyncio.tasks import _enter_task, _leave_task, current_task
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
@@ -121,7 +121,7 @@ cdef class Driven(Step):
                 poller.running = False
                 waiter.in_place = False
                 self.parked = None
-                _leave_task(loop, task)
+                leave_task(loop, task)
         finally:
             PyContext_Exit(context)
         waiter.blocking = False
@@ -133,6 +133,21 @@ cdef class Driven(Step):
         elif waiter.cancelled_in_place:
             waiter.settle(DONE, None)  # the task knows
         return True
+
+
+cdef int leave_task(object loop, object task) except -1:
+    """End what `_enter_task` began; where that fails, keep what the step has left.
+
+    Without memory CPython 3.13 may have dropped the current task by itself, and then refuses to leave it.
+    """
+    failed = False
+    try:
+        _leave_task(loop, task)
+    except BaseException:
+        failed = True
+    if failed and current_task(loop) is task:
+        _leave_task(loop, task)
+    return 0
 
 
 seal(globals())
