@@ -205,6 +205,7 @@ def test_the_bottom_layers_do_no_input_or_output():
 OF_THE_WHOLE = {
     "app/test_signals.py",
     "cli/test_outside.py",
+    "cli/test_process_options.py",
     "client/test_both_ways.py",
     "client/test_datagrams.py",
     "client/test_native.py",

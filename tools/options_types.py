@@ -23,6 +23,7 @@ from ..units import Rate
 from .gate import GateConfig
 from .options import Limits, Timeouts
 from .overload import OverloadConfig, TcpConfig
+from .process import ProcessConfig
 from .tls import TlsConfig
 
 

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     )
     from .client.sync import connect_sync
     from .codecs.base import NEED_DATA, NULL, Buffer, Codec, NeedData
-    from .config import GateConfig, Limits, OverloadConfig, ServerConfig, TcpConfig, Timeouts, TlsConfig
+    from .config import (
+        GateConfig,
+        Limits,
+        OverloadConfig,
+        ProcessConfig,
+        ServerConfig,
+        TcpConfig,
+        Timeouts,
+        TlsConfig,
+    )
     from .config.typed import ServerOptions
     from .core.background import BackgroundTask
     from .core.blocking import BlockingConnection
@@ -93,7 +102,16 @@ _HOMES = {
     ],
     "client.sync": ["connect_sync"],
     "codecs.base": ["NEED_DATA", "NULL", "Buffer", "Codec", "NeedData"],
-    "config": ["GateConfig", "Limits", "OverloadConfig", "ServerConfig", "TcpConfig", "Timeouts", "TlsConfig"],
+    "config": [
+        "GateConfig",
+        "Limits",
+        "OverloadConfig",
+        "ProcessConfig",
+        "ServerConfig",
+        "TcpConfig",
+        "Timeouts",
+        "TlsConfig",
+    ],
     "core.events": ["Event", "EventName", "Observer"],
     "config.typed": ["ServerOptions"],
     "core.background": ["BackgroundTask"],
@@ -188,6 +206,7 @@ __all__ = [
     "PenstockError",
     "Phase",
     "Pool",
+    "ProcessConfig",
     "Published",
     "QueueFullError",
     "Rate",

@@ -12,6 +12,7 @@ from penstock.config import (
     Limits,
     Option,
     OverloadConfig,
+    ProcessConfig,
     ServerConfig,
     TcpConfig,
     Timeouts,
@@ -167,7 +168,7 @@ def test_a_configuration_survives_pickling():
 
 def test_every_field_has_an_option_and_every_name_is_its_own():
     """Flags, variables and keys come from one list without gaps or clashes."""
-    groups = (ServerConfig, GateConfig, Timeouts, Limits, OverloadConfig, TcpConfig, TlsConfig)
+    groups = (ServerConfig, GateConfig, Timeouts, Limits, OverloadConfig, TcpConfig, TlsConfig, ProcessConfig)
     fields = [field for cls in groups for field in dataclasses.fields(cls) if "group" not in field.metadata]
     names = [option.name for option in options()]
 

@@ -24,7 +24,19 @@ def test_every_value_is_shown_with_its_source():
 
 
 # Those without a value: they stand in a comment.
-UNSET = ("codec", "log_config", "tls_client_ca", "tls_crl", "tls_ciphers")
+UNSET = (
+    "codec",
+    "log_config",
+    "tls_client_ca",
+    "tls_crl",
+    "tls_ciphers",
+    "uds_owner",
+    "pid_file",
+    "user",
+    "group",
+    "chdir",
+    "process_name",
+)
 
 
 def test_what_is_shown_configures_the_same():

@@ -15,6 +15,7 @@ from ..server.api import Target
 from ..server.notify import Notifier
 from ..server.process import End, live, refuse_running_loop
 from ..server.server import Server
+from ..server.surroundings import enter_directory
 from .app import App
 from .server import AppServer
 
@@ -132,7 +133,9 @@ def run(
         _refuse_services(services)
         return api.run(target, codec=codec, on_ready=on_ready, observers=observers, **options)
     _refuse_codec(codec)
-    return run_app(target.serve(services=services, observers=observers, **options), on_ready=on_ready)
+    configs = target.configs(options, services or {})
+    enter_directory(next(iter(configs.values())).process)
+    return run_app(AppServer(target, configs, observers=observers), on_ready=on_ready)
 
 
 def run_app(

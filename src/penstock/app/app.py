@@ -17,6 +17,7 @@ from ..core.handlers import Handler
 from ..core.service import Service, as_service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError
 from ..groups import Group, Registry
+from ..server.surroundings import refuse_process_options
 from ..suggest import did_you_mean
 from .lifespan import Lifespan, Opened
 from .state import State
@@ -431,11 +432,14 @@ class App(Generic[S]):
 
         Raises:
             ApplicationError: It has no service.
-            ConfigurationError: An option is wrong, or there is no such service.
+            ConfigurationError: An option is wrong or is the whole process's, or there is no such service.
         """
         from .server import AppServer  # noqa: PLC0415  # which knows of this
 
-        return AppServer(self, self.configs(options, services or {}), clock=clock, observers=observers)
+        configs = self.configs(options, services or {})
+        for config in configs.values():
+            refuse_process_options(config)
+        return AppServer(self, configs, clock=clock, observers=observers)
 
     def test(self, *, services: Mapping[str, ServerOptions] | None = None, **options: Unpack[ServerOptions]) -> AppTest:
         """Serve it for a test: ``async with app.test() as t: conn = await t.connect("admin")``.

@@ -151,6 +151,24 @@ class AppServer:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
+    def open(self) -> None:
+        """Open every address before the lifespans: who connects waits in the backlog. May be repeated.
+
+        Raises:
+            ConfigurationError, BindError: As `start`. Those opened before it were closed again.
+        """
+        try:
+            for server in self.servers.values():
+                server.open()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close what `open` opened and no `start` has used. May be repeated."""
+        for server in self._servers.values():
+            server.close()
+
     async def start(self) -> None:
         """Open the lifespans, then every address, and begin to serve.
 
@@ -247,6 +265,7 @@ class AppServer:
             try:
                 await self._close(opened)
             finally:
+                self.close()
                 if problem is not None and not ready.done():
                     ready.set_exception(problem)
 

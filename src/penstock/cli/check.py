@@ -8,6 +8,7 @@ import click
 
 from ..app import AppServer
 from ..server.admission import raise_descriptor_limit
+from ..server.identity import identity_of
 from ..server.server import Server
 from ..server.warnings import warnings_about
 from ..telemetry import configure_logging
@@ -34,6 +35,7 @@ def _check(**_params: Any) -> int:
     settled = settle(ctx, os.environ)
     plan = make_plan(ctx, settled, serves=False)
     config = plan.config
+    identity_of(config.process)
     checked: Server | AppServer
     if isinstance(plan, AppPlan):
         checked = AppServer(plan.app, plan.configs)

@@ -23,7 +23,7 @@ else:
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 # The placeholders of values that are, or may be, paths.
-PATHS: Final = frozenset({"FILE", "PATH", "SERVICE"})
+PATHS: Final = frozenset({"DIR", "FILE", "PATH", "SERVICE"})
 # What an address begins with.
 SCHEMES: Final[Mapping[str, str]] = {
     "tcp://": "HOST:PORT",

@@ -10,7 +10,7 @@ import click
 
 from ..app import App
 from ..codecs.registry import runs_a_module
-from ..config import Option, ServerConfig, Text, did_you_mean, options
+from ..config import Option, ProcessConfig, ServerConfig, Text, did_you_mean, options
 from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
 from ..config.rendering import render_services, render_settings
 from ..config.services import (
@@ -27,6 +27,7 @@ from ..core.service import Service
 from ..errors import ConfigurationError
 from ..installed import find_installed, installed
 from ..server.diagnosis import max_backlog
+from ..server.surroundings import enter_directory
 from ..services import Definition
 from ..services import all as all_services
 from .commands import COMPLETION_VARIABLE, SectionOption
@@ -34,6 +35,8 @@ from .params import CodecSpec, RawText, click_options, given_options, suggestion
 from .target import is_target, load_target, module_exists
 
 _CODEC: Final = CodecSpec()
+# Where the command was given: a server that has changed its directory reads its configuration from there still.
+_START: Final = "penstock.start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +180,11 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
         for option in every
         if option.name not in {own_option.name for own_option in own}
     }
-    sources = Sources(
-        given_options(ctx, [*known, *every]), environ, _document(ctx.params["config"] or environ.get(FILE_VARIABLE))
-    )
+    given = given_options(ctx, [*known, *every])
+    if _START not in ctx.meta:
+        ctx.meta[_START] = current_directory()
+        _enter(Sources(given, environ, _document(ctx, environ)))
+    sources = Sources(given, environ, _document(ctx, environ))
     special = OfServices()
     if definition is None:
         sources, special = split(sources)
@@ -341,8 +346,33 @@ def _named_file(ctx: click.Context) -> str | None:
     return named
 
 
-def _document(path: str | None) -> Document | None:
-    return read(Path(path)) if path is not None else find(Path())
+def _document(ctx: click.Context, environ: Mapping[str, str]) -> Document | None:
+    start: Path = ctx.meta[_START]
+    # Relative where that does: places in it are shown to the user.
+    directory = Path() if start == current_directory() else start
+    path: str | None = ctx.params["config"] or environ.get(FILE_VARIABLE)
+    return read(directory / path) if path is not None else find(directory)
+
+
+def _enter(sources: Sources) -> None:
+    """Change to the directory that the sources say, before anything else of them is looked at.
+
+    Raises:
+        ConfigurationError: It cannot be.
+    """
+    option = next(option for option in options() if option.name == "chdir")
+    document = sources.document
+    settings = load(
+        [option],
+        given={name: value for name, value in sources.given.items() if name == option.name},
+        environ={name: value for name, value in sources.environ.items() if name == option.variable},
+        document=None if document is None else replace(document, table=_only(document.table, option.name)),
+    )
+    enter_directory(ProcessConfig(**settings.chosen))  # type: ignore[arg-type]  # one of its own values
+
+
+def _only(table: Mapping[str, object], key: str) -> dict[str, object]:
+    return {name: value for name, value in table.items() if name == key}
 
 
 def _owners(option: Option, services: Iterable[Definition]) -> str:

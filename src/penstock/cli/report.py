@@ -20,6 +20,8 @@ _ELSEWHERE = {
     "--certfile": "--tls-cert",
     "--keyfile": "--tls-key",
     "--ssl-cert-reqs": "--tls-client-auth",
+    "--name": "--process-name NAME",
+    "--pid": "--pid-file FILE",
 }
 
 # What is in the way of writing, and no mistake of ours: a full disk, a quota, a limit, a terminal that is gone.

@@ -2,7 +2,21 @@
 
 from ..suggest import did_you_mean, nearest
 from .gate import CAN_WAIT, Action, GateConfig, refuse_waiting
-from .kinds import AUTO, Bind, Choice, Duration, Flag, Integer, Kind, Mode, Repeated, Size, SystemDuration, Text
+from .kinds import (
+    AUTO,
+    Bind,
+    Choice,
+    Duration,
+    Flag,
+    Integer,
+    Kind,
+    Mode,
+    Repeated,
+    Size,
+    SystemDuration,
+    Text,
+    UnixAddress,
+)
 from .option import Option
 from .options import (
     DEFAULT_THREADS,
@@ -20,6 +34,7 @@ from .options import (
     options,
 )
 from .overload import OverloadConfig, TcpConfig
+from .process import ProcessConfig
 from .tls import TlsConfig
 
 __all__ = [
@@ -44,6 +59,7 @@ __all__ = [
     "Model",
     "Option",
     "OverloadConfig",
+    "ProcessConfig",
     "Repeated",
     "ServerConfig",
     "Size",
@@ -53,6 +69,7 @@ __all__ = [
     "Text",
     "Timeouts",
     "TlsConfig",
+    "UnixAddress",
     "build",
     "did_you_mean",
     "nearest",

@@ -20,6 +20,7 @@ from .gate import GateConfig
 from .kinds import Bind, Choice, Duration, File, Flag, Frequency, Integer, Mode, Repeated, Size, Text, Unless
 from .option import Option, check_fields, declare
 from .overload import OverloadConfig, TcpConfig
+from .process import ProcessConfig
 from .tls import TlsConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
@@ -282,6 +283,8 @@ class ServerConfig:
         backlog: Connections the kernel may hold until they are accepted.
         reuse_address: Whether an address in TIME_WAIT may be bound again.
         uds_mode: Permissions of a Unix socket's file.
+        uds_owner: Whose a Unix socket's file is, as ``USER``, ``USER:GROUP`` or ``:GROUP``; None: the process's, or its
+            ``process.user``'s.
         once: Serve one connection's first message, then end.
         on_after_close: What happens to a handler that is at work ``timeouts.after_close_s`` after its connection: it is
             logged, with the place where it waits, or cancelled too. One in a thread is logged.
@@ -291,6 +294,7 @@ class ServerConfig:
         overload: How much all of them may hold together.
         tcp: How dead peers are found.
         tls: What is shown to clients of TLS, and asked of them.
+        process: What is the whole process's.
         log_level: The least severe events that are logged.
         log_format: How they are written.
         log_config: A file that sets up logging instead of the two; a program sets up its own, and does not read it.
@@ -348,6 +352,14 @@ class ServerConfig:
         True, "reuse_address", Flag(), "Listening", "Reuse an address that old connections still hold in TIME_WAIT"
     )
     uds_mode: int = declare(0o600, "uds_mode", Mode(), "Listening", "Permissions of Unix socket files")
+    uds_owner: str | None = declare(
+        None,
+        "uds_owner",
+        Text("OWNER", "USER, USER:GROUP or :GROUP, by name or number", optional=True),
+        "Listening",
+        "Owner of Unix socket files",
+        default_text="`--user` and `--group`",
+    )
     on_after_close: AfterCloseAction = declare(
         "log",
         "on_after_close",
@@ -362,6 +374,7 @@ class ServerConfig:
     overload: OverloadConfig = field(default_factory=OverloadConfig, metadata={"group": OverloadConfig})
     tcp: TcpConfig = field(default_factory=TcpConfig, metadata={"group": TcpConfig})
     tls: TlsConfig = field(default_factory=TlsConfig, metadata={"group": TlsConfig})
+    process: ProcessConfig = field(default_factory=ProcessConfig, metadata={"group": ProcessConfig})
     log_level: LogLevel = declare(
         "info",
         "log_level",
@@ -404,7 +417,19 @@ class ServerConfig:
 def options() -> tuple[Option, ...]:
     """Return every option of a server, in the order of the documentation: by section, then by field."""
     found = [option for option, _ in _walk(ServerConfig)]
-    order = ("Listening", "TLS", "Service", "Concurrency", "Gate", "Timeouts", "Limits", "Overload", "TCP", "Logging")
+    order = (
+        "Listening",
+        "TLS",
+        "Service",
+        "Concurrency",
+        "Gate",
+        "Timeouts",
+        "Limits",
+        "Overload",
+        "TCP",
+        "Logging",
+        "Process",
+    )
     return tuple(sorted(found, key=lambda option: order.index(option.section)))
 
 

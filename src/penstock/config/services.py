@@ -4,6 +4,7 @@ They are told apart by how they are written, before the application is known; wh
 afterwards. What is said of one service holds whatever the same source says of all; a later source wins over both.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from ..suggest import did_you_mean
 from .files import Document
 from .kinds import quote
 from .option import ENV_PREFIX, Option
+from .process import ProcessConfig
 from .sources import ConfigurationErrors, Given, Setting, Settings, load, merged
 
 TABLE: Final = "service"
@@ -22,7 +24,10 @@ PREFIX: Final = ENV_PREFIX + "SERVICE_"
 CODE_SOURCE: Final = "code"
 
 # One process has one of each, however many services it has.
-PROCESS_WIDE: Final = ("log_level", "log_format", "log_config", "memory_limit", "stall_warning")
+PROCESS_WIDE: Final = (
+    *("log_level", "log_format", "log_config", "memory_limit", "stall_warning"),
+    *(spec.name for spec in dataclasses.fields(ProcessConfig)),
+)
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SCOPE: Final = re.compile(rf"({NAME.pattern})=")

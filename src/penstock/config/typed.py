@@ -10,6 +10,7 @@ from ..units import Rate
 from .gate import GateConfig
 from .options import Limits, Timeouts
 from .overload import OverloadConfig, TcpConfig
+from .process import ProcessConfig
 from .tls import TlsConfig
 
 
@@ -29,6 +30,8 @@ class ServerOptions(TypedDict, total=False):
     """Reuse an address that old connections still hold in TIME_WAIT. Default: true."""
     uds_mode: str | int
     """Permissions of Unix socket files. Default: 0600."""
+    uds_owner: str | None
+    """Owner of Unix socket files. Default: `--user` and `--group`."""
     warn_public: bool
     """Warn when other machines can connect without TLS. Default: true."""
     tls_cert: str | Sequence[str]
@@ -165,6 +168,18 @@ class ServerOptions(TypedDict, total=False):
     """Set up logging from this TOML or JSON file instead, as logging.config.dictConfig takes it. Default: none."""
     access_log: bool
     """Log each connection when it closes. Default: true."""
+    pid_file: str | None
+    """Write the process's number to this file while it serves. Default: none."""
+    user: str | None
+    """Become this user once every address is open. Default: none."""
+    group: str | None
+    """Become a member of this group alone once every address is open. Default: the user's own groups."""
+    umask: str | int | None
+    """Permissions that files made by the server do not get. Default: inherited."""
+    chdir: str | None
+    """Change to this directory before the service is loaded. Default: none."""
+    process_name: str | None
+    """What ps and top call the process; 15 bytes are shown. Default: none."""
     gate: GateConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     timeouts: Timeouts | Mapping[str, object]
@@ -176,4 +191,6 @@ class ServerOptions(TypedDict, total=False):
     tcp: TcpConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     tls: TlsConfig | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    process: ProcessConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""

@@ -14,6 +14,7 @@ from ..core.service import Service, as_service
 from ..errors import ExitStatus
 from .process import run as _run
 from .server import Server
+from .surroundings import enter_directory, refuse_process_options
 
 if TYPE_CHECKING:
     from ..config.typed import ServerOptions
@@ -43,9 +44,11 @@ def serve(
 
     Raises:
         ApplicationError: The target is no handler.
-        ConfigurationError: An option is wrong, or there is none of that name.
+        ConfigurationError: An option is wrong, or is the whole process's, or there is none of that name.
     """
-    return Server(as_service(target, codec=codec), from_keywords(options), clock=clock, observers=observers)
+    config = from_keywords(options)
+    refuse_process_options(config)
+    return Server(as_service(target, codec=codec), config, clock=clock, observers=observers)
 
 
 def run(
@@ -77,5 +80,6 @@ def run(
         ConfigurationError: An option is wrong, there is none of that name, or a loop runs in this thread already.
         BindError: An address cannot be listened on.
     """
-    service = as_service(target, codec=codec)
-    return _run(service, from_keywords(options), on_ready=on_ready, observers=observers)
+    service, config = as_service(target, codec=codec), from_keywords(options)
+    enter_directory(config.process)
+    return _run(service, config, on_ready=on_ready, observers=observers)

@@ -15,6 +15,7 @@ from ..config import LogFormat
 from ..engines.aside import start_thread
 from ..errors import ExitStatus
 from ..telemetry import formatter_of
+from .pid_file import remove_pid_files
 from .unix_file import remove_files
 from .watchdog import holders
 
@@ -75,6 +76,7 @@ class LastResort:
             status = self._status()
             if status is not None:
                 remove_files()
+                remove_pid_files()
                 self._say(status)
                 os._exit(status)
 

@@ -13,6 +13,12 @@ class Life(Protocol):
     def addresses(self) -> Sequence[str]:
         """Where it listens."""
 
+    def open(self) -> None:
+        """Open its addresses, before it begins. May be repeated."""
+
+    def close(self) -> None:
+        """Close them, where it has not begun. May be repeated."""
+
     async def start(self) -> None:
         """Begin.
 

@@ -16,11 +16,14 @@ from ..core.service import Service
 from ..engines.base import Engine
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from .admission import raise_descriptor_limit
+from .identity import Identity, identity_of
 from .life import Life
 from .notify import Notifier
+from .pid_file import PidFile
 from .reload import Reloader
 from .server import Server
 from .signals import EndSignals, OtherSignals
+from .surroundings import settle_in
 
 L = TypeVar("L", bound=Life)
 
@@ -104,23 +107,35 @@ def live(
         reload: As of `run`.
         notifier: Told how it goes, and closed at the end; None where no service manager wants to know.
     """
+    process = servers[0].config.process
+    identity = identity_of(process)
+    settle_in(process)
     engines = [server.choice.engine for server in servers]
     each = (engine.descriptors_per_connection for engine in engines)
     raise_descriptor_limit(*zip((server.config.gate for server in servers), each, strict=True))
     formats = [server.config.log_format for server in servers]
+    pid_file = None if process.pid_file is None else PidFile(process.pid_file)
+    if pid_file is not None:
+        pid_file.take()
     work = _live(
         life,
         servers,
         end,
         on_ready,
+        identity=identity,
+        pid_file=pid_file,
         is_all=is_all,
         warn=warn or _logger.warning,
         reload=reload,
         notifier=notifier,
         log_format=next((each for each in formats if each != "console"), "console"),
     )
-    with asyncio.Runner(loop_factory=_loop_factory(engines)) as runner:
-        return runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(engines)) as runner:
+            return runner.run(work)
+    finally:
+        if pid_file is not None:
+            pid_file.remove()
 
 
 def refuse_running_loop() -> None:
@@ -142,6 +157,8 @@ async def _live(
     end: End,
     on_ready: Callable[[L], None] | None,
     *,
+    identity: Identity | None,
+    pid_file: PidFile | None,
     is_all: bool,
     warn: Callable[[str], object],
     reload: Callable[[L], Awaitable[None]] | None,
@@ -160,10 +177,19 @@ async def _live(
             "loop.call_soon_threadsafe(server.begin_drain)"
         )
     try:
-        await server.start()
+        try:
+            if identity is not None:
+                server.open()
+                identity.assume()
+            await server.start()
+        except BaseException:
+            server.close()
+            raise
         if signals is not None:
             signals.started()
         try:
+            if pid_file is not None:
+                pid_file.write()
             if on_ready is not None:
                 on_ready(server)
             if notifier is not None:

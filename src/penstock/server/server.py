@@ -55,6 +55,7 @@ from .background import Background, RunningTask
 from .choice import Choice, choose
 from .datagram_options import set_receive_buffer
 from .ends import Ends
+from .identity import owner_of
 from .memory import follow_memory, memory_of
 from .part import DEFAULT, Default, Part
 from .reload import with_live
@@ -195,25 +196,11 @@ class Server:
         config = self.config
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
-        plan, rules = self._prepare(access)
-        inherited = self._part.inherited
-        if inherited is None:
-            inherited = inherited_listeners(os.environ, os.getpid())
-        if inherited and isinstance(config.bind, DefaultBind):
-            addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
-        else:
-            addresses = [parse_address(text) for text in config.bind]
-        addresses = self._with_tls(addresses)
-        self._loop = asyncio.get_running_loop()
-        listeners: list[Listener] = open_listeners(
-            addresses,
-            backlog=config.backlog,
-            reuse_address=config.reuse_address,
-            uds_mode=config.uds_mode,
-            inherited=inherited,
-        )
-        self._listeners = listeners
         try:
+            plan, rules = self._prepare(access)
+            self.open()
+            listeners = self._listeners
+            self._loop = asyncio.get_running_loop()
             for listener in listeners:
                 self._check_kind(listener.kind, listener.requested)
                 refused = set_tcp_options(listener, config.tcp)
@@ -253,6 +240,39 @@ class Server:
         if self._tls is not None:
             logger.info("certificates: %s", self._tls.material.expiry(time.time()))
 
+    def open(self) -> None:
+        """Open every address, and accept nobody yet: who connects waits in the backlog. May be repeated.
+
+        `start` does so where it was not done before. A start that fails closes them, and so does `close`.
+
+        Raises:
+            ConfigurationError, BindError: As `start`.
+        """
+        if self._listeners:
+            return
+        config = self.config
+        inherited = self._part.inherited
+        if inherited is None:
+            inherited = inherited_listeners(os.environ, os.getpid())
+        if inherited and isinstance(config.bind, DefaultBind):
+            addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
+        else:
+            addresses = [parse_address(text) for text in config.bind]
+        addresses = self._with_tls(addresses)
+        self._listeners = open_listeners(
+            addresses,
+            backlog=config.backlog,
+            reuse_address=config.reuse_address,
+            uds_mode=config.uds_mode,
+            uds_owner=owner_of(config.uds_owner, config.process),
+            inherited=inherited,
+        )
+
+    def close(self) -> None:
+        """Close what `open` opened and no `start` has used. May be repeated."""
+        if self._at_work is None:
+            self._close_listeners()
+
     def check(self) -> None:
         """Refuse what `start` would refuse before it opens an address. Needs no loop.
 
@@ -260,6 +280,7 @@ class Server:
             ConfigurationError: As `start`.
         """
         self._prepare(AccessFiles(self.config.gate.allow, self.config.gate.deny))
+        owner_of(self.config.uds_owner, self.config.process)
         addresses = self._with_tls([parse_address(text) for text in self.config.bind])
         for address in addresses:
             self._check_kind(address.kind, address)

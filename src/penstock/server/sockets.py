@@ -42,6 +42,7 @@ def open_listeners(
     backlog: int = DEFAULT_BACKLOG,
     reuse_address: bool = True,
     uds_mode: int = DEFAULT_UDS_MODE,
+    uds_owner: tuple[int, int] | None = None,
     inherited: Sequence[InheritedSocket] = (),
 ) -> list[Listener]:
     """Open every address: resolve, bind, listen. Blocks for as long as the resolver takes.
@@ -56,6 +57,7 @@ def open_listeners(
         reuse_address: Whether a TCP address may be bound that ended connections hold in TIME_WAIT. Never set for
             UDP, where it would let one server take another's datagrams.
         uds_mode: Permissions of a Unix socket's file whose address does not say.
+        uds_owner: User and group of such a file, -1 for as it is; None for both.
         inherited: What `inherited_listeners` found. Every one of them has to be in ``addresses``, by number or name.
 
     Raises:
@@ -71,7 +73,7 @@ def open_listeners(
     listeners: list[Listener] = []
     try:
         for group in groups:
-            listeners += _open_group(group, backlog, reuse_address, uds_mode)
+            listeners += _open_group(group, backlog, reuse_address, uds_mode, uds_owner)
     except BaseException:
         _undo(listeners)
         raise
@@ -107,11 +109,13 @@ def _targets(address: Address, inherited: Sequence[InheritedSocket]) -> list[Tar
     return [Target(address)] if address.is_unix else network_targets(address)
 
 
-def _open_group(group: Sequence[Target], backlog: int, reuse_address: bool, uds_mode: int) -> list[Listener]:
+def _open_group(
+    group: Sequence[Target], backlog: int, reuse_address: bool, uds_mode: int, uds_owner: tuple[int, int] | None
+) -> list[Listener]:
     """Open what one address stands for."""
     address = group[0].address
     if address.is_unix:
-        return [_open_unix(address, backlog, uds_mode if address.mode is None else address.mode)]
+        return [_open_unix(address, backlog, uds_mode if address.mode is None else address.mode, uds_owner)]
     tries_left = _SAME_PORT_TRIES if address.port == 0 and len(group) > 1 else 1
     while True:
         tries_left -= 1
@@ -208,16 +212,16 @@ def _leave_to_members(sock: socket.socket) -> None:
             _logger.warning("messages to multicast groups that others joined may be answered: %s: %s", name, problem)
 
 
-def _open_unix(address: Address, backlog: int, mode: int) -> Listener:
+def _open_unix(address: Address, backlog: int, mode: int, owner: tuple[int, int] | None) -> Listener:
     if not hasattr(socket, "AF_UNIX"):
         raise BindError(str(address), "this system has no Unix sockets")
     try:
-        return _bind_unix(address, backlog, mode)
+        return _bind_unix(address, backlog, mode, owner)
     except OSError as error:
         raise unix_error(address, error) from error
 
 
-def _bind_unix(address: Address, backlog: int, mode: int) -> Listener:
+def _bind_unix(address: Address, backlog: int, mode: int, owner: tuple[int, int] | None) -> Listener:
     kind = address.kind
     assert kind is not None
     listens = kind is not Kind.DATAGRAM
@@ -225,7 +229,7 @@ def _bind_unix(address: Address, backlog: int, mode: int) -> Listener:
     sock = socket.socket(socket.AF_UNIX, SOCKET_TYPES[kind])
     try:
         sock.setblocking(False)
-        file = bind_unix(sock, address, mode)
+        file = bind_unix(sock, address, mode, owner)
         if listens:
             sock.listen(backlog)
         return Listener(sock, address, address, backlog if listens else 0, file=file)

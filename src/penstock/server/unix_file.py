@@ -23,13 +23,16 @@ _LOCK_PAUSE_S: Final = 0.01
 _made: Final[set[SocketFile]] = set()  # by this process, and not removed again
 
 
-def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | None:
+def bind_unix(
+    sock: socket.socket, address: Address, mode: int, owner: tuple[int, int] | None = None
+) -> SocketFile | None:
     """Bind a Unix socket that is not listening yet.
 
     Args:
         sock: The socket, of the kind that ``address`` asks for.
         address: A path or an abstract name.
         mode: Permissions of the file, exactly: the umask does not cut them. They hold from the first connection on.
+        owner: User and group of the file, -1 for as it is; None for both.
 
     Returns:
         The file, or None for an abstract name.
@@ -57,11 +60,11 @@ def bind_unix(sock: socket.socket, address: Address, mode: int) -> SocketFile | 
         if error.errno != errno.EADDRINUSE:
             raise
         _replace(sock, address, path)
-    return _settle(address, path, mode)
+    return _settle(address, path, mode, owner)
 
 
-def _settle(address: Address, path: str, mode: int) -> SocketFile:
-    """Give the file that was made its mode, and say which it is.
+def _settle(address: Address, path: str, mode: int, owner: tuple[int, int] | None) -> SocketFile:
+    """Give the file that was made its owner and its mode, and say which it is.
 
     By a descriptor of the file, not by its path: a user who may write to the directory can put a symbolic link there
     meanwhile, or another file by rename(2).
@@ -73,6 +76,8 @@ def _settle(address: Address, path: str, mode: int) -> SocketFile:
             raise BindError(str(address), f"{path} was replaced right after it was bound; use a directory of your own")
         file = SocketFile(path, status.st_dev, status.st_ino)
         _made.add(file)
+        if owner is not None:
+            _give(file, name, owner, address, follows=follows)
         if stat.S_IMODE(status.st_mode) != mode:
             try:
                 os.chmod(name, mode, follow_symlinks=follows)
@@ -84,6 +89,17 @@ def _settle(address: Address, path: str, mode: int) -> SocketFile:
                 remove_file(file)
                 raise
     return file
+
+
+def _give(file: SocketFile, name: str, owner: tuple[int, int], address: Address, *, follows: bool) -> None:
+    try:
+        os.chown(name, *owner, follow_symlinks=follows)
+    except OSError as error:
+        remove_file(file)
+        if error.errno != errno.EPERM:
+            raise
+        whose = ":".join("" if number < 0 else str(number) for number in owner)
+        raise BindError(str(address), f"this user may not give it to {whose}; start as root", error.errno) from None
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from .base import Kind, quote
 from .compound import AUTO, Auto, Repeated, Unless
 from .quantities import Duration, Frequency, Integer, Mode, Size, SystemDuration
-from .words import Bind, Choice, File, Flag, Text
+from .words import Bind, Choice, File, Flag, Text, UnixAddress
 
 __all__ = [
     "AUTO",
@@ -21,6 +21,7 @@ __all__ = [
     "Size",
     "SystemDuration",
     "Text",
+    "UnixAddress",
     "Unless",
     "quote",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...address import parse_address
+from ...address import Scheme, parse_address
 from ...errors import ConfigurationError
 from ...suggest import did_you_mean
 from .base import Kind, quote
@@ -118,6 +118,21 @@ class Bind(Text):
         moved = str(dataclasses.replace(address, path=str(directory / address.path)))
         self.check(moved)
         return moved
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress(Bind):
+    """A Unix address of connections, to listen on or to connect to."""
+
+    metavar: str = "ADDRESS"
+    allowed: str = "a Unix address: unix:PATH"
+
+    def check(self, value: object) -> None:
+        Text.check(self, value)
+        if value is not None:
+            assert isinstance(value, str)
+            if parse_address(value).scheme is not Scheme.UNIX:
+                raise ConfigurationError(f"{quote(value)} is not {self.allowed}")
 
 
 @dataclass(frozen=True, slots=True)

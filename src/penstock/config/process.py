@@ -1,0 +1,72 @@
+"""Options of the process that a server is the whole purpose of: who it is, where it is, how it is told and found."""
+
+from dataclasses import dataclass
+
+from .kinds import File, Mode, Text, Unless
+from .option import check_fields, declare
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessConfig:
+    """What is one for the whole process. A server in a loop of the program's own (`serve`) takes none of it.
+
+    Attributes:
+        pid_file: Where the process's number stands while it serves; None for nowhere.
+        user: Who the process becomes once every address is open, by name or number; None to stay who it is.
+        group: Its group from then on, by name or number; None for the user's own.
+        umask: What files that are made do not allow; None for what was inherited.
+        chdir: Where the process goes before anything is loaded; None to stay where it is.
+        process_name: What ``ps`` and ``top`` call the process; None for the interpreter's name.
+    """
+
+    pid_file: str | None = declare(
+        None,
+        "pid_file",
+        File("FILE", "the name of a file", optional=True),
+        "Process",
+        "Write the process's number to this file while it serves",
+        default_text="none",
+    )
+    user: str | None = declare(
+        None,
+        "user",
+        Text("USER", "a user's name or number", optional=True),
+        "Process",
+        "Become this user once every address is open",
+        default_text="none",
+    )
+    group: str | None = declare(
+        None,
+        "group",
+        Text("GROUP", "a group's name or number", optional=True),
+        "Process",
+        "Become a member of this group alone once every address is open",
+        default_text="the user's own groups",
+    )
+    umask: int | None = declare(
+        None,
+        "umask",
+        Unless(Mode()),
+        "Process",
+        "Permissions that files made by the server do not get",
+        default_text="inherited",
+    )
+    chdir: str | None = declare(
+        None,
+        "chdir",
+        File("DIR", "the name of a directory", optional=True),
+        "Process",
+        "Change to this directory before the service is loaded",
+        default_text="none",
+    )
+    process_name: str | None = declare(
+        None,
+        "process_name",
+        Text("NAME", "text", optional=True),
+        "Process",
+        "What ps and top call the process; 15 bytes are shown",
+        default_text="none",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
