@@ -32,6 +32,9 @@ def with_connection(conn: penstock.ConnectionBase[bytes], message: bytes) -> Non
 async def conversation(conn: penstock.Connection[bytes]) -> None:
     await conn.send(b"name?")
     assert_type(await conn.receive(), bytes)
+    assert_type(await conn.receive_exactly(4, timeout_s=1, max_bytes=10), bytes)
+    assert_type(await conn.receive_until(b"\0", 100, 1.0), bytes)
+    await conn.send_raw(b"x")
     async for message in conn:
         assert_type(message, bytes)
 
@@ -139,6 +142,9 @@ def in_a_thread(conn: penstock.BlockingConnection[str]) -> None:
     for line in conn:
         assert_type(line, str)
         conn.send(line)
+        assert_type(conn.receive_exactly(4, 1.0), bytes)
+        assert_type(conn.receive_until(b"\0", max_bytes=100), bytes)
+        conn.send_raw(b"x")
 
 
 class Sensor(penstock.Handler[bytes]):

@@ -339,6 +339,19 @@ class Connection(ConnectionBase[M]):
         """
 
     @abstractmethod
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, past the codec, between two messages: as `send` otherwise.
+
+        Args:
+            data: What goes out: one datagram or record where the connection carries those. It counts as one message.
+
+        Raises:
+            TypeError: It is not bytes. Nothing was queued.
+            LocalProtocolError: It is longer than a datagram to this peer can be.
+            ClosedError, BrokenError, SlowPeerError: As of `send`.
+        """
+
+    @abstractmethod
     async def receive(self, timeout_s: float | None = None) -> M:
         """Return the next message.
 
@@ -357,6 +370,48 @@ class Connection(ConnectionBase[M]):
             LocalProtocolError: Another task is already receiving.
 
         Cancelling is safe: no message is lost.
+        """
+
+    @abstractmethod
+    async def receive_exactly(self, n: int, timeout_s: float | None = None, *, max_bytes: int | None = None) -> bytes:
+        """Return the next ``n`` bytes after the message received last, past the codec, which cuts what follows them.
+
+        For a protocol that changes its framing from one message to the next: a line, then a counted block. It is as
+        cheap as `receive`, and cuts nothing twice.
+
+        Args:
+            n: How many bytes; 0 returns at once.
+            timeout_s: As of `receive`.
+            max_bytes: The highest ``n``; None for the ``max_frame_bytes`` of the codec.
+
+        Raises:
+            FrameTooLongError: ``n`` is above that: a length that the peer announced is refused as a codec refuses it.
+                The connection is closing.
+            TruncatedError: The peer sent EOF in the middle. The connection is closing.
+            ValueError: ``n`` is below 0.
+            LocalProtocolError: It carries datagrams or records; or as of `receive`.
+            EndOfStreamError, BrokenError, ClosedError, TimeoutError: As of `receive`.
+
+        Cancelling is safe: no byte is lost.
+        """
+
+    @abstractmethod
+    async def receive_until(
+        self, delimiter: bytes, max_bytes: int | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        """Return the bytes up to the next ``delimiter``, without it, past the codec; as `receive_exactly` otherwise.
+
+        Args:
+            delimiter: 1 to 256 bytes. It is taken, too.
+            max_bytes: The most bytes before it; None for the ``max_frame_bytes`` of the codec.
+            timeout_s: As of `receive`.
+
+        Raises:
+            FrameTooLongError: The delimiter does not come within ``max_bytes``. The connection is closing.
+            TruncatedError: The peer sent EOF before the delimiter and after other bytes. The connection is closing.
+            ConfigurationError: ``delimiter`` or ``max_bytes`` is out of its range.
+            TypeError: ``delimiter`` is not bytes.
+            LocalProtocolError, EndOfStreamError, BrokenError, ClosedError, TimeoutError: As of `receive_exactly`.
         """
 
     async def request(self, message: M, timeout_s: float | None = None) -> M:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
@@ -12,6 +12,10 @@ from ..errors import RemoteProtocolError
 from .foreign import FIRST_BYTES
 
 M = TypeVar("M")
+
+# Messages that are cut one by one after a switch: where a protocol changes its framing once, it may do so for each
+# message, and what is cut ahead is cut again then.
+SINGLY_AFTER_SWITCH: Final = 16
 
 
 class StreamInbound(Generic[M]):
@@ -31,6 +35,7 @@ class StreamInbound(Generic[M]):
         "_batch_rest",
         "_buffer",
         "_chunk",
+        "_few",
         "_singly",
         "_skips_bad",
         "codec",
@@ -48,11 +53,17 @@ class StreamInbound(Generic[M]):
         self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
         self._batch = b""  # what the latest batch was cut from, for `switch`
         self._batch_rest = 0  # how many bytes of it the batch did not take
+        self._few = 0  # messages that are still to be cut one by one
 
     @property
     def quiet_s(self) -> float | None:
         """How long a silence has to be to end a message; None: none does, or none does any more."""
         return None if self._singly is None or self._singly.silences is None else self.codec.quiet_s
+
+    @property
+    def silence_counts(self) -> bool:
+        """Whether a silence ends a message, where the codec says so."""
+        return self._buffer.silence_counts
 
     @property
     def batch_bytes(self) -> int:
@@ -122,10 +133,12 @@ class StreamInbound(Generic[M]):
         self.pending_bytes = len(buffer)
         if message is NEED_DATA:
             return []
-        if buffer:  # a frame starts at its front now: back to the batch form
+        buffer.resume = None
+        if self._few:
+            self._few -= 1
+        elif buffer:  # a frame starts at its front now: back to the batch form
             self._chunk = bytes(buffer)
             buffer.clear()
-        buffer.resume = None
         return [message]
 
     def _take_singly(self, singly: _Singly) -> list[M]:
@@ -143,10 +156,14 @@ class StreamInbound(Generic[M]):
         finally:
             self.pending_bytes = len(buffer)
             self._count_skipped()
-        if not buffer.silence_counts:  # the peer ends its messages itself, and is taken at its word
-            singly.silences = None
-            self._singly = singly if self.codec.on_oversize == "skip" or self._skips_bad else None
+        if not buffer.silence_counts:
+            self._ignore_silence(singly)
         return found
+
+    def _ignore_silence(self, singly: _Singly) -> None:
+        """The peer ends its messages itself, and is taken at its word."""
+        singly.silences = None
+        self._singly = singly if self.codec.on_oversize == "skip" or self._skips_bad else None
 
     def pass_over(self, error: RemoteProtocolError) -> bool:
         """Go on after the bad frame that `take` or `finish` has just raised for, if its codec says where it ends.
@@ -209,29 +226,40 @@ class StreamInbound(Generic[M]):
             self._count_skipped()
         return message
 
-    def switch(self, codec: Codec[M], handled: int, unhandled: int) -> None:
+    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> None:
         """Go on with another codec from the byte after the last message that was handled.
 
         Args:
             codec: What decodes from here on.
             handled: How many messages of the latest batch were handled under the old codec.
             unhandled: How many of it were cut and not handled. Their bytes are given back to the new codec.
+            silence_counts: Whether a silence ends a message, where the codec says so. False: its peer is known to end
+                its messages itself.
         """
-        data = bytes(self._buffer) + self._chunk
+        buffer = self._buffer  # or in `_chunk`: what waits stands in one of the two
         if unhandled:
             # Decoding is deterministic: the old codec finds the same frame ends again.
             rest = Buffer(self._batch)
             for _ in range(handled):
                 self.codec.decode(rest)
-            data = bytes(rest) + data[self._batch_rest :]  # and what was fed since
-        self._buffer.clear()
-        self._buffer.resume = None
-        self._buffer.silence_counts = True
-        self._chunk = data
-        self.pending_bytes = len(data)
-        self._batch = b""
+            rest += (self._chunk or buffer)[self._batch_rest :]  # and what was fed since
+            self._buffer = buffer = rest
+        elif self._chunk:
+            buffer += self._chunk
+        # Left where it is, and cut from its front: a stream of switches moves no byte twice.
+        self._few = SINGLY_AFTER_SWITCH
+        self._chunk = self._batch = b""
+        buffer.resume = None
+        buffer.silence_counts = silence_counts
+        self.pending_bytes = len(buffer)
         self.codec = codec
-        self._singly = _Singly.of(codec, self._skips_bad)
+        self._singly = singly = _Singly.of(codec, self._skips_bad)
+        if singly is not None and not silence_counts:
+            self._ignore_silence(singly)
+
+    def rest(self) -> bytes:
+        """Return all that no message has taken, once `switch` was called or `take` has returned nothing."""
+        return bytes(self._buffer)
 
     def clear(self) -> None:
         """Forget everything: the connection is leaving."""
@@ -311,6 +339,7 @@ class RecordInbound(Generic[M]):
     __slots__ = ("_records", "codec", "pending_bytes")
 
     batch_bytes = 0  # a batch is one message, which is being handled
+    silence_counts = True
     quiet_s = None  # a record is a message, whatever comes after it
 
     def note_silence(self) -> None:
@@ -357,7 +386,7 @@ class RecordInbound(Generic[M]):
         """Nothing is ever left over."""
         return NEED_DATA
 
-    def switch(self, codec: Codec[M], handled: int, unhandled: int) -> None:
+    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> None:
         """Decode the records that follow with another codec."""
         self.codec = codec
 

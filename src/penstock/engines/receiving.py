@@ -31,6 +31,8 @@ class ReceivingConnection(LinkedConnection[M]):
         _batch_size: Of the batch that `_ready` is the rest of; 0 before the first.
         _input_over: The peer's EOF came.
         _expired: A deadline that has passed, of which whoever receives is told next.
+        _cutter: What cuts the next message in place of the connection's codec; None as a rule.
+        _silence_counted: Whether silence ended messages before it did.
     """
 
     __slots__ = _NO_SLOTS
@@ -39,12 +41,15 @@ class ReceivingConnection(LinkedConnection[M]):
     _batch_size: int
     _input_over: bool
     _expired: Timeout | None
+    _cutter: Codec[bytes] | None
+    _silence_counted: bool
 
     def _begin_receiving(self) -> None:
         self._ready = deque()
         self._batch_size = 0
         self._input_over = False
         self._expired = None
+        self._cutter = None
 
     def _finds_message(self, most: int) -> bool:
         """Have the next message in `_ready`, and up to ``most``; say whether there is one, or it has to be waited for.
@@ -93,10 +98,26 @@ class ReceivingConnection(LinkedConnection[M]):
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one received last."""
         self.codec = codec
+        if self._cutter is None:
+            self._cut_by(codec)
+
+    def _cut_by(self, codec: Codec[Any], *, silence_counts: bool = True) -> None:
         unhandled = len(self._ready)
         self._ready.clear()
-        self._inbound.switch(codec, self._batch_size - unhandled, unhandled)
-        self._watch_input()
+        self._inbound.switch(codec, self._batch_size - unhandled, unhandled, silence_counts=silence_counts)
+        if not self._gone:  # what counts the frames that are passed over would be a cycle for ever
+            self._watch_input()
+
+    def _lend(self, cutter: Codec[bytes]) -> None:
+        """Have the next message cut by another codec, past the connection's own."""
+        self._cutter = cutter
+        self._silence_counted = self._inbound.silence_counts
+        self._cut_by(cutter)
+
+    def _take_back(self) -> None:
+        """Have what follows cut by the connection's own codec again."""
+        self._cutter = None
+        self._cut_by(self.codec, silence_counts=self._silence_counted)
 
     @property
     def messages_begun(self) -> int:

@@ -6,15 +6,17 @@ import io
 import socket
 from functools import partial
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.blocking import BlockingConnection
+from ...core.contract import refuse_frame
+from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED
-from ...errors import LocalProtocolError
+from ...errors import FrameTooLongError, LocalProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
@@ -26,6 +28,8 @@ from .shared import SharedConnection
 
 M = TypeVar("M")
 
+ANOTHER_RECEIVES: Final = "another thread is already receiving from this connection"
+
 
 class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConnection[M]):
     """A blocking connection: its thread waits on the socket itself."""
@@ -34,10 +38,12 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         "_batch_size",
         "_blames",
         "_counts_first",
+        "_cutter",
         "_expired",
         "_prefetch",
         "_read_s",
         "_ready",
+        "_silence_counted",
     )
 
     def __init__(
@@ -71,18 +77,54 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
 
     def _receive(self, timeout_s: float | None) -> M:
         with self._lock:
-            limit = self._limit_of(timeout_s) if self._levels.message_step_s else None
-            if not self._ready or self._expired is not None:
-                self._fill(timeout_s)
-            if self._levels.message_step_s:
-                self._await_token(limit)
-                if not self._ready:  # the connection has closed
-                    self._fill(timeout_s)
-            message = self._ready.popleft()
-            self.messages_in += 1
+            message = self._next(timeout_s)
         if self._events:
             self._tell()
         return message
+
+    def _next(self, timeout_s: float | None) -> M:
+        limit = self._limit_of(timeout_s) if self._levels.message_step_s else None
+        if not self._ready or self._expired is not None:
+            self._fill(timeout_s)
+        if self._levels.message_step_s:
+            self._await_token(limit)
+            if not self._ready:  # the connection has closed
+                self._fill(timeout_s)
+        message = self._ready.popleft()
+        self.messages_in += 1
+        return message
+
+    def receive_exactly(self, n: int, timeout_s: float | None = None, *, max_bytes: int | None = None) -> bytes:
+        """Return the next ``n`` bytes, past the codec."""
+        try:
+            cutter = exactly(n, self.codec, max_bytes)
+        except FrameTooLongError as error:
+            with self._lock:
+                if not (self._closing or self._has_refused()):
+                    self._break_off(error)
+            self._tell()
+            raise
+        return self._next_by(cutter, timeout_s)
+
+    def receive_until(self, delimiter: bytes, max_bytes: int | None = None, timeout_s: float | None = None) -> bytes:
+        """Return the bytes up to the next delimiter, past the codec."""
+        return self._next_by(until(delimiter, self.codec, max_bytes), timeout_s)
+
+    def _next_by(self, cutter: Codec[bytes] | None, timeout_s: float | None) -> bytes:
+        if self._records:
+            raise no_stream()
+        if cutter is None:
+            return b""
+        with self._lock:
+            if self._receiving or self._cutter is not None:
+                raise LocalProtocolError(ANOTHER_RECEIVES)
+            self._lend(cutter)
+            try:
+                taken: Any = self._next(timeout_s)
+            finally:
+                self._take_back()
+        self._tell()
+        return taken  # type: ignore[no-any-return]
 
     def _await_token(self, limit: Deadline | None = None) -> None:
         """Wait until the next message may be handed out at the rate its peer may send at; close if it must not wait.
@@ -125,7 +167,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
     def _wait_readable(self, limit: Deadline | None) -> None:
         """Wait for bytes, EOF or the end, while the clocks count that blame the peer for silence."""
         if self._receiving:
-            raise LocalProtocolError("another thread is already receiving from this connection")
+            raise LocalProtocolError(ANOTHER_RECEIVES)
         if limit is not None and limit.is_over:
             raise limit.error()
         self._receiving = True
@@ -205,8 +247,9 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             raise self._why_not()
         self._send(self._encode(message))
 
-    def _send_octets(self, data: bytes) -> None:
-        """Send bytes past the codec; as `send` otherwise."""
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, past the codec; return when the kernel has taken them."""
+        refuse_frame(data)
         with self._lock:
             self._wait_for_room()
             self._require_sendable()
@@ -257,7 +300,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         reads, writes = "r" in mode, "w" in mode
         if reads:
             self.set_codec(Raw())
-        raw = ConnectionFile(self, self._send_octets, reads=reads, writes=writes)
+        raw = ConnectionFile(self, self.send_raw, reads=reads, writes=writes)
         if buffering == 0:
             return raw
         size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 2 else buffering

@@ -336,6 +336,12 @@ class ServedConnection(ThreadConnection[M]):
             self._send_replies_before()
         super().send(message)
 
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, past the codec; return when the kernel has taken them."""
+        if self._replies:
+            self._send_replies_before()
+        super().send_raw(data)
+
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
         if self._replies:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from math import inf
 from time import monotonic
@@ -11,11 +11,12 @@ from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...core.contract import Connection
+from ...core.contract import Connection, refuse_frame
+from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
 from ...core.timeouts import Timeout
 from ...core.turns import LONGEST_S, MOST_IN_A_ROW, SIZE_SHIFT
-from ...errors import EndOfStreamError, LocalProtocolError
+from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
 from .context import LoopContext
@@ -30,6 +31,7 @@ M = TypeVar("M")
 OTHERS_TURN: Final = 3
 
 LOOKED_AT_RECEIVED: Final = 16  # messages received in a row after which the time is looked at
+ANOTHER_RECEIVES: Final = "another task is already receiving from this connection"
 
 
 class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[M]):
@@ -37,11 +39,13 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
 
     __slots__ = (
         "_batch_size",
+        "_cutter",
         "_expired",
         "_flush_scheduled",
         "_input_over",
         "_read_s",
         "_ready",
+        "_silence_counted",
         "_streak",
         "_streak_end",
         "_streak_until",
@@ -84,6 +88,44 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
 
     def __anext__(self) -> Coroutine[Any, Any, M]:
         return self._next(None, StopAsyncIteration)  # one coroutine for each message, not one around another
+
+    async def receive_exactly(self, n: int, timeout_s: float | None = None, *, max_bytes: int | None = None) -> bytes:
+        """Return the next ``n`` bytes, past the codec."""
+        return await self._next_by(exactly, n, max_bytes, timeout_s)
+
+    async def receive_until(
+        self, delimiter: bytes, max_bytes: int | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        """Return the bytes up to the next delimiter, past the codec."""
+        return await self._next_by(until, delimiter, max_bytes, timeout_s)
+
+    async def _next_by(
+        self,
+        choose: Callable[[Any, Codec[Any], int | None], Codec[bytes] | None],
+        what: int | bytes,
+        max_bytes: int | None,
+        timeout_s: float | None,
+    ) -> bytes:
+        try:
+            if self._records:
+                raise no_stream()
+            cutter = choose(what, self.codec, max_bytes)
+            if self._waiter is not None or self._cutter is not None:
+                raise LocalProtocolError(ANOTHER_RECEIVES)
+        except Exception as error:
+            if isinstance(error, RemoteProtocolError) and not (self._closing or self._has_refused()):
+                self._break_off(error)
+            await self._turn.take()
+            raise
+        if cutter is None:
+            await self._turn.take()
+            return b""
+        self._lend(cutter)
+        try:
+            taken: Any = await self._next(timeout_s, EndOfStreamError)
+        finally:
+            self._take_back()
+        return taken  # type: ignore[no-any-return]
 
     async def _next(self, timeout_s: float | None, ended: type[Exception]) -> M:
         if timeout_s is None:
@@ -164,7 +206,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         """
         if self._waiter is not None:
             await self._turn.take()
-            raise LocalProtocolError("another task is already receiving from this connection")
+            raise LocalProtocolError(ANOTHER_RECEIVES)
         if limit is not None and limit.is_over:
             raise limit.error()
         if held:
@@ -236,6 +278,16 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                 waiter.set_result(None)
 
     # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, past the codec."""
+        await self._turn.take()
+        refuse_frame(data)
+        self._turn.left -= len(data) >> SIZE_SHIFT
+        if self._write_paused:
+            await self._wait_writable()
+        self._require_sendable()
+        self._put(data)
 
     async def send(self, message: M) -> None:
         """Queue one message, once the write buffer is no longer over its high watermark."""

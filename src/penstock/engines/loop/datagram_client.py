@@ -11,6 +11,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.contract import Connection, refuse_frame
+from ...core.cutters import no_stream
 from ...core.handlers import Handler
 from ...errors import ClosedError, LocalProtocolError, TimedOutError
 from ...reasons import CloseReason
@@ -125,6 +126,17 @@ class DatagramClientConnection(Connection[M]):
         except Exception:
             await self._socket.turn.take()
             raise
+        await self._send_datagram(data)
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send one datagram, once the kernel takes it."""
+        refuse_frame(data)
+        if self.close_reason is not None:
+            await self._socket.turn.take()
+        self._require_open()
+        await self._send_datagram(data)
+
+    async def _send_datagram(self, data: bytes) -> None:
         try:
             await self._socket.write(lambda: self._wire.write(data), len(data))
         except TimedOutError:  # an OSError too
@@ -141,6 +153,18 @@ class DatagramClientConnection(Connection[M]):
     def _encoded(self, message: M) -> bytes:
         self._require_open()
         return guard.encode_datagram(self.codec, message)
+
+    async def receive_exactly(self, n: int, timeout_s: float | None = None, *, max_bytes: int | None = None) -> bytes:
+        """Refuse: a datagram is one message."""
+        await self._socket.turn.take()
+        raise no_stream()
+
+    async def receive_until(
+        self, delimiter: bytes, max_bytes: int | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        """Refuse: a datagram is one message."""
+        await self._socket.turn.take()
+        raise no_stream()
 
     async def receive(self, timeout_s: float | None = None) -> M:
         """Return the next datagram's message."""

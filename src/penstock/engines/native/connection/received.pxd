@@ -14,9 +14,12 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef bytes first_bytes(self)
     cdef bint unhandled(self) except -1
     cdef bint holds_message(self) except -1
-    cdef object finish_rest(self)
+    cdef object finish_rest(self, object codec)
     cdef object next_message(self, Py_ssize_t limit)
+    cdef object next_by(self, Framing by)
+    cdef int take_back(self) except -1
     cdef int watch_input(self) except -1
+    cdef int watch_rest(self) except -1
     cdef int hear(self) except -1
     cdef bint ends_by_silence(self) except -1
     cdef int switch(self, object codec) except -1

@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from ..census cimport PENSTOCK_DEBUG, living
 from ..framing.choice cimport NEED_DATA, clear, feed, framing_of, keep
+from ..framing.frames cimport take
 from ..sealed cimport seal
 
 from ....codecs.base import Buffer
@@ -32,7 +33,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
         """What cuts its stream into messages."""
         cdef Framing framing = self.framing
         cdef CodecInput uncompiled = self.uncompiled
-        return uncompiled.codec() if framing is None else framing.codec
+        return uncompiled.own if framing is None else framing.codec
 
     cdef int take_in(self, const char* data, Py_ssize_t size) except -1:
         """Add bytes that were just read. Where nothing is waiting they stay where they are, until `keep_rest`."""
@@ -108,7 +109,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
         self.drop_input()
         if self.framing is None:
             uncompiled = self.uncompiled
-            self.uncompiled = CodecInput(uncompiled.codec(), skips_bad=self.host.skips_bad)
+            self.uncompiled = CodecInput(uncompiled.own, skips_bad=self.host.skips_bad)
         return 0
 
     cdef Py_ssize_t pending_bytes(self) except -1:
@@ -148,6 +149,29 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return uncompiled.next_message(limit)
         return NEED_DATA if self.input == NULL else framing.cut(self.input)
 
+    cdef object next_by(self, Framing by):
+        """Return the next message as another framing cuts it, or NEED_DATA; until `take_back` nothing else cuts.
+
+        Raises:
+            RemoteProtocolError: The next frame is bad.
+        """
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            uncompiled.lend(by.codec)
+            return uncompiled.next_message(1)
+        return NEED_DATA if self.input == NULL else by.cut(self.input)
+
+    cdef int take_back(self) except -1:
+        """Have what follows cut by the connection's own framing, which has not looked at it."""
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            return self.watch_rest() if uncompiled.take_back() and not self.lost else 0
+        if self.input != NULL:
+            take(self.input, 0)
+        return 0
+
     cdef bint holds_message(self) except -1:
         """Whether a whole message is there. Of a connection whose transport is gone: the codec itself cuts what is left."""
         cdef CodecInput uncompiled
@@ -164,8 +188,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
         uncompiled = self.uncompiled
         return uncompiled.holds_message()
 
-    cdef object finish_rest(self):
-        """Return what the codec makes of the rest at EOF: the last message, or NEED_DATA.
+    cdef object finish_rest(self, object codec):
+        """Return what a codec, None for the connection's own, makes of the rest at EOF: the last message, or NEED_DATA.
 
         Raises:
             RemoteProtocolError, CodecError: The stream ended in the middle of a frame; the codec failed at it.
@@ -179,7 +203,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return inbound.finish()
         if self.input != NULL:
             rest = self.input.at[:self.input.end - self.input.at]
-        return finish(framing.codec, Buffer(rest))
+        return finish(framing.codec if codec is None else codec, Buffer(rest))
 
     cdef int watch_input(self) except -1:
         """Have the frames counted that the codec passes over, and silence as it wants it. One that does so is not compiled."""
@@ -189,6 +213,11 @@ cdef class ReceivingTransport(DeadlinedTransport):
             inbound.on_skipped = self._frames_skipped
         self._listens_for(inbound.quiet_s)
         return 0
+
+    cdef int watch_rest(self) except -1:
+        """Another codec cuts from here on."""
+        self.watch_input()
+        return self.hear() if self.pending_bytes() else 0
 
     cdef int hear(self) except -1:
         """Bytes came for which nobody waits: silence passes meanwhile, too."""
@@ -218,10 +247,11 @@ cdef class ReceivingTransport(DeadlinedTransport):
         cdef bytes rest = b""
         if self.framing is None:
             uncompiled = self.uncompiled
-            rest = uncompiled.rest_for(codec)
+            uncompiled.switch_to(codec)
             if uncompiled is not self.uncompiled:  # the codec before, which was asked, ended or switched the connection
                 return self.switch(codec)
             if framing is not None:
+                rest = uncompiled.inbound.rest()
                 self.uncompiled = None
                 if rest:
                     self.own_input()
@@ -239,8 +269,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
         self.framing = framing
         if framing is not None:
             return self._listens_for(None)
-        self.watch_input()
-        return self.hear() if self.pending_bytes() else 0
+        return self.watch_rest()
 
 
 seal(globals())

@@ -14,7 +14,8 @@ cdef class AwaitedConnection(Connection):
     cdef flag connected  # on_connect was called: on_close is owed. A subclass's, here because one byte was free
 
     cdef object at_hand(self)
-    cdef object last(self)
+    cdef object last(self, object codec)
+    cdef object message_at_hand(self, object message)
     cdef int bad_message_passed(self, object error) except -1
     cdef object its_callbacks(self)
     cdef void look_at_row(self) noexcept

@@ -14,6 +14,7 @@ from ....core.compiled_law.closing cimport _CLOSED as CLOSED
 
 from ....core.interrupts import is_interrupt
 from ....errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...loop.awaited import ANOTHER_RECEIVES
 from ...receiving import PREFETCH
 
 cdef enum:
@@ -31,7 +32,10 @@ cdef class AwaitedConnection(Connection):
         Raises:
             RemoteProtocolError: The next frame is bad.
         """
-        message = self.next_message(PREFETCH)
+        return self.message_at_hand(self.next_message(PREFETCH))
+
+    cdef object message_at_hand(self, object message):
+        """Count a message, if it is one, and return it."""
         if message is not NEED_DATA:
             self.streak += 1
             if self.streak & 31 == 24:
@@ -41,14 +45,14 @@ cdef class AwaitedConnection(Connection):
             self._has_message()
         return message
 
-    cdef object last(self):
-        """Nothing more will come: return what the codec makes of the rest, or raise why."""
+    cdef object last(self, object codec):
+        """Nothing more will come: return what a codec, None for its own, makes of the rest, or raise why."""
         self._has_finished()
         if self._state == CLOSED and not self.input_over:
             raise self.why_not()
         if self.input_over:
             try:
-                rest = self.finish_rest()
+                rest = self.finish_rest(codec)
             except (RemoteProtocolError, CodecError) as error:
                 if not self.passes_over(error):
                     self.break_off(error)
@@ -90,7 +94,7 @@ cdef class AwaitedConnection(Connection):
         """
         cdef Waiter waiter
         if self.waiter is not None:
-            raise LocalProtocolError("another task is already receiving from this connection")
+            raise LocalProtocolError(ANOTHER_RECEIVES)
         if limit is not None and limit.is_over:
             raise limit.error()
         if held:

@@ -49,9 +49,12 @@ cdef class ClientConversation(ConversationConnection):
 
     # -- waiting no longer than the user does --------------------------------------------------------------------------
 
+    cdef object wait_s(self, object timeout_s):
+        return self.read_s if timeout_s is None else timeout_s
+
     def receive(self, timeout_s=None):
         """Return the next message, once awaited."""
-        return receive_from(self, self.read_s if timeout_s is None else timeout_s, False)
+        return receive_from(self, self.wait_s(timeout_s), False)
 
     def __anext__(self):
         return receive_from(self, self.read_s, True)
@@ -63,7 +66,7 @@ cdef class ClientConversation(ConversationConnection):
             return ConversationConnection.request(self, message, timeout_s)
         step = Request.__new__(Request)
         step.conn = self
-        step.limit = self.read_s if timeout_s is None else timeout_s
+        step.limit = self.wait_s(timeout_s)
         step.message = message
         step.unsent = True
         return step

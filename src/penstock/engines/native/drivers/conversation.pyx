@@ -13,7 +13,8 @@ from .answer cimport Answer, answer_of, Conversation, conversation_of
 from .awaited cimport wake_all
 from .carried cimport carried, unpacked
 from .driven cimport Driven
-from .exchange cimport receive_from, send_to
+from .exchange cimport receive_by, receive_from, send_raw_to, send_to
+from ..framing.choice cimport framing_of_cutter
 from ..host cimport Host
 from ..sealed cimport seal
 from .waiter cimport PENDING, Waiter, waiter_of
@@ -24,9 +25,11 @@ from ....core.compiled_law.deadlines cimport _IDLE as IDLE
 from ....core.interrupts import is_interrupt
 from ....core.handlers import expects_messages, may_keep_idle
 from ....core.timeouts import Timeout
-from ....errors import ConnectionEndedError, EndOfStreamError, RemoteProtocolError
+from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import Connection as _AnyConnection
+from ....core.cutters import exactly, until
+from ...loop.awaited import ANOTHER_RECEIVES
 from ...loop.scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from ...whereabouts import place_of_task
 from .exchange import DeadlinePassed
@@ -192,6 +195,32 @@ cdef class ConversationConnection(AwaitedConnection):
         """Return the next message, once awaited."""
         return receive_from(self, timeout_s, False)
 
+    def receive_exactly(self, n, timeout_s=None, *, max_bytes=None):
+        """Return the next ``n`` bytes, past the codec, once awaited."""
+        return self.octets_by(exactly, n, max_bytes, timeout_s)
+
+    def receive_until(self, delimiter, max_bytes=None, timeout_s=None):
+        """Return the bytes up to the next delimiter, past the codec, once awaited."""
+        return self.octets_by(until, delimiter, max_bytes, timeout_s)
+
+    cdef object octets_by(self, object choose, object what, object max_bytes, object timeout_s):
+        cutter = refusal = None
+        try:
+            cutter = choose(what, self.codec, max_bytes)
+            if self.waiter is not None:
+                raise LocalProtocolError(ANOTHER_RECEIVES)
+        except Exception as error:
+            refusal = error
+        if refusal is not None:
+            return _refuse(self, refusal)
+        if cutter is None:
+            return _nothing(self)
+        return receive_by(self, framing_of_cutter(cutter), self.wait_s(timeout_s))
+
+    cdef object wait_s(self, object timeout_s):
+        """Return how long a message is waited for."""
+        return timeout_s
+
     def __aiter__(self):
         return self
 
@@ -232,6 +261,10 @@ cdef class ConversationConnection(AwaitedConnection):
     def send(self, message):
         """Queue one message, once the write buffer is no longer over its high watermark."""
         return send_to(self, message)
+
+    def send_raw(self, data):
+        """Send bytes as they are, past the codec, once awaited."""
+        return send_raw_to(self, data)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -328,6 +361,18 @@ def _run_ended(task):
 
 
 # -- what the task runs ------------------------------------------------------------------------------------------------
+
+
+async def _refuse(ConversationConnection conn, error):
+    if isinstance(error, RemoteProtocolError) and not (conn._closing or conn._has_refused()):
+        conn.break_off(error)
+    await conn.host.turn.take()
+    raise error
+
+
+async def _nothing(ConversationConnection conn):
+    await conn.host.turn.take()
+    return b""
 
 
 async def _await(function, conn):

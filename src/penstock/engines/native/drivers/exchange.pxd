@@ -1,3 +1,4 @@
+from ..framing.frames cimport Framing
 from .awaited cimport AwaitedConnection
 from .step cimport Step
 
@@ -8,13 +9,27 @@ cdef class Receive(Step):
 
     cdef object wait(self, bint held)
     cdef object end(self)
+    cdef object cut(self)
+    cdef object last(self)
     cdef bint ends_turn(self) noexcept
+
+
+cdef class ReceiveOctets(Receive):
+    cdef Framing by
 
 
 cdef class Send(Step):
     cdef AwaitedConnection conn
     cdef object message
 
+    cdef int put(self, AwaitedConnection conn, object message) except -1
+
+
+cdef class SendRaw(Send):
+    pass
+
 
 cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates)
+cdef ReceiveOctets receive_by(AwaitedConnection conn, Framing by, object limit)
 cdef Send send_to(AwaitedConnection conn, object message)
+cdef Send send_raw_to(AwaitedConnection conn, object data)

@@ -18,6 +18,7 @@ from ....codecs.guard import failure as decoding_failed
 from ....errors import EndOfStreamError
 from ....reasons import CloseReason
 from ...loop.awaited import OTHERS_TURN
+from ....core.contract import refuse_frame
 from ....core.deadline import Deadline
 
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
@@ -68,7 +69,7 @@ cdef class Receive(Step):
                         return self.wait(True)
                 refusal = None
                 try:
-                    message = conn.at_hand()
+                    message = self.cut()
                 except MemoryError:
                     raise
                 except Exception as error:
@@ -102,7 +103,7 @@ cdef class Receive(Step):
                 if conn.input_over or conn.drains or conn._state == CLOSED:
                     if self.ends_turn():
                         return None
-                    self.value = conn.last()
+                    self.value = self.last()
                     return self.end()
                 conn.streak = 0
                 if conn.waiter is not None and self.ends_turn():  # that it raises
@@ -112,6 +113,14 @@ cdef class Receive(Step):
             if self.iterates:
                 raise StopAsyncIteration from None
             raise
+
+    cdef object cut(self):
+        """Return the next message if it is there, else NEED_DATA."""
+        return self.conn.at_hand()
+
+    cdef object last(self):
+        """Return the message that ends at EOF, or raise why there is none."""
+        return self.conn.last(None)
 
     cdef object end(self):
         """Say that the message is there."""
@@ -150,7 +159,37 @@ cdef class Receive(Step):
         return 0
 
 
+cdef class ReceiveOctets(Receive):
+    """Bytes past the codec: cut by another framing, and what follows by the connection's own again."""
+
+    cdef object cut(self):
+        cdef AwaitedConnection conn = self.conn
+        return conn.message_at_hand(conn.next_by(self.by))
+
+    cdef object last(self):
+        return self.conn.last(self.by.codec)
+
+    cdef object step(self):
+        cdef AwaitedConnection conn = self.conn
+        yielded = STOP
+        if self.phase == FRESH:
+            conn.take_back()  # the codec may have looked at what is there
+        try:
+            yielded = Receive.step(self)
+        finally:
+            if yielded is STOP:
+                conn.take_back()
+        return yielded
+
+    cdef int abandon(self) except -1:
+        Receive.abandon(self)
+        return self.conn.take_back()
+
+
 cdef class Send(Step):
+    cdef int put(self, AwaitedConnection conn, object message) except -1:
+        return conn.put_reply(message)
+
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
         global spare_send
@@ -172,18 +211,29 @@ cdef class Send(Step):
             raise conn.why_not()
         message = self.message
         if type(message) is bytes:
-            conn.put_reply(message)
+            self.put(conn, message)
             more = PyBytes_GET_SIZE(message) >> SIZE_SHIFT
         else:
             before = conn.bytes_out + conn.corked()
-            conn.put_reply(message)
+            self.put(conn, message)
             more = (conn.bytes_out + conn.corked() - before) >> SIZE_SHIFT
         if more:
             conn.poller.left -= <int>min(more, MOST_IN_A_ROW)
         self.phase = FINISHED
         self.conn = self.message = None
-        spare_send = self
+        if type(self) is Send:
+            spare_send = self
         return STOP
+
+
+cdef class SendRaw(Send):
+    """Bytes as they are, past the codec."""
+
+    cdef int put(self, AwaitedConnection conn, object message) except -1:
+        refuse_frame(message)
+        conn.put_whole(message)
+        conn.messages_out += 1
+        return 0
 
 
 cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates):
@@ -215,7 +265,26 @@ cdef Send send_to(AwaitedConnection conn, object message):
     return step
 
 
+cdef ReceiveOctets receive_by(AwaitedConnection conn, Framing by, object limit):
+    """Return the next message as another framing cuts it, once awaited."""
+    cdef ReceiveOctets step = ReceiveOctets.__new__(ReceiveOctets)
+    step.conn = conn
+    step.by = by
+    step.limit = limit
+    return step
+
+
+cdef Send send_raw_to(AwaitedConnection conn, object data):
+    """Return None once bytes are queued as they are, once awaited."""
+    cdef SendRaw step = SendRaw.__new__(SendRaw)
+    step.conn = conn
+    step.message = data
+    return step
+
+
 become_awaitable(Receive)
+become_awaitable(ReceiveOctets)
+become_awaitable(SendRaw)
 become_awaitable(Send)
 
 

@@ -294,7 +294,7 @@ cdef class PushConnection(Connection):
         """Everything before the peer's EOF was handled."""
         bad = failure = None
         try:
-            last = self.finish_rest()
+            last = self.finish_rest(None)
         except (RemoteProtocolError, CodecError) as error:
             bad = error
         except BaseException as error:  # a lack of memory, or what is no `Exception`

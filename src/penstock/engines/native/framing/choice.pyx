@@ -62,6 +62,21 @@ cdef Framing framing_of(object codec):
     return framing(codec)
 
 
+# What `core.cutters` keeps is asked for again.
+cdef dict CUTTERS = {}
+cdef Py_ssize_t MOST_CUTTERS = 512
+
+
+cdef Framing framing_of_cutter(object cutter):
+    """Return the compiled framing of what cuts one message past the codec."""
+    framing = CUTTERS.get(cutter)
+    if framing is None:
+        if len(CUTTERS) >= MOST_CUTTERS:
+            CUTTERS.clear()
+        framing = CUTTERS[cutter] = framing_of(cutter)
+    return framing
+
+
 # -- for tests ---------------------------------------------------------------------------------------------------------
 
 

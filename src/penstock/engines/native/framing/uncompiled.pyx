@@ -16,11 +16,9 @@ cdef class CodecInput:
     """
 
     def __init__(self, codec, *, skips_bad=False):
+        self.own = codec
         self.inbound = StreamInbound(codec, skips_bad=skips_bad)
         self.batch = []
-
-    cdef object codec(self):
-        return self.inbound.codec
 
     cdef int feed(self, bytes data) except -1:
         self.inbound.feed(data)
@@ -67,14 +65,32 @@ cdef class CodecInput:
         """Whether anything is left that may hold a message."""
         return self.at < len(self.batch) or self.inbound.pending_bytes > 0
 
-    cdef bytes rest_for(self, object codec):
-        """Cut the rest with another codec; return all of it."""
+    cdef int switch_to(self, object codec) except -1:
+        """Cut the rest with another codec."""
+        self.own = codec
+        return self.cut_by(codec, True)
+
+    cdef int lend(self, object cutter) except -1:
+        """Have the next message cut by another codec; `take_back` ends that."""
+        if self.inbound.codec is not cutter:
+            self.silence_counted = self.inbound.silence_counts
+            self.cut_by(cutter, True)
+        return 0
+
+    cdef bint take_back(self) except -1:
+        """Return whether another codec was lent the input until now."""
+        if self.inbound.codec is self.own:
+            return False
+        self.cut_by(self.own, self.silence_counted)
+        return True
+
+    cdef int cut_by(self, object codec, bint silence_counts) except -1:
         cdef list before
-        self.inbound.switch(codec, self.at, len(self.batch) - self.at)
+        self.inbound.switch(codec, self.at, len(self.batch) - self.at, silence_counts=silence_counts)
         before = self.batch  # given up last, as above
         self.batch = []
         self.at = 0
-        return self.inbound._chunk  # where `switch` has put all there is
+        return 0
 
 
 seal(globals())
