@@ -5,8 +5,9 @@ Write a handler; serve any protocol on TCP, UDP and Unix sockets.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from .lazy import import_on_first_use
 
 if TYPE_CHECKING:
     from .app.api import run, serve
@@ -244,14 +245,7 @@ __all__ = [
     "try_connect",
 ]
 
-
-def __getattr__(name: str) -> object:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = import_on_first_use(globals(), _HOME_OF)
 
 
 def __dir__() -> list[str]:

@@ -124,8 +124,6 @@ class PenstockCommand(click.Command):
 
     def _without_scoped(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         """Take flags for single services out of the arguments, as ``--access-log admin=false``: click has no such."""
-        from ..config.services import names_a_service
-
         flags = {
             param.opts[0]: param.name
             for param in self.params
@@ -137,9 +135,9 @@ class PenstockCommand(click.Command):
         while waiting and waiting[0] != "--":
             word = waiting.pop(0)
             flag, equals, value = word.partition("=")
-            if flag in flags and equals and names_a_service(value):
+            if flag in flags and equals and _names_a_service(value):
                 found.setdefault(flags[flag], []).append(value)
-            elif word in flags and waiting and names_a_service(waiting[0]):
+            elif word in flags and waiting and _names_a_service(waiting[0]):
                 found.setdefault(flags[word], []).append(waiting.pop(0))
             else:
                 rest.append(word)
@@ -163,6 +161,14 @@ class PenstockCommand(click.Command):
         for section, records in self.sections(ctx).items():
             with formatter.section(section):
                 formatter.write_dl(records)
+
+
+def _names_a_service(text: str) -> bool:
+    if "=" not in text:
+        return False
+    from ..config.services import names_a_service
+
+    return names_a_service(text)
 
 
 def scoped_flags(ctx: click.Context, name: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import os
 import select
 from typing import Final, Protocol
 
-from ..telemetry.escaping import escape_text
+from ..core.texts import escape_text
 
 PROMPT: Final = "> "
 _ERASE_LINE: Final = "\r\x1b[K"

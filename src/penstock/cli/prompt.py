@@ -24,6 +24,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from ..address import Address
 from ..codecs import Codec, describe_codecs
 from ..core.contract import Connection
+from ..core.texts import escape_text
 from ..errors import (
     BrokenError,
     ConfigurationError,
@@ -33,7 +34,6 @@ from ..errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from ..telemetry.escaping import escape_text
 from .client import PROTOCOL, REFUSED, words_of
 from .output import PROMPT, write_all
 from .prompt_commands import SUMMARIES, Interpreter, Settings

@@ -1,14 +1,19 @@
 """The other end: the same codecs, connecting instead of accepting."""
 
-from .backoff import Backoff
+from typing import TYPE_CHECKING
+
+from ..lazy import import_on_first_use
 from .connect import ConnectResult, connect, try_connect
-from .delivery import ClientStats
-from .endpoint import Datagrams, open_datagrams
 from .options import ClientTimeouts, SocketOptions
-from .persistent import Client
-from .pool import Pool, PoolStats
-from .state import ClientState, StateChange
 from .tls import ClientTls
+
+if TYPE_CHECKING:
+    from .backoff import Backoff
+    from .delivery import ClientStats
+    from .endpoint import Datagrams, open_datagrams
+    from .persistent import Client
+    from .pool import Pool, PoolStats
+    from .state import ClientState, StateChange
 
 __all__ = [
     "Backoff",
@@ -27,3 +32,19 @@ __all__ = [
     "open_datagrams",
     "try_connect",
 ]
+
+# `connect` needs neither a pool nor what keeps a connection alive.
+__getattr__ = import_on_first_use(
+    globals(),
+    {
+        "Backoff": "backoff",
+        "Client": "persistent",
+        "ClientState": "state",
+        "ClientStats": "delivery",
+        "Datagrams": "endpoint",
+        "Pool": "pool",
+        "PoolStats": "pool",
+        "StateChange": "state",
+        "open_datagrams": "endpoint",
+    },
+)

@@ -1,8 +1,8 @@
 """Framing: how a byte stream is cut into messages, and messages are framed for the stream. No I/O, no clock."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..lazy import import_on_first_use
 from .base import (
     DEFAULT_MAX_DEPTH,
     DEFAULT_MAX_FRAME_BYTES,
@@ -65,34 +65,28 @@ __all__ = [
 ]
 
 # Imported on first use: an engine that needs the contract alone does not pay for eleven codecs.
-_MODULES = {
-    "Cbor": "cbor",
-    "CodecInfo": "registry",
-    "CodecOption": "registry",
-    "Delimited": "delimited",
-    "Fixed": "fixed",
-    "Gap": "gap",
-    "Json": "json_stream",
-    "JsonLines": "json_lines",
-    "LengthPrefixed": "length_prefixed",
-    "Lines": "lines",
-    "Msgpack": "msgpack",
-    "Netstring": "netstring",
-    "ObjectCodec": "objects",
-    "Raw": "raw",
-    "Resp": "resp",
-    "Struct": "structs",
-    "Text": "text",
-    "Varint": "varint",
-    "describe_codecs": "registry",
-    "parse_codec": "registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = import_on_first_use(
+    globals(),
+    {
+        "Cbor": "cbor",
+        "CodecInfo": "registry",
+        "CodecOption": "registry",
+        "Delimited": "delimited",
+        "Fixed": "fixed",
+        "Gap": "gap",
+        "Json": "json_stream",
+        "JsonLines": "json_lines",
+        "LengthPrefixed": "length_prefixed",
+        "Lines": "lines",
+        "Msgpack": "msgpack",
+        "Netstring": "netstring",
+        "ObjectCodec": "objects",
+        "Raw": "raw",
+        "Resp": "resp",
+        "Struct": "structs",
+        "Text": "text",
+        "Varint": "varint",
+        "describe_codecs": "registry",
+        "parse_codec": "registry",
+    },
+)

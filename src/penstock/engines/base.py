@@ -41,62 +41,19 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..config import DEFAULT_THREADS, Limits, Timeouts
-from ..core.budget import OutputBudget
-from ..core.contract import Clock, Connection, ConnectionBase
-from ..core.events import Event
-from ..core.gate import Gate
-from ..core.handlers import Driver, driver_of
-from ..core.memory import Pressure
-from ..core.service import Service
+from ..config import DEFAULT_THREADS
 
 if TYPE_CHECKING:
     import socket
 
+    from ..core.contract import Connection, ConnectionBase
+    from ..core.memory import Pressure
     from .client import ClientPlan, SyncConnection
     from .listener import Listener
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an engine is to do with its listeners.
-
-    Attributes:
-        service: What is done with a connection or a datagram.
-        timeouts: At first, for each connection.
-        limits: For each connection.
-        threads: Most threads that handlers may occupy.
-        blocking: Call ``def`` handlers in threads.
-        cancels_orphans: Cancel handlers that are at work ``timeouts.after_close_s`` after their connections.
-        gate: Decides who is let in.
-        budget: What all peers together are owed.
-        emit: Told of every event.
-        clock: Where time comes from; None for the engine's own.
-        server: The `Server` that connections say they belong to; None for a client's.
-        driver: How the handler is called: chosen here, once.
-        on_stopped: Called once, when the engine was told to drain or stop and no connection is left.
-    """
-
-    service: Service[Any]
-    timeouts: Timeouts
-    limits: Limits
-    threads: int
-    emit: Callable[[Event], None]
-    on_stopped: Callable[[], None]
-    blocking: bool = False
-    cancels_orphans: bool = False
-    gate: Gate = field(default_factory=Gate)
-    budget: OutputBudget = field(default_factory=OutputBudget)
-    clock: Clock | None = None
-    server: Any = None
-    driver: Driver = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "driver", driver_of(self.service.handler, blocking=self.blocking))
+    from .plan import Plan
 
 
 class EngineServer(ABC):

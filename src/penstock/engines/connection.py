@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -12,7 +12,6 @@ from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
 from ..core.events import BadMessage, Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
 from ..core.foreign import note_foreign
-from ..core.gate import Handshake
 from ..core.handlers import Handler, OnBadMessage
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
@@ -27,6 +26,9 @@ from .context import Context
 from .link import Link
 from .sending import SendingConnection
 from .wire import next_connection_id, reset_on_close
+
+if TYPE_CHECKING:
+    from ..core.gate import Handshake
 
 M = TypeVar("M")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import Limits, Timeouts
 from ..core.budget import OutputBudget
 from ..core.contract import Clock
-from ..core.gate import Gate
 from ..core.law.deadlines import Durations
 from ..core.law.levels import Levels
 from .alarms import Alarms
+
+if TYPE_CHECKING:
+    from ..core.gate import Gate
 
 
 @dataclass(slots=True, kw_only=True)

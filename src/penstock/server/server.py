@@ -44,8 +44,9 @@ from ..core.service import Service
 from ..core.texts import text_of
 from ..core.turns import turn_of
 from ..engines.aside import aside
-from ..engines.base import EngineServer, Plan
+from ..engines.base import EngineServer
 from ..engines.listener import Listener
+from ..engines.plan import Plan
 from ..errors import ConfigurationError, StoppedError
 from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, Pace, logger

@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from ..core.contract import ConnectionBase
-from ..telemetry.escaping import escape_text
+from ..core.texts import escape_text
 from ..telemetry.log import Pace
 
 logger = logging.getLogger("penstock")

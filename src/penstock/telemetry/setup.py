@@ -4,7 +4,6 @@ import atexit
 import json
 import logging
 import os
-import tomllib
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -152,7 +151,12 @@ def _configure_from(path: Path) -> None:
 
     try:
         text = path.read_text("utf-8-sig")
-        settings = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        if path.suffix == ".toml":
+            import tomllib  # noqa: PLC0415  # only for this
+
+            settings = tomllib.loads(text)
+        else:
+            settings = json.loads(text)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else f"it is no {path.suffix[1:].upper() or 'JSON'}: {error}"
         raise ConfigurationError(f"cannot be read: {why}", str(path)) from None

@@ -23,11 +23,12 @@ from ...reasons import CloseReason
 from ..accept import Acceptor, Taken, turn_away
 from ..alarms import ClockAlarms
 from ..aside import start_thread
-from ..base import EngineServer, Plan, ThreadEngine
+from ..base import EngineServer, ThreadEngine
 from ..client import ClientPlan, SyncConnection
 from ..listener import Listener
 from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
+from ..plan import Plan
 from ..threads import ThreadPool
 from .backlog import ThreadBacklog
 from .client import ThreadClientConnection

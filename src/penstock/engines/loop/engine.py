@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...address import Kind
 from ...core.contract import Connection
 from ...core.events import Event
-from ..base import LoopEngine, Plan
+from ...core.handlers import Driver
+from ..base import LoopEngine
 from ..client import ClientConnection, ClientPlan
 from ..link import over
 from .client import LoopClientConnection
 from .context import LoopContext, alarms_of
 from .datagram_client import DatagramClientConnection
 from .records import RecordLink
-from .server import needs_a_thread
 from .stream import StreamConnection
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 
 class SharedLoopEngine(LoopEngine):
@@ -26,7 +29,9 @@ class SharedLoopEngine(LoopEngine):
 
     def refuses(self, plan: Plan) -> str | None:
         """Refuse ``def`` connection handlers: they block."""
-        return needs_a_thread(plan)
+        if plan.driver is Driver.OWN_THREAD:
+            return f"{plan.service.name} is a def connection handler, which blocks; use --engine blocking, or async def"
+        return None
 
     async def connect(self, sock: socket.socket, plan: ClientPlan) -> Connection[Any]:
         """Make a connection, which is used in the running loop. Cancelling this closes the socket."""

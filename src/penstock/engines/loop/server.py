@@ -18,11 +18,12 @@ from ...core.interrupts import is_interrupt
 from ...core.memory import Pressure, shed_load
 from ...reasons import CloseReason
 from ..accept import Acceptor, Backlog, turn_away
-from ..base import EngineServer, Plan
+from ..base import EngineServer
 from ..link import LinkUser, over
 from ..listener import Listener
 from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
+from ..plan import Plan
 from ..threads import ThreadPool
 from .backlog import LoopBacklog
 from .context import LoopContext, alarms_of
@@ -41,13 +42,6 @@ CUT_AGAIN_S = 1.0
 
 # Looked up once: on Python 3.11 a member of an enum costs a tenth of a microsecond each time it is named.
 _SEQPACKET = Kind.SEQPACKET
-
-
-def needs_a_thread(plan: Plan) -> str | None:
-    """Return why a loop cannot serve the plan: its handler is a ``def`` connection handler, which blocks; else None."""
-    if plan.driver is Driver.OWN_THREAD:
-        return f"{plan.service.name} is a def connection handler, which blocks; use --engine blocking, or async def"
-    return None
 
 
 class LoopServer(EngineServer):

@@ -17,13 +17,13 @@ from ...core.budget import OutputBudget
 from ...core.contract import ConnectionBase
 from ...core.handlers import AnyHandler, Driver
 from ..accept import Acceptor, Backlog
-from ..base import Plan
 from ..client import ClientConnection, ClientPlan
 from ..listener import Listener
 from ..loop.datagrams import LoopEndpoint
 from ..loop.engine import SharedLoopEngine, ignore
 from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
+from ..plan import Plan
 from .acceptor import ListenerPoll
 from .drivers.client import ClientConversation
 from .endpoint import NativeEndpoint
