@@ -1,4 +1,7 @@
-"""The command line as a user has it: a process of its own, in a directory of its own, in a clean environment."""
+"""The command line as a user has it: a process of its own, in a directory of its own, in a clean environment.
+
+Where a test is not about how the program begins, the process is forked off one that has imported it (`starter`).
+"""
 
 import contextlib
 import fcntl
@@ -9,11 +12,12 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 from dataclasses import dataclass
 
 import pytest
+
+from ..starter import PROGRAM, Started, Starter
 
 ROWS, COLUMNS = 24, 80
 
@@ -58,11 +62,53 @@ def abort(conn, message):
 '''
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "from_nothing: the program begins as it does for a user, and imports itself")
+
+
+def clean_environment():
+    kept = ("PATH", "SYSTEMROOT", "PYTHONPATH", "HOME")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"TERM": "xterm", "LANG": "C.UTF-8"}
+
+
 @pytest.fixture
 def environ():
     """An environment without anything of the machine's that could matter here."""
-    kept = ("PATH", "SYSTEMROOT", "PYTHONPATH", "HOME")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"TERM": "xterm", "LANG": "C.UTF-8"}
+    return clean_environment()
+
+
+@pytest.fixture(scope="session")
+def starter():
+    """What the processes of a session are forked from."""
+    with contextlib.closing(Starter(clean_environment())) as starter:
+        yield starter
+
+
+# What Python reads before a line of the program runs.
+OF_PYTHON = ("PYTHON", "LANG", "LC_")
+
+
+@pytest.fixture
+def popen(request):
+    """`subprocess.Popen`, which forks the program off one that has imported it where that makes no difference."""
+
+    def start(command, *, env, under=(), preexec_fn=None, pass_fds=(), controls=False, **options):
+        words = [str(word) for word in command]
+        changed = {name for name, value in env.items() if clean_environment().get(name) != value}
+        if (
+            tuple(words[: len(PROGRAM)]) == PROGRAM
+            and not (under or preexec_fn or pass_fds)
+            and not any(name.startswith(OF_PYTHON) for name in changed)
+            and request.node.get_closest_marker("from_nothing") is None
+        ):
+            starter = request.getfixturevalue("starter")
+            return Started(starter, words[len(PROGRAM) :], env=env, **options)  # has its terminal's control
+        if controls:
+            preexec_fn = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
+        options.update(env=env, preexec_fn=preexec_fn, pass_fds=pass_fds)
+        return subprocess.Popen([*under, *words], **options)
+
+    return start
 
 
 @pytest.fixture
@@ -79,18 +125,20 @@ def background():
 
 
 @pytest.fixture
-def penstock(environ, directory):
+def penstock(popen, environ, directory):
     """A function that runs ``penstock`` with arguments and returns the finished process, its output as text."""
 
-    def run(*arguments, data="", env=None, cwd=None, **options):
-        if not {"stdin", "input"} & set(options):
-            options["input"] = data
-        return subprocess.run(
-            [sys.executable, "-m", "penstock", *arguments],
-            cwd=cwd or directory,
-            env=environ | (env or {}),
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 30, **options},
-        )
+    def run(*arguments, data="", env=None, cwd=None, stdin=subprocess.PIPE, timeout=30, **options):
+        command = [*PROGRAM, *arguments]
+        sent = options.pop("input", data) if stdin == subprocess.PIPE else None
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        with popen(command, cwd=cwd or directory, env=environ | (env or {}), stdin=stdin, **options) as process:
+            try:
+                out, err = process.communicate(sent, timeout)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
 
@@ -125,7 +173,7 @@ class Served:
 
 
 @pytest.fixture
-def serve(environ, directory):
+def serve(popen, environ, directory):
     """A function that starts ``penstock serve`` on a port of its own, and returns once it serves."""
     with contextlib.ExitStack() as stack:
 
@@ -133,8 +181,9 @@ def serve(environ, directory):
             stderr = directory / f"stderr-{len(list(directory.glob('stderr-*')))}"
             file = stack.enter_context(stderr.open("wb"))
             binds = [] if bind is None else ["--bind", bind]
-            process = subprocess.Popen(
-                [*under, sys.executable, "-m", "penstock", "serve", *arguments, *binds, "--print-ready"],
+            process = popen(
+                [*PROGRAM, "serve", *arguments, *binds, "--print-ready"],
+                under=under,
                 cwd=directory,
                 env=environ | (env or {}),
                 **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": file, **options},
@@ -159,7 +208,7 @@ def end(process):
 class Screen:
     """A program on a terminal of its own, and what that terminal shows."""
 
-    def __init__(self, command, env, cwd, columns):
+    def __init__(self, popen, command, env, cwd, columns):
         self.fd, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self.raw = b""
@@ -167,13 +216,13 @@ class Screen:
         self.screen = pyte.Screen(columns, ROWS)
         self.screen.write_process_input = lambda text: os.write(self.fd, text.encode())  # answers to its questions
         self.stream = pyte.ByteStream(self.screen)
-        self.process = subprocess.Popen(
+        self.process = popen(
             command,
             stdin=inner,
             stdout=inner,
             stderr=inner,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # shells control their jobs
+            controls=True,  # shells control their jobs
             env=env,
             cwd=cwd,
         )
@@ -218,12 +267,12 @@ class Screen:
 
 
 @pytest.fixture
-def terminal(environ, directory):
+def terminal(popen, environ, directory):
     """A function that starts a program on a terminal of its own."""
     with contextlib.ExitStack() as stack:
 
         def start(*command, env=None, columns=COLUMNS):
-            shown = Screen(command, environ | (env or {}), directory, columns)
+            shown = Screen(popen, command, environ | (env or {}), directory, columns)
             stack.callback(os.close, shown.fd)
             stack.callback(end, shown.process)
             return shown

@@ -10,6 +10,9 @@ import pytest
 from penstock import __version__
 from penstock.cli.main import BROKEN_PIPE, main
 
+# What Python and the program do before the first line of a command is what these tests are about.
+pytestmark = pytest.mark.from_nothing
+
 COMMANDS = ("serve", "check", "connect", "send", "probe", "bench", "services", "completion")
 
 
