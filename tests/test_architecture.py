@@ -17,6 +17,7 @@ LAYERS = [
     {"reasons", "errors", "units", "suggest", "installed", "lazy", "config", "address"},
     {"codecs"},
     {"core"},
+    {"adapters"},
     {"engines"},
     {"server", "client", "telemetry"},
     {"app", "groups", "services", "load"},

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
 
+from ..adapters import service_of
 from ..codecs.base import Codec
 from ..config.keywords import flat
 from ..config.options import build
 from ..config.services import NAME, PROCESS_WIDE
 from ..core.background import Work, close_unused
 from ..core.handlers import Handler
-from ..core.service import Service, as_service, on_connection, on_message
+from ..core.service import Service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError
 from ..groups import Group, Registry
 from ..server.surroundings import refuse_process_options
@@ -323,7 +324,7 @@ class App(Generic[S]):
             ApplicationError: The target or the name is wrong, or the name is taken.
             ConfigurationError: The codec or an option is wrong.
         """
-        return self._add(as_service(target, codec=codec), drain_after, options, name)
+        return self._add(service_of(target, codec=codec), drain_after, options, name)
 
     def _add(
         self,

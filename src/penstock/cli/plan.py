@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from ..adapters import WORDS
 from ..app import App
 from ..codecs.registry import runs_a_module
 from ..config import Option, ProcessConfig, ServerConfig, Text, did_you_mean, options
@@ -144,9 +145,17 @@ def parameters() -> list[click.Parameter]:
         help="SERVICE is a function without arguments that makes what is to be served.",
         section="Service",
     )
+    kind = SectionOption(
+        ["--as", "kind"],
+        type=click.Choice(WORDS),
+        metavar="KIND",
+        help=f"Serve what SERVICE names as a handler of this kind: {', '.join(WORDS)}.  [default: by what it is]",
+        section="Service",
+    )
     return [
         target,
         factory,
+        kind,
         *click_options(options(), suggestions()),
         *click_options(_labelled(option, services) for option in _service_options(services)),
         config,
@@ -172,6 +181,8 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
         )
     if definition is not None and ctx.params["factory"]:
         raise ConfigurationError(f"{target} is a classic service, which no function of yours makes", "--factory")
+    if definition is not None and ctx.params["kind"]:
+        raise ConfigurationError(f"{target} is a classic service, of which the kind is known", "--as")
     own = tuple(definition.options) if definition is not None else ()
     known = _options()
     every = _service_options(services)
@@ -233,7 +244,7 @@ def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> P
     settings, definition = settled.settings, settled.definition
     config = settings.server_config()
     if definition is None:
-        target = _load(ctx.params["target"], factory=ctx.params["factory"])
+        target = _load(ctx.params["target"], factory=ctx.params["factory"], kind=ctx.params["kind"])
         if isinstance(target, App):
             return app_plan(ctx, target, settled, serves=serves)
         _refuse_special(target, settled.special)
@@ -252,12 +263,12 @@ def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> P
     return Plan(service, config, settings)
 
 
-def _load(text: str, *, factory: bool) -> Service[Any] | App[Any]:
+def _load(text: str, *, factory: bool, kind: str | None) -> Service[Any] | App[Any]:
     """Import what is to be served: what another package brings by that name, or the user's own."""
     brought = None if is_target(text) else find_installed("services", text)
     if brought is None:
-        return load_target(text, current_directory(), factory=factory)
-    found = load_target(brought.place, current_directory(), factory=factory)
+        return load_target(text, current_directory(), factory=factory, kind=kind)
+    found = load_target(brought.place, current_directory(), factory=factory, kind=kind)
     return replace(found, name=text) if isinstance(found, Service) else found
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
+from ..adapters import is_foreign, service_of
 from ..app import App
 from ..config import did_you_mean
 from ..core.handlers import Handler
 from ..core.places import shown
-from ..core.service import Service, as_service
+from ..core.service import Service
 from ..errors import ApplicationError, ConfigurationError, PenstockError
 
 # How much of the user's own stack is shown: where it failed and how it was reached.
@@ -31,13 +32,16 @@ def is_target(text: str) -> bool:
     return ":" in text or text.endswith(".py") or "." in text or os.sep in text
 
 
-def load_target(text: str, directory: Path, *, factory: bool = False) -> Service[Any] | App[Any]:
+def load_target(
+    text: str, directory: Path, *, factory: bool = False, kind: str | None = None
+) -> Service[Any] | App[Any]:
     """Import what ``text`` names, and make a service of it unless it is an application.
 
     Args:
         text: ``module:object``, ``module``, ``file.py:object`` or ``file.py``; the object may be dotted.
         directory: Where modules are looked for first, and what the path of a file is relative to.
         factory: Whether it names a function that makes what is to be served, and is called without arguments.
+        kind: What kind of handler it is, by one of `adapters.WORDS`; None to tell by what it is.
 
     Raises:
         ApplicationError: The module cannot be imported, does not hold the object, or the object is no handler.
@@ -53,7 +57,7 @@ def load_target(text: str, directory: Path, *, factory: bool = False) -> Service
     if isinstance(target, App):
         return target
     try:
-        service = as_service(target, name=name.rpartition(".")[2])
+        service = service_of(target, kind=kind, name=name.rpartition(".")[2])
     except ApplicationError as error:
         makes = _takes_nothing(target) and name.rpartition(".")[2].startswith(("make", "create", "build"))
         hint = "; if it makes an application, say so with --factory" if makes and not factory else ""
@@ -201,11 +205,8 @@ def _services(module: ModuleType) -> dict[str, object]:
     """Find the services and the handler classes of a module, each once, under its first name."""
     found: dict[int, tuple[str, object]] = {}
     for name, value in vars(module).items():
-        own_handler = (
-            isinstance(value, type)
-            and issubclass(value, Handler)
-            and value is not Handler
-            and value.__module__ == module.__name__
+        own_handler = getattr(value, "__module__", None) == module.__name__ and (
+            is_foreign(value) or (isinstance(value, type) and issubclass(value, Handler))
         )
         if isinstance(value, Service) or own_handler:
             found.setdefault(id(value), (name, value))

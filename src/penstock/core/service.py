@@ -12,7 +12,7 @@ from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, TextCodecName
 from ..codecs.registry import parse_codec
 from ..config.keywords import timeouts_of
-from ..errors import ApplicationError
+from ..errors import ApplicationError, ConfigurationError
 from .handlers import (
     AnyHandler,
     CallbackHandler,
@@ -64,6 +64,7 @@ class Service(Generic[M]):
         summary: One line for people.
         timeouts: Timeouts that suit this protocol, as options: ``{"idle": "1h"}``. Each holds unless the server is
             configured otherwise.
+        written_for: What the handler was written for, where that is not Penstock: it cuts the bytes itself.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Service(Generic[M]):
     threaded: AnyHandler | None = None
     summary: str = ""
     timeouts: OwnTimeouts = field(default_factory=dict)
+    written_for: str = ""
 
     def __post_init__(self) -> None:
         if self.timeouts:
@@ -88,8 +90,11 @@ class Service(Generic[M]):
         """Return the same service over another codec; what messages are decoded into stays.
 
         Raises:
-            ConfigurationError: No codec is called that, or an option of it is wrong.
+            ConfigurationError: No codec is called that, an option of it is wrong, or the handler cuts the bytes itself.
         """
+        if self.written_for:
+            problem = f"{self.name} was written for {self.written_for} and cuts the bytes itself: leave the codec out"
+            raise ConfigurationError(problem, "codec")
         from ..codecs.objects import ObjectCodec  # noqa: PLC0415  # most codecs need none of it
 
         before = self.codec

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ..adapters import service_of
 from ..codecs.base import Codec
 from ..config.keywords import from_keywords
 from ..core.contract import Clock
 from ..core.events import Observer
 from ..core.handlers import Handler
-from ..core.service import Service, as_service
+from ..core.service import Service
 from ..errors import ExitStatus
 from .process import run as _run
 from .server import Server
@@ -33,7 +34,7 @@ def serve(
     """Make a server for the running loop, to be used as ``async with serve(handler, bind=…) as server``.
 
     Args:
-        target: A `Service`, a `Handler` class, or a function.
+        target: A `Service`, a `Handler` class, a function, or a handler that was written for something else.
         codec: In place of the service's own.
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event.
@@ -48,7 +49,7 @@ def serve(
     """
     config = from_keywords(options)
     refuse_process_options(config)
-    return Server(as_service(target, codec=codec), config, clock=clock, observers=observers)
+    return Server(service_of(target, codec=codec), config, clock=clock, observers=observers)
 
 
 def run(
@@ -66,7 +67,7 @@ def run(
     ``asyncio.get_running_loop()`` returns in it.
 
     Args:
-        target: A `Service`, a `Handler` class, or a function.
+        target: A `Service`, a `Handler` class, a function, or a handler that was written for something else.
         codec: In place of the service's own.
         on_ready: Called once it serves, in the thread that serves.
         observers: Told of every event.
@@ -80,6 +81,6 @@ def run(
         ConfigurationError: An option is wrong, there is none of that name, or a loop runs in this thread already.
         BindError: An address cannot be listened on.
     """
-    service, config = as_service(target, codec=codec), from_keywords(options)
+    service, config = service_of(target, codec=codec), from_keywords(options)
     enter_directory(config.process)
     return _run(service, config, on_ready=on_ready, observers=observers)

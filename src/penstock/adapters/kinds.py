@@ -1,0 +1,141 @@
+"""What is served as it is: each kind of foreign handler, how it is told from the others, and what serves it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..codecs.base import Codec
+from ..core.service import Service, as_service, on_connection, on_message
+from ..core.signatures import name_of
+from ..errors import ApplicationError, ConfigurationError
+from ..suggest import did_you_mean
+from . import functions, socketserver
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of handler that was not written for Penstock.
+
+    Attributes:
+        name: What ``--as`` calls it.
+        summary: What it is, in a few words.
+        recognises: Whether a target is surely of this kind.
+        make: Makes a service of a target, called ``name``; raises `ApplicationError` where it cannot.
+    """
+
+    name: str
+    summary: str
+    recognises: Callable[[object], bool]
+    make: Callable[[Any, str], Service[Any]]
+
+
+def _takes(*names: frozenset[str]) -> Callable[[object], bool]:
+    """Return what tells a function by the names of its parameters, all of which are among these."""
+
+    def recognises(target: object) -> bool:
+        if not inspect.isroutine(target):
+            return False
+        parameters = _required(target)
+        return len(parameters) == len(names) and all(
+            parameter.name in known for parameter, known in zip(parameters, names, strict=True)
+        )
+
+    return recognises
+
+
+def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the positional parameters that have no default."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin that does not say
+        return []
+    return [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.default is parameter.empty
+    ]
+
+
+_SOCKETS: Final = frozenset({"sock", "socket", "client", "client_socket", "client_sock", "clientsocket"})
+_ADDRESSES: Final = frozenset({"addr", "address", "client_address", "client_addr"})
+
+KINDS: Final = (
+    Kind("socketserver", "a request handler's class", socketserver.is_handler_class, socketserver.of_handler),
+    Kind("server", "a server of socketserver", socketserver.is_server, socketserver.of_server),
+    Kind("socket", "def f(socket, address)", _takes(_SOCKETS, _ADDRESSES), functions.of_function),
+)
+
+
+# What was written for Penstock, where a function could be several things.
+_OWN: Final[dict[str, Callable[..., Any]]] = {"message": on_message, "connection": on_connection}
+WORDS: Final = (*_OWN, *(kind.name for kind in KINDS))
+_CONNECTIONS: Final = frozenset({"conn", "connection", "_conn", "_connection"})
+
+
+def service_of(
+    target: object, *, kind: str | None = None, name: str = "", codec: Codec[Any] | str | None = None
+) -> Service[Any]:
+    """Make a service of whatever a user names: of Penstock's own forms, or of what was written for something else.
+
+    Args:
+        target: A `Service`, a `Handler` class, a function; or a handler of a kind that `KINDS` names.
+        kind: Which of `WORDS` it is; None to tell by what it is.
+        name: What logs call it; its own name by default.
+        codec: In place of the service's own.
+
+    Raises:
+        ApplicationError: It is none of these, it could be two of them, or it has the wrong shape.
+        ConfigurationError: No kind is called that, the codec is unknown, or a foreign handler is to have one.
+    """
+    if kind is not None and kind not in WORDS:
+        raise ConfigurationError(
+            f"{kind!r} is no kind of handler{did_you_mean(kind, WORDS)}; they are {', '.join(WORDS)}", "as"
+        )
+    if kind in _OWN:
+        if not inspect.isroutine(target):
+            raise ApplicationError(f"--as {kind} is for a plain function")
+        made: Service[Any] = _OWN[kind](codec="lines" if codec is None else codec, name=name)(target)
+        return made
+    foreign = _kind_of(target, kind)
+    if foreign is None:
+        _refuse_unclear(target)
+        return as_service(target, name=name, codec=codec)
+    service = foreign.make(target, name)
+    return service if codec is None else service.with_codec(codec)
+
+
+def is_foreign(target: object) -> bool:
+    """Whether a target is surely a handler that was written for something else."""
+    return _kind_of(target, None) is not None
+
+
+def _kind_of(target: object, kind: str | None) -> Kind | None:
+    for each in KINDS:
+        if each.name == kind or (kind is None and each.recognises(target)):
+            return each
+    return None
+
+
+def _refuse_unclear(target: object) -> None:
+    """Refuse a function of two arguments whose names do not say what they are.
+
+    Raises:
+        ApplicationError: It is one.
+    """
+    if not inspect.isroutine(target):
+        return
+    parameters = _required(target)
+    if len(parameters) != 2:
+        return
+    first = parameters[0]
+    if first.name in _CONNECTIONS or "Connection" in str(first.annotation):
+        return
+    names = ", ".join(parameter.name for parameter in parameters)
+    raise ApplicationError(
+        f"{name_of(target)}({names}) could be called as (conn, message) or as (socket, address); say which: "
+        "--as message, --as socket; or decorate it with on_message"
+    )
