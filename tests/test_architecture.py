@@ -20,7 +20,7 @@ LAYERS = [
     {"adapters"},
     {"engines"},
     {"server", "client", "telemetry"},
-    {"app", "groups", "services", "load"},
+    {"app", "groups", "services", "load", "control"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from penstock import __version__
-from penstock.cli.commands import PenstockCommand, Run
+from penstock.cli.commands import CommandGroup, PenstockCommand, Run
 from penstock.cli.main import make_program
 from penstock.codecs import CodecOption, describe_codecs
 from penstock.services import all as all_services
@@ -17,12 +17,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "penstock.1"
 FILES = {
     "penstock.toml": 'Options of serve, as timeout_idle = "5m"; looked for in the current directory.',
     "pyproject.toml": "The same, in its table [tool.penstock], where there is no penstock.toml.",
+    "$XDG_RUNTIME_DIR/penstock/": "Control sockets of servers with --control auto; /run/penstock for root, "
+    "/tmp/penstock-UID where the variable is not set.",
     "$XDG_STATE_HOME/penstock/history": "What was typed at the prompt of connect, a file for each address; "
     "~/.local/state where the variable is not set.",
 }
 ENVIRONMENT = {
     "PENSTOCK_CONFIG": "The configuration file.",
     "PENSTOCK_CODEC": "The codec of serve, connect, send and bench where --codec is not given.",
+    "PENSTOCK_CONTROL": "The control socket of serve, and of the server that ctl speaks to.",
     "PENSTOCK_...": "Every other option of serve, in capitals: PENSTOCK_TIMEOUT_IDLE.",
     "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES": "Sockets that systemd opened, which serve takes over.",
     "NO_COLOR, FORCE_COLOR, TERM": "Whether a terminal is shown colours.",
@@ -59,9 +62,15 @@ def tagged(term: str, text: str) -> str:
 
 def command_lines(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
     """Write one command: how it is called, what it does, its options by section, its exit status."""
-    assert isinstance(command, PenstockCommand)
     ctx = click.Context(command, parent=parent, info_name=name, **command.context_settings)
-    yield f'.SS "{escape(" ".join(["penstock", name, *command.collect_usage_pieces(ctx)]))}"'
+    if isinstance(command, CommandGroup):
+        for each in command.list_commands(ctx):
+            inner = command.get_command(ctx, each)
+            assert inner is not None
+            yield from command_lines(inner, each, ctx)
+        return
+    assert isinstance(command, PenstockCommand)
+    yield f'.SS "{escape(" ".join([ctx.command_path, *command.collect_usage_pieces(ctx)]))}"'
     yield from paragraphs(command.help)
     for section, records in command.sections(ctx).items():
         yield f".PP\n.B {escape(section)}"

@@ -13,7 +13,7 @@ from penstock.cli.main import BROKEN_PIPE, main
 # What Python and the program do before the first line of a command is what these tests are about.
 pytestmark = pytest.mark.from_nothing
 
-COMMANDS = ("serve", "check", "connect", "send", "probe", "bench", "services", "completion")
+COMMANDS = ("serve", "check", "connect", "send", "probe", "bench", "services", "ctl", "completion")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -33,7 +33,7 @@ def test_without_a_command_the_help_is_an_error(penstock):
     assert done.stderr.startswith("Usage: penstock ")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "ctl"])
 def test_every_command_has_help(penstock, command):
     """Of its own, with its own options."""
     done = penstock(command, "-h")
@@ -41,6 +41,15 @@ def test_every_command_has_help(penstock, command):
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith(f"Usage: penstock {command} ")
     assert "--traceback" in done.stdout
+
+
+def test_a_group_of_commands_lists_them(penstock):
+    """With the command to which a mistake in one of them belongs."""
+    done = penstock("ctl", "--help")
+    assert (0, True) == (done.returncode, "\n  connections " in done.stdout)
+    done = penstock("ctl", "status", "--colour")
+
+    assert (2, True) == (done.returncode, "penstock ctl status --help shows what is allowed" in done.stderr)
 
 
 def test_help_shows_every_option_with_its_default(penstock):

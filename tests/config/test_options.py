@@ -216,3 +216,17 @@ def test_an_option_is_the_same_when_made_again():
     option = options()[0]
 
     assert option == Option(**{field.name: getattr(option, field.name) for field in dataclasses.fields(Option)})
+
+
+@pytest.mark.parametrize("path", ["tcp://127.0.0.1:1", "unix:c.sock", "@name", ""])
+def test_a_control_socket_is_a_path(path):
+    """No address: it is never over the network, and an abstract name has no permissions."""
+    with pytest.raises(ConfigurationError, match="is not the path of a Unix socket, or auto"):
+        ProcessConfig(control=path)
+
+
+def test_a_control_socket_in_a_file_is_beside_that_file(tmp_path):
+    """As every path is; auto is no path."""
+    kind = next(option.kind for option in options() if option.name == "control")
+
+    assert (str(tmp_path / "c.sock"), "auto") == (kind.beside("c.sock", tmp_path), kind.beside("auto", tmp_path))

@@ -36,6 +36,7 @@ UNSET = (
     "group",
     "chdir",
     "process_name",
+    "control",
 )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..codecs.base import Codec
+from ..control.beside import controlled_by
 from ..core.contract import Clock
 from ..core.events import Observer
 from ..errors import ConfigurationError, ExitStatus
 from ..server import api
 from ..server.api import Target
+from ..server.beside import Beside
 from ..server.notify import Notifier
 from ..server.process import End, live, refuse_running_loop
 from ..server.server import Server
@@ -131,11 +133,12 @@ def run(
     """
     if not isinstance(target, App):
         _refuse_services(services)
-        return api.run(target, codec=codec, on_ready=on_ready, observers=observers, **options)
+        return api.run(target, codec=codec, on_ready=on_ready, observers=observers, beside=controlled_by, **options)
     _refuse_codec(codec)
     configs = target.configs(options, services or {})
-    enter_directory(next(iter(configs.values())).process)
-    return run_app(AppServer(target, configs, observers=observers), on_ready=on_ready)
+    process = next(iter(configs.values())).process
+    enter_directory(process)
+    return run_app(AppServer(target, configs, observers=observers), on_ready=on_ready, beside=controlled_by(process))
 
 
 def run_app(
@@ -144,7 +147,8 @@ def run_app(
     on_ready: Callable[[AppServer], None] | None = None,
     is_all: bool = False,
     warn: Callable[[str], object] | None = None,
-    reload: Callable[[AppServer], Awaitable[None]] | None = None,
+    reload: Callable[[AppServer], Awaitable[str | None]] | None = None,
+    beside: Beside | None = None,
 ) -> ExitStatus:
     """Live for an application, in a loop of its own. The arguments are those of `penstock.server.process.run`."""
     refuse_running_loop()
@@ -153,7 +157,17 @@ def run_app(
         server.tell(notifier)
     end = End(server.app.name, lambda: server.status)
     servers = list(server.servers.values())
-    return live(server, servers, end, on_ready=on_ready, is_all=is_all, warn=warn, reload=reload, notifier=notifier)
+    return live(
+        server,
+        servers,
+        end,
+        on_ready=on_ready,
+        is_all=is_all,
+        warn=warn,
+        reload=reload,
+        notifier=notifier,
+        beside=beside,
+    )
 
 
 def _refuse_services(services: object) -> None:

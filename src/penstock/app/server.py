@@ -17,7 +17,7 @@ from ..core.gate import Gate
 from ..core.interrupts import is_interrupt
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from ..server.background import Background
-from ..server.inherited import inherited_listeners
+from ..server.inherited import InheritedSocket, inherited_listeners
 from ..server.part import Part
 from ..server.server import Server
 from ..telemetry.log import LogObserver
@@ -43,6 +43,8 @@ class AppServer:
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event of every service, and of the application's background tasks.
         warn: As of `penstock.Server`.
+        inherited: The sockets that were handed down for it; None to look for them.
+        is_aside: It is there beside what the process is for: the log does not tell when it drains.
 
     Attributes:
         app: What is served.
@@ -57,12 +59,16 @@ class AppServer:
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
         warn: Callable[[str], object] | None = None,
+        inherited: Sequence[InheritedSocket] | None = None,
+        is_aside: bool = False,
     ) -> None:
         self.app = app
         self.has_failed = False
         self._configs = dict(configs)
         self._waves = waves(app.drain_after)
         self._clock = clock
+        self._inherited = inherited
+        self._is_aside = is_aside
         self._warn = warn
         self._given = tuple(observers)
         self._observers: list[Observer] = [LogObserver(access=False), *self._given]
@@ -106,6 +112,11 @@ class AppServer:
         return [conn for server in self._servers.values() for conn in server.connections]
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end."""
+        return self._told
+
+    @property
     def cut_off(self) -> int:
         """How many connections were cut because the application ended."""
         return sum(server.cut_off for server in self._servers.values())
@@ -119,7 +130,10 @@ class AppServer:
 
     def _make_servers(self) -> dict[str, Server]:
         app = self.app
-        places = shared_out(self._configs, inherited_listeners(os.environ, os.getpid()))
+        inherited = self._inherited
+        if inherited is None:
+            inherited = inherited_listeners(os.environ, os.getpid())
+        places = shared_out(self._configs, inherited)
         gate = Gate() if app.shared_gate else None
         servers: dict[str, Server] = {}
         for name, (config, inherited) in places.items():
@@ -131,6 +145,7 @@ class AppServer:
                 inherited=inherited,
                 watches_loop=first,
                 servers=1 if gate is not None else len(places),
+                tells_course=not self._is_aside,
             )
             service = app.services[name]
             servers[name] = Server(

@@ -202,6 +202,15 @@ class CommandGroup(click.Group):
         self._lazy = commands
         self._package = package
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Note which group a command is looked for in, where it is one of another's."""
+        run = parent.find_object(Run) if parent is not None else None
+        if run is not None:
+            run.command = f"{run.command} {info_name}"
+        return super().make_context(info_name, args, parent, **extra)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order of the help."""
         return list(self._lazy)

@@ -43,8 +43,8 @@ class Reread:
             for name, settings in self._settings.items()
         }
 
-    async def __call__(self, server: "Server") -> None:
-        """Do it, and say in the log what has changed, and what will at the next start.
+    async def __call__(self, server: "Server") -> str:
+        """Do it, and say in the log what has changed, and what will at the next start. Return what it says.
 
         Raises:
             ConfigurationError: Something is wrong with it. Nothing has changed.
@@ -52,16 +52,16 @@ class Reread:
         settled = await self._settled()
         config = settled.settings.server_config()
         # The codec is the service's own by now.
-        await self._reload({"": server}, {"": settled.settings}, {"": replace(config, codec=None)})
+        return await self._reload({"": server}, {"": settled.settings}, {"": replace(config, codec=None)})
 
-    async def app(self, server: "AppServer") -> None:
+    async def app(self, server: "AppServer") -> str:
         """Do it for each service of an application.
 
         Raises:
             ConfigurationError: Something is wrong with it. Nothing has changed, as far as it shows when it is read.
         """
         plan = app_plan(self._ctx, server.app, await self._settled(), serves=False)
-        await self._reload(server.servers, plan.by_service, plan.configs)
+        return await self._reload(server.servers, plan.by_service, plan.configs)
 
     async def _settled(self) -> Settled:
         # In a thread: a file may lie on a mount that does not answer.
@@ -69,7 +69,7 @@ class Reread:
 
     async def _reload(
         self, servers: "Mapping[str, Server]", settings: Mapping[str, Settings], configs: Mapping[str, ServerConfig]
-    ) -> None:
+    ) -> str:
         from ..server.admission import raise_descriptor_limit
 
         each = [server.choice.engine.descriptors_per_connection for server in servers.values()]
@@ -80,9 +80,13 @@ class Reread:
         level = next(iter(configs.values())).log_level
         if any("log_level" in names for names in changed.values()):
             self._log.set_level(level)
-        _logger.info("configuration reloaded: %s", self._listed(changed) or "nothing has changed")
+        text = self._listed(changed) or "nothing has changed"
+        _logger.info("configuration reloaded: %s", text)
         if any(later.values()):
-            _logger.warning("these changes wait for the next start: %s", self._listed(later))
+            waiting = f"these changes wait for the next start: {self._listed(later)}"
+            _logger.warning(waiting)
+            text += f"; {waiting}"
+        return text
 
     def _note(self, service: str, settings: Settings, changed: Iterable[str]) -> list[str]:
         """Take in what has changed; return what is otherwise than it was read, and waits for the next start."""

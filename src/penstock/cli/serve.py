@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..app import AppServer
+from ..control.beside import controlled_by
 from ..telemetry import Log, configure_logging
 from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
@@ -96,10 +97,11 @@ def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -
         facts: dict[str, object] = {"application": server.app.name, "addresses": list(server.addresses)}
         tell(lambda: app_banner(server, _loop), {**facts, "services": services})
 
+    beside = controlled_by(plan.config.process, log.set_level)
     if isinstance(plan, AppPlan):
         server = AppServer(plan.app, plan.configs, warn=warn)
-        return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reread.app)
-    return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn, reload=reread)
+        return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reread.app, beside=beside)
+    return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn, reload=reread, beside=beside)
 
 
 def _loop(engine: str) -> str:

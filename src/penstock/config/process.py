@@ -1,9 +1,38 @@
 """Options of the process that a server is the whole purpose of: who it is, where it is, how it is told and found."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from .kinds import File, Mode, Text, Unless
+from ..errors import ConfigurationError
+from .kinds import File, Mode, Text, Unless, quote
 from .option import check_fields, declare
+
+# In place of a path: a socket in a directory of the user's.
+AUTO_CONTROL: Final = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPath(File):
+    """Where a control socket is."""
+
+    metavar: str = "PATH"
+    allowed: str = "the path of a Unix socket, or auto"
+    optional: bool = True
+
+    def check(self, value: object) -> None:
+        """Refuse what is no path.
+
+        Raises:
+            ConfigurationError: It is an address, or a name without permissions.
+        """
+        Text.check(self, value)
+        if isinstance(value, str) and (not value or value.startswith(("@", "unix:")) or "://" in value):
+            raise ConfigurationError(f"{quote(value)} is not {self.allowed}")
+
+    def beside(self, value: object, directory: Path) -> object:
+        """Return what is meant by it in a file of ``directory``."""
+        return value if value == AUTO_CONTROL else File.beside(self, value, directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +46,8 @@ class ProcessConfig:
         umask: What files that are made do not allow; None for what was inherited.
         chdir: Where the process goes before anything is loaded; None to stay where it is.
         process_name: What ``ps`` and ``top`` call the process; None for the interpreter's name.
+        control: The path of the Unix socket over which `penstock ctl` speaks to the server, ``auto`` for one in a
+            directory of the user's; None for none.
     """
 
     pid_file: str | None = declare(
@@ -65,6 +96,15 @@ class ProcessConfig:
         Text("NAME", "text", optional=True),
         "Process",
         "What ps and top call the process; 15 bytes are shown",
+        default_text="none",
+    )
+
+    control: str | None = declare(
+        None,
+        "control",
+        ControlPath(),
+        "Process",
+        "Unix socket for `penstock ctl`; auto: one that it finds by itself",
         default_text="none",
     )
 

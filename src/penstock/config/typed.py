@@ -180,6 +180,8 @@ class ServerOptions(TypedDict, total=False):
     """Change to this directory before the service is loaded. Default: none."""
     process_name: str | None
     """What ps and top call the process; 15 bytes are shown. Default: none."""
+    control: str | None
+    """Unix socket for `penstock ctl`; auto: one that it finds by itself. Default: none."""
     gate: GateConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     timeouts: Timeouts | Mapping[str, object]

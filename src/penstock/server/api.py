@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ..adapters import service_of
 from ..codecs.base import Codec
+from ..config import ProcessConfig
 from ..config.keywords import from_keywords
 from ..core.contract import Clock
 from ..core.events import Observer
 from ..core.handlers import Handler
 from ..core.service import Service
 from ..errors import ExitStatus
+from .beside import Beside
 from .process import run as _run
 from .server import Server
 from .surroundings import enter_directory, refuse_process_options
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from ..config.typed import ServerOptions
 
 Target = Service[Any] | type[Handler[Any]] | Callable[..., Any]
+
+
+def nothing(_process: ProcessConfig) -> None:
+    """Have nothing live beside the server."""
 
 
 def serve(
@@ -58,6 +64,7 @@ def run(
     codec: Codec[Any] | str | None = None,
     on_ready: Callable[[Server], None] | None = None,
     observers: Iterable[Observer] = (),
+    beside: Callable[[ProcessConfig], Beside | None] = nothing,
     **options: Unpack[ServerOptions],
 ) -> ExitStatus:
     """Serve in a loop of its own until SIGTERM or Ctrl-C. Blocks.
@@ -71,6 +78,7 @@ def run(
         codec: In place of the service's own.
         on_ready: Called once it serves, in the thread that serves.
         observers: Told of every event.
+        beside: Says what lives beside the server.
         options: As of `serve`.
 
     Returns:
@@ -83,4 +91,4 @@ def run(
     """
     service, config = service_of(target, codec=codec), from_keywords(options)
     enter_directory(config.process)
-    return _run(service, config, on_ready=on_ready, observers=observers)
+    return _run(service, config, on_ready=on_ready, observers=observers, beside=beside(config.process))

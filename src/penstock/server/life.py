@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .server import Server
 
 
 class Life(Protocol):
@@ -12,6 +15,14 @@ class Life(Protocol):
     @property
     def addresses(self) -> Sequence[str]:
         """Where it listens."""
+
+    @property
+    def servers(self) -> Mapping[str, Server]:
+        """The server of each service, by name."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end."""
 
     def open(self) -> None:
         """Open its addresses, before it begins. May be repeated."""

@@ -31,6 +31,7 @@ class Part:
         inherited: The sockets that were handed down for it; None to look for them.
         watches_loop: Whether it is the one that names who holds the loop.
         servers: Among how many the process's descriptors are shared out.
+        tells_course: Whether the log tells when it drains.
     """
 
     app: Any = None
@@ -39,3 +40,4 @@ class Part:
     inherited: Sequence[InheritedSocket] | None = None
     watches_loop: bool = True
     servers: int = 1
+    tells_course: bool = True

@@ -16,6 +16,7 @@ from ..core.service import Service
 from ..engines.base import Engine
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from .admission import raise_descriptor_limit
+from .beside import Beside, Steered
 from .identity import Identity, identity_of
 from .life import Life
 from .notify import Notifier
@@ -38,7 +39,8 @@ def run(
     observers: Iterable[Observer] = (),
     is_all: bool = False,
     warn: Callable[[str], object] | None = None,
-    reload: Callable[[Server], Awaitable[None]] | None = None,
+    reload: Callable[[Server], Awaitable[str | None]] | None = None,
+    beside: Beside | None = None,
 ) -> ExitStatus:
     """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
 
@@ -52,7 +54,8 @@ def run(
         is_all: Whether the process ends with it: a signal that comes after that does not change its exit status.
         warn: As of `Server`.
         reload: Reads the configuration again, for SIGHUP, and gives the server what may change while it serves. What it
-            raises is logged.
+            raises is logged; what it returns says what has changed.
+        beside: Makes what lives beside the server in its loop.
 
     Returns:
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
@@ -68,7 +71,17 @@ def run(
     told = observers if notifier is None else [*observers, notifier]
     server = Server(service, config, observers=told, warn=warn)
     end = End(service.name, lambda: ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK)
-    return live(server, [server], end, on_ready=on_ready, is_all=is_all, warn=warn, reload=reload, notifier=notifier)
+    return live(
+        server,
+        [server],
+        end,
+        on_ready=on_ready,
+        is_all=is_all,
+        warn=warn,
+        reload=reload,
+        notifier=notifier,
+        beside=beside,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,9 @@ def live(
     on_ready: Callable[[L], None] | None = None,
     is_all: bool = False,
     warn: Callable[[str], object] | None = None,
-    reload: Callable[[L], Awaitable[None]] | None = None,
+    reload: Callable[[L], Awaitable[str | None]] | None = None,
     notifier: Notifier | None = None,
+    beside: Beside | None = None,
 ) -> ExitStatus:
     """Live in a loop of its own until the end, which signals bring about.
 
@@ -106,6 +120,7 @@ def live(
         warn: As of `Server`.
         reload: As of `run`.
         notifier: Told how it goes, and closed at the end; None where no service manager wants to know.
+        beside: As of `run`.
     """
     process = servers[0].config.process
     identity = identity_of(process)
@@ -128,6 +143,7 @@ def live(
         warn=warn or _logger.warning,
         reload=reload,
         notifier=notifier,
+        beside=beside,
         log_format=next((each for each in formats if each != "console"), "console"),
     )
     try:
@@ -161,8 +177,9 @@ async def _live(
     pid_file: PidFile | None,
     is_all: bool,
     warn: Callable[[str], object],
-    reload: Callable[[L], Awaitable[None]] | None,
+    reload: Callable[[L], Awaitable[str | None]] | None,
     notifier: Notifier | None,
+    beside: Beside | None,
     log_format: LogFormat,
 ) -> ExitStatus:
     signals = others = None
@@ -176,11 +193,17 @@ async def _live(
             "signals cannot stop this server: it does not run in the main thread; call "
             "loop.call_soon_threadsafe(server.begin_drain)"
         )
+    steers: Life | None = None
     try:
         try:
+            if beside is not None:
+                steers = beside(Steered(end.name, server, None if reloader is None else reloader.done))
+                steers.open()
             if identity is not None:
                 server.open()
                 identity.assume()
+            if steers is not None:
+                await steers.start()
             await server.start()
         except BaseException:
             server.close()
@@ -209,6 +232,10 @@ async def _live(
             signals.end(for_good=False)
         raise
     finally:
+        if steers is not None:
+            steers.begin_drain()
+            await steers.wait_stopped()
+            steers.close()
         if others is not None:
             others.end()
         if notifier is not None:

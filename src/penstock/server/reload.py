@@ -48,17 +48,18 @@ class Reloader(Generic[L]):
 
     Args:
         server: Whose configuration.
-        reload: Reads it and gives it to the server.
+        reload: Reads it and gives it to the server. What it returns says what has changed.
         notifier: Told when it begins and when it is over; None where no service manager wants to know.
     """
 
-    def __init__(self, server: L, reload: Callable[[L], Awaitable[None]], notifier: Notifier | None) -> None:
+    def __init__(self, server: L, reload: Callable[[L], Awaitable[str | None]], notifier: Notifier | None) -> None:
         self._server = server
         self._reload = reload
         self._notifier = notifier
         self._task: asyncio.Task[None] | None = None
         self._again = False
         self._is_ready = False
+        self._outcome: str | Exception = ""
 
     def ready(self) -> None:
         """The server serves: what was asked for before is done now."""
@@ -74,16 +75,34 @@ class Reloader(Generic[L]):
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
+    async def done(self) -> str:
+        """Begin, and wait until it is over. Return what has changed, in words.
+
+        Raises:
+            ConfigurationError: The configuration is refused, and stays as it is; or the server does not serve yet.
+            Exception: Whatever else reading it raised.
+        """
+        if not self._is_ready:
+            raise ConfigurationError("the server does not serve yet")
+        self.begin()
+        assert self._task is not None
+        await asyncio.shield(self._task)
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
     async def _run(self) -> None:
         while self._again:
             self._again = False
             if self._notifier is not None:
                 self._notifier.reloading()
             try:
-                await self._reload(self._server)
+                self._outcome = await self._reload(self._server) or "nothing has changed"
             except ConfigurationError as error:
+                self._outcome = error
                 _logger.error("the configuration stays as it is: %s", "; ".join(str(error).splitlines()))
-            except Exception:
+            except Exception as error:
+                self._outcome = error
                 _logger.exception("the configuration stays as it is")
             if self._notifier is not None:
                 self._notifier.reloaded()

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -115,7 +115,11 @@ class Server:
         self.gate = part.gate or Gate()
         self._clock = clock
         self._warn = warn or logger.warning
-        self._observers: list[Observer] = [self.stats, LogObserver(access=config.access_log), *observers]
+        self._observers: list[Observer] = [
+            self.stats,
+            LogObserver(access=config.access_log, course=part.tells_course),
+            *observers,
+        ]
         self._observer_failures = Pace(1, time.monotonic)
         self._listeners: list[Listener] = []
         self._tls: ServerTls | None = None
@@ -160,6 +164,21 @@ class Server:
     def connections(self) -> Collection[ConnectionBase[Any]]:
         """The connections that have not ended, handler included."""
         return () if self._at_work is None else self._at_work.connections
+
+    @property
+    def servers(self) -> Mapping[str, Server]:
+        """Itself, by its service's name: an application has several."""
+        return {self.service.name: self}
+
+    @property
+    def now(self) -> float:
+        """The instant, on the clock of its connections."""
+        return (self._clock or self.loop).time()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end."""
+        return self._told_to_end
 
     @property
     def messages_in(self) -> int:
@@ -430,9 +449,8 @@ class Server:
         Args:
             timeout_s: When to cut what is left, in place of ``timeouts.drain_s``; None for never.
         """
-        if self._at_work is None:
-            self._told_to_end = True
-        elif self._stopped is not None and not self._stopped.done():
+        self._told_to_end = True
+        if self._at_work is not None and self._stopped is not None and not self._stopped.done():
             self._emit(Draining(len(self.connections)))
             within_s = self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s
             self._end_within(within_s)
@@ -445,15 +463,14 @@ class Server:
 
     def begin_stop(self) -> None:
         """Stop accepting and abort every connection. May be repeated. Before the start, as `begin_drain`."""
-        if self._at_work is None:
-            self._told_to_end = True
-        else:
+        self._told_to_end = True
+        if self._at_work is not None:
             self._end_within(self.config.timeouts.drain_s)
             self._at_work.stop()
 
     def _end_within(self, within_s: float | None) -> None:
         if within_s is not None and self._end_at is None:
-            self._end_at = (self._clock or self.loop).time() + within_s
+            self._end_at = self.now + within_s
 
     async def stop(self) -> None:
         """Stop accepting and abort every connection; return when the last handler has ended."""

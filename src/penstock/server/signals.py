@@ -18,12 +18,11 @@ from ..errors import ExitStatus
 from .last_resort import LastResort
 from .life import Life
 from .server import Server
+from .work import work_of
 
 _logger: Final = logging.getLogger("penstock")
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
-# A line each: with more connections than this, what they wait for repeats itself.
-_MOST_LINES: Final = 100
 
 
 class EndSignals:
@@ -180,17 +179,8 @@ class OtherSignals:
 
     def _print_work(self) -> None:
         """Say where every handler is that has not ended, and every task that is no connection's."""
-        lines = [
-            f"connection {conn.id} of {conn.peer}: {_place_of(conn)}"
-            for server in self._servers
-            for conn in server.connections
-        ]
-        stacks = ((task.get_name(), _stack_of(task)) for task in asyncio.all_tasks(self._loop))
-        lines += [f"task {name}: {', called by '.join(stack)}" for name, stack in stacks if stack]
-        for line in lines[:_MOST_LINES]:
+        for line in work_of(self._servers, self._loop):
             _logger.warning(line)
-        if len(lines) > _MOST_LINES:
-            _logger.warning("and %d more connections and tasks", len(lines) - _MOST_LINES)
 
     def end(self) -> None:
         """Leave them to the system again."""
@@ -209,21 +199,3 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _place_of(conn: object) -> str:
-    """Say where a connection's handler waits. One that the loop calls is not at work while the loop does this."""
-    place = getattr(conn, "handler_place", None)
-    return (place is not None and place()) or "no handler is at work"
-
-
-def _stack_of(task: asyncio.Task[object]) -> list[str]:
-    """Return where a task waits, innermost first, as far as it is Python's code."""
-    found: list[str] = []
-    awaited: object = task.get_coro()
-    while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
-        if frame is not None:
-            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
-        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-    return found[::-1]

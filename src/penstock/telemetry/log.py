@@ -122,11 +122,13 @@ class LogObserver:
 
     Args:
         access: Whether each connection is logged when it ends, to ``penstock.access``.
+        course: Whether it is logged that the server drains.
         time: Where time comes from, in seconds.
     """
 
-    def __init__(self, *, access: bool, time: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, access: bool, course: bool = True, time: Callable[[], float] = time.monotonic) -> None:
         self._access = access
+        self._course = course
         self._refusals = Pace(REFUSALS_PER_SECOND, time)
         self._cuts = Pace(LINES_PER_SECOND, time)
         self._failures = Pace(LINES_PER_SECOND, time)
@@ -182,7 +184,7 @@ class LogObserver:
                 self._frames_skipped(event)
             case OrphanOverdue() | OrphanCancelled():
                 self._orphan(event)
-            case Draining():
+            case Draining() if self._course:
                 logger.info("draining", extra=_extra(event))
             case DatagramDropped():
                 self._datagram_dropped(event)

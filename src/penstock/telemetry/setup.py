@@ -62,10 +62,12 @@ class Log:
         if self._capture:
             logging.captureWarnings(True)
 
-    def set_level(self, level: LogLevel) -> None:
-        """Write records from this level on; a file that has set up logging has levels of its own."""
-        if self._handler is not None:
-            self._logger.setLevel(level.upper())
+    def set_level(self, level: LogLevel) -> bool:
+        """Write records from this level on. Return False, with nothing done, where a file has set up logging."""
+        if self._handler is None:
+            return False
+        self._logger.setLevel(level.upper())
+        return True
 
     def _set_level(self, logger: logging.Logger, level: int) -> None:
         self._levels.append((logger, logger.level))

@@ -76,6 +76,11 @@ class Closing:
         self._handling = False
         self._become(_OPEN)
 
+    @property
+    def phase(self) -> str:
+        """Between its first and its last byte, where it is: a word of `core.states.State`."""
+        return STATES[self._state].value
+
     def _become(self, state: int) -> None:
         # Asked for every read and every message: three flags cost less than three comparisons. All of them change, or
         # nothing does: at the limit of recursion even a comparison may be refused.

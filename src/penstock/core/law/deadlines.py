@@ -299,6 +299,10 @@ class Deadlines(Closing):
         self._stalled_since = now
         return self._sent_all()
 
+    def idle_for(self, now: float) -> float:
+        """For how many seconds nothing has moved; 0 while its handler is at work on a message."""
+        return 0.0 if self._idle_since > now else now - self._idle_since
+
     # -- who waits for whom --------------------------------------------------------------------------------------------
 
     def _starts(self, now: float, expects_message: bool) -> None:

@@ -1,0 +1,1 @@
+"""`penstock ctl`: a running server over its control socket."""
