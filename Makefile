@@ -37,7 +37,8 @@ test-tls: $(READY)  ## the laws of a connection, over TLS on every engine
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
-	CODEC_EXAMPLES=300 $(BIN)/python -m pytest -q -n auto tests/properties/test_codec_laws.py tests/engines/native/framing/test_choice.py
+	CODEC_EXAMPLES=300 DIFFERENTIAL_INPUTS=20000 $(BIN)/python -m pytest -q -n auto tests/properties/test_codec_laws.py \
+		tests/properties/test_codec_differential.py tests/engines/native/framing/test_choice.py
 
 test-busy: $(READY)  ## tests that failed beside a busy machine once, fifty times beside processes that spin; or those of BUSY_ARGS
 	$(BIN)/python tools/busy.py $(BUSY_ARGS)

@@ -1,10 +1,14 @@
 """What all tests share: every implementation of the codecs, and a place for the figures that tests measure."""
 
 import contextlib
+import fcntl
 import gc
+import os
 import random
 import signal
 import socket
+import subprocess
+import termios
 
 import pytest
 from hypothesis import settings
@@ -12,6 +16,8 @@ from hypothesis import settings
 import penstock.codecs
 from penstock.codecs import NEED_DATA
 from penstock.errors import RemoteProtocolError
+
+from .starter import Started, Starter
 
 try:
     from penstock.engines.native.framing import choice as framing
@@ -26,7 +32,7 @@ settings.register_profile("penstock", deadline=None, print_blob=True)
 settings.load_profile("penstock")
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Have children start as from a terminal, whoever started the tests.
 
     A script's background job, nohup and many runners ignore SIGINT, SIGQUIT or SIGHUP, or block them, and what is
@@ -39,6 +45,7 @@ def pytest_configure():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    config.addinivalue_line("markers", "from_nothing: the program begins as it does for a user, and imports itself")
 
 
 def pytest_collection_finish():
@@ -178,3 +185,29 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("figures")
         for line in sorted(set(lines)):
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def starter():
+    """What the processes of a session are forked from."""
+    with contextlib.closing(Starter()) as starter:
+        yield starter
+
+
+@pytest.fixture
+def popen(request):
+    """`subprocess.Popen` for the program, and for scripts: without importing it again, where that is not the test's."""
+
+    def start(command, *, env=None, under=(), preexec_fn=None, pass_fds=(), controls=False, **options):
+        words = tuple(map(str, command))
+        environ = os.environ if env is None else env
+        alone = not (under or preexec_fn or pass_fds)
+        if alone and Starter.fits(words, environ) and request.node.get_closest_marker("from_nothing") is None:
+            # There the leader of a session controls its terminal.
+            return Started(request.getfixturevalue("starter"), words, env=env, **options)
+        if controls:
+            preexec_fn = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
+        options.update(env=env, preexec_fn=preexec_fn, pass_fds=pass_fds)
+        return subprocess.Popen([*under, *words], **options)
+
+    return start

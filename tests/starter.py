@@ -9,11 +9,13 @@ import ctypes
 import importlib
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
 
 PROGRAM = (sys.executable, "-m", "penstock")
+OF_PYTHON = ("PYTHON", "LANG", "LC_")
 STANDARD_STREAMS = 3
 
 # So that a child of a child is waited for here, once that has ended: prctl(2).
@@ -21,20 +23,29 @@ PR_SET_CHILD_SUBREAPER = 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
+def clean_environment():
+    """Return an environment without anything of the machine's that could matter."""
+    kept = ("PATH", "SYSTEMROOT", "PYTHONPATH", "HOME")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"TERM": "xterm", "LANG": "C.UTF-8"}
+
+
 class Starter:
-    """Starts processes.
+    """Starts processes, each in an environment of its own. What Python reads of one it has read before: `fits`."""
 
-    Args:
-        environ: The environment that Python begins in. A process may have another; what Python itself reads of it is
-            read here.
-    """
-
-    def __init__(self, environ):
+    def __init__(self):
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with inner:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(inner.fileno())], env=environ, pass_fds=[inner.fileno()]
+                [sys.executable, __file__, str(inner.fileno())], env=clean_environment(), pass_fds=[inner.fileno()]
             )
+
+    @staticmethod
+    def fits(command, environ):
+        """Whether a command is the program, or a script in Python, and Python reads nothing new in an environment."""
+        clean = clean_environment()
+        return (command[:3] == PROGRAM or (command[0] == sys.executable and command[1].endswith(".py"))) and not any(
+            environ.get(name) != clean.get(name) for name in {*environ, *clean} if name.startswith(OF_PYTHON)
+        )
 
     def close(self):
         """Start no more; those that were started go on."""
@@ -52,18 +63,18 @@ class Starter:
 
 
 class Started(subprocess.Popen):
-    """As ``Popen([*PROGRAM, …])``, started by a `Starter`.
+    """As `subprocess.Popen`, started by a `Starter`.
 
     Args:
         starter: It.
-        arguments: Those of the program.
+        command: The program with its arguments, or Python with a script and its arguments.
         cwd, env, stdin, stdout, stderr, text, start_new_session: As of `subprocess.Popen`. A new session whose standard
             input is a terminal has that as its own.
     """
 
-    def __init__(self, starter, arguments, **options):
+    def __init__(self, starter, command, **options):
         self._starter = starter
-        super().__init__([*PROGRAM, *arguments], **options)
+        super().__init__(command, **options)
 
     def _execute_child(
         self,
@@ -93,7 +104,7 @@ class Started(subprocess.Popen):
     ):
         assert (preexec_fn, tuple(pass_fds), shell) == (None, (), False), "start Python for that"
         asked = {
-            "arguments": list(args[len(PROGRAM) :]),
+            "words": [str(word) for word in args[1:]],
             "cwd": os.fspath(cwd or os.getcwd()),
             "environ": dict(os.environ if env is None else env),
             "session": start_new_session,
@@ -104,6 +115,17 @@ class Started(subprocess.Popen):
             self._child_created = True
         finally:
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+
+def finish(process, sent=None, timeout=30):
+    """Have a process end, as `subprocess.run` does; return its exit status and what it wrote."""
+    with process:
+        try:
+            out, err = process.communicate(sent, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 # -- in the process that has imported it -------------------------------------------------------------------------------
@@ -133,7 +155,7 @@ def serve(control):
 
 
 def become(asked, descriptors):
-    """Make this process what ``python -m penstock`` would be."""
+    """Make this process what Python would be with these words."""
     for standard, fd in enumerate(descriptors):
         os.dup2(fd, standard)
         os.close(fd)
@@ -147,8 +169,13 @@ def become(asked, descriptors):
             import termios
 
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    sys.path[0] = asked["cwd"]
-    sys.argv = [importlib.import_module("penstock.__main__").__file__, *asked["arguments"]]
+    script, *arguments = asked["words"]
+    if script == "-m":
+        script, *arguments = importlib.import_module("penstock.__main__").__file__, *arguments[1:]
+        sys.path[0] = asked["cwd"]
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(script))
+    sys.argv = [script, *arguments]
     # As Python opens them: standard error is written line by line, whatever it is.
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
@@ -172,7 +199,9 @@ def main():
     with socket.socket(fileno=int(sys.argv[1])) as control:
         asked, descriptors = serve(control)
     become(asked, descriptors)
-    sys.exit(program.main())
+    if asked["words"][0] == "-m":
+        sys.exit(program.main())
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

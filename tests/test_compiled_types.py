@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import mmap
 import os
 import pkgutil
 import signal
@@ -81,20 +82,39 @@ def use(thing, name):
             getattr(type(thing), name)(*arguments)
 
 
-def use_in_a_child(kind, way, name):
-    """Do that in a process of its own; return the signal that crashed it, or 0."""
+def use_in_a_child(kind, way, names, begun):
+    """Do that with a new object for each attribute, in a process of its own that notes with which it has begun.
+
+    Returns:
+        The signal that ended it, or 0.
+    """
     child = os.fork()
     if child == 0:
         try:
-            signal.alarm(2)  # some wait
             nothing = os.open(os.devnull, os.O_RDWR)
             os.dup2(nothing, 1)
             os.dup2(nothing, 2)
-            use(WAYS[way](kind), name)
+            for name in names:
+                begun[0] += 1
+                signal.alarm(2)  # some wait
+                use(WAYS[way](kind), name)
         finally:
             os._exit(0)
     status = os.waitpid(child, 0)[1]
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGALRM else 0
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def crashes(kind, way, names):
+    """Yield each attribute whose use crashed a process, and the signal. Those after it have a process of their own."""
+    with mmap.mmap(-1, mmap.PAGESIZE) as shared:
+        begun = memoryview(shared).cast("Q")
+        while names:
+            begun[0] = 0
+            number = use_in_a_child(kind, way, names, begun)
+            if number and number != signal.SIGALRM:
+                yield names[begun[0] - 1], number
+            names = names[begun[0] :] if number else []
+        begun.release()
 
 
 def walk():
@@ -103,10 +123,10 @@ def walk():
     tried = 0
     for kind in extension_types():
         for way in made_by_hand(kind):
-            for name in [*dir(kind), "__del__"]:
-                tried += 1
-                if number := use_in_a_child(kind, way, name):
-                    print(f"{kind.__module__}.{kind.__name__}, made by {way}: {name}: {signal.Signals(number).name}")
+            names = [*dir(kind), "__del__"]
+            tried += len(names)
+            for name, number in crashes(kind, way, names):
+                print(f"{kind.__module__}.{kind.__name__}, made by {way}: {name}: {signal.Signals(number).name}")
     print("tried", tried > 500 or tried)
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from penstock.testing.peers import PATIENCE_S
 
+from ..starter import clean_environment, finish
+
 # It notes what it does, and sends itself the signal at the point it is told: between two steps, wherever that is.
 PROGRAM = """
 import asyncio, os, pathlib, signal, sys
@@ -108,7 +110,7 @@ LIFESPANS = ("first", "second", "third")
 
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("engine", ["pure", "uvloop", "native", "blocking"])
-def test_what_was_opened_is_closed_exactly_once(tmp_path, engine, point):
+def test_what_was_opened_is_closed_exactly_once(tmp_path, popen, engine, point):
     """Those that are open by then, and no other; the process ends by itself, without a traceback."""
     if engine == "uvloop" and importlib.util.find_spec("uvloop") is None:
         pytest.skip("uvloop is not installed")
@@ -116,7 +118,8 @@ def test_what_was_opened_is_closed_exactly_once(tmp_path, engine, point):
         pytest.skip("nothing is compiled here")
     (tmp_path / "points.py").write_text(PROGRAM)
     command = [sys.executable, "points.py", point, engine, str(tmp_path / "s")]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    output = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = finish(popen(command, cwd=tmp_path, env=clean_environment(), **output), timeout=PATIENCE_S)
     steps = run.stdout.splitlines()
     opened = [name for name in LIFESPANS if f"{name} is open" in steps]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ..starter import PROGRAM, Started, Starter
+from ..starter import PROGRAM, clean_environment, finish
 
 ROWS, COLUMNS = 24, 80
 
@@ -62,53 +62,10 @@ def abort(conn, message):
 '''
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "from_nothing: the program begins as it does for a user, and imports itself")
-
-
-def clean_environment():
-    kept = ("PATH", "SYSTEMROOT", "PYTHONPATH", "HOME")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"TERM": "xterm", "LANG": "C.UTF-8"}
-
-
 @pytest.fixture
 def environ():
     """An environment without anything of the machine's that could matter here."""
     return clean_environment()
-
-
-@pytest.fixture(scope="session")
-def starter():
-    """What the processes of a session are forked from."""
-    with contextlib.closing(Starter(clean_environment())) as starter:
-        yield starter
-
-
-# What Python reads before a line of the program runs.
-OF_PYTHON = ("PYTHON", "LANG", "LC_")
-
-
-@pytest.fixture
-def popen(request):
-    """`subprocess.Popen`, which forks the program off one that has imported it where that makes no difference."""
-
-    def start(command, *, env, under=(), preexec_fn=None, pass_fds=(), controls=False, **options):
-        words = [str(word) for word in command]
-        changed = {name for name, value in env.items() if clean_environment().get(name) != value}
-        if (
-            tuple(words[: len(PROGRAM)]) == PROGRAM
-            and not (under or preexec_fn or pass_fds)
-            and not any(name.startswith(OF_PYTHON) for name in changed)
-            and request.node.get_closest_marker("from_nothing") is None
-        ):
-            starter = request.getfixturevalue("starter")
-            return Started(starter, words[len(PROGRAM) :], env=env, **options)  # has its terminal's control
-        if controls:
-            preexec_fn = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
-        options.update(env=env, preexec_fn=preexec_fn, pass_fds=pass_fds)
-        return subprocess.Popen([*under, *words], **options)
-
-    return start
 
 
 @pytest.fixture
@@ -132,13 +89,8 @@ def penstock(popen, environ, directory):
         command = [*PROGRAM, *arguments]
         sent = options.pop("input", data) if stdin == subprocess.PIPE else None
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        with popen(command, cwd=cwd or directory, env=environ | (env or {}), stdin=stdin, **options) as process:
-            try:
-                out, err = process.communicate(sent, timeout)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+        process = popen(command, cwd=cwd or directory, env=environ | (env or {}), stdin=stdin, **options)
+        return finish(process, sent, timeout)
 
     return run
 

@@ -67,27 +67,29 @@ def shell(request, terminal, directory, environ):
     return started
 
 
+COMPLETED = {
+    "penstock prob": "penstock probe",
+    "penstock serve gree": "penstock serve greeter",
+    "penstock serve echo --timeout-i": "penstock serve echo --timeout-idle",
+    "penstock serve echo --codec nets": "penstock serve echo --codec netstring",
+    "penstock serve echo --codec=nets": "penstock serve echo --codec=netstring",
+    "penstock serve echo --model=one": "penstock serve echo --model=one-at-a-time",
+    "penstock serve echo --bind tc": "penstock serve echo --bind tcp://",
+    "penstock connect unix+d": "penstock connect unix+dgram:",
+    "penstock serve echo --config mi": "penstock serve echo --config mine.toml",
+    "penstock serve echo --config=mi": "penstock serve echo --config=mine.toml",
+    "penstock serve ap": "penstock serve app.py",
+}
+
+
 @pytest.mark.outside
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("penstock prob", "penstock probe"),
-        ("penstock serve gree", "penstock serve greeter"),
-        ("penstock serve echo --timeout-i", "penstock serve echo --timeout-idle"),
-        ("penstock serve echo --codec nets", "penstock serve echo --codec netstring"),
-        ("penstock serve echo --codec=nets", "penstock serve echo --codec=netstring"),
-        ("penstock serve echo --model=one", "penstock serve echo --model=one-at-a-time"),
-        ("penstock serve echo --bind tc", "penstock serve echo --bind tcp://"),
-        ("penstock connect unix+d", "penstock connect unix+dgram:"),
-        ("penstock serve echo --config mi", "penstock serve echo --config mine.toml"),
-        ("penstock serve echo --config=mi", "penstock serve echo --config=mine.toml"),
-        ("penstock serve ap", "penstock serve app.py"),
-    ],
-)
-def test_a_word_is_completed(shell, typed, completed):
+def test_a_word_is_completed(shell):
     """A command, a service, an option, a codec, a choice, the beginning of an address, a file."""
-    shell.type(f"{typed}\t")
-    shell.wait_until(lambda: shell.lines[-1] == f"$ {completed}")
+    for typed, completed in COMPLETED.items():
+        shell.type(f"{typed}\t")
+        shell.wait_until(lambda completed=completed: shell.lines[-1] == f"$ {completed}")
+        shell.type("\x15")  # CTRL+U: the line is empty again
+        shell.wait_for_prompt()
 
 
 @pytest.mark.outside

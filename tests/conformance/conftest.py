@@ -11,8 +11,13 @@ __all__ = ["pytest_configure", "pytest_generate_tests", "serve"]
 
 # uvloop differs from the pure engine, an attached engine from the native one, in what moves bytes and tells time. The
 # drivers are the same, and so are the layers: whether a handler takes its connection, and what a layer is told, is
-# tried there in make attacks.
+# tried there in make attacks. So are callbacks that a task or a thread runs: ``def`` callbacks meet what moves bytes
+# at the same moments, and tasks and threads have their message handlers.
 TWINS = ("uvloop", "attached")
+
+
+def is_tried_on_twins(form):
+    return form.has_conn and form.label not in ("async-callbacks", "threads-callbacks")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,7 +27,7 @@ def pytest_collection_modifyitems(items):
         engine, form = params.get("engine"), params.get("form")
         if not isinstance(engine, EngineUnderTest) or not engine.label.startswith(TWINS):
             continue
-        if engine.tapped or (isinstance(form, Form) and not form.has_conn):
+        if engine.tapped or (isinstance(form, Form) and not is_tried_on_twins(form)):
             item.add_marker(pytest.mark.full)
 
 

@@ -19,7 +19,7 @@ from penstock.engines.native.framing.choice import Cutter, cut_all, put
 from penstock.errors import LocalProtocolError
 
 # How many streams, and how many messages, of each codec.
-EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "40"))  # make attacks: 300
+EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "20"))  # make attacks: 300
 
 
 class Point(msgspec.Struct):
