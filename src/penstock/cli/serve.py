@@ -14,6 +14,7 @@ from ..control.beside import controlled_by
 from ..telemetry import Log, configure_logging
 from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
+from .init import INIT, go_on_in_a_child
 from .plan import AppPlan, Plan, make_plan, parameters, rendered, settle, warnings_of
 from .reread import Reread
 from .terminal import has_colour
@@ -54,6 +55,8 @@ def _serve(**_params: Any) -> int:
     if ctx.params["print_config"]:
         click.echo(rendered(make_plan(ctx, settled, serves=False)), nl=False)
         return 0
+    if os.getpid() == INIT:
+        go_on_in_a_child()
     plan = make_plan(ctx, settled)
     config = plan.config
     with configure_logging(
