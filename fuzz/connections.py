@@ -453,6 +453,9 @@ def run(seed: int, engine: str) -> int:
     count = len(world.accepted)
     world.live.clear()
     world.server = world.loop = None
+    for thread in threading.enumerate():  # what a pool's thread has done last is its own until it has ended
+        if thread is not threading.current_thread():
+            thread.join(PATIENCE_S)
     for _ in range(3):  # what a coroutine does when it is collected may keep its cycle until the next time
         gc.collect()
     left = {name: number - before.get(name, 0) for name, number in census().items() if number != before.get(name, 0)}
@@ -463,7 +466,8 @@ def run(seed: int, engine: str) -> int:
 
 def holders() -> list[str]:
     """Say what holds the compiled connections that are left, and what holds that."""
-    found = [it for it in gc.get_objects() if "native" in type(it).__module__ and "Conn" in type(it).__name__]
+    # Some type's module is no string.
+    found = [it for it in gc.get_objects() if "native" in str(type(it).__module__) and "Conn" in type(it).__name__]
     lines = []
     for conn in found:
         lines.append(f"{conn!r}:")
