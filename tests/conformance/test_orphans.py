@@ -327,6 +327,26 @@ def test_idle_and_lifetime_hold_while_the_handler_waits_elsewhere(serve, engine,
         assert [{"idle": "idle_timeout", "lifetime": "lifetime"}[which]] == list(server.reasons(1))
 
 
+def test_bytes_that_nobody_receives_keep_no_connection_for_longer(serve, engine, elsewhere, clock):
+    """They put the idle time off once: that they are there is no reason to wait for a handler that is elsewhere."""
+    with serve(elsewhere.service(engine), clock=clock, timeouts=NEVER.merged(idle_s=8.0)) as server:
+        with server.dial() as peer:
+            server.wait_connections(1)
+            peer.sendall(b"never received\n")
+            for _ in range(20):
+                server.call(lambda: None)
+            for _ in range(2):
+                server.call(lambda: clock.advance(8.0))
+                for _ in range(20):
+                    server.call(lambda: None)
+            assert b"" == read_to_end(peer)
+            server.call(lambda: clock.advance(1.0))  # linger_s
+        gone(server)
+        elsewhere.release(server)
+
+        assert ["idle_timeout"] == list(server.reasons(1))
+
+
 @pytest.mark.parametrize("kind", ["coroutine", "threads"])
 def test_a_message_handler_that_never_returns_holds_no_place_beyond_its_lifetime(serve, engine, elsewhere, clock, kind):
     """It has ``drain_s`` more for its reply; then the connection is cut, and the handler goes on."""

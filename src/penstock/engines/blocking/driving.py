@@ -487,7 +487,7 @@ class DrivenConnection(LinkedConnection[M]):
         self._changed.notify_all()
 
     def _is_woken(self) -> bool:
-        return self._news
+        return self._receiving and self._news
 
     def _timed_out(self, which: Timeout) -> bool:
         return False
