@@ -54,7 +54,7 @@ def endless_on_timeout(engine):
 
 
 def waiting(server):
-    """Whether the handler of each connection waits for a message: only then is it told of a deadline."""
+    """Whether the handler of each connection waits for a message: then it is told of a deadline at once."""
     return all(getattr(conn, "_receiving", True) for conn in server.server.connections)
 
 

@@ -48,7 +48,12 @@ class Handler(Generic[M]):
         """Handle one message. What it returns is the reply; None is no reply, `NULL` a reply of null."""
 
     def on_timeout(self, conn: ConnectionBase[M], which: Timeout) -> Awaitable[None] | None:
-        """Called when a deadline passed. A last message may be posted here: the connection closes after it."""
+        """Called when a deadline passed. A last message may be posted here: the connection closes after it.
+
+        Where another callback is at work then, this is called when that has returned, for which it has
+        ``timeouts.drain_s``. Not called after `on_eof`, nor for a handshake or a peer that does not read: those
+        connections are reset.
+        """
 
     def on_bad_message(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> M | None:
         """Called for a message that cannot be decoded and whose end is known: a line that is no JSON.

@@ -36,6 +36,10 @@ engines. ``tests/conformance/`` holds every engine to these laws; the pure engin
 12. No sequence of awaits of ours keeps a loop from its turn, whether each of them waits, goes on at once or raises at
     once (`core.turns`). Sending on a connection that was lost raises from the moment when its loss is known here, be it
     the send before that met it.
+13. Callbacks of one connection never overlap. A deadline that passes while one is at work is told (`on_timeout`) when
+    that has returned, before any further message; not if it has closed the connection or failed, and not after
+    `on_eof`. It has ``timeouts.drain_s`` for that. Whether an idle connection may stay (`on_idle`) is asked then, too,
+    unless it has been idle for as long again.
 """
 
 from __future__ import annotations

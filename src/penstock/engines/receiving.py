@@ -61,7 +61,8 @@ class ReceivingConnection(LinkedConnection[M]):
         """
         if self._expired is not None:
             which, self._expired = self._expired, None
-            raise TimeoutPassedError(which)
+            if not self._closing:  # by the callback that was at work then, or by the peer
+                raise TimeoutPassedError(which)
         if self._ready:
             return True
         self._has_finished()

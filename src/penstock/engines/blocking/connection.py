@@ -132,7 +132,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         Raises:
             TimeoutError: The limit passed before that.
         """
-        while not self._closing and self._close_after is None:
+        while not self._is_told_to_close():
             now = self._clock.time()
             if limit is not None and now >= limit.at:
                 raise limit.error()
@@ -151,7 +151,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
                 timer.cancel()
 
     def _is_told_to_close(self) -> bool:
-        return bool(self._closing) or self._close_after is not None
+        return bool(self._closing) or self._close_after is not None or self._expired is not None
 
     def _limit_of(self, timeout_s: float | None) -> Deadline | None:
         if timeout_s is None:

@@ -48,6 +48,7 @@ class ServedConnection(ThreadConnection[M]):
         "_misfit",
         "_on_message",
         "_replies",
+        "_returns",
         "_thread",
         "handler_ended",
         "is_orphan",
@@ -76,6 +77,7 @@ class ServedConnection(ThreadConnection[M]):
         self._replies: list[M] = []  # of the batch at hand, not yet encoded
         self._failure: BaseException | None = None  # of one of them, met while the handler of a later message works
         self._thread: int | None = None
+        self._returns = False  # its thread calls callbacks, and comes back to wait for the peer
         self.handler_ended = False
         self.is_orphan = False  # its handler outlives its socket
 
@@ -153,14 +155,18 @@ class ServedConnection(ThreadConnection[M]):
 
     def _finish(self, error: BaseException | None) -> None:
         with self._lock:
-            self._handling = False
+            self._handling = self._returns = False
             reason, self._close_after = self._close_after, None
             if error is not None:
                 self._handler_failed(error)
-            elif reason is None and self._input_over and not self._handler.converses and self._waits_for_tasks():
+            elif reason is None and self._may_wait_for_tasks() and self._waits_for_tasks():
                 self._drive(lambda: bool(self._closing))
             self._close(reason or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
         self._tell()
+
+    def _may_wait_for_tasks(self) -> bool:
+        """Whether it has ended because its peer has, and is no conversation, which decides itself when it returns."""
+        return self._input_over and not self._handler.converses and self.close_reason is None
 
     def _serve(self) -> None:
         if self._misfit is not None:
@@ -168,6 +174,7 @@ class ServedConnection(ThreadConnection[M]):
         if self._handler.converses:
             self._handler.function(self)
             return
+        self._returns = True
         if self._callbacks is not None:
             self._call(partial(self._callbacks.on_connect, self))
         while self._serve_messages():
@@ -178,7 +185,7 @@ class ServedConnection(ThreadConnection[M]):
         try:
             while True:
                 with self._lock:
-                    self._wait_for_room()
+                    self._wait_for_its_room()
                     self._fill()
                     if self._closing:
                         return False  # what was ready when the peer was lost has nobody to be answered to
@@ -253,7 +260,11 @@ class ServedConnection(ThreadConnection[M]):
     def _wait_for_room_again(self) -> None:
         """Handle no further message while output is over its high watermark."""
         with self._lock:
-            self._wait_for_room()
+            self._wait_for_its_room()
+
+    def _wait_for_its_room(self) -> None:
+        """Wait until output is no longer over its high watermark, or there is something else to be called."""
+        self._drive(lambda: not self._write_paused or bool(self._closing) or self._expired is not None)
 
     def _messages(self) -> Iterator[M]:
         """Yield what is ready, unless the connection was closed meanwhile."""
@@ -262,7 +273,7 @@ class ServedConnection(ThreadConnection[M]):
                 if self._ready and self._levels.message_step_s and not self._is_told_to_close():
                     self._send_replies()
                     self._await_token()
-                if not self._ready or self._close_after is not None or self._closing:
+                if not self._ready or self._is_told_to_close():
                     return
                 message = self._ready.popleft()
                 self.messages_in += 1
@@ -378,8 +389,8 @@ class ServedConnection(ThreadConnection[M]):
                 self._close(reason_after(error))
 
     def _asks_whether_idle_may_stay(self) -> bool:
-        if not self._receiving or not may_keep_idle(self._callbacks):
-            return False
+        if self._expired is not None or not may_keep_idle(self._callbacks):
+            return False  # it was to be asked before, and the callback at work has not returned since
         self._is_kept(self._clock.time())
         return self._timed_out(Timeout.IDLE)
 
@@ -387,9 +398,9 @@ class ServedConnection(ThreadConnection[M]):
         return bool(self._handler.converses) or self._callbacks is not None
 
     def _timed_out(self, which: Timeout) -> bool:
-        if self._callbacks is None or not self._receiving:
+        if self._callbacks is None or not self._returns:
             return False
-        self._expired = which  # its own thread calls on_timeout, so that callbacks never overlap, and leaves
+        self._expired = which  # its own thread calls on_timeout once it waits: callbacks never overlap
         self._news = True
         self._wake()
         self._changed.notify_all()

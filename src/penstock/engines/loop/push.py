@@ -539,7 +539,7 @@ class PushConnection(StreamConnection[M]):
 
     def _timed_out(self, which: Timeout) -> bool:
         callbacks = self._callbacks
-        if callbacks is not None:
+        if callbacks is not None and not (self._rare is not None and self._rare.waits_for_tasks):
             self._call(partial(callbacks.on_timeout, self, which))
         return False
 

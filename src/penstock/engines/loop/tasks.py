@@ -87,7 +87,9 @@ class TaskConnection(AwaitedConnection[M]):
 
     def _may_wait_for_tasks(self) -> bool:
         """Whether it has ended because its peer has, and is no conversation, which decides itself when it returns."""
-        return self._input_over and not self._handler.converses and self._close_after is None
+        return (
+            self._input_over and not self._handler.converses and self._close_after is None and self.close_reason is None
+        )
 
     def _is_cancelled(self) -> bool:
         """Whether the task was told to end."""
@@ -230,8 +232,8 @@ class TaskConnection(AwaitedConnection[M]):
         return self._callbacks is None or expects_messages(self._callbacks)
 
     def _asks_whether_idle_may_stay(self) -> bool:
-        if self._waiter is None or not may_keep_idle(self._callbacks):
-            return False
+        if self._expired is not None or not may_keep_idle(self._callbacks):
+            return False  # it was to be asked before, and the callback at work has not returned since
         self._is_kept(self._clock.time())
         return self._timed_out(Timeout.IDLE)
 
@@ -239,9 +241,9 @@ class TaskConnection(AwaitedConnection[M]):
         return bool(self._handler.converses) or self._callbacks is not None
 
     def _timed_out(self, which: Timeout) -> bool:
-        if self._callbacks is None or self._waiter is None:
+        if self._callbacks is None or self._task is None or not self._connected:
             return False
-        self._expired = which  # the task calls on_timeout, so that its callbacks never overlap, and leaves
+        self._expired = which  # the task calls on_timeout once it receives: its callbacks never overlap
         self._wake()
         return True
 

@@ -95,8 +95,9 @@ cdef class ConversationConnection(AwaitedConnection):
         if self._close_after is not None:
             return self.leave(self._close_after)
         # A conversation decides itself when it returns; the others have ended because their peer has.
-        if self.input_over and (self.callbacks is not None or isinstance(self.handler, Answer)) and self._waits_for_tasks():
-            return 0
+        if self.input_over and (self.callbacks is not None or isinstance(self.handler, Answer)):
+            if self.close_reason is None and self._waits_for_tasks():
+                return 0
         return self.leave(DRAINED if self.drains else CloseReason.DONE)
 
     cdef int ended(self) except -1:
@@ -332,8 +333,8 @@ cdef class ConversationConnection(AwaitedConnection):
             self.task.cancel()
 
     cdef bint asks_whether_idle_may_stay(self) except -1:
-        if self.waiter is None or not may_keep_idle(self.callbacks):
-            return False
+        if self.expired_by is not None or not may_keep_idle(self.callbacks):
+            return False  # it was to be asked before, and the callback at work has not returned since
         self._is_kept(self.time())
         return self.timed_out(Timeout.IDLE) != 0
 
@@ -344,9 +345,9 @@ cdef class ConversationConnection(AwaitedConnection):
         return self.callbacks is not None or isinstance(self.handler, Conversation)
 
     cdef int timed_out(self, object which) except -1:
-        if self.callbacks is None or self.waiter is None:
+        if self.callbacks is None or self.task is None or not self.connected:
             return 0
-        self.expired_by = which  # the task calls on_timeout, so that its callbacks never overlap, and leaves
+        self.expired_by = which  # the task calls on_timeout once it receives: its callbacks never overlap
         self.wake()
         return 1
 

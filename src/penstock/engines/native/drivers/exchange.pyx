@@ -52,7 +52,8 @@ cdef class Receive(Step):
             while True:
                 if conn.expired_by is not None:
                     which, conn.expired_by = conn.expired_by, None
-                    raise DeadlinePassed(which)
+                    if not conn._closing:  # by the callback that was at work then, or by the peer
+                        raise DeadlinePassed(which)
                 if conn._closing and conn._state != CLOSED:
                     if self.ends_turn():
                         return None

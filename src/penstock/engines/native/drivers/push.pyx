@@ -360,7 +360,7 @@ cdef class PushConnection(Connection):
         return 0
 
     cdef int timed_out(self, object which) except -1:
-        if self.callbacks is not None:
+        if self.callbacks is not None and not (self._rare is not None and self._rare.waits_for_tasks):
             self.call(self.callbacks.on_timeout, (self, which))
         return 0
 
