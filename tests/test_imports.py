@@ -19,6 +19,7 @@ OF_SERVERS = (
     "penstock.core.service",
     "penstock.engines.accept",
     "penstock.engines.blocking",
+    "penstock.engines.loop.answering",
     "penstock.engines.loop.push",
     "penstock.engines.loop.server",
     "penstock.engines.loop.tasks",

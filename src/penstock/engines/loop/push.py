@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, islice
 from math import inf
-from operator import length_hint
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...address import Address, Peer
-from ...codecs import guard
 from ...codecs.base import NEED_DATA, Codec
-from ...core.endings import reason_after
-from ...core.handlers import (
-    CallbackHandler,
-    Handler,
-    MessageHandler,
-    answer_to_bad_messages,
-    expects_messages,
-    may_keep_idle,
-)
-from ...core.interrupts import is_interrupt
+from ...core.handlers import CallbackHandler, MessageHandler, expects_messages, may_keep_idle
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
-from ...core.turns import FIRST_LOOK, LONGEST_S, LOOKED_AT
+from ...core.turns import LONGEST_S
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
+from .answering import AnsweringConnection
 from .context import LoopContext
-from .stream import StreamConnection
-from .waiter import raise_it
 
 M = TypeVar("M")
 
@@ -40,22 +25,10 @@ M = TypeVar("M")
 FIRST_BATCH = 16
 
 
-class PushConnection(StreamConnection[M]):
+class PushConnection(AnsweringConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
-    __slots__ = (
-        "_batch_limit",
-        "_callbacks",
-        "_continuing",
-        "_ending",
-        "_failure",
-        "_interrupted",
-        "_late",
-        "_next_codec",
-        "_on_message",
-        "_replies",
-        "_variables",
-    )
+    __slots__ = ("_batch_limit", "_continuing", "_ending")
 
     def __init__(
         self,
@@ -67,24 +40,10 @@ class PushConnection(StreamConnection[M]):
         *,
         records: bool = False,
     ) -> None:
-        super().__init__(context, codec, peer, local, records=records)
-        self._callbacks: Handler[M] | None = (callbacks := handler.callbacks())
-        self._on_message: Callable[[M], Any] = handler.for_messages(self, callbacks)
-        self._survives_bad_messages(answer_to_bad_messages(handler, callbacks))
-        self._replies: list[M] = []  # of the batch at hand, not yet encoded
+        super().__init__(context, handler, codec, peer, local, records=records)
         self._batch_limit = FIRST_BATCH
-        self._failure: BaseException | None = None  # of one of them, met while the handler of a later message works
-        # What the handler asked for in the middle of a batch, done when it returns.
-        self._interrupted = False
-        self._late = False  # the messages at hand have taken long enough
-        self._next_codec: Codec[Any] | None = None
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
-        self._variables: contextvars.Context = context.variables.copy()  # of this connection alone
-
-    def _set_callbacks(self, handler: Handler[Any]) -> None:
-        self._callbacks = handler
-        self._on_message = partial(handler.on_message, self)
 
     def _begin(self) -> None:
         callbacks = self._callbacks
@@ -92,169 +51,6 @@ class PushConnection(StreamConnection[M]):
         self._arm_next()
         if callbacks is not None:
             self._call(partial(callbacks.on_connect, self))
-
-    # -- calling the handler -------------------------------------------------------------------------------------------
-
-    def _call(self, callback: Callable[[], object]) -> None:
-        """Call a callback that is not about a message."""
-        self._corking = self._handling = True
-        error: BaseException | None = None
-        try:
-            self._variables.run(callback)
-        except BaseException as caught:
-            error = caught
-        self._called(error, 0, 0)
-
-    def _handle(self, messages: list[M]) -> None:
-        """Call the handler for each message and send the replies."""
-        self._corking = self._handling = True
-        self._interrupted = False
-        remaining = iter(messages)
-        in_time = remaining if len(messages) <= LOOKED_AT else chain.from_iterable(self._in_time(remaining))
-        error: BaseException | None = None
-        output: bytes | None = None
-        try:
-            output = self._variables.run(self._answer, in_time)
-        except BaseException as caught:
-            error = caught
-            try:
-                self._encode_replies()  # of the messages before the one that failed
-            except BaseException as second:  # the first failure is the one that is reported
-                if is_interrupt(second):
-                    error = second
-        if output is not None:  # by far the most frequent
-            self._corking = self._handling = False
-            self.bytes_out += len(output)
-            if queued_bytes := self._link.send(output):
-                self._output_queued(queued_bytes)
-        else:
-            unhandled = length_hint(remaining)
-            self.messages_in -= unhandled  # they are cut again
-            self._called(error, len(messages) - unhandled, unhandled)
-
-    def _in_time(self, messages: Iterator[M]) -> Iterator[Iterator[M]]:
-        """Yield the messages in parts; stop, and have the rest of them cut again, when they have taken too long."""
-        until = monotonic() + LONGEST_S
-        count = FIRST_LOOK
-        while length_hint(messages):
-            yield islice(messages, count)
-            count = LOOKED_AT
-            if monotonic() > until and length_hint(messages):
-                self._interrupted = self._late = True
-                self._next_codec = self._next_codec or self.codec
-                return
-
-    def _answer(self, messages: Iterator[M]) -> bytes | None:
-        """Call the handler for each message, until it is interrupted.
-
-        One call for the whole batch: what guards a codec, and the context of the connection, cost a call each.
-
-        Returns:
-            The replies as they are sent, where there is nothing to be done with them but that; else None: they are in
-            the output.
-
-        Raises:
-            What the handler raises, and what `_encode_replies` raises, as it does.
-        """
-        replies, on_message = self._replies, self._on_message
-        for message in messages:
-            reply = on_message(message)
-            if reply is not None:
-                replies.append(reply)
-            if self._interrupted:
-                break
-        count = len(replies)
-        if self._interrupted or self._records or self._corked or self._write_paused or not (count and self._can_send):
-            self._encode_replies()
-            return None
-        codec = self.codec
-        try:
-            data = codec.encode(replies[0]) if count == 1 else codec.encode_many(replies)
-            if type(data) is not bytes:
-                data = guard.as_bytes(codec, "encode" if count == 1 else "encode_many", data)
-        except Exception as error:
-            if count == 1:
-                replies.clear()
-                raise guard.failure(codec, "encode", error)  # noqa: B904 - as `guard` does
-            self._encode_singly(replies)
-            raise guard.failure(codec, "encode_many", error)  # noqa: B904
-        replies.clear()
-        if self._interrupted or self._corked or self._write_paused or not self._can_send:  # type: ignore[redundant-expr]
-            self._put_joined(data, count)  # by the codec, while it encoded
-            return None
-        self._messages_out += count
-        return data
-
-    def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
-        """The handler returned, or raised: send what it left, then do what it asked for."""
-        self._corking = self._handling = False
-        if error is not None and is_interrupt(error):
-            # Not the handler's: when the loop runs again, the connection goes on with what it has.
-            self._inbound.switch(self.codec, handled, unhandled)
-            self._next_codec = None
-            self._continue_later()
-            # A transport would take it for an error of its own.
-            self._context.loop.call_soon(raise_it, error)
-            return
-        if self._failure is not None:  # it was the first
-            error, self._failure = self._failure, None
-        self._uncork()
-        if error is not None:
-            self._handler_failed(error)
-        elif self._close_after is not None:
-            self._close(self._close_after)
-        elif self._next_codec is not None:
-            self._inbound.switch(self._next_codec, handled, unhandled)
-            self._watch_input()
-            self._next_codec = None
-
-    def _encode_replies(self) -> None:
-        """Move the replies of the batch to the output, in the order of their messages.
-
-        Raises:
-            LocalProtocolError, TypeError, CodecError: One is no message of the codec, or the codec failed at it. Those
-                before it are in the output.
-            ClosedError: EOF was sent before them.
-        """
-        replies = self._replies
-        if not replies:
-            return
-        if self._closing or self._failure is not None:
-            replies.clear()
-        elif not self._can_send:
-            replies.clear()
-            raise self._why_not()
-        elif self._records or len(replies) == 1:
-            self._encode_singly(replies)
-        else:
-            try:
-                data = guard.encode_many(self.codec, replies)
-            except Exception:
-                self._encode_singly(replies)
-                raise
-            count = len(replies)
-            replies.clear()
-            self._put_joined(data, count)
-
-    def _encode_replies_before(self) -> None:
-        """What the handler does itself comes after what was returned before.
-
-        That a reply cannot be sent is no matter of the handler at work, which was called for a later message: it finds
-        the connection closing. It is reported when that handler has returned, and no further one is called.
-        """
-        try:
-            self._encode_replies()
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            self._failure = error
-            self._close(reason_after(error))
-
-    def _encode_singly(self, replies: list[M]) -> None:
-        waiting = replies[:]
-        replies.clear()
-        for reply in waiting:
-            self._put(self._encode(reply))
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -412,61 +208,6 @@ class PushConnection(StreamConnection[M]):
             self._close(CloseReason.DRAINED)
         else:
             self._arm(self._leaves_rest(self._clock.time(), self._inbound.pending_bytes))
-
-    # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
-
-    def post(self, message: M) -> None:
-        """Queue one message; never wait."""
-        if self._replies:
-            self._encode_replies_before()
-        super().post(message)
-
-    def post_frame(self, frame: bytes) -> None:
-        """Queue one message that is framed already."""
-        if self._replies:
-            self._encode_replies_before()
-        super().post_frame(frame)
-
-    def try_send(self, message: M) -> bool:
-        """Queue one message if output is not over its high watermark."""
-        if self._replies:
-            self._encode_replies_before()
-        return super().try_send(message)
-
-    def set_codec(self, codec: Codec[Any]) -> None:
-        """Speak another codec, from the message after the one at hand."""
-        if self._replies:
-            self._encode_replies_before()
-        self.codec = codec
-        if self._handling:
-            self._next_codec = codec
-            self._interrupted = True
-        else:
-            self._inbound.switch(codec, 0, 0)
-            self._watch_input()
-
-    def set_handler(self, handler: Handler[Any]) -> None:
-        """Hand the messages after the one at hand to another handler."""
-        if self._callbacks is None:
-            super().set_handler(handler)
-        self._set_callbacks(handler)
-        if self._handling:
-            self._next_codec = self.codec  # the messages not yet handled are given back, to be cut again
-            self._interrupted = True
-
-    def send_eof(self) -> None:
-        """End our direction after what was queued; go on receiving."""
-        if self._replies:
-            self._encode_replies_before()
-        super().send_eof()
-
-    def _close(self, reason: CloseReason) -> None:
-        self._interrupted = True
-        super()._close(reason)
-
-    def _lose(self, reason: CloseReason) -> None:
-        self._interrupted = True
-        super()._lose(reason)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
