@@ -111,7 +111,7 @@ def test_the_defaults_are_those_of_the_documentation():
             lambda: Timeouts().merged(idle=1),
             "Timeouts",
             "unknown name idle; known are handshake_s, first_message_s, idle_s, message_s, write_s, lifetime_s, "
-            "drain_s, linger_s, message_bytes_per_s, after_close_s, receive_idle_s",
+            "drain_s, linger_s, message_bytes_per_s, after_close_s, receive_idle_s, drain_spread_s",
         ),
     ],
 )

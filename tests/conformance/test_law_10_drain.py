@@ -29,6 +29,27 @@ def test_idle_connections_are_closed_at_once(serve, form):
         assert ["drained"] * 3 == server.reasons(3)
 
 
+def test_a_drain_may_be_spread_over_a_time(serve, form):
+    """Nobody new is let in; each connection is served as ever until its turn comes, at random; then it is drained."""
+    clock = ManualClock()
+    timeouts = Timeouts(drain_s=10.0, drain_spread_s=4.0, first_message_s=None, idle_s=None)
+    with serve(lambda _conn, message: message, clock=clock, timeouts=timeouts) as server:
+        peers = [server.dial() for _ in range(4)]
+        for begins in (lambda: None, server.server.begin_drain):
+            server.call(begins)
+            for peer in peers:
+                peer.sendall(b"hello\n")
+                assert b"hello\n" == peer.recv(100)
+        server.call(lambda: clock.advance(2.0))
+        server.call(server.server.begin_drain)  # it goes on as it began
+        server.call(lambda: clock.advance(2.1))
+        for peer in peers:
+            assert b"" == read_to_end(peer)
+            peer.close()
+
+        assert ["drained"] * 4 == server.reasons(4)
+
+
 @pytest.mark.forms(lambda form: form.has_conn and not form.is_conversation)
 def test_a_connection_that_is_leaving_goes_on_leaving(serve, form):
     """A drain in the middle of a lingering close neither cuts it nor keeps it from seeing the peer's EOF."""

@@ -63,6 +63,8 @@ class Timeouts:
             still at work is logged, or cancelled (``on_after_close``).
         receive_idle_s: In place of ``idle_s``, where it is not None: what is sent to a peer does not keep it from being
             idle, as long as it may send (a keepalive of MQTT).
+        drain_spread_s: Over how long, as a part of ``drain_s``, connections are told that the server drains, in random
+            order, so that their peers do not all come back at once; until its turn each is served as ever.
     """
 
     handshake_s: float | None = declare(
@@ -135,6 +137,13 @@ class Timeouts:
         Duration(),
         "Timeouts",
         "Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`",
+    )
+    drain_spread_s: float = declare(
+        0.0,
+        "drain_spread",
+        Duration(zero=True, never=False),
+        "Timeouts",
+        "Close connections in random order over this long at shutdown",
     )
 
     def __post_init__(self) -> None:

@@ -120,6 +120,8 @@ class ServerOptions(TypedDict, total=False):
     """Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`. Default:
     none.
     """
+    drain_spread: str | float
+    """Close connections in random order over this long at shutdown. Default: 0s."""
     write_high: str | int
     """Stop reading from a connection with more pending output than this. Default: 64KiB."""
     write_low: str | int

@@ -89,8 +89,13 @@ class EngineServer(ABC):
         """Accept again. May be repeated."""
 
     @abstractmethod
-    def drain(self, timeout_s: float | None) -> None:
-        """Stop accepting, let what was received be answered, close; cut what is left after ``timeout_s`` seconds."""
+    def drain(self, timeout_s: float | None, spread_s: float = 0.0) -> None:
+        """Stop accepting, let what was received be answered, close; cut what is left after ``timeout_s`` seconds.
+
+        Args:
+            timeout_s: When what is left is cut; None for never.
+            spread_s: Over how long connections are told, in random order; those not told yet are served as ever.
+        """
 
     @abstractmethod
     def stop(self) -> None:

@@ -37,7 +37,9 @@ def with_live(config: ServerConfig, wanted: ServerConfig) -> ServerConfig:
         config,
         gate=dataclasses.replace(config.gate, **{name: getattr(wanted.gate, name) for name in _GATE}),
         overload=dataclasses.replace(config.overload, **{name: getattr(wanted.overload, name) for name in _OVERLOAD}),
-        timeouts=dataclasses.replace(config.timeouts, drain_s=wanted.timeouts.drain_s),
+        timeouts=dataclasses.replace(
+            config.timeouts, drain_s=wanted.timeouts.drain_s, drain_spread_s=wanted.timeouts.drain_spread_s
+        ),
         log_level=wanted.log_level,
         tls=wanted.tls if config.tls.cert and wanted.tls.cert else config.tls,
     )

@@ -454,7 +454,8 @@ class Server:
             self._emit(Draining(len(self.connections)))
             within_s = self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s
             self._end_within(within_s)
-            self._at_work.drain(within_s)
+            spread_s = self.config.timeouts.drain_spread_s
+            self._at_work.drain(within_s, spread_s if within_s is None else min(spread_s, within_s))
 
     async def drain(self) -> None:
         """Stop accepting, answer what was received, close; cut what is left after ``timeouts.drain_s`` seconds."""

@@ -29,6 +29,7 @@ from ..listener import Listener
 from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
 from ..plan import Plan
+from ..spread import Spread
 from ..threads import ThreadPool
 from .backlog import ThreadBacklog
 from .client import ThreadClientConnection
@@ -165,6 +166,7 @@ class BlockingServer(EngineServer):
         self._accepting = False
         self._ending = False
         self._deadline: TimerHandle | None = None
+        self._spread: Spread[ServedConnection[Any]] | None = None
         self._give_up_at = inf
         self._over = False
 
@@ -243,7 +245,7 @@ class BlockingServer(EngineServer):
                 endpoint.set_running(True)
             self._poller.wake()
 
-    def drain(self, timeout_s: float | None) -> None:
+    def drain(self, timeout_s: float | None, spread_s: float = 0.0) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
         if self._over:
             return
@@ -257,8 +259,12 @@ class BlockingServer(EngineServer):
             endpoint.end()
         with self._lock:
             connections = list(self._connections.values())
-        for connection in connections:
-            connection.drain()
+        if spread_s:
+            if self._spread is None:
+                self._spread = Spread(self._clock, connections, spread_s)
+        else:
+            for connection in connections:
+                connection.drain()
         self._poller.wake()
 
     def stop(self) -> None:
@@ -347,8 +353,9 @@ class BlockingServer(EngineServer):
             for connection in stuck.values():
                 self._tell_closed(connection)
             self._over = True
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._spread):
+            if timer is not None:
+                timer.cancel()
         if not stuck and not self._endpoints_left:
             self._pool.end(GIVE_UP_S)
             for endpoint in self._endpoints:

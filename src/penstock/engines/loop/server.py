@@ -24,6 +24,7 @@ from ..listener import Listener
 from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
 from ..plan import Plan
+from ..spread import Spread
 from ..threads import ThreadPool
 from .backlog import LoopBacklog
 from .context import LoopContext, alarms_of
@@ -73,6 +74,7 @@ class LoopServer(EngineServer):
         self._ending = False
         self._stopped = False
         self._deadline: TimerHandle | None = None
+        self._spread: Spread[StreamConnection[Any]] | None = None
         self._again: TimerHandle | None = None
         self._acceptor = Acceptor(plan.gate, self._clock, plan.emit)
         self._orphans = OrphanKeeper(plan.gate, self._clock, plan.emit, cancels=plan.cancels_orphans)
@@ -160,15 +162,23 @@ class LoopServer(EngineServer):
             for endpoint in self._endpoints:
                 endpoint.start()
 
-    def drain(self, timeout_s: float | None) -> None:
+    def drain(self, timeout_s: float | None, spread_s: float = 0.0) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
         with Surely(self._loop, self._drain_rest):
             self._ending = True
             if timeout_s is not None and self._deadline is None:
                 self._deadline = self._clock.call_at(self._clock.time() + timeout_s, self._cut_drain)
-            self._drain_rest()
+            if not spread_s:
+                self._drain_rest()
+                return
+            self.suspend()
+            if self._spread is None:
+                self._spread = Spread(self._clock, self._live(), spread_s)
+            self._check_stopped()
 
     def _drain_rest(self) -> None:
+        if self._spread is not None:
+            self._spread.cancel()
         self.suspend()
         for connection in self._live():
             connection.drain()
@@ -220,7 +230,7 @@ class LoopServer(EngineServer):
             if self._pool is not None:
                 # A handler stuck in a thread cannot be ended from outside; its connection is gone: nobody waits for it.
                 steps.callback(self._pool.end)
-            for timer in (self._deadline, self._again):
+            for timer in (self._deadline, self._again, self._spread):
                 if timer is not None:
                     steps.callback(timer.cancel)
 

@@ -155,10 +155,10 @@ class NativeServer(LoopServer):
         messages_in, messages_out = super().messages
         return messages_in + self._native.messages_in, messages_out + self._native.messages_out
 
-    def drain(self, timeout_s: float | None) -> None:
+    def drain(self, timeout_s: float | None, spread_s: float = 0.0) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
         self._native.ending = True
-        super().drain(timeout_s)
+        super().drain(timeout_s, spread_s)
 
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
