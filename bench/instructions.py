@@ -8,6 +8,9 @@ that has exchanged one line, as tracemalloc sees it.
     python -m bench.instructions                                # of this tree
     python -m bench.instructions --tree ../before --json before.json
     python -m bench.instructions --before before.json           # this tree, and by how much it differs
+    python -m bench.instructions --codec lines:quiet=1ms        # lines of a codec that also takes silence for an end
+
+With a codec that frames by silence there is one figure more: a message without an end, which a silence ends.
 
 A tree has to be built in place (``setup.py build_ext --inplace``). Needs valgrind and its headers.
 """
@@ -45,12 +48,12 @@ IDLE = 1000
 Figures = dict[str, dict[str, float]]
 
 
-def exchange(peer: socket.socket, depth: int, count: int) -> None:
+def exchange(peer: socket.socket, depth: int, count: int, message: bytes = LINE) -> None:
     """Send ``count`` lines, ``depth`` at a time; return when the last one is back."""
-    block = LINE * depth
+    block = message * depth
     for _ in range(count // depth):
         peer.sendall(block)
-        missing = len(block)
+        missing = len(LINE) * depth
         while missing:
             got = peer.recv(missing)
             if not got:
@@ -94,7 +97,7 @@ def running(argv: list[str], tree: Path) -> Iterator[tuple[subprocess.Popen[byte
             pipe.close()
 
 
-def count_instructions(engine: str, form: str, tree: Path) -> dict[str, float]:
+def count_instructions(engine: str, form: str, tree: Path, codec: str) -> dict[str, float]:
     """Return instructions per message, and per connection, by what was done."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -103,7 +106,8 @@ def count_instructions(engine: str, form: str, tree: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         tool = [valgrind, "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        server = [sys.executable, str(SERVER), "--engine", engine, "--handler", form, "--counter", str(counted())]
+        server = [sys.executable, str(SERVER), "--engine", engine, "--handler", form, "--codec", codec]
+        server += ["--counter", str(counted())]
         with running([*tool, *server], tree) as (process, _, port):
             assert process.stdin is not None
             assert process.stdout is not None
@@ -125,13 +129,16 @@ def count_instructions(engine: str, form: str, tree: Path) -> dict[str, float]:
             with connect(port) as peer:
                 found["1 in flight"] = measure(lambda: exchange(peer, 1, 1000), 1000)
                 found["32 in flight"] = measure(lambda: exchange(peer, 32, 6400), 6400)
+            if "quiet=" in codec:
+                with connect(port) as peer:
+                    found["ended by silence"] = measure(lambda: exchange(peer, 1, 100, LINE.rstrip()), 100)
             found["connection"] = measure(lambda: visit(port, 100), 100)
     return found
 
 
-def weigh_idle(engine: str, form: str, tree: Path) -> float:
+def weigh_idle(engine: str, form: str, tree: Path, codec: str = "lines") -> float:
     """Return the bytes that Python's allocators hold for one connection that has exchanged one line."""
-    argv = [sys.executable, str(SERVER), "--engine", engine, "--handler", form, "--memory"]
+    argv = [sys.executable, str(SERVER), "--engine", engine, "--handler", form, "--codec", codec, "--memory"]
     peers: list[socket.socket] = []
     raise_descriptor_limit()
     with running(argv, tree) as (process, lines, port):
@@ -161,13 +168,13 @@ def weigh_idle(engine: str, form: str, tree: Path) -> float:
                 peer.close()
 
 
-def measure_all(tree: Path, engines: list[str], forms: list[str]) -> Figures:
+def measure_all(tree: Path, engines: list[str], forms: list[str], codec: str) -> Figures:
     """Measure every engine and form of a tree; a line is printed to stderr for each that is done."""
     figures: Figures = {}
     for engine in engines:
         for form in forms:
-            row = count_instructions(engine, form, tree)
-            row["idle bytes"] = weigh_idle(engine, form, tree)
+            row = count_instructions(engine, form, tree, codec)
+            row["idle bytes"] = weigh_idle(engine, form, tree, codec)
             figures[f"{engine}, {FORMS[form]}"] = row
             print(f"{engine}, {FORMS[form]}: {row}", file=sys.stderr, flush=True)
     return figures
@@ -194,12 +201,15 @@ def main() -> int:
     options.add_argument("--tree", type=Path, default=ROOT, help="whose src/ is measured")
     options.add_argument("--engine", action="append", choices=ENGINES)
     options.add_argument("--handler", action="append", choices=tuple(FORMS))
+    options.add_argument("--codec", default="lines", help="one of lines (default: %(default)s)")
     options.add_argument("--json", type=Path, help="where the figures are kept")
     options.add_argument("--before", type=Path, help="figures to compare with, as --json wrote them")
     chosen = options.parse_args()
     before = json.loads(chosen.before.read_text()) if chosen.before else {}
     try:
-        figures = measure_all(chosen.tree.resolve(), chosen.engine or list(ENGINES), chosen.handler or list(FORMS))
+        figures = measure_all(
+            chosen.tree.resolve(), chosen.engine or list(ENGINES), chosen.handler or list(FORMS), chosen.codec
+        )
     except UnavailableError as error:
         print(error, file=sys.stderr)
         return 1

@@ -26,6 +26,7 @@ def _tell_memory(server: penstock.Server) -> None:
 def main() -> int:
     options = penstock_echo.parser()
     options.add_argument("--handler", choices=tuple(penstock_echo.FORMS), required=True)
+    options.add_argument("--codec", default="lines")
     options.add_argument("--counter")
     options.add_argument("--memory", action="store_true")
     chosen = options.parse_args()
@@ -39,7 +40,7 @@ def main() -> int:
             threading.Thread(target=ctypes.CDLL(chosen.counter).follow, daemon=True).start()
 
     penstock.run(
-        penstock_echo.FORMS[chosen.handler]("lines"),
+        penstock_echo.FORMS[chosen.handler](chosen.codec),
         bind=f"tcp://127.0.0.1:{chosen.port}",
         engine=chosen.engine,
         gate=penstock.GateConfig(max_connections=None, max_per_peer=None),

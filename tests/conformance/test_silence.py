@@ -362,6 +362,33 @@ def test_silence_counts_from_the_message_on_at_which_the_codec_is_changed(talk, 
         it.hear(b"<half>\n")
 
 
+@pytest.mark.forms(lambda form: form.has_conn and not form.in_threads)
+def test_silence_counts_anew_where_its_peer_had_ended_lines(talk, form):
+    """A change of the codec, be it to the same one: what was there of the next line is the first that silence ends."""
+    lines = Lines(quiet_s=QUIET)
+
+    def react(conn, message):
+        if message == b"again":
+            conn.set_codec(lines)
+            return None
+        return answer(conn, message)
+
+    with talk(lines, react=react) as it:
+        it.say(b"one\ntwo\nag")
+        it.hear(b"[one]\n[two]\n")
+        it.advance(100.0)
+        it.say(b"ain\nrest")
+        it.advance(QUIET - TICK)
+        assert b"" == it.heard()
+        it.advance(TICK)
+        it.hear(b"[rest]\n")
+        it.say(b"\nthree\nfour")
+        it.hear(b"[three]\n")
+        it.advance(100.0)
+
+        assert b"" == it.heard()
+
+
 @pytest.mark.forms(lambda form: form.label.startswith("async-"))
 def test_silence_passes_while_a_handler_is_at_work(serve, form, clock):
     """What came apart stays apart, though nobody waited for it."""

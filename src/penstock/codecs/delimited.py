@@ -73,7 +73,6 @@ class Delimited(BytesCodec):
                 raise ConfigurationError("quiet does not go with on_oversize=skip: what is passed over needs an end")
             self.quiet_s = require_quiet(quiet_s)
             self.skips = True  # an end that comes after its rest
-            self._compiled = False
 
     def find_end(self, buffer: Buffer) -> int:
         """Return where the first frame's delimiter begins in ``buffer``, or -1 when it has not arrived.

@@ -97,6 +97,8 @@ CASES = [
             "lines:max=7",
             "lines:max=7,newline=crlf",
             "lines:max=7,keep-cr=yes",
+            "lines:max=7,quiet=1s",
+            "delimited:delimiter=ab,quiet=1s",
             "delimited:delimiter=ab",
             r"delimited:delimiter=\r\n,max=6",
             "delimited:delimiter=aba,max=9",
@@ -105,7 +107,7 @@ CASES = [
     *((spec, octets, [b"a", b"\0"]) for spec in ("raw:max=5", "fixed:size=3")),
     *(
         (spec, words, [b"a", b"\r", b"\n", b"\r\n", b"\xc3", b"\xa9", b"\xff"])
-        for spec in ("text", "text:max=5,errors=replace", "text:newline=crlf")
+        for spec in ("text", "text:max=5,errors=replace", "text:newline=crlf", "text:quiet=1s")
     ),
     *(
         (spec, octets, [b"\0", b"\1", b"\3", b"\x80", b"\xff", b"\xff" * 9, b"abc"])

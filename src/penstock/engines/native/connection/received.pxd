@@ -18,6 +18,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef object next_message(self, Py_ssize_t limit)
     cdef object next_by(self, Framing by)
     cdef int take_back(self) except -1
+    cdef bint settles(self) except -1
+    cdef int hold(self, bytes rest) except -1
     cdef int watch_input(self) except -1
     cdef int watch_rest(self) except -1
     cdef int hear(self) except -1

@@ -146,7 +146,9 @@ cdef class ReceivingTransport(DeadlinedTransport):
         cdef CodecInput uncompiled
         if framing is None:
             uncompiled = self.uncompiled
-            return uncompiled.next_message(limit)
+            if not uncompiled.may_settle or not self.settles():
+                return uncompiled.next_message(limit)
+            framing = self.framing
         return NEED_DATA if self.input == NULL else framing.cut(self.input)
 
     cdef object next_by(self, Framing by):
@@ -172,6 +174,35 @@ cdef class ReceivingTransport(DeadlinedTransport):
             take(self.input, 0)
         return 0
 
+    cdef bint settles(self) except -1:
+        """Let compiled framing cut from now on, if the peer ends its messages itself by now. Say whether it does."""
+        cdef CodecInput uncompiled = self.uncompiled
+        cdef Framing framing
+        inbound = uncompiled.inbound
+        if uncompiled.at < len(uncompiled.batch) or inbound.silence_counts:
+            return False
+        framing = framing_of(uncompiled.own, True)
+        if framing is not None:
+            uncompiled.cut_by(uncompiled.own, False)
+            self.hold(inbound.rest())
+            self.framing = framing
+            self.uncompiled = None
+            self._listens_for(None)
+        uncompiled.may_settle = False
+        return framing is not None
+
+    cdef int hold(self, bytes rest) except -1:
+        """What no message has taken, and was not in the hands of compiled framing, is from now on."""
+        if rest:
+            self.own_input()
+            feed(self.input, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+            try:
+                keep(self.input)
+            except BaseException:
+                clear(self.input)  # it leads into `rest`
+                raise
+        return 0
+
     cdef bint holds_message(self) except -1:
         """Whether a whole message is there. Of a connection whose transport is gone: the codec itself cuts what is left."""
         cdef CodecInput uncompiled
@@ -181,6 +212,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
                 return False
             rest = self.input.at[:self.input.end - self.input.at]
             uncompiled = CodecInput(self.framing.codec)
+            uncompiled.cut_by(self.framing.codec, False)  # silence ends nothing by now, where it has
             uncompiled.feed(rest)
             self.uncompiled = uncompiled
             self.framing = None
@@ -203,7 +235,9 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return inbound.finish()
         if self.input != NULL:
             rest = self.input.at[:self.input.end - self.input.at]
-        return finish(framing.codec if codec is None else codec, Buffer(rest))
+        buffer = Buffer(rest)
+        buffer.silence_counts = False  # or the codec would still cut
+        return finish(framing.codec if codec is None else codec, buffer)
 
     cdef int watch_input(self) except -1:
         """Have the frames counted that the codec passes over, and silence as it wants it. One that does so is not compiled."""
@@ -251,12 +285,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
             if uncompiled is not self.uncompiled:  # the codec before, which was asked, ended or switched the connection
                 return self.switch(codec)
             if framing is not None:
-                rest = uncompiled.inbound.rest()
+                self.hold(uncompiled.inbound.rest())
                 self.uncompiled = None
-                if rest:
-                    self.own_input()
-                    feed(self.input, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
-                    keep(self.input)
         elif framing is None:
             if self.input != NULL:
                 rest = self.input.at[:self.input.end - self.input.at]

@@ -49,13 +49,17 @@ cdef object LARGEST_LIMIT = 1 << 56
 cdef object LARGEST_ADJUSTMENT = 1 << 31
 
 
-cdef Framing framing_of(object codec):
+cdef Framing framing_of(object codec, bint settled=False):
     """Return the compiled framing of a codec; None when there is none and the codec itself is to be called.
+
+    Where a codec frames by silence it cuts itself until its peer ends its messages: ``settled``.
 
     A subclass of a built-in codec has none: nothing is known of what it overrides.
     """
     framing = FRAMINGS.get(type(codec))
     if framing is None or not codec._compiled or codec.max_frame_bytes > LARGEST_LIMIT:
+        return None
+    if codec.quiet_s is not None and not settled:
         return None
     if framing is LengthFraming and abs(codec.adjustment) > LARGEST_ADJUSTMENT:
         return None
@@ -83,6 +87,8 @@ cdef Framing framing_of_cutter(object cutter):
 cdef class Cutter:
     """One stream cut by a compiled framing, as a connection does it: feed, cut until more is needed, settle.
 
+    Where silence ends messages: as that of a peer that ends them itself by now.
+
     Args:
         codec: Whose framing it is.
 
@@ -95,7 +101,7 @@ cdef class Cutter:
     cdef bytearray received
 
     def __init__(self, codec):
-        self.framing = framing_of(codec)
+        self.framing = framing_of(codec, settled=True)
         if self.framing is None:
             raise LookupError(codec.name)
         self.received = bytearray()
@@ -190,7 +196,7 @@ def put(codec, message):
     Raises:
         LookupError: The codec has no compiled framing.
     """
-    cdef Framing framing = framing_of(codec)
+    cdef Framing framing = framing_of(codec, settled=True)
     cdef Gathered output = Gathered.__new__(Gathered)
     if framing is None:
         raise LookupError(codec.name)

@@ -4,6 +4,7 @@ cdef class CodecInput:
     cdef list batch  # what was cut and not handed out, from `at` on
     cdef Py_ssize_t at
     cdef bint silence_counted  # while another codec cuts: whether silence ended messages before
+    cdef bint may_settle  # it frames by silence; once its peer ends its messages itself, a compiled framing may cut them
 
     cdef int feed(self, bytes data) except -1
     cdef object next_message(self, Py_ssize_t limit)

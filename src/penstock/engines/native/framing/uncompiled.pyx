@@ -19,6 +19,7 @@ cdef class CodecInput:
         self.own = codec
         self.inbound = StreamInbound(codec, skips_bad=skips_bad)
         self.batch = []
+        self.may_settle = codec.quiet_s is not None and not skips_bad
 
     cdef int feed(self, bytes data) except -1:
         self.inbound.feed(data)
@@ -68,6 +69,7 @@ cdef class CodecInput:
     cdef int switch_to(self, object codec) except -1:
         """Cut the rest with another codec."""
         self.own = codec
+        self.may_settle = codec.quiet_s is not None and not self.inbound._skips_bad
         return self.cut_by(codec, True)
 
     cdef int lend(self, object cutter) except -1:
