@@ -127,7 +127,7 @@ ROWS = {
     "19 reload": (
         ["serve", "app:echo", "--reload"],
         USAGE,
-        "penstock: error: unknown option --reload: this version does not reload",
+        "penstock: error: unknown option --reload: code is not reloaded; SIGHUP has the configuration read again",
         SERVE_HELP,
     ),
     "20 no certificate": (

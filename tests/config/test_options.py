@@ -230,3 +230,23 @@ def test_a_control_socket_in_a_file_is_beside_that_file(tmp_path):
     kind = next(option.kind for option in options() if option.name == "control")
 
     assert (str(tmp_path / "c.sock"), "auto") == (kind.beside("c.sock", tmp_path), kind.beside("auto", tmp_path))
+
+
+def test_the_words_of_help_are_understood_at_once():
+    """The fact first, in the field's words; those that were riddles once, as they are now."""
+    help_of = {each.name: each.help for each in options()}
+
+    assert {
+        "peer_prefix_ipv4": "Count IPv4 clients per prefix of this length",
+        "peer_prefix_ipv6": "Count IPv6 clients per prefix of this length",
+        "accept_rate": "Accept at most RATE new connections, e.g. 100/s",
+        "allow": "Allow only these networks (longest prefix wins)",
+    }.items() <= help_of.items()
+
+
+@pytest.mark.parametrize(
+    "riddle", ["so many", "that many", "nobody", "whoever", "leading bits", "for one that", "for want of", "in common"]
+)
+def test_no_help_is_a_riddle(riddle):
+    """Words of which a reader has to make sense first are in none."""
+    assert [] == [each.name for each in options() if riddle in each.help.lower()]

@@ -29,7 +29,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 # What other servers have, and this version has not.
 _MISSING = {
     "--workers": "this version serves from one process",
-    "--reload": "this version does not reload",
+    "--reload": "code is not reloaded; SIGHUP has the configuration read again",
 }
 
 
