@@ -13,7 +13,7 @@ from penstock.core.events import EventName
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.engines import ALL_ENGINES
-from penstock.testing.peers import dial
+from penstock.testing.peers import dial, read_exactly
 from penstock.testing.served import served
 
 pytest.importorskip("trustme")
@@ -162,7 +162,10 @@ def test_a_server_that_stops_in_a_handshake_ends_it(serve_tls, upper):
     """Nothing waits for a peer that says nothing."""
     with serve_tls(upper, timeout_handshake=None) as server:
         with dial(server.address) as peer:
-            CipheredSocket(dial(server.address)).close()
+            other = CipheredSocket(dial(server.address))
+            other.sendall(b"x\n")
+            assert b"X\n" == read_exactly(other, 2)  # or its end would meet unread bytes, and be a reset
+            other.close()
             server.reasons(1)  # the first one's handshake has begun by then
             in_handshake = server.call(lambda: server.server.gate.handshakes)
             server.call(server.server.begin_stop)
