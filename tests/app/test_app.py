@@ -28,6 +28,23 @@ def test_a_decorated_function_stays_callable(app):
     assert b"x" == app.services["tracker"](b"x")
 
 
+def test_what_a_service_says_of_bad_messages_and_of_its_end_is_said_to_the_application_too():
+    """The decorators take what `penstock.on_message` and `penstock.on_connection` take."""
+    app = penstock.App()
+
+    @app.on_message(codec="json-lines", on_bad_message="skip", cancel_on_close=True)
+    async def points(point: list[int]) -> list[int]:
+        return point
+
+    @app.on_connection(codec="json-lines", on_bad_message="skip", cancel_on_close=True)
+    async def talk(conn: penstock.Connection[int]) -> None:
+        """Say nothing."""
+
+    assert [("skip", True), ("skip", True)] == [
+        (service.handler.on_bad_message, service.handler.cancel_on_close) for service in app.services.values()
+    ]
+
+
 def test_services_are_called_after_their_functions_or_by_name(app):
     """In the order in which they were declared, each with its codec."""
     assert [("tracker", "lines"), ("admin", "text")] == [

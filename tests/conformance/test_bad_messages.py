@@ -106,6 +106,15 @@ def test_a_service_may_answer_them(serve, form):
     assert [(True, BadPayloadError)] * 2 == seen
 
 
+@pytest.mark.parametrize(("action", "answer"), [("skip", b'"one"\n"two"\n"three"\n'), ("close", b'"one"\n')])
+def test_who_serves_it_may_decide_otherwise(serve, form, action, answer):
+    """The option goes before what the service says, be it a function."""
+    own = (lambda conn, error: "never asked") if action == "skip" else "skip"
+    with serve(made(form, own), model=form.model, bad_messages=action) as server:
+        assert answer == ask(server, GOOD_AND_BAD)
+        server.reasons(1)
+
+
 def test_one_that_closes_is_taken_at_its_word(serve, form):
     """What it returns still goes out; nothing more is looked at."""
 

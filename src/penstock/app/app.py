@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Speaks,
     )
     from ..core.events import Observer
+    from ..core.handlers import OnBadMessage
     from ..core.service import FunctionService
     from .server import AppServer
     from .trial import AppTest
@@ -145,6 +146,8 @@ class App(Generic[S]):
         codec: BytesCodecName = ...,
         name: str = ...,
         blocking: bool = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfBytes: ...
@@ -155,6 +158,8 @@ class App(Generic[S]):
         codec: TextCodecName,
         name: str = ...,
         blocking: bool = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfText: ...
@@ -165,6 +170,8 @@ class App(Generic[S]):
         codec: JsonCodecName,
         name: str = ...,
         blocking: bool = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfJson: ...
@@ -175,6 +182,8 @@ class App(Generic[S]):
         codec: MsgpackCodecName,
         name: str = ...,
         blocking: bool = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfMsgpack: ...
@@ -185,6 +194,8 @@ class App(Generic[S]):
         codec: Speaks[M, T],
         name: str = ...,
         blocking: bool = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfMessages[M, T]: ...
@@ -195,6 +206,8 @@ class App(Generic[S]):
         codec: str,
         name: str = ...,
         blocking: bool = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfAnything: ...
@@ -206,6 +219,8 @@ class App(Generic[S]):
         codec: Any = "lines",
         name: str = "",
         blocking: bool = False,
+        cancel_on_close: bool = False,
+        on_bad_message: OnBadMessage = "close",
         drain_after: str | Sequence[str] = (),
         **options: Any,  # as above
     ) -> Any:  # Any, twice: the overloads say what
@@ -216,6 +231,8 @@ class App(Generic[S]):
             codec: As of `penstock.on_message`.
             name: What the service is called, by which it is configured; the function's own name by default.
             blocking: As of `penstock.on_message`.
+            cancel_on_close: As of `penstock.on_message`.
+            on_bad_message: As of `penstock.on_message`.
             drain_after: The services that have to have drained before this one begins to.
             options: As of `penstock.serve`, for this service: ``bind=``, ``timeouts={"idle": "5m"}``, ``model=``, …
 
@@ -225,7 +242,13 @@ class App(Generic[S]):
         """
 
         def decorate(function: Callable[..., Any]) -> Any:
-            service = on_message(codec=codec, name=name, blocking=blocking)(function)
+            service = on_message(
+                codec=codec,
+                name=name,
+                blocking=blocking,
+                cancel_on_close=cancel_on_close,
+                on_bad_message=on_bad_message,
+            )(function)
             return self._add(service, drain_after, options)
 
         return decorate if function is None else decorate(function)
@@ -240,6 +263,8 @@ class App(Generic[S]):
         *,
         codec: BytesCodecName = ...,
         name: str = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfConnection[bytes]: ...
@@ -249,6 +274,8 @@ class App(Generic[S]):
         *,
         codec: TextCodecName,
         name: str = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfConnection[str]: ...
@@ -258,6 +285,8 @@ class App(Generic[S]):
         *,
         codec: JsonCodecName,
         name: str = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfJsonConnection: ...
@@ -267,6 +296,8 @@ class App(Generic[S]):
         *,
         codec: Codec[M],
         name: str = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfConnection[M]: ...
@@ -276,6 +307,8 @@ class App(Generic[S]):
         *,
         codec: str,
         name: str = ...,
+        cancel_on_close: bool = ...,
+        on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfAnything: ...
@@ -286,6 +319,8 @@ class App(Generic[S]):
         *,
         codec: Codec[Any] | str = "lines",
         name: str = "",
+        cancel_on_close: bool = False,
+        on_bad_message: OnBadMessage = "close",
         drain_after: str | Sequence[str] = (),
         **options: Any,  # as above
     ) -> Any:
@@ -295,7 +330,10 @@ class App(Generic[S]):
         """
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return self._add(on_connection(codec=codec, name=name)(function), drain_after, options)
+            service = on_connection(
+                codec=codec, name=name, cancel_on_close=cancel_on_close, on_bad_message=on_bad_message
+            )(function)
+            return self._add(service, drain_after, options)
 
         return decorate if function is None else decorate(function)
 

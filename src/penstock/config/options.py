@@ -25,6 +25,7 @@ from .tls import TlsConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
+BadMessages = Literal["service", "close", "skip"]
 AfterCloseAction = Literal["log", "cancel"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json", "logfmt"]
@@ -285,6 +286,8 @@ class ServerConfig:
     Attributes:
         bind: Addresses to listen on, at least one. Where none are given, the sockets that a service manager opened.
         codec: A codec spec, ``name`` or ``name:key=value,…``; None for the service's own.
+        bad_messages: What is done with a message that cannot be decoded while the next one can: what the ``service``
+            says (``on_bad_message``), ``close`` the connection, or ``skip`` it.
         model: What runs the handlers: ``loop`` (all connections in turn on one thread), ``threads`` (a pool), or
             ``one-at-a-time`` (one connection; the others wait in the backlog).
         threads: Most threads that handlers may occupy; on the blocking engine, most connections.
@@ -330,6 +333,14 @@ class ServerConfig:
         "Service",
         "How the stream is split into messages; `penstock services` lists the codecs",
         default_text="the service's own",
+    )
+    bad_messages: BadMessages = declare(
+        "service",
+        "bad_messages",
+        Choice(("service", "close", "skip")),
+        "Service",
+        "What happens to a message that cannot be decoded while the next one can: as the service has it, close the "
+        "connection, or skip the message",
     )
     model: Model = declare(
         "loop",

@@ -50,6 +50,10 @@ class ServerOptions(TypedDict, total=False):
     """Ciphers of TLS 1.2. Default: Python's."""
     alpn: str | Sequence[str]
     """Protocol to offer by ALPN; repeatable, the preferred one first."""
+    bad_messages: Literal["service", "close", "skip"]
+    """What happens to a message that cannot be decoded while the next one can: as the service has it, close the
+    connection, or skip the message. Default: service.
+    """
     once: bool
     """Serve one client's first message, then exit. Default: false."""
     model: Literal["loop", "threads", "one-at-a-time"]

@@ -103,6 +103,11 @@ class Service(Generic[M]):
             after = after.for_type(before.type)
         return replace(self, codec=after)
 
+    def with_bad_messages(self, action: Literal["close", "skip"]) -> Service[Any]:
+        """Return the same service that does this with a message that cannot be decoded, whatever it says itself."""
+        threaded = self.threaded and replace(self.threaded, on_bad_message=action)
+        return replace(self, handler=replace(self.handler, on_bad_message=action), threaded=threaded)
+
 
 class FunctionService(Service[M], Generic[M, R]):
     """A service made of a function: calling it calls the function, and a type checker knows what that returns."""

@@ -107,6 +107,8 @@ class Server:
     ) -> None:
         if config.codec is not None:
             service = service.with_codec(config.codec)
+        if config.bad_messages != "service":
+            service = service.with_bad_messages(config.bad_messages)
         self.service = service = fitted(service)
         self.config = config = replace(config, timeouts=config.timeouts.suited(timeouts_of(service.timeouts)))
         self._part = part = part or Part()
