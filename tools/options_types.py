@@ -6,7 +6,7 @@ from pathlib import Path
 
 from penstock.config.kinds import Choice, Duration, Flag, Frequency, Integer, Kind, Mode, Repeated, Size, Text, Unless
 from penstock.config.option import Option
-from penstock.config.options import GROUPS, options
+from penstock.config.options import GROUPS, options, paths
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "src" / "penstock" / "config" / "typed.py"
@@ -34,6 +34,12 @@ class ServerOptions(TypedDict, total=False):
     """Listen on this host, over TCP; a short form of ``bind``. Default: 127.0.0.1."""
     port: int | None
     """Listen on this port, over TCP; a short form of ``bind``. Default: 9000."""
+'''
+
+TIMEOUTS = '''\
+class TimeoutOptions(TypedDict, total=False):
+    """Those of them that a service may have for itself, whoever serves it."""
+
 '''
 
 TYPES: dict[type[Kind], str] = {
@@ -87,7 +93,8 @@ def render() -> str:
         for name, group in GROUPS.items()
     )
     own = [option for option in options() if option.name != "codec"]  # a parameter of its own, which takes a Codec too
-    return HEAD + "".join(map(entry, own)) + groups
+    timeouts = "".join(entry(option) for option in own if paths()[option.name].startswith("timeouts."))
+    return f"{HEAD}{''.join(map(entry, own))}{groups}\n\n{TIMEOUTS}{timeouts}"
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """From what a user wrote to a service: which of the three ways it is, and what is refused, in which words."""
 
 import functools
+import re
 
 import pytest
 
 import penstock
+from penstock.config.keywords import timeouts_of
 from penstock.core.handlers import CallbackHandler, ConnectionHandler, MessageHandler, settled
 from penstock.core.service import callbacks
 from penstock.errors import ApplicationError, ConfigurationError
@@ -232,3 +234,31 @@ def test_a_misspelt_callback_is_refused(name):
 def test_what_is_not_misspelt_is_served(members):
     """A class may have methods of its own."""
     assert "Sensor" == penstock.as_service(type("Sensor", (penstock.Handler,), members)).name
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **timeouts: penstock.on_message(**timeouts)(message_only),
+        lambda **timeouts: penstock.on_connection(**timeouts)(conversation),
+    ],
+)
+def test_timeouts_of_a_service_are_a_group_or_options_one_by_one(make):
+    """Under the names that they have everywhere; one by one goes before the group."""
+    service = make(timeouts={"idle": "1h", "timeout_write": "7s"}, timeout_idle="2m", min_message_rate=None)
+
+    assert {"idle_s": 120.0, "write_s": 7.0, "message_bytes_per_s": None} == timeouts_of(service.timeouts)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"timeout_idel": "5m"}, "timeout_idel is no timeout of a service; did you mean timeout_idle?"),
+        ({"backlog": 5}, "backlog is no timeout of a service; the other options are given where it is served"),
+        ({"timeout_idle": "5"}, "timeout_idle: '5' is not a duration"),
+    ],
+)
+def test_an_option_that_is_no_timeout_is_no_business_of_a_service(options, problem):
+    """It is refused where the decorator stands."""
+    with pytest.raises(ConfigurationError, match=re.escape(problem)):
+        penstock.on_message(**options)(message_only)

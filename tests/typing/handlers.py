@@ -16,6 +16,11 @@ def shout(message: bytes) -> bytes:
     return message.upper()
 
 
+@penstock.on_message(codec="text", timeout_idle="1h", timeout_first_message=None)
+def patient(message: str) -> str:
+    return message
+
+
 @penstock.on_message
 async def later(message: bytes) -> bytes | None:
     return message or None

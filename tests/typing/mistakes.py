@@ -55,6 +55,7 @@ async def misspelt_options() -> None:
     app.state.z = 3  # mistake: mypy attr-defined, pyright reportAttributeAccessIssue
     app.serve(timeout_idel="5m")  # mistake: mypy call-arg, pyright reportCallIssue
     penstock.serve(shout, max_conections=5)  # mistake: mypy call-overload, pyright reportCallIssue
+    penstock.on_message(codec="lines", timeout_idel="5m")  # mistake: mypy call-overload, pyright reportCallIssue
     penstock.run(shout, timeout_idel="5m")  # mistake: mypy call-overload, pyright reportCallIssue
     await penstock.connect("tcp://[::1]:9", tiemouts=None)  # mistake: mypy call-overload, pyright reportCallIssue
 

@@ -65,6 +65,22 @@ def timeouts_of(given: Mapping[str, object]) -> dict[str, Any]:
     return {path.rpartition(".")[2]: values[name] for name, path in paths().items() if name in values}
 
 
+def timeouts_together(timeouts: Mapping[str, object], more: Mapping[str, object]) -> Mapping[str, object]:
+    """Return timeouts of a service that are given as a group, and as options one by one, which go before.
+
+    Raises:
+        ConfigurationError: Among the latter is another option. Where a service listens is not its own business, say.
+    """
+    if not more:
+        return timeouts
+    names = [name for name, path in paths().items() if path.startswith("timeouts.")]
+    for name in more:
+        if name not in names:
+            hint = did_you_mean(name, names) or "; the other options are given where it is served"
+            raise ConfigurationError(f"{name} is no timeout of a service{hint}")
+    return {name.removeprefix("timeout_"): value for name, value in (*timeouts.items(), *more.items())}
+
+
 def _read_all(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
     """Return the values by option name, and the groups that were given whole."""
     known = {option.name: option for option in options()}

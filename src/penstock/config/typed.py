@@ -202,3 +202,32 @@ class ServerOptions(TypedDict, total=False):
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     process: ProcessConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
+
+
+class TimeoutOptions(TypedDict, total=False):
+    """Those of them that a service may have for itself, whoever serves it."""
+
+    timeout_handshake: str | float | None
+    """Abort a client that has not finished its handshake in time, if the handler asks for one. Default: 10s."""
+    timeout_first_message: str | float | None
+    """Close a connection without a complete first message in time. Default: 10s."""
+    timeout_idle: str | float | None
+    """Close a connection after this long without traffic. Default: 5m."""
+    timeout_message: str | float | None
+    """Maximum time to receive one message, first byte to last. Default: 30s."""
+    timeout_write: str | float | None
+    """Abort a client that reads none of its pending output for this long. Default: 30s."""
+    timeout_lifetime: str | float | None
+    """Maximum age of a connection. Default: none."""
+    timeout_drain: str | float | None
+    """How long connections may take to finish at shutdown. Default: 25s."""
+    timeout_linger: str | float | None
+    """After closing, discard late input for this long so that the last reply arrives. Default: 2s."""
+    min_message_rate: str | int | None
+    """Extend `--timeout-message` by one second for each SIZE of the message received. Default: 64KiB."""
+    timeout_after_close: str | float | None
+    """Report a handler that is still at work this long after its connection ended. Default: 1m."""
+    timeout_receive_idle: str | float | None
+    """Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`. Default:
+    none.
+    """

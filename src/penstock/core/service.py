@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, Unpack, overload
 
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, JsonCodecName, MsgpackCodecName, TextCodecName
 from ..codecs.registry import parse_codec
-from ..config.keywords import timeouts_of
+from ..config.keywords import timeouts_of, timeouts_together
 from ..errors import ApplicationError, ConfigurationError
 from .handlers import (
     AnyHandler,
@@ -25,6 +25,7 @@ from .handlers import (
 from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
 
 if TYPE_CHECKING:
+    from ..config.typed import TimeoutOptions
     from .blocking import BlockingConnection
     from .contract import Connection, ConnectionBase
     from .decorated import (
@@ -140,6 +141,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfBytes: ...
 @overload
 def on_message(
@@ -150,6 +152,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfText: ...
 @overload
 def on_message(
@@ -160,6 +163,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfJson: ...
 @overload
 def on_message(
@@ -170,6 +174,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfMsgpack: ...
 @overload
 def on_message(
@@ -180,6 +185,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfMessages[M, T]: ...
 @overload
 def on_message(
@@ -190,6 +196,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfAnything: ...
 
 
@@ -203,6 +210,7 @@ def on_message(
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
     on_bad_message: OnBadMessage = "close",
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> Any:  # Any, twice: the overloads say what
     """Make a service of a function called once for each message.
 
@@ -225,11 +233,13 @@ def on_message(
             cut, and returns at once. Each is counted. Broken framing closes in any case.
         timeouts: Timeouts that suit the protocol, as options: ``{"first_message": None, "idle": "1h"}`` for peers that
             may be silent for long. Each holds unless the server is configured otherwise.
+        more_timeouts: One by one, under their names as options: ``timeout_idle="1h"``.
 
     Raises:
         ApplicationError: The function has the wrong signature, or is ``async def`` and ``blocking``.
         ConfigurationError: The codec is unknown, or a timeout is.
     """
+    own_timeouts = timeouts_together(timeouts, more_timeouts)
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
         handler = _message_handler(
@@ -241,7 +251,7 @@ def on_message(
             codec=codec_of(codec),
             datagram=handler,
             summary=summary_of(function),
-            timeouts=timeouts,
+            timeouts=own_timeouts,
         )
 
     return decorate if function is None else decorate(function)
@@ -259,6 +269,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[bytes]: ...
 @overload
 def on_connection(
@@ -268,6 +279,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[str]: ...
 @overload
 def on_connection(
@@ -277,6 +289,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfJsonConnection: ...
 @overload
 def on_connection(
@@ -286,6 +299,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[M]: ...
 @overload
 def on_connection(
@@ -295,6 +309,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfAnything: ...
 
 
@@ -307,6 +322,7 @@ def on_connection(
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
     on_bad_message: OnBadMessage = "close",
+    **more_timeouts: Unpack[TimeoutOptions],
 ) -> Any:
     """Make a service of a function called once for each connection, with the connection.
 
@@ -322,11 +338,13 @@ def on_connection(
             sent EOF and all before it was received, for nothing more will come.
         on_bad_message: As of `on_message`.
         timeouts: As of `on_message`.
+        more_timeouts: As of `on_message`.
 
     Raises:
         ApplicationError: The function has the wrong signature.
         ConfigurationError: The codec is unknown, or a timeout is.
     """
+    own_timeouts = timeouts_together(timeouts, more_timeouts)
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
         positional(function, "a connection handler takes one argument, the connection", 1)
@@ -340,7 +358,7 @@ def on_connection(
             ),
             codec=codec_of(codec),
             summary=summary_of(function),
-            timeouts=timeouts,
+            timeouts=own_timeouts,
         )
 
     return decorate if function is None else decorate(function)
