@@ -349,16 +349,17 @@ class Group(Generic[M]):
 
     def _deliver_some(self, publication: _Publication) -> None:
         """Deliver one message to the next few of its members."""
-        start = publication.at
-        members = publication.members[start : start + _LOOK_EVERY]
+        members, stop = publication.members, min(publication.at + _LOOK_EVERY, len(publication.members))
         exclude, on_slow, frames, stats = publication.exclude, publication.on_slow, publication.frames, self.stats
         joined, count = publication.joined, publication.count
         codec: object = None
         records = False
         frame = b""
-        delivered = index = 0
+        delivered = 0
         try:
-            for index, member in enumerate(members, 1):  # noqa: B007  # used when it is over
+            while publication.at < stop:
+                member = members[publication.at]
+                publication.at += 1  # what an interrupt comes out of is not met again
                 conn = member.conn
                 if exclude and conn.id in exclude:
                     continue
@@ -390,8 +391,11 @@ class Group(Generic[M]):
                     stats.dropped["raise"] += count
                 except (PenstockError, TypeError):
                     stats.dropped["refused"] += count
-        finally:  # what an interrupt comes out of is not met again
-            publication.at += index
+                else:  # an engine may have a faster way for those that follow and are alike
+                    to_each = getattr(conn, "post_frame_to_each", None)
+                    if to_each is not None:
+                        to_each(publication, stop, frame, codec, stats)
+        finally:
             stats.delivered += delivered
 
     def _deliver_late(self, member: Membership[M], frame: bytes, publication: _Publication) -> None:

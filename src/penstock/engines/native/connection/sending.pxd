@@ -8,6 +8,7 @@ cdef class SendingTransport(StatefulTransport):
     cdef int flushed(self) except -1
     cdef int lose(self, object reason) except -1
 
+    cdef bint takes_at_once(self, object codec) except -1
     cdef int put_reply(self, object message) except -1
     cdef int put_message(self, object message) except -1
     cdef int put_whole(self, bytes frame) except -1

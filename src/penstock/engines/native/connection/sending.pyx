@@ -5,6 +5,7 @@ from libc.math cimport INFINITY
 
 from ..framing.frames cimport put_framed
 from ..framing.choice cimport Framing
+from ..framing.uncompiled cimport CodecInput
 from ..sealed cimport seal
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
@@ -65,6 +66,60 @@ cdef class SendingTransport(StatefulTransport):
         else:
             self.put_whole(frame)
         self.messages_out += 1
+
+    @staticmethod
+    def post_frame_to_each(publication, Py_ssize_t stop, bytes frame, object codec, object stats):
+        """Do `post_frame` for the next members of a publication to a group, in compiled code, as long as each is like the one before.
+
+        The first one that is not is left to the caller: another codec or engine, a layer, output that waits or is being
+        gathered, one that leaves.
+
+        Args:
+            publication: Its ``members`` from ``at`` on; of them ``exclude`` is passed over. ``at`` is moved.
+            stop: Where to stop.
+            frame: The frame.
+            codec: Whose it is.
+            stats: What counts those ``delivered``.
+        """
+        cdef tuple members = publication.members
+        cdef frozenset exclude = publication.exclude
+        cdef bint excludes = len(exclude) > 0
+        cdef Py_ssize_t at = publication.at
+        cdef Py_ssize_t delivered = 0, size = PyBytes_GET_SIZE(frame)
+        cdef SendingTransport conn
+        try:
+            while at < stop:
+                member = members[at]
+                each = member.conn
+                if not isinstance(each, SendingTransport) or not member.active or member.waiting:
+                    break
+                conn = <SendingTransport>each
+                if excludes and conn.id in exclude:
+                    at += 1
+                    continue
+                if not conn.takes_at_once(codec):
+                    break
+                at += 1  # what an interrupt comes out of is not met again
+                conn.messages_out += 1
+                conn.sent(size)
+                conn.transmit_object(frame)
+                delivered += 1
+        finally:
+            publication.at = at
+            stats.delivered += delivered
+
+    cdef bint takes_at_once(self, object codec) except -1:
+        """Whether a frame of this codec can be given to the kernel here and now, with nothing before it."""
+        cdef CodecInput uncompiled
+        if (
+            not self._can_send or self._close_after is not None or not self._attached or self.layer is not None
+            or self._write_paused or self.corking or self.out != NULL or self.unhandled()
+        ):
+            return False
+        if self.framing is not None:
+            return self.framing.codec is codec
+        uncompiled = self.uncompiled
+        return uncompiled.own is codec
 
     def post_joined(self, frames, int count):
         """Queue several messages whose frames are one string of bytes already."""
