@@ -231,3 +231,5 @@ class TimeoutOptions(TypedDict, total=False):
     """Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`. Default:
     none.
     """
+    drain_spread: str | float
+    """Close connections in random order over this long at shutdown. Default: 0s."""
