@@ -1,5 +1,7 @@
 """What a target is, is told by what it is; where that cannot be, the user says."""
 
+import asyncio
+import functools
 import socketserver
 
 import pytest
@@ -22,9 +24,27 @@ def test_a_function_that_could_be_several_kinds_is_refused():
 
 def test_what_the_user_says_decides():
     """A function is what it is said to be."""
-    made = {word: service_of(unclear, kind=word).written_for for word in ("message", "socket")}
+    made = {word: service_of(unclear, kind=word).written_for for word in ("message", "streams", "socket")}
 
-    assert {"message": "", "socket": "blocking sockets"} == made
+    assert {"message": "", "streams": "asyncio streams", "socket": "blocking sockets"} == made
+
+
+@pytest.mark.parametrize(
+    ("target", "written_for"),
+    [
+        (socketserver.StreamRequestHandler, "socketserver"),
+        (functools.partial(socketserver.BaseRequestHandler), "socketserver"),
+        (asyncio.Protocol, "asyncio protocols"),
+        (functools.partial(asyncio.BufferedProtocol), "asyncio protocols"),
+        (lambda reader, writer: None, "asyncio streams"),
+        (lambda sock, addr: None, "blocking sockets"),
+        (lambda conn, message: None, ""),
+        (lambda message: None, ""),
+    ],
+)
+def test_what_a_target_is_shows_by_what_it_is(target, written_for):
+    """By its class, or by the names of its parameters."""
+    assert written_for == service_of(target).written_for
 
 
 def test_a_decorated_function_is_what_its_decorator_says():

@@ -235,6 +235,15 @@ def test_what_fails_in_a_handler_ends_its_connection_alone(serve, engine):
         assert ["handler_error", "done"] == [str(each) for each in server.reasons(2)]
 
 
+def test_a_handler_of_datagrams_on_a_stream_is_refused(serve, engine):
+    """It would never find its datagram."""
+    with (
+        pytest.raises(ConfigurationError, match=r"EchoDatagram handles datagrams, and tcp:.* has connections"),
+        serve(EchoDatagram),
+    ):
+        pass
+
+
 def test_a_codec_for_a_foreign_handler_is_refused():
     """It cuts the bytes itself."""
     with pytest.raises(ConfigurationError, match="UpperCase was written for socketserver"):

@@ -1,5 +1,5 @@
 """Handlers that were written for something else, served unchanged: `service_of` makes a service of each."""
 
-from .kinds import KINDS, WORDS, Kind, is_foreign, service_of
+from .kinds import COMMANDS, KINDS, WORDS, Kind, is_foreign, service_of
 
-__all__ = ["KINDS", "WORDS", "Kind", "is_foreign", "service_of"]
+__all__ = ["COMMANDS", "KINDS", "WORDS", "Kind", "is_foreign", "service_of"]

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from ..codecs.base import Codec
 from ..core.service import Service, as_service, on_connection, on_message
-from ..core.signatures import name_of
+from ..core.signatures import is_async, name_of
 from ..errors import ApplicationError, ConfigurationError
 from ..suggest import did_you_mean
-from . import functions, socketserver
+from . import functions, programs, protocols, socketserver, streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,49 @@ def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
     ]
 
 
+def _takes_stream(target: object) -> bool:
+    """Whether it is a coroutine function of nothing but a stream, by its parameter's name or annotation."""
+    if not inspect.isroutine(target) or not is_async(target):
+        return False
+    parameters = _required(target)
+    return len(parameters) == 1 and (
+        parameters[0].name in _STREAMS or str(parameters[0].annotation).endswith(("SocketStream", "SocketStream'>"))
+    )
+
+
+def _of_stream(target: Any, name: str) -> Service[bytes]:
+    """Make a service of a function of a stream, which needs anyio."""
+    try:
+        from .anyio_streams import of_stream  # noqa: PLC0415  # nothing else needs it
+    except ModuleNotFoundError as error:
+        raise ApplicationError(
+            f"{name_of(target)} takes a stream of anyio, which is not installed: pip install anyio"
+        ) from error
+    return of_stream(target, name)
+
+
+def _never(target: object) -> bool:
+    """Tell nothing by what it is: only the user says so."""
+    return False
+
+
+_STREAMS: Final = frozenset({"stream", "server_stream", "client_stream", "socket_stream"})
 _SOCKETS: Final = frozenset({"sock", "socket", "client", "client_socket", "client_sock", "clientsocket"})
 _ADDRESSES: Final = frozenset({"addr", "address", "client_address", "client_addr"})
+_READERS: Final = frozenset({"reader", "stream_reader", "client_reader"})
+_WRITERS: Final = frozenset({"writer", "stream_writer", "client_writer"})
 
 KINDS: Final = (
     Kind("socketserver", "a request handler's class", socketserver.is_handler_class, socketserver.of_handler),
     Kind("server", "a server of socketserver", socketserver.is_server, socketserver.of_server),
+    Kind("protocol", "a protocol of asyncio", protocols.is_protocol, protocols.of_protocol),
+    Kind("streams", "async def f(reader, writer)", _takes(_READERS, _WRITERS), streams.of_streams),
+    Kind("stream", "async def f(stream), of anyio or like trio's", _takes_stream, _of_stream),
     Kind("socket", "def f(socket, address)", _takes(_SOCKETS, _ADDRESSES), functions.of_function),
+    Kind("exec", "a program's command line", _never, programs.of_program),
 )
+# Those whose target is the command line of a program, and no object of Python's.
+COMMANDS: Final = frozenset({"exec"})
 
 
 # What was written for Penstock, where a function could be several things.
@@ -82,7 +117,8 @@ def service_of(
     """Make a service of whatever a user names: of Penstock's own forms, or of what was written for something else.
 
     Args:
-        target: A `Service`, a `Handler` class, a function; or a handler of a kind that `KINDS` names.
+        target: A `Service`, a `Handler` class, a function; a handler of a kind that `KINDS` names; of `COMMANDS` a
+            command line, as text or as words.
         kind: Which of `WORDS` it is; None to tell by what it is.
         name: What logs call it; its own name by default.
         codec: In place of the service's own.
@@ -136,6 +172,6 @@ def _refuse_unclear(target: object) -> None:
         return
     names = ", ".join(parameter.name for parameter in parameters)
     raise ApplicationError(
-        f"{name_of(target)}({names}) could be called as (conn, message) or as (socket, address); say which: "
-        "--as message, --as socket; or decorate it with on_message"
+        f"{name_of(target)}({names}) could be called as (conn, message), (reader, writer) or (socket, address); say "
+        "which: --as message, --as streams, --as socket; or decorate it with on_message"
     )

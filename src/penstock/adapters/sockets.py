@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from ..codecs.raw import Raw
 from ..core.blocking import BlockingConnection
+from ..core.contract import Connection
 from ..errors import BrokenError, ClosedError, EndOfStreamError
 
 CODEC: Final = Raw()
@@ -35,7 +36,64 @@ class NotOpenError(ClosedError, BrokenPipeError):
     errno = errno.EPIPE
 
 
-class ConnectionSocket:
+class SocketFacts:
+    """What the socket of a connection says of itself, and its options: nothing here moves a byte.
+
+    Args:
+        conn: The connection.
+
+    Raises:
+        OSError: The socket is closed.
+    """
+
+    def __init__(self, conn: BlockingConnection[bytes] | Connection[bytes]) -> None:
+        self._conn: Any = conn
+        with self._borrowed() as sock:
+            self.family = sock.family
+            self.type = sock.type
+            self.proto = sock.proto
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 once it is closed."""
+        return int(self._conn.fileno())
+
+    def getpeername(self) -> Any:
+        """Return the peer's address."""
+        return self._conn.peer.sockname
+
+    def getsockname(self) -> Any:
+        """Return this end's address."""
+        with self._borrowed() as sock:
+            return sock.getsockname()
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
+        """Ask for an option of the socket."""
+        with self._borrowed() as sock:
+            return sock.getsockopt(level, optname, buflen) if buflen else sock.getsockopt(level, optname)
+
+    def setsockopt(self, level: int, optname: int, *value: Any) -> None:
+        """Set an option of the socket."""
+        with self._borrowed() as sock:
+            sock.setsockopt(level, optname, *value)
+
+    def get_inheritable(self) -> bool:
+        """Return whether a program that is executed inherits the descriptor: never."""
+        return False
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[socket.socket]:
+        """Lend the connection's descriptor to a socket object, to ask it something."""
+        fd = self.fileno()
+        if fd < 0:
+            raise OSError(errno.EBADF, "the socket is closed")
+        sock = socket.socket(fileno=fd)
+        try:
+            yield sock
+        finally:
+            sock.detach()
+
+
+class ConnectionSocket(SocketFacts):
     """One connection over `penstock.codecs.Raw`, with the methods of a connected stream socket.
 
     It is used in the thread of its connection's handler, or handed to one other thread, as sockets are. `fileno` is the
@@ -47,15 +105,15 @@ class ConnectionSocket:
     """
 
     def __init__(self, conn: BlockingConnection[bytes]) -> None:
-        self._conn = conn
         self._timeout_s: float | None = None
         self._rest = memoryview(b"")  # received and not read
         self._reads = True
         self._closed = False
-        with self._borrowed() as sock:
-            self.family = sock.family
-            self.type = sock.type
-            self.proto = sock.proto
+        super().__init__(conn)
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 once the socket is closed."""
+        return -1 if self._closed else super().fileno()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -105,7 +163,7 @@ class ConnectionSocket:
     def _receive(self, flags: int) -> bytes:
         timeout_s = 0 if flags & socket.MSG_DONTWAIT else self._timeout_s
         try:
-            return self._conn.receive(timeout_s)
+            data: bytes = self._conn.receive(timeout_s)
         except EndOfStreamError:
             self._reads = False
             return b""
@@ -117,6 +175,7 @@ class ConnectionSocket:
             raise LostError(error.reason) from error
         except ClosedError as error:
             raise OSError(errno.EBADF, "the connection was closed here") from error
+        return data
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -184,30 +243,7 @@ class ConnectionSocket:
             buffered = io.BufferedReader(raw, size) if reads else io.BufferedWriter(raw, size)
         return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
 
-    # -- what a socket says of itself ----------------------------------------------------------------------------------
-
-    def fileno(self) -> int:
-        """Return the descriptor; -1 once the socket is closed."""
-        return -1 if self._closed else self._conn.fileno()
-
-    def getpeername(self) -> Any:
-        """Return the peer's address."""
-        return self._conn.peer.sockname
-
-    def getsockname(self) -> Any:
-        """Return this end's address."""
-        with self._borrowed() as sock:
-            return sock.getsockname()
-
-    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
-        """Ask for an option of the socket."""
-        with self._borrowed() as sock:
-            return sock.getsockopt(level, optname, buflen) if buflen else sock.getsockopt(level, optname)
-
-    def setsockopt(self, level: int, optname: int, *value: Any) -> None:
-        """Set an option of the socket."""
-        with self._borrowed() as sock:
-            sock.setsockopt(level, optname, *value)
+    # -- how long it waits ---------------------------------------------------------------------------------------------
 
     def settimeout(self, value: float | None) -> None:
         """Have reading give up after ``value`` seconds; at once where it is 0; never by itself where it is None.
@@ -234,10 +270,6 @@ class ConnectionSocket:
     def getblocking(self) -> bool:
         """Return whether reading may wait."""
         return self._timeout_s != 0
-
-    def get_inheritable(self) -> bool:
-        """Return whether a program that is executed inherits the descriptor: never."""
-        return False
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -268,18 +300,6 @@ class ConnectionSocket:
             raise OSError(errno.EBADF, "the socket is closed")
         if flags & ~known:
             raise OSError(errno.EOPNOTSUPP, "no such flag over a connection of penstock")
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[socket.socket]:
-        """Lend the connection's descriptor to a socket object, to ask it something."""
-        fd = self.fileno()
-        if fd < 0:
-            raise OSError(errno.EBADF, "the socket is closed")
-        sock = socket.socket(fileno=fd)
-        try:
-            yield sock
-        finally:
-            sock.detach()
 
 
 class _File(io.RawIOBase):

@@ -75,6 +75,7 @@ def _service(server: Any, kind: Any, name: str, of_datagrams: bool, of_streams: 
         handler=handler,
         codec=CODEC,
         datagram=datagram if of_datagrams else None,
+        only_datagrams=not of_streams,
         summary=summary_of(kind),
         written_for="socketserver",
     )

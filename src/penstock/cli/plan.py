@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from ..adapters import WORDS
+from ..adapters import COMMANDS, WORDS
 from ..app import App
 from ..codecs.registry import runs_a_module
 from ..config import Option, ProcessConfig, ServerConfig, Text, did_you_mean, options
@@ -171,9 +171,13 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
     """
     services = all_services()
     target: str = ctx.params["target"]
-    definition = next((service for service in services if service.name == target), None)
-    brought = find_installed("services", target) if definition is None and not is_target(target) else None
-    if definition is None and brought is None and not _is_known(target):
+    is_command = ctx.params["kind"] in COMMANDS
+    definition = None if is_command else next((service for service in services if service.name == target), None)
+    has_name = definition is None and not is_command and not is_target(target)
+    brought = find_installed("services", target) if has_name else None
+    if is_command and ctx.params["factory"]:
+        raise ConfigurationError(f"--as {ctx.params['kind']} serves a program, which no function makes", "--factory")
+    if not is_command and definition is None and brought is None and not _is_known(target):
         names = list(dict.fromkeys([*(each.name for each in services), *(each.name for each in installed("services"))]))
         raise ConfigurationError(
             f"no service or module named {target!r}{did_you_mean(target, names)}\n"
@@ -265,7 +269,7 @@ def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> P
 
 def _load(text: str, *, factory: bool, kind: str | None) -> Service[Any] | App[Any]:
     """Import what is to be served: what another package brings by that name, or the user's own."""
-    brought = None if is_target(text) else find_installed("services", text)
+    brought = None if kind in COMMANDS or is_target(text) else find_installed("services", text)
     if brought is None:
         return load_target(text, current_directory(), factory=factory, kind=kind)
     found = load_target(brought.place, current_directory(), factory=factory, kind=kind)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
-from ..adapters import is_foreign, service_of
+from ..adapters import COMMANDS, is_foreign, service_of
 from ..app import App
 from ..config import did_you_mean
 from ..core.handlers import Handler
@@ -38,7 +38,8 @@ def load_target(
     """Import what ``text`` names, and make a service of it unless it is an application.
 
     Args:
-        text: ``module:object``, ``module``, ``file.py:object`` or ``file.py``; the object may be dotted.
+        text: ``module:object``, ``module``, ``file.py:object`` or ``file.py``; the object may be dotted. Of a kind
+            among `adapters.COMMANDS`, a command line.
         directory: Where modules are looked for first, and what the path of a file is relative to.
         factory: Whether it names a function that makes what is to be served, and is called without arguments.
         kind: What kind of handler it is, by one of `adapters.WORDS`; None to tell by what it is.
@@ -47,6 +48,8 @@ def load_target(
         ApplicationError: The module cannot be imported, does not hold the object, or the object is no handler.
         ConfigurationError: The text has no such form, or the service's codec is wrong.
     """
+    if kind in COMMANDS:
+        return service_of(text, kind=kind)
     source, colon, attribute = text.rpartition(":") if ":" in text else (text, "", "")
     if not source or (colon and not all(part.isidentifier() for part in attribute.split("."))):
         raise ConfigurationError(f"{text!r} is not a target: write module:object, module, file.py:object or file.py")

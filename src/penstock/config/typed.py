@@ -62,6 +62,8 @@ class ServerOptions(TypedDict, total=False):
     """Maximum handler threads; the blocking engine uses one per connection. Default: CPUs + 4, at most 32; 256 with
     --engine blocking.
     """
+    max_processes: int
+    """Maximum processes of --as exec; more connections wait. Default: 64."""
     engine: Literal["auto", "native", "pure", "blocking"]
     """I/O engine. Default: auto."""
     max_connections: int | Literal["auto", "none"] | None

@@ -65,6 +65,7 @@ class Service(Generic[M]):
         summary: One line for people.
         timeouts: Timeouts that suit this protocol, as options: ``{"idle": "1h"}``. Each holds unless the server is
             configured otherwise.
+        only_datagrams: It makes no sense with connections.
         written_for: What the handler was written for, where that is not Penstock: it cuts the bytes itself.
     """
 
@@ -75,6 +76,7 @@ class Service(Generic[M]):
     threaded: AnyHandler | None = None
     summary: str = ""
     timeouts: OwnTimeouts = field(default_factory=dict)
+    only_datagrams: bool = False
     written_for: str = ""
 
     def __post_init__(self) -> None:

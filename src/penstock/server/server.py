@@ -420,13 +420,17 @@ class Server:
         """Refuse what makes no sense together.
 
         Raises:
-            ConfigurationError: A conversation on a datagram address; a kind of socket that is not served.
+            ConfigurationError: A conversation on a datagram address, or the reverse; a kind of socket that none serves.
         """
         if kind is Kind.RAW:
             raise ConfigurationError(f"{requested}: raw sockets can be connected, not served")
         if kind is Kind.DATAGRAM and self.service.datagram is None:
             raise ConfigurationError(
                 f"{self.service.name} needs connections, and {requested} has none: use tcp://, unix: or unix+seqpacket:"
+            )
+        if kind is not Kind.DATAGRAM and self.service.only_datagrams:
+            raise ConfigurationError(
+                f"{self.service.name} handles datagrams, and {requested} has connections: use udp:// or unix+dgram:"
             )
 
     def suspend(self) -> None:

@@ -1,0 +1,143 @@
+"""Callbacks of `asyncio.start_server`: a reader and a writer for each connection.
+
+The reader is asyncio's own, and takes what it lacks from the connection at the moment when somebody waits for it: no
+task stands between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..core.contract import Connection
+from ..core.handlers import ConnectionHandler
+from ..core.service import Service
+from ..core.signatures import name_of, positional, summary_of
+from ..errors import BrokenError, ClosedError, ConnectionEndedError, EndOfStreamError
+from .sockets import CODEC, LostError
+from .transport import ConnectionTransport, loss_of
+
+
+def of_streams(function: Callable[..., Any], name: str) -> Service[bytes]:
+    """Make a service of ``f(reader, writer)``, as `asyncio.start_server` takes it: ``async def``, or ``def``.
+
+    Raises:
+        ApplicationError: It takes other arguments.
+    """
+    positional(function, "a callback of streams takes (reader, writer)", 2)
+    return Service(
+        name=name or name_of(function),
+        handler=ConnectionHandler(partial(_serve, function), is_async=True),
+        codec=CODEC,
+        summary=summary_of(function),
+        written_for="asyncio streams",
+    )
+
+
+async def _serve(function: Callable[..., Any], conn: Connection[bytes]) -> None:
+    try:
+        await _call(function, conn)
+    except LostError:
+        if conn.close_reason is None:
+            raise  # another connection's
+    # What kept the writer closes it, also after the function has returned; with the last of them it closes itself.
+    await conn.wait_closed()
+
+
+async def _call(function: Callable[..., Any], conn: Connection[bytes]) -> None:
+    loop = asyncio.get_running_loop()
+    transport = StreamsTransport(conn, loop)
+    reader = ConnectionReader(conn, loop)
+    flow: Any = _Flow(transport, conn)
+    writer = ConnectionWriter(transport, flow, reader, loop)
+    answer = function(reader, writer)
+    if inspect.isawaitable(answer):
+        await answer
+
+
+class StreamsTransport(ConnectionTransport):
+    """A writer's transport: nothing pumps what comes, so no TLS can be begun over it."""
+
+    _start_tls_compatible = False
+
+    def _pause_writing(self) -> None:
+        """Do nothing: who writes asks by `drain`."""
+
+    def pause_reading(self) -> None:
+        """Do nothing: what nobody waits for is not read."""
+
+
+class ConnectionReader(asyncio.StreamReader):
+    """A reader that receives from a connection what it is asked for.
+
+    Args:
+        conn: The connection, which speaks `CODEC`.
+        loop: The loop that runs.
+    """
+
+    def __init__(self, conn: Connection[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._conn = conn
+        self._receiving = False
+
+    async def _wait_for_data(self, func_name: str) -> None:
+        """Receive once: what all methods of a reader that wait are made of."""
+        if self._receiving:
+            raise RuntimeError(f"{func_name}() called while another coroutine is already waiting for incoming data")
+        self._receiving = True
+        try:
+            self.feed_data(await self._conn.receive())
+        except EndOfStreamError:
+            self.feed_eof()
+        except BrokenError as error:
+            lost = loss_of(self._conn)
+            if lost is None:
+                self.feed_eof()
+            else:
+                self.set_exception(lost)
+                raise lost from error
+        except ClosedError:
+            self.feed_eof()  # as asyncio, when the writer was closed
+        finally:
+            self._receiving = False
+
+
+class ConnectionWriter(asyncio.StreamWriter):
+    """A writer; the connection closes with the last reference to it."""
+
+    def __del__(self) -> None:
+        if not self._transport.is_closing():  # type: ignore[attr-defined]
+            self.close()
+
+
+class _Flow:
+    """What a writer asks of its protocol: to wait until the peer has read, and for the end."""
+
+    _client_connected_cb = True  # of a server
+
+    def __init__(self, transport: StreamsTransport, conn: Connection[bytes]) -> None:
+        self._transport = transport
+        self._conn = conn
+
+    async def _drain_helper(self) -> None:
+        try:
+            await self._transport.wait_writable()
+        except ConnectionEndedError as error:
+            raise _lost(self._conn) from error
+        if self._conn.close_reason is not None and loss_of(self._conn) is not None:
+            raise _lost(self._conn)
+
+    async def _wait_closed(self) -> None:
+        await self._conn.wait_closed()
+        if (lost := loss_of(self._conn)) is not None:
+            raise lost
+
+    def _get_close_waiter(self, stream: asyncio.StreamWriter) -> Any:
+        return self._wait_closed()
+
+
+def _lost(conn: Connection[bytes]) -> ConnectionResetError:
+    return loss_of(conn) or ConnectionResetError("Connection lost")
