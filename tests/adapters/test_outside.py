@@ -1,0 +1,109 @@
+"""Handlers of other packages, as they come, driven by clients that are not ours."""
+
+import functools
+import http.client
+import shutil
+import smtplib
+import subprocess
+
+import pytest
+
+from penstock.adapters import service_of
+from penstock.testing.engines import LOOPS
+
+on_loops = pytest.mark.engines(*LOOPS)
+on_threads = pytest.mark.engines("blocking")
+
+
+class Mailbox:
+    """Keeps the mail that aiosmtpd hands it."""
+
+    def __init__(self):
+        self.mails = []
+
+    async def handle_DATA(self, server, session, envelope):
+        self.mails.append((envelope.mail_from, envelope.rcpt_tos, session.peer[0], b"body of it" in envelope.content))
+        return "250 kept"
+
+
+def smtp(mailbox):
+    """What makes aiosmtpd's protocol."""
+    module = pytest.importorskip("aiosmtpd.smtp")
+    return functools.partial(module.SMTP, mailbox, hostname="mail.example")
+
+
+@on_loops
+def test_the_protocol_of_aiosmtpd_takes_mail_of_smtplib(serve, engine):
+    """Two mails over one connection, and one command that it does not know."""
+    mailbox = Mailbox()
+    with serve(smtp(mailbox)) as server, smtplib.SMTP("127.0.0.1", server.port, timeout=20) as client:
+        for number in (1, 2):
+            assert {} == client.sendmail(f"{number}@a.example", ["b@b.example"], "Subject: x\r\n\r\nbody of it\r\n")
+        assert 500 == client.docmd("NONSENSE")[0]
+
+    assert [(f"{number}@a.example", ["b@b.example"], "127.0.0.1", True) for number in (1, 2)] == mailbox.mails
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed")
+@on_loops
+def test_the_protocol_of_aiosmtpd_takes_mail_of_swaks(serve, engine):
+    """As people try a mail server by hand."""
+    mailbox = Mailbox()
+    with serve(smtp(mailbox)) as server:
+        done = subprocess.run(
+            [
+                *("swaks", "--server", f"127.0.0.1:{server.port}", "--helo", "c.example", "--silent", "2"),
+                *("--from", "a@a.example", "--to", "b@b.example", "--body", "body of it"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    assert (0, "") == (done.returncode, done.stdout)
+    assert [("a@a.example", ["b@b.example"], "127.0.0.1", True)] == mailbox.mails
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@on_threads
+def test_the_server_of_dnslib_resolves(serve, engine, transport):
+    """A server of `socketserver` with its state: a resolver, a logger."""
+    dnslib = pytest.importorskip("dnslib")
+    module = pytest.importorskip("dnslib.server")
+
+    class Resolver(module.BaseResolver):
+        def resolve(self, request, handler):
+            reply = request.reply()
+            reply.add_answer(*dnslib.RR.fromZone("a.example. 60 A 192.0.2.7"))
+            return reply
+
+    made = (module.UDPServer if transport == "udp" else module.TCPServer)(("127.0.0.1", 0), module.DNSHandler)
+    made.resolver, made.logger = Resolver(), module.DNSLogger(logf=lambda line: None)
+    with serve(made, bind=f"{transport}://127.0.0.1:0") as server:
+        question = dnslib.DNSRecord.question("a.example")
+        reply = dnslib.DNSRecord.parse(question.send("127.0.0.1", server.port, tcp=transport == "tcp", timeout=20))
+
+    assert [question.header.id, "192.0.2.7"] == [reply.header.id, str(reply.short())]
+
+
+@on_loops
+def test_the_protocol_of_aiohttp_answers(serve, engine):
+    """A function that makes protocols; it keeps its connection for the next request, and takes a large body."""
+    web = pytest.importorskip("aiohttp.web")
+
+    async def answer(request):
+        return web.Response(text=f"{request.path} {len(await request.read())}")
+
+    made = []
+
+    def protocol():
+        made[:] = made or [web.Server(answer)]  # with the first connection: it asks for the loop that runs
+        return made[0]()
+
+    with serve(service_of(protocol, kind="protocol")) as server:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for path, size in [("/small", 5), ("/large", 500_000), ("/none", 0)]:
+            client.request("POST", path, body=bytes(size))
+            assert f"{path} {size}" == client.getresponse().read().decode()
+        client.close()
