@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
-from ..config import Timeouts
-from ..core.contract import NO_HANDSHAKE
 from ..core.endings import reason_after, reason_of
 from ..core.events import BadMessage, Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
 from ..core.foreign import note_foreign
 from ..core.handlers import Handler, OnBadMessage
-from ..core.inbound import RecordInbound, StreamInbound
-from ..core.law.closing import CLOSED, CLOSING, CUT, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
-from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
-from ..core.law.rate import GO_ON
+from ..core.inbound import StreamInbound
+from ..core.law.closing import CLOSED, CLOSING, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
+from ..core.law.deadlines import IDLE
 from ..core.texts import detail_of
-from ..core.timeouts import Timeout
 from ..core.tls import TlsInfo
 from ..errors import CodecError, LocalProtocolError, RemoteProtocolError, TlsError
 from ..reasons import CloseReason
 from .context import Context
 from .link import Link
-from .sending import SendingConnection
+from .timing import TimedConnection
 from .wire import next_connection_id, reset_on_close
-
-if TYPE_CHECKING:
-    from ..core.gate import Handshake
 
 M = TypeVar("M")
 
-# How long whoever was woken has until the deadlines are looked at again.
-AGAIN_S: Final = 0.01
 
-
-class LinkedConnection(SendingConnection[M], Generic[M]):
+class LinkedConnection(TimedConnection[M], Generic[M]):
     """The part every connection on a link shares. Subclasses say what happens to messages, by the abstract methods.
 
     Args:
@@ -49,12 +39,9 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
 
     __slots__ = (
         "_draining",
-        "_handshake",
-        "_inbound",
         "_local",
         "_on_bad_message",
         "_opening",
-        "_overdue",
         "_peer",
         "_reading_suspended",
         "bytes_in",
@@ -70,14 +57,11 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         self.bytes_in = self.messages_in = 0
         self._peer = peer
         self._local = local
-        self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
         self._on_bad_message: OnBadMessage = "close"
         self._watch_input()
         self._draining = False
         self._opening = False  # a layer over its link needs the peer before it can be used
         self._reading_suspended = False  # memory is short, and what is held here must not grow
-        self._handshake: Handshake | None = None  # its place at the gate
-        self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again
 
     def __repr__(self) -> str:
         return f"<connection {self.id} {self._peer} {STATES[self._state].value}>"
@@ -93,16 +77,6 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         return self._local
 
     @property
-    def opened_at(self) -> float:  # type: ignore[override]
-        """When it began, on the engine's clock."""
-        return self._opened_at
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """Its own."""
-        return self._durations.timeouts
-
-    @property
     def draining(self) -> bool:
         """Whether the server drains."""
         return self._draining
@@ -114,36 +88,8 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         """The peer sent EOF."""
 
     @abstractmethod
-    def _timed_out(self, which: Timeout) -> bool:
-        """A deadline passed. Return whether the connection will close by itself; else it is closed right after this."""
-
-    @abstractmethod
     def _resume_reading(self) -> None:
         """Have the link read again, unless something keeps it from that."""
-
-    @abstractmethod
-    def _look(self) -> None:
-        """Read what has come and send what waits, as far as the kernel lets; then call `_decide`: law 11."""
-
-    @abstractmethod
-    def _go_on(self) -> None:
-        """There is room for a message again: `_allows` held it back before."""
-
-    @abstractmethod
-    def _is_read(self) -> bool:
-        """Return whether what the peer sends is read as it comes."""
-
-    @abstractmethod
-    def _take_rest(self) -> None:
-        """Handle what the input's silence has made a message, or have whoever waits receive it."""
-
-    def _asks_whether_idle_may_stay(self) -> bool:
-        """Ask the handler about the connection, which is idle, if it wants to be; return whether that was done."""
-        return False
-
-    def _is_woken(self) -> bool:
-        """Return whether whoever waits for messages was told of something and has not run since."""
-        return False
 
     def _wake_senders(self) -> None:
         """Have everybody look again who waits for room."""
@@ -388,118 +334,3 @@ class LinkedConnection(SendingConnection[M], Generic[M]):
         """Close as at the idle deadline, when that ``share`` of the idle timeout has passed."""
         if not self._closing and self._clock.time() - self._idle_since >= self._durations.idle_s * share:
             self._expire(IDLE)
-
-    # -- the handshake -------------------------------------------------------------------------------------------------
-
-    def begin_handshake(self) -> None:
-        """Give the peer so long to show who it is."""
-        if self._handshake is None and not self._closing:
-            now = self._clock.time()
-            self._handshake = self._take_place(now)
-            self._begins_handshake(now)
-            self._arm_next()
-
-    def end_handshake(self) -> None:
-        """The peer has shown who it is."""
-        self._end_place()
-        self._arm_next()
-
-    def _take_place(self, now: float) -> Handshake:
-        gate = self._context.gate
-        if gate is None:
-            raise LocalProtocolError(NO_HANDSHAKE)
-        return gate.begin_handshake(now)
-
-    def _end_place(self) -> None:
-        """Give the place at the gate back, if there is a handshake."""
-        if self._ends_handshake():
-            handshake, self._handshake = self._handshake, None
-            if handshake is not None:
-                self._give_back(handshake)
-
-    def _give_back(self, handshake: Handshake) -> None:
-        handshake.end()
-
-    # -- deadlines -----------------------------------------------------------------------------------------------------
-
-    def set_timeouts(self, **timeouts: float | None) -> None:
-        """Change this connection's timeouts."""
-        self._durations = self._context.durations_of(self._durations.timeouts.merged(**timeouts))
-        self._arm_next()
-
-    def _arm_next(self) -> None:
-        """Have `expired` called when the next deadline is due."""
-        self._arm(self._due_at(self._inbound.pending_bytes))
-
-    def _arm(self, when: float) -> None:
-        """Have `expired` called no later than ``when``. A timer that comes earlier is left: it sets the next one."""
-        if when < self.due_at and self._state != CLOSED:
-            self._context.alarms.arm(self, when)
-
-    def _disarm(self) -> None:
-        self._context.alarms.disarm(self)
-
-    def expired(self) -> None:
-        """Do what is due. Called when the timer fires."""
-        self._disarm()
-        which = self._due_now()
-        if which == SILENCE and self._is_put_off(self._clock.time()):
-            self._decide()
-        elif NOT_DUE < which < LIFETIME:  # it holds something against the peer
-            self._look()
-        else:
-            self._decide()
-
-    def _due_now(self) -> int:
-        return self._due(self._clock.time(), self._inbound.pending_bytes)
-
-    def _decide(self) -> None:
-        """Do what is due by now, or set the timer for what is next."""
-        self._overdue = False
-        if self._state == CLOSED:
-            return  # the peer's EOF was faster than the end of the wait for it
-        which = self._due_now()
-        if which == NOT_DUE:
-            self._arm_next()
-        elif which < WRITE and self._is_woken():
-            self._overdue = True
-            self._arm(self._clock.time() + AGAIN_S)  # it may not wait again for long, and other deadlines count
-        elif which == IDLE and self._asks_whether_idle_may_stay():
-            self._arm_next()
-        else:
-            self._expire(which)
-            if which >= WRITE:  # the peer reads on; or a handler at work comes to its end, and waits for no reader long
-                self._arm_next()
-
-    def _expire(self, which: int) -> None:
-        verdict = self._expires(which, self._has_progressed(self._link.queued_bytes) if self._attached else False)
-        deadline = TIMEOUTS[which] if which < len(TIMEOUTS) else None
-        if verdict == TELL:
-            assert deadline is not None
-            if not self._timed_out(deadline):
-                self._close(deadline.value)
-            self._arm_next()  # what its handler still sends has a peer that may not read it
-        elif verdict == RESTART:
-            self._stall_begins()
-        elif verdict == RESET:
-            assert deadline is not None
-            self._lose(deadline.value)
-        elif verdict == CUT:
-            self._link.abort()
-        elif verdict == GO_ON:
-            self._go_on()
-        elif verdict == TAKE_REST:
-            self._fell_silent()
-
-    def _fell_silent(self) -> None:
-        """Nothing has come for long enough: end the message at hand, if that is true of all that counts."""
-        inbound = self._inbound
-        if inbound.quiet_s is None:
-            self._listens_for(None)  # the peer ends its messages itself by now
-        elif not self._is_read():
-            self._stops_listening(self._clock.time())
-        else:
-            self._falls_silent()
-            inbound.note_silence()
-            self._take_rest()
-        self._arm_next()

@@ -13,7 +13,7 @@ from penstock.codecs.registry import parse_codec
 from penstock.config import Limits, Timeouts
 from penstock.engines.alarms import ClockAlarms
 from penstock.engines.blocking.connection import ThreadConnection
-from penstock.engines.blocking.driving import ThreadContext
+from penstock.engines.blocking.guarding import ThreadContext
 from penstock.engines.blocking.poller import Poller
 from penstock.engines.blocking.timers import Timers
 from penstock.engines.listener import peer_of

@@ -12,7 +12,7 @@ from ...errors import BrokenError, Phase
 from ...reasons import CloseReason
 from ..client import ClientPlan, SyncConnection
 from .connection import ThreadConnection
-from .driving import ThreadContext
+from .guarding import ThreadContext
 from .poller import Poller
 
 M = TypeVar("M")

@@ -20,8 +20,8 @@ from ...errors import FrameTooLongError, LocalProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
-from .driving import ThreadContext
 from .file import ConnectionFile, TextPair
+from .guarding import ThreadContext
 from .parking import CAN_PARK, PARK_S
 from .poller import Poller
 from .shared import SharedConnection

@@ -12,7 +12,7 @@ from ...reasons import CloseReason
 from ..client import ClientPlan
 from ..datagram_errors import not_received, not_sent
 from .client import ThreadClientConnection
-from .driving import ThreadContext
+from .guarding import ThreadContext
 from .parking import DONT_WAIT
 from .poller import READ, WRITE, Poller
 

@@ -11,30 +11,24 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.endings import reason_of
-from ...core.events import Event
-from ...core.gate import Handshake
 from ...core.law.closing import CLOSED, FLUSHING
 from ...core.timeouts import Timeout
 from ...reasons import CloseReason
-from ..connection import LinkedConnection
-from ..context import Context
 from ..forked import end
 from ..link import Layer, LayerMaker, Link
 from ..wire import READS_AT_ONCE, receive_record
+from .guarding import GuardedConnection, ThreadContext
 from .link import SocketLink
 from .parking import DONT_WAIT, prepare
 from .poller import READ, WRITE, Poller
-from .timers import Timers
 
 M = TypeVar("M")
 
@@ -44,30 +38,7 @@ FIRST_READ_BYTES: Final = 8 * 1024
 MOST_READ_BYTES: Final = 64 * 1024
 
 
-def _nothing(_: object) -> None:
-    """Do nothing: a client has no places."""
-
-
-@dataclass(slots=True, kw_only=True)
-class ThreadContext(Context):
-    """What a connection of threads needs of whoever made it: a server, or a client.
-
-    Attributes:
-        report: Takes the events out of the queue it is given, in order, and tells them.
-        timers: The clock, when it is one that the waiting thread itself has to run: a client without a thread.
-        budget_lock: Guards the budget.
-        gate_lock: Guards the gate.
-        orphaned: Called with a connection whose socket is closed while its handler is at work; its lock is held.
-    """
-
-    report: Callable[[deque[Event]], None]
-    timers: Timers | None = None
-    budget_lock: threading.Lock = field(default_factory=threading.Lock)
-    gate_lock: threading.RLock = field(default_factory=threading.RLock)
-    orphaned: Callable[[Any], None] = _nothing
-
-
-class DrivenConnection(LinkedConnection[M]):
+class DrivenConnection(GuardedConnection[M]):
     """The part of a connection that waits: for its socket, for time, for what other threads do.
 
     All its methods are called with its lock held; `SharedConnection` has those that take it.
@@ -88,11 +59,9 @@ class DrivenConnection(LinkedConnection[M]):
         "_driving",
         "_due_while_parked",
         "_error",
-        "_events",
         "_fd",
         "_input_over",
         "_layer",
-        "_lock",
         "_news",
         "_parked",
         "_poller",
@@ -103,8 +72,6 @@ class DrivenConnection(LinkedConnection[M]):
         "_socket_link",
         "_waiting",
     )
-
-    _context: ThreadContext
 
     def __init__(
         self,
@@ -129,14 +96,11 @@ class DrivenConnection(LinkedConnection[M]):
         self._attached = True
         self._corking = False
         self._error: BaseException | None = None  # that it was lost by
-        # Reentrant, for a signal handler or a finaliser may call in while this thread holds it.
-        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._waiting = 0  # threads that wait for the one that drives
         self._driving = False  # a thread waits for the socket; it does not hold the lock
         self._parked = False  # it does so in recv(2), where it cannot be woken
         self._due_while_parked = False  # a deadline passed meanwhile: what recv(2) returns comes first
-        self._events: deque[Event] = deque()  # told once the lock is free, for an observer may call in
         self._read_bytes = min(FIRST_READ_BYTES, context.limits.read_bytes)
         self._input_over = False  # the peer's EOF came
         self._receiving = False  # a thread waits for messages
@@ -300,53 +264,6 @@ class DrivenConnection(LinkedConnection[M]):
         error.__cause__ = self._error
         return error
 
-    def _emit(self, event: Event) -> None:
-        self._events.append(event)
-
-    # -- what all connections share ------------------------------------------------------------------------------------
-
-    def _owe(self, size: int) -> None:
-        if size != self._owed_bytes():
-            with self._context.budget_lock:
-                super()._owe(size)
-
-    def _end_others(self) -> None:
-        with self._context.budget_lock:
-            debtors = self._context.budget.to_be_ended(self)
-        for debtor in debtors:
-            assert isinstance(debtor, DrivenConnection)
-            debtor.cut_unless_busy(CloseReason.OVERLOAD)
-
-    def cut_unless_busy(self, reason: CloseReason) -> None:
-        """End it now, unless another thread works on it: that one may be about to end who calls this."""
-        if self._lock.acquire(blocking=False):
-            try:
-                self._lose(reason)
-            finally:
-                self._lock.release()
-
-    def _close(self, reason: CloseReason) -> None:
-        try:
-            super()._close(reason)
-        except BaseException:
-            self._link.abort()  # half closed it would stay for ever: it ends at once
-            raise
-
-    def _lose(self, reason: CloseReason) -> None:
-        try:
-            super()._lose(reason)
-        except BaseException:
-            self._link.abort()
-            raise
-
-    def _take_place(self, now: float) -> Handshake:
-        with self._context.gate_lock:
-            return super()._take_place(now)
-
-    def _give_back(self, handshake: Handshake) -> None:
-        with self._context.gate_lock:
-            super()._give_back(handshake)
-
     # -- waiting -------------------------------------------------------------------------------------------------------
 
     def _drive(self, done: Callable[[], bool]) -> None:
@@ -422,11 +339,6 @@ class DrivenConnection(LinkedConnection[M]):
         """Have the driver look again at what is to be done."""
         if self._driving:
             self._poller.wake()
-
-    def _tell(self) -> None:
-        """Report what happened while the lock was held. Called without it."""
-        if self._events:
-            self._context.report(self._events)
 
     def _let_go(self) -> None:
         """The state is closed: close the socket, or have the thread that polls it do so."""

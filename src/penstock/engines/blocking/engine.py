@@ -36,7 +36,7 @@ from .client import ThreadClientConnection
 from .datagram_client import ThreadDatagramConnection
 from .datagrams import DatagramThread
 from .departures import Departures
-from .driving import ThreadContext
+from .guarding import ThreadContext
 from .poller import READ, Poller
 from .serving import ServedConnection
 from .timers import Timers

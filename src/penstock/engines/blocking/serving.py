@@ -22,7 +22,7 @@ from ..link import LayerMaker
 from ..receiving import BadMessagePassedError, TimeoutPassedError
 from ..whereabouts import place_of_thread
 from .connection import ThreadConnection
-from .driving import ThreadContext
+from .guarding import ThreadContext
 from .poller import Poller
 
 M = TypeVar("M")

@@ -16,8 +16,9 @@ from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED, FLUSHING, LOCAL_EOF
 from ...core.texts import detail_of
 from ...reasons import CloseReason
-from ..connection import AGAIN_S, LinkedConnection
+from ..connection import LinkedConnection
 from ..link import Link
+from ..timing import AGAIN_S
 from ..wire import READS_AT_ONCE
 from .context import LoopContext
 from .surely import Surely

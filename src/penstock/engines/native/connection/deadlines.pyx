@@ -14,7 +14,7 @@ from ....core.compiled_law.deadlines cimport (
 )
 
 from ....core.interrupts import is_interrupt
-from ...connection import AGAIN_S
+from ...timing import AGAIN_S
 from ...wire import READS_AT_ONCE as _READS_AT_ONCE
 
 cdef double again_s = AGAIN_S
