@@ -1,6 +1,8 @@
 """Events: a class for each, under names from one list."""
 
 import dataclasses
+import importlib
+import pkgutil
 
 import pytest
 
@@ -19,7 +21,11 @@ def test_every_name_is_a_word_for_logs():
 
 def test_every_name_has_one_class_and_every_class_its_name():
     """Whoever adds one adds the other."""
-    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.iter_modules(events.__path__, "penstock.core.events.")
+    ]
+    everything = [value for module in modules for value in vars(module).values()]
+    kinds = [value for value in everything if isinstance(value, type) and dataclasses.is_dataclass(value)]
 
     assert set(EventName) == set(EVENTS)
     assert {kind.name: kind for kind in kinds} == EVENTS
