@@ -7,10 +7,8 @@ from functools import partial
 from typing import TypeVar
 
 from ...core.deadline import Deadline
-from ...core.timeouts import Timeout
-from ...errors import BrokenError, Phase
-from ...reasons import CloseReason
 from ..client import ClientPlan, SyncConnection
+from ..client_end import ClientEnd
 from .connection import ThreadConnection
 from .guarding import ThreadContext
 from .poller import Poller
@@ -18,7 +16,7 @@ from .poller import Poller
 M = TypeVar("M")
 
 
-class ThreadClientConnection(ThreadConnection[M], SyncConnection[M]):
+class ThreadClientConnection(ClientEnd[M], ThreadConnection[M], SyncConnection[M]):
     """A stream or seqpacket connection that was made by `connect_sync`.
 
     Args:
@@ -94,44 +92,10 @@ class ThreadClientConnection(ThreadConnection[M], SyncConnection[M]):
         if queued_bytes := self._link.queued_bytes:
             self._obey(self._pauses(queued_bytes, self._clock.time()))  # the peer's time to read it counts
 
-    def set_timeouts(self, **timeouts: float | None) -> None:
-        """Change this connection's timeouts."""
-        super().set_timeouts(**timeouts)
-        now = self._durations.timeouts
-        # By itself a client blames nobody for silence.
-        self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
-
-    def _timed_out(self, which: Timeout) -> bool:
-        if which is not Timeout.LIFETIME:
-            return super()._timed_out(which)
-        self._lose(CloseReason.LIFETIME)  # nobody waits for a flush either
-        return True
-
-    def _why_not(self) -> Exception:
-        if self.close_reason is CloseReason.LIFETIME and self._total is not None:
-            return self._total.error(Phase.TOTAL)
-        error = super()._why_not()
-        if isinstance(error, BrokenError):
-            error.unread_bytes = self._unread_bytes
-        return error
-
-    def _note_unread(self) -> None:
-        """Note, where the connection is about to end, what its peer had waited for us to receive."""
-        is_full = self._inbound.pending_bytes > self._context.limits.read_bytes
-        if self._write_paused and is_full and not self._receiving:
-            unread_bytes = self._inbound.pending_bytes + (self._inbound.batch_bytes if self._ready else 0)
-            self._unread_bytes = self._unread_bytes or unread_bytes
-
-    def connection_broke(self, error: BaseException) -> None:
-        """Send nothing more."""
-        self._note_unread()
-        super().connection_broke(error)
-
     def connection_lost(self, error: BaseException | None) -> None:
         """Note that the link is gone."""
         self._note_unread()
         super().connection_lost(error)
 
-    def _lose(self, reason: CloseReason) -> None:
-        self._note_unread()
-        super()._lose(reason)
+    def _is_not_received(self) -> bool:
+        return self._inbound.pending_bytes > self._context.limits.read_bytes and not self._receiving

@@ -12,12 +12,13 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...core.endings import reason_after
-from ...core.handlers import AnyHandler, Handler, answer_to_bad_messages, expects_messages, may_keep_idle
+from ...core.handlers import AnyHandler, Handler, answer_to_bad_messages, expects_messages
 from ...core.interrupts import is_interrupt
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
 from ...errors import CodecError, ConnectionEndedError, EndOfStreamError, RemoteProtocolError
 from ...reasons import CloseReason
+from ..in_turn import InTurnConnection
 from ..link import LayerMaker
 from ..receiving import BadMessagePassedError, TimeoutPassedError
 from ..whereabouts import place_of_thread
@@ -31,7 +32,7 @@ M = TypeVar("M")
 GATHERED_REPLIES: Final = 16
 
 
-class ServedConnection(ThreadConnection[M]):
+class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
     """A connection and what is done with its messages.
 
     Args:
@@ -387,15 +388,6 @@ class ServedConnection(ThreadConnection[M]):
             with self._lock:
                 self._failure = error
                 self._close(reason_after(error))
-
-    def _asks_whether_idle_may_stay(self) -> bool:
-        if self._expired is not None or not may_keep_idle(self._callbacks):
-            return False  # it was to be asked before, and the callback at work has not returned since
-        self._is_kept(self._clock.time())
-        return self._timed_out(Timeout.IDLE)
-
-    def _has_last_word(self) -> bool:
-        return bool(self._handler.converses) or self._callbacks is not None
 
     def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or not self._returns:

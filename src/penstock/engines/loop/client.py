@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED, OPEN
-from ...core.timeouts import Timeout
 from ...core.turns import MOST_IN_A_ROW
-from ...errors import BrokenError, Phase
+from ...errors import TimedOutError
 from ...reasons import CloseReason
 from ..client import ClientConnection, ClientPlan
+from ..client_end import ClientEnd
 from ..receiving import PREFETCH
 from .awaited import AwaitedConnection
 from .context import LoopContext
@@ -22,7 +22,7 @@ from .waiter import Waiter
 M = TypeVar("M")
 
 
-class LoopClientConnection(AwaitedConnection[M], ClientConnection[M]):
+class LoopClientConnection(ClientEnd[M], AwaitedConnection[M], ClientConnection[M]):
     """A stream or seqpacket connection that was made by `connect`. It has no handler and is in nobody's list.
 
     Args:
@@ -122,40 +122,21 @@ class LoopClientConnection(AwaitedConnection[M], ClientConnection[M]):
     def set_timeouts(self, **timeouts: float | None) -> None:
         """Change this connection's timeouts."""
         super().set_timeouts(**timeouts)
-        now = self._durations.timeouts
-        self._blames = (now.first_message_s, now.idle_s, now.message_s) != (None, None, None)
         self._waits_for_ever = self._read_s is None and not self._blames
 
-    def _timed_out(self, which: Timeout) -> bool:
-        if which is not Timeout.LIFETIME:
-            return super()._timed_out(which)
-        self._lose(CloseReason.LIFETIME)  # nobody waits for a flush either
-        return True
+    def _is_not_received(self) -> bool:
+        return bool(self._reading_paused)
 
     def _why_not(self) -> Exception:
-        if self.close_reason is CloseReason.LIFETIME and self._total is not None:
-            return self._total.error(Phase.TOTAL)
         error = super()._why_not()
-        error.__cause__ = self._lost_by
-        if isinstance(error, BrokenError):
-            error.unread_bytes = self._unread_bytes
+        if not isinstance(error, TimedOutError):
+            error.__cause__ = self._lost_by
         return error
-
-    def _note_unread(self) -> None:
-        """Note, where the connection is about to end, what its peer had waited for us to receive."""
-        if self._write_paused and self._reading_paused:
-            unread_bytes = self._inbound.pending_bytes + (self._inbound.batch_bytes if self._ready else 0)
-            self._unread_bytes = self._unread_bytes or unread_bytes
-
-    def _lose(self, reason: CloseReason) -> None:
-        self._note_unread()
-        super()._lose(reason)
 
     def connection_broke(self, error: BaseException) -> None:
         """Send nothing more, and keep what the system said."""
         if self.close_reason is None:
             self._lost_by = error
-        self._note_unread()
         super().connection_broke(error)
 
     def connection_lost(self, error: BaseException | None) -> None:

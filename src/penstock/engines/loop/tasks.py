@@ -14,7 +14,6 @@ from ...core.handlers import (
     Handler,
     answer_to_bad_messages,
     expects_messages,
-    may_keep_idle,
     settled,
 )
 from ...core.interrupts import is_interrupt
@@ -23,6 +22,7 @@ from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
 from ...errors import EndOfStreamError, RemoteProtocolError
 from ...reasons import CloseReason
+from ..in_turn import InTurnConnection
 from ..receiving import TimeoutPassedError
 from ..whereabouts import place_of_task
 from .awaited import AwaitedConnection
@@ -31,7 +31,7 @@ from .context import LoopContext
 M = TypeVar("M")
 
 
-class TaskConnection(AwaitedConnection[M]):
+class TaskConnection(InTurnConnection[M], AwaitedConnection[M]):
     """A connection with a handler and its task."""
 
     __slots__ = ("_callbacks", "_connected", "_handler", "_task", "_variables")
@@ -230,15 +230,6 @@ class TaskConnection(AwaitedConnection[M]):
 
     def _expects_messages(self) -> bool:
         return self._callbacks is None or expects_messages(self._callbacks)
-
-    def _asks_whether_idle_may_stay(self) -> bool:
-        if self._expired is not None or not may_keep_idle(self._callbacks):
-            return False  # it was to be asked before, and the callback at work has not returned since
-        self._is_kept(self._clock.time())
-        return self._timed_out(Timeout.IDLE)
-
-    def _has_last_word(self) -> bool:
-        return bool(self._handler.converses) or self._callbacks is not None
 
     def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or self._task is None or not self._connected:
