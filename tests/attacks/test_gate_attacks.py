@@ -236,7 +236,7 @@ def test_networks_decide_who_may_connect_and_a_file_is_read_again_when_it_change
     serve, dial_from, tools, until, tmp_path, monkeypatch, caplog
 ):
     """The longest prefix wins; an operator edits the list while the server runs; a broken list changes nothing."""
-    monkeypatch.setattr("penstock.server.admission.FOLLOW_S", 0.01)
+    monkeypatch.setattr("penstock.server.access_files.FOLLOW_S", 0.01)
     path, new = tmp_path / "deny.txt", tmp_path / "deny.txt.new"
     path.write_text("127.0.0.8/30  # a street\n")
     config = GateConfig(deny=(f"@{path}",), allow=("127.0.0.0/8", "127.0.0.9"))

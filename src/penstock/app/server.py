@@ -18,8 +18,8 @@ from ..core.interrupts import is_interrupt
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from ..server.background import Background
 from ..server.inherited import InheritedSocket, inherited_listeners
-from ..server.part import Part
 from ..server.server import Server
+from ..server.shared import Shared
 from ..telemetry.log import LogObserver
 from .lifespan import Closing, Lifespan
 from .order import waves
@@ -138,7 +138,7 @@ class AppServer:
         servers: dict[str, Server] = {}
         for name, (config, inherited) in places.items():
             first = not servers
-            part = Part(
+            shared = Shared(
                 app=app,
                 gate=gate,
                 begins_gate=gate is None or first,
@@ -149,7 +149,7 @@ class AppServer:
             )
             service = app.services[name]
             servers[name] = Server(
-                service, config, clock=self._clock, observers=self._given, warn=self._warn, part=part
+                service, config, clock=self._clock, observers=self._given, warn=self._warn, shared=shared
             )
         if gate is not None:
             _check_shared_gate(servers)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..app import AppServer
-from ..server.admission import raise_descriptor_limit
+from ..server.descriptors import raise_descriptor_limit
 from ..server.identity import identity_of
 from ..server.server import Server
 from ..server.warnings import warnings_about

@@ -92,7 +92,7 @@ async def probe_all(
     Returns:
         What came of the last attempt at each, in their order. No connection is left open.
     """
-    from ..server.admission import descriptor_limit
+    from ..server.descriptors import descriptor_limit
 
     turns = asyncio.Semaphore(at_once(descriptor_limit()))
     loop = asyncio.get_running_loop()

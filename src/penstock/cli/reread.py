@@ -70,7 +70,7 @@ class Reread:
     async def _reload(
         self, servers: "Mapping[str, Server]", settings: Mapping[str, Settings], configs: Mapping[str, ServerConfig]
     ) -> str:
-        from ..server.admission import raise_descriptor_limit
+        from ..server.descriptors import raise_descriptor_limit
 
         each = [server.choice.engine.descriptors_per_connection for server in servers.values()]
         raise_descriptor_limit(*zip((configs[name].gate for name in servers), each, strict=True))

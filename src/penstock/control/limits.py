@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..config import AUTO, did_you_mean, options
 from ..config.kinds import Kind
 from ..errors import ConfigurationError
-from ..server.admission import affordable, descriptor_limit
+from ..server.descriptors import affordable, descriptor_limit
 from ..server.server import Server
 
 # Of the options of the gate, those whose rules have the same name, and that may change at any moment.

@@ -15,8 +15,8 @@ from ..core.events import Observer
 from ..core.service import Service
 from ..engines.base import Engine
 from ..errors import ConfigurationError, ExitStatus, StoppedError
-from .admission import raise_descriptor_limit
 from .beside import Beside, Steered
+from .descriptors import raise_descriptor_limit
 from .identity import Identity, identity_of
 from .life import Life
 from .notify import Notifier

@@ -51,15 +51,17 @@ from ..errors import ConfigurationError, StoppedError
 from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, Pace, logger
 from ..telemetry.stats import Stats
-from .admission import AccessFiles, descriptor_limit, rules_of
+from .access_files import AccessFiles
 from .background import Background, RunningTask
 from .choice import Choice, choose
 from .datagram_options import set_receive_buffer
+from .descriptors import descriptor_limit
 from .ends import Ends
+from .gate_rules import rules_of
 from .identity import owner_of
 from .memory import follow_memory, memory_of
-from .part import DEFAULT, Default, Part
 from .reload import with_live
+from .shared import DEFAULT, Default, Shared
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
 from .tls import Material, ServerTls, layered, tls_of, warnings_now, with_tls
@@ -81,7 +83,7 @@ class Server:
         clock: Where time comes from; None for the loop's own.
         observers: Told of every event, beside the log and `stats`. What one raises is logged, once a second at most.
         warn: Told of what the configuration allows and perhaps does not mean, a sentence each; None for the log.
-        part: What it shares with the other servers of an application; None when it is alone.
+        shared: What it shares with the other servers of an application; None when it is alone.
 
     Raises:
         ApplicationError: What the handler is annotated to take is not what its codec gives.
@@ -103,7 +105,7 @@ class Server:
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
         warn: Callable[[str], object] | None = None,
-        part: Part | None = None,
+        shared: Shared | None = None,
     ) -> None:
         if config.codec is not None:
             service = service.with_codec(config.codec)
@@ -111,15 +113,15 @@ class Server:
             service = service.with_bad_messages(config.bad_messages)
         self.service = service = fitted(service)
         self.config = config = replace(config, timeouts=config.timeouts.suited(timeouts_of(service.timeouts)))
-        self._part = part = part or Part()
-        self.app = part.app
+        self._shared = shared = shared or Shared()
+        self.app = shared.app
         self.stats = Stats()
-        self.gate = part.gate or Gate()
+        self.gate = shared.gate or Gate()
         self._clock = clock
         self._warn = warn or logger.warning
         self._observers: list[Observer] = [
             self.stats,
-            LogObserver(access=config.access_log, course=part.tells_course),
+            LogObserver(access=config.access_log, course=shared.tells_course),
             *observers,
         ]
         self._observer_failures = Pace(1, time.monotonic)
@@ -232,12 +234,12 @@ class Server:
                 self._listeners = listeners = [layered(listener, self._tls) for listener in listeners]
             self._stopped = self._loop.create_future()
             self._rules = rules
-            if self._part.begins_gate:
+            if self._shared.begins_gate:
                 self.gate.begin(rules)
             self._at_work = self.choice.engine.serve(listeners, plan)
             for warning in [*warnings_about(config, self.addresses), *warnings_now(self._tls)]:
                 self._warn(warning)
-            if config.overload.stall_s is not None and self._part.watches_loop:
+            if config.overload.stall_s is not None and self._shared.watches_loop:
                 self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
                 self._watchdog.prepare()
             self._at_work.start()
@@ -252,8 +254,8 @@ class Server:
         self._follow(access, before)
         memory = memory_of(config.overload)
         if memory is not None:
-            emit = self._emit if self._part.watches_loop else _tell_nobody
-            follow = follow_memory(memory, self.gate, self._at_work, emit, share=self._part.servers)
+            emit = self._emit if self._shared.watches_loop else _tell_nobody
+            follow = follow_memory(memory, self.gate, self._at_work, emit, share=self._shared.servers)
             self._helpers.append(self._loop.create_task(follow))
         if self._watchdog is not None:
             self._watchdog.start()
@@ -273,7 +275,7 @@ class Server:
         if self._listeners:
             return
         config = self.config
-        inherited = self._part.inherited
+        inherited = self._shared.inherited
         if inherited is None:
             inherited = inherited_listeners(os.environ, os.getpid())
         if inherited and isinstance(config.bind, DefaultBind):
@@ -364,7 +366,7 @@ class Server:
         places = _threads(config, engine) if engine.thread_per_connection else None
         descriptors = descriptor_limit()
         if descriptors is not None:
-            descriptors //= self._part.servers
+            descriptors //= self._shared.servers
         return rules_of(config, access, descriptors, engine.descriptors_per_connection, places)
 
     def _follow(self, access: AccessFiles, before: Any) -> None:
@@ -373,7 +375,7 @@ class Server:
         if self._follower is not None:
             self._follower.cancel()
             self._helpers.remove(self._follower)
-        follows = access.paths and self._part.begins_gate  # a gate that is shared has one who does
+        follows = access.paths and self._shared.begins_gate  # a gate that is shared has one who does
         self._follower = self._loop.create_task(access.follow(self.gate, before)) if follows else None
         if self._follower is not None:
             self._helpers.append(self._follower)

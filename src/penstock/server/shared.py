@@ -21,7 +21,7 @@ DEFAULT: Final = Default.DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Shared:
     """What a server shares with the others of its process.
 
     Attributes:
