@@ -63,7 +63,7 @@ class ThreadClientConnection(ClientEnd[M], ThreadConnection[M], SyncConnection[M
             given_up: list[bool] = []
             timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
             try:
-                self._drive(lambda: not self._opening or bool(self._closing) or bool(given_up))
+                self._lead(lambda: not self._opening or bool(self._closing) or bool(given_up))
             finally:
                 if timer is not None:
                     timer.cancel()

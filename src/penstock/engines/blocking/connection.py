@@ -139,13 +139,13 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             if self._takes_token():
                 return
             self._arm_next()
-            self._drive_until_token(limit)
+            self._lead_until_token(limit)
 
-    def _drive_until_token(self, limit: Deadline | None) -> None:
+    def _lead_until_token(self, limit: Deadline | None) -> None:
         given_up: list[bool] = []  # this wait's own
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
         try:
-            self._drive(lambda: not self._rate_held() or self._is_told_to_close() or bool(given_up))
+            self._lead(lambda: not self._rate_held() or self._is_told_to_close() or bool(given_up))
         finally:
             if timer is not None:
                 timer.cancel()
@@ -199,7 +199,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
             self._wake()
             try:
-                self._drive(lambda: self._news or bool(given_up))
+                self._lead(lambda: self._news or bool(given_up))
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -209,7 +209,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
 
     def _may_park(self, limit: Deadline | None) -> bool:
         """Whether nothing but input is waited for, and nothing else is due while this thread cannot be woken."""
-        if not CAN_PARK or self._news or self._driving or self._link.queued_bytes or not self._wants_input():
+        if not CAN_PARK or self._news or self._has_leader or self._link.queued_bytes or not self._wants_input():
             return False
         if (limit is not None and limit.timeout_s < PARK_S) or self._silent_at() != inf:
             return False
@@ -271,7 +271,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))  # a thread that waits here is held up
         try:
             # What waited behind the link may have been given up, with what this thread waits for or without.
-            self._drive(lambda: self._taken_up_to() >= mark or self._state == CLOSED or not self._owes_anything())
+            self._lead(lambda: self._taken_up_to() >= mark or self._state == CLOSED or not self._owes_anything())
         finally:
             self._senders -= 1
         if self._taken_up_to() < mark and self._state == CLOSED:
@@ -286,7 +286,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
 
     def _wait_for_room(self) -> None:
         """Wait until output is no longer over its high watermark, or the connection is closing."""
-        self._drive(lambda: not self._write_paused or bool(self._closing))
+        self._lead(lambda: not self._write_paused or bool(self._closing))
 
     # -- as a file -----------------------------------------------------------------------------------------------------
 
@@ -328,7 +328,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         with self._lock:
             if self._handling and not self._gone:
                 raise LocalProtocolError("a connection closes after its message handler: do not wait for it in there")
-            self._drive(lambda: self._gone)
+            self._lead(lambda: self._gone)
         self._tell()
         assert self.close_reason is not None
         return self.close_reason

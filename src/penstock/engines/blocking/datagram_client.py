@@ -87,7 +87,7 @@ class ThreadDatagramConnection(ThreadClientConnection[M]):
             self._senders += 1
             self._wake()
             try:
-                self._drive(lambda: self._has_room or self._state == CLOSED)
+                self._lead(lambda: self._has_room or self._state == CLOSED)
             finally:
                 self._senders -= 1
             self._require_sendable()

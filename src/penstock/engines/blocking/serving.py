@@ -125,7 +125,7 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
                 self._finish(None)
         with self._lock:
             self.handler_ended = not began or self._callbacks is None
-            self._drive(lambda: self._gone)
+            self._lead(lambda: self._gone)
         self._tell()
         if began and self._callbacks is not None:
             assert self.close_reason is not None
@@ -161,7 +161,7 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
             if error is not None:
                 self._handler_failed(error)
             elif reason is None and self._may_wait_for_tasks() and self._waits_for_tasks():
-                self._drive(lambda: bool(self._closing))
+                self._lead(lambda: bool(self._closing))
             self._close(reason or (CloseReason.DRAINED if self._draining else CloseReason.DONE))
         self._tell()
 
@@ -265,7 +265,7 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
 
     def _wait_for_its_room(self) -> None:
         """Wait until output is no longer over its high watermark, or there is something else to be called."""
-        self._drive(lambda: not self._write_paused or bool(self._closing) or self._expired is not None)
+        self._lead(lambda: not self._write_paused or bool(self._closing) or self._expired is not None)
 
     def _messages(self) -> Iterator[M]:
         """Yield what is ready, unless the connection was closed meanwhile."""

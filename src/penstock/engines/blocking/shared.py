@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TypeVar
 
 from ...reasons import CloseReason
-from .driving import DrivenConnection
+from .leader import LedConnection
 
 M = TypeVar("M")
 
 
-class SharedConnection(DrivenConnection[M]):
+class SharedConnection(LedConnection[M]):
     """What is asked of a connection from outside: by handlers, by other threads, by the server, by the clock."""
 
     __slots__ = ()

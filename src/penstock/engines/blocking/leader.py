@@ -1,7 +1,7 @@
-"""A connection that several threads wait for, with whichever of them waits doing the work, and its clock.
+"""A connection that several threads wait for, with whichever of them waits first doing the work, and its clock.
 
-One lock guards a connection. Nobody waits while holding it: the one thread that polls (the driver) lets go of it
-meanwhile, and every other thread that waits for something on this connection waits for the driver. When the driver has
+One lock guards a connection. Nobody waits while holding it: the one thread that polls (the leader) lets go of it
+meanwhile, and every other thread that waits for something on this connection waits for the leader. When the leader has
 what it wanted, one of the others takes over. So a connection needs no thread of its own to be correct, and several
 threads may send, receive and close at once.
 """
@@ -38,7 +38,7 @@ FIRST_READ_BYTES: Final = 8 * 1024
 MOST_READ_BYTES: Final = 64 * 1024
 
 
-class DrivenConnection(GuardedConnection[M]):
+class LedConnection(GuardedConnection[M]):
     """The part of a connection that waits: for its socket, for time, for what other threads do.
 
     All its methods are called with its lock held; `SharedConnection` has those that take it.
@@ -56,10 +56,10 @@ class DrivenConnection(GuardedConnection[M]):
 
     __slots__ = (
         "_changed",
-        "_driving",
         "_due_while_parked",
         "_error",
         "_fd",
+        "_has_leader",
         "_input_over",
         "_layer",
         "_news",
@@ -97,8 +97,8 @@ class DrivenConnection(GuardedConnection[M]):
         self._corking = False
         self._error: BaseException | None = None  # that it was lost by
         self._changed = threading.Condition(self._lock)
-        self._waiting = 0  # threads that wait for the one that drives
-        self._driving = False  # a thread waits for the socket; it does not hold the lock
+        self._waiting = 0  # threads that wait for the leader
+        self._has_leader = False  # a thread waits for the socket; it does not hold the lock
         self._parked = False  # it does so in recv(2), where it cannot be woken
         self._due_while_parked = False  # a deadline passed meanwhile: what recv(2) returns comes first
         self._read_bytes = min(FIRST_READ_BYTES, context.limits.read_bytes)
@@ -118,7 +118,7 @@ class DrivenConnection(GuardedConnection[M]):
 
     def await_layer(self) -> None:
         """Wait until the layer has what it needs, or there is nothing to wait for. The lock is held."""
-        self._drive(lambda: not self._opening or bool(self._closing))
+        self._lead(lambda: not self._opening or bool(self._closing))
 
     # -- the socket, the lock held -------------------------------------------------------------------------------------
 
@@ -266,10 +266,10 @@ class DrivenConnection(GuardedConnection[M]):
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    def _drive(self, done: Callable[[], bool]) -> None:
+    def _lead(self, done: Callable[[], bool]) -> None:
         """Move bytes until ``done()``, or wait for the thread that does. The lock is held, except while waiting."""
         while not done():
-            if self._driving:
+            if self._has_leader:
                 self._waiting += 1
                 try:
                     self._changed.wait()
@@ -284,7 +284,7 @@ class DrivenConnection(GuardedConnection[M]):
             return
         events = self._interest()
         timers = self._context.timers
-        self._driving = True
+        self._has_leader = True
         self._lock.release()
         try:
             if self._events:
@@ -295,7 +295,7 @@ class DrivenConnection(GuardedConnection[M]):
                 timers.run_due()
         finally:
             self._lock.acquire()
-            self._drove()
+            self._led()
         if self._is_disposed_of():  # closed meanwhile, by another thread, which left the socket to this one
             return
         for _, happened in ready:
@@ -305,7 +305,7 @@ class DrivenConnection(GuardedConnection[M]):
         """Wait in recv(2), for `PARK_S` at most, and take what it returns. As `_turn`, but nobody can wake it."""
         data: bytes | None = None
         broken: OSError | None = None
-        self._driving = self._parked = True
+        self._has_leader = self._parked = True
         self._lock.release()
         try:
             if self._events:
@@ -318,7 +318,7 @@ class DrivenConnection(GuardedConnection[M]):
         finally:
             self._lock.acquire()
             self._parked = False
-            self._drove()
+            self._led()
         if self._state == CLOSED:
             self._dispose()
         elif broken is not None:
@@ -329,21 +329,21 @@ class DrivenConnection(GuardedConnection[M]):
             self._due_while_parked = False
             super().expired()
 
-    def _drove(self) -> None:
+    def _led(self) -> None:
         """This thread has waited; the lock is held again."""
-        self._driving = False
+        self._has_leader = False
         if self._waiting:
             self._changed.notify_all()
 
     def _wake(self) -> None:
-        """Have the driver look again at what is to be done."""
-        if self._driving:
+        """Have the leader look again at what is to be done."""
+        if self._has_leader:
             self._poller.wake()
 
     def _let_go(self) -> None:
         """The state is closed: close the socket, or have the thread that polls it do so."""
         self._disarm()
-        if not self._driving:
+        if not self._has_leader:
             self._dispose()
             return
         self._poller.wake()
@@ -375,7 +375,7 @@ class DrivenConnection(GuardedConnection[M]):
     def peer_gone(self) -> None:
         """The kernel says that the peer is gone, or that both directions are over: see to it, unless a thread polls."""
         with self._lock:
-            if not self._driving and self._state != CLOSED:
+            if not self._has_leader and self._state != CLOSED:
                 self._catch_up()
                 if self._state != CLOSED and (number := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
                     self._socket_link.lose(OSError(number, os.strerror(number)))
