@@ -31,7 +31,7 @@ class ClientStats:
         failures: Attempts that ended before that.
         sent: Messages handed to a connection, each time counted.
         resent: Those of them that had been sent before: only requests marked idempotent.
-        replies: Replies handed to whoever waited.
+        replies: Replies handed to callers that waited.
         late: Replies to requests that nobody waited for any more, dropped.
         lost: Requests whose connection ended before their reply came, and that were not sent again.
         dropped: Messages that were given up before they were sent: the queue was full, or the client was closed.
@@ -139,7 +139,7 @@ class Delivery(Generic[M]):
         return True
 
     def abandon(self, entry: Entry) -> bool:
-        """Nobody waits for this message any more.
+        """No caller waits for this message any more.
 
         Returns:
             Whether the connection is of no use: the peer owes a full window of replies, none of which anybody wants,

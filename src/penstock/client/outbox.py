@@ -58,7 +58,7 @@ class Entry:
         return self.reply is not None and not self.reply.done()
 
     def fail(self, error: Exception) -> None:
-        """Tell whoever waits that there will be no reply."""
+        """Tell the caller that waits that there will be no reply."""
         if self.reply is not None and not self.reply.done():
             self.reply.set_exception(error)
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def take_turn() -> None:
-    """Whoever calls goes on at once, or raises: let the running loop turn before that when it is its turn (law 12)."""
+    """Let the running loop turn when it is its turn, for a caller that goes on at once, or raises (law 12)."""
     await turn_of(asyncio.get_running_loop()).take()
 
 
@@ -41,7 +41,7 @@ async def wait(clock: Clock, future: asyncio.Future[T], deadline: Deadline | Non
 
 
 class Facts:
-    """Facts that are waited for. Whoever changes what they are about calls `look`."""
+    """Facts that are waited for. A change of what they are about is followed by a call of `look`."""
 
     def __init__(self) -> None:
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []

@@ -92,7 +92,7 @@ class TcpConfig:
         keepalive_s: After so long without a byte the peer is asked whether it is there, in whole seconds from 1 to
             32767, which is what the kernel takes; None: never.
         keepalive_interval_s: How long is waited between two questions, likewise.
-        keepalive_probes: So many without an answer end the connection.
+        keepalive_probes: How many without an answer end the connection.
         user_timeout_s: The same for output that is not acknowledged, or that a closed window holds up (RFC 5482), in
             whole milliseconds, 24 days at most.
         unsent_bytes: How much output the kernel takes beyond what it can send. By itself it takes up to 4 MiB of each

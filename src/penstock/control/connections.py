@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from ..server.server import Server
 from .messages import MOST_ROWS, Connections, Row, Selection
 
-# So many connections are looked at in one turn of the loop: some hundred microseconds.
+# How many connections are looked at in one turn of the loop: some hundred microseconds.
 PER_TURN: Final = 200
 SORTABLE: Final = Row.__struct_fields__
 

@@ -13,7 +13,7 @@ class Timed(Protocol):
 
     Attributes:
         due_at: When `expired` will be called; infinity for never.
-        place: Where its timer is kept; None when there is none. Whoever keeps timers sets both.
+        place: Where its timer is kept; None when there is none. What keeps timers sets both.
     """
 
     due_at: float

@@ -1,4 +1,4 @@
-"""What connections need of whoever made them, server or client: the part that is the same on every engine in Python."""
+"""What connections need of what made them, server or client: the part that is the same on every engine in Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """What a connection needs of whoever made it.
+    """What a connection needs of what made it: a server, or a client.
 
     Attributes:
         clock: Where time comes from.

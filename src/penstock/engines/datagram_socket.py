@@ -128,7 +128,7 @@ class DatagramSocket:
             raise self._total.error(Phase.TOTAL)
 
     def close(self) -> None:
-        """Close the socket; whoever waits gets ClosedError."""
+        """Close the socket; a caller that waits gets ClosedError."""
         if self.sock.fileno() < 0:
             return
         self._loop.remove_reader(self.sock)

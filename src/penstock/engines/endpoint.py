@@ -40,7 +40,7 @@ from .wire import MAX_DATAGRAM_BYTES
 # Datagrams read before others get their turn.
 READS_PER_TURN: Final = 32
 
-# Of services that answer whatever comes: echo, daytime, qotd, chargen, time. Nobody sends from there but they, and two
+# Of services that answer whatever comes: echo, daytime, qotd, chargen, time. Only they send from there, and two
 # of them, once one forged datagram has begun it, would answer each other for ever; inetd drops these too.
 ANSWERING_PORTS: Final = frozenset({7, 13, 17, 19, 37})
 

@@ -18,7 +18,7 @@ from .wire import SocketOptions
 
 
 class LinkUser(Protocol):
-    """Whoever a link tells what happened: a connection, or a layer. Nothing is told after `connection_lost`."""
+    """What a link tells of what happened: a connection, or a layer. Nothing is told after `connection_lost`."""
 
     def connection_made(self, link: Link, /) -> None:
         """The link can be used. Told first, and once."""

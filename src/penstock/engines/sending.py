@@ -193,7 +193,7 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
             raise self._why_not()
 
     def _why_not(self) -> Exception:
-        """Return the error for whoever uses a connection that is no longer there."""
+        """Return the error for a use of a connection that is no longer there."""
         return why_not(STATES[self._state], self.close_reason, leaving=self._close_after is not None)
 
     def _encode(self, message: M) -> bytes:

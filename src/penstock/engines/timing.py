@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-# How long whoever was woken has until the deadlines are looked at again.
+# How long a coroutine or a thread that was woken has until the deadlines are looked at again.
 AGAIN_S: Final = 0.01
 
 
@@ -42,7 +42,7 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         super().__init__(context, codec, records=records)
         self._inbound: StreamInbound[M] | RecordInbound[M] = RecordInbound(codec) if records else StreamInbound(codec)
         self._handshake: Handshake | None = None  # its place at the gate
-        self._overdue = False  # whoever was woken by what came in time calls `_decide` when it waits again
+        self._overdue = False  # what was woken in time calls `_decide` when it waits again
 
     @property
     def opened_at(self) -> float:  # type: ignore[override]
@@ -78,14 +78,14 @@ class TimedConnection(SendingConnection[M], Generic[M]):
 
     @abstractmethod
     def _take_rest(self) -> None:
-        """Handle what the input's silence has made a message, or have whoever waits receive it."""
+        """Handle what the input's silence has made a message, or have it received where one is waited for."""
 
     def _asks_whether_idle_may_stay(self) -> bool:
         """Ask the handler about the connection, which is idle, if it wants to be; return whether that was done."""
         return False
 
     def _is_woken(self) -> bool:
-        """Return whether whoever waits for messages was told of something and has not run since."""
+        """Return whether a coroutine or thread that waits for messages was told of something and has not run since."""
         return False
 
     # -- the handshake -------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ class Group(Generic[M]):
         self._loop = loop
 
     def _forget_pending(self) -> None:
-        """Nobody is left whom what is pending could be delivered to."""
+        """What is pending has no member left that it could be delivered to."""
         for publication in self._pending:
             rest = publication.members[publication.at :]
             heirs = sum(member.conn.id not in publication.exclude for member in rest)

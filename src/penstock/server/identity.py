@@ -104,7 +104,7 @@ def identity_of(process: ProcessConfig) -> Identity | None:
 
 
 def owner_of(text: str | None, process: ProcessConfig) -> tuple[int, int] | None:
-    """Return whose a file is to be that is made for ``process``, as chown(2) takes it; None for whoever makes it.
+    """Return whose a file is to be that is made for ``process``, as chown(2) takes it; None for the user who makes it.
 
     Args:
         text: ``USER``, ``USER:GROUP`` or ``:GROUP``; None for whom the process becomes.

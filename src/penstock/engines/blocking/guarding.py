@@ -26,7 +26,7 @@ def _nothing(_: object) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class ThreadContext(Context):
-    """What a connection of threads needs of whoever made it: a server, or a client.
+    """What a connection on threads needs of what made it: a server, or a client.
 
     Attributes:
         report: Takes the events out of the queue it is given, in order, and tells them.

@@ -1,9 +1,9 @@
 """A connection that several threads wait for, with whichever of them waits first doing the work, and its clock.
 
-One lock guards a connection. Nobody waits while holding it: the one thread that polls (the leader) lets go of it
-meanwhile, and every other thread that waits for something on this connection waits for the leader. When the leader has
-what it wanted, one of the others takes over. So a connection needs no thread of its own to be correct, and several
-threads may send, receive and close at once.
+One lock guards a connection. No thread waits while it holds the lock: the one thread that polls (the leader) lets go
+of it meanwhile, and every other thread that waits for something on this connection waits for the leader. When the
+leader has what it wanted, one of the others takes over. So a connection needs no thread of its own to be correct, and
+several threads may send, receive and close at once.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from .parking import DONT_WAIT
 
 
 class ThreadedUser(LinkUser, Protocol):
-    """Whoever a link tells what happened, and who polls its socket."""
+    """What a link tells of what happened, and what polls its socket."""
 
     def interest_changed(self) -> None:
         """The link wants the socket to be polled for something else than before."""

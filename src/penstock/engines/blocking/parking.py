@@ -1,6 +1,6 @@
 """Waiting in recv(2) itself, for a moment: what comes within it costs one system call instead of two.
 
-Nobody but the peer can wake a thread there, so it waits no longer than `PARK_S`, and then in poll(2), where the others
+Only the peer can wake a thread there, so it waits no longer than `PARK_S`, and then in poll(2), where the others
 can: what they want of it is done that much later at worst. A reply that takes longer pays for one call more, which is
 nothing beside the wait.
 """

@@ -67,7 +67,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         self._flush_scheduled = False
 
     def _begin(self) -> None:
-        """Whoever was given the connection begins."""
+        """The code that was given the connection begins."""
 
     def _expects_messages(self) -> bool:
         """Say whether there is a use for messages: a peer that sends none is late only then."""
@@ -243,7 +243,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             self._resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Take what was read, and wake whoever waits for it."""
+        """Take what was read, and wake the coroutine that waits for it."""
         self.bytes_in += len(data)
         if not self._can_receive or self._draining:
             return

@@ -95,7 +95,7 @@ class LoopClientConnection(ClientEnd[M], AwaitedConnection[M], ClientConnection[
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Take what was read, and resume whoever waits for it."""
+        """Take what was read, and resume the coroutine that waits for it."""
         waiter = self._waiter
         if type(waiter) is not Waiter or not self._can_receive:
             super().data_received(data)

@@ -1,4 +1,4 @@
-"""What a connection needs of whoever made it."""
+"""What a connection on a loop needs of its server, or of its client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _nothing(_: object) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class LoopContext(Context):
-    """What a connection on a loop needs of whoever made it: a server, or a client.
+    """What a connection on a loop needs of what made it: a server, or a client.
 
     Attributes:
         loop: The loop.
