@@ -1,6 +1,7 @@
 """A peer that stops reading and reads again: as many replies as messages, in their order, however they are made."""
 
 import asyncio
+import contextlib
 import socket
 import time
 
@@ -10,7 +11,7 @@ import penstock
 from penstock.testing.peers import read_to_end
 
 MESSAGES = 200
-FILLING = b"." * 60_000
+FILLING = b"." * 6_000
 
 pytestmark = pytest.mark.engines("pure", "uvloop", "native", "attached", "blocking")
 
@@ -51,7 +52,10 @@ def test_no_reply_is_lost_while_the_peer_does_not_read(serve, engine, service, o
     """The messages come in one segment, or one after the other, so that most are a step of their own."""
     if engine.name == "blocking" and service is not plain:
         pytest.skip("coroutines need a loop")
-    with serve(service) as server, server.dial(receive_buffer_bytes=4096) as peer:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serve(service))
+        server.shrink_send_buffers(8192)
+        peer = stack.enter_context(server.dial(receive_buffer_bytes=4096))
         lines = [b"%d\n" % number for number in range(MESSAGES)]
         for line in lines if one_by_one else [b"".join(lines)]:
             peer.sendall(line)

@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final, Literal, cast
 
@@ -440,7 +441,7 @@ class ServerConfig:
 
 def options() -> tuple[Option, ...]:
     """Return every option of a server, in the order of the documentation: by section, then by field."""
-    found = [option for option, _ in _walk(ServerConfig)]
+    found = [option for option, _ in _known()]
     order = (
         "Listening",
         "TLS",
@@ -474,7 +475,7 @@ def build(values: Mapping[str, object], whole: Mapping[str, object] | None = Non
         ConfigurationError: A value is refused, or two contradict each other.
     """
     groups: dict[str, dict[str, object]] = {}
-    for option, path in _walk(ServerConfig):
+    for option, path in _known():
         if option.name in values:
             group, _, name = path.rpartition(".")
             groups.setdefault(group, {})[name] = values[option.name]
@@ -488,12 +489,18 @@ def build(values: Mapping[str, object], whole: Mapping[str, object] | None = Non
 
 def paths() -> dict[str, str]:
     """Return where `ServerConfig` holds each option, by option name: ``timeout_idle`` in ``timeouts.idle_s``."""
-    return {option.name: path for option, path in _walk(ServerConfig)}
+    return {option.name: path for option, path in _known()}
 
 
 def values(config: ServerConfig) -> dict[str, object]:
     """Return every value of a configuration by option name."""
-    return {option.name: attrgetter(path)(config) for option, path in _walk(ServerConfig)}
+    return {option.name: attrgetter(path)(config) for option, path in _known()}
+
+
+@cache
+def _known() -> tuple[tuple[Option, str], ...]:
+    """Return each option with the dotted path of its field in `ServerConfig`."""
+    return tuple(_walk(ServerConfig))
 
 
 def _walk(cls: Any, prefix: str = "") -> Iterator[tuple[Option, str]]:  # Any: a dataclass

@@ -103,6 +103,14 @@ class Served(ServerThread):
             return sock
         return CipheredSocket(sock)
 
+    def shrink_send_buffers(self, size: int) -> None:
+        """Have the kernel hold little of what is sent on connections accepted from now on: socket(7), SO_SNDBUF.
+
+        Then output waits after some kilobytes, and not after megabytes.
+        """
+        for listener in self.server._listeners:  # noqa: SLF001 - what no server has to offer
+            listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
     def reasons(self, count: int) -> Sequence[str]:
         """Wait until ``count`` connections have closed; return why, in order."""
         self.wait_closed(count)
