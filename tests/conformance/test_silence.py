@@ -5,6 +5,7 @@ The server's clock stands still and is moved on the server's own thread. All tim
 
 import asyncio
 import socket
+import threading
 import time
 
 import pytest
@@ -424,30 +425,29 @@ def test_silence_passes_while_a_handler_is_at_work(serve, form, clock):
         assert [b"one", b"two", b"three"] == heard
 
 
-@pytest.mark.forms(lambda form: form.has_conn and not form.in_threads)
+class Shouted(Codec):
+    """A message up to an exclamation mark, or to a silence: for it silence counts for ever."""
+
+    name = "shouted"
+    quiet_s = QUIET
+
+    def decode(self, buffer):
+        end = buffer.find(b"!")
+        if end < 0:
+            return NEED_DATA
+        message = bytes(buffer[: end + 1])
+        del buffer[: end + 1]
+        return message
+
+    def decode_quiet(self, buffer):
+        return bytes(buffer) + b"?"
+
+    def encode(self, message):
+        return message
+
+
 def test_a_codec_of_ones_own_may_frame_by_silence(talk, form):
     """`quiet_s` and `decode_quiet` are all it takes; silence counts until its `decode` says that it does not."""
-
-    class Shouted(Codec):
-        """A message up to an exclamation mark, or to a silence."""
-
-        name = "shouted"
-        quiet_s = QUIET
-
-        def decode(self, buffer):
-            end = buffer.find(b"!")
-            if end < 0:
-                return NEED_DATA
-            message = bytes(buffer[: end + 1])
-            del buffer[: end + 1]
-            return message
-
-        def decode_quiet(self, buffer):
-            return bytes(buffer) + b"?"
-
-        def encode(self, message):
-            return message
-
     with talk(Shouted()) as it:
         it.say(b"hey!you")
         it.hear(b"[hey!]")
@@ -455,6 +455,68 @@ def test_a_codec_of_ones_own_may_frame_by_silence(talk, form):
         assert b"" == it.heard()
         it.advance(TICK)
         it.hear(b"[you?]")
+
+
+def test_as_many_bytes_as_before_a_message_are_others(talk, form):
+    """What is left behind a message has a silence of its own, which the bytes before it began no sooner."""
+    with talk(Shouted()) as it:
+        it.say(b"b")
+        it.advance(QUIET - TICK)
+        it.say(b"x!c")
+        it.hear(b"[bx!]")
+        it.advance(QUIET - TICK)
+        assert b"" == it.heard()
+        it.advance(TICK)
+        it.hear(b"[c?]")
+
+
+@pytest.mark.forms(lambda form: form.label.startswith("async-") or form.in_threads or form.label == "def-message-conn")
+def test_what_is_left_behind_a_message_falls_silent_while_its_handler_is_at_work(serve, engine, form, clock):
+    """The silence counts from when it came, not from when the handler waits again."""
+    if form.label == "def-message-conn" and engine.name != "blocking":
+        pytest.skip("its handler has the loop")
+    heard, begun, released, opened = [], threading.Event(), threading.Event(), {}
+
+    def hold(_conn, message):
+        heard.append(message)
+        begun.set()
+        assert released.wait(PATIENCE_S)
+
+    async def hold_async(_conn, message):
+        heard.append(message)
+        opened.setdefault("gate", asyncio.Event())
+        begun.set()
+        await opened["gate"].wait()
+
+    async def converse(conn):
+        async for message in conn:
+            await hold_async(conn, message)
+
+    made = form.make(hold, Shouted())
+    if form.label.startswith("async-"):
+        made = (
+            penstock.on_connection(codec=Shouted())(converse)
+            if form.is_conversation
+            else penstock.on_message(codec=Shouted())(hold_async)
+        )
+    with serve(made, model=form.model, clock=clock, timeouts=NONE) as server, server.dial() as peer:
+        peer.sendall(b"a!b")
+        assert begun.wait(PATIENCE_S)
+        (conn,) = server.server.connections
+        server.call(lambda: clock.advance(QUIET))
+        for _ in range(20):
+            server.call(lambda: None)
+        peer.sendall(b"c!")
+        if engine.name != "blocking":
+            while not server.call(lambda: conn.bytes_in == 5):
+                pass
+        released.set()
+        if opened:
+            server.call(opened["gate"].set)
+        peer.shutdown(socket.SHUT_WR)
+        server.reasons(1)
+
+    assert [b"a!", b"b?", b"c!"] == heard
 
 
 @pytest.mark.forms(lambda form: form.label in ("def-message", "async-message"))

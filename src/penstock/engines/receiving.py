@@ -84,6 +84,8 @@ class ReceivingConnection(LinkedConnection[M]):
         self._ready.extend(messages)
         self._batch_size = len(messages)
         self._has_message()
+        if self._rare is not None:
+            self._arm(self._leaves_behind(self._clock.time(), self._inbound.pending_bytes))
         return True
 
     def _takes_token(self) -> bool:

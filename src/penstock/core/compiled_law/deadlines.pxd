@@ -66,6 +66,8 @@ cdef class Deadlines(Closing):
     cpdef double _leaves_rest(self, double now, Py_ssize_t partial_bytes) except? -1
     cpdef int _listens_for(self, object quiet_s) except -1
     cpdef double _hears(self, double now, Py_ssize_t partial_bytes) noexcept
+    cpdef void _has_taken(self) noexcept
+    cpdef double _leaves_behind(self, double now, Py_ssize_t partial_bytes) noexcept
     cpdef void _stops_listening(self, double now) noexcept
     cpdef double _listens_again(self, double now) noexcept
     cpdef bint _is_put_off(self, double now) noexcept

@@ -14,6 +14,7 @@ cdef class Silence:
 
     cpdef double hears(self, double now, Py_ssize_t partial_bytes) noexcept
     cpdef void takes(self) noexcept
+    cpdef double leaves(self, double now, Py_ssize_t partial_bytes) noexcept
     cpdef void stops(self, double now) noexcept
     cpdef double goes_on(self, double now) noexcept
     @cython.locals(held_up_s=double)

@@ -368,8 +368,8 @@ class Deadlines(Closing):
         self._whose_move = _MESSAGE_AT_WORK
         if self._can_receive:
             self._idle_since = _INFINITY
-        if self._rare is not None and self._rare.silence is not None:
-            self._rare.silence.takes()
+        if self._rare is not None:
+            self._has_taken()
 
     def _has_finished(self) -> None:
         """The handler has asked for a message where none will come: it is done with the one before."""
@@ -430,6 +430,21 @@ class Deadlines(Closing):
         if self._rare is None or self._rare.silence is None:
             return _INFINITY
         return self._rare.silence.hears(now, partial_bytes)
+
+    def _has_taken(self) -> None:
+        """A message was taken: what is left, or comes next, is other bytes, though they be as many."""
+        if self._rare is not None and self._rare.silence is not None:
+            self._rare.silence.takes()
+
+    def _leaves_behind(self, now: float, partial_bytes: int) -> float:
+        """So many bytes are left behind a message that was taken: their silence goes on, or begins.
+
+        Returns:
+            As `_hears`.
+        """
+        if self._rare is None or self._rare.silence is None:
+            return _INFINITY
+        return self._rare.silence.leaves(now, partial_bytes)
 
     def _stops_listening(self, now: float) -> None:
         """The peer is not read any more: no silence of its own goes on."""

@@ -54,6 +54,15 @@ class Silence:
         """A message was taken: as many bytes as before are others from now on. The clock goes on until they come."""
         self.heard_bytes = _UNKNOWN
 
+    def leaves(self, now: float, partial_bytes: int) -> float:
+        """So many bytes are left behind a message that was taken: their silence goes on, or begins. Return `due_at`."""
+        if not partial_bytes:
+            self.due_at = self.left_s = _INFINITY
+        elif self.due_at == _INFINITY and self.left_s == _INFINITY:
+            return self.hears(now, partial_bytes)
+        self.heard_bytes = partial_bytes
+        return self.due_at
+
     def stops(self, now: float) -> None:
         """The peer is not read any more."""
         self.stands_still = True

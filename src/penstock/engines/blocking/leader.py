@@ -199,6 +199,8 @@ class LedConnection(GuardedConnection[M]):
             if self._idle_since != inf:
                 self._idle_since = self._clock.time()
             self._inbound.feed(data)
+            if self._rare is not None:  # silence passes whether or not somebody waits
+                self._arm(self._hears(self._clock.time(), self._inbound.pending_bytes))
             self._news = True
 
     def _input_ended(self) -> None:

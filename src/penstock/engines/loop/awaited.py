@@ -248,6 +248,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         if not self._can_receive or self._draining:
             return
         self._inbound.feed(data)
+        if self._rare is not None:  # silence passes whether or not somebody waits
+            self._arm(self._hears(self._clock.time(), self._inbound.pending_bytes))
         waiter = self._waiter
         if waiter is not None:
             self._idle_since = self._clock.time()
@@ -256,10 +258,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             return
         if self._idle_since != inf:
             self._idle_since = self._clock.time()
-        pending_bytes = self._inbound.pending_bytes
-        if self._rare is not None:  # silence passes while nobody waits, too
-            self._arm(self._hears(self._clock.time(), pending_bytes))
-        if pending_bytes > self._context.limits.read_bytes:
+        if self._inbound.pending_bytes > self._context.limits.read_bytes:
             self._pause_reading()
 
     def _wake(self) -> None:

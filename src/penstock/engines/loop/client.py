@@ -102,15 +102,18 @@ class LoopClientConnection(ClientEnd[M], AwaitedConnection[M], ClientConnection[
             return
         self.bytes_in += len(data)
         self._inbound.feed(data)
+        if self._rare is not None:
+            self._hear()
         try:
             messages = self._inbound.take(PREFETCH)
         except Exception:  # noqa: S110  # whoever receives meets it again
             pass
         else:
-            if self._rare is not None:  # of what is left: silence passes whether or not a message came before it
-                self._hear()
             if not messages:
                 return
+            if self._rare is not None:
+                self._has_taken()
+                self._arm(self._leaves_behind(self._clock.time(), self._inbound.pending_bytes))
             self._ready.extend(messages)
             self._batch_size = len(messages)
         self._waiter = None

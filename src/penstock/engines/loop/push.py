@@ -112,6 +112,8 @@ class PushConnection(AnsweringConnection[M]):
                 return
             # Whatever is missing after these messages, it is not one that began before them.
             self._first_since = self._partial_since = inf
+            if self._rare is not None:
+                self._has_taken()
             bytes_before = self.bytes_out
             count = len(messages)
             if is_limited:

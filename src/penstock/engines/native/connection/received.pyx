@@ -254,7 +254,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
         return self.hear() if self.pending_bytes() else 0
 
     cdef int hear(self) except -1:
-        """Bytes came for which nobody waits: silence passes meanwhile, too."""
+        """Bytes came: the silence after them begins, whether or not somebody waits."""
         return self.arm(self._hears(self.time(), self.pending_bytes()))
 
     cdef bint ends_by_silence(self) except -1:

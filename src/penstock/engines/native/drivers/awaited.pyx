@@ -43,6 +43,8 @@ cdef class AwaitedConnection(Connection):
             self.messages_in += 1
             self.had_message = True
             self._has_message()
+            if self._rare is not None:
+                self.arm(self._leaves_behind(self.time(), self.pending_bytes()))
         return message
 
     cdef object last(self, object codec):
@@ -142,11 +144,11 @@ cdef class AwaitedConnection(Connection):
         try:
             if self._idle_since != INFINITY:
                 self._idle_since = self.time()
+            if self._rare is not None:  # silence passes whether or not somebody waits
+                self.hear()
             if self.waiter is not None:
                 self.wake_directly()
             else:
-                if self._rare is not None:
-                    self.hear()
                 if self.pending_bytes() > self._levels.read_bytes:
                     self.pause_reading()
         finally:

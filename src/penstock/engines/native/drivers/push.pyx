@@ -132,6 +132,8 @@ cdef class PushConnection(Connection):
         if handled:
             # Whatever is missing after these messages, it is not one that began before them.
             self._first_since = self._partial_since = INFINITY
+            if self._rare is not None:
+                self._has_taken()
         self.called(failure)
         if bad is not None and not self._closing:
             if not self.passes_over(bad):
