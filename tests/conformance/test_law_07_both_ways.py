@@ -173,13 +173,22 @@ class TestNobodyComesToRestOwingAndOwed:
     def test_else_the_error_says_who_did_not_receive(self, serve, form, engine, client, tmp_path):
         """Who sends without end and never receives is told that this was wrong, whichever side gave up first."""
         load = Traffic(1000, 100_000, 1, Limits(read_bytes=4096), Limits())
-        for here_s, there_s in ((0.2, PATIENCE_S), (PATIENCE_S, 0.2)):
-            bind = f"unix:{tmp_path}/{there_s}"
+
+        def broken(here_s, there_s):
+            bind = f"unix:{tmp_path}/{here_s}-{there_s}"
             with serve(
                 lambda _conn, message: message, bind=bind, timeouts=Timeouts(write_s=there_s, drain_s=5.0)
             ) as server:
                 with pytest.raises(penstock.BrokenError) as caught:
                     exchange(client, server.address, load, at_once=False, timeouts=ClientTimeouts(write_s=here_s))
+            return caught.value
 
-            assert 4096 < caught.value.unread_bytes
-            assert "were not received here" in str(caught.value)
+        for gives_up_here in (True, False):
+            # Where the machine gave the other side no turn in that time, there was nothing yet to be received.
+            for write_s in (0.2, 1.0, 5.0):
+                error = broken(write_s, PATIENCE_S) if gives_up_here else broken(PATIENCE_S, write_s)
+                if 4096 < error.unread_bytes:
+                    break
+
+            assert 4096 < error.unread_bytes
+            assert "were not received here" in str(error)
