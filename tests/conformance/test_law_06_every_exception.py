@@ -335,3 +335,59 @@ def test_a_conversation_that_cancels_itself_and_returns_has_failed(serve, engine
         assert b"" == read_to_end(sock)
         assert ["handler_error"] == server.reasons(1)
         assert ["CancelledError"] == [kind_of(error) for error in server.record.failures]
+
+
+CODECS = {"on_protocol_error": "lines:max=8", "on_bad_message": "json-lines"}
+TIMES = {"on_idle": Timeouts(idle_s=0.02, drain_s=10.0)}
+
+
+@pytest.mark.engines("pure", "uvloop", "native", "attached", "blocking")
+@pytest.mark.parametrize("model", ["loop", "threads"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async"])
+@pytest.mark.parametrize("where", ["on_eof", "on_idle", "on_protocol_error", "on_bad_message", "on_drain"])
+def test_whatever_a_callback_raises_that_is_told_of_the_peer_ends_its_connection_alone(
+    serve, engine, where, is_async, model
+):
+    """Likewise of silence, of ends and of what cannot be read."""
+    if is_async and (model == "threads" or engine.name == "blocking" or where == "on_bad_message"):
+        pytest.skip("there is no such callback")
+    words = iter(RAISING)
+
+    class Failing(penstock.Handler):
+        def __init__(self):
+            self.word = next(words)
+
+        def on_message(self, conn, message):
+            return message
+
+    def fail(self, _conn, *_):
+        act(self.word)
+
+    async def fail_async(self, *_):
+        await asyncio.sleep(0)
+        act(self.word)
+
+    setattr(Failing, where, fail_async if is_async else fail)
+    service = callbacks(Failing, name="failing", codec=CODECS.get(where, "lines"))
+    options = {"timeouts": TIMES.get(where, Timeouts(drain_s=10.0)), "threads": 2 * len(RAISING)}
+    with serve(service, codec=service.codec, model=model, fails=len(RAISING), **options) as server:
+        with contextlib.ExitStack() as peers:
+            socks = [peers.enter_context(server.dial()) for _ in RAISING]
+            server.wait_until(lambda _: len(server.record.of(EventName.ACCEPTED)) == len(RAISING))
+            for sock in socks:
+                with contextlib.suppress(ConnectionError):
+                    if where == "on_eof":
+                        sock.shutdown(socket.SHUT_WR)
+                    elif where in CODECS:
+                        sock.sendall(b"[no json at all\n")
+            if where == "on_drain":
+                server.call(server.server.begin_drain)
+            for sock in socks:
+                with contextlib.suppress(ConnectionError):
+                    read_to_end(sock)
+        server.reasons(len(RAISING))
+        server.wait_until(lambda _: len(server.record.failures) == len(RAISING))
+        failures = {kind_of(error) for error in server.record.failures}
+
+    wanted = {word.partition(" ")[0].replace("ExceptionGroup", "BaseExceptionGroup") for word in RAISING}
+    assert wanted == failures
