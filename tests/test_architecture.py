@@ -20,7 +20,7 @@ LAYERS = [
     {"adapters"},
     {"engines"},
     {"server", "client", "telemetry"},
-    {"app", "groups", "services", "load", "control"},
+    {"app", "groups", "services", "load", "control", "workers"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
@@ -220,6 +220,8 @@ OF_THE_WHOLE = {
     "services/test_discard_chargen_qotd.py",
     "services/test_outside.py",
     "services/test_services.py",
+    "workers/test_limits.py",
+    "workers/test_serving.py",
 }
 
 

@@ -30,6 +30,7 @@ OF_SERVERS = (
     "penstock.server",
     "penstock.services",
     "penstock.telemetry",
+    "penstock.workers",
 )
 OF_KEPT_CONNECTIONS = ("penstock.client.persistent", "penstock.client.pool", "penstock.client.endpoint")
 OF_FEW = (

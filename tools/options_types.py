@@ -25,6 +25,7 @@ from .options import Limits, Timeouts
 from .overload import OverloadConfig, TcpConfig
 from .process import ProcessConfig
 from .tls import TlsConfig
+from .workers import WorkersConfig
 
 
 class ServerOptions(TypedDict, total=False):

@@ -17,6 +17,7 @@ from penstock.config import (
     TcpConfig,
     Timeouts,
     TlsConfig,
+    WorkersConfig,
     build,
     options,
 )
@@ -168,7 +169,17 @@ def test_a_configuration_survives_pickling():
 
 def test_every_field_has_an_option_and_every_name_is_its_own():
     """Flags, variables and keys come from one list without gaps or clashes."""
-    groups = (ServerConfig, GateConfig, Timeouts, Limits, OverloadConfig, TcpConfig, TlsConfig, ProcessConfig)
+    groups = (
+        ServerConfig,
+        GateConfig,
+        Timeouts,
+        Limits,
+        OverloadConfig,
+        TcpConfig,
+        TlsConfig,
+        ProcessConfig,
+        WorkersConfig,
+    )
     fields = [field for cls in groups for field in dataclasses.fields(cls) if "group" not in field.metadata]
     names = [option.name for option in options()]
 

@@ -167,6 +167,7 @@ def run_app(
         reload=reload,
         notifier=notifier,
         beside=beside,
+        supervision=server.supervision,
     )
 
 

@@ -20,6 +20,7 @@ from ..server.background import Background
 from ..server.inherited import InheritedSocket, inherited_listeners
 from ..server.server import Server
 from ..server.shared import Shared
+from ..server.supervision import Supervision
 from ..telemetry.log import LogObserver
 from .lifespan import Closing, Lifespan
 from .order import waves
@@ -45,9 +46,11 @@ class AppServer:
         warn: As of `penstock.Server`.
         inherited: The sockets that were handed down for it; None to look for them.
         is_aside: It is there beside what the process is for: the log does not tell when it drains.
+        supervision: The supervisor whose worker the process is; None where there is none.
 
     Attributes:
         app: What is served.
+        supervision: The same.
         has_failed: Whether a lifespan failed at its end.
     """
 
@@ -61,8 +64,10 @@ class AppServer:
         warn: Callable[[str], object] | None = None,
         inherited: Sequence[InheritedSocket] | None = None,
         is_aside: bool = False,
+        supervision: Supervision | None = None,
     ) -> None:
         self.app = app
+        self.supervision = supervision
         self.has_failed = False
         self._configs = dict(configs)
         self._waves = waves(app.drain_after)
@@ -130,19 +135,21 @@ class AppServer:
 
     def _make_servers(self) -> dict[str, Server]:
         app = self.app
+        supervision = self.supervision
         inherited = self._inherited
         if inherited is None:
-            inherited = inherited_listeners(os.environ, os.getpid())
+            inherited = supervision.inherited if supervision else inherited_listeners(os.environ, os.getpid())
         places = shared_out(self._configs, inherited)
         gate = Gate() if app.shared_gate else None
         servers: dict[str, Server] = {}
-        for name, (config, inherited) in places.items():
+        for name, (config, own) in places.items():
             first = not servers
             shared = Shared(
                 app=app,
                 gate=gate,
                 begins_gate=gate is None or first,
-                inherited=inherited,
+                inherited=own,
+                supervision=supervision,
                 watches_loop=first,
                 servers=1 if gate is not None else len(places),
                 tells_course=not self._is_aside,
@@ -175,6 +182,15 @@ class AppServer:
         try:
             for server in self.servers.values():
                 server.open()
+        except BaseException:
+            self.close()
+            raise
+
+    async def obtain(self) -> None:
+        """As `open`; in a worker the supervisor opens them, and keeps them."""
+        try:
+            for server in self.servers.values():
+                await server.obtain()
         except BaseException:
             self.close()
             raise

@@ -55,6 +55,7 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
         f"  codec   {server.service.codec.name}",
         f"  engine  {server.engine_name}{loop}: {server.engine_reason}",
         f"  model   {model}",
+        *workers_line(config),
         f"  gate    {gate_line(server.gate.rules)}",
         f"  try:    {try_line(first, config.codec or server.service.codec.name)}",
         "(Press CTRL+C to quit)",
@@ -81,8 +82,18 @@ def app_banner(server: AppServer, loop: Callable[[str], str]) -> str:
         cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
         lines.append(f"  {'  '.join(cells)}".rstrip())
     first = next(iter(server.servers.values()))
-    lines += [f"  try:  {try_line(first.addresses[0], first.service.codec.name)}", "(Press CTRL+C to quit)"]
+    lines += [
+        *workers_line(first.config),
+        f"  try:  {try_line(first.addresses[0], first.service.codec.name)}",
+        "(Press CTRL+C to quit)",
+    ]
     return "\n".join(lines)
+
+
+def workers_line(config: ServerConfig) -> list[str]:
+    """Say how many processes serve, where there is a supervisor."""
+    number = config.supervisor.number
+    return [f"  workers {number}"] if number else []
 
 
 def gate_line(rules: Rules) -> str:

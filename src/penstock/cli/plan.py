@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,11 +49,13 @@ class Settled:
         settings: The value of every option.
         definition: The classic service that is asked for; None for the user's own.
         special: What is said of single services of an application, if the user's own is one.
+        document: The configuration file that was read; None where there is none.
     """
 
     settings: Settings
     definition: Definition | None = None
     special: OfServices = field(default_factory=OfServices)
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +166,21 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
+class Unread(Enum):
+    """What stands for a configuration file that is still to be looked for, where None is that there is none."""
+
+    UNREAD = "unread"
+
+
+def settle(
+    ctx: click.Context, environ: Mapping[str, str], document: Document | Unread | None = Unread.UNREAD
+) -> Settled:
     """Read every source of values for what ``ctx`` asks to serve.
+
+    Args:
+        ctx: The command line.
+        environ: The environment.
+        document: The configuration file, where it was read before.
 
     Raises:
         ConfigurationError: Something is wrong, or there is no such service.
@@ -198,8 +214,10 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
     given = given_options(ctx, [*known, *every])
     if _START not in ctx.meta:
         ctx.meta[_START] = current_directory()
-        _enter(Sources(given, environ, _document(ctx, environ)))
-    sources = Sources(given, environ, _document(ctx, environ))
+        _enter(Sources(given, environ, _document(ctx, environ) if isinstance(document, Unread) else document))
+    if isinstance(document, Unread):
+        document = _document(ctx, environ)
+    sources = Sources(given, environ, document)
     special = OfServices()
     if definition is None:
         sources, special = split(sources)
@@ -214,7 +232,7 @@ def settle(ctx: click.Context, environ: Mapping[str, str]) -> Settled:
     if what is not None and (own_module := _own_module(target)) is not None:
         also = f"serving {what} {target}, not {own_module}, which `penstock serve {own_module}` serves"
         settings = replace(settings, warnings=(*settings.warnings, also))
-    return Settled(settings, definition, special)
+    return Settled(settings, definition, special, document)
 
 
 def _is_known(target: str) -> bool:
@@ -353,6 +371,11 @@ def current_directory() -> Path:
         return Path.cwd()
     except OSError:
         return Path()
+
+
+def start_directory(ctx: click.Context) -> str:
+    """Return where the command was given, once `settle` has read it: there it means the same again."""
+    return str(ctx.meta[_START])
 
 
 def _named_file(ctx: click.Context) -> str | None:

@@ -5,19 +5,26 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..app import AppServer
+from ..config import LogFormat
 from ..control.beside import controlled_by
+from ..errors import ConfigurationError
 from ..telemetry import Log, configure_logging
+from ..workers import VARIABLE
 from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
 from .init import INIT, go_on_in_a_child
-from .plan import AppPlan, Plan, make_plan, parameters, rendered, settle, warnings_of
+from .plan import AppPlan, Plan, Settled, make_plan, parameters, rendered, settle, warnings_of
 from .reread import Reread
 from .terminal import has_colour
+
+if TYPE_CHECKING:
+    from ..workers.member import Member
 
 EPILOG = """\
 SERVICE is a classic service (see `penstock services`) or your own: module:object, module, file.py:object. It may be an
@@ -27,8 +34,8 @@ Each option can also be set by an environment variable (PENSTOCK_TIMEOUT_IDLE=5m
 (timeout_idle = "5m"). Durations: 250ms, 10s, 5m, 1h, none. Sizes: 512, 64KiB, 1MiB.
 
 Exit status: 0 stopped as told; 1 failed while running; 2 usage or configuration error; 3 SERVICE cannot be loaded;
-4 cannot listen on an address; 5 a file of TLS is missing or wrong; 7 connections were cut at the drain deadline;
-130 interrupted before it served.
+4 cannot listen on an address; 5 a file of TLS is missing or wrong; 6 the system gives no process;
+7 connections were cut at the drain deadline; 130 interrupted before it served.
 """
 
 
@@ -51,12 +58,19 @@ def command() -> click.Command:
 
 def _serve(**_params: Any) -> int:
     ctx = click.get_current_context()
-    settled = settle(ctx, os.environ)
+    member = None
+    if VARIABLE in os.environ:  # else there is no supervisor, and nothing of it is loaded
+        from ..workers.member import Member
+
+        member = Member.from_environment(os.environ)
+    settled = settle(ctx, os.environ) if member is None else settle(ctx, os.environ, member.document)
     if ctx.params["print_config"]:
         click.echo(rendered(make_plan(ctx, settled, serves=False)), nl=False)
         return 0
     if os.getpid() == INIT:
         go_on_in_a_child()
+    if member is None and settled.settings.by_name["workers"].value is not None:
+        return _supervise(ctx, settled)
     plan = make_plan(ctx, settled)
     config = plan.config
     with configure_logging(
@@ -66,16 +80,44 @@ def _serve(**_params: Any) -> int:
         config=config.log_config,
         colour=has_colour(sys.stderr),
     ) as log:
-        return _run(plan, log, Reread(ctx, plan, log), print_ready=ctx.params["print_ready"])
+        return _run(
+            plan, log, None if member else Reread(ctx, plan, log), member, print_ready=ctx.params["print_ready"]
+        )
 
 
-def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -> int:
+def _supervise(ctx: click.Context, settled: Settled) -> int:
+    from .supervised import run_supervisor
+
+    config = settled.settings.server_config()
+    if config.process.control is not None:
+        raise ConfigurationError("there is no control socket for workers yet: leave one of the two out", "control")
+    # What sets up logging from a file may import the user's code: that is for the workers.
+    with configure_logging(level=config.log_level, format=config.log_format, colour=has_colour(sys.stderr)) as log:
+        tell = partial(_tell, log, config.log_format, print_ready=ctx.params["print_ready"])
+        return run_supervisor(ctx, settled, log, tell=tell)
+
+
+def _tell(
+    log: Log, log_format: LogFormat, text: Callable[[], str], facts: dict[str, object], *, print_ready: bool
+) -> None:
+    """Say that it serves."""
+    if log_format != "console":
+        logging.getLogger("penstock").info("ready", extra={"event": "ready", **facts})
+    else:
+        log.writer.write(text())
+    if print_ready:
+        _print_ready(facts)
+
+
+def _run(plan: Plan | AppPlan, log: Log, reread: Reread | None, member: "Member | None", *, print_ready: bool) -> int:
     from ..app.api import run_app
     from ..server import run
 
     logger = logging.getLogger("penstock")
 
     def warn(text: str) -> None:
+        if member is not None and not member.warns:
+            return
         if plan.config.log_format != "console":
             logger.warning(text, extra={"event": "warning"})
         else:
@@ -85,12 +127,10 @@ def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -
         warn(warning)
 
     def tell(text: Callable[[], str], facts: dict[str, object]) -> None:
-        if plan.config.log_format != "console":
-            logger.info("ready", extra={"event": "ready", **facts})
+        if member is not None:  # the supervisor tells, once all serve
+            member.banner, member.facts = text(), facts
         else:
-            log.writer.write(text())
-        if print_ready:
-            _print_ready(facts)
+            _tell(log, plan.config.log_format, text, facts, print_ready=print_ready)
 
     def announce(server: Ready) -> None:
         tell(lambda: banner(server, plan.config, _loop(server.engine_name)), _facts(server))
@@ -100,11 +140,21 @@ def _run(plan: Plan | AppPlan, log: Log, reread: Reread, *, print_ready: bool) -
         facts: dict[str, object] = {"application": server.app.name, "addresses": list(server.addresses)}
         tell(lambda: app_banner(server, _loop), {**facts, "services": services})
 
-    beside = controlled_by(plan.config.process, log.set_level)
+    beside = None if member else controlled_by(plan.config.process, log.set_level)
     if isinstance(plan, AppPlan):
-        server = AppServer(plan.app, plan.configs, warn=warn)
-        return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reread.app, beside=beside)
-    return run(plan.service, plan.config, on_ready=announce, is_all=True, warn=warn, reload=reread, beside=beside)
+        server = AppServer(plan.app, plan.configs, warn=warn, supervision=member)
+        reload_app = None if reread is None else reread.app
+        return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reload_app, beside=beside)
+    return run(
+        plan.service,
+        plan.config,
+        on_ready=announce,
+        is_all=True,
+        warn=warn,
+        reload=reread,
+        beside=beside,
+        supervision=member,
+    )
 
 
 def _loop(engine: str) -> str:

@@ -36,6 +36,7 @@ from .options import (
 from .overload import OverloadConfig, TcpConfig
 from .process import ProcessConfig
 from .tls import TlsConfig
+from .workers import WorkersConfig
 
 __all__ = [
     "AUTO",
@@ -70,6 +71,7 @@ __all__ = [
     "Timeouts",
     "TlsConfig",
     "UnixAddress",
+    "WorkersConfig",
     "build",
     "did_you_mean",
     "nearest",

@@ -65,10 +65,18 @@ def read(path: Path) -> Document:
     Raises:
         ConfigurationError: It cannot be read, is too large, is not TOML, or is a ``pyproject.toml`` without our table.
     """
-    text = _read_text(path)
+    return parsed(path, path.parent, _read_text(path))
+
+
+def parsed(path: Path, directory: Path, text: str) -> Document:
+    """Make a document of a text that was read before.
+
+    Raises:
+        ConfigurationError: As `read`.
+    """
     if path.name != PROJECT_FILE_NAME:
-        return Document(str(path), path.parent, _parse(path, text), _key_lines(text, ""), text=text)
-    document = _project(path, path.parent, text)
+        return Document(str(path), directory, _parse(path, text), _key_lines(text, ""), text=text)
+    document = _project(path, directory, text)
     if document is None:
         raise ConfigurationError("it has no table [tool.penstock]", str(path))
     return document

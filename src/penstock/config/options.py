@@ -23,6 +23,7 @@ from .option import Option, check_fields, declare
 from .overload import OverloadConfig, TcpConfig
 from .process import ProcessConfig
 from .tls import TlsConfig
+from .workers import WorkersConfig
 
 Model = Literal["loop", "threads", "one-at-a-time"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
@@ -309,6 +310,7 @@ class ServerConfig:
         tcp: How dead peers are found.
         tls: What is shown to clients of TLS, and asked of them.
         process: What is the whole process's.
+        supervisor: How many workers it has, and when they are replaced.
         log_level: The least severe events that are logged.
         log_format: How they are written.
         log_config: A file that sets up logging instead of the two; a program sets up its own, and does not read it.
@@ -400,6 +402,7 @@ class ServerConfig:
     tcp: TcpConfig = field(default_factory=TcpConfig, metadata={"group": TcpConfig})
     tls: TlsConfig = field(default_factory=TlsConfig, metadata={"group": TlsConfig})
     process: ProcessConfig = field(default_factory=ProcessConfig, metadata={"group": ProcessConfig})
+    supervisor: WorkersConfig = field(default_factory=WorkersConfig, metadata={"group": WorkersConfig})
     log_level: LogLevel = declare(
         "info",
         "log_level",
@@ -437,6 +440,11 @@ class ServerConfig:
                 twice = text if seen[address] == text else f"{seen[address]} and {text}"
                 raise ConfigurationError(f"bind has the same address twice: {twice}", "ServerConfig.bind")
             seen[address] = text
+        if self.once and self.supervisor.count is not None:
+            raise ConfigurationError(
+                "once ends the server after one message, and workers are there to serve many: leave one of them out",
+                "ServerConfig.once",
+            )
 
 
 def options() -> tuple[Option, ...]:
@@ -447,6 +455,7 @@ def options() -> tuple[Option, ...]:
         "TLS",
         "Service",
         "Concurrency",
+        "Workers",
         "Gate",
         "Timeouts",
         "Limits",

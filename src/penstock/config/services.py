@@ -27,6 +27,8 @@ CODE_SOURCE: Final = "code"
 PROCESS_WIDE: Final = (
     *("log_level", "log_format", "log_config", "memory_limit", "stall_warning"),
     *(spec.name for spec in dataclasses.fields(ProcessConfig)),
+    *("workers", "timeout_worker", "timeout_worker_start"),
+    *("max_worker_connections", "max_worker_age", "max_worker_memory"),
 )
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")

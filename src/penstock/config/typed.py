@@ -12,6 +12,7 @@ from .options import Limits, Timeouts
 from .overload import OverloadConfig, TcpConfig
 from .process import ProcessConfig
 from .tls import TlsConfig
+from .workers import WorkersConfig
 
 
 class ServerOptions(TypedDict, total=False):
@@ -66,6 +67,18 @@ class ServerOptions(TypedDict, total=False):
     """Maximum processes of --as exec; more connections wait. Default: 64."""
     engine: Literal["auto", "native", "pure", "blocking"]
     """I/O engine. Default: auto."""
+    workers: int | Literal["auto", "none"] | None
+    """Serve with this many processes under a supervisor. Default: none: one process, without a supervisor."""
+    timeout_worker: str | float | None
+    """Kill and replace a worker whose event loop is held for this long. Default: 30s."""
+    timeout_worker_start: str | float | None
+    """Give up a worker that is not ready in time. Default: 1m."""
+    max_worker_connections: int | Literal["none"] | None
+    """Replace a worker that has accepted this many connections, or up to a tenth more. Default: none."""
+    max_worker_age: str | float | None
+    """Replace a worker that has served for this long, or up to a tenth longer. Default: none."""
+    max_worker_memory: str | int | None
+    """Replace a worker with this much resident memory, or up to a tenth more. Default: none."""
     max_connections: int | Literal["auto", "none"] | None
     """Maximum open connections. Default: 10,000, or 9/10 of the descriptor limit if lower."""
     max_per_peer: int | Literal["auto", "none"] | None
@@ -203,6 +216,8 @@ class ServerOptions(TypedDict, total=False):
     tls: TlsConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     process: ProcessConfig | Mapping[str, object]
+    """A group of options, whole or some of it; what is given beside it replaces its own."""
+    supervisor: WorkersConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
 
 

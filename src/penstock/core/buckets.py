@@ -43,6 +43,10 @@ class Bucket:
         self._full_at = full_at + self._step_s
         return True
 
+    def give_back(self) -> None:
+        """Put the token back that was taken last."""
+        self._full_at -= self._step_s
+
 
 class Buckets:
     """A bucket for each key. One that is full again is not kept.

@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Hashable
 
 from ..reasons import Refusal
+from ..units import Rate
+from .buckets import Bucket, Buckets
 
 
 class Counts:
     """The connections of one process, and the refusals.
 
     There is one writer: the gate of the process, under its engine's lock where there are several threads. The gate
-    decides by what it reads here and writes what it has decided, so that where several processes serve together an
-    object with the same methods can read the sum of all cells and write the one that is its process's own.
+    decides by what it reads here and writes what it has decided. Where several processes serve together,
+    `SharedCounts` reads the sum of all and writes what is its process's own.
 
     Attributes:
         open: Connections that were admitted, and whose transports are there.
@@ -32,6 +34,9 @@ class Counts:
         self.handshakes = 0
         self.refused: Counter[Refusal] = Counter()
         self._of_key: dict[Hashable, int] = {}
+
+    # Whether this process has no room, wherever else there is: there is nowhere else.
+    is_full_here = False
 
     def of_key(self, key: Hashable) -> int:
         """Return how many of those who are counted under ``key`` are in."""
@@ -82,3 +87,19 @@ class Counts:
             else:
                 del self._of_key[key]
         self.open, self.reserved, self.orphans = count, reserved, orphans
+
+    def begin_handshake(self) -> None:
+        """One who was let in begins a handshake."""
+        self.handshakes += 1
+
+    def end_handshake(self) -> None:
+        """Its handshake is over."""
+        self.handshakes -= 1
+
+    def bucket(self, rate: Rate, *, is_new: bool) -> Bucket:
+        """Return the bucket that all take from."""
+        return Bucket(rate)
+
+    def buckets(self, rate: Rate, *, is_new: bool) -> Buckets:
+        """Return a bucket for each address."""
+        return Buckets(rate)

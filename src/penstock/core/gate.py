@@ -19,10 +19,11 @@ from ..address.networks import host_number, network_key
 from ..config import Action
 from ..errors import ConfigurationError
 from ..reasons import Refusal
-from .buckets import Bucket, Buckets
+from .buckets import Buckets
 from .counts import Counts
 from .orphans import LOOK_AGAIN_S, Orphan, Orphans
 from .rules import FIXED, Rules
+from .shared_counts import SharedCounts
 
 
 class _HasPeer(Protocol):
@@ -60,11 +61,19 @@ class Gate:
 
     def __init__(self, rules: Rules | None = None, counts: Counts | None = None) -> None:
         self.rules = rules or Rules()
-        self.counts = counts or Counts()
+        self.counts: Counts | SharedCounts = counts or Counts()
+        self._shared: SharedCounts | None = None
+        self._has_token = False  # of `accept_rate`, taken for whoever is accepted next
         self.orphans = Orphans()
         self.shedding = False
         self._changes: dict[str, Any] | None = {} if rules is None else None  # what was set before `begin`
         self._watchers: list[Callable[[], object]] = []
+        self._make_buckets()
+        self._notice()
+
+    def share(self, counts: SharedCounts) -> None:
+        """Count together with the gates of other processes from now on: before `begin`, and before anybody is in."""
+        self.counts = self._shared = counts
         self._make_buckets()
         self._notice()
 
@@ -106,6 +115,8 @@ class Gate:
         self.waits = Action.WAIT in rules.actions.values()
         self.judges_datagrams = bool(rules.access) or rules.datagram_rate_per_peer is not None
         self._has_reserve = bool(rules.reserve_for)
+        if self._shared is not None and self.waits:
+            self._shared.may_wait()
         # By the text of an address, what it is counted under and whether it may connect at all: to read one costs as
         # much as the rest of a decision. Set after `rules`, and looked up before them: what another thread notes by old
         # rules it notes in the old table.
@@ -115,9 +126,12 @@ class Gate:
         """Make those whose rate is another than ``before``: the others are as full as they are."""
         rules = self.rules
         if before is None or before.accept_rate != rules.accept_rate:
-            self._bucket = None if rules.accept_rate is None else Bucket(rules.accept_rate)
+            rate = rules.accept_rate
+            self._bucket = None if rate is None else self.counts.bucket(rate, is_new=before is not None)
+            self._has_token = False
         if before is None or before.accept_rate_per_peer != rules.accept_rate_per_peer:
-            self._buckets = None if rules.accept_rate_per_peer is None else Buckets(rules.accept_rate_per_peer)
+            rate = rules.accept_rate_per_peer
+            self._buckets = None if rate is None else self.counts.buckets(rate, is_new=before is not None)
         if before is None or before.datagram_rate_per_peer != rules.datagram_rate_per_peer:
             self._datagrams = None if rules.datagram_rate_per_peer is None else Buckets(rules.datagram_rate_per_peer)
 
@@ -132,11 +146,21 @@ class Gate:
         """
         if not self.waits:
             return now
+        shared = self._shared
+        if shared is None:
+            return self._opens_at(now)
+        with shared.lock:
+            opens_at = self._opens_at(now)
+            shared.waits(opens_at == inf)
+            return opens_at
+
+    def _opens_at(self, now: float) -> float:
         rules, counts = self.rules, self.counts
         actions = rules.actions
+        limit = rules.max_connections
         for reason, full in (
             (Refusal.MEMORY, self.shedding),
-            (Refusal.LIMIT, rules.max_connections is not None and counts.open >= rules.max_connections),
+            (Refusal.LIMIT, counts.is_full_here or (limit is not None and counts.open >= limit)),
             (Refusal.HANDSHAKES, rules.max_handshakes is not None and counts.handshakes >= rules.max_handshakes),
         ):
             if full and actions.get(reason) is Action.WAIT:
@@ -144,9 +168,44 @@ class Gate:
         if actions.get(Refusal.OVERLOAD) is Action.WAIT and self._has_too_many_orphans(now):
             return now + LOOK_AGAIN_S  # one that can be cancelled comes of a message's end, which nobody is told of
         bucket = self._bucket
-        if bucket is not None and actions.get(Refusal.RATE) is Action.WAIT:
+        if bucket is not None and actions.get(Refusal.RATE) is Action.WAIT and not self._has_token:
             return max(now, bucket.ready_at())
         return now
+
+    def hold_place(self, now: float) -> bool:
+        """Take what whoever is accepted next would wait for, so that no other process has taken it by then.
+
+        Called after `opens_at`, before accept(2); what is not used is given back by `let_go`. May be repeated.
+
+        Returns:
+            Whether there was a place; else `opens_at` says when.
+        """
+        shared = self._shared
+        if shared is None:
+            return True
+        rules = self.rules
+        with shared.lock:
+            if rules.actions.get(Refusal.LIMIT) is Action.WAIT and not shared.holds:
+                limit = rules.max_connections
+                if shared.is_full_here or (limit is not None and shared.open >= limit):
+                    return False
+                shared.hold()
+            bucket = self._bucket
+            if bucket is not None and rules.actions.get(Refusal.RATE) is Action.WAIT and not self._has_token:
+                self._has_token = bucket.take(now)
+                return self._has_token
+        return True
+
+    def let_go(self) -> None:
+        """Nobody was accepted for what `hold_place` has taken."""
+        shared = self._shared
+        if shared is None:
+            return
+        if self._has_token and self._bucket is not None:
+            with shared.lock:
+                self._bucket.give_back()
+        self._has_token = False
+        shared.let_go()
 
     def admit(self, peer: Peer, now: float) -> Refusal | None:
         """Let a peer in and count it, or say why not and count that.
@@ -154,7 +213,11 @@ class Gate:
         Raises:
             MemoryError: It was not let in, and no connection is counted.
         """
-        refusal = self._why_not(peer, now)
+        if self._shared is None:
+            refusal = self._why_not(peer, now)
+        else:
+            with self._shared.lock:
+                refusal = self._why_not(peer, now)
         if refusal is not None:
             self.counts.refused[refusal] += 1
         return refusal
@@ -178,7 +241,7 @@ class Gate:
             taken -= min(counts.reserved, rules.reserve)
         if self.shedding:
             return Refusal.MEMORY
-        if rules.max_connections is not None and taken >= rules.max_connections:
+        if counts.is_full_here or (rules.max_connections is not None and taken >= rules.max_connections):
             return Refusal.LIMIT
         if rules.max_handshakes is not None and counts.handshakes >= rules.max_handshakes:
             return Refusal.HANDSHAKES
@@ -191,11 +254,12 @@ class Gate:
         bucket, buckets = self._bucket, self._buckets
         if buckets is not None and key is not None and not buckets.take(key, now):
             return Refusal.PEER_RATE
-        if bucket is not None and not bucket.take(now):
+        if bucket is not None and not self._has_token and not bucket.take(now):
             if buckets is not None and key is not None:
                 buckets.give_back(key)  # what one refuses costs nothing of the other
             return Refusal.RATE
         counts.enter(key, int(self._has_reserve and is_reserved))
+        self._has_token = False
         return None
 
     def refuse(self, reason: Refusal) -> None:
@@ -295,7 +359,7 @@ class Gate:
     def begin_handshake(self, now: float) -> Handshake:
         """A connection that was admitted begins a handshake, which takes one of ``max_handshakes`` until it ends."""
         handshake = Handshake(self, now)
-        self.counts.handshakes += 1
+        self.counts.begin_handshake()
         return handshake
 
     def at_once(self, most: int) -> int:
@@ -395,7 +459,7 @@ class Handshake:
         """Give the place back, and tell those who wait for one. May be repeated."""
         gate = self._gate
         if gate is not None:
-            gate.counts.handshakes -= 1
+            gate.counts.end_handshake()
             self._gate = None
             if gate.rules.max_handshakes is not None and gate.waits:
                 gate.wake()

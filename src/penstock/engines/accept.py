@@ -323,11 +323,21 @@ class Backlog(ABC):
     def may_accept(self) -> bool:
         """Ask the gate; if it is not open, poll no further until it is."""
         is_open = self._look()
+        while is_open and not self._hold_place():  # another process was faster
+            is_open = self._look()
         backlogs = self.acceptor.backlogs
         if is_open and backlogs[-1] is not self:
             backlogs.remove(self)
             backlogs.append(self)
         return is_open
+
+    def _hold_place(self) -> bool:
+        """Take a place for whoever is accepted next: see `Gate.hold_place`."""
+        return self.acceptor.gate.hold_place(self.acceptor.clock.time())
+
+    def let_go(self) -> None:
+        """Give it back: nobody was accepted."""
+        self.acceptor.gate.let_go()
 
     def _opens_at(self) -> float:
         """Return from when on to accept, as `Acceptor.opens_at`."""
@@ -358,6 +368,13 @@ class Backlog(ABC):
 
     def accept(self) -> None:
         """Somebody waits: take as many as there were the time before, if the gate lets them in."""
+        try:
+            self._accept()
+        finally:
+            if self.acceptor.gate.waits:
+                self.let_go()
+
+    def _accept(self) -> None:
         gate = self.acceptor.gate
         for count in range(gate.at_once(self._batch)):
             if self._has_to_ask() and not self.may_accept():

@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from .server import Server
 
 
-class Life(Protocol):
+class Endable(Protocol):
+    """What can be told to end. All methods belong to the loop's thread."""
+
+    def begin_drain(self) -> None:
+        """End in order, soon. May be repeated, and come at any moment."""
+
+    def begin_stop(self) -> None:
+        """End at once. May be repeated, and come at any moment."""
+
+
+class Life(Endable, Protocol):
     """It begins, serves and ends. All methods belong to the loop's thread."""
 
     @property
@@ -27,6 +37,9 @@ class Life(Protocol):
     def open(self) -> None:
         """Open its addresses, before it begins. May be repeated."""
 
+    async def obtain(self) -> None:
+        """As `open`; in a worker the supervisor opens them."""
+
     def close(self) -> None:
         """Close them, where it has not begun. May be repeated."""
 
@@ -36,12 +49,6 @@ class Life(Protocol):
         Raises:
             StoppedError: It was told to end before it had begun, and has ended.
         """
-
-    def begin_drain(self) -> None:
-        """End in order, soon. May be repeated, and come at any moment."""
-
-    def begin_stop(self) -> None:
-        """End at once. May be repeated, and come at any moment."""
 
     async def wait_stopped(self) -> None:
         """Wait for the end."""

@@ -76,6 +76,13 @@ class Notifier:
         if self._status is not None:
             self._send("READY=1", self._status)
 
+    def succeeded(self, pid: int) -> None:
+        """Another process is the service from now on, and gives the signs of life."""
+        if self._beat is not None:
+            self._beat.cancel()
+        self._status = None
+        self._send(f"MAINPID={pid}")
+
     def close(self) -> None:
         """Say no more."""
         if self._beat is not None:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from signal import SIGTERM
 from typing import Any, Final, TypeVar
 
 from ..config import LogFormat, ServerConfig
@@ -23,7 +24,9 @@ from .notify import Notifier
 from .pid_file import PidFile
 from .reload import Reloader
 from .server import Server
-from .signals import EndSignals, OtherSignals
+from .shared import Shared
+from .signals import ENDING, NO_SUPERVISOR, OF_THE_SUPERVISOR, EndSignals, OtherSignals
+from .supervision import Supervision, Worker
 from .surroundings import settle_in
 
 L = TypeVar("L", bound=Life)
@@ -41,6 +44,7 @@ def run(
     warn: Callable[[str], object] | None = None,
     reload: Callable[[Server], Awaitable[str | None]] | None = None,
     beside: Beside | None = None,
+    supervision: Supervision | None = None,
 ) -> ExitStatus:
     """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
 
@@ -56,6 +60,7 @@ def run(
         reload: Reads the configuration again, for SIGHUP, and gives the server what may change while it serves. What it
             raises is logged; what it returns says what has changed.
         beside: Makes what lives beside the server in its loop.
+        supervision: The supervisor whose worker this process is; None where there is none.
 
     Returns:
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
@@ -69,7 +74,7 @@ def run(
     refuse_running_loop()
     notifier = Notifier.from_environment(os.environ, os.getpid())
     told = observers if notifier is None else [*observers, notifier]
-    server = Server(service, config, observers=told, warn=warn)
+    server = Server(service, config, observers=told, warn=warn, shared=Shared(supervision=supervision))
     end = End(service.name, lambda: ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK)
     return live(
         server,
@@ -81,6 +86,7 @@ def run(
         reload=reload,
         notifier=notifier,
         beside=beside,
+        supervision=supervision,
     )
 
 
@@ -108,6 +114,7 @@ def live(
     reload: Callable[[L], Awaitable[str | None]] | None = None,
     notifier: Notifier | None = None,
     beside: Beside | None = None,
+    supervision: Supervision | None = None,
 ) -> ExitStatus:
     """Live in a loop of its own until the end, which signals bring about.
 
@@ -121,6 +128,7 @@ def live(
         reload: As of `run`.
         notifier: Told how it goes, and closed at the end; None where no service manager wants to know.
         beside: As of `run`.
+        supervision: As of `run`.
     """
     process = servers[0].config.process
     identity = identity_of(process)
@@ -129,7 +137,8 @@ def live(
     each = (engine.descriptors_per_connection for engine in engines)
     raise_descriptor_limit(*zip((server.config.gate for server in servers), each, strict=True))
     formats = [server.config.log_format for server in servers]
-    pid_file = None if process.pid_file is None else PidFile(process.pid_file)
+    # Under a supervisor the number is its own.
+    pid_file = None if process.pid_file is None or supervision is not None else PidFile(process.pid_file)
     if pid_file is not None:
         pid_file.take()
     work = _live(
@@ -145,6 +154,7 @@ def live(
         notifier=notifier,
         beside=beside,
         log_format=next((each for each in formats if each != "console"), "console"),
+        supervision=supervision,
     )
     try:
         with asyncio.Runner(loop_factory=_loop_factory(engines)) as runner:
@@ -181,26 +191,36 @@ async def _live(
     notifier: Notifier | None,
     beside: Beside | None,
     log_format: LogFormat,
+    supervision: Supervision | None,
 ) -> ExitStatus:
     signals = others = None
     reloader = None if reload is None else Reloader(server, reload, notifier)
     if threading.current_thread() is threading.main_thread():
         loop = asyncio.get_running_loop()
-        signals = EndSignals(server, loop, log_format=log_format)
-        others = OtherSignals(server, servers, loop, None if reloader is None else reloader.begin)
+        ends = server if supervision is None else Worker(server, supervision)
+        signals = EndSignals(ends, loop, log_format=log_format, numbers=ENDING if supervision is None else (SIGTERM,))
+        others = OtherSignals(
+            ends,
+            servers,
+            loop,
+            None if reloader is None else reloader.begin,
+            ignored=NO_SUPERVISOR if supervision is None else OF_THE_SUPERVISOR,
+        )
     else:  # where Python handles no signal: signal.signal and signal.set_wakeup_fd refuse
         warn(
             "signals cannot stop this server: it does not run in the main thread; call "
             "loop.call_soon_threadsafe(server.begin_drain)"
         )
     steers: Life | None = None
+    if supervision is not None:
+        supervision.begin(server, servers)
     try:
         try:
             if beside is not None:
                 steers = beside(Steered(end.name, server, None if reloader is None else reloader.done))
                 steers.open()
             if identity is not None:
-                server.open()
+                await server.obtain()
                 identity.assume()
             if steers is not None:
                 await steers.start()
@@ -217,6 +237,8 @@ async def _live(
                 on_ready(server)
             if notifier is not None:
                 notifier.ready(end.name, server.addresses)
+            if supervision is not None:
+                supervision.ready()
             if reloader is not None:
                 reloader.ready()
             await server.wait_stopped()
@@ -240,6 +262,8 @@ async def _live(
             others.end()
         if notifier is not None:
             notifier.close()
+        if supervision is not None:
+            supervision.end()
     if signals is not None:
         signals.end(for_good=is_all)
     return status

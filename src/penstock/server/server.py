@@ -55,8 +55,9 @@ from .access_files import AccessFiles
 from .background import Background, RunningTask
 from .choice import Choice, choose
 from .datagram_options import set_receive_buffer
-from .descriptors import descriptor_limit
+from .descriptors import affordable, descriptor_limit
 from .ends import Ends
+from .farewell import Farewell
 from .gate_rules import rules_of
 from .identity import owner_of
 from .memory import follow_memory, memory_of
@@ -139,6 +140,8 @@ class Server:
         self._changed: list[asyncio.Future[None]] = []
         self._background = Background(self._task_failed, self._task_over)
         self._end_at: float | None = None  # when what has not ended by then is given up
+        self.is_last_at: Callable[[Listener], bool] = lambda _: False
+        self._farewell: Farewell | None = None
         self._ends: Ends | None = None
         self._ends_lock = threading.RLock()
 
@@ -220,9 +223,16 @@ class Server:
         config = self.config
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
+        supervision = self._shared.supervision
+        if supervision is None and config.supervisor.count is not None:
+            raise ConfigurationError(
+                "workers are started by a supervisor, which imports no code of yours: serve with `penstock serve "
+                "MODULE:OBJECT --workers N`, or say workers in penstock.toml, instead of in code",
+                "workers",
+            )
         try:
             plan, rules = self._prepare(access)
-            self.open()
+            await self.obtain()
             listeners = self._listeners
             self._loop = asyncio.get_running_loop()
             for listener in listeners:
@@ -235,6 +245,10 @@ class Server:
             self._stopped = self._loop.create_future()
             self._rules = rules
             if self._shared.begins_gate:
+                if supervision is not None:
+                    counts = await supervision.counts(self.service.name, self._most_here(), self.gate.wake)
+                    if counts is not None:
+                        self.gate.share(counts)
                 self.gate.begin(rules)
             self._at_work = self.choice.engine.serve(listeners, plan)
             for warning in [*warnings_about(config, self.addresses), *warnings_now(self._tls)]:
@@ -272,25 +286,35 @@ class Server:
         Raises:
             ConfigurationError, BindError: As `start`.
         """
-        if self._listeners:
-            return
-        config = self.config
+        if not self._listeners:
+            self._listeners = open_listeners(**self._to_open())
+
+    async def obtain(self) -> None:
+        """Open every address, or, in a worker, have its supervisor do so, which keeps them: else as `open`."""
+        supervision = self._shared.supervision
+        if supervision is None:
+            self.open()
+        elif not self._listeners:
+            self._listeners = await supervision.listeners(self.service.name, **self._to_open())
+
+    def _to_open(self) -> dict[str, Any]:
+        """Say what is to be opened, and how: the arguments of `open_listeners`."""
+        config, supervision = self.config, self._shared.supervision
         inherited = self._shared.inherited
         if inherited is None:
-            inherited = inherited_listeners(os.environ, os.getpid())
+            inherited = supervision.inherited if supervision else inherited_listeners(os.environ, os.getpid())
         if inherited and isinstance(config.bind, DefaultBind):
             addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
         else:
             addresses = [parse_address(text) for text in config.bind]
-        addresses = self._with_tls(addresses)
-        self._listeners = open_listeners(
-            addresses,
-            backlog=config.backlog,
-            reuse_address=config.reuse_address,
-            uds_mode=config.uds_mode,
-            uds_owner=owner_of(config.uds_owner, config.process),
-            inherited=inherited,
-        )
+        return {
+            "addresses": self._with_tls(addresses),
+            "backlog": config.backlog,
+            "reuse_address": config.reuse_address,
+            "uds_mode": config.uds_mode,
+            "uds_owner": owner_of(config.uds_owner, config.process),
+            "inherited": inherited,
+        }
 
     def close(self) -> None:
         """Close what `open` opened and no `start` has used. May be repeated."""
@@ -352,7 +376,7 @@ class Server:
             blocking=config.model == "threads",
             cancels_orphans=config.on_after_close == "cancel",
             gate=self.gate,
-            budget=OutputBudget(config.overload.write_total_bytes),
+            budget=OutputBudget(self._share_of(config.overload.write_total_bytes)),
             clock=self._clock,
             server=self,
         )
@@ -364,10 +388,28 @@ class Server:
     def _rules_of(self, config: ServerConfig, access: AccessList) -> Rules:
         engine = self.choice.engine
         places = _threads(config, engine) if engine.thread_per_connection else None
-        descriptors = descriptor_limit()
-        if descriptors is not None:
-            descriptors //= self._shared.servers
+        # With workers the limit is that of all: this one is bounded by its own descriptors beside it.
+        descriptors = None if self._counts_together else self._descriptors()
         return rules_of(config, access, descriptors, engine.descriptors_per_connection, places)
+
+    @property
+    def _counts_together(self) -> bool:
+        supervision = self._shared.supervision
+        return supervision is not None and supervision.counts_together
+
+    def _descriptors(self) -> int | None:
+        descriptors = descriptor_limit()
+        return None if descriptors is None else descriptors // self._shared.servers
+
+    def _most_here(self) -> int | None:
+        """Return how many connections this process can have."""
+        descriptors = self._descriptors()
+        return None if descriptors is None else affordable(descriptors, self.choice.engine.descriptors_per_connection)
+
+    def _share_of(self, total_bytes: int | None) -> int | None:
+        """Return what is this process's of what all workers may hold."""
+        supervision = self._shared.supervision
+        return total_bytes if total_bytes is None or supervision is None else max(1, total_bytes // supervision.workers)
 
     def _follow(self, access: AccessFiles, before: Any) -> None:
         """Look for changes of the files of networks from now on, in place of those before."""
@@ -462,8 +504,30 @@ class Server:
             self._emit(Draining(len(self.connections)))
             within_s = self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s
             self._end_within(within_s)
-            spread_s = self.config.timeouts.drain_spread_s
-            self._at_work.drain(within_s, spread_s if within_s is None else min(spread_s, within_s))
+            if self._shared.supervision is None:
+                self._drain_all(self._at_work, within_s)
+            elif self._farewell is None:
+                self._farewell = self._take_leave(self._at_work, within_s)
+
+    def _drain_all(self, at_work: EngineServer, within_s: float | None) -> None:
+        spread_s = self.config.timeouts.drain_spread_s
+        at_work.drain(within_s, spread_s if within_s is None else min(spread_s, within_s))
+
+    def _take_leave(self, at_work: EngineServer, within_s: float | None) -> Farewell:
+        clock = self._clock or self.loop
+
+        def over() -> None:
+            self._drain_all(at_work, None if self._end_at is None else max(0.0, self._end_at - clock.time()))
+
+        return Farewell(
+            clock,
+            [each for each in self._listeners if self.is_last_at(each)],
+            lambda: list(self.connections),
+            suspend=at_work.suspend,
+            over=over,
+            leaves_rest=self.config.timeouts.drain_spread_s > 0,
+            within_s=within_s,
+        )
 
     async def drain(self) -> None:
         """Stop accepting, answer what was received, close; cut what is left after ``timeouts.drain_s`` seconds."""
@@ -474,6 +538,8 @@ class Server:
         """Stop accepting and abort every connection. May be repeated. Before the start, as `begin_drain`."""
         self._told_to_end = True
         if self._at_work is not None:
+            if self._farewell is not None:
+                self._farewell.end()
             self._end_within(self.config.timeouts.drain_s)
             self._at_work.stop()
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core.gate import Gate
 from .inherited import InheritedSocket
+
+if TYPE_CHECKING:
+    from .supervision import Supervision
 
 
 class Default(Enum):
@@ -32,6 +35,7 @@ class Shared:
         watches_loop: Whether it is the one that names who holds the loop.
         servers: Among how many the process's descriptors are shared out.
         tells_course: Whether the log tells when it drains.
+        supervision: The supervisor whose worker the process is; None where there is none.
     """
 
     app: Any = None
@@ -41,3 +45,4 @@ class Shared:
     watches_loop: bool = True
     servers: int = 1
     tells_course: bool = True
+    supervision: Supervision | None = None

@@ -10,19 +10,27 @@ import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ..config import LogFormat
 from ..errors import ExitStatus
 from .last_resort import LastResort
-from .life import Life
+from .life import Endable
 from .server import Server
 from .work import work_of
 
 _logger: Final = logging.getLogger("penstock")
 
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+
+# What is said to signals that do nothing here.
+NO_SUPERVISOR: Final = {
+    "SIGHUP": "the configuration is the program's own, there is nothing to read again",
+    "SIGUSR1": "the log is standard error, and has no file",
+    "SIGUSR2": "there is no supervisor to start a successor",
+}
+OF_THE_SUPERVISOR: Final = dict.fromkeys(NO_SUPERVISOR, "it is for the supervisor, the parent of this worker")
 
 
 class EndSignals:
@@ -36,17 +44,28 @@ class EndSignals:
         server: Not started yet.
         loop: The running loop, of the main thread.
         log_format: As of `LastResort`.
+        numbers: Which signals end it.
+        after_s: As of `LastResort`.
     """
 
-    def __init__(self, server: Life, loop: asyncio.AbstractEventLoop, *, log_format: LogFormat) -> None:
+    def __init__(
+        self,
+        server: Endable,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        log_format: LogFormat,
+        numbers: Sequence[signal.Signals] = ENDING,
+        after_s: float | None = None,
+    ) -> None:
         self._server = server
+        self._numbers = numbers
         self._loop = loop
         self._heard = self._told = 0
         self._is_ready = False
-        self._before = {number: signal.getsignal(number) for number in _ENDING}
-        self._last_resort = LastResort(self._forced_status, log_format=log_format)
+        self._before = {number: signal.getsignal(number) for number in numbers}
+        self._last_resort = LastResort(self._forced_status, log_format=log_format, after_s=after_s)
         with _blocked():
-            for number in _ENDING:
+            for number in numbers:
                 # The loop's way first: it wakes the loop, and it puts a handler in place that does nothing.
                 with contextlib.suppress(NotImplementedError):  # Windows
                     loop.add_signal_handler(number, self._tell)
@@ -85,7 +104,7 @@ class EndSignals:
                 for it to end at all: what it still waits for is ended by the second one.
         """
         with _blocked():
-            for number in _ENDING:
+            for number in self._numbers:
                 with contextlib.suppress(NotImplementedError):
                     self._loop.remove_signal_handler(number)
                 signal.signal(number, self._hear if for_good else self._before[number])
@@ -97,7 +116,7 @@ class EndSignals:
 
 
 def _ignore() -> None:
-    for number in _ENDING:
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -107,7 +126,7 @@ def _blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -132,27 +151,31 @@ class OtherSignals:
         servers: Its servers, whose connections SIGQUIT asks about.
         loop: The running loop, of the main thread.
         reload: What SIGHUP calls where there is no terminal; None where there is nothing to read again.
+        ignored: Why a signal does nothing, by its name.
     """
 
     def __init__(
         self,
-        server: Life,
+        server: Endable,
         servers: Sequence[Server],
         loop: asyncio.AbstractEventLoop,
         reload: Callable[[], None] | None,
+        *,
+        ignored: Mapping[str, str] = NO_SUPERVISOR,
     ) -> None:
         self._server = server
+        self._ignored = ignored
         self._servers = servers
         self._loop = loop
         self._reload = reload
         hang_up = getattr(signal, "SIGHUP", None)  # Windows has none of them
-        self._drains = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN and _has_terminal()
+        self._drains = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN and has_terminal()
         self._before: dict[int, Any] = {}
         for name, handle in (
             ("SIGHUP", self._hang_up),
             ("SIGQUIT", self._print_work),
-            ("SIGUSR1", functools.partial(self._say, "SIGUSR1 ignored: the log is standard error, and has no file")),
-            ("SIGUSR2", functools.partial(self._say, "SIGUSR2 ignored: there is no supervisor to start a successor")),
+            ("SIGUSR1", functools.partial(self._say, "SIGUSR1")),
+            ("SIGUSR2", functools.partial(self._say, "SIGUSR2")),
         ):
             number = getattr(signal, name, None)
             if number is None or signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN):
@@ -166,16 +189,15 @@ class OtherSignals:
             faulthandler.register(signal.SIGQUIT, file=2, all_threads=True, chain=True)
 
     def _hang_up(self) -> None:
-        if self._drains and not _has_terminal():
+        if self._drains and not has_terminal():
             self._server.begin_drain()
         elif self._reload is None:
-            self._say("SIGHUP ignored: the configuration is the program's own, there is nothing to read again")
+            self._say("SIGHUP")
         else:
             self._reload()
 
-    @staticmethod
-    def _say(text: str) -> None:
-        _logger.warning(text)
+    def _say(self, name: str) -> None:
+        _logger.warning("%s ignored: %s", name, self._ignored[name])
 
     def _print_work(self) -> None:
         """Say where every handler is that has not ended, and every task that is no connection's."""
@@ -192,7 +214,7 @@ class OtherSignals:
         self._before.clear()
 
 
-def _has_terminal() -> bool:
+def has_terminal() -> bool:
     """Whether the process has a controlling terminal: tty(4) says ENXIO where it has none, or has none any more."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))

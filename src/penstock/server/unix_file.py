@@ -126,13 +126,24 @@ def remove_file(file: SocketFile) -> None:
     To be called while the socket is open: then no process takes the file for stale, and its inode's number is its own.
     A child that was forked has inherited the socket, not the file: there it does nothing.
     """
+    is_ours = file in _made and file.pid == os.getpid()
     _made.discard(file)
-    if file.pid != os.getpid():
+    if not is_ours:
         return
     with suppress(OSError), _directory(file.path) as (directory, name):
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if (status.st_dev, status.st_ino) == (file.device, file.inode):
             os.unlink(name, dir_fd=directory)
+
+
+def adopt_file(file: SocketFile) -> None:
+    """Take the file of a socket that another process has made and handed over: it is removed with this one's."""
+    _made.add(file)
+
+
+def disown_file(file: SocketFile) -> None:
+    """Leave a file to another process, which has the socket, too."""
+    _made.discard(file)
 
 
 def remove_files() -> None:

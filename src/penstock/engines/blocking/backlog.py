@@ -49,6 +49,15 @@ class ThreadBacklog(Backlog):
         with self._server.gate_lock:
             return super()._opens_at()
 
+    def _hold_place(self) -> bool:
+        with self._server.gate_lock:
+            return super()._hold_place()
+
+    def let_go(self) -> None:
+        """Give a place back that was held for whoever would be accepted."""
+        with self._server.gate_lock:
+            super().let_go()
+
     def _has_to_ask(self) -> bool:
         return True
 

@@ -94,6 +94,13 @@ cdef class ListenerPoll(Pollable):
         self.host.blame(error)  # whoever was being accepted is gone; the others are in the backlog
 
     cdef int ready(self, uint32_t events) except -1:
+        try:
+            return self.accept()
+        finally:
+            if self.gate.waits:
+                self.backlog.let_go()
+
+    cdef int accept(self) except -1:
         cdef sockaddr_storage name
         cdef socklen_t size
         cdef int fd, most, taken, number

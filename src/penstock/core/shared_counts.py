@@ -1,0 +1,405 @@
+"""What the gates of several processes count together, in memory that they share.
+
+Each process has a cell that it alone writes: what it has let in, and how often under which key. A decision reads the
+cells of all, under a lock that the kernel frees when its holder dies. So a process that is killed leaves a cell behind,
+which whoever keeps the memory clears, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from hashlib import blake2b
+from typing import Final, Protocol
+
+from ..reasons import Refusal
+from ..units import Rate
+from .buckets import SLACK_S
+
+# The numbers of a cell, by their place. `HELD`: a place taken before accept(2). `WAITS`: whether it waits for a place.
+OPEN, RESERVED, HANDSHAKES, ORPHANS, HELD, WAITS = range(6)
+CELL_NUMBERS: Final = 8
+
+# Of one process. Those beyond three quarters of it are counted by their own process alone.
+KEYS: Final = 2**17
+
+# Of the rate per address, in each of two generations: see `core.buckets`.
+RATE_KEYS: Final = 2**16
+
+# The numbers of all: how full the bucket of all is, which of the generations is the newer one, how many keys it has,
+# since when it is; and whether any gate lets those wait whom it has no place for.
+FULL_AT, LATELY, LATELY_KEYS, SINCE, ANY_WAITS = range(5)
+COMMON_NUMBERS: Final = 8
+
+
+class Cell(Protocol):
+    """What one process counts."""
+
+    @property
+    def numbers(self) -> memoryview:
+        """As above."""
+
+    @property
+    def keys(self) -> memoryview:
+        """Pairs of a key's number, 0 for none, and how many are in under it."""
+
+    def clear_keys(self) -> None:
+        """Make all of ``keys`` 0."""
+
+
+class Memory(Protocol):
+    """What the processes share."""
+
+    @property
+    def own(self) -> Cell:
+        """The cell of this process."""
+
+    @property
+    def lock(self) -> AbstractContextManager[None]:
+        """Held while a decision is taken. Not to be taken twice."""
+
+    @property
+    def secret(self) -> bytes:
+        """Keys are hashed with it, so that nobody can choose two that are one."""
+
+    @property
+    def common(self) -> memoryview:
+        """The numbers of all: `FULL_AT` and `SINCE` are in ``common_times``."""
+
+    @property
+    def common_times(self) -> memoryview[float]:
+        """The same memory, as floating-point numbers."""
+
+    @property
+    def rate_keys(self) -> memoryview:
+        """For both generations, pairs of a key's number and of when its bucket will be full again."""
+
+    @property
+    def rate_times(self) -> memoryview[float]:
+        """The same memory, as floating-point numbers."""
+
+    def others(self) -> Sequence[Cell]:
+        """Return the cells of the other processes."""
+
+    def clear_rate_keys(self, generation: int) -> None:
+        """Make one generation 0."""
+
+    def tell(self, count: int) -> None:
+        """Wake so many of those who wait for a place."""
+
+    def listen(self, wanted: bool, woken: Callable[[], object]) -> None:
+        """Have ``woken`` called when a place has become free in another process, or no longer."""
+
+
+class SharedCounts:
+    """The connections of several processes, as the gate of one of them sees and counts them: see `Counts`.
+
+    Args:
+        memory: What they share.
+        most_here: How many connections this process can have, whatever the others do; None for no bound.
+        woken: Called in the loop when a place may have become free elsewhere.
+
+    Attributes:
+        lock: Held by the gate while it decides.
+        refused: Refusals of this process so far, by reason.
+    """
+
+    __slots__ = ("_memory", "_most_here", "_of_key", "_own", "_places", "_used", "_woken", "lock", "refused")
+
+    def __init__(self, memory: Memory, most_here: int | None, woken: Callable[[], object]) -> None:
+        self._memory = memory
+        self._own = memory.own.numbers
+        self._most_here = most_here
+        self._woken = woken
+        self.lock = memory.lock
+        self.refused: Counter[Refusal] = Counter()
+        self._of_key: dict[Hashable, int] = {}
+        self._places: dict[Hashable, int] = {}  # where each of them is in the cell
+        self._used = 0  # places of the cell that have a key, or had one
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _sum(self, number: int) -> int:
+        return self._own[number] + sum(cell.numbers[number] for cell in self._memory.others())
+
+    @property
+    def open(self) -> int:
+        """Connections that were admitted anywhere, and the places that other processes hold for the next ones."""
+        return self._own[OPEN] + sum(cell.numbers[OPEN] + cell.numbers[HELD] for cell in self._memory.others())
+
+    @property
+    def orphans(self) -> int:
+        """Those anywhere whose transports are gone and whose handlers are not."""
+        return self._sum(ORPHANS)
+
+    @property
+    def reserved(self) -> int:
+        """Those anywhere that are of the rules' ``reserve_for``."""
+        return self._sum(RESERVED)
+
+    @property
+    def handshakes(self) -> int:
+        """Those anywhere that have not finished their handshake."""
+        return self._sum(HANDSHAKES)
+
+    @property
+    def is_full_here(self) -> bool:
+        """Whether this process has no room, wherever else there is."""
+        return self._most_here is not None and self._own[OPEN] >= self._most_here
+
+    def of_key(self, key: Hashable) -> int:
+        """Return how many of those who are counted under ``key`` are in, anywhere."""
+        number = self._number(key)
+        return self._of_key.get(key, 0) + sum(_count_of(cell.keys, number) for cell in self._memory.others())
+
+    def _number(self, key: Hashable) -> int:
+        digest = blake2b(repr(key).encode(), digest_size=8, key=self._memory.secret).digest()
+        return int.from_bytes(digest, "little") or 1
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def enter(self, key: Hashable, reserved: int) -> None:
+        """Count one who is let in, under the lock: see `Counts.enter`."""
+        own = self._own
+        if key is not None:
+            count = self._of_key.get(key, 0) + 1
+            if count == 1:
+                self._find_place(key)
+            self._of_key[key] = count
+            self._write(key, count)
+        own[OPEN] += 1
+        own[HELD] = 0
+        if reserved:
+            own[RESERVED] += 1
+
+    def part(self, reserved: int) -> None:
+        """The transport of one who was let in is gone, and its handler is not: see `Counts.part`."""
+        own = self._own
+        own[ORPHANS] += 1
+        own[RESERVED] -= reserved
+        self._change(OPEN)
+
+    def leave(self, key: Hashable, reserved: int, orphan: bool = False) -> None:
+        """One who was let in has left: see `Counts.leave`."""
+        own = self._own
+        if key is not None:
+            count = self._of_key[key] - 1
+            self._write(key, count)
+            if count:
+                self._of_key[key] = count
+            else:
+                del self._of_key[key]
+                self._places.pop(key, None)
+        if orphan:
+            own[ORPHANS] -= 1
+        else:
+            own[RESERVED] -= reserved
+            self._change(OPEN)
+
+    def begin_handshake(self) -> None:
+        """One who was let in begins a handshake."""
+        self._own[HANDSHAKES] += 1
+
+    def end_handshake(self) -> None:
+        """Its handshake is over."""
+        self._change(HANDSHAKES)
+
+    def _change(self, number: int) -> None:
+        """Count one less of what there may be a limit of, and tell those who wait elsewhere."""
+        own, memory = self._own, self._memory
+        if not memory.common[ANY_WAITS]:
+            own[number] -= 1
+            return
+        with self.lock:  # who finds no place says under it that it waits
+            own[number] -= 1
+            waiting = self._waiting()
+        if waiting:
+            memory.tell(waiting)
+
+    def _waiting(self) -> int:
+        return sum(cell.numbers[WAITS] for cell in self._memory.others())
+
+    # -- those who wait ------------------------------------------------------------------------------------------------
+
+    def may_wait(self) -> None:
+        """From now on there may be processes that leave peers in the backlog."""
+        self._memory.common[ANY_WAITS] = 1
+
+    def waits(self, waiting: bool) -> None:
+        """This process waits for a place, or does not; under the lock."""
+        if self._own[WAITS] != waiting:
+            self._own[WAITS] = int(waiting)
+            self._memory.listen(waiting, self._woken)
+
+    def hold(self) -> None:
+        """Take a place for whoever is accepted next, under the lock. One at most is held."""
+        self._own[HELD] = 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether a place is held."""
+        return bool(self._own[HELD])
+
+    def let_go(self) -> None:
+        """Nobody was accepted: the place is free again."""
+        if self._own[HELD]:
+            self._change(HELD)
+
+    # -- rates ---------------------------------------------------------------------------------------------------------
+
+    def bucket(self, rate: Rate, *, is_new: bool) -> SharedBucket:
+        """Return the bucket that all take from, under the lock.
+
+        Args:
+            rate: How often.
+            is_new: Whether it is to be full.
+        """
+        if is_new:
+            self._memory.common_times[FULL_AT] = 0.0
+        return SharedBucket(rate, self._memory)
+
+    def buckets(self, rate: Rate, *, is_new: bool) -> SharedBuckets:
+        """Return the buckets of all addresses; the arguments are those of `bucket`."""
+        found = SharedBuckets(rate, self._memory, self._number)
+        if is_new:
+            found.fill()
+        return found
+
+    # -- the keys of the own cell --------------------------------------------------------------------------------------
+
+    def _find_place(self, key: Hashable) -> None:
+        """Give a key a place in the cell: where there is none, a key is counted by this process alone."""
+        keys, number = self._memory.own.keys, self._number(key)
+        if self._used >= KEYS * 3 // 4:
+            self._rebuild()
+            if self._used >= KEYS * 3 // 4:
+                return
+        place = number % KEYS
+        # One that nobody is in under any more may be taken: nobody is in under the key itself.
+        while keys[2 * place] and keys[2 * place + 1]:
+            place = (place + 1) % KEYS
+        self._used += not keys[2 * place]
+        keys[2 * place] = number
+        self._places[key] = place
+
+    def _rebuild(self) -> None:
+        """Drop the keys that nobody is in under. Others do not read meanwhile: the lock is held."""
+        cell = self._memory.own
+        cell.clear_keys()
+        places, self._places, self._used = self._places, {}, 0
+        for key in places:
+            number = self._number(key)
+            place = number % KEYS
+            while cell.keys[2 * place]:
+                place = (place + 1) % KEYS
+            cell.keys[2 * place], cell.keys[2 * place + 1] = number, self._of_key[key]
+            self._places[key] = place
+            self._used += 1
+
+    def _write(self, key: Hashable, count: int) -> None:
+        place = self._places.get(key)
+        if place is not None:
+            self._memory.own.keys[2 * place + 1] = count
+
+
+def _count_of(keys: memoryview, number: int) -> int:
+    """Return how many are in under a key in the cell of another process."""
+    place = number % KEYS
+    while found := keys[2 * place]:
+        if found == number:
+            count: int = keys[2 * place + 1]
+            return count
+        place = (place + 1) % KEYS
+    return 0
+
+
+class SharedBucket:
+    """A `Bucket` that several processes take from, each under the lock."""
+
+    __slots__ = ("_depth_s", "_step_s", "_times")
+
+    def __init__(self, rate: Rate, memory: Memory) -> None:
+        self._step_s = rate.period_s / rate.count
+        self._depth_s = rate.period_s - self._step_s + SLACK_S
+        self._times = memory.common_times
+
+    def ready_at(self) -> float:
+        """Return the instant from which on there is a token; it may have passed."""
+        full_at: float = self._times[FULL_AT]
+        return full_at - self._depth_s
+
+    def take(self, now: float) -> bool:
+        """Take a token. Return whether there was one."""
+        full_at: float = self._times[FULL_AT]
+        if full_at < now:
+            full_at = now
+        elif full_at - now > self._depth_s:
+            return False
+        self._times[FULL_AT] = full_at + self._step_s
+        return True
+
+    def give_back(self) -> None:
+        """Put the token back that was taken last."""
+        self._times[FULL_AT] -= self._step_s
+
+
+class SharedBuckets:
+    """`Buckets` that several processes take from, each under the lock."""
+
+    __slots__ = ("_depth_s", "_memory", "_number", "_period_s", "_step_s")
+
+    def __init__(self, rate: Rate, memory: Memory, number: Callable[[Hashable], int]) -> None:
+        self._step_s = rate.period_s / rate.count
+        self._depth_s = rate.period_s - self._step_s + SLACK_S
+        self._period_s = rate.period_s + SLACK_S
+        self._memory = memory
+        self._number = number
+
+    def fill(self) -> None:
+        """Fill every bucket."""
+        memory = self._memory
+        for generation in (0, 1):
+            memory.clear_rate_keys(generation)
+        memory.common[LATELY_KEYS] = 0
+
+    def _find(self, generation: int, number: int) -> int:
+        """Return the place of a key, or where it is to be."""
+        keys = self._memory.rate_keys
+        base = generation * RATE_KEYS
+        place = number % RATE_KEYS
+        while (found := keys[2 * (base + place)]) and found != number:
+            place = (place + 1) % RATE_KEYS
+        return base + place
+
+    def take(self, key: Hashable, now: float) -> bool:
+        """Take a token of ``key``. Return whether there was one."""
+        memory, number = self._memory, self._number(key)
+        keys, times, common = memory.rate_keys, memory.rate_times, memory.common
+        lately: int = common[LATELY]
+        place = self._find(lately, number)
+        is_there = bool(keys[2 * place])
+        full_at: float = now
+        if is_there:
+            full_at = times[2 * place + 1]
+        elif keys[2 * (before := self._find(1 - lately, number))]:
+            full_at = times[2 * before + 1]
+        if full_at < now:
+            full_at = now
+        elif full_at - now > self._depth_s:
+            return False
+        if not is_there:
+            if now - memory.common_times[SINCE] >= self._period_s or common[LATELY_KEYS] >= RATE_KEYS // 2:
+                lately = 1 - lately
+                memory.clear_rate_keys(lately)
+                common[LATELY], common[LATELY_KEYS], memory.common_times[SINCE] = lately, 0, now
+                place = self._find(lately, number)
+            common[LATELY_KEYS] += 1
+        times[2 * place + 1] = full_at + self._step_s
+        keys[2 * place] = number  # last: a process that is killed here leaves no bucket without a time
+        return True
+
+    def give_back(self, key: Hashable) -> None:
+        """Put the token back that was taken last."""
+        place = self._find(self._memory.common[LATELY], self._number(key))
+        self._memory.rate_times[2 * place + 1] -= self._step_s

@@ -1,0 +1,214 @@
+"""The memory in which the workers of one service count together: a file without a name, and a cell for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import mmap
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Final
+
+from ..core.shared_counts import ANY_WAITS, CELL_NUMBERS, COMMON_NUMBERS, KEYS, RATE_KEYS
+
+_PAGE: Final = mmap.PAGESIZE
+_SECRET_AT: Final = COMMON_NUMBERS * 8
+_SECRET_BYTES: Final = 16
+# How many cells there are, whether somebody has them or not.
+_CELLS_AT: Final = _SECRET_AT + _SECRET_BYTES
+
+_PAIR_BYTES: Final = 16
+_GENERATION_BYTES: Final = RATE_KEYS * _PAIR_BYTES
+_COMMON_BYTES: Final = _PAGE + 2 * _GENERATION_BYTES
+# Pages that nobody has written to take no memory.
+_CELL_BYTES: Final = _PAGE + KEYS * _PAIR_BYTES
+
+# The system has neither a file without a name nor a counter that wakes its readers: then each worker counts by itself.
+AVAILABLE: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd")) and hasattr(mmap, "MADV_REMOVE")
+
+
+# Kept by an old supervisor for workers that are still to come, beside one for each it has.
+SPARE: Final = 8
+
+
+def _made() -> tuple[int, int]:
+    memory = os.memfd_create("penstock-counts", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(memory, _COMMON_BYTES)
+        return memory, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+    except BaseException:
+        os.close(memory)
+        raise
+
+
+class Cells:
+    """The supervisor's side: it makes the memory, gives a cell to each worker and clears those of the dead.
+
+    Args:
+        descriptors: Those of an old supervisor; None to make the memory.
+        first: From which number on cells are this one's to give.
+
+    Attributes:
+        descriptors: What a worker is handed: the memory, and what wakes those who wait for a place.
+    """
+
+    def __init__(self, descriptors: tuple[int, int] | None = None, first: int = 0) -> None:
+        self.descriptors = descriptors or _made()
+        self._common = mmap.mmap(self.descriptors[0], _PAGE)
+        if descriptors is None:
+            self._common[_SECRET_AT:_CELLS_AT] = secrets.token_bytes(_SECRET_BYTES)
+        self._numbers = memoryview(self._common).cast("Q")
+        self._count = first
+        self._free: list[int] = []
+        self._given: dict[int, list[int]] = {}
+
+    def give(self, pid: int) -> int:
+        """Return the number of a cell that is a worker's alone, until `take_back`.
+
+        Raises:
+            OSError: There is no memory for it.
+        """
+        if not self._free:
+            self._extend(self._count + 1)
+            self._free.append(self._count - 1)
+        number = self._free.pop()
+        self._given.setdefault(pid, []).append(number)
+        return number
+
+    def _extend(self, count: int) -> None:
+        os.ftruncate(
+            self.descriptors[0], max(os.fstat(self.descriptors[0]).st_size, _COMMON_BYTES + count * _CELL_BYTES)
+        )
+        self._count = count
+        # Last: whoever reads it finds the cell there.
+        self._numbers[_CELLS_AT // 8] = max(count, self._numbers[_CELLS_AT // 8])
+
+    def reserve(self) -> int:
+        """Return from which number on cells are another supervisor's to give; some are kept for this one's workers."""
+        kept = len(self._given) + SPARE
+        first = self._count
+        self._extend(first + kept)
+        self._free += range(first, first + kept)
+        return self._count
+
+    def take_back(self, pid: int) -> None:
+        """Clear the cells of a worker that has ended, however it ended, and wake those who wait for its places."""
+        numbers = self._given.pop(pid, [])
+        for number in numbers:
+            with mmap.mmap(self.descriptors[0], _CELL_BYTES, offset=_COMMON_BYTES + number * _CELL_BYTES) as cell:
+                cell.madvise(mmap.MADV_REMOVE)
+            self._free.append(number)
+        if numbers and self._numbers[ANY_WAITS] and self._given:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_write(self.descriptors[1], len(self._given))
+
+    def close(self) -> None:
+        """Give the memory back, once no worker has it either."""
+        self._numbers.release()
+        self._common.close()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+class WorkerCell:
+    """A cell, as a worker has it mapped."""
+
+    def __init__(self, descriptor: int, number: int) -> None:
+        self._map = mmap.mmap(descriptor, _CELL_BYTES, offset=_COMMON_BYTES + number * _CELL_BYTES)
+        numbers = memoryview(self._map).cast("Q")
+        self.numbers = numbers[:CELL_NUMBERS]
+        self.keys = numbers[_PAGE // 8 :]
+
+    def clear_keys(self) -> None:
+        """Make all of ``keys`` 0."""
+        self._map.madvise(mmap.MADV_REMOVE, _PAGE, _CELL_BYTES - _PAGE)
+
+
+class ProcessLock(AbstractContextManager[None]):
+    """A lock among processes, which the kernel frees when its holder dies. Threads of one process do not wait for it.
+
+    A record lock belongs to the process, and every process has the same open file: flock(2) and locks of open file
+    descriptions would hold off nobody here.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> None:
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+
+class WorkerMemory:
+    """The worker's side: the `Memory` of its gate.
+
+    Args:
+        descriptors: As `Cells` has them; they are this object's from now on.
+        number: Of the own cell.
+        loop: In which it is told of places that become free.
+    """
+
+    def __init__(self, descriptors: Sequence[int], number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._descriptor, self._wakes = descriptors
+        self._number = number
+        self._loop = loop
+        self._is_listening = False
+        common = mmap.mmap(self._descriptor, _COMMON_BYTES)
+        numbers, times = memoryview(common).cast("Q"), memoryview(common).cast("d")
+        self._common = common
+        self._count = numbers[_CELLS_AT // 8 : _CELLS_AT // 8 + 1]
+        self.common, self.common_times = numbers[:COMMON_NUMBERS], times[:COMMON_NUMBERS]
+        self.rate_keys, self.rate_times = numbers[_PAGE // 8 :], times[_PAGE // 8 :]
+        self.secret = bytes(common[_SECRET_AT:_CELLS_AT])
+        self.lock = ProcessLock(self._descriptor)
+        self.own = WorkerCell(self._descriptor, number)
+        self._others: list[WorkerCell] = []
+        self._mapped = 0
+
+    def others(self) -> Sequence[WorkerCell]:
+        """Return the cells of the other workers; those that nobody has are 0."""
+        while self._mapped < self._count[0]:
+            if self._mapped != self._number:
+                self._others.append(WorkerCell(self._descriptor, self._mapped))
+            self._mapped += 1
+        return self._others
+
+    def clear_rate_keys(self, generation: int) -> None:
+        """Make one generation 0."""
+        self._common.madvise(mmap.MADV_REMOVE, _PAGE + generation * _GENERATION_BYTES, _GENERATION_BYTES)
+
+    def tell(self, count: int) -> None:
+        """Wake so many of those who wait for a place."""
+        with contextlib.suppress(BlockingIOError):  # it is full: whoever waits is woken anyway
+            os.eventfd_write(self._wakes, count)
+
+    def listen(self, wanted: bool, woken: Callable[[], object]) -> None:
+        """Have ``woken`` called when a place has become free in another process, or no longer. On any thread."""
+        self._loop.call_soon_threadsafe(self._listen, wanted, woken)
+
+    def _listen(self, wanted: bool, woken: Callable[[], object]) -> None:
+        if wanted != self._is_listening:
+            self._is_listening = wanted
+            if wanted:
+                self._loop.add_reader(self._wakes, self._woken, woken)
+            else:
+                self._loop.remove_reader(self._wakes)
+
+    def _woken(self, woken: Callable[[], object]) -> None:
+        with contextlib.suppress(BlockingIOError):  # another worker was faster, and looks
+            os.eventfd_read(self._wakes)
+        woken()
+
+    def close(self) -> None:
+        """Be told no more."""
+        if self._is_listening:
+            self._is_listening = False
+            self._loop.remove_reader(self._wakes)

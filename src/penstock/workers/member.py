@@ -1,0 +1,347 @@
+"""A worker's own side: what it is told by its supervisor, and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .. import errors
+from ..address import Address, parse_address
+from ..config import WorkersConfig
+from ..config.files import Document, parsed
+from ..core.shared_counts import SharedCounts
+from ..engines.listener import Listener
+from ..errors import ConfigurationError, ExitStatus, StoppedError
+from ..server.inherited import InheritedSocket
+from ..server.last_resort import LastResort
+from ..server.life import Life
+from ..server.memory import resident_bytes
+from ..server.server import Server
+from . import VARIABLE
+from .cells import WorkerMemory
+from .channel import Channel
+from .messages import (
+    VERSION,
+    Beat,
+    Begin,
+    Count,
+    Counted,
+    Drain,
+    FromSupervisor,
+    Leaving,
+    NotOpened,
+    Open,
+    Opened,
+    OpenedSocket,
+    Ready,
+    Stop,
+)
+
+# So often, and at least four times in what a worker may be silent, it gives a sign of life.
+BEAT_S: Final = 1.0
+
+# Of its own bounds: up to so much more than what is configured.
+JITTER: Final = 0.1
+
+_PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
+
+# Sent by the kernel when the supervisor is gone: for each of its threads once, so that it can be none of those that
+# end a server when they come twice.
+ORPHANED: Final = signal.SIGUSR2
+
+# After the deadline of the drain, an orphan whose loop is held is ended by force: nobody else would.
+CUT_S: Final = 5.0
+
+
+class Member:
+    """This process as one of the workers of a supervisor.
+
+    Args:
+        channel: To the supervisor.
+        begin: What that said first.
+
+    Attributes:
+        begin_message: The same.
+        document: The configuration file of its generation; None for none.
+        workers: How many of them there are to be.
+        counts_together: Whether the limits of the gate are those of all of them.
+        inherited: The sockets that were handed down to the supervisor.
+        banner: What a person is told when it serves; set before `ready`.
+        facts: The same for programs.
+    """
+
+    def __init__(self, channel: Channel[FromSupervisor], begin: Begin) -> None:
+        self.begin_message = begin
+        file = begin.file
+        self.document: Document | None = (
+            None if file is None else parsed(Path(file.path), Path(file.directory), file.text)
+        )
+        self.workers = begin.workers
+        self.counts_together = begin.counts_together
+        self.inherited: Sequence[InheritedSocket] = [InheritedSocket(fd, name) for fd, name in begin.inherited]
+        self.banner = ""
+        self.facts: Mapping[str, Any] = {}
+        self._channel = channel
+        self._life: Life | None = None
+        self._servers: Sequence[Server] = ()
+        self._bounds: dict[str, float] = {}
+        self._asked: list[asyncio.Future[Any]] = []
+        self._memories: list[WorkerMemory] = []
+        self._own: set[int] = set()  # the descriptors of listeners that no other worker has
+        self._beat: asyncio.TimerHandle | None = None
+        self._began_at = 0.0
+        self._is_leaving = self._is_orphaned = False
+        self._last_resort: LastResort | None = None
+
+    @classmethod
+    def from_environment(cls, environ: MutableMapping[str, str]) -> Member | None:
+        """Return what this process is a worker as; None when it is none.
+
+        Raises:
+            ConfigurationError: The supervisor is of another version.
+            StoppedError: The supervisor is gone.
+        """
+        text = environ.pop(VARIABLE, None)
+        if text is None or not text.isdecimal():
+            return None
+        sock = socket.socket(fileno=int(text))
+        os.set_inheritable(sock.fileno(), False)
+        _end_with_parent()
+        # The Ctrl-C of a terminal is for the supervisor, which tells its workers. The others are taken over while this
+        # worker serves; one that comes before that, or after, ends nothing.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(ORPHANED, _end_unborn)
+        channel: Channel[FromSupervisor] = Channel(sock, FromSupervisor)
+        found = channel.receive()
+        if found is None:
+            raise StoppedError("the supervisor is gone")
+        begin, _ = found
+        assert isinstance(begin, Begin)
+        if begin.version != VERSION:
+            raise ConfigurationError(
+                f"the supervisor is of another version of penstock, with messages of version {begin.version} and not "
+                f"{VERSION}: restart it"
+            )
+        return cls(channel, begin)
+
+    @property
+    def warns(self) -> bool:
+        """Whether it is the one that says what is doubtful."""
+        return self.begin_message.warns
+
+    # -- Supervision ---------------------------------------------------------------------------------------------------
+
+    def begin(self, life: Life, servers: Sequence[Server]) -> None:
+        """The loop runs, and nothing has begun yet: from now on the supervisor is heard."""
+        self._life, self._servers = life, servers
+        loop = asyncio.get_running_loop()
+        self._began_at = loop.time()
+        drain_s = self._drain_s
+        if drain_s is not None:
+            log_format = servers[0].config.log_format
+            self._last_resort = LastResort(
+                lambda: ExitStatus.DRAIN_TIMEOUT, log_format=log_format, after_s=drain_s + CUT_S
+            )
+        supervisor = os.getppid()
+
+        def hear_end(_number: int, _frame: object) -> None:
+            if os.getppid() != supervisor:
+                if self._last_resort is not None:
+                    self._last_resort.arm()
+                loop.call_soon_threadsafe(self._orphaned)
+
+        signal.signal(ORPHANED, hear_end)
+        self._channel.attach(loop, self._heard, self._orphaned)
+        self._live(loop)
+
+    async def listeners(
+        self,
+        service: str,
+        addresses: Sequence[Address],
+        *,
+        backlog: int,
+        reuse_address: bool,
+        uds_mode: int,
+        uds_owner: tuple[int, int] | None,
+        inherited: Sequence[InheritedSocket],
+    ) -> list[Listener]:
+        """Return this worker's listeners on the addresses, which the supervisor has opened and keeps.
+
+        Raises:
+            ConfigurationError, BindError: As `open_listeners`.
+        """
+        answer = self._ask()
+        self._channel.send(
+            Open(
+                number=len(self._asked) - 1,
+                service=service,
+                addresses=[str(address) for address in addresses],
+                backlog=backlog,
+                reuse_address=reuse_address,
+                uds_mode=uds_mode,
+                uds_owner=uds_owner,
+                inherited=[(each.fd, each.name) for each in inherited],
+            )
+        )
+        found: list[Listener] = await answer
+        return found
+
+    async def counts(self, service: str, most_here: int | None, woken: Callable[[], object]) -> SharedCounts | None:
+        """Return what this worker counts together with the others; None where each counts by itself."""
+        if not self.counts_together:
+            return None
+        answer = self._ask()
+        self._channel.send(Count(number=len(self._asked) - 1, service=service))
+        descriptors, cell = await answer
+        self._memories.append(WorkerMemory(descriptors, cell, asyncio.get_running_loop()))
+        return SharedCounts(self._memories[-1], most_here, woken)
+
+    def _ask(self) -> asyncio.Future[Any]:
+        """Return what the answer to the next question is told to; its number is that of the last one asked."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        return answer
+
+    def ready(self) -> None:
+        """It serves."""
+        assert self._life is not None
+        _end_with_parent()  # once more: who becomes another user is not told any more
+        config = self._servers[0].config.supervisor
+        self._bounds = _own_bounds(config)
+        self._channel.send(
+            Ready(
+                name=str(self.facts.get("application") or self._servers[0].service.name),
+                addresses=list(self._life.addresses),
+                banner=self.banner,
+                facts=dict(self.facts),
+                drain_s=self._drain_s,
+            )
+        )
+
+    @property
+    def _drain_s(self) -> float | None:
+        """How long a drain may take; None for ever."""
+        timeouts = [server.config.timeouts.drain_s for server in self._servers]
+        known = [float(timeout_s) for timeout_s in timeouts if timeout_s is not None]
+        return max(known) if len(known) == len(timeouts) else None
+
+    def told_to_end(self) -> None:
+        """It was told to end by somebody else than the supervisor, and begins to."""
+        self._channel.send(Leaving(why="told"))
+
+    def end(self) -> None:
+        """It has ended."""
+        if self._beat is not None:
+            self._beat.cancel()
+        signal.signal(ORPHANED, signal.SIG_IGN)
+        if self._last_resort is not None:
+            self._last_resort.disarm()
+        for memory in self._memories:
+            memory.close()
+        self._channel.close()
+
+    # -- what the supervisor says --------------------------------------------------------------------------------------
+
+    def _heard(self, message: FromSupervisor, descriptors: list[int]) -> None:
+        assert self._life is not None
+        match message:
+            case Opened():
+                self._own |= {fd for each, fd in zip(message.listeners, descriptors, strict=True) if each.is_own}
+                self._asked[message.number].set_result(_listeners(message.listeners, descriptors))
+            case Counted():
+                self._asked[message.number].set_result((descriptors, message.cell))
+            case NotOpened():
+                self._asked[message.number].set_exception(getattr(errors, message.error)(*message.arguments))
+            case Drain():
+                self._drain(last=message.last, closes_own=message.closes_own)
+            case Stop():
+                self._life.begin_stop()
+
+    def _orphaned(self) -> None:
+        """The supervisor is gone, in whatever way: nobody is there to start a successor."""
+        assert self._life is not None
+        if self._is_orphaned:
+            return
+        self._is_orphaned = True
+        for answer in self._asked:
+            if not answer.done():
+                answer.set_exception(StoppedError("the supervisor is gone"))
+        self._drain(last=True)
+
+    def _drain(self, *, last: bool, closes_own: bool = False) -> None:
+        assert self._life is not None
+        for server in self._servers:
+            server.is_last_at = lambda listener: last or (closes_own and listener.sock.fileno() in self._own)
+        self._life.begin_drain()
+
+    # -- what it says of itself ----------------------------------------------------------------------------------------
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        silence_s = self.begin_message.silence_s
+        every_s = BEAT_S if silence_s is None else min(BEAT_S, silence_s / 4)
+        self._beat = loop.call_later(every_s, self._live, loop)
+        accepted = sum(server.stats.accepted for server in self._servers)
+        memory_bytes = resident_bytes()
+        self._channel.send(
+            Beat(
+                connections=sum(len(server.connections) for server in self._servers),
+                accepted=accepted,
+                messages_in=sum(server.messages_in for server in self._servers),
+                messages_out=sum(server.messages_out for server in self._servers),
+                memory_bytes=memory_bytes,
+            )
+        )
+        has = {"connections": accepted, "age": loop.time() - self._began_at, "memory": memory_bytes or 0}
+        for why, bound in self._bounds.items():
+            if not self._is_leaving and has[why] >= bound:
+                self._is_leaving = True
+                self._channel.send(Leaving(why=why))
+
+
+def _own_bounds(config: WorkersConfig) -> dict[str, float]:
+    configured = {
+        "connections": config.max_connections,
+        "age": config.max_age_s,
+        "memory": config.max_memory_bytes,
+    }
+    return {
+        why: bound * (1 + random.random() * JITTER)  # noqa: S311 - no secret
+        for why, bound in configured.items()
+        if bound is not None
+    }
+
+
+def _listeners(opened: Sequence[OpenedSocket], descriptors: Sequence[int]) -> list[Listener]:
+    return [
+        Listener(
+            socket.socket(fileno=descriptor),
+            parse_address(each.requested),
+            parse_address(each.address),
+            each.backlog,
+            each.name,
+        )
+        for each, descriptor in zip(opened, descriptors, strict=True)
+    ]
+
+
+def _end_unborn(_number: int, _frame: object) -> None:
+    """The supervisor is gone before this worker's loop runs: there is nobody to serve."""
+    os._exit(ExitStatus.INTERRUPTED)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel say when the supervisor is gone: the loop, which would find its channel closed, may be held."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, ORPHANED, 0, 0, 0)

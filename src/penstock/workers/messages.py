@@ -1,0 +1,242 @@
+"""What a supervisor and its workers say to each other, each message a line of JSON.
+
+A roll starts workers of newer code under a supervisor of older code. So fields may be added, with defaults, and what is
+not known is skipped; a change that the other end has to know of raises `VERSION`, and a worker of another version says
+so and ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+VERSION: Final = 1
+
+
+class Message(msgspec.Struct, tag_field="say", tag=str.lower, frozen=True, omit_defaults=True):
+    """One message.
+
+    Attributes:
+        descriptors: How many descriptors come with it.
+    """
+
+    descriptors: int = 0
+
+
+# -- from the supervisor -----------------------------------------------------------------------------------------------
+
+
+class File(msgspec.Struct, frozen=True):
+    """The configuration file, as it was read for the worker's generation."""
+
+    path: str
+    directory: str
+    text: str
+
+
+class Begin(Message, frozen=True, kw_only=True):
+    """The first message: what the worker is, and how it is configured.
+
+    Attributes:
+        version: `VERSION` of the supervisor.
+        slot: Which of the workers it is, from 1 on.
+        generation: How often the workers were replaced by a roll.
+        warns: Whether it is the one that says what is doubtful about its configuration.
+        file: The configuration file; None for none.
+        inherited: The sockets that were handed down to the supervisor: number and name.
+        silence_s: After how much silence it is killed.
+        workers: How many there are to be.
+        counts_together: Whether the workers count together: `Count` is answered.
+    """
+
+    version: int
+    slot: int
+    generation: int
+    warns: bool = True
+    file: File | None = None
+    inherited: list[tuple[int, str]] = []
+    silence_s: float | None = None
+    workers: int = 1
+    counts_together: bool = False
+
+
+class OpenedSocket(msgspec.Struct, frozen=True):
+    """A listener that comes as a descriptor: what `Listener` says of it, and whether it is this worker's alone."""
+
+    requested: str
+    address: str
+    backlog: int = 0
+    name: str = ""
+    is_own: bool = False
+
+
+class Opened(Message, frozen=True, kw_only=True):
+    """The answer to `Open`: as many descriptors as there are listeners."""
+
+    number: int
+    listeners: list[OpenedSocket]
+
+
+class NotOpened(Message, frozen=True, kw_only=True):
+    """The other answer to `Open`: it fails with this error.
+
+    Attributes:
+        number: Of the request.
+        error: The name of the class in `penstock.errors`.
+        arguments: What it is made of.
+    """
+
+    number: int
+    error: str
+    arguments: list[Any]
+
+
+class Counted(Message, frozen=True, kw_only=True):
+    """The answer to `Count`, with two descriptors: the memory, and what wakes those who wait for a place.
+
+    Attributes:
+        number: Of the request.
+        cell: Which of the cells of the memory is this worker's.
+    """
+
+    number: int
+    cell: int
+
+
+class Drain(Message, frozen=True):
+    """End in order.
+
+    Attributes:
+        last: Whether no other worker goes on with any of its listeners: who has connected there is served before it
+            ends.
+        closes_own: The same of the listeners that are its alone, while others go on with those they share: there will
+            be one worker less.
+    """
+
+    last: bool = False
+    closes_own: bool = False
+
+
+class Stop(Message, frozen=True):
+    """End at once."""
+
+
+# -- from a worker -----------------------------------------------------------------------------------------------------
+
+
+class Open(Message, frozen=True, kw_only=True):
+    """Open these addresses, or hand over the listeners that this worker's slot has on them already."""
+
+    number: int
+    service: str
+    addresses: list[str]
+    backlog: int
+    reuse_address: bool
+    uds_mode: int
+    uds_owner: tuple[int, int] | None = None
+    inherited: list[tuple[int, str]] = []
+
+
+class Count(Message, frozen=True, kw_only=True):
+    """Give this worker a cell, to count the connections of a service in."""
+
+    number: int
+    service: str
+
+
+class Ready(Message, frozen=True, kw_only=True):
+    """It serves.
+
+    Attributes:
+        name: What it serves.
+        addresses: Where.
+        banner: What a person is told once all workers serve.
+        facts: The same for programs.
+        drain_s: How long a drain may take; None for ever.
+    """
+
+    name: str
+    addresses: list[str]
+    banner: str = ""
+    facts: dict[str, Any] = {}
+    drain_s: float | None = None
+
+
+class Beat(Message, frozen=True, kw_only=True):
+    """A sign of life of the worker's loop, with its figures at this moment."""
+
+    connections: int
+    accepted: int
+    messages_in: int
+    messages_out: int
+    memory_bytes: int | None = None
+
+
+class Leaving(Message, frozen=True, kw_only=True):
+    """It is to be replaced.
+
+    Attributes:
+        why: ``connections``, ``age`` or ``memory``: it serves until its successor is ready. ``told``: by a signal, it
+            drains already.
+    """
+
+    why: str
+
+
+FromSupervisor = Begin | Opened | NotOpened | Counted | Drain | Stop
+FromWorker = Open | Count | Ready | Beat | Leaving
+
+
+# -- between supervisors -----------------------------------------------------------------------------------------------
+
+
+class Kept(Message, frozen=True, kw_only=True):
+    """A listener, with its descriptor.
+
+    Attributes:
+        service: Whose.
+        text: The address as it is configured.
+        place: Which of the addresses that this one stands for.
+        slot: Whose alone it is; 0 for all.
+        listener: What it is.
+        file: Path, device and inode of the Unix socket's file.
+    """
+
+    service: str
+    text: str
+    place: int
+    slot: int
+    listener: OpenedSocket
+    file: tuple[str, int, int] | None = None
+
+
+class KeptCells(Message, frozen=True, kw_only=True):
+    """What the workers of a service count in, with its two descriptors: cells from ``first`` on are free."""
+
+    service: str
+    first: int
+
+
+class Succeed(Message, frozen=True, kw_only=True):
+    """That is all: start workers.
+
+    Attributes:
+        version: `VERSION` of the old supervisor.
+        inherited: The sockets that were handed down to it: number and name.
+    """
+
+    version: int
+    inherited: list[tuple[int, str]] = []
+
+
+class Yours(Message, frozen=True):
+    """The answer to `TookOver`: the old supervisor only drains from now on."""
+
+
+class TookOver(Message, frozen=True):
+    """All workers of the new supervisor serve."""
+
+
+FromPredecessor = Kept | KeptCells | Succeed | Yours
+FromSuccessor = TookOver

@@ -1,0 +1,178 @@
+"""One worker, as its supervisor knows it: a process of a fresh interpreter, and a channel to it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final, Protocol
+
+from . import VARIABLE
+from .channel import Channel
+from .keeper import Key
+from .messages import Beat, Begin, Drain, FromWorker, Message, Ready, Stop
+
+# What a service manager says to the supervisor alone.
+_NOT_FOR_WORKERS: Final = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
+
+
+class State(StrEnum):
+    """What a worker is doing."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+class Listening(Protocol):
+    """Whoever is told what a worker says."""
+
+    def heard(self, worker: WorkerProcess, message: FromWorker, /) -> object:
+        """It has said this."""
+
+
+class WorkerProcess:
+    """A process that was started and has to be waited for.
+
+    Args:
+        command: What to run.
+        begin: What it is told first.
+        environ: Its environment, but for what is the supervisor's alone.
+        cwd: Where it begins; None for where this process is.
+        listening: Told what it says.
+        now: When it is started.
+
+    Attributes:
+        slot: Which of the workers it is, from 1 on.
+        generation: As of `Begin`.
+        pid: Its number.
+        state: What it is doing.
+        started_at: When it was started, on the clock of the loop, as all instants here.
+        ready_at: When it was ready; None until then.
+        heard_at: When its loop was known to run last.
+        ready: What it said when it was; None until then.
+        figures: What it said last of itself; None until it has.
+        keys: What it listens on.
+        told_at: When the supervisor told it to end; None while it has not.
+        is_leaving: Whether it has to have a successor.
+        is_stopping: Whether it was told to end at once.
+        was_killed: Whether the supervisor has killed it.
+        status: What it ended with, negative for a signal; None while it runs.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        begin: Begin,
+        listening: Listening,
+        now: float,
+        *,
+        environ: Mapping[str, str],
+        cwd: str | None,
+    ) -> None:
+        self.slot = begin.slot
+        self.generation = begin.generation
+        self.state = State.STARTING
+        self.started_at = self.heard_at = now
+        self.ready_at: float | None = None
+        self.ready: Ready | None = None
+        self.figures: Beat | None = None
+        self.keys: set[Key] = set()
+        self.told_at: float | None = None
+        self.is_leaving = self.is_stopping = False
+        self.was_killed = False
+        self.status: int | None = None
+        ours, theirs = socket.socketpair()
+        try:
+            own = {name: value for name, value in environ.items() if name not in _NOT_FOR_WORKERS}
+            # A fresh interpreter, by exec: it imports the code as it is now, and has nothing of this process but the
+            # one descriptor.
+            self._process = subprocess.Popen(  # noqa: S603 - the command line of this process
+                command, env={**own, VARIABLE: str(theirs.fileno())}, pass_fds=[theirs.fileno()], cwd=cwd
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self._channel: Channel[FromWorker] = Channel(ours, FromWorker)
+        self._channel.attach(
+            asyncio.get_running_loop(), lambda message, _: listening.heard(self, message), lambda: None
+        )
+        self.send(begin)
+
+    @property
+    def connections(self) -> int:
+        """How many it had when it spoke last."""
+        return 0 if self.figures is None else self.figures.connections
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Say something to it."""
+        self._channel.send(message, descriptors)
+
+    def drain(self, now: float, *, last: bool = False, closes_own: bool = False) -> None:
+        """Tell it to end in order; the last two as of `Drain`."""
+        if self.state is State.STARTING:
+            self.terminate(now)
+            return
+        self.told_at = self.told_at or now
+        self.state = State.DRAINING
+        self.send(Drain(last=last, closes_own=closes_own))
+
+    def stop(self, now: float) -> None:
+        """Tell it to end at once."""
+        if self.state is State.STARTING:
+            self.terminate(now)
+        self.told_at = now
+        self.is_stopping = True
+        self.send(Stop())
+
+    def terminate(self, now: float) -> None:
+        """End one that is not ready: it may not listen to its channel yet."""
+        self.told_at = self.told_at or now
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it now."""
+        self.was_killed = True
+        self.signal(signal.SIGKILL)
+
+    def has_ended(self) -> bool:
+        """Look whether it has ended; take note of its status if so. What it said before is heard first."""
+        status = self._process.poll()
+        if status is None:
+            return False
+        self.status = status
+        self._channel.hear()
+        self.state = State.ENDED
+        self._channel.close()
+        return True
+
+    @property
+    def end_in_words(self) -> str:
+        """Say how it ended."""
+        assert self.status is not None
+        if self.status >= 0:
+            return f"status {self.status}"
+        try:
+            return signal.Signals(-self.status).name
+        except ValueError:
+            return f"signal {-self.status}"

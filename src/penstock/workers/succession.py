@@ -1,0 +1,224 @@
+"""From one supervisor to the next: SIGUSR2 starts the command line again, as a child that gets the open sockets.
+
+The new supervisor starts workers on the same listeners. Once all of them serve it says so; then the old one gives up
+the files of Unix sockets, has its workers drain, and ends when they have. If the new one ends before that, nothing has
+changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..address import parse_address
+from ..engines.listener import Listener, SocketFile
+from ..errors import ConfigurationError, StoppedError
+from ..server.inherited import InheritedSocket
+from ..server.unix_file import adopt_file, disown_file
+from .cells import Cells
+from .channel import Channel
+from .keeper import Keeper
+from .messages import (
+    VERSION,
+    FromPredecessor,
+    FromSuccessor,
+    Kept,
+    KeptCells,
+    OpenedSocket,
+    Succeed,
+    TookOver,
+    Yours,
+)
+
+# Where a new supervisor finds the descriptor of its channel to the old one.
+SUCCESSOR_VARIABLE: Final = "PENSTOCK_SUPERVISOR_CHANNEL"
+
+_logger: Final = logging.getLogger("penstock")
+
+
+def kept_by(keeper: Keeper, cells: dict[str, Cells]) -> Iterator[tuple[Kept | KeptCells, Sequence[int]]]:
+    """Yield what a successor has to have, with its descriptors."""
+    for (service, text), places in keeper.places.items():
+        for number, place in enumerate(places):
+            for slot, listener in [*place.by_slot.items()] or [(0, place.first)]:
+                opened = OpenedSocket(
+                    str(listener.requested), str(listener.address), listener.backlog, listener.name, is_own=slot > 0
+                )
+                file = listener.file
+                kept = Kept(
+                    service=service,
+                    text=text,
+                    place=number,
+                    slot=slot,
+                    listener=opened,
+                    file=None if file is None else (file.path, file.device, file.inode),
+                )
+                yield kept, [listener.sock.fileno()]
+    for service, each in cells.items():
+        yield KeptCells(service=service, first=each.reserve()), each.descriptors
+
+
+class Successor:
+    """The new supervisor, as the old one knows it.
+
+    Args:
+        command: The command line.
+        cwd: Where it begins.
+        keeper: What it gets.
+        cells: Likewise.
+        took_over: Called once its workers serve.
+        failed: Called when it has ended before that, with its status.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: str | None,
+        keeper: Keeper,
+        cells: dict[str, Cells],
+        *,
+        took_over: Callable[[], object],
+        failed: Callable[[int], object],
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            # The command line of this process, again.
+            self._process = subprocess.Popen(  # noqa: S603
+                command,
+                env={**os.environ, SUCCESSOR_VARIABLE: str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                cwd=cwd,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self._took_over = took_over
+        self._failed = failed
+        self._serves = False
+        self._channel: Channel[FromSuccessor] = Channel(ours, FromSuccessor)
+        self._channel.attach(asyncio.get_running_loop(), self._heard, lambda: None)
+        for message, descriptors in kept_by(keeper, cells):
+            self._channel.send(message, descriptors)
+        self._channel.send(Succeed(version=VERSION, inherited=[(each.fd, each.name) for each in keeper.inherited]))
+
+    def _heard(self, _message: FromSuccessor, _descriptors: list[int]) -> None:
+        self._serves = True
+        self._took_over()
+
+    def give(self) -> None:
+        """Tell it that all is its own from now on."""
+        self._channel.send(Yours())
+
+    def look(self) -> None:
+        """Look whether it has ended."""
+        status = self._process.poll()
+        if status is not None:
+            self._channel.hear()
+            self._channel.close()
+            if not self._serves:
+                self._failed(status)
+
+    def close(self) -> None:
+        """The old supervisor ends: a successor that does not serve yet ends with it."""
+        self._channel.close()
+
+
+@dataclass(slots=True)
+class Inheritance:
+    """What a new supervisor has of the one before it.
+
+    Attributes:
+        channel: To that.
+        keeper: The listeners.
+        cells: What its workers count in, by service.
+        files: Those of Unix sockets, which are its own once `taken` was called.
+    """
+
+    channel: Channel[FromPredecessor]
+    keeper: Keeper
+    cells: dict[str, Cells]
+    files: list[SocketFile] = field(default_factory=list)
+
+    @classmethod
+    def from_environment(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
+        """Return what was handed down to this process; None where nothing was.
+
+        Raises:
+            ConfigurationError: The supervisor before is of another version.
+            StoppedError: It is gone.
+        """
+        text = environ.pop(SUCCESSOR_VARIABLE, None)
+        if text is None or not text.isdecimal():
+            return None
+        sock = socket.socket(fileno=int(text))
+        os.set_inheritable(sock.fileno(), False)
+        found = cls(Channel(sock, FromPredecessor), Keeper(), {})
+        while True:
+            received = found.channel.receive()
+            if received is None:
+                raise StoppedError("the supervisor is gone")
+            message, descriptors = received
+            match message:
+                case Kept():
+                    found._keep(message, descriptors[0])
+                case KeptCells():
+                    found.cells[message.service] = Cells((descriptors[0], descriptors[1]), message.first)
+                case Succeed():
+                    if message.version != VERSION:
+                        raise ConfigurationError(
+                            f"the supervisor is of another version of penstock, with messages of version "
+                            f"{message.version} and not {VERSION}: restart it"
+                        )
+                    found.keeper.inherited = tuple(InheritedSocket(fd, name) for fd, name in message.inherited)
+                    return found
+
+    def _keep(self, kept: Kept, descriptor: int) -> None:
+        opened = kept.listener
+        sock = socket.socket(fileno=descriptor)
+        file = None
+        if kept.file is not None:
+            path, device, inode = kept.file
+            file = SocketFile(path, device, inode)
+            self.files.append(file)
+        listener = Listener(
+            sock, parse_address(opened.requested), parse_address(opened.address), opened.backlog, opened.name, file
+        )
+        self.keeper.adopt((kept.service, kept.text), kept.place, kept.slot, listener)
+
+    def attach(self, taken: Callable[[], object], orphaned: Callable[[], object]) -> None:
+        """Hear the supervisor before.
+
+        Args:
+            taken: Called once all is this one's.
+            orphaned: Called when that supervisor is gone, and all is not.
+        """
+        is_taken = False
+
+        def heard(_message: FromPredecessor, _descriptors: list[int]) -> None:
+            nonlocal is_taken
+            is_taken = True
+            for file in self.files:
+                adopt_file(file)
+            taken()
+
+        self.channel.attach(asyncio.get_running_loop(), heard, lambda: None if is_taken else orphaned())
+
+    def serves(self) -> None:
+        """Say that the workers serve."""
+        self.channel.send(TookOver())
+
+
+def disown(keeper: Keeper) -> None:
+    """Give up the files of Unix sockets: they are another process's now."""
+    for listener in keeper.listeners:
+        if listener.file is not None:
+            disown_file(listener.file)

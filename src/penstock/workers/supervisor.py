@@ -1,0 +1,569 @@
+"""The supervisor: keeps the sockets, and as many workers as there have to be."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..engines.aside import aside
+from ..errors import ConfigurationError, ExitStatus, PenstockError, StoppedError
+from ..server.inherited import InheritedSocket
+from .cells import AVAILABLE
+from .holdings import Holdings
+from .keeper import Keeper
+from .late import Overseer
+from .messages import VERSION, Beat, Begin, Count, FromWorker, Leaving, Open, Ready
+from .plan import WorkersPlan
+from .process import State, WorkerProcess
+from .restarts import Restarts
+from .status import WorkerStatus
+from .succession import Inheritance, Successor, disown
+
+# Between one worker's stacks and the next one's.
+STACKS_S: Final = 0.2
+
+_logger: Final = logging.getLogger("penstock")
+
+
+class StartError(PenstockError):
+    """A worker could not start, and has said why. Nothing was served.
+
+    Attributes:
+        exit_status: The worker's.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        known = status in ExitStatus.__members__.values()
+        self.exit_status = ExitStatus(status) if known and status else ExitStatus.FAILED
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A place for a worker.
+
+    Attributes:
+        number: From 1 on.
+        restarts: What became of its workers.
+        current: Who serves; None where no worker does.
+        coming: Who is to serve, and is not ready; None where no worker is.
+        retry: Starts the next one; None where that is not put off.
+    """
+
+    number: int
+    restarts: Restarts = field(default_factory=Restarts)
+    current: WorkerProcess | None = None
+    coming: WorkerProcess | None = None
+    retry: asyncio.TimerHandle | None = None
+
+
+class Supervisor:
+    """Starts workers, replaces those that end, and ends them. It serves no peer and imports no code of the user's.
+
+    All methods belong to the loop's thread.
+
+    Args:
+        command: What a worker is: the command line of this process.
+        plan: What it begins with.
+        reread: Reads the configuration again, for `reload`. Called in a thread.
+        cwd: Where workers begin; None for where this process is.
+        inherited: What a service manager handed down.
+        before: What a supervisor before this one has handed down; None where there is none.
+        on_reload: Told that a roll begins, and that it is over.
+        on_succeeded: Told the process of the supervisor that has taken over; this one only drains from then on.
+
+    Attributes:
+        plan: What the workers go by.
+        generation: How many rolls there were.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        plan: WorkersPlan,
+        *,
+        reread: Callable[[], WorkersPlan],
+        cwd: str | None = None,
+        inherited: Sequence[InheritedSocket] = (),
+        before: Inheritance | None = None,
+        on_reload: Callable[[bool], object] = lambda _: None,
+        on_succeeded: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self.plan = plan
+        self.generation = 0
+        self._command = tuple(command)
+        self._cwd = cwd
+        self._reread = reread
+        self._on_reload = on_reload
+        self._holdings = Holdings(Keeper(inherited), {}) if before is None else Holdings(before.keeper, before.cells)
+        self._keeper = self._holdings.keeper
+        self._on_succeeded = on_succeeded
+        self._successor: Successor | None = None
+        # A slot of the supervisor before has its worker until that has given all up: its listeners are open.
+        self._slots = [Slot(number) for number in range(1, max(plan.config.number, self._keeper.slots) + 1)]
+        self._leaving: list[WorkerProcess] = []
+        self._before: WorkersPlan | None = None  # while a roll may still be given up
+        self._is_rolling = self._rolls_again = False
+        self._rolled: asyncio.Task[None] | None = None
+        self._serves = False
+        self._ending = False
+        self._status = ExitStatus.OK
+        self._ready: asyncio.Future[None] | None = None
+        self._stopped: asyncio.Future[None] | None = None
+        self._overseer = Overseer(self._workers, lambda: self.plan.config)
+        self._first_ready: Ready | None = None
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> list[WorkerStatus]:
+        """Every worker that has not ended, by slot."""
+        now = self._now()
+        return [WorkerStatus.of(worker, now) for worker in sorted(self._workers(), key=lambda each: each.slot)]
+
+    @property
+    def ready(self) -> Ready:
+        """What the first worker said when it was ready."""
+        assert self._first_ready is not None, "it does not serve yet"
+        return self._first_ready
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens; empty before the start."""
+        return () if self._first_ready is None else self._first_ready.addresses
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """What came of it, once it has ended."""
+        return self._status
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there have to be."""
+        return len(self._slots)
+
+    def _workers(self) -> Iterator[WorkerProcess]:
+        for slot in self._slots:
+            if slot.current is not None:
+                yield slot.current
+            if slot.coming is not None:
+                yield slot.coming
+        yield from self._leaving
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the workers, and wait until all of them serve.
+
+        The first one begins alone: what is wrong with the application or its configuration is said once.
+
+        Raises:
+            StartError: A worker could not start. It has said why; the others have ended, and what was opened is closed.
+            StoppedError: It was told to end meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        self._ready, self._stopped = loop.create_future(), loop.create_future()
+        loop.add_signal_handler(signal.SIGCHLD, self._look_for_ends)
+        self._overseer.start()
+        self._begin(self._slots[0])
+        try:
+            await self._ready
+        except BaseException:
+            self.begin_drain()
+            await self.wait_stopped()
+            raise
+        self._serves = True
+
+    def begin_drain(self) -> None:
+        """End in order: every worker drains. May be repeated; `wait_stopped` waits."""
+        if self._begins_to_end():
+            for worker in self._workers():
+                if worker not in self._leaving:
+                    worker.drain(self._now(), last=True)
+            self._check_over()
+
+    def begin_stop(self) -> None:
+        """End at once: every worker aborts its connections. May be repeated."""
+        self._begins_to_end()
+        for worker in self._workers():
+            worker.stop(self._now())
+        self._check_over()
+
+    async def wait_stopped(self) -> None:
+        """Wait until the last worker has ended. Does not bring it about."""
+        if self._stopped is not None:
+            await asyncio.shield(self._stopped)
+
+    def _begins_to_end(self) -> bool:
+        """Start no more workers from now on; return whether that is new."""
+        if self._ending or self._stopped is None:
+            return False
+        self._ending = True
+        for slot in self._slots:
+            _cancel(slot)
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(StoppedError("told to stop before it served"))
+        return True
+
+    def _check_over(self) -> None:
+        if not self._ending or any(True for _ in self._workers()):
+            return
+        assert self._stopped is not None
+        if self._stopped.done():
+            return
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+        self._overseer.end()
+        if self._rolled is not None:
+            self._rolled.cancel()
+        if self._successor is not None:
+            self._successor.close()
+        self._holdings.close()
+        self._stopped.set_result(None)
+
+    # -- what it can be asked for --------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Roll: read the configuration again and replace every worker, each as soon as its successor is ready.
+
+        What is wrong with the new configuration or the new code is said, and the workers that serve go on. While the
+        first worker of one roll is not ready, another roll is put off.
+        """
+        if self._ending or not self._serves:
+            return
+        if self._successor is not None:
+            _logger.warning("no roll: another supervisor is starting")
+            return
+        if self._before is not None or (self._rolled is not None and not self._rolled.done()):
+            self._rolls_again = True
+            return
+        self._is_rolling = True
+        self._on_reload(True)
+        self._rolled = asyncio.get_running_loop().create_task(self._roll(), name="penstock-roll")
+
+    async def _roll(self) -> None:
+        try:
+            plan = await aside(self._reread, "penstock-configuration")
+        except (ConfigurationError, RuntimeError) as error:
+            _logger.error("the workers stay as they are: %s", "; ".join(str(error).splitlines()))
+            self._roll_over()
+            return
+        if self._ending:
+            return
+        self._before, self.plan = self.plan, plan
+        self.generation += 1
+        for slot in self._slots:
+            slot.restarts = Restarts()
+        _logger.info("reloading: workers of generation %d are started", self.generation)
+        self._settle()
+
+    def _roll_over(self) -> None:
+        self._is_rolling = False
+        self._before = None
+        self._on_reload(False)
+        if self._rolls_again and not self._ending:
+            self._rolls_again = False
+            self.reload()
+
+    def succeed(self) -> None:
+        """Start the command line again, as a supervisor that takes over: new code of the supervisor's, too.
+
+        Until all of its workers serve, nothing changes. While it starts there is no roll, and the number stays.
+        """
+        if self._ending or not self._serves or self._successor is not None or self._is_rolling:
+            _logger.warning("no other supervisor is started: this one %s", "ends" if self._ending else "is at work")
+            return
+        try:
+            self._successor = Successor(
+                self._command,
+                self._cwd,
+                self._keeper,
+                self._holdings.cells,
+                took_over=self._succeeded,
+                failed=self._did_not_succeed,
+            )
+        except OSError as error:
+            _logger.error("cannot start another supervisor: %s", error.strerror or error)
+            return
+        _logger.info("another supervisor is started: process %d", self._successor.pid)
+
+    def _succeeded(self) -> None:
+        assert self._successor is not None
+        if self._ending:
+            return
+        _logger.info("the supervisor of process %d has taken over; this one drains", self._successor.pid)
+        disown(self._keeper)
+        self._on_succeeded(self._successor.pid)
+        self._successor.give()
+        self._begins_to_end()
+        for worker in self._workers():
+            if worker not in self._leaving:
+                worker.drain(self._now())
+        self._check_over()
+
+    def _did_not_succeed(self, status: int) -> None:
+        self._successor = None
+        _logger.error("the other supervisor ended with status %d; this one goes on", status)
+
+    def settle(self) -> None:
+        """Have as many workers as there are to be, once nobody before this supervisor has any."""
+        self._settle()
+
+    def scale(self, count: int) -> None:
+        """Serve with so many workers from now on. Of those that are too many the last ones drain.
+
+        Raises:
+            ConfigurationError: It is not from 1 to 1,024, or another supervisor is taking over.
+        """
+        if self._successor is not None:
+            raise ConfigurationError("another supervisor is starting", "workers")
+        self.plan = WorkersPlan(dataclasses.replace(self.plan.config, count=count), self.plan.document)
+        self._settle()
+
+    def drain(self, worker: int) -> bool:
+        """Replace one worker.
+
+        Args:
+            worker: Its process.
+
+        Returns:
+            False when there is no such worker, or it drains already.
+        """
+        for slot in self._slots:
+            if slot.current is not None and slot.current.pid == worker:
+                slot.current.is_leaving = True
+                self._settle()
+                return True
+        return False
+
+    def stacks(self) -> None:
+        """Have every worker write to standard error what its threads and tasks are doing."""
+        loop = asyncio.get_running_loop()
+        # One after the other: each writes piece by piece, in a signal's handler, and two would be mixed.
+        able = [worker for worker in self._workers() if worker.state is not State.STARTING]
+        for number, worker in enumerate(able):
+            loop.call_later(number * STACKS_S, worker.signal, signal.SIGQUIT)
+
+    # -- keeping as many as there have to be ---------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Bring about what has to be: for each slot a worker of this generation."""
+        if self._ending:
+            return
+        self._resize(self.plan.config.number)
+        first = self._slots[0]
+        if self._before is not None and not self._is_current(first.current):
+            self._begin(first)  # alone: whether the new code serves at all
+            return
+        for slot in self._slots:
+            if not self._is_current(slot.current):
+                self._begin(slot)
+        if self._is_rolling and all(self._is_current(slot.current) for slot in self._slots):
+            drained = sum(worker.connections for worker in self._leaving)
+            _logger.info(
+                "reloaded: %d workers of generation %d serve; those before drain, with %d connections",
+                len(self._slots),
+                self.generation,
+                drained,
+            )
+            self._roll_over()
+
+    def _resize(self, count: int) -> None:
+        while len(self._slots) > count and self._serves and self._before is None:
+            # Not before the new code serves: until then there is a way back.
+            self._shed(self._slots.pop())
+        while len(self._slots) < count:
+            self._slots.append(Slot(len(self._slots) + 1))
+
+    def _shed(self, slot: Slot) -> None:
+        """Have one worker less. It serves who is queued in its listeners before those close."""
+        _cancel(slot)
+        self._keeper.leave(slot.number)
+        for worker in (slot.current, slot.coming):
+            if worker is not None:
+                self._leaving.append(worker)
+                worker.drain(self._now(), closes_own=True)
+
+    def _is_current(self, worker: WorkerProcess | None) -> bool:
+        return worker is not None and worker.generation == self.generation and not worker.is_leaving
+
+    def _begin(self, slot: Slot) -> None:
+        """Start a worker, unless one is coming already, or the next one is put off."""
+        if slot.coming is not None or slot.retry is not None or self._ending:
+            return
+        begin = Begin(
+            version=VERSION,
+            slot=slot.number,
+            generation=self.generation,
+            warns=slot is self._slots[0],
+            file=self.plan.file,
+            inherited=[(each.fd, each.name) for each in self._keeper.inherited],
+            silence_s=self.plan.config.silence_s,
+            workers=self.plan.config.number,
+            counts_together=AVAILABLE,
+        )
+        try:
+            slot.coming = WorkerProcess(self._command, begin, self, self._now(), environ=os.environ, cwd=self._cwd)
+        except OSError as error:
+            _logger.error("cannot start a worker: %s", error.strerror or error)
+            if not self._serves:
+                self._fail(ExitStatus.LIMITS)
+            else:
+                self._put_off(slot, 0.0)
+
+    def _put_off(self, slot: Slot, served_s: float) -> None:
+        delay_s = slot.restarts.ended(served_s)
+
+        def retry() -> None:
+            slot.retry = None
+            self._settle()
+
+        slot.retry = asyncio.get_running_loop().call_later(delay_s, retry)
+
+    # -- what workers say ----------------------------------------------------------------------------------------------
+
+    def heard(self, worker: WorkerProcess, message: FromWorker, /) -> None:
+        """A worker has said this."""
+        worker.heard_at = self._now()
+        match message:
+            case Beat():
+                worker.figures = message
+            case Open() if self._slot_of(worker) is None:
+                self._holdings.refuse(worker, message)
+            case Open():
+                self._holdings.open(worker, message)
+            case Count():
+                self._holdings.count(worker, message)
+            case Ready():
+                self._is_ready(worker, message)
+            case Leaving():
+                self._leaves(worker, message.why)
+
+    def _is_ready(self, worker: WorkerProcess, message: Ready) -> None:
+        slot = self._slot_of(worker)
+        worker.ready, worker.ready_at = message, self._now()
+        if worker.state is not State.STARTING or slot is None or slot.coming is not worker:
+            return
+        worker.state = State.SERVING
+        slot.coming = None
+        before, slot.current = slot.current, worker
+        self._first_ready = self._first_ready or message
+        if before is not None:
+            self._leaving.append(before)
+            before.drain(self._now())
+        if self._before is not None:
+            self._before = None  # the new code serves: there is no way back
+        _logger.debug("worker %d serves: process %d", slot.number, worker.pid)
+        self._settle()
+        if self._ready is not None and not self._ready.done() and all(self._is_current(s.current) for s in self._slots):
+            self._ready.set_result(None)
+
+    def _leaves(self, worker: WorkerProcess, why: str) -> None:
+        slot = self._slot_of(worker)
+        if slot is None or slot.current is not worker:
+            return
+        worker.is_leaving = True
+        if why == "told":  # by a signal: it drains already
+            worker.state = State.DRAINING
+            worker.told_at = worker.told_at or self._now()
+            slot.current = None
+            self._leaving.append(worker)
+        else:
+            _logger.info("worker %d is replaced for its %s: process %d", slot.number, why, worker.pid)
+        self._settle()
+
+    def _slot_of(self, worker: WorkerProcess) -> Slot | None:
+        return next((slot for slot in self._slots if worker in (slot.current, slot.coming)), None)
+
+    # -- how workers end -----------------------------------------------------------------------------------------------
+
+    def _look_for_ends(self) -> None:
+        if self._successor is not None:
+            self._successor.look()
+        for worker in list(self._workers()):
+            if worker.has_ended():
+                self._has_ended(worker)
+        self._close_unused()
+        self._check_over()
+
+    def _has_ended(self, worker: WorkerProcess) -> None:
+        self._holdings.take_back(worker)
+        slot = self._slot_of(worker)
+        if worker in self._leaving:
+            self._leaving.remove(worker)
+        if slot is not None and slot.coming is worker:
+            slot.coming = None
+            self._did_not_start(slot, worker)
+        elif slot is not None:
+            slot.current = None
+            if not self._ending:
+                _logger.error("worker %d ended by itself: process %d, %s", slot.number, worker.pid, worker.end_in_words)
+                assert worker.ready_at is not None
+                self._replace(slot, self._now() - worker.ready_at)
+        if worker.told_at is not None and worker.state is State.ENDED and worker.ready_at is not None:
+            self._note_end(worker)
+
+    def _note_end(self, worker: WorkerProcess) -> None:
+        if worker.status == ExitStatus.DRAIN_TIMEOUT or worker.was_killed:
+            if self._ending:
+                self._status = ExitStatus.DRAIN_TIMEOUT
+        elif worker.status:
+            _logger.error("worker %d drained and failed: process %d, %s", worker.slot, worker.pid, worker.end_in_words)
+            if self._ending and self._status is ExitStatus.OK:
+                self._status = ExitStatus.FAILED
+
+    def _did_not_start(self, slot: Slot, worker: WorkerProcess) -> None:
+        if self._ending:
+            return
+        words = worker.end_in_words
+        if not self._serves:
+            self._fail(worker.status or 0)
+            return
+        if self._before is not None and worker.generation == self.generation:
+            _logger.error("the new code is not served: its first worker ended with %s; those before go on", words)
+            self.plan = self._before
+            self.generation -= 1
+            self._roll_over()
+            return
+        _logger.error("worker %d did not start: process %d, %s", slot.number, worker.pid, words)
+        self._replace(slot, 0.0)
+
+    def _fail(self, status: int) -> None:
+        assert self._ready is not None
+        if not self._ready.done():
+            self._ready.set_exception(StartError(status))
+
+    def _replace(self, slot: Slot, served_s: float) -> None:
+        self._put_off(slot, served_s)
+        if slot.restarts.is_hopeless and not any(slot.current for slot in self._slots):
+            _logger.critical(
+                "giving up: %d workers in a row ended before they had served for ten seconds, and no other serves",
+                slot.restarts.failures,
+            )
+            self._status = ExitStatus.FAILED
+            self.begin_drain()
+
+    def _close_unused(self) -> None:
+        """Close the addresses that no worker of this generation listens on, once those before it have ended."""
+        workers = list(self._workers())
+        if self._ending or self._is_rolling or any(each.generation != self.generation for each in workers):
+            return
+        serving = [worker for worker in workers if worker.state is State.SERVING]
+        if serving and len(serving) >= len(self._slots):
+            for text in self._keeper.close_but({key for worker in serving for key in worker.keys}):
+                _logger.info("no longer listening on %s", text)
+
+
+def _cancel(slot: Slot) -> None:
+    if slot.retry is not None:
+        slot.retry.cancel()
+        slot.retry = None

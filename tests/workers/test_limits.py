@@ -1,0 +1,151 @@
+"""The gate's limits are those of the whole server, whichever worker a connection comes to, whatever becomes of that."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from penstock.engines.registry import ENGINES, native_missing
+from penstock.workers.cells import AVAILABLE
+
+from .conftest import ask, pid_of
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="no memory without a name here")
+
+each_engine = pytest.mark.parametrize("engine", [name for name in ENGINES if name != "native" or not native_missing()])
+
+
+def is_let_in(served, source="127.0.0.1"):
+    """Connect; return the connection if it is let in, None if it is refused."""
+    peer = socket.socket()
+    peer.settimeout(20)
+    with contextlib.suppress(ConnectionError):
+        peer.bind((source, 0))
+        peer.connect(served.address)
+        if ask(peer):
+            return peer
+    peer.close()
+    return None
+
+
+def let_in(served):
+    """Connect until a connection is let in: who has left a moment ago may still be counted."""
+    while (peer := is_let_in(served)) is None:
+        pass
+    return peer
+
+
+@each_engine
+def test_a_limit_holds_over_all_workers_and_a_killed_one_gives_its_places_back(supervise, engine):
+    """`--max-connections` and `--max-per-peer`: each of both is tried, with connections at every worker."""
+    served = supervise("app:who", "--engine", engine, "--max-connections", "6", "--max-per-peer", "5", workers=3)
+    peers = [is_let_in(served) for _ in range(5)]
+    assert None not in peers
+    assert [None] * 6 == [is_let_in(served) for _ in range(6)]
+
+    other = is_let_in(served, "127.0.0.2")
+    assert other is not None
+    assert None is is_let_in(served, "127.0.0.3")
+    peers.pop().close()
+    peers.append(let_in(served))
+    assert [None] * 3 == [is_let_in(served) for _ in range(3)]
+
+    at = [pid_of(peer) for peer in peers]
+    victim = max(at, key=at.count)
+    os.kill(victim, signal.SIGKILL)
+    served.said("ended by itself")
+    left = [peer for peer, pid in zip(peers, at, strict=True) if pid != victim]
+    after = [let_in(served) for _ in range(5 - len(left))]
+    assert [None] * 3 == [is_let_in(served) for _ in range(3)]
+    for peer in [other, *peers, *after]:
+        peer.close()
+    assert 0 == served.stop()
+
+
+@each_engine
+def test_those_who_wait_are_served_by_whichever_worker_has_them_once_there_is_room(supervise, engine):
+    """`--on-refusal limit=wait`. None of them is refused, and there is never one more than the limit."""
+    served = supervise("app:who", "--engine", engine, "--max-connections", "4", "--on-refusal", "limit=wait", workers=3)
+    inside, most, problems, lock = set(), [], [], threading.Lock()
+
+    def come_and_go(name):
+        try:
+            for number in range(6):
+                with served.connect() as peer:
+                    ask(peer, b"in")
+                    with lock:
+                        inside.add((name, number))
+                        most.append(len(inside))
+                    assert ask(peer, b"still in").endswith("still in")
+                    with lock:
+                        inside.remove((name, number))
+        except (OSError, AssertionError) as error:
+            problems.append(error)
+
+    clients = [threading.Thread(target=come_and_go, args=(name,)) for name in range(12)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+
+    assert [] == problems
+    assert 4 >= max(most)
+    assert 0 == served.stop()
+
+
+def test_no_limit_is_passed_while_clients_come_and_go_and_workers_are_killed(supervise):
+    """Under one address. Nobody is left out in the end: what killed workers had is free again."""
+    served = supervise("app:who", "--max-per-peer", "4", workers=4)
+    ends, kills, inside, most, lock = threading.Event(), threading.Event(), set(), [], threading.Lock()
+
+    def come_and_go(name):
+        while not ends.is_set():
+            with contextlib.suppress(OSError), contextlib.closing(served.connect()) as peer:
+                for _ in range(3):
+                    if not ask(peer, b"still in"):
+                        break
+                    with lock:
+                        inside.add(name)
+                        # One that was killed with its worker is in here until its client knows.
+                        if not kills.is_set():
+                            most.append(len(inside))
+                with lock:
+                    inside.discard(name)
+            with lock:
+                inside.discard(name)
+
+    clients = [threading.Thread(target=come_and_go, args=(name,)) for name in range(10)]
+    for client in clients:
+        client.start()
+    while len(most) < 2000:
+        time.sleep(0.01)
+    kills.set()
+    for _ in range(3):
+        os.kill(min(served.children()), signal.SIGKILL)
+        served.said("ended by itself")
+    ends.set()
+    for client in clients:
+        client.join()
+    peers = [let_in(served) for _ in range(4)]
+
+    assert [None] * 4 == [is_let_in(served) for _ in range(4)]
+    assert 4 == max(most)
+    for peer in peers:
+        peer.close()
+    assert 0 == served.stop()
+
+
+def test_a_rate_is_that_of_all_workers(supervise):
+    """`--accept-rate`: as many are let in as one process lets in, however many there are."""
+    served = supervise("app:who", "--accept-rate", "5/h", workers=3)
+    found = [is_let_in(served) for _ in range(12)]
+
+    assert 5 == sum(peer is not None for peer in found)
+    for peer in found:
+        if peer is not None:
+            peer.close()
+    assert 0 == served.stop()

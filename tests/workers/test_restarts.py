@@ -1,0 +1,22 @@
+"""How soon a worker that ended by itself is replaced."""
+
+from penstock.workers.restarts import FIRST_S, MOST_FAILURES, MOST_S, SETTLED_S, Restarts
+
+
+def test_each_end_in_a_row_waits_twice_as_long_up_to_a_bound():
+    """A crash loop does not take the machine."""
+    restarts = Restarts()
+    delays = [restarts.ended(0.0) for _ in range(MOST_FAILURES)]
+
+    assert [FIRST_S, 2 * FIRST_S, 4 * FIRST_S] == delays[:3]
+    assert MOST_S == delays[-1]
+    assert restarts.is_hopeless
+
+
+def test_a_worker_that_had_settled_is_replaced_at_once():
+    """Its end is no sign of a crash loop, and what came before is forgotten."""
+    restarts = Restarts()
+    restarts.ended(0.0)
+
+    assert 0.0 == restarts.ended(SETTLED_S)
+    assert 0 == restarts.failures
