@@ -124,7 +124,7 @@ class World:
         if conn is None:
             return
         rng = self.rng
-        choice = rng.randrange(22)
+        choice = rng.randrange(23)
         with contextlib.suppress(penstock.PenstockError, TypeError, OSError):
             if choice < 4:
                 conn.post(self.message())
@@ -164,6 +164,13 @@ class World:
                 conn.server.begin_drain() if rng.random() < 0.5 else conn.server.begin_stop()
             elif choice == 21 and rng.random() < 0.3:
                 conn.fileno()
+            elif choice == 22:
+                conn.task(self.work(conn), finish=rng.random() < 0.5)
+
+    async def work(self, conn: Any) -> None:
+        """Do a thing beside the handler."""
+        await asyncio.sleep(self.rng.choice((0, 0.01, 0.1)))
+        self.disturb(conn)
 
     def disturb(self, conn: Any) -> None:
         """Do things, and perhaps raise."""
@@ -210,6 +217,23 @@ class Callbacks(penstock.Handler[Any]):
     def on_timeout(self, conn: Any, which: Any) -> None:
         WORLD.disturb(conn)
 
+    def on_idle(self, conn: Any) -> bool:
+        WORLD.disturb(conn)
+        return WORLD.rng.random() < 0.5
+
+    def on_eof(self, conn: Any) -> None:
+        WORLD.disturb(conn)
+
+    def on_drain(self, conn: Any) -> None:
+        WORLD.disturb(conn)
+
+    def on_protocol_error(self, conn: Any, error: Any) -> None:
+        WORLD.disturb(conn)
+
+    def on_bad_message(self, conn: Any, error: Any) -> Any:
+        WORLD.disturb(conn)
+        return b"bad" if WORLD.rng.random() < 0.5 else None
+
     def on_close(self, conn: Any, reason: Any) -> None:
         WORLD.disturb(conn)
 
@@ -224,6 +248,27 @@ class AsyncCallbacks(penstock.Handler[Any]):
         WORLD.disturb(conn)
         await asyncio.sleep(WORLD.rng.choice((0, 0, 0.01)))
         return message if WORLD.rng.random() < 0.7 else None
+
+    async def on_idle(self, conn: Any) -> bool:
+        await asyncio.sleep(WORLD.rng.choice((0, 0.01)))
+        WORLD.disturb(conn)
+        return WORLD.rng.random() < 0.5
+
+    async def on_timeout(self, conn: Any, which: Any) -> None:
+        await asyncio.sleep(WORLD.rng.choice((0, 0.01)))
+        WORLD.disturb(conn)
+
+    async def on_eof(self, conn: Any) -> None:
+        await asyncio.sleep(WORLD.rng.choice((0, 0.01)))
+        WORLD.disturb(conn)
+
+    async def on_drain(self, conn: Any) -> None:
+        await asyncio.sleep(WORLD.rng.choice((0, 0.01)))
+        WORLD.disturb(conn)
+
+    async def on_protocol_error(self, conn: Any, error: Any) -> None:
+        await asyncio.sleep(WORLD.rng.choice((0, 0.01)))
+        WORLD.disturb(conn)
 
     async def on_close(self, conn: Any, reason: Any) -> None:
         await asyncio.sleep(WORLD.rng.choice((0, 0.01)))
