@@ -20,6 +20,7 @@ BROKEN_PIPE: Final = 141
 
 _COMMANDS: Final = {
     "serve": ("serve:command", "Serve a classic service or your own."),
+    "dev": ("dev.command:command", "Serve what you are writing, anew whenever it changes."),
     "check": ("check:command", "Check the configuration without serving."),
     "connect": ("connect:command", "Talk to a server interactively."),
     "send": ("send:command", "Send messages and print the replies."),

@@ -14,6 +14,8 @@ from ..app import App
 from ..codecs.registry import runs_a_module
 from ..config import Option, ProcessConfig, ServerConfig, Text, did_you_mean, options
 from ..config.files import FILE_NAME, PROJECT_FILE_NAME, Document, find, read
+from ..config.kinds.quantities import MAX_DURATION_S
+from ..config.options import DefaultSeconds
 from ..config.rendering import render_services, render_settings
 from ..config.services import (
     PROCESS_WIDE,
@@ -24,7 +26,7 @@ from ..config.services import (
     split,
     unknown_variables,
 )
-from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, ConfigurationErrors, Settings, load
+from ..config.sources import DEFAULT_SOURCE, FILE_VARIABLE, ConfigurationErrors, Setting, Settings, load, merged
 from ..core.service import Service
 from ..errors import ConfigurationError
 from ..installed import find_installed, installed
@@ -39,6 +41,8 @@ from .target import is_target, load_target, module_exists
 _CODEC: Final = CodecSpec()
 # Where the command was given: a server that has changed its directory reads its configuration from there still.
 _START: Final = "penstock.start"
+_DEVELOPS: Final = "penstock.develops"
+_WITHOUT_END: Final = ("timeout_handshake", "timeout_first_message", "timeout_idle", "timeout_message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +232,8 @@ def settle(
         document=sources.document,
         foreign=foreign,
     )
+    if defaults := _defaults(ctx):
+        settings = replace(settings, by_name=merged([*known, *own], [defaults, *settings.layers]))
     what = "the classic service" if definition is not None else f"{brought.package}'s service" if brought else None
     if what is not None and (own_module := _own_module(target)) is not None:
         also = f"serving {what} {target}, not {own_module}, which `penstock serve {own_module}` serves"
@@ -313,7 +319,7 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
             app.check_general([setting.option.name], setting.source)
     names = list(app.services)
     defaults = {name: app.declared_values(name) for name in names}
-    by_service = settings_of(names, _options(), general, settled.special, defaults)
+    by_service = settings_of(names, _options(), general, settled.special, defaults, instead=_defaults(ctx))
     warnings = [*general.warnings, *map(_ignored, unknown_variables(names, settled.special))]
     warnings += ambiguous_variables(names, settled.special)
     configs = {}
@@ -371,6 +377,25 @@ def current_directory() -> Path:
         return Path.cwd()
     except OSError:
         return Path()
+
+
+def suit_development(ctx: click.Context) -> None:
+    """Have `settle` return defaults that suit those who write a service: nothing ends but what they end."""
+    ctx.meta[_DEVELOPS] = True
+
+
+def _defaults(ctx: click.Context) -> dict[str, Setting]:
+    """Return what stands in for the defaults; what is said anywhere goes before it."""
+    if _DEVELOPS not in ctx.meta:
+        return {}
+    # As defaults: what a service declares of its own protocol goes before them, too.
+    values = {name: DefaultSeconds(MAX_DURATION_S) for name in _WITHOUT_END} | {"timeout_drain": DefaultSeconds(1.0)}
+    found: dict[str, object] = {**values, "access_log": False}
+    return {
+        option.name: Setting(option, found[option.name], "penstock dev")
+        for option in _options()
+        if option.name in found
+    }
 
 
 def start_directory(ctx: click.Context) -> str:

@@ -26,12 +26,6 @@ _ELSEWHERE = {
 
 # What is in the way of writing, and no mistake of ours: a full disk, a quota, a limit, a terminal that is gone.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-# What other servers have, and this version has not.
-_MISSING = {
-    "--workers": "this version serves from one process",
-    "--reload": "code is not reloaded; SIGHUP has the configuration read again",
-}
-
 
 def warn(text: str) -> None:
     """Tell the user something that stops nothing."""
@@ -74,8 +68,6 @@ def _usage_text(error: click.ClickException) -> str:
 
         known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
         elsewhere = _ELSEWHERE if "--bind" in known else {}
-        if elsewhere and error.option_name in _MISSING:
-            return f"unknown option {error.option_name}: {_MISSING[error.option_name]}"
         meant = nearest(error.option_name, [*known, *elsewhere])
         hint = (
             "" if meant is None else f"; write {elsewhere[meant]}" if meant in elsewhere else f"; did you mean {meant}?"

@@ -5,20 +5,25 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..address import parse_address
 from ..app import AppServer
-from ..config import LogFormat
+from ..config import LogFormat, Text
 from ..control.beside import controlled_by
+from ..core.events import Observer
 from ..errors import ConfigurationError
 from ..telemetry import Log, configure_logging
 from ..workers import VARIABLE
 from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
 from .init import INIT, go_on_in_a_child
+from .params import RawText
 from .plan import AppPlan, Plan, Settled, make_plan, parameters, rendered, settle, warnings_of
 from .reread import Reread
 from .terminal import has_colour
@@ -39,17 +44,53 @@ Exit status: 0 stopped as told; 1 failed while running; 2 usage or configuration
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How it is served, beside what the configuration says.
+
+    Attributes:
+        reloads: Anew whenever a file changes.
+        tells: With a line for each connection and message.
+        is_local: On this machine alone.
+    """
+
+    reloads: bool = False
+    tells: bool = False
+    is_local: bool = False
+
+
+def own_parameters() -> list[click.Parameter]:
+    """Return the parameters of what serves: those that it shares with ``check``, and its own."""
+    return [
+        *parameters(),
+        SectionOption(
+            ["--print-ready"],
+            is_flag=True,
+            help="When ready, print a line of JSON with the addresses to standard output.",
+            section="Listening",
+        ),
+        SectionOption(
+            ["--reload-dir"],
+            type=RawText(Text("DIR")),
+            metavar="DIR",
+            multiple=True,
+            help="Watch the files in DIR; repeatable.  [default: the current directory]",
+            section="Development",
+        ),
+    ]
+
+
 def command() -> click.Command:
     """Make the command."""
-    print_ready = SectionOption(
-        ["--print-ready"],
+    reload = SectionOption(
+        ["--reload"],
         is_flag=True,
-        help="When ready, print a line of JSON with the addresses to standard output.",
-        section="Listening",
+        help="Start the code anew whenever a .py or .toml file changes.",
+        section="Development",
     )
     return PenstockCommand(
         "serve",
-        params=[*parameters(), print_ready],
+        params=[*own_parameters(), reload],
         callback=_serve,
         help="Serve a classic service or your own until Ctrl-C or SIGTERM.",
         epilog=EPILOG,
@@ -58,6 +99,11 @@ def command() -> click.Command:
 
 def _serve(**_params: Any) -> int:
     ctx = click.get_current_context()
+    return serve_as(ctx, Ways(reloads=ctx.params["reload"]))
+
+
+def serve_as(ctx: click.Context, ways: Ways) -> int:
+    """Serve what the command line says, until a signal ends it. Return the exit status."""
     member = None
     if VARIABLE in os.environ:  # else there is no supervisor, and nothing of it is loaded
         from ..workers.member import Member
@@ -69,9 +115,11 @@ def _serve(**_params: Any) -> int:
         return 0
     if os.getpid() == INIT:
         go_on_in_a_child()
-    if member is None and settled.settings.by_name["workers"].value is not None:
-        return _supervise(ctx, settled)
+    if member is None and (ways.reloads or settled.settings.by_name["workers"].value is not None):
+        return _supervise(ctx, settled, ways)
     plan = make_plan(ctx, settled)
+    if ways.is_local:
+        _refuse_public(plan)
     config = plan.config
     with configure_logging(
         level=config.log_level,
@@ -81,20 +129,35 @@ def _serve(**_params: Any) -> int:
         colour=has_colour(sys.stderr),
     ) as log:
         return _run(
-            plan, log, None if member else Reread(ctx, plan, log), member, print_ready=ctx.params["print_ready"]
+            plan, log, None if member else Reread(ctx, plan, log), member, ways, print_ready=ctx.params["print_ready"]
         )
 
 
-def _supervise(ctx: click.Context, settled: Settled) -> int:
+def _refuse_public(plan: Plan | AppPlan) -> None:
+    """Refuse addresses that other machines can reach.
+
+    Raises:
+        ConfigurationError: One is.
+    """
+    configs = plan.configs.values() if isinstance(plan, AppPlan) else [plan.config]
+    for text in (text for config in configs for text in config.bind):
+        if parse_address(text).is_public:
+            raise ConfigurationError(f"{text}: penstock dev is for this machine alone; penstock serve listens there")
+
+
+def _supervise(ctx: click.Context, settled: Settled, ways: Ways) -> int:
     from .supervised import run_supervisor
 
     config = settled.settings.server_config()
+    if ways.reloads and config.supervisor.count is not None:
+        raise ConfigurationError("--reload and --workers contradict each other: give one")
     if config.process.control is not None:
         raise ConfigurationError("there is no control socket for workers yet: leave one of the two out", "control")
     # What sets up logging from a file may import the user's code: that is for the workers.
     with configure_logging(level=config.log_level, format=config.log_format, colour=has_colour(sys.stderr)) as log:
         tell = partial(_tell, log, config.log_format, print_ready=ctx.params["print_ready"])
-        return run_supervisor(ctx, settled, log, tell=tell)
+        directories = [Path(each) for each in ctx.params["reload_dir"] or ["."]] if ways.reloads else None
+        return run_supervisor(ctx, settled, log, tell=tell, watched=directories)
 
 
 def _tell(
@@ -109,7 +172,15 @@ def _tell(
         _print_ready(facts)
 
 
-def _run(plan: Plan | AppPlan, log: Log, reread: Reread | None, member: "Member | None", *, print_ready: bool) -> int:
+def _run(
+    plan: Plan | AppPlan,
+    log: Log,
+    reread: Reread | None,
+    member: "Member | None",
+    ways: Ways,
+    *,
+    print_ready: bool,
+) -> int:
     from ..app.api import run_app
     from ..server import run
 
@@ -141,14 +212,20 @@ def _run(plan: Plan | AppPlan, log: Log, reread: Reread | None, member: "Member 
         tell(lambda: app_banner(server, _loop), {**facts, "services": services})
 
     beside = None if member else controlled_by(plan.config.process, log.set_level)
+    observers: list[Observer] = []
+    if ways.tells:
+        from .dev.told import Teller
+
+        observers.append(Teller(log.writer.write, colour=has_colour(sys.stderr)))
     if isinstance(plan, AppPlan):
-        server = AppServer(plan.app, plan.configs, warn=warn, supervision=member)
+        server = AppServer(plan.app, plan.configs, warn=warn, supervision=member, observers=observers)
         reload_app = None if reread is None else reread.app
         return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reload_app, beside=beside)
     return run(
         plan.service,
         plan.config,
         on_ready=announce,
+        observers=observers,
         is_all=True,
         warn=warn,
         reload=reread,

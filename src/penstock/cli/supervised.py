@@ -3,11 +3,14 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ..config import WorkersConfig
 from ..telemetry import Log
 from ..workers.plan import WorkersPlan
 from ..workers.run import supervise
@@ -16,7 +19,12 @@ from .plan import Settled, settle, start_directory
 
 
 def run_supervisor(
-    ctx: click.Context, settled: Settled, log: Log, *, tell: Callable[[Callable[[], str], dict[str, Any]], None]
+    ctx: click.Context,
+    settled: Settled,
+    log: Log,
+    *,
+    tell: Callable[[Callable[[], str], dict[str, Any]], None],
+    watched: Sequence[Path] | None = None,
 ) -> int:
     """Supervise until a signal ends it.
 
@@ -25,6 +33,7 @@ def run_supervisor(
         settled: What the sources of values say.
         log: Whose level may change.
         tell: Says that it serves.
+        watched: Where files are whose changes have the only worker replaced; None to watch none.
     """
     config = settled.settings.server_config()
 
@@ -32,26 +41,47 @@ def run_supervisor(
         again = settle(ctx, os.environ)
         new = again.settings.server_config()
         log.set_level(new.log_level)
-        return WorkersPlan(new.supervisor, again.document)
+        return WorkersPlan(_counted(new.supervisor), again.document)
 
     def announce(supervisor: Supervisor) -> None:
         ready = supervisor.ready
         tell(lambda: ready.banner, {**ready.facts, "workers": supervisor.wanted})
 
-    plan = WorkersPlan(config.supervisor, settled.document)
-    try:
+    def serve(on_ready: Callable[[Supervisor], object]) -> int:
         return supervise(
             own_command(),
-            plan,
+            WorkersPlan(_counted(config.supervisor), settled.document),
             cwd=start_directory(ctx),
             process=config.process,
             reread=reread,
             log_format=config.log_format,
-            on_ready=announce,
+            on_ready=on_ready,
         )
-    except StartError as error:
-        logging.getLogger("penstock").debug("a worker could not start: status %d", error.exit_status)
-        return error.exit_status
+
+    if watched is None:
+        try:
+            return serve(announce)
+        except StartError as error:
+            logging.getLogger("penstock").debug("a worker could not start: status %d", error.exit_status)
+            return error.exit_status
+    from .dev.reloading import Reloading
+
+    with Reloading(watched) as reloading:
+
+        def announce_and_watch(supervisor: Supervisor) -> None:
+            announce(supervisor)
+            reloading.begin(supervisor.reload)
+
+        while True:
+            try:
+                return serve(announce_and_watch)
+            except StartError:  # its worker has said why
+                reloading.wait()
+
+
+def _counted(config: WorkersConfig) -> WorkersConfig:
+    """Return the same for one worker, where there would be none."""
+    return config if config.count is not None else replace(config, count=1)
 
 
 def own_command() -> list[str]:

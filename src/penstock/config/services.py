@@ -8,6 +8,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from ..errors import ConfigurationError
@@ -108,6 +109,8 @@ def settings_of(
     general: Settings,
     special: OfServices,
     defaults: Mapping[str, Mapping[str, object]],
+    *,
+    instead: Mapping[str, Setting] = MappingProxyType({}),
 ) -> dict[str, Settings]:
     """Return the value of every option, for each service.
 
@@ -117,6 +120,7 @@ def settings_of(
         general: What the sources say of all.
         special: What they say of single ones.
         defaults: What the code says, by service and option name.
+        instead: What stands in for the options' own defaults.
 
     Raises:
         ConfigurationErrors: A service does not exist, a value is refused, or an option is not a service's: all of it.
@@ -141,7 +145,7 @@ def settings_of(
             continue
         by_name = {option.name: option for option in options}
         code = {key: Setting(by_name[key], value, CODE_SOURCE) for key, value in defaults[name].items()}
-        layers = [code]
+        layers = [dict(instead), code]
         for ours, theirs in zip(general.layers, mine.layers, strict=True):
             layers += [dict(ours), dict(theirs)]
         found[name] = Settings(merged(options, layers), mine.warnings)

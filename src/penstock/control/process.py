@@ -35,7 +35,7 @@ from .messages import (
 )
 from .messages import LogLevel as LevelRequest
 
-LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+LEVELS: Final[tuple[LogLevel, ...]] = ("debug", "info", "warning", "error", "critical")
 _ALONE: Final = "there is no supervisor: this server is one process"
 
 
@@ -164,13 +164,24 @@ class ProcessControl:
         return {name: limits.limits_of(server) for name, server in servers.items()}
 
     def _level(self, level: str | None) -> dict[str, str]:
-        if level is not None:
-            found = next((each for each in LEVELS if each == level.lower()), None)
-            if found is None:
-                raise ConfigurationError(f"{level!r} is no level: {', '.join(LEVELS)}")
-            if not self._set_level(found):
-                raise ConfigurationError("logging was set up by a file, and has levels of its own")
+        found = level_of(level)
+        if found is not None and not self._set_level(found):
+            raise ConfigurationError("logging was set up by a file, and has levels of its own")
         return {"level": logging.getLevelName(logging.getLogger("penstock").getEffectiveLevel()).lower()}
+
+
+def level_of(text: str | None) -> LogLevel | None:
+    """Return the level that is written; None for none.
+
+    Raises:
+        ConfigurationError: There is no such level.
+    """
+    if text is None:
+        return None
+    for level in LEVELS:
+        if level == text.lower():
+            return level
+    raise ConfigurationError(f"{text!r} is no level: {', '.join(LEVELS)}")
 
 
 def _service(server: Server) -> dict[str, Any]:
