@@ -13,7 +13,7 @@ from penstock.cli.main import BROKEN_PIPE, main
 # What Python and the program do before the first line of a command is what these tests are about.
 pytestmark = pytest.mark.from_nothing
 
-COMMANDS = ("serve", "check", "connect", "send", "probe", "bench", "services", "ctl", "completion")
+COMMANDS = ("serve", "dev", "check", "connect", "send", "probe", "bench", "services", "ctl", "completion")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

@@ -107,11 +107,10 @@ ROWS = {
         USAGE,
         "penstock: error: --threads: -1 is not a whole number from 1 to 1024",
     ),
-    "15, 16, 19 options of later versions": (
+    "19 reload with workers": (
         ["serve", "app:echo", "--workers", "4", "--reload"],
         USAGE,
-        "penstock: error: unknown option --workers: this version serves from one process",
-        SERVE_HELP,
+        "penstock: error: --reload and --workers contradict each other: give one",
     ),
     "17 backlog -1": (
         ["serve", "app:echo", "--backlog", "-1"],
@@ -122,12 +121,6 @@ ROWS = {
         ["serve", "app:echo", "--model", "threads", "--one-at-a-time"],
         USAGE,
         "penstock: error: --model threads and --one-at-a-time contradict each other: give one",
-        SERVE_HELP,
-    ),
-    "19 reload": (
-        ["serve", "app:echo", "--reload"],
-        USAGE,
-        "penstock: error: unknown option --reload: code is not reloaded; SIGHUP has the configuration read again",
         SERVE_HELP,
     ),
     "20 no certificate": (

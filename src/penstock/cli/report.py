@@ -27,6 +27,7 @@ _ELSEWHERE = {
 # What is in the way of writing, and no mistake of ours: a full disk, a quota, a limit, a terminal that is gone.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
+
 def warn(text: str) -> None:
     """Tell the user something that stops nothing."""
     _say(f"penstock: warning: {text}")

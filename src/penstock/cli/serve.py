@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import click
 
 from ..address import parse_address
 from ..app import AppServer
-from ..config import LogFormat, Text
+from ..config import LogFormat, ServerConfig, Text
 from ..control.beside import controlled_by
 from ..core.events import Observer
 from ..errors import ConfigurationError
@@ -119,7 +119,7 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
         return _supervise(ctx, settled, ways)
     plan = make_plan(ctx, settled)
     if ways.is_local:
-        _refuse_public(plan)
+        _refuse_public(plan.configs.values() if isinstance(plan, AppPlan) else [plan.config])
     config = plan.config
     with configure_logging(
         level=config.log_level,
@@ -133,13 +133,12 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
         )
 
 
-def _refuse_public(plan: Plan | AppPlan) -> None:
+def _refuse_public(configs: Iterable[ServerConfig]) -> None:
     """Refuse addresses that other machines can reach.
 
     Raises:
         ConfigurationError: One is.
     """
-    configs = plan.configs.values() if isinstance(plan, AppPlan) else [plan.config]
     for text in (text for config in configs for text in config.bind):
         if parse_address(text).is_public:
             raise ConfigurationError(f"{text}: penstock dev is for this machine alone; penstock serve listens there")
@@ -149,10 +148,10 @@ def _supervise(ctx: click.Context, settled: Settled, ways: Ways) -> int:
     from .supervised import run_supervisor
 
     config = settled.settings.server_config()
+    if ways.is_local:
+        _refuse_public([config])  # what the code says beside it, its worker refuses
     if ways.reloads and config.supervisor.count is not None:
         raise ConfigurationError("--reload and --workers contradict each other: give one")
-    if config.process.control is not None:
-        raise ConfigurationError("there is no control socket for workers yet: leave one of the two out", "control")
     # What sets up logging from a file may import the user's code: that is for the workers.
     with configure_logging(level=config.log_level, format=config.log_format, colour=has_colour(sys.stderr)) as log:
         tell = partial(_tell, log, config.log_format, print_ready=ctx.params["print_ready"])
@@ -211,6 +210,8 @@ def _run(
         facts: dict[str, object] = {"application": server.app.name, "addresses": list(server.addresses)}
         tell(lambda: app_banner(server, _loop), {**facts, "services": services})
 
+    if member is not None:
+        member.set_level = log.set_level
     beside = None if member else controlled_by(plan.config.process, log.set_level)
     observers: list[Observer] = []
     if ways.tells:

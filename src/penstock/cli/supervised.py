@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..config import WorkersConfig
+from ..control.beside import supervisor_controlled_by
 from ..telemetry import Log
 from ..workers.plan import WorkersPlan
 from ..workers.run import supervise
@@ -56,6 +57,7 @@ def run_supervisor(
             reread=reread,
             log_format=config.log_format,
             on_ready=on_ready,
+            beside=supervisor_controlled_by(config.process, log.set_level),
         )
 
     if watched is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..config import LogLevel, ProcessConfig
 from ..errors import ConfigurationError
@@ -12,6 +13,9 @@ from ..server.beside import Beside, Steered
 from ..server.identity import identity_of
 from ..server.life import Life
 from . import places
+
+if TYPE_CHECKING:
+    from ..workers.supervisor import Supervisor
 
 
 def controlled_by(process: ProcessConfig, set_level: Callable[[LogLevel], bool] | None = None) -> Beside | None:
@@ -30,6 +34,23 @@ def controlled_by(process: ProcessConfig, set_level: Callable[[LogLevel], bool] 
 
         control = ProcessControl(steered, set_level or _set_level)
         return application(control, path_of(process), users_of(process), _owner(process))
+
+    return make
+
+
+def supervisor_controlled_by(
+    process: ProcessConfig, set_level: Callable[[LogLevel], bool]
+) -> Callable[[Supervisor], Life] | None:
+    """Return what makes the control socket of a supervisor; None where it is to have none. Arguments as above."""
+    if process.control is None:
+        return None
+
+    def make(supervisor: Supervisor) -> Life:
+        from .application import application  # noqa: PLC0415
+        from .supervisor import SupervisorControl  # noqa: PLC0415
+
+        control = SupervisorControl(supervisor, set_level)
+        return application(control, path_of(process), users_of(process))
 
     return make
 

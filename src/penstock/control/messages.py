@@ -205,6 +205,12 @@ class Answer(msgspec.Struct, omit_defaults=True):
     error: str | None = None
 
 
+def read_request(text: str) -> AnyRequest:
+    """Read a request that a supervisor passes on to its worker, which has read it before."""
+    found: AnyRequest = msgspec.json.decode(text, type=AnyRequest)
+    return found
+
+
 def request_codec() -> JsonLines[Any]:
     """Return the codec by which a server reads."""
     return JsonLines(type=AnyRequest, max_frame_bytes=_MAX_LINE_BYTES)

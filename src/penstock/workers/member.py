@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import random
 import signal
@@ -12,11 +13,11 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import errors
 from ..address import Address, parse_address
-from ..config import WorkersConfig
+from ..config import LogLevel, WorkersConfig
 from ..config.files import Document, parsed
 from ..core.shared_counts import SharedCounts
 from ..engines.listener import Listener
@@ -31,6 +32,8 @@ from .cells import WorkerMemory
 from .channel import Channel
 from .messages import (
     VERSION,
+    Answered,
+    Ask,
     Beat,
     Begin,
     Count,
@@ -45,6 +48,11 @@ from .messages import (
     Ready,
     Stop,
 )
+
+if TYPE_CHECKING:
+    from ..control.process import ProcessControl
+
+_logger: Final = logging.getLogger("penstock")
 
 # So often, and at least four times in what a worker may be silent, it gives a sign of life.
 BEAT_S: Final = 1.0
@@ -77,6 +85,7 @@ class Member:
         inherited: The sockets that were handed down to the supervisor.
         banner: What a person is told when it serves; set before `ready`.
         facts: The same for programs.
+        set_level: Has the log written from a level on; False where that is not this process's to say.
     """
 
     def __init__(self, channel: Channel[FromSupervisor], begin: Begin) -> None:
@@ -100,6 +109,9 @@ class Member:
         self._beat: asyncio.TimerHandle | None = None
         self._began_at = 0.0
         self._is_leaving = self._is_orphaned = False
+        self._control: ProcessControl | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self.set_level: Callable[[LogLevel], bool] = lambda _: False
         self._last_resort: LastResort | None = None
 
     @classmethod
@@ -266,6 +278,32 @@ class Member:
                 self._drain(last=message.last, closes_own=message.closes_own)
             case Stop():
                 self._life.begin_stop()
+            case Ask():
+                task = asyncio.get_running_loop().create_task(self._answer(message), name="penstock-control")
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, asked: Ask) -> None:
+        """Answer what the supervisor was asked over its control socket."""
+        from ..control.messages import read_request  # noqa: PLC0415  # few servers have one
+
+        if self._control is None:
+            from ..control.process import ProcessControl  # noqa: PLC0415
+            from ..server.beside import Steered  # noqa: PLC0415
+
+            assert self._life is not None
+            self._control = ProcessControl(Steered(self._servers[0].service.name, self._life, None), self.set_level)
+        result: Any = None
+        rows: Sequence[Any] = ()
+        error = None
+        try:
+            result, rows = await self._control.answer(read_request(asked.request))
+        except errors.PenstockError as refusal:
+            error = str(refusal)
+        except Exception as failure:
+            _logger.exception("control: a request failed")
+            error = f"{type(failure).__name__}: {failure}"
+        self._channel.send(Answered(number=asked.number, pid=os.getpid(), result=result, rows=list(rows), error=error))
 
     def _orphaned(self) -> None:
         """The supervisor is gone, in whatever way: nobody is there to start a successor."""

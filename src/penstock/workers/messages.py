@@ -122,6 +122,18 @@ class Stop(Message, frozen=True):
     """End at once."""
 
 
+class Ask(Message, frozen=True, kw_only=True):
+    """Answer a request of the control socket.
+
+    Attributes:
+        number: Which the answer repeats.
+        request: As it is written over that socket.
+    """
+
+    number: int
+    request: str
+
+
 # -- from a worker -----------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +185,24 @@ class Beat(Message, frozen=True, kw_only=True):
     memory_bytes: int | None = None
 
 
+class Answered(Message, frozen=True, kw_only=True):
+    """The answer to `Ask`.
+
+    Attributes:
+        number: Of the request.
+        pid: Whose answer it is.
+        result: As of the control socket, and the following.
+        rows: All of them.
+        error: Why it was not done.
+    """
+
+    number: int
+    pid: int
+    result: Any = None
+    rows: list[Any] = []
+    error: str | None = None
+
+
 class Leaving(Message, frozen=True, kw_only=True):
     """It is to be replaced.
 
@@ -184,8 +214,8 @@ class Leaving(Message, frozen=True, kw_only=True):
     why: str
 
 
-FromSupervisor = Begin | Opened | NotOpened | Counted | Drain | Stop
-FromWorker = Open | Count | Ready | Beat | Leaving
+FromSupervisor = Begin | Opened | NotOpened | Counted | Drain | Stop | Ask
+FromWorker = Open | Count | Ready | Beat | Leaving | Answered
 
 
 # -- between supervisors -----------------------------------------------------------------------------------------------

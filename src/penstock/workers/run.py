@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..config import LogFormat, ProcessConfig
-from ..errors import ConfigurationError, ExitStatus, StoppedError
+from ..errors import BindError, ConfigurationError, ExitStatus, StoppedError
 from ..server.inherited import inherited_listeners
 from ..server.last_resort import LAST_RESORT_S
+from ..server.life import Life
 from ..server.notify import Notifier
 from ..server.pid_file import PidFile
 from ..server.signals import EndSignals, has_terminal
@@ -22,6 +23,11 @@ from .succession import Inheritance
 from .supervisor import Supervisor
 
 _logger: Final = logging.getLogger("penstock")
+
+# How often a supervisor that has taken over looks whether the path of the control socket is free: the one before it
+# closes that once its workers have drained.
+_TRY_AGAIN_S: Final = 0.2
+_TRIES: Final = 600
 
 
 def supervise(
@@ -33,6 +39,7 @@ def supervise(
     cwd: str | None = None,
     log_format: LogFormat = "console",
     on_ready: Callable[[Supervisor], object] = lambda _: None,
+    beside: Callable[[Supervisor], Life] | None = None,
 ) -> ExitStatus:
     """Serve with workers until SIGTERM or SIGINT, which drain; a second one stops at once.
 
@@ -45,6 +52,7 @@ def supervise(
         cwd: Where workers begin; None for where this process is.
         log_format: How the last line is written when the process is ended by force.
         on_ready: Called once all workers serve.
+        beside: Makes what lives beside the supervisor in its loop: the control socket.
 
     Returns:
         ``OK``; ``DRAIN_TIMEOUT`` when connections were cut, or a worker that did not end was killed; ``FAILED`` when
@@ -94,7 +102,7 @@ def supervise(
             on_reload=reloads,
             on_succeeded=succeeded,
         )
-        return await _supervise(supervisor, before, log_format, ready)
+        return await _supervise(supervisor, before, log_format, ready, None if beside is None else beside(supervisor))
 
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
@@ -111,19 +119,25 @@ async def _supervise(
     before: Inheritance | None,
     log_format: LogFormat,
     on_ready: Callable[[Supervisor], object],
+    steers: Life | None,
 ) -> ExitStatus:
     loop = asyncio.get_running_loop()
     # Its workers have a last resort of their own, which says what holds them: it comes first.
     ends = EndSignals(supervisor, loop, log_format=log_format, after_s=2 * LAST_RESORT_S)
     signals = SupervisorSignals(supervisor, loop)
+    late: list[asyncio.Task[None]] = []
     try:
         if before is not None:
 
             def taken() -> None:
                 on_ready(supervisor)
                 supervisor.settle()
+                if steers is not None:
+                    late.append(loop.create_task(_start_late(steers), name="penstock-control"))
 
             before.attach(taken, supervisor.begin_stop)
+        elif steers is not None:
+            await steers.start()
         await supervisor.start()
         ends.started()
         if before is None:
@@ -140,9 +154,27 @@ async def _supervise(
         await supervisor.wait_stopped()
         raise
     finally:
+        for task in late:
+            task.cancel()
+        if steers is not None:
+            steers.begin_drain()
+            await steers.wait_stopped()
         signals.end()
     ends.end(for_good=True)
     return status
+
+
+async def _start_late(steers: Life) -> None:
+    """Begin once the supervisor before has given the path up."""
+    for _ in range(_TRIES):
+        try:
+            steers.open()
+        except BindError:
+            await asyncio.sleep(_TRY_AGAIN_S)
+        else:
+            await steers.start()
+            return
+    _logger.error("there is no control socket: the supervisor before still has it")
 
 
 class SupervisorSignals:

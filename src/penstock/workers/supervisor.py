@@ -18,7 +18,7 @@ from .cells import AVAILABLE
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
-from .messages import VERSION, Beat, Begin, Count, FromWorker, Leaving, Open, Ready
+from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, Leaving, Open, Ready
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
 from .restarts import Restarts
@@ -81,6 +81,8 @@ class Supervisor:
     Attributes:
         plan: What the workers go by.
         generation: How many rolls there were.
+        on_answer: Told what a worker answers that was asked over the control socket.
+        on_serving: Told of each worker that begins to serve.
     """
 
     def __init__(
@@ -118,6 +120,9 @@ class Supervisor:
         self._stopped: asyncio.Future[None] | None = None
         self._overseer = Overseer(self._workers, lambda: self.plan.config)
         self._first_ready: Ready | None = None
+        self._outcomes: list[asyncio.Future[str]] = []
+        self.on_answer: Callable[[Answered], object] = lambda _: None
+        self.on_serving: Callable[[WorkerProcess], object] = lambda _: None
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -137,6 +142,16 @@ class Supervisor:
     def addresses(self) -> Sequence[str]:
         """Where it listens; empty before the start."""
         return () if self._first_ready is None else self._first_ready.addresses
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """Every worker that has not ended."""
+        return list(self._workers())
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end."""
+        return self._ending
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -209,6 +224,7 @@ class Supervisor:
         if self._ending or self._stopped is None:
             return False
         self._ending = True
+        self._say_outcome(ConfigurationError("the server ends"))
         for slot in self._slots:
             _cancel(slot)
         if self._ready is not None and not self._ready.done():
@@ -250,11 +266,35 @@ class Supervisor:
         self._on_reload(True)
         self._rolled = asyncio.get_running_loop().create_task(self._roll(), name="penstock-roll")
 
+    async def reloaded(self) -> str:
+        """As `reload`; return what came of it, once it is over.
+
+        Raises:
+            ConfigurationError: The workers stay as they were.
+        """
+        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._outcomes.append(outcome)
+        self.reload()
+        if not self._is_rolling:
+            self._say_outcome(ConfigurationError("there is no roll now: the server starts, or ends"))
+        return await outcome
+
+    def _say_outcome(self, outcome: str | Exception) -> None:
+        waiting, self._outcomes = self._outcomes, []
+        for future in waiting:
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
     async def _roll(self) -> None:
         try:
             plan = await aside(self._reread, "penstock-configuration")
         except (ConfigurationError, RuntimeError) as error:
             _logger.error("the workers stay as they are: %s", "; ".join(str(error).splitlines()))
+            self._say_outcome(ConfigurationError(str(error)))
             self._roll_over()
             return
         if self._ending:
@@ -375,6 +415,7 @@ class Supervisor:
                 self.generation,
                 drained,
             )
+            self._say_outcome(f"{len(self._slots)} workers of generation {self.generation} serve")
             self._roll_over()
 
     def _resize(self, count: int) -> None:
@@ -447,6 +488,8 @@ class Supervisor:
                 self._is_ready(worker, message)
             case Leaving():
                 self._leaves(worker, message.why)
+            case Answered():
+                self.on_answer(message)
 
     def _is_ready(self, worker: WorkerProcess, message: Ready) -> None:
         slot = self._slot_of(worker)
@@ -454,6 +497,7 @@ class Supervisor:
         if worker.state is not State.STARTING or slot is None or slot.coming is not worker:
             return
         worker.state = State.SERVING
+        self.on_serving(worker)
         slot.coming = None
         before, slot.current = slot.current, worker
         self._first_ready = self._first_ready or message
@@ -530,6 +574,7 @@ class Supervisor:
             return
         if self._before is not None and worker.generation == self.generation:
             _logger.error("the new code is not served: its first worker ended with %s; those before go on", words)
+            self._say_outcome(ConfigurationError(f"the new code is not served: its first worker ended with {words}"))
             self.plan = self._before
             self.generation -= 1
             self._roll_over()
