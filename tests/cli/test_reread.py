@@ -171,6 +171,32 @@ def test_signals_for_what_is_not_there_say_so(serve_and_read, engine, number, te
     assert 0 == served.stop()
 
 
+def test_log_files_are_opened_again(serve, directory):
+    """After they were moved away: what comes then is in a new file of the same name."""
+    (directory / "logging.toml").write_text(
+        """
+        [handlers.file]
+        class = "logging.FileHandler"
+        filename = "server.log"
+        [root]
+        level = "INFO"
+        handlers = ["file"]
+        """
+    )
+    log = directory / "server.log"
+    served = serve("app:shout", "--log-config", "logging.toml")
+    with connected(served) as peer:
+        assert b"A\n" == ask(peer, b"a\n")
+        log.rename(directory / "server.log.1")
+        served.process.send_signal(signal.SIGUSR1)
+        while not log.exists():
+            assert b"A\n" == ask(peer, b"a\n")
+    assert 0 == served.stop()
+
+    assert "log files opened again: 1" in log.read_text()
+    assert "draining" in log.read_text()
+
+
 def in_a_window(environ, directory, ignored=()):
     """Serve on a terminal of its own; return the process's id, the terminal's other end, and the log."""
     address = directory / "s"

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..config import LogFormat
 from ..errors import ExitStatus
+from ..telemetry.log_files import reopen_log_files
 from .last_resort import LastResort
 from .life import Endable
 from .server import Server
@@ -30,7 +31,9 @@ NO_SUPERVISOR: Final = {
     "SIGUSR1": "the log is standard error, and has no file",
     "SIGUSR2": "there is no supervisor to start a successor",
 }
-OF_THE_SUPERVISOR: Final = dict.fromkeys(NO_SUPERVISOR, "it is for the supervisor, the parent of this worker")
+OF_THE_SUPERVISOR: Final = dict.fromkeys(
+    ("SIGHUP", "SIGUSR2"), "it is for the supervisor, the parent of this worker"
+)  # which passes SIGUSR1 on
 
 
 class EndSignals:
@@ -140,8 +143,8 @@ class OtherSignals:
     """What the signals do that would end the process at once, with its connections, if they were left to the system.
 
     SIGHUP reloads; where the process has a terminal, its window was closed, and the server drains. SIGQUIT writes what
-    every thread and every task is doing, and the server goes on. SIGUSR1 and SIGUSR2 are for servers with log files and
-    with a supervisor: here they do nothing, and say so.
+    every thread and every task is doing, and the server goes on. SIGUSR1 has log files opened
+    again, which a file of --log-config may have set up. SIGUSR2 is for a supervisor: here it does nothing, and says so.
 
     A signal is left alone that the program has a handler for. One that is ignored, as nohup has SIGHUP and a script's
     background job SIGQUIT, is taken over: neither ends the server, and an ignored SIGHUP drains nothing.
@@ -174,7 +177,7 @@ class OtherSignals:
         for name, handle in (
             ("SIGHUP", self._hang_up),
             ("SIGQUIT", self._print_work),
-            ("SIGUSR1", functools.partial(self._say, "SIGUSR1")),
+            ("SIGUSR1", self._reopen_files),
             ("SIGUSR2", functools.partial(self._say, "SIGUSR2")),
         ):
             number = getattr(signal, name, None)
@@ -196,8 +199,16 @@ class OtherSignals:
         else:
             self._reload()
 
+    def _reopen_files(self) -> None:
+        count = reopen_log_files()
+        if count:
+            _logger.info("log files opened again: %d", count)
+        else:
+            self._say("SIGUSR1")
+
     def _say(self, name: str) -> None:
-        _logger.warning("%s ignored: %s", name, self._ignored[name])
+        if name in self._ignored:
+            _logger.warning("%s ignored: %s", name, self._ignored[name])
 
     def _print_work(self) -> None:
         """Say where every handler is that has not ended, and every task that is no connection's."""

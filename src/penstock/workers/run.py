@@ -192,7 +192,7 @@ class SupervisorSignals:
         self._handlers = {
             signal.SIGHUP: self._hang_up,
             signal.SIGQUIT: self._print_work,
-            signal.SIGUSR1: lambda: _logger.warning("SIGUSR1 ignored: the log is standard error, and has no file"),
+            signal.SIGUSR1: supervisor.reopen_log_files,
             signal.SIGUSR2: supervisor.succeed,
             signal.SIGTTIN: lambda: self._scale(1),
             signal.SIGTTOU: lambda: self._scale(-1),

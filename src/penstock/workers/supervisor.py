@@ -385,6 +385,12 @@ class Supervisor:
                 return True
         return False
 
+    def reopen_log_files(self) -> None:
+        """Have every worker open its log files again: this process has none."""
+        for worker in self._workers():
+            if worker.state is not State.STARTING:  # one that is reads the configuration anyway, and opens them
+                worker.signal(signal.SIGUSR1)
+
     def stacks(self) -> None:
         """Have every worker write to standard error what its threads and tasks are doing."""
         loop = asyncio.get_running_loop()
