@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from errno import ETIMEDOUT
 from typing import Self
 
-from .reasons import CloseReason
+from .reasons import CloseReason, Refusal
 
 
 class ExitStatus(IntEnum):
@@ -260,21 +260,31 @@ class TruncatedError(RemoteProtocolError):
         return f"the stream ended {self.pending} bytes into a frame"
 
 
-class TlsError(PenstockError):
-    """A TLS handshake failed, or TLS broke after it: the ``__cause__`` of what `connect`, `send` or `receive` raise.
+class HandshakeError(PenstockError):
+    """What comes before the first message has failed: TLS, or the PROXY protocol.
 
     Attributes:
-        reason: What the connection is closed with: ``tls_certificate``, ``tls_handshake``, …
+        reason: What the connection is closed with: ``tls_certificate``, ``proxy_bad``, …
         problem: What is wrong, in words.
+        refusal: Why the gate refuses the peer whom a proxy named; None where it is another failure.
     """
 
-    def __init__(self, reason: CloseReason, problem: str) -> None:
-        super().__init__(reason, problem)
+    def __init__(self, reason: CloseReason, problem: str, refusal: Refusal | None = None) -> None:
+        super().__init__(reason, problem, refusal)
         self.reason = reason
         self.problem = problem
+        self.refusal = refusal
 
     def __str__(self) -> str:
         return self.problem
+
+
+class TlsError(HandshakeError):
+    """A TLS handshake failed, or TLS broke after it: the ``__cause__`` of what `connect`, `send` or `receive` raise."""
+
+
+class ProxyError(HandshakeError):
+    """A PROXY header is missing or wrong, or the gate refuses whom it names."""
 
 
 class CodecError(ProtocolError):

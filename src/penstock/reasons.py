@@ -37,6 +37,12 @@ class CloseReason(StrEnum):
     NOT_TLS = "not_tls"  # something else than TLS where TLS is spoken
     LOOKS_LIKE_TLS = "looks_like_tls"  # the framing is broken by the first bytes, which are those of TLS
     LOOKS_LIKE_HTTP = "looks_like_http"  # likewise, of HTTP
+    LOOKS_LIKE_PROXY = "looks_like_proxy"  # likewise, of the PROXY protocol
+
+    # The PROXY protocol, where it is spoken.
+    PROXY_MISSING = "proxy_missing"  # the stream of a trusted proxy does not begin with a header
+    PROXY_BAD = "proxy_bad"  # its header breaks the rules
+    REFUSED = "refused"  # the gate refuses the peer whom the header names
 
     # The peer was too slow, or too fast.
     HANDSHAKE_TIMEOUT = "handshake_timeout"
@@ -66,3 +72,4 @@ class Refusal(StrEnum):
     HANDSHAKES = "handshakes"  # too many others have not finished their handshake
     OVERLOAD = "overload"  # too many handlers outlive their peers, each with a message unfinished
     DESCRIPTORS = "descriptors"  # the process has no descriptor left
+    PROXY_UNTRUSTED = "proxy_untrusted"  # a proxy is required, and it is none of those that are trusted

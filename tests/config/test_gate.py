@@ -15,7 +15,8 @@ def test_one_word_is_for_every_reason_that_can_have_it():
     actions = actions_of(("wait",))
 
     assert Action.WAIT is actions[Refusal.LIMIT]
-    assert {Refusal.DENIED, Refusal.PER_PEER, Refusal.PEER_RATE} == set(Refusal) - set(actions)
+    cannot = {Refusal.DENIED, Refusal.PER_PEER, Refusal.PEER_RATE, Refusal.PROXY_UNTRUSTED}
+    assert cannot == set(Refusal) - set(actions)
 
 
 def test_a_word_for_one_reason_holds_whatever_is_said_for_all():

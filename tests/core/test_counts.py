@@ -38,3 +38,17 @@ def test_whose_transport_is_gone_has_no_place_and_counts_under_its_key():
     assert ((0, 0, 0, [1]), 1) == (numbers(counts, "a"), counts.orphans)
     counts.leave("a", 1, orphan=True)
     assert ((0, 0, 0, [0]), 0) == (numbers(counts, "a"), counts.orphans)
+
+
+def test_who_is_introduced_counts_under_another_key():
+    """One whom a proxy let in is its client's: neither one more nor one less is in."""
+    counts = Counts()
+    counts.enter("proxy", 1)
+    counts.move("proxy", 1, "a", 0)
+    counts.enter("proxy", 0)
+    counts.move("proxy", 0, "a", 0)
+    counts.move("a", 0, "a", 1)
+    counts.move("a", 0, None, 0)
+
+    assert (2, 1, 0, [0, 1]) == numbers(counts, "proxy", "a")
+    assert {"a": 1} == counts._of_key

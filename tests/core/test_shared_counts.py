@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.address import Peer
+from penstock.address.networks import AccessList
 from penstock.config import Action
 from penstock.core import shared_counts
 from penstock.core.gate import Gate
@@ -227,3 +228,24 @@ def test_a_token_is_taken_before_accept_and_given_back():
 
         assert [False, False] == [gate.hold_place(10.5) for gate in gates]
         assert gates[0].hold_place(11.0)
+
+
+def test_a_client_of_a_proxy_counts_in_every_process():
+    """Under its own key and no longer under the proxy's; a place that is held for the next one stays held."""
+    proxy, client = Peer(("198.51.100.1", 1), 2), PEERS[0]
+    rules = Rules(max_connections=3, max_per_peer=1, actions={Refusal.LIMIT: Action.WAIT})
+    with together(2) as (gates, _, _):
+        for gate in gates:
+            gate.set_rules(rules)
+        access = AccessList(["198.51.100.1"])
+        assert [None, None] == [gate.admit(proxy, 0.0, access) for gate in gates]
+        assert gates[0].hold_place(0.0)
+        assert [None, Refusal.PER_PEER] == [gate.introduce(proxy, client, 0.0) for gate in gates]
+        assert gates[1].opens_at(0.0) == float("inf")  # two are in, and one place is held
+
+        gates[0].let_go()
+        for gate in gates:
+            gate.leave(client)
+
+        assert [0, 0] == [gate.open for gate in gates]
+        assert [0, 0] == [gate.counts.of_key(client.host) for gate in gates]

@@ -5,6 +5,7 @@ The grammar, which docs/addresses.md explains::
     tcp://HOST:PORT   tls://HOST:PORT   udp://HOST:PORT   raw+icmp://HOST   [?family=ipv4|ipv6|dual]
     unix:PATH   unix:///PATH   unix://@NAME   unix+dgram:…   unix+seqpacket:…   [?mode=0600]   unix: alone [?tls=on]
     fd://NUMBER   fd://NAME   [?tls=on]
+    each of a server with ?proxy=off where --proxy-from is not for it
     HOST:PORT and :PORT, short for tcp://HOST:PORT and tcp://*:PORT
 
 HOST is a name, an IPv4 address, an IPv6 address in brackets, or ``*``: every address of this machine.

@@ -1,5 +1,6 @@
 """What an address is."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -72,6 +73,7 @@ class Address:
         interface: Name or number of the interface on which an IPv4 multicast group is joined and sent to; empty for the
             one that the routes name. IPv6 writes it as the zone of the host.
         tls: Whether TLS is spoken on a Unix stream or a descriptor (``?tls=on``); of others the scheme says it.
+        direct: Whether peers come by themselves, though others of the server come by a proxy (``?proxy=off``).
     """
 
     scheme: Scheme
@@ -83,6 +85,7 @@ class Address:
     mode: int | None = None
     interface: str = ""
     tls: bool = False
+    direct: bool = False
 
     @property
     def is_tls(self) -> bool:
@@ -135,20 +138,28 @@ class Address:
         return unix_name_of_path(self.path)
 
     def __str__(self) -> str:
+        query = "&".join(self._parameters())
+        query = f"?{query}" if query else ""
         if self.fd is not None:
-            return f"{self.scheme}://{self.fd}{'?tls=on' if self.tls else ''}"
+            return f"{self.scheme}://{self.fd}{query}"
         if self.is_unix:
             slashes = "//" if self.path.startswith(("/", "@")) else ""
-            parameters = [] if self.mode is None else [f"mode={self.mode:04o}"]
-            query = "&".join([*parameters, *(["tls=on"] if self.tls else [])])
-            query = f"?{query}" if query else ""
             return f"{self.scheme}:{slashes}{quote_path(self.path)}{query}"
         host = host_in_address(self.host)
         port = "" if self.port is None else f":{self.port}"
-        query = "" if self.family is default_family(self.scheme, self.host) else f"?family={self.family}"
-        if self.interface:
-            query = f"?interface={self.interface}"
         return f"{self.scheme}://{host}{port}{query}"
+
+    def _parameters(self) -> Iterator[str]:
+        if self.mode is not None:
+            yield f"mode={self.mode:04o}"
+        if self.interface:
+            yield f"interface={self.interface}"
+        elif self.host and self.family is not default_family(self.scheme, self.host):
+            yield f"family={self.family}"
+        if self.tls:
+            yield "tls=on"
+        if self.direct:
+            yield "proxy=off"
 
 
 def default_family(scheme: Scheme, host: str) -> Family:

@@ -24,11 +24,12 @@ _MODE: Final = re.compile(r"(?:0o?)?([0-7]{3})", re.ASCII)
 
 # What may follow ``?``, of those that take something else than the network's.
 _PARAMETERS: Final[Mapping[Scheme, tuple[str, ...]]] = {
-    Scheme.FD: ("tls",),
-    Scheme.UNIX: ("mode", "tls"),
-    Scheme.UNIX_DGRAM: ("mode",),
-    Scheme.UNIX_SEQPACKET: ("mode",),
-    Scheme.UDP: ("family", "interface"),
+    Scheme.FD: ("tls", "proxy"),
+    Scheme.UNIX: ("mode", "tls", "proxy"),
+    Scheme.UNIX_DGRAM: ("mode", "proxy"),
+    Scheme.UNIX_SEQPACKET: ("mode", "proxy"),
+    Scheme.UDP: ("family", "interface", "proxy"),
+    Scheme.RAW_ICMP: ("family",),
 }
 
 _NO_HOST: Final = "it has no host; write 127.0.0.1 for this machine only, * for every address"
@@ -55,10 +56,18 @@ def _parse(text: str) -> Address:
     body, mark, query = text.partition("?")
     scheme, rest = _split_scheme(body)
     parameters = _parse_query(scheme, query) if mark else {}
+    return replace(
+        _parse_place(scheme, rest, parameters),
+        tls=_parse_switch("tls", parameters.get("tls", "off")),
+        direct=not _parse_switch("proxy", parameters.get("proxy", "on")),
+    )
+
+
+def _parse_place(scheme: Scheme, rest: str, parameters: Mapping[str, str]) -> Address:
     if scheme is Scheme.FD:
-        return replace(_parse_fd(rest), tls=_parse_tls(parameters.get("tls")))
+        return _parse_fd(rest)
     if scheme in UNIX_SCHEMES:
-        return replace(_parse_unix(scheme, rest, parameters.get("mode")), tls=_parse_tls(parameters.get("tls")))
+        return _parse_unix(scheme, rest, parameters.get("mode"))
     return _parse_network(scheme, rest, parameters.get("family"), parameters.get("interface"))
 
 
@@ -86,7 +95,7 @@ def _split_scheme(body: str) -> tuple[Scheme, str]:
 
 
 def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
-    allowed = _PARAMETERS.get(scheme, ("family",))
+    allowed = _PARAMETERS.get(scheme, ("family", "proxy"))
     parameters: dict[str, str] = {}
     for item in query.split("&"):
         name, _, value = item.partition("=")
@@ -100,9 +109,9 @@ def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
     return parameters
 
 
-def _parse_tls(text: str | None) -> bool:
-    if text not in {None, "on", "off"}:
-        raise ConfigurationError(f"tls={text} is neither on nor off")
+def _parse_switch(name: str, text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ConfigurationError(f"{name}={text} is neither on nor off")
     return text == "on"
 
 

@@ -38,6 +38,16 @@ class Peer:
         return self._sockname
 
     @property
+    def family(self) -> int:
+        """The ``AF_…`` of its address."""
+        return self._family
+
+    @property
+    def credentials(self) -> bytes:
+        """Of a Unix socket, the ``struct ucred`` that SO_PEERCRED gave; empty where there is none."""
+        return self._credentials
+
+    @property
     def host(self) -> str:
         """IPv4 or IPv6 address, a link-local one with its zone: what peers are counted by. Empty for Unix sockets."""
         family = self._family

@@ -3,13 +3,13 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
 from ..address import Address, parse_address
 from ..codecs import Codec, parse_codec
-from ..config import Duration, Flag, Option, Repeated, Text
+from ..config import Choice, Duration, Flag, Option, Repeated, Text
 from ..config.kinds import File
 from ..config.sources import load
 from ..errors import (
@@ -25,7 +25,7 @@ from .params import SCHEMES, CodecSpec, RawText, click_options, given_options, s
 from .report import fail, warn
 
 if TYPE_CHECKING:
-    from ..client import ClientTimeouts, ClientTls
+    from ..client import ClientTimeouts, ClientTls, SocketOptions
 
 # The statuses of client commands (docs/cli.md). A server's 3 says something else.
 REFUSED: Final = 1
@@ -105,6 +105,13 @@ TLS_OPTIONS: Final = [
         section=_TLS,
     ),
 ]
+PROXY: Final = Option(
+    name="proxy_protocol",
+    kind=Choice(("off", "v1", "v2")),
+    help="Begin with a PROXY protocol header that names this end, as a proxy does",
+    default="off",
+    section="Options",
+)
 URL: Final = RawText(Text("URL"), SCHEMES)
 HEX: Final = flag("hex", "Read messages and show replies as hexadecimal")
 JSON: Final = flag("json", "Print JSON")
@@ -158,6 +165,15 @@ def client_tls(values: Mapping[str, Any]) -> "ClientTls":
         pins=values["pin"],
         alpn=values["alpn"],
     )
+
+
+def client_options_of(values: Mapping[str, Any]) -> "SocketOptions":
+    """Read what is sent first."""
+    from ..client import SendProxy, SocketOptions
+
+    versions: dict[str, Literal[1, 2]] = {"v1": 1, "v2": 2}
+    version = versions.get(values["proxy_protocol"])
+    return SocketOptions(proxy=None if version is None else SendProxy(version=version))
 
 
 def client_timeouts(connect_s: float | None) -> "ClientTimeouts":

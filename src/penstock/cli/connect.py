@@ -16,10 +16,12 @@ from ..core.contract import Connection
 from ..errors import ConnectionEndedError
 from .client import (
     HEX,
+    PROXY,
     TIMEOUT,
     TLS_OPTIONS,
     WAIT,
     client_options,
+    client_options_of,
     client_timeouts,
     client_tls,
     client_values,
@@ -55,6 +57,7 @@ OPTIONS: Final = [
         "At the prompt, Enter alone sends an empty message; with codec raw it always sends a line end",
     ),
     flag("plain", "Use a plain prompt without line editing and history"),
+    PROXY,
     *TLS_OPTIONS,
 ]
 
@@ -87,10 +90,11 @@ async def _converse(address: Address, form: Form, values: dict[str, Any]) -> int
     interactive = os.isatty(0)
     editing = interactive and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and not values["plain"]
 
-    tls = client_tls(values)
+    tls, options = client_tls(values), client_options_of(values)
+    timeouts = client_timeouts(values["connect_timeout"])
 
     def dial(codec: Codec[Any]) -> Awaitable[Connection[Any]]:
-        return connect(str(address), codec=codec, timeouts=client_timeouts(values["connect_timeout"]), tls=tls)
+        return connect(str(address), codec=codec, timeouts=timeouts, options=options, tls=tls)
 
     conn = await dial(form.codec)
     if editing and find_spec("prompt_toolkit") is not None:

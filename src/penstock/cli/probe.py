@@ -11,12 +11,24 @@ import click
 from ..address import Address, Kind, Scheme
 from ..config.sources import load
 from ..errors import ConfigurationError, ConnectTimeoutError, TlsError
-from .client import JSON, NO_TLS, REFUSED, TIMED_OUT, TIMEOUT, TLS_OPTIONS, URL, WAIT, client_tls
+from .client import (
+    JSON,
+    NO_TLS,
+    PROXY,
+    REFUSED,
+    TIMED_OUT,
+    TIMEOUT,
+    TLS_OPTIONS,
+    URL,
+    WAIT,
+    client_options_of,
+    client_tls,
+)
 from .commands import PenstockCommand
 from .params import click_options, given_options
 
 if TYPE_CHECKING:
-    from ..client import ClientTls, ConnectResult
+    from ..client import ClientTls, ConnectResult, SocketOptions
     from ..core.tls import TlsInfo
 
 # Between two attempts of --wait.
@@ -28,7 +40,7 @@ DESCRIPTORS_EACH: Final = 4
 # What the process has open besides.
 DESCRIPTORS_ELSEWHERE: Final = 24
 
-OPTIONS: Final = [TIMEOUT, WAIT, JSON, *TLS_OPTIONS]
+OPTIONS: Final = [TIMEOUT, WAIT, JSON, PROXY, *TLS_OPTIONS]
 
 
 def command() -> click.Command:
@@ -52,8 +64,9 @@ def _probe(**_params: Any) -> int:
     timeout, wait = settings["timeout"].value, settings["wait"].value
     assert isinstance(timeout, float)
     assert isinstance(wait, float)
-    tls = client_tls({name: setting.value for name, setting in settings.items()})
-    results = asyncio.run(probe_all(addresses, timeout_s=timeout, wait_s=wait, tls=tls))
+    values = {name: setting.value for name, setting in settings.items()}
+    options, tls = client_options_of(values), client_tls(values)
+    results = asyncio.run(probe_all(addresses, timeout_s=timeout, wait_s=wait, options=options, tls=tls))
     if settings["json"].value:
         click.echo(json.dumps([_as_data(result) for result in results], indent=2))
     else:
@@ -79,7 +92,12 @@ def _readable(url: str) -> Address:
 
 
 async def probe_all(
-    addresses: Sequence[Address], *, timeout_s: float, wait_s: float, tls: "ClientTls | None" = None
+    addresses: Sequence[Address],
+    *,
+    timeout_s: float,
+    wait_s: float,
+    options: "SocketOptions | None" = None,
+    tls: "ClientTls | None" = None,
 ) -> list["ConnectResult"]:
     """Try all addresses at once.
 
@@ -87,7 +105,8 @@ async def probe_all(
         addresses: What to connect to.
         timeout_s: For one attempt.
         wait_s: How long one that fails is tried again.
-        tls: Whom to believe; None: as `connect` does by default.
+        options: Of the sockets; None: as `connect` does by default.
+        tls: Whom to believe; likewise.
 
     Returns:
         What came of the last attempt at each, in their order. No connection is left open.
@@ -101,7 +120,7 @@ async def probe_all(
     async def probe(address: Address) -> "ConnectResult":
         while True:
             async with turns:
-                result = await _try_once(address, timeout_s, tls)
+                result = await _try_once(address, timeout_s, options, tls)
             if result.error is None or loop.time() + RETRY_S > give_up_at:
                 return result
             await asyncio.sleep(RETRY_S)
@@ -116,11 +135,15 @@ def at_once(limit: int | None) -> int:
     return min(MAX_AT_ONCE, max(1, (limit - DESCRIPTORS_ELSEWHERE) // DESCRIPTORS_EACH))
 
 
-async def _try_once(address: Address, timeout_s: float, tls: "ClientTls | None") -> "ConnectResult":
-    from ..client import ClientTimeouts, ClientTls, try_connect
+async def _try_once(
+    address: Address, timeout_s: float, options: "SocketOptions | None", tls: "ClientTls | None"
+) -> "ConnectResult":
+    from ..client import ClientTimeouts, ClientTls, SocketOptions, try_connect
 
     timeouts = ClientTimeouts(connect_s=timeout_s, linger_s=0.0)
-    result = await try_connect(address, codec="raw", timeouts=timeouts, tls=tls or ClientTls())
+    result = await try_connect(
+        address, codec="raw", timeouts=timeouts, options=options or SocketOptions(), tls=tls or ClientTls()
+    )
     if result.connection is not None:
         result.connection.close()
         await result.connection.wait_closed()

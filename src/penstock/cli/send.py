@@ -20,11 +20,13 @@ from ..units import format_duration
 from .client import (
     HEX,
     JSON,
+    PROXY,
     REFUSED,
     TIMED_OUT,
     TIMEOUT,
     TLS_OPTIONS,
     client_options,
+    client_options_of,
     client_timeouts,
     client_tls,
     client_values,
@@ -66,6 +68,7 @@ OPTIONS: Final = [
         section="Options",
     ),
     replace(JSON, help="Print each reply as a JSON object with its latency in seconds"),
+    PROXY,
     *TLS_OPTIONS,
 ]
 
@@ -109,7 +112,8 @@ async def _exchange(address: Address, form: Form, messages: Sequence[Any], value
         exchange = Exchange(plan, form, output, expected, as_json=values["json"])
         stack.callback(output.finish)
         # What takes too long before there is a connection is told by its own error, in its own words.
-        conn = await connect(address, codec=form.codec, timeouts=client_timeouts(timeout_s), tls=client_tls(values))
+        options, tls = client_options_of(values), client_tls(values)
+        conn = await connect(address, codec=form.codec, timeouts=client_timeouts(timeout_s), options=options, tls=tls)
         try:
             async with asyncio.timeout_at(until), conn:
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .endpoint import Datagrams, open_datagrams
     from .persistent import Client
     from .pool import Pool, PoolStats
+    from .proxy import SendProxy
     from .state import ClientState, StateChange
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Datagrams",
     "Pool",
     "PoolStats",
+    "SendProxy",
     "SocketOptions",
     "StateChange",
     "connect",
@@ -44,6 +46,7 @@ __getattr__ = import_on_first_use(
         "Datagrams": "endpoint",
         "Pool": "pool",
         "PoolStats": "pool",
+        "SendProxy": "proxy",
         "StateChange": "state",
         "open_datagrams": "endpoint",
     },

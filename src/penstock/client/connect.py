@@ -305,6 +305,8 @@ class _Attempt:
             self._connected()
         else:
             sock = await self._first_connected(candidates)
+            if self.options.proxy is not None:
+                self.options.proxy.announce(sock, self.target)
         plan = plan_for(
             sock,
             self.target,

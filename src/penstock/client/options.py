@@ -6,11 +6,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..address.multicast import interface_of_ipv4
 from ..config import Duration, Timeouts
 from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .proxy import SendProxy
 
 # Unanswered keep-alive probes after which the system gives the peer up.
 _KEEPALIVE_PROBES: Final = 3
@@ -53,7 +56,7 @@ class ClientTimeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketOptions:
-    """What is set on a client's socket before it connects. What a kind of socket does not have is not set.
+    """What is set on a client's socket before it connects, or sent first: as far as its kind has that.
 
     Attributes:
         local: Source address, ``HOST`` or ``HOST:PORT`` (``[IPV6]:PORT``), and only destinations of its family are then
@@ -69,6 +72,7 @@ class SocketOptions:
         multicast_interface: Name or address of the interface multicast leaves through; None for the system's choice.
         multicast_hops: How many routers multicast may pass, 0 to 255; 1 keeps it in the local network.
         multicast_loop: Whether this machine hears its own multicast.
+        proxy: A PROXY header to begin a stream with, for servers that go by what their proxies say; None for none.
     """
 
     local: str | None = None
@@ -80,6 +84,7 @@ class SocketOptions:
     multicast_interface: str | None = None
     multicast_hops: int = 1
     multicast_loop: bool = True
+    proxy: SendProxy | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (

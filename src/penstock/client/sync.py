@@ -130,6 +130,8 @@ def connect_sync(
         else:
             sock = _race(interleave(candidates, lambda candidate: candidate.family), options, until)
         phase = Phase.HANDSHAKE
+        if options.proxy is not None:
+            options.proxy.announce(sock, target)
         plan = plan_for(
             sock,
             target,

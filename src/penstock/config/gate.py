@@ -161,6 +161,10 @@ class GateConfig:
             refused for nothing but ``deny`` and ``allow``, and are spared when memory is short; no other peer has these
             places. Not together with the action ``wait``: in the backlog they would wait behind the others.
         reserve: How many that are. 8: a probe from each of a few balancers, and an operator.
+        proxy_from: Proxies. Where there are any, only they may connect, and each connection has to begin with a header
+            of the PROXY protocol, which says whose it is: all else here is about that peer. Addresses that end with
+            ``?proxy=off`` are left out. Not together with the action ``wait`` and limits per peer: who waits in the
+            backlog is not known.
         on_refusal: What the refused see.
         refusal_text: What they are sent before a close.
     """
@@ -230,6 +234,13 @@ class GateConfig:
     reserve: int = declare(
         8, "reserve", Integer(1, 1024), "Gate", "Connections reserved for the networks of `--reserve-for`"
     )
+    proxy_from: tuple[str, ...] = declare(
+        (),
+        "proxy_from",
+        Repeated(Network(), empty=True),
+        "Gate",
+        "Accept connections from these proxies only, each with a PROXY protocol header that names the client",
+    )
     on_refusal: tuple[str, ...] = declare(
         ("reset",),
         "on_refusal",
@@ -253,6 +264,14 @@ class GateConfig:
                 "a reserve does not go together with on_refusal wait: in the backlog its peers would stand behind those"
                 " who wait; reset or close the others",
                 "GateConfig.reserve_for",
+            )
+
+        limits_peers = self.accept_rate_per_peer is not None or self.max_per_peer not in (AUTO, None)
+        if self.proxy_from and limits_peers and Action.WAIT in self.actions.values():
+            raise ConfigurationError(
+                "limits per peer do not go together with on_refusal wait behind a proxy: whose connections wait in the"
+                " backlog is known only after the header; reset or close the others",
+                "GateConfig.proxy_from",
             )
 
     @property

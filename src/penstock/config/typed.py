@@ -109,6 +109,8 @@ class ServerOptions(TypedDict, total=False):
     """Accept these networks even when the server is full."""
     reserve: int
     """Connections reserved for the networks of `--reserve-for`. Default: 8."""
+    proxy_from: str | Sequence[str]
+    """Accept connections from these proxies only, each with a PROXY protocol header that names the client."""
     on_refusal: str | Sequence[str]
     """What refused clients get: a reset, a close, or a wait in the backlog; can be set per reason. Default: reset."""
     refusal_text: str

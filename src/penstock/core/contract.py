@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..address import Address, Peer
     from .background import BackgroundTask
     from .handlers import Handler
+    from .proxy import ProxyInfo
     from .tls import TlsInfo
 
 M = TypeVar("M")
@@ -103,6 +104,12 @@ class ConnectionBase(ABC, Generic[M]):
     @abstractmethod
     def local(self) -> Address:
         """The address at this end."""
+
+    @property
+    def proxy(self) -> ProxyInfo | None:
+        """What the proxy has said through which the peer came (PROXY protocol); None where it came by itself."""
+        found: ProxyInfo | None = getattr(self.peer, "proxy", None)
+        return found
 
     @property
     def tls(self) -> TlsInfo | None:

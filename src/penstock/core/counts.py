@@ -88,6 +88,29 @@ class Counts:
                 del self._of_key[key]
         self.open, self.reserved, self.orphans = count, reserved, orphans
 
+    def move(self, key: Hashable, reserved: int, to: Hashable, to_reserved: int) -> None:
+        """Count one who is in under another key: what a proxy has let in is its client's.
+
+        Args:
+            key: As of `enter`, when it was let in.
+            reserved: Likewise.
+            to: As of `enter`, from now on.
+            to_reserved: Likewise.
+
+        Raises:
+            MemoryError: Nothing has changed.
+        """
+        all_reserved = self.reserved - reserved + to_reserved
+        if key != to:
+            left = 0 if key is None else self._of_key[key] - 1
+            if to is not None:
+                self._of_key[to] = self._of_key.get(to, 0) + 1
+            if left:
+                self._of_key[key] = left
+            elif key is not None:
+                del self._of_key[key]
+        self.reserved = all_reserved
+
     def begin_handshake(self) -> None:
         """One who was let in begins a handshake."""
         self.handshakes += 1

@@ -11,9 +11,9 @@ from ..errors import (
     CodecError,
     ConnectionEndedError,
     EndOfStreamError,
+    HandshakeError,
     RemoteProtocolError,
     SlowPeerError,
-    TlsError,
 )
 from ..reasons import CloseReason
 from .inbound import RecordInbound, StreamInbound
@@ -80,7 +80,7 @@ def reason_of(error: BaseException | None) -> CloseReason:
     """Return the reason for what the transport reported; None is our own doing."""
     if error is None:
         return CloseReason.ABORTED
-    if isinstance(error, TlsError):
+    if isinstance(error, HandshakeError):
         return error.reason
     if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
         return CloseReason.RESET

@@ -15,7 +15,7 @@ from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 from ..address import Peer
-from ..address.networks import host_number, network_key
+from ..address.networks import AccessList, host_number, network_key
 from ..config import Action
 from ..errors import ConfigurationError
 from ..reasons import Refusal
@@ -207,29 +207,87 @@ class Gate:
         self._has_token = False
         shared.let_go()
 
-    def admit(self, peer: Peer, now: float) -> Refusal | None:
+    def admit(self, peer: Peer, now: float, proxies: AccessList | None = None) -> Refusal | None:
         """Let a peer in and count it, or say why not and count that.
+
+        Args:
+            peer: Who connected.
+            now: When.
+            proxies: Where only these may connect, each for somebody else, whom `introduce` judges: it is not asked
+                whether they may connect by themselves, nor how often. None where peers come by themselves.
 
         Raises:
             MemoryError: It was not let in, and no connection is counted.
         """
-        if self._shared is None:
-            refusal = self._why_not(peer, now)
+        refusal: Refusal | None
+        if proxies is not None and not proxies.names(peer.host, peer.uid, peer.gid):
+            refusal = Refusal.PROXY_UNTRUSTED
+        elif self._shared is None:
+            refusal = self._why_not(peer, now, proxies is not None)
         else:
             with self._shared.lock:
-                refusal = self._why_not(peer, now)
+                refusal = self._why_not(peer, now, proxies is not None)
         if refusal is not None:
             self.counts.refused[refusal] += 1
         return refusal
 
-    def _why_not(self, peer: Peer, now: float) -> Refusal | None:
+    def introduce(self, proxy: Peer, peer: Peer, now: float) -> Refusal | None:
+        """A proxy that was let in says for whom: judge and count the peer in its place.
+
+        From now on the connection is counted by the peer, be it refused: `leave` is to be told of that one.
+
+        Raises:
+            MemoryError: Nothing has changed.
+        """
+        if self._shared is None:
+            refusal = self._introduce(proxy, peer, now)
+        else:
+            with self._shared.lock:
+                refusal = self._introduce(proxy, peer, now)
+        if refusal is not None:
+            self.counts.refused[refusal] += 1
+        return refusal
+
+    def _introduce(self, proxy: Peer, peer: Peer, now: float) -> Refusal | None:
+        was_reserved = int(self._has_reserve and self.is_reserved(proxy))
+        is_reserved = int(self._has_reserve and self.is_reserved(peer))
+        refusal = self._why_not_introduced(peer, now, left_reserve=was_reserved > is_reserved)
+        self.counts.move(self._key(proxy.host), was_reserved, self._key(peer.host), is_reserved)
+        return refusal
+
+    def _why_not_introduced(self, peer: Peer, now: float, *, left_reserve: bool) -> Refusal | None:
+        """Ask what depends on who it is; the rest was asked of the proxy."""
+        rules, counts, host = self.rules, self.counts, peer.host
+        if host:
+            key, permitted = self._known.get(host) or self._know(host)
+        else:
+            key, permitted = None, not rules.access or rules.access.permits_user(peer.uid, peer.gid)
+        if not permitted:
+            return Refusal.DENIED
+        had_a_place = left_reserve and counts.reserved <= rules.reserve  # of those that are kept for others
+        most = rules.max_connections
+        if had_a_place and most is not None and counts.open - counts.reserved >= most:
+            return Refusal.LIMIT
+        return None if key is None else self._why_not_one_more(key, host, now)
+
+    def _why_not_one_more(self, key: Hashable, host: str, now: float) -> Refusal | None:
+        """Say whether there are too many of one address, or they come too fast."""
+        rules = self.rules
+        full = rules.max_per_peer is not None and self.counts.of_key(key) >= rules.max_per_peer
+        if full and (rules.loopback_counts or not _is_loopback(host)):
+            return Refusal.PER_PEER
+        if self._buckets is not None and not self._buckets.take(key, now):
+            return Refusal.PEER_RATE
+        return None
+
+    def _why_not(self, peer: Peer, now: float, is_proxy: bool) -> Refusal | None:
         host = peer.host
         if host:
             key, permitted = self._known.get(host) or self._know(host)
         else:
             key, access = None, self.rules.access
             permitted = not access or access.permits_user(peer.uid, peer.gid)
-        if not permitted:
+        if not permitted and not is_proxy:
             return Refusal.DENIED
         rules, counts = self.rules, self.counts
         taken = counts.open
@@ -247,15 +305,12 @@ class Gate:
             return Refusal.HANDSHAKES
         if self.orphans and self._has_too_many_orphans(now):
             return Refusal.OVERLOAD
-        if key is not None:
-            full = rules.max_per_peer is not None and counts.of_key(key) >= rules.max_per_peer
-            if full and (rules.loopback_counts or not _is_loopback(host)):
-                return Refusal.PER_PEER
+        is_counted = key is not None and not is_proxy
+        if is_counted and (refusal := self._why_not_one_more(key, host, now)) is not None:
+            return refusal
         bucket, buckets = self._bucket, self._buckets
-        if buckets is not None and key is not None and not buckets.take(key, now):
-            return Refusal.PEER_RATE
         if bucket is not None and not self._has_token and not bucket.take(now):
-            if buckets is not None and key is not None:
+            if buckets is not None and is_counted:
                 buckets.give_back(key)  # what one refuses costs nothing of the other
             return Refusal.RATE
         counts.enter(key, int(self._has_reserve and is_reserved))

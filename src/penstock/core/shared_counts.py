@@ -162,12 +162,7 @@ class SharedCounts:
     def enter(self, key: Hashable, reserved: int) -> None:
         """Count one who is let in, under the lock: see `Counts.enter`."""
         own = self._own
-        if key is not None:
-            count = self._of_key.get(key, 0) + 1
-            if count == 1:
-                self._find_place(key)
-            self._of_key[key] = count
-            self._write(key, count)
+        self._enter_key(key)
         own[OPEN] += 1
         own[HELD] = 0
         if reserved:
@@ -183,19 +178,19 @@ class SharedCounts:
     def leave(self, key: Hashable, reserved: int, orphan: bool = False) -> None:
         """One who was let in has left: see `Counts.leave`."""
         own = self._own
-        if key is not None:
-            count = self._of_key[key] - 1
-            self._write(key, count)
-            if count:
-                self._of_key[key] = count
-            else:
-                del self._of_key[key]
-                self._places.pop(key, None)
+        self._leave_key(key)
         if orphan:
             own[ORPHANS] -= 1
         else:
             own[RESERVED] -= reserved
             self._change(OPEN)
+
+    def move(self, key: Hashable, reserved: int, to: Hashable, to_reserved: int) -> None:
+        """Count one who is in under another key, under the lock: see `Counts.move`. A place that is held stays so."""
+        if key != to:
+            self._enter_key(to)
+            self._leave_key(key)
+        self._own[RESERVED] += to_reserved - reserved
 
     def begin_handshake(self) -> None:
         """One who was let in begins a handshake."""
@@ -267,6 +262,24 @@ class SharedCounts:
         return found
 
     # -- the keys of the own cell --------------------------------------------------------------------------------------
+
+    def _enter_key(self, key: Hashable) -> None:
+        if key is not None:
+            count = self._of_key.get(key, 0) + 1
+            if count == 1:
+                self._find_place(key)
+            self._of_key[key] = count
+            self._write(key, count)
+
+    def _leave_key(self, key: Hashable) -> None:
+        if key is not None:
+            count = self._of_key[key] - 1
+            self._write(key, count)
+            if count:
+                self._of_key[key] = count
+            else:
+                del self._of_key[key]
+                self._places.pop(key, None)
 
     def _find_place(self, key: Hashable) -> None:
         """Give a key a place in the cell: where there is none, a key is counted by this process alone."""

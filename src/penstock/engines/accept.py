@@ -146,18 +146,18 @@ class Acceptor:
         except OSError:  # gone already
             sock.close()
             return None
-        refusal = self.let_in(peer)
+        refusal = self.let_in(peer, listener)
         if refusal is None:
             return peer
         self.refuse(sock, peer, listener, refusal)
         return None
 
-    def let_in(self, peer: Peer) -> Refusal | None:
+    def let_in(self, peer: Peer, listener: Listener) -> Refusal | None:
         """Let a peer in who was accepted, and count it, or say why not; then `refuse` follows."""
         now = self.clock.time()
         if self._failures and now - self._failed_at >= EPISODE_S:
             self._recovered()
-        return self.gate.admit(peer, now)
+        return self.gate.admit(peer, now, listener.proxies)
 
     def refuse(self, sock: socket.socket, peer: Peer, listener: Listener, reason: Refusal) -> None:
         """Turn away a connection that was not let in."""

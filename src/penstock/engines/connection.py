@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
+from ..config import Action
 from ..core.endings import reason_after, reason_of
 from ..core.events import BadMessage, Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
 from ..core.foreign import note_foreign
@@ -16,12 +17,15 @@ from ..core.law.closing import CLOSED, CLOSING, DISCARD, END, INPUT_OVER, RESET,
 from ..core.law.deadlines import IDLE
 from ..core.texts import detail_of
 from ..core.tls import TlsInfo
-from ..errors import CodecError, LocalProtocolError, RemoteProtocolError, TlsError
-from ..reasons import CloseReason
+from ..errors import CodecError, HandshakeError, LocalProtocolError, RemoteProtocolError
+from ..reasons import CloseReason, Refusal
 from .context import Context
 from .link import Link
 from .timing import TimedConnection
 from .wire import next_connection_id, reset_on_close
+
+if TYPE_CHECKING:
+    from ..core.proxy import ProxyHeader
 
 M = TypeVar("M")
 
@@ -143,8 +147,11 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         if self._context.gate is not None:
             self.end_handshake()
 
-    def layer_failed(self, error: TlsError) -> None:
+    def layer_failed(self, error: HandshakeError) -> None:
         """Close without having begun. A client's user is told by what it waits for."""
+        if error.refusal is not None:
+            self._refuse(error.refusal)
+            return
         self._opening = False
         if self._context.gate is None:
             self.connection_broke(error)
@@ -152,6 +159,28 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         else:
             self._emit(HandshakeFailed(self, error))
             self._turn_away(error.reason)
+
+    def introduced(self, header: ProxyHeader) -> Refusal | None:
+        """Be the connection of whom its proxy speaks for."""
+        gate = self._context.gate
+        assert gate is not None, "a client has no proxies"
+        self._peer, refusal = header.introduce(gate, self._peer, self._clock.time())
+        return refusal
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Turn away whom a proxy speaks for, as one is turned away who comes by himself."""
+        gate = self._context.gate
+        assert gate is not None, "a client has no gate"
+        from ..core.events.servers import refused_at  # a client refuses nobody
+
+        self._emit(refused_at(refusal, self._peer, self._local))
+        if gate.rules.action(refusal) is Action.RESET:
+            self._lose(CloseReason.REFUSED)
+            return
+        self._opening = False
+        if gate.rules.text:
+            self._link.send(gate.rules.text)
+        self._turn_away(CloseReason.REFUSED)
 
     @abstractmethod
     def _turn_away(self, reason: CloseReason) -> None:

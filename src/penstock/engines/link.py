@@ -10,11 +10,15 @@ from __future__ import annotations
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.tls import TlsInfo
-from ..errors import TlsError
+from ..errors import HandshakeError
+from ..reasons import Refusal
 from .wire import SocketOptions
+
+if TYPE_CHECKING:
+    from ..core.proxy import ProxyHeader
 
 
 class LinkUser(Protocol):
@@ -43,8 +47,15 @@ class LinkUser(Protocol):
     def layer_begun(self) -> None:
         """What was needed is there. Told right before `connection_made`."""
 
-    def layer_failed(self, error: TlsError, /) -> None:
+    def layer_failed(self, error: HandshakeError, /) -> None:
         """It will never be there. The layer has sent what it had to say: end the link."""
+
+    def introduced(self, header: ProxyHeader, /) -> Refusal | None:
+        """A proxy says who the peer is. Return why the gate refuses that one; None where it does not.
+
+        Raises:
+            ProxyError: What the header says cannot be read.
+        """
 
     def output_rose(self, queued_bytes: int, /) -> None:
         """The link keeps so many bytes, some of which the user has not sent."""
@@ -182,9 +193,14 @@ class Layer(Link):
         """Hand on that it has what it needed."""
         self._user.layer_begun()
 
-    def layer_failed(self, error: TlsError) -> None:
+    def layer_failed(self, error: HandshakeError) -> None:
         """Hand on that it never will."""
         self._user.layer_failed(error)
+
+    def introduced(self, header: ProxyHeader) -> Refusal | None:
+        """Hand on who the peer is."""
+        refusal: Refusal | None = self._user.introduced(header)
+        return refusal
 
     def output_rose(self, queued_bytes: int) -> None:
         """Hand on that the link keeps more."""
@@ -195,9 +211,9 @@ class Layer(Link):
         self._user.input_cut(error)
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """Hand on the end, and forget the user: the cycle through it is over."""
-        user, self._user = self._user, None
-        user.connection_lost(error)
+        """Hand on the end, then forget the user: the cycle through it is over."""
+        self._user.connection_lost(error)
+        self._user = None  # last: a call that was refused for want of stack or memory is made once more
 
     # -- what its user asks for ----------------------------------------------------------------------------------------
 
@@ -265,6 +281,11 @@ class Layer(Link):
 
 # Makes one connection's layer, of what is over it.
 LayerMaker = Callable[[LinkUser], Layer]
+
+
+def stacked(below: LayerMaker | None, above: LayerMaker) -> LayerMaker:
+    """Return what makes two layers, one over the other: ``below`` is next to the link, if there is one."""
+    return above if below is None else lambda user: below(above(user))
 
 
 def over(maker: LayerMaker | None, connection: LinkUser) -> LinkUser:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ..address import Address, Kind, Peer
+from ..address.networks import AccessList
 from .link import LayerMaker
 
 # struct ucred is pid_t, uid_t, gid_t: see unix(7). Elsewhere the option is missing or has another shape.
@@ -49,6 +50,8 @@ class Listener:
         name: What the socket is called in LISTEN_FDNAMES; empty if it was not inherited by name.
         file: The Unix socket's file, if this process made it; otherwise None.
         layer: Over the link of each connection: all bytes pass it on their way in and out. None for nothing.
+        proxies: Who may connect at all, each for somebody else: by the PROXY protocol, which `layer` then speaks. None
+            where peers come by themselves.
     """
 
     sock: socket.socket
@@ -58,6 +61,7 @@ class Listener:
     name: str = ""
     file: SocketFile | None = None
     layer: LayerMaker | None = None
+    proxies: AccessList | None = None
 
     @property
     def kind(self) -> Kind:

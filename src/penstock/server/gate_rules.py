@@ -43,11 +43,13 @@ def rules_of(
     if config.once or config.model == "one-at-a-time":
         limit = 1
         actions[Refusal.LIMIT] = Action.WAIT
+    # Behind a proxy nobody knows whose connections wait in the backlog.
+    knows_peers = not (gate.proxy_from and Action.WAIT in actions.values())
     per_peer, handshakes, orphans = gate.max_per_peer, gate.max_handshakes, gate.max_orphans
     # A share of what can be had: of connections that hold a thread each there are no more than threads.
     shared = min((most for most in (limit, places) if most is not None), default=None)
     if per_peer == AUTO:
-        per_peer = None if shared is None else max(1, shared // DEFAULT_PEER_SHARE)
+        per_peer = None if shared is None or not knows_peers else max(1, shared // DEFAULT_PEER_SHARE)
     if handshakes == AUTO:
         handshakes = None if shared is None else max(1, shared // DEFAULT_HANDSHAKE_SHARE)
     if orphans == AUTO:

@@ -19,7 +19,7 @@ L = TypeVar("L")
 _logger: Final = logging.getLogger("penstock")
 
 # Open connections are counted by these, from the start to the end.
-_FIXED: Final = ("peer_prefix_ipv4", "peer_prefix_ipv6", "reserve_for")
+_FIXED: Final = ("peer_prefix_ipv4", "peer_prefix_ipv6", "reserve_for", "proxy_from")
 _GATE: Final = tuple(spec.name for spec in dataclasses.fields(GateConfig) if spec.name not in _FIXED)
 _OVERLOAD: Final = ("datagram_rate_per_peer", "datagram_amplification")
 

@@ -61,6 +61,7 @@ from .farewell import Farewell
 from .gate_rules import rules_of
 from .identity import owner_of
 from .memory import follow_memory, memory_of
+from .proxy import check_proxied, proxied
 from .reload import with_live
 from .shared import DEFAULT, Default, Shared
 from .sockets import close_listeners, inherited_listeners, open_listeners
@@ -240,6 +241,9 @@ class Server:
                 refused = set_tcp_options(listener, config.tcp)
                 for warning in refused + set_receive_buffer(listener, config.overload.receive_buffer_bytes):
                     self._warn(warning)
+            if config.gate.proxy_from:
+                proxies = AccessList(config.gate.proxy_from)
+                self._listeners = listeners = [proxied(listener, proxies) for listener in listeners]
             if self._tls is not None:
                 self._listeners = listeners = [layered(listener, self._tls) for listener in listeners]
             self._stopped = self._loop.create_future()
@@ -466,6 +470,7 @@ class Server:
         Raises:
             ConfigurationError: A conversation on a datagram address, or the reverse; a kind of socket that none serves.
         """
+        check_proxied(kind, requested, self.config.gate.proxy_from)
         if kind is Kind.RAW:
             raise ConfigurationError(f"{requested}: raw sockets can be connected, not served")
         if kind is Kind.DATAGRAM and self.service.datagram is None:

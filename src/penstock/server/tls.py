@@ -14,7 +14,7 @@ from typing import Final
 from ..address import Address, Kind, Scheme
 from ..config import TlsConfig
 from ..core.x509 import Certificate
-from ..engines.link import LayerMaker, LinkUser
+from ..engines.link import LinkUser, stacked
 from ..engines.listener import Listener
 from ..engines.tls.contexts import load_authorities, load_pair, load_revoked, strict
 from ..engines.tls.layer import TlsLayer
@@ -160,11 +160,7 @@ def layered(listener: Listener, tls: ServerTls) -> Listener:
         return listener
     if listener.kind is not Kind.STREAM:
         raise ConfigurationError(f"{listener.requested}: TLS needs a stream, and this is a {listener.kind} socket")
-    layer: LayerMaker = tls.layer
-    if listener.layer is not None:
-        below = listener.layer
-        layer = lambda user: below(tls.layer(user))  # noqa: E731  # what is there already stays next to the link
-    return dataclasses.replace(listener, address=with_tls(listener.address), layer=layer)
+    return dataclasses.replace(listener, address=with_tls(listener.address), layer=stacked(listener.layer, tls.layer))
 
 
 def warnings_now(tls: ServerTls | None) -> list[str]:

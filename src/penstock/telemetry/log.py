@@ -59,6 +59,7 @@ MAX_SOURCES = 1024
 _HINTS = {
     CloseReason.LOOKS_LIKE_TLS: "; the peer speaks TLS: bind tls:// and give a certificate, or have it speak plain",
     CloseReason.LOOKS_LIKE_HTTP: "; the peer speaks HTTP",
+    CloseReason.LOOKS_LIKE_PROXY: "; it is a PROXY header: name the proxy with --proxy-from, or have it send none",
 }
 
 
@@ -279,8 +280,11 @@ def _extra(event: Event) -> dict[str, Any]:
     extra: dict[str, Any] = {"event": str(event.name)}
     if event.connection is not None:
         extra["conn_id"] = event.connection.id
-        extra["peer"] = str(event.connection.peer)
+        extra["peer"] = str(peer := event.connection.peer)
         extra["listener"] = str(event.connection.local)
+        proxy = getattr(peer, "proxy", None)
+        if proxy is not None:
+            extra["proxy"] = str(proxy.proxy)
     for key, value in event.fields().items():
         if key == "listener":
             extra["listener"] = str(getattr(value, "address", value))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...config import SlowConsumer
-from ...errors import CodecError, RemoteProtocolError, TlsError
+from ...errors import CodecError, HandshakeError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..refused import refusal_of
 from .event import Event, EventName, ListenerAddress
@@ -87,12 +87,12 @@ class FramesSkipped(Event):
 
 @dataclass(slots=True, eq=False)
 class HandshakeFailed(Event):
-    """What comes before a connection can be used has failed, TLS say: no handler is told of it. It closes."""
+    """What comes before a connection can be used has failed, TLS or PROXY: no handler is told of it. It closes."""
 
     name = EventName.HANDSHAKE_FAILED
 
     connection: ConnectionBase[Any]
-    error: TlsError
+    error: HandshakeError
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from ...reasons import Refusal
 from .event import EventName, EventOfServer, ListenerAddress
 
 if TYPE_CHECKING:
-    from ...address import Peer
+    from ...address import Address, Peer
     from ..memory import Pressure
 
 
@@ -32,6 +32,18 @@ class Refused(EventOfServer):
     reason: Refusal
     peer: Peer
     listener: ListenerAddress
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """A listener of which no more is known than where it is."""
+
+    address: Address
+
+
+def refused_at(reason: Refusal, peer: Peer, address: Address) -> Refused:
+    """Return the event of a peer that a connection knows, and not its listener: one whom a proxy speaks for."""
+    return Refused(reason, peer, _At(address))
 
 
 @dataclass(slots=True, eq=False)

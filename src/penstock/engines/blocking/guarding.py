@@ -6,16 +6,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.events import Event
 from ...core.gate import Handshake
-from ...reasons import CloseReason
+from ...reasons import CloseReason, Refusal
 from ..connection import LinkedConnection
 from ..context import Context
 from .timers import Timers
+
+if TYPE_CHECKING:
+    from ...core.proxy import ProxyHeader
 
 M = TypeVar("M")
 
@@ -106,6 +109,11 @@ class GuardedConnection(LinkedConnection[M]):
     def _take_place(self, now: float) -> Handshake:
         with self._context.gate_lock:
             return super()._take_place(now)
+
+    def introduced(self, header: ProxyHeader) -> Refusal | None:
+        """Be the connection of whom its proxy speaks for."""
+        with self._context.gate_lock:
+            return super().introduced(header)
 
     def _give_back(self, handshake: Handshake) -> None:
         with self._context.gate_lock:

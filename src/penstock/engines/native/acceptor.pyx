@@ -147,7 +147,7 @@ cdef class ListenerPoll(Pollable):
         else:
             connection.sockname.family = AF_UNIX
             connection.sockname_rest = unix_peer(fd, <const sockaddr_un*>name, size)
-        refusal = self.acceptor.let_in(caller(&connection.sockname, connection.sockname_rest))
+        refusal = self.acceptor.let_in(caller(&connection.sockname, connection.sockname_rest), self.listener)
         if refusal is not None:
             self.acceptor.refuse(sock_of(connection), connection.peer, self.listener, refusal)
             return 0

@@ -23,7 +23,7 @@ from ...core.law.tls import (
 )
 from ...core.tls import TlsInfo
 from ...core.x509 import Certificate, NotACertificateError, certificate_of
-from ...errors import TlsError
+from ...errors import HandshakeError, TlsError
 from ...reasons import CloseReason
 from ..link import Layer, Link, LinkUser
 from .failures import LEFT, TRUNCATED, failure_of, not_tls
@@ -153,6 +153,17 @@ class TlsLayer(Layer):
             self._be_ready(TlsError(CloseReason.TLS_HANDSHAKE, problem))
         super().connection_lost(error)
 
+    def layer_begun(self) -> None:
+        """What is under it has begun: its own handshake follows, and its user waits for both."""
+
+    def layer_failed(self, error: HandshakeError) -> None:
+        """There will be no handshake: what is under it has failed."""
+        self._law.fails(error.reason)
+        self._session = None
+        self._kept = b""
+        self._be_ready(TlsError(error.reason, error.problem))
+        self._user.layer_failed(error)
+
     # -- the handshake -------------------------------------------------------------------------------------------------
 
     def _shake(self) -> None:
@@ -245,7 +256,7 @@ class TlsLayer(Layer):
     @property
     def heard_bytes(self) -> int:
         """How many bytes came, of records that may not be whole."""
-        return self._heard_bytes
+        return self._heard_bytes + self._link.heard_bytes
 
     def resume_reading(self) -> None:
         """Have the link read again, if anything may come."""

@@ -18,6 +18,7 @@ cdef class Connection(TeardownTransport):
     cdef int take_up(self) except -1
     cdef int adopted(self) except -1
     cdef int begin_layer(self, object maker) except -1
+    cdef int turn_away(self, object refusal) except -1
     cdef bint has_link(self) except -1
     cdef int leave(self, object reason) except -1
     cdef int depart(self, int verdict) except -1

@@ -4,6 +4,7 @@ from libc.math cimport INFINITY
 
 from ..census cimport PENSTOCK_DEBUG, living
 from .layered cimport Below
+from .transport cimport Stack, top_of
 from .sockname cimport AF_UNIX
 from ..sealed cimport seal
 from ..framing.uncompiled cimport CodecInput
@@ -21,6 +22,7 @@ from ....core.compiled_law.rate cimport _GO_ON as GO_ON
 from ....core.background import start_task
 from ....core.contract import app_of
 from ....core.endings import reason_after
+from ....config import Action
 from ....core.events import BadMessage, HandshakeFailed, not_decoded, not_handled
 from ....core.foreign import note_foreign
 from ....core.interrupts import is_interrupt
@@ -44,6 +46,8 @@ cdef object ABORTED = CloseReason.ABORTED
 cdef object DONE = CloseReason.DONE
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
+cdef object REFUSED = CloseReason.REFUSED
+cdef object RESET_ACTION = Action.RESET
 
 
 cdef class Connection(TeardownTransport):
@@ -98,8 +102,10 @@ cdef class Connection(TeardownTransport):
         """Put the layer between this and its socket; it says when to go on."""
         cdef Below below = Below.__new__(Below)
         below.transport = self
-        self.layer = maker(below)
-        self.layer.connection_made(below)
+        bottom = maker(below)
+        below.bottom = below.top = bottom
+        self.layer = below
+        bottom.connection_made(below)
         return 0
 
     cdef int layer_begins(self) except -1:
@@ -117,6 +123,8 @@ cdef class Connection(TeardownTransport):
 
     cdef int layer_failed(self, object error) except -1:
         """Close without having begun."""
+        if error.refusal is not None:
+            return self.turn_away(error.refusal)
         if self.host.gate is None:
             self.close_reason = self.close_reason or error.reason
             self._can_send = False
@@ -126,9 +134,26 @@ cdef class Connection(TeardownTransport):
             self._close_after = error.reason
         return self.linked()
 
+    cdef object introduced(self, object header):
+        self.sockname_rest, refusal = header.introduce(self.host.gate, self.peer, self.time())
+        return refusal
+
+    cdef int turn_away(self, object refusal) except -1:
+        """Turn away whom a proxy speaks for, as one is turned away who comes by himself."""
+        rules = self.host.gate.rules
+        from ....core.events.servers import refused_at  # a client refuses nobody
+        self.host.told(refused_at(refusal, self.peer, self.local))
+        if rules.action(refusal) is RESET_ACTION:
+            return self.lose(REFUSED)
+        if rules.text:
+            top_of(self.layer).send(rules.text)
+        if self._close_after is None:
+            self._close_after = REFUSED
+        return self.linked()
+
     cdef bint has_link(self) except -1:
         """Whether it has its socket, be it under a layer that has not begun."""
-        return self._attached or (self.layer is not None and isinstance(self.layer, Layer))
+        return self._attached or isinstance(self.layer, Stack)
 
     cdef int linked(self) except -1:
         self._attached = True
@@ -170,7 +195,8 @@ cdef class Connection(TeardownTransport):
     @property
     def tls(self):
         """What was agreed in the TLS handshake; None without TLS."""
-        return self.layer.tls if self.layer is not None and isinstance(self.layer, Layer) else None
+        layer = top_of(self.layer)
+        return layer.tls if layer is not None and isinstance(layer, Layer) else None
 
     @property
     def app(self):
@@ -253,11 +279,14 @@ cdef class Connection(TeardownTransport):
         return 0
 
     cdef int connection_lost(self, object error) except -1:
-        if self.layer is not None:
-            layer, self.layer = self.layer, None
-            layer.connection_lost(error)
-            if layer.tls is not None:  # to be asked for it; it has let go of everything else
-                self.layer = layer
+        cdef Stack stack
+        if isinstance(self.layer, Stack):
+            stack = <Stack>self.layer
+            self.layer = None
+            stack.bottom.connection_lost(error)
+            top, stack.top, stack.bottom = stack.top, None, None
+            if top.tls is not None:  # to be asked for it; it has let go of everything else
+                self.layer = top
         self._become(CLOSED)
         self.handshake_is_over()
         self._gone = True

@@ -1,5 +1,5 @@
-from .transport cimport Transport
+from .transport cimport Stack, Transport
 
 
-cdef class Below:
+cdef class Below(Stack):
     cdef Transport transport

@@ -8,8 +8,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from ..sealed cimport seal
 
 
-cdef class Below:
-    """The link under a layer, and its user. Nothing is done after the end: the connection has let go of it."""
+cdef class Below(Stack):
+    """The link under a layer, and its user. Nothing is done after the end: the connection has let go of it.
+
+    A layer that has done its work has its user use the link under it: where that is this one, nothing is between the
+    connection and its socket any more.
+    """
 
     # -- as a link -----------------------------------------------------------------------------------------------------
 
@@ -77,6 +81,7 @@ cdef class Below:
 
     def layer_begins(self, link):
         """Wait for what the layer needs of the peer."""
+        self.top = link
         self.transport.layer_begins()
 
     def layer_begun(self):
@@ -87,8 +92,16 @@ cdef class Below:
         """The layer will never have it."""
         self.transport.layer_failed(error)
 
+    def introduced(self, header):
+        """Be the connection of whom a proxy speaks for."""
+        return self.transport.introduced(header)
+
     def connection_made(self, link):
         """Go on: the layer has begun."""
+        if link is self:
+            self.transport.layer = self.bottom = self.top = None  # and with them the cycle through the layer
+        else:
+            self.top = link
         self.transport.linked()
 
     def data_received(self, bytes data):

@@ -77,7 +77,7 @@ cdef object peer(Sockname* sockname, object rest):
     """Make the `Peer`."""
     cdef const sockaddr_in6* name
     cdef char[64] text
-    if type(rest) is Peer:
+    if isinstance(rest, Peer):
         return rest
     if rest is not None:
         name = <const sockaddr_in6*>PyBytes_AS_STRING(rest)

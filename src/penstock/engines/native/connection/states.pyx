@@ -21,6 +21,11 @@ cdef class StatefulTransport(ReceivingTransport):
         """Who is at the other end."""
         return peer(&self.sockname, self.sockname_rest)
 
+    @property
+    def proxy(self):
+        """What the proxy has said through which the peer came; None where it came by itself."""
+        return getattr(self.sockname_rest, "proxy", None)
+
     def __repr__(self):
         return f"<connection {self.id} {self.peer} {STATES[self._state].value}>"
 

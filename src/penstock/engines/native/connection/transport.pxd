@@ -18,6 +18,15 @@ cdef struct Block:
     Py_ssize_t corked  # of it, the last so many are still being gathered
 
 
+cdef class Stack:
+    # The layers of a connection: what is read goes to the one at the bottom, what is sent to the one at the top.
+    cdef object bottom
+    cdef object top
+
+
+cdef object top_of(object layer)
+
+
 cdef class Transport(Pollable):
     cdef flag reading  # the connection wants to be read
     cdef flag read_over  # the peer's EOF was read
@@ -29,7 +38,9 @@ cdef class Transport(Pollable):
     cdef flag overdue
     cdef Block* out
     cdef object lost_error
-    cdef object layer  # an `engines.link.Layer` that all bytes pass; None: it is its socket. Before it is open: what makes one
+    # The `Stack` that all bytes pass; None: it is its socket. Before it is open: what makes the layers. Once it has ended: the
+    # top one, if it can be asked something.
+    cdef object layer
 
     # What the connection is told.
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1
@@ -44,6 +55,7 @@ cdef class Transport(Pollable):
     cdef int layer_begins(self) except -1
     cdef int layer_begun(self) except -1
     cdef int layer_failed(self, object error) except -1
+    cdef object introduced(self, object header)
 
     # What the connection does.
     cdef int linked(self) except -1

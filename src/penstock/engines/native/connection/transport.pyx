@@ -101,6 +101,15 @@ cdef ssize_t hand_over(Transport transport, const void* data, size_t size) excep
     return -1
 
 
+cdef class Stack:
+    pass
+
+
+cdef object top_of(object layer):
+    """Return the layer that takes what is sent."""
+    return (<Stack>layer).top if isinstance(layer, Stack) else layer
+
+
 cdef class Transport(Pollable):
     """Owns a descriptor from `open` until it has reported the loss."""
 
@@ -156,6 +165,10 @@ cdef class Transport(Pollable):
         """It never will."""
         return 0
 
+    cdef object introduced(self, object header):
+        """A proxy says who the peer is: return why the gate refuses that one, or None."""
+        return None
+
     # -- the descriptor ------------------------------------------------------------------------------------------------
 
     cdef int open(self, int fd) except -1:
@@ -205,7 +218,7 @@ cdef class Transport(Pollable):
             if self.layer is None:
                 self.data_received(self.poller.buffer, size)
             else:
-                self.layer.data_received(PyBytes_FromStringAndSize(self.poller.buffer, size))
+                (<Stack>self.layer).bottom.data_received(PyBytes_FromStringAndSize(self.poller.buffer, size))
             return True
         if size == 0:
             self.read_over = True
@@ -213,7 +226,7 @@ cdef class Transport(Pollable):
             if self.layer is None:
                 self.eof_received()
             else:
-                self.layer.eof_received()
+                (<Stack>self.layer).bottom.eof_received()
             return True
         if errno != EAGAIN and errno != EINTR:
             self.break_down(os_error())
@@ -254,7 +267,7 @@ cdef class Transport(Pollable):
         """Send bytes that are not worth copying, by the layer where there is one."""
         if self.layer is None:
             return self.transmit_below(data)
-        self.layer.send(data)
+        top_of(self.layer).send(data)
         return 0
 
     cdef bytes take_corked(self):
@@ -318,7 +331,7 @@ cdef class Transport(Pollable):
         """End our direction after what is queued."""
         if self.layer is None:
             return self.end_output_below()
-        self.layer.send_eof()
+        top_of(self.layer).send_eof()
         return 0
 
     cdef int end_output_below(self) except -1:
@@ -332,7 +345,7 @@ cdef class Transport(Pollable):
         """Send what is queued, then close."""
         if self.layer is None:
             return self.shut_below()
-        self.layer.close()
+        top_of(self.layer).close()
         return 0
 
     cdef int shut_below(self) except -1:
