@@ -34,6 +34,7 @@ class CloseReason(StrEnum):
     TLS_CERTIFICATE = "tls_certificate"  # a certificate is missing, or was refused
     TLS_ERROR = "tls_error"  # after the handshake: a record that cannot be deciphered, or an alert
     TLS_TRUNCATED = "tls_truncated"  # EOF without close_notify: what the peer sent may have been cut
+    TLS_INJECTED = "tls_injected"  # bytes in clear came after the message that was to be the last in clear
     NOT_TLS = "not_tls"  # something else than TLS where TLS is spoken
     LOOKS_LIKE_TLS = "looks_like_tls"  # the framing is broken by the first bytes, which are those of TLS
     LOOKS_LIKE_HTTP = "looks_like_http"  # likewise, of HTTP

@@ -73,6 +73,7 @@ class Address:
         interface: Name or number of the interface on which an IPv4 multicast group is joined and sent to; empty for the
             one that the routes name. IPv6 writes it as the zone of the host.
         tls: Whether TLS is spoken on a Unix stream or a descriptor (``?tls=on``); of others the scheme says it.
+        starts_tls: Whether TLS begins when a handler says so (``?tls=start``).
         direct: Whether peers come by themselves, though others of the server come by a proxy (``?proxy=off``).
     """
 
@@ -85,6 +86,7 @@ class Address:
     mode: int | None = None
     interface: str = ""
     tls: bool = False
+    starts_tls: bool = False
     direct: bool = False
 
     @property
@@ -158,6 +160,8 @@ class Address:
             yield f"family={self.family}"
         if self.tls:
             yield "tls=on"
+        elif self.starts_tls:
+            yield "tls=start"
         if self.direct:
             yield "proxy=off"
 

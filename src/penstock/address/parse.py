@@ -24,6 +24,7 @@ _MODE: Final = re.compile(r"(?:0o?)?([0-7]{3})", re.ASCII)
 
 # What may follow ``?``, of those that take something else than the network's.
 _PARAMETERS: Final[Mapping[Scheme, tuple[str, ...]]] = {
+    Scheme.TCP: ("family", "tls", "proxy"),
     Scheme.FD: ("tls", "proxy"),
     Scheme.UNIX: ("mode", "tls", "proxy"),
     Scheme.UNIX_DGRAM: ("mode", "proxy"),
@@ -58,7 +59,8 @@ def _parse(text: str) -> Address:
     parameters = _parse_query(scheme, query) if mark else {}
     return replace(
         _parse_place(scheme, rest, parameters),
-        tls=_parse_switch("tls", parameters.get("tls", "off")),
+        tls=_parse_tls(scheme, parameters.get("tls", "off")) == "on",
+        starts_tls=parameters.get("tls") == "start",
         direct=not _parse_switch("proxy", parameters.get("proxy", "on")),
     )
 
@@ -107,6 +109,14 @@ def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
             raise ConfigurationError(f"parameter {name!r} is given twice")
         parameters[name] = value
     return parameters
+
+
+def _parse_tls(scheme: Scheme, text: str) -> str:
+    if text == "on" and scheme is Scheme.TCP:
+        raise ConfigurationError("TLS over TCP has a scheme of its own; write tls://HOST:PORT")
+    if text not in {"on", "off", "start"}:
+        raise ConfigurationError(f"tls={text} is none of on, off and start")
+    return text
 
 
 def _parse_switch(name: str, text: str) -> bool:

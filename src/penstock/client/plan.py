@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any
 
 from ..address import Address
@@ -16,6 +17,7 @@ from ..engines.link import LayerMaker
 from ..engines.listener import peer_of
 from .network import local_address
 from .options import ClientTimeouts
+from .tls import ClientTls, Handshake
 
 
 def plan_for(
@@ -63,7 +65,17 @@ def plan_for(
             wire=wire,
             layer=layer,
             ready_by=ready_by,
+            secure=partial(_secure, target),
         )
     except BaseException:
         sock.close()
         raise
+
+
+def _secure(target: Address, tls: ClientTls | None) -> LayerMaker:
+    """Return what makes the layer of TLS that begins on an open connection.
+
+    Raises:
+        ConfigurationError: As of `Handshake`.
+    """
+    return Handshake(target, tls or ClientTls()).layer

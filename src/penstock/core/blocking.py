@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
-from ..errors import ConnectionEndedError, EndOfStreamError
+from ..errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError
 from ..reasons import CloseReason
 from .contract import ConnectionBase
+
+if TYPE_CHECKING:
+    from .tls import TlsInfo
 
 M = TypeVar("M")
 
@@ -172,6 +175,16 @@ class BlockingConnection(ConnectionBase[M]):
     @abstractmethod
     def fileno(self) -> int:
         """Return the descriptor of the socket; -1 once it is closed. Reading or writing it breaks the connection."""
+
+    def wait_tls(self, timeout_s: float | None = None) -> TlsInfo:
+        """Wait until the TLS handshake that `start_tls` began is done; return what was agreed.
+
+        Raises:
+            BrokenError, ClosedError: There is no TLS: the connection is closed, for the reason that says why.
+            LocalProtocolError: TLS has not begun, or begins once this handler has returned.
+            TimeoutError: ``timeout_s`` passed.
+        """
+        raise LocalProtocolError("there is no TLS")
 
     @abstractmethod
     def wait_closed(self) -> CloseReason:

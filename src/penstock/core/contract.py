@@ -275,6 +275,29 @@ class ConnectionBase(ABC, Generic[M]):
         Does nothing where no handshake has begun.
         """
 
+    def start_tls(self, tls: Any = None, *, reply: M | None = None) -> None:
+        """Speak TLS on a connection that has begun in clear (STARTTLS). Returns at once; `tls` is None meanwhile.
+
+        Called by the handler of a message or a callback, TLS begins once that has returned: its answer, and all that
+        was queued before, is in clear. Anywhere else it begins now, after ``reply``. What is sent after that waits for
+        the handshake, and is never sent where that fails.
+
+        Whatever the peer has sent beyond the message at hand was in clear, and somebody else may have written it: then
+        nothing of it is handled, and the connection is closed with ``tls_injected``. A handshake that fails closes it
+        with ``tls_handshake`` or ``tls_certificate``. ``timeouts.handshake_s`` and ``max_handshakes`` hold for it.
+
+        Args:
+            tls: At a server, an `ssl.SSLContext`; None for the server's own certificates. At a client, a `ClientTls`;
+                None for the default one.
+            reply: A message to send before, the last one in clear.
+
+        Raises:
+            LocalProtocolError: TLS has begun already, there are no bytes but records, or no certificate.
+            ConfigurationError: A file of a `ClientTls` is wrong.
+            ClosedError, BrokenError: As of `post`.
+        """
+        raise LocalProtocolError("TLS needs a stream, and this carries datagrams")
+
     @abstractmethod
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec: for what is sent from now on, and for what was received after the message at hand.
@@ -437,6 +460,17 @@ class Connection(ConnectionBase[M]):
     @abstractmethod
     def fileno(self) -> int:
         """Return the descriptor of the socket; -1 once it is closed. Reading or writing it breaks the connection."""
+
+    async def wait_tls(self) -> TlsInfo:
+        """Wait until the TLS handshake that `start_tls` began is done; return what was agreed.
+
+        Raises:
+            BrokenError, ClosedError: There is no TLS: the connection is closed, for the reason that says why.
+            LocalProtocolError: TLS has not begun, or begins once this handler has returned.
+
+        Cancelling is safe.
+        """
+        raise LocalProtocolError("there is no TLS")
 
     @abstractmethod
     async def wait_closed(self) -> CloseReason:

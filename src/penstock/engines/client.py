@@ -36,6 +36,7 @@ class ClientPlan:
         clock: Where time comes from; None for the engine's own.
         layer: Over the link of a stream or of records, as of a `Listener`.
         wire: What is between a datagram socket and the codec, where that is not nothing.
+        secure: Makes what makes the layer of TLS that begins later, of what the user says of it.
     """
 
     codec: Codec[Any]
@@ -49,6 +50,7 @@ class ClientPlan:
     clock: Clock | None = None
     layer: LayerMaker | None = None
     wire: DatagramWire | None = None
+    secure: Callable[[Any], LayerMaker] | None = None
 
     def timeouts_by(self, clock: Clock) -> Timeouts:
         """Return the timeouts of a connection that begins now: its lifetime is what is left for everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -17,10 +17,10 @@ from ..core.law.closing import CLOSED, CLOSING, DISCARD, END, INPUT_OVER, RESET,
 from ..core.law.deadlines import IDLE
 from ..core.texts import detail_of
 from ..core.tls import TlsInfo
-from ..errors import CodecError, HandshakeError, LocalProtocolError, RemoteProtocolError
+from ..errors import CodecError, HandshakeError, LocalProtocolError, RemoteProtocolError, TlsError
 from ..reasons import CloseReason, Refusal
 from .context import Context
-from .link import Link
+from .link import Layer, LayerMaker, Link, LinkUser
 from .timing import TimedConnection
 from .wire import next_connection_id, reset_on_close
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ..core.proxy import ProxyHeader
 
 M = TypeVar("M")
+
+
+INJECTED: Final = "bytes came in clear after the message that was to be the last one in clear"
 
 
 class LinkedConnection(TimedConnection[M], Generic[M]):
@@ -48,6 +51,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         "_opening",
         "_peer",
         "_reading_suspended",
+        "_upgrade",
         "bytes_in",
         "id",
         "messages_in",
@@ -66,6 +70,8 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         self._draining = False
         self._opening = False  # a layer over its link needs the peer before it can be used
         self._reading_suspended = False  # memory is short, and what is held here must not grow
+        # What makes the TLS layer that is to begin; True while it shakes hands; None before and after.
+        self._upgrade: LayerMaker | bool | None = None
 
     def __repr__(self) -> str:
         return f"<connection {self.id} {self._peer} {STATES[self._state].value}>"
@@ -153,7 +159,10 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
             self._refuse(error.refusal)
             return
         self._opening = False
-        if self._context.gate is None:
+        if self._upgrade is not None:
+            self._upgrade = None
+            self._cannot_go_on(error)
+        elif self._context.gate is None:
             self.connection_broke(error)
             self._link.close()
         else:
@@ -171,7 +180,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         """Turn away whom a proxy speaks for, as one is turned away who comes by himself."""
         gate = self._context.gate
         assert gate is not None, "a client has no gate"
-        from ..core.events.servers import refused_at  # a client refuses nobody
+        from ..core.events.servers import refused_at  # noqa: PLC0415 - a client refuses nobody
 
         self._emit(refused_at(refusal, self._peer, self._local))
         if gate.rules.action(refusal) is Action.RESET:
@@ -185,6 +194,71 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
     @abstractmethod
     def _turn_away(self, reason: CloseReason) -> None:
         """Close gracefully before the handler is told of anything."""
+
+    # -- TLS on an open connection -------------------------------------------------------------------------------------
+
+    def start_tls(self, tls: Any = None, *, reply: M | None = None) -> None:
+        """Speak TLS from now on, or once the handler of the message at hand has returned."""
+        maker = self._secured_by(tls)
+        if reply is not None:
+            self.post(reply)
+        self._upgrade = maker
+        if not self._handling:
+            self._secure()
+
+    def _secured_by(self, tls: Any) -> LayerMaker:
+        if self._records:
+            raise LocalProtocolError("TLS needs a stream, and this connection carries records")
+        if self._upgrade is not None or self.tls is not None:
+            raise LocalProtocolError("TLS has begun already")
+        if self._context.secure is None:
+            raise LocalProtocolError("this connection was not made to speak TLS later")
+        if not self._can_send or self._close_after is not None:
+            raise self._why_not()
+        return self._context.secure(tls)
+
+    @property
+    def _is_to_be_secured(self) -> bool:
+        return self._upgrade is not None and self._upgrade is not True
+
+    def _secure(self) -> None:
+        """Put the layer between link and connection: what was sent before leaves in clear, nothing after it does."""
+        maker, self._upgrade = self._upgrade, None
+        if self._closing or not self._can_send or not callable(maker):
+            return
+        if self._holds_input():
+            self._cannot_go_on(TlsError(CloseReason.TLS_INJECTED, INJECTED))
+            return
+        self._send_all()
+        if self._state == CLOSED:  # the kernel said just now that nobody is there
+            return
+        self._upgrade = True
+        layer, link = maker(cast("LinkUser", self)), self._link
+        self._put_on(link, layer)
+        layer.connection_made(link)
+
+    def _holds_input(self) -> bool:
+        """Whether something came that no message at hand was made of."""
+        return bool(self._inbound.pending_bytes)
+
+    def _put_on(self, link: Link, layer: Layer) -> None:
+        link.hand_to(layer)
+
+    def _is_secured(self) -> None:
+        """The handshake is done."""
+        self._upgrade = None
+        self._opening = False
+        self._wake_senders()
+
+    def _cannot_go_on(self, error: HandshakeError) -> None:
+        """There is no TLS where there was to be: end what has begun in clear."""
+        if self._context.gate is None:
+            self.connection_broke(error)
+            self._link.close()
+        else:
+            self._emit(HandshakeFailed(self, error))
+            self._close(error.reason)
+        self._wake_senders()
 
     def output_rose(self, queued_bytes: int) -> None:
         """Count what a layer has sent by itself: a peer that does not read it is a slow one, too."""

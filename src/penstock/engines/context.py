@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from ..core.contract import Clock
 from ..core.law.deadlines import Durations
 from ..core.law.levels import Levels
 from .alarms import Alarms
+from .link import LayerMaker
 
 if TYPE_CHECKING:
     from ..core.gate import Gate
@@ -28,6 +30,8 @@ class Context:
         budget: What all peers together are owed.
         gate: Counts handshakes; a client has none.
         server: As of the plan.
+        secure: Makes what makes the TLS layer of a connection that is open already, of what its user said; None: it
+            cannot.
         durations: The timeouts, as the law has them: one object for all connections that have these.
         levels: The limits, likewise.
     """
@@ -39,6 +43,7 @@ class Context:
     budget: OutputBudget = field(default_factory=OutputBudget)
     gate: Gate | None = None
     server: Any = None
+    secure: Callable[[Any], LayerMaker] | None = None
     durations: Durations = field(init=False)
     levels: Levels = field(init=False)
 

@@ -88,6 +88,10 @@ class Link(ABC):
         return None
 
     @abstractmethod
+    def hand_to(self, user: LinkUser) -> None:
+        """Tell another user from now on: a layer that is put between the link and its user, who still has the link."""
+
+    @abstractmethod
     def send(self, data: bytes) -> int:
         """Send, now or when the kernel takes it; nothing once it was told to close or to end this direction.
 
@@ -214,6 +218,10 @@ class Layer(Link):
         """Hand on the end, then forget the user: the cycle through it is over."""
         self._user.connection_lost(error)
         self._user = None  # last: a call that was refused for want of stack or memory is made once more
+
+    def hand_to(self, user: LinkUser) -> None:
+        """Be under another layer."""
+        self._user = user
 
     # -- what its user asks for ----------------------------------------------------------------------------------------
 

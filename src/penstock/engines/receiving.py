@@ -122,6 +122,9 @@ class ReceivingConnection(LinkedConnection[M]):
         self._cutter = None
         self._cut_by(self.codec, silence_counts=self._silence_counted)
 
+    def _holds_input(self) -> bool:
+        return bool(self._ready) or super()._holds_input()
+
     @property
     def messages_begun(self) -> int:
         """Messages that its handler was given."""

@@ -27,7 +27,7 @@ def check_proxied(kind: Kind | None, requested: Address, proxy_from: Sequence[st
 
 
 def proxied(listener: Listener, proxies: AccessList) -> Listener:
-    """Return a listener whose connections begin with a PROXY header, unless its address says otherwise; then it says so.
+    """Return a listener whose connections begin with a PROXY header, or say that its peers come by themselves.
 
     Args:
         listener: With the layers that are to be under it. What is over it comes later.

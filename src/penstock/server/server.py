@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Address, Kind, parse_address
@@ -45,9 +46,10 @@ from ..core.texts import text_of
 from ..core.turns import turn_of
 from ..engines.aside import aside
 from ..engines.base import EngineServer
+from ..engines.link import LayerMaker
 from ..engines.listener import Listener
 from ..engines.plan import Plan
-from ..errors import ConfigurationError, StoppedError
+from ..errors import ConfigurationError, LocalProtocolError, StoppedError
 from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, Pace, logger
 from ..telemetry.stats import Stats
@@ -66,7 +68,7 @@ from .reload import with_live
 from .shared import DEFAULT, Default, Shared
 from .sockets import close_listeners, inherited_listeners, open_listeners
 from .tcp_options import set_tcp_options
-from .tls import Material, ServerTls, layered, tls_of, warnings_now, with_tls
+from .tls import Material, ServerTls, layer_by, layered, tls_of, warnings_now, with_tls
 from .warnings import warnings_about
 from .watchdog import Watchdog
 
@@ -481,6 +483,22 @@ class Server:
             raise ConfigurationError(
                 f"{self.service.name} handles datagrams, and {requested} has connections: use udp:// or unix+dgram:"
             )
+
+    def secure(self, tls: Any) -> LayerMaker:
+        """For `ConnectionBase.start_tls`: return what makes the layer of a connection that has begun in clear.
+
+        Raises:
+            LocalProtocolError: The server has no certificate, and the caller brings none.
+        """
+        if tls is not None and not isinstance(tls, SSLContext):
+            raise LocalProtocolError(f"start_tls takes an ssl.SSLContext at a server, not {type(tls).__name__}")
+        if self._tls is not None:
+            return self._tls.secure(tls)
+        if tls is None:
+            raise LocalProtocolError(
+                "there is no certificate: give --tls-cert, and addresses as tcp://HOST:PORT?tls=start"
+            )
+        return layer_by(tls)
 
     def suspend(self) -> None:
         """Stop accepting; connections stay and new ones wait in the backlog. May be repeated, and come first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import ssl
 import stat
@@ -14,7 +15,7 @@ from typing import Final
 from ..address import Address, Kind, Scheme
 from ..config import TlsConfig
 from ..core.x509 import Certificate
-from ..engines.link import LinkUser, stacked
+from ..engines.link import LayerMaker, LinkUser, stacked
 from ..engines.listener import Listener
 from ..engines.tls.contexts import load_authorities, load_pair, load_revoked, strict
 from ..engines.tls.layer import TlsLayer
@@ -90,6 +91,11 @@ class Material:
         return found
 
 
+def layer_by(context: ssl.SSLContext) -> LayerMaker:
+    """Return what makes the layers of connections whose context is the user's own."""
+    return lambda user: TlsLayer(user, functools.partial(context.wrap_bio, server_side=True))
+
+
 class ServerTls:
     """What the TLS listeners of a server have in common: connections that begin take what is there then.
 
@@ -110,6 +116,10 @@ class ServerTls:
     def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         return self.material.context.wrap_bio(incoming, outgoing, server_side=True)
 
+    def secure(self, tls: ssl.SSLContext | None) -> LayerMaker:
+        """Return what makes the layer of a connection that has begun in clear, perhaps of its own context."""
+        return self.layer if tls is None else layer_by(tls)
+
     def exchange(self, material: Material) -> None:
         """Show other certificates from now on. Connections that are open keep what they have."""
         self.material = material
@@ -126,7 +136,7 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
     Raises:
         ConfigurationError: An address wants TLS and there is no certificate; or there is one, and no address wants it.
     """
-    wanting = [address for address in addresses if address.is_tls]
+    wanting = [address for address in addresses if address.is_tls or address.starts_tls]
     if not config.cert:
         if wanting:
             raise TlsMaterialError(
@@ -137,7 +147,10 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
         return None
     if not wanting:
         shown = ", ".join(map(str, addresses))
-        raise ConfigurationError(f"there is a tls_cert, and no address speaks TLS: {shown}; write tls://HOST:PORT")
+        raise ConfigurationError(
+            f"there is a tls_cert, and no address speaks TLS: {shown}; write tls://HOST:PORT, or "
+            "tcp://HOST:PORT?tls=start where a handler starts it"
+        )
     return ServerTls(config)
 
 
@@ -156,7 +169,10 @@ def layered(listener: Listener, tls: ServerTls) -> Listener:
     Raises:
         ConfigurationError: Its socket is no stream.
     """
-    if not listener.requested.is_tls:
+    requested = listener.requested
+    if requested.starts_tls:
+        return dataclasses.replace(listener, address=dataclasses.replace(listener.address, starts_tls=True))
+    if not requested.is_tls:
         return listener
     if listener.kind is not Kind.STREAM:
         raise ConfigurationError(f"{listener.requested}: TLS needs a stream, and this is a {listener.kind} socket")

@@ -16,6 +16,7 @@ from ...core.contract import refuse_frame
 from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED
+from ...core.tls import TlsInfo
 from ...errors import FrameTooLongError, LocalProtocolError
 from ...reasons import CloseReason
 from ..link import LayerMaker
@@ -64,6 +65,27 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._blames = True  # the peer is held to its deadlines while somebody waits for it
         self._counts_first = True  # a first message is waited for
+
+    def wait_tls(self, timeout_s: float | None = None) -> TlsInfo:
+        """Wait until the TLS handshake is done."""
+        with self._lock:
+            if self._is_to_be_secured:
+                raise LocalProtocolError("TLS begins once this handler has returned: it cannot wait for that")
+            limit = self._limit_of(timeout_s)
+            given_up: list[bool] = []
+            timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
+            try:
+                self._lead(lambda: self._upgrade is None or bool(self._closing) or bool(given_up))
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            info = self.tls
+            if given_up and limit is not None and info is None:
+                raise limit.error()
+            if info is None:
+                raise LocalProtocolError("there is no TLS") if self._can_send else self._why_not()
+        self._tell()
+        return info
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 

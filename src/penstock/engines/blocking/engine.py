@@ -89,6 +89,7 @@ class BlockingEngine(ThreadEngine):
                 timeouts=plan.timeouts_by(clock),
                 limits=plan.limits,
                 report=deque.clear,
+                secure=plan.secure,
                 timers=timers,
             )
             if plan.local.is_datagram:
@@ -135,6 +136,7 @@ class BlockingServer(EngineServer):
             budget=plan.budget,
             gate=plan.gate,
             server=plan.server,
+            secure=getattr(plan.server, "secure", None),
             gate_lock=self.gate_lock,
             orphaned=self._orphaned,
         )

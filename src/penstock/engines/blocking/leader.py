@@ -188,6 +188,14 @@ class LedConnection(GuardedConnection[M]):
         """Use a layer in place of the socket's link."""
         self._link = link
         self._opening = False
+        if self._upgrade is not None:
+            self._is_secured()
+
+    def _put_on(self, link: Link, layer: Layer) -> None:
+        super()._put_on(link, layer)
+        if link is self._socket_link:
+            self._layer = layer
+        self._wake()
 
     def _turn_away(self, reason: CloseReason) -> None:
         self._close(reason)

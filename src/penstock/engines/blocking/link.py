@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, cast
 
 from ..link import Link, LinkUser
 from .parking import DONT_WAIT
@@ -63,6 +63,10 @@ class SocketLink(Link):
     def _changed(self) -> None:
         if self._user is not None:
             self._user.interest_changed()
+
+    def hand_to(self, user: LinkUser) -> None:
+        """Tell another user."""
+        self._user = cast("ThreadedUser", user)
 
     def forget_user(self) -> None:
         """Tell nobody any more: it is gone, and so is the cycle through it."""

@@ -274,7 +274,7 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
                 if self._ready and self._levels.message_step_s and not self._is_told_to_close():
                     self._send_replies()
                     self._await_token()
-                if not self._ready or self._is_told_to_close():
+                if not self._ready or self._is_told_to_close() or self._is_to_be_secured:
                     return
                 message = self._ready.popleft()
                 self.messages_in += 1
@@ -291,6 +291,8 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
                 self._handler_failed(error)
             elif reason is not None:
                 self._close(reason)
+            elif self._is_to_be_secured:
+                self._secure()
         self._tell()
 
     def _send_replies(self) -> None:
@@ -359,6 +361,12 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
         if self._replies:
             self._send_replies_before()
         super().send_eof()
+
+    def start_tls(self, tls: Any = None, *, reply: M | None = None) -> None:
+        """Speak TLS from now on, or once the handler of the message at hand has returned."""
+        if self._replies:
+            self._send_replies_before()
+        super().start_tls(tls, reply=reply)
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...reasons import CloseReason
 from .leader import LedConnection
@@ -44,6 +44,12 @@ class SharedConnection(LedConnection[M]):
         """End our direction after what was queued; go on receiving."""
         with self._lock:
             super().send_eof()
+        self._tell()
+
+    def start_tls(self, tls: Any = None, *, reply: M | None = None) -> None:
+        """Speak TLS from now on, or once the handler of the message at hand has returned."""
+        with self._lock:
+            super().start_tls(tls, reply=reply)
         self._tell()
 
     def close(self, *, detail: str = "") -> None:

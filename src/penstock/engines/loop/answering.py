@@ -187,6 +187,8 @@ class AnsweringConnection(StreamConnection[M]):
             self._inbound.switch(self._next_codec, handled, unhandled)
             self._watch_input()
             self._next_codec = None
+            if self._is_to_be_secured:
+                self._secure()
 
     def _encode_replies(self) -> None:
         """Move the replies of the batch to the output, in the order of their messages.
@@ -255,6 +257,15 @@ class AnsweringConnection(StreamConnection[M]):
         if self._replies:
             self._encode_replies_before()
         return super().try_send(message)
+
+    def start_tls(self, tls: Any = None, *, reply: M | None = None) -> None:
+        """Speak TLS from now on, or once the handler of the message at hand has returned."""
+        if self._replies:
+            self._encode_replies_before()
+        super().start_tls(tls, reply=reply)
+        if self._handling:
+            self._next_codec = self._next_codec or self.codec  # what came with this message is given back, and refused
+            self._interrupted = True
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""

@@ -15,6 +15,7 @@ from ...core.contract import Connection, refuse_frame
 from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
 from ...core.timeouts import Timeout
+from ...core.tls import TlsInfo
 from ...core.turns import LONGEST_S, MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
@@ -174,6 +175,21 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             if timeout_s is not None:
                 limit = limit or Deadline.after(timeout_s, self._clock)
             await self._wait_readable(limit)
+
+    async def wait_tls(self) -> TlsInfo:
+        """Wait until the TLS handshake is done."""
+        if self._is_to_be_secured:
+            await self._turn.take()
+            raise LocalProtocolError("TLS begins once this handler has returned: it cannot wait for that")
+        while self._upgrade is not None and not self._closing:
+            waiter = self._context.loop.create_future()
+            self._send_waiters.append(waiter)
+            await waiter
+        info = self.tls
+        if info is None:
+            await self._turn.take()
+            raise LocalProtocolError("there is no TLS") if self._can_send else self._why_not()
+        return info
 
     def _goes_on_in_a_row(self) -> bool:
         """Whether more messages may be received before the loop turns, by their number and the time they have taken."""

@@ -68,6 +68,7 @@ def context_of(plan: ClientPlan, loop: asyncio.AbstractEventLoop) -> LoopContext
         limits=plan.limits,
         emit=ignore,
         released=_forget,
+        secure=plan.secure,
     )
 
 

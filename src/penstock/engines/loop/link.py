@@ -105,6 +105,10 @@ class SocketLink(Link):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
+    def hand_to(self, user: LinkUser) -> None:
+        """Tell another user."""
+        self._user = user
+
     def pause_reading(self) -> None:
         """Leave what comes with the kernel."""
         if self._reading:

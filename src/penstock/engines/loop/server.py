@@ -64,6 +64,7 @@ class LoopServer(EngineServer):
             budget=plan.budget,
             gate=plan.gate,
             server=plan.server,
+            secure=getattr(plan.server, "secure", None),
             emit=plan.emit,
             released=self._released,
             orphaned=self._orphaned,

@@ -82,8 +82,13 @@ class StreamConnection(LinkedConnection[M]):
     # -- what the link tells -------------------------------------------------------------------------------------------
 
     def connection_made(self, link: Link) -> None:
-        """Begin."""
+        """Begin, or go on over TLS."""
         self._link = link
+        if self._upgrade is not None and self._begun:
+            self._is_secured()
+            if self._reading_paused:
+                link.pause_reading()
+            return
         self._attached = True
         self._opening = False
         try:

@@ -430,6 +430,10 @@ class ThreadSafeConnection(ConnectionBase[M]):
         """The peer has shown who it is."""
         self._loop.call_soon_threadsafe(self._conn.end_handshake)
 
+    def start_tls(self, tls: Any = None, *, reply: M | None = None) -> None:
+        """Speak TLS once the handler of the message at hand has returned."""
+        self._ask(lambda: self._conn.start_tls(tls, reply=reply))
+
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one at hand."""
         self._codec = codec

@@ -63,6 +63,7 @@ class NativeEngine(SharedLoopEngine):
             emit=ignore,
             budget=OutputBudget(),
         )
+        host.secure = plan.secure
         return ClientConversation(host, plan, sock.detach())
 
 
@@ -119,6 +120,7 @@ class NativeServer(LoopServer):
         super().__init__(loop, listeners, plan)
         handler = self._handler
         self._native.keeper = self._orphans
+        self._native.secure = self._context.secure
         self._native.cancels_on_close = handler.cancel_on_close
         self._native.closes_at_eof = handler.converses and handler.cancel_on_close
         self._native.threaded = handler.is_threaded

@@ -27,6 +27,8 @@ cdef class Host:
     cdef double row_until  # when the messages that are handled in a row will have taken too long; 0 at their beginning
     cdef bint row_is_over  # they have
     cdef dict handshakes  # of the connections that are in one
+    cdef dict upgrades  # what makes the layers of connections on which TLS is to begin; None while it shakes hands
+    cdef public object secure  # makes that of what a handler says; None: it cannot begin
     cdef readonly list connections  # each knows its place in it
     # Of connections that have ended.
     cdef readonly long long messages_in

@@ -8,6 +8,7 @@ from ...core.budget import OutputBudget
 from ...core.contract import Clock
 from ...core.events import Event
 from ...core.gate import Gate
+from ..link import LayerMaker
 from ..loop.stream import StreamConnection
 from ..orphans import OrphanKeeper
 from .polling.poller import Poller
@@ -22,6 +23,7 @@ class Host:
     cancels_on_close: bool
     closes_at_eof: bool
     threaded: bool
+    secure: Callable[[Any], LayerMaker] | None
     def __init__(
         self,
         poller: Poller,

@@ -53,6 +53,7 @@ cdef class Host:
         self.levels = Levels(limits)
         self.batch_messages = limits.batch_messages
         self.handshakes = {}
+        self.upgrades = {}
         self.connections = []
 
     def survive_bad_messages(self, answer):

@@ -166,6 +166,12 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
         del self._user, self.data_received, self._begun  # and with them the cycle through it
         user.connection_lost(exc)
 
+    def hand_to(self, user: LinkUser) -> None:
+        """Tell another user; uvloop has the methods of the one before in a cache."""
+        self._user = user
+        self.data_received = user.data_received  # type: ignore[method-assign, assignment]
+        self._transport.set_protocol(self)
+
     # -- what its user calls -------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> int:

@@ -43,6 +43,9 @@ class NoLink(Link):
     queued_bytes = 0
     socket = None
 
+    def hand_to(self, user: LinkUser) -> None:
+        """Nothing."""
+
     def send(self, data: bytes) -> int:
         """Send nothing."""
         return 0

@@ -28,8 +28,9 @@ from ....core.foreign import note_foreign
 from ....core.interrupts import is_interrupt
 from ....core.law.deadlines import TIMEOUTS
 from ....core.texts import detail_of
-from ....errors import LocalProtocolError, RemoteProtocolError
+from ....errors import LocalProtocolError, RemoteProtocolError, TlsError
 from ....reasons import CloseReason
+from ...connection import INJECTED
 from ...link import Layer
 from ...wire import next_connection_id
 
@@ -48,6 +49,7 @@ cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 cdef object REFUSED = CloseReason.REFUSED
 cdef object RESET_ACTION = Action.RESET
+cdef object TLS_INJECTED = CloseReason.TLS_INJECTED
 
 
 cdef class Connection(TeardownTransport):
@@ -125,6 +127,9 @@ cdef class Connection(TeardownTransport):
         """Close without having begun."""
         if error.refusal is not None:
             return self.turn_away(error.refusal)
+        if self in self.host.upgrades:
+            del self.host.upgrades[self]
+            return self.cannot_go_on(error)
         if self.host.gate is None:
             self.close_reason = self.close_reason or error.reason
             self._can_send = False
@@ -133,6 +138,68 @@ cdef class Connection(TeardownTransport):
         if self._close_after is None:
             self._close_after = error.reason
         return self.linked()
+
+    # -- TLS on an open connection -------------------------------------------------------------------------------------
+
+    def start_tls(self, tls=None, *, reply=None):
+        """Speak TLS from now on, or once the handler of the message at hand has returned."""
+        if self in self.host.upgrades or self.tls is not None:
+            raise LocalProtocolError("TLS has begun already")
+        if self.host.secure is None:
+            raise LocalProtocolError("this connection was not made to speak TLS later")
+        if not self._can_send or self._close_after is not None:
+            raise self.why_not()
+        maker = self.host.secure(tls)
+        if reply is not None:
+            self.post(reply)
+        self.host.upgrades[self] = maker
+        if self._handling:
+            self.interrupt()
+        else:
+            self.begin_tls()
+
+    cdef int begin_tls_if_due(self) except -1:
+        """The handler has returned: have TLS begin if it asked for that."""
+        if self.host.upgrades and self.host.upgrades.get(self) is not None:
+            return self.begin_tls()
+        return 0
+
+    cdef int begin_tls(self) except -1:
+        """Put the layer between socket and connection: what was sent before leaves in clear, nothing after it does."""
+        cdef Stack stack
+        maker = self.host.upgrades.pop(self)
+        if self._closing or not self._can_send:
+            return 0
+        if self.unhandled() or self.pending_bytes():
+            return self.cannot_go_on(TlsError(TLS_INJECTED, INJECTED))
+        self.uncork()
+        self.refill(self.all_owed())
+        if self.lost:
+            return 0
+        self.host.upgrades[self] = None
+        if not isinstance(self.layer, Stack):
+            return self.begin_layer(maker)
+        stack = <Stack>self.layer
+        top = stack.top
+        layer = maker(stack)
+        top.hand_to(layer)
+        layer.connection_made(top)
+        return 0
+
+    cdef int cannot_go_on(self, object error) except -1:
+        """There is no TLS where there was to be: end what has begun in clear."""
+        if self.host.gate is None:
+            self.close_reason = self.close_reason or error.reason
+            self._can_send = False
+            self.shut()
+        else:
+            self.host.told(HandshakeFailed(self, error))
+            self.leave(error.reason)
+        return self.tls_is_settled()
+
+    cdef int tls_is_settled(self) except -1:
+        """The handshake is done, or there will be none: wake who waits for that."""
+        return 0
 
     cdef object introduced(self, object header):
         self.sockname_rest, refusal = header.introduce(self.host.gate, self.peer, self.time())
@@ -156,6 +223,9 @@ cdef class Connection(TeardownTransport):
         return self._attached or isinstance(self.layer, Stack)
 
     cdef int linked(self) except -1:
+        if self.host.upgrades and self in self.host.upgrades:
+            del self.host.upgrades[self]
+            return self.tls_is_settled()
         self._attached = True
         if self._state == CLOSED:  # the server stopped between accept(2) and now
             self.reset_on_close()
@@ -280,6 +350,8 @@ cdef class Connection(TeardownTransport):
 
     cdef int connection_lost(self, object error) except -1:
         cdef Stack stack
+        if self.host.upgrades:
+            self.host.upgrades.pop(self, None)
         if isinstance(self.layer, Stack):
             stack = <Stack>self.layer
             self.layer = None

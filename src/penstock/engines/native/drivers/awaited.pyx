@@ -203,7 +203,11 @@ cdef class AwaitedConnection(Connection):
         if self._close_after is not None:
             reason, self._close_after = self._close_after, None
             self.leave(reason)
-        return 0
+            return 0
+        return self.begin_tls_if_due()
+
+    cdef int tls_is_settled(self) except -1:
+        return self.wake_senders()
 
     cdef int put_reply(self, object message) except -1:
         self.begin_gathering()

@@ -247,6 +247,20 @@ cdef class ConversationConnection(AwaitedConnection):
             self.abort()
         await self.wait_closed()
 
+    async def wait_tls(self):
+        """Wait until the TLS handshake is done."""
+        cdef dict upgrades = self.host.upgrades
+        if upgrades.get(self) is not None:
+            await self.host.turn.take()
+            raise LocalProtocolError("TLS begins once this handler has returned: it cannot wait for that")
+        while self in upgrades and not self._closing and not self.lost:
+            await self.room()
+        info = self.tls
+        if info is None:
+            await self.host.turn.take()
+            raise LocalProtocolError("there is no TLS") if self._can_send else self.why_not()
+        return info
+
     def set_codec(self, codec):
         """Speak another codec, from the message after the one received last."""
         self.switch(codec)

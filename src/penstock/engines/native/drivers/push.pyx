@@ -79,7 +79,7 @@ cdef class PushConnection(Connection):
             return self.handler_failed(error)
         if self._close_after is not None:
             return self.leave(self._close_after)
-        return 0
+        return self.begin_tls_if_due()
 
     cdef int handle_one(self, object message) except -1:
         reply = self.function(self, message) if self.takes_connection else self.function(message)
