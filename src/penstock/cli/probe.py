@@ -30,6 +30,7 @@ from .params import click_options, given_options
 if TYPE_CHECKING:
     from ..client import ClientTls, ConnectResult, SocketOptions
     from ..core.tls import TlsInfo
+    from ..core.x509 import Certificate
 
 # Between two attempts of --wait.
 RETRY_S: Final = 0.1
@@ -169,21 +170,27 @@ def _as_data(result: "ConnectResult") -> dict[str, object]:
 
 def _tls_as_data(tls: "TlsInfo") -> dict[str, object]:
     leaf = tls.certificate
-    shown = (
-        None
-        if leaf is None
-        else {
-            "subject": leaf.subject,
-            "issuer": leaf.issuer,
-            "names": list(leaf.names),
-            "not_before": leaf.not_before.isoformat(),
-            "not_after": leaf.not_after.isoformat(),
-            "days_left": round(leaf.days_left(time.time()), 1),
-            "pin": leaf.pin,
-            "sha256": leaf.fingerprint,
-        }
-    )
-    return {"version": tls.version, "cipher": tls.cipher, "bits": tls.bits, "alpn": tls.alpn, "certificate": shown}
+    return {
+        "version": tls.version,
+        "cipher": tls.cipher,
+        "bits": tls.bits,
+        "alpn": tls.alpn,
+        "certificate": None if leaf is None else _certificate_as_data(leaf),
+        "chain": [_certificate_as_data(each) for each in tls.chain],
+    }
+
+
+def _certificate_as_data(certificate: "Certificate") -> dict[str, object]:
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "names": list(certificate.names),
+        "not_before": certificate.not_before.isoformat(),
+        "not_after": certificate.not_after.isoformat(),
+        "days_left": round(certificate.days_left(time.time()), 1),
+        "pin": certificate.pin,
+        "sha256": certificate.fingerprint,
+    }
 
 
 def _print_table(results: Sequence["ConnectResult"]) -> None:
@@ -222,6 +229,9 @@ def _print_tls(address: str, tls: "TlsInfo") -> None:
         click.echo(f"  signed by    {leaf.issuer}")
         click.echo(f"  valid until  {leaf.not_after:%Y-%m-%d}, {leaf.days_left(time.time()):.0f} days")
         click.echo(f"  pin          {leaf.pin}")
+        for above in tls.chain[1:]:
+            until = f"until {above.not_after:%Y-%m-%d}, {above.days_left(time.time()):.0f} days"
+            click.echo(f"  sent with it {above.subject}, signed by {above.issuer}, {until}")
 
 
 def _time(seconds: float | None) -> str:

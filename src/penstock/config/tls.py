@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigurationError
-from .kinds import Choice, File, Repeated, Text
+from .kinds import Choice, File, Flag, Repeated, Text
 from .option import check_fields, declare
 
 TlsVersion = Literal["1.2", "1.3"]
@@ -27,6 +27,8 @@ class TlsConfig:
         minimum: The oldest version that is spoken.
         ciphers: Of TLS 1.2, as openssl-ciphers(1) writes them; None for Python's own. Those of 1.3 are all good.
         alpn: Protocols that are offered, the best first (RFC 7301).
+        alpn_required: Whether a client that agrees on none of them is refused: one that was sent here from a service of
+            another protocol, with the same certificate, speaks that.
     """
 
     cert: tuple[str, ...] = declare(
@@ -87,6 +89,10 @@ class TlsConfig:
         "Protocol to offer by ALPN; repeatable, the preferred one first",
     )
 
+    alpn_required: bool = declare(
+        False, "alpn_required", Flag(), "TLS", "Refuse clients that offer none of the protocols of --alpn"
+    )
+
     def __post_init__(self) -> None:
         check_fields(self)
         if self.key and len(self.key) != len(self.cert):
@@ -105,6 +111,8 @@ class TlsConfig:
                 raise ConfigurationError(
                     "tls_crl needs a tls_client_ca: without one no client is asked for a certificate", "TlsConfig.crl"
                 )
+        if self.alpn_required and not self.alpn:
+            raise ConfigurationError("alpn_required needs the protocols: give alpn", "TlsConfig.alpn_required")
         for name in self.alpn:
             if not (name.isascii() and 0 < len(name) < 256):
                 raise ConfigurationError(f"{name!r} is no name of ALPN: 1 to 255 ASCII characters", "TlsConfig.alpn")

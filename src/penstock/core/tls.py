@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .x509 import Certificate
+from .x509 import Certificate, NotACertificateError, certificate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class TlsInfo:
         server_name: The name that the client asked for (SNI); None where it asked for none.
         certificate: The peer's, verified; None where it has none. Unverified where a client was told so.
         resumed: Whether an earlier session went on (RFC 8446 section 2.2).
+        chain_der: Of a client's connection all certificates that the server has sent, its own first, as they came.
     """
 
     version: str
@@ -28,3 +29,15 @@ class TlsInfo:
     server_name: str | None = None
     certificate: Certificate | None = None
     resumed: bool = False
+    chain_der: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def chain(self) -> tuple[Certificate, ...]:
+        """The certificates of `chain_der`, up to the first that cannot be read. Nobody says they are right."""
+        found: list[Certificate] = []
+        for der in self.chain_der:
+            try:
+                found.append(certificate_of(der))
+            except NotACertificateError:
+                break
+        return tuple(found)

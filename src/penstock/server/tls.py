@@ -19,7 +19,9 @@ from ..engines.link import LayerMaker, LinkUser, stacked
 from ..engines.listener import Listener
 from ..engines.tls.contexts import load_authorities, load_pair, load_revoked, strict
 from ..engines.tls.layer import TlsLayer
-from ..errors import ConfigurationError, TlsMaterialError
+from ..engines.tls.shown import keep_shown
+from ..errors import ConfigurationError, TlsError, TlsMaterialError
+from ..reasons import CloseReason
 
 # A certificate that is valid for fewer days is warned of: what renews them does so 30 days before.
 WARN_DAYS: Final = 14
@@ -39,6 +41,7 @@ class Material:
     Attributes:
         context: Of a client that asks for no name that is known; it hands others to the context of theirs.
         leaves: The certificates that are shown, in the order of the configuration.
+        judge: Says why a client is refused whom `ssl` has accepted; None where there is nothing to say.
     """
 
     def __init__(self, config: TlsConfig) -> None:
@@ -51,6 +54,8 @@ class Material:
         self.leaves = [leaf for leaf, _ in self._contexts]
         self._keys = config.key or config.cert
         self.context.sni_callback = self._named
+        self._alpn = config.alpn
+        self.judge = self._no_protocol if config.alpn_required else None
 
     def _named(self, session: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         """A client asks for a name, or for none."""
@@ -61,6 +66,13 @@ class Material:
             if leaf.is_for(name):
                 session.context = context
                 return
+
+    def _no_protocol(self, session: ssl.SSLObject) -> TlsError | None:
+        """Refuse a client that offers no protocol that is spoken here."""
+        if session.selected_alpn_protocol() is not None:
+            return None
+        known = ", ".join(self._alpn)
+        return TlsError(CloseReason.TLS_HANDSHAKE, f"the client offers none of the protocols of ALPN: {known}")
 
     def expiry(self, now: float) -> str:
         """Say which certificates are shown and how long each is valid, for the log."""
@@ -111,7 +123,7 @@ class ServerTls:
 
     def layer(self, user: LinkUser) -> TlsLayer:
         """Make one connection's layer."""
-        return TlsLayer(user, self._session)
+        return TlsLayer(user, self._session, judge=self.material.judge)
 
     def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         return self.material.context.wrap_bio(incoming, outgoing, server_side=True)
@@ -191,6 +203,7 @@ def _context(config: TlsConfig) -> ssl.SSLContext:
         load_authorities(context, config.client_ca, "tls_client_ca")
         auth = "required" if config.client_auth == "auto" else config.client_auth
         context.verify_mode = _MODES[auth]
+        keep_shown(context)
         if config.crl is not None:
             load_revoked(context, config.crl, "tls_crl")
     return context

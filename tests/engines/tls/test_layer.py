@@ -1,15 +1,18 @@
 """TLS on every engine: what passes, how it ends, and who is turned away before any handler hears of it."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
+from pathlib import Path
 
 import pytest
 
 import penstock
 from penstock import ClientTls
 from penstock.core.events import EventName
+from penstock.core.x509 import certificates_of_pem
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.engines import ALL_ENGINES
@@ -258,17 +261,14 @@ def test_a_certificate_is_chosen_by_the_name_that_is_asked_for(serve_tls, upper)
     assert ["localhost", "other.example", "other.example"] == found
 
 
+REFUSED = "the peer's certificate is refused: {}; it says it is {{subject}}"
 CLIENTS = {
-    "right": (None, "peer_closed", ""),
-    "missing": ("the client sent no certificate, and one is required", "tls_certificate", ""),
-    "expired": ("the peer's certificate is refused: certificate has expired", "tls_certificate", ""),
-    "not yet valid": ("the peer's certificate is refused: certificate is not yet valid", "tls_certificate", ""),
-    "another authority": (
-        "the peer's certificate is refused: unable to get local issuer certificate",
-        "tls_certificate",
-        "",
-    ),
-    "revoked": ("the peer's certificate is refused: certificate revoked", "tls_certificate", ""),
+    "right": (None, "peer_closed"),
+    "missing": ("the client sent no certificate, and one is required", "tls_certificate"),
+    "expired": (REFUSED.format("certificate has expired"), "tls_certificate"),
+    "not yet valid": (REFUSED.format("certificate is not yet valid"), "tls_certificate"),
+    "another authority": (REFUSED.format("unable to get local issuer certificate"), "tls_certificate"),
+    "revoked": (REFUSED.format("certificate revoked"), "tls_certificate"),
 }
 
 
@@ -295,7 +295,7 @@ def test_a_client_shows_the_right_certificate_or_reaches_no_handler(
     serve_tls, upper, infos, client_files, which, version
 ):
     """T-48: whatever is wrong is named, and nothing is delivered. In TLS 1.3 the client learns of it later."""
-    problem, reason, _ = CLIENTS[which]
+    problem, reason = CLIENTS[which]
     files, revoked = client_files
     with serve_tls(upper, tls_client_ca=authority().ca, tls_crl=revoked) as server:
         context = authority().client(files[which], maximum_version=version)
@@ -309,8 +309,28 @@ def test_a_client_shows_the_right_certificate_or_reaches_no_handler(
         failures = told(server)
 
     assert [reason] == reasons
-    assert ([] if problem is None else [problem]) == failures
+    shown = None if files[which] is None else certificates_of_pem(Path(files[which]).read_bytes())[0].subject
+    assert ([] if problem is None else [problem.format(subject=shown)]) == failures
     assert ([("c@example.org",)] if problem is None else []) == [info.certificate.names for info in infos]
+
+
+@engines
+def test_a_client_of_another_protocol_is_refused_where_that_is_asked_for(serve_tls, upper, infos):
+    """With ``alpn_required``: one that offers nothing of what is spoken here, or nothing at all."""
+    with serve_tls(upper, alpn=["echo/1"], alpn_required=True) as server:
+        for offered in (["echo/1"], ["ftp"], []):
+            context = authority().client()
+            if offered:
+                context.set_alpn_protocols(offered)
+            with contextlib.suppress(ssl.SSLError, OSError), CipheredSocket(dial(server.address), context) as peer:
+                peer.sendall(b"one\n")
+                peer.recv(100)
+        reasons = sorted(server.reasons(3))
+        failures = told(server)
+
+    assert ["peer_closed", "tls_handshake", "tls_handshake"] == reasons
+    assert ["the client offers none of the protocols of ALPN: echo/1"] * 2 == failures
+    assert ["echo/1"] == [info.alpn for info in infos]
 
 
 def _client_hello():

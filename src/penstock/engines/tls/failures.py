@@ -6,6 +6,7 @@ import ssl
 from typing import Final
 
 from ...core.foreign import looks_like_http
+from ...core.x509 import NotACertificateError, certificate_of
 from ...errors import TlsError
 from ...reasons import CloseReason
 
@@ -47,20 +48,39 @@ _CERTIFICATES: Final = frozenset(
 )
 
 
-def failure_of(error: Exception, *, shaking: bool) -> TlsError:
+# So much is told of whom a refused certificate names itself.
+_MOST_SUBJECT: Final = 200
+
+
+def failure_of(error: Exception, *, shaking: bool, shown: bytes | None = None) -> TlsError:
     """Return what an error of `ssl` means for its connection.
 
     Args:
         error: What was raised.
         shaking: In the handshake.
+        shown: The certificate that the peer has shown, where it is known.
     """
     name = getattr(error, "reason", None) or ""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsError(CloseReason.TLS_CERTIFICATE, f"the peer's certificate is refused: {error.verify_message}")
+        whose = _subject(shown)
+        return TlsError(
+            CloseReason.TLS_CERTIFICATE, f"the peer's certificate is refused: {error.verify_message}{whose}"
+        )
     words = _WORDS.get(name) or name.lower().replace("_", " ") or str(error) or type(error).__name__
     if name in _CERTIFICATES:
         return TlsError(CloseReason.TLS_CERTIFICATE, words)
     return TlsError(CloseReason.TLS_HANDSHAKE if shaking else CloseReason.TLS_ERROR, words)
+
+
+def _subject(shown: bytes | None) -> str:
+    """Say whose a certificate says it is. Nobody has verified that."""
+    if not shown:
+        return ""
+    try:
+        subject = certificate_of(shown).subject
+    except NotACertificateError:
+        return "; it cannot be read"
+    return f"; it says it is {ascii(subject[:_MOST_SUBJECT])[1:-1] or 'nobody'}"
 
 
 def not_tls(data: bytes) -> TlsError:

@@ -27,9 +27,13 @@ from ...errors import HandshakeError, TlsError
 from ...reasons import CloseReason
 from ..link import Layer, Link, LinkUser
 from .failures import LEFT, TRUNCATED, failure_of, not_tls
+from .shown import SHOWN
 
 # The most that one record holds (RFC 8446 section 5.1): asking for more gives no more.
 RECORD_BYTES: Final = 16384
+
+# `_ssl.ENCODING_DER`.
+_DER: Final = 2
 
 # Makes the `ssl.SSLObject` of one connection, of what is read and of what is to be sent.
 SessionMaker = Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]
@@ -179,7 +183,7 @@ class TlsLayer(Layer):
             return
         except (ssl.SSLError, OSError) as error:
             self._flush()  # the alert that says why
-            self._fail(failure_of(error, shaking=True))
+            self._fail(failure_of(error, shaking=True, shown=getattr(session, SHOWN, None)))
             return
         refusal = None if self._judge is None else self._judge(session)
         if refusal is not None:
@@ -344,4 +348,14 @@ def info_of(session: ssl.SSLObject) -> TlsInfo:
         server_name=getattr(session, "penstock_name", None) or session.server_hostname,
         certificate=certificate,
         resumed=bool(session.session_reused),
+        chain_der=() if session.server_side else _chain_of(session),
     )
+
+
+def _chain_of(session: ssl.SSLObject) -> tuple[bytes, ...]:
+    """Return what the peer has sent, its own certificate first."""
+    ask = getattr(session, "get_unverified_chain", None)
+    if ask is not None:  # Python 3.13
+        return tuple(ask())
+    ask = getattr(getattr(session, "_sslobj", None), "get_unverified_chain", None)  # there since 3.10, without a name
+    return () if ask is None else tuple(each.public_bytes(_DER) for each in ask() or ())
