@@ -233,10 +233,10 @@ def test_a_token_is_taken_before_accept_and_given_back():
 def test_a_client_of_a_proxy_counts_in_every_process():
     """Under its own key and no longer under the proxy's; a place that is held for the next one stays held."""
     proxy, client = Peer(("198.51.100.1", 1), 2), PEERS[0]
-    rules = Rules(max_connections=3, max_per_peer=1, actions={Refusal.LIMIT: Action.WAIT})
+    rules = Rules(max_connections=3, max_per_peer=1, actions=WAITING)
     with together(2) as (gates, _, _):
         for gate in gates:
-            gate.set_rules(rules)
+            gate.begin(rules)
         access = AccessList(["198.51.100.1"])
         assert [None, None] == [gate.admit(proxy, 0.0, access) for gate in gates]
         assert gates[0].hold_place(0.0)

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "connect": ("connect:command", "Talk to a server interactively."),
     "send": ("send:command", "Send messages and print the replies."),
     "probe": ("probe:command", "Check whether servers accept connections, and how fast."),
+    "cert": ("cert:command", "Make certificates for development."),
     "bench": ("bench.command:command", "Load-test a server."),
     "ctl": ("ctl.command:command", "Ask a running server how it is, and tell it what to do."),
     "services": ("services:command", "List the classic services and the codecs."),

@@ -29,6 +29,8 @@ class TlsConfig:
         alpn: Protocols that are offered, the best first (RFC 7301).
         alpn_required: Whether a client that agrees on none of them is refused: one that was sent here from a service of
             another protocol, with the same certificate, speaks that.
+        dev: Show a certificate that is made at the start and goes with the server, for development. Its authority is
+            in a file that the log names. Needs ``penstock[cert]``.
     """
 
     cert: tuple[str, ...] = declare(
@@ -93,6 +95,14 @@ class TlsConfig:
         False, "alpn_required", Flag(), "TLS", "Refuse clients that offer none of the protocols of --alpn"
     )
 
+    dev: bool = declare(
+        False,
+        "tls_dev",
+        Flag(),
+        "TLS",
+        "Show a throw-away certificate, for development; the log says what clients are to believe",
+    )
+
     def __post_init__(self) -> None:
         check_fields(self)
         if self.key and len(self.key) != len(self.cert):
@@ -111,6 +121,8 @@ class TlsConfig:
                 raise ConfigurationError(
                     "tls_crl needs a tls_client_ca: without one no client is asked for a certificate", "TlsConfig.crl"
                 )
+        if self.dev and self.cert:
+            raise ConfigurationError("tls_dev makes a certificate of its own: leave tls_cert out", "TlsConfig.dev")
         if self.alpn_required and not self.alpn:
             raise ConfigurationError("alpn_required needs the protocols: give alpn", "TlsConfig.alpn_required")
         for name in self.alpn:

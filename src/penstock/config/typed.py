@@ -51,6 +51,10 @@ class ServerOptions(TypedDict, total=False):
     """Ciphers of TLS 1.2. Default: Python's."""
     alpn: str | Sequence[str]
     """Protocol to offer by ALPN; repeatable, the preferred one first."""
+    alpn_required: bool
+    """Refuse clients that offer none of the protocols of --alpn. Default: false."""
+    tls_dev: bool
+    """Show a throw-away certificate, for development; the log says what clients are to believe. Default: false."""
     bad_messages: Literal["service", "close", "skip"]
     """What happens to a message that cannot be decoded while the next one can: as the service has it, close the
     connection, or skip the message. Default: service.

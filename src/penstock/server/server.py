@@ -58,6 +58,7 @@ from .background import Background, RunningTask
 from .choice import Choice, choose
 from .datagram_options import set_receive_buffer
 from .descriptors import affordable, descriptor_limit
+from .dev_tls import ThrowAway
 from .ends import Ends
 from .farewell import Farewell
 from .gate_rules import rules_of
@@ -131,6 +132,7 @@ class Server:
         self._observer_failures = Pace(1, time.monotonic)
         self._listeners: list[Listener] = []
         self._tls: ServerTls | None = None
+        self._throw_away: ThrowAway | None = None  # a certificate for development
         self._choice: Choice | None = None
         self._at_work: EngineServer | None = None
         self._told_to_end = self._suspended = False  # before the start
@@ -283,6 +285,8 @@ class Server:
             self._emit(Listening(listener))
         if self._tls is not None:
             logger.info("certificates: %s", self._tls.material.expiry(time.time()))
+        if self._throw_away is not None:
+            logger.warning("tls_dev: a throw-away certificate; clients believe it with --ca %s", self._throw_away.ca)
 
     def open(self) -> None:
         """Open every address, and accept nobody yet: who connects waits in the backlog. May be repeated.
@@ -336,6 +340,7 @@ class Server:
         self._prepare(AccessFiles(self.config.gate.allow, self.config.gate.deny))
         owner_of(self.config.uds_owner, self.config.process)
         addresses = self._with_tls([parse_address(text) for text in self.config.bind])
+        self._throw_away_is_over()
         for address in addresses:
             self._check_kind(address.kind, address)
 
@@ -350,9 +355,13 @@ class Server:
         Raises:
             ConfigurationError: As `tls_of`, or a file is refused.
         """
-        if isinstance(self.config.bind, DefaultBind) and self.config.tls.cert:
+        tls = self.config.tls
+        if isinstance(self.config.bind, DefaultBind) and (tls.cert or tls.dev):
             addresses = [with_tls(address) for address in addresses]
-        self._tls = tls_of(self.config.tls, addresses, alone=self.app is None)
+        if tls.dev and (self.app is None or any(at.is_tls or at.starts_tls for at in addresses)):
+            self._throw_away = self._throw_away or ThrowAway(addresses)
+            tls = self._throw_away.config(tls)
+        self._tls = tls_of(tls, addresses, alone=self.app is None)
         return addresses
 
     @property
@@ -449,7 +458,8 @@ class Server:
         access = AccessFiles(new.gate.allow, new.gate.deny)
         signature, networks = await aside(lambda: (access.signature(), access.load()), "penstock-networks")
         tls = self._tls
-        material = None if tls is None else await aside(lambda: Material(new.tls), "penstock-certificates")
+        has_files = tls is not None and not new.tls.dev
+        material = await aside(lambda: Material(new.tls), "penstock-certificates") if has_files else None
         rules = self._rules_of(new, networks)
         changes = {
             spec.name: value
@@ -743,6 +753,12 @@ class Server:
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []
         close_listeners(listeners)
+        self._throw_away_is_over()
+
+    def _throw_away_is_over(self) -> None:
+        throw_away, self._throw_away = self._throw_away, None
+        if throw_away is not None:
+            throw_away.close()
 
 
 def _tell_nobody(_event: Event) -> None:

@@ -23,7 +23,8 @@ def keep_shown(context: ssl.SSLContext) -> None:
         context._msg_callback = _message  # noqa: SLF001
 
 
-def _message(session: Any, direction: str, version: Any, content: Any, kind: Any, data: bytes) -> None:
+def _message(session: Any, direction: str, *told: Any) -> None:
+    _version, _content, kind, data = told
     if direction == _READ and kind == _CERTIFICATE and data[:1] == bytes((_CERTIFICATE,)):
         with contextlib.suppress(AttributeError):  # no session of ours
             setattr(session, SHOWN, first_certificate(data[_HEADER_BYTES:]))
