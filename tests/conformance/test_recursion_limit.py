@@ -47,6 +47,7 @@ def talk(server, word):
         read_to_end(peer)
 
 
+@pytest.mark.tapped
 @pytest.mark.engines(*ENGINES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.forms(lambda form: form.has_conn and not form.in_threads)
@@ -106,6 +107,7 @@ def test_what_is_posted_close_to_the_limit_is_sent_whole_or_not_at_all(serve, en
         assert set(server.record.reasons) <= {"peer_closed", "handler_error", "done"}
 
 
+@pytest.mark.tapped
 @pytest.mark.engines(*ENGINES)
 @pytest.mark.parametrize("way", ["abort", "close"])
 @pytest.mark.forms(lambda form: form.label in ("def-message-conn", "async-connection"))
