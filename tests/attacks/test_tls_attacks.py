@@ -1,0 +1,223 @@
+"""Attacks on handshakes: each ends for one reason and holds little, and the next peer is served."""
+
+import contextlib
+import gc
+import os
+import random
+import resource
+import socket
+import ssl
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock.config import GateConfig, Timeouts
+from penstock.testing.certificates import authority, server_certificate
+from penstock.testing.ciphered import CipheredSocket
+from penstock.testing.peers import PATIENCE_S, dial
+
+pytest.importorskip("trustme")
+pytestmark = pytest.mark.uncipherable("it speaks TLS already")
+
+KIB = 1024
+SPARE_DESCRIPTORS = 300
+
+
+@penstock.on_message(codec="lines")
+def upper(message):
+    return message.upper()
+
+
+@pytest.fixture
+def serve_tls(serve):
+    """Serve over TLS."""
+
+    def start(**options):
+        options.setdefault("gate", GateConfig(max_connections=None, max_per_peer=None, max_handshakes=None))
+        return serve(upper, bind="tls://127.0.0.1:0", tls_cert=server_certificate(), **options)
+
+    return start
+
+
+def hello():
+    """A ClientHello, as a client of this machine sends it."""
+    outgoing = ssl.MemoryBIO()
+    session = authority().client().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.do_handshake()
+    return outgoing.read()
+
+
+def is_served(server):
+    with CipheredSocket(dial(server.address)) as peer:
+        peer.sendall(b"honest\n")
+        return peer.recv(100) == b"HONEST\n"
+
+
+def test_a_handshake_of_single_bytes_is_one_all_the_same(serve_tls):
+    """Each in a segment of its own, in its time: the server waits for the rest, and hands nothing on before that."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = authority().client().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with serve_tls() as server, dial(server.address) as raw:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+        def exchange(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    for byte in outgoing.read():
+                        raw.sendall(bytes((byte,)))
+                    incoming.write(raw.recv(65536))
+
+        exchange(session.do_handshake)
+        session.write(b"one\n")
+        answer = exchange(lambda: session.read(100))
+
+    assert b"ONE\n" == answer
+
+
+@pytest.mark.parametrize("begins", ["after a ClientHello", "instead of it", "as a record of a handshake"])
+def test_garbage_is_refused_and_holds_nothing(serve_tls, begins):
+    """Whatever follows: one reason, an end, and the next peer is served. The bytes come from a seed."""
+    chance = random.Random(17)
+    count = 20
+    with serve_tls() as server:
+        for _ in range(count):
+            noise = chance.randbytes(2000)
+            data = {
+                "after a ClientHello": hello() + noise,
+                "instead of it": b"\x16\x03\x01" + noise,
+                "as a record of a handshake": b"\x16\x03\x01" + struct.pack("!H", len(noise)) + b"\x01" + noise[1:],
+            }[begins]
+            with dial(server.address) as raw:
+                raw.sendall(data)
+                raw.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    while raw.recv(65536):
+                        pass
+        served = is_served(server)
+        reasons = server.reasons(count + 1)
+
+    assert served
+    assert {"tls_handshake"} == set(reasons[:count])
+
+
+def test_a_certificate_without_end_is_refused(serve_tls, tmp_path):
+    """A client's chain of more than OpenSSL takes (100 KiB): the handshake fails, and nothing of it is kept."""
+    mine = Path(authority().issue("endless", "c@example.org")).read_text()
+    endless = tmp_path / "endless.pem"
+    endless.write_text(mine + Path(authority().ca).read_text() * 400)
+    with serve_tls(tls_client_ca=authority().ca, tls_client_auth="optional") as server:
+        with (
+            contextlib.suppress(OSError),
+            CipheredSocket(dial(server.address), authority().client(str(endless))) as peer,
+        ):
+            peer.sendall(b"one\n")
+            peer.recv(100)
+        served = is_served(server)
+        reasons = server.reasons(2)
+
+    assert served
+    assert "tls_handshake" == reasons[0]
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(3000, marks=pytest.mark.full)])
+def test_a_flood_of_handshakes_leaves_the_next_one_its_place(serve_tls, count, engine, figure):
+    """T-46: peers that send a ClientHello, have the server answer it, and are gone; none of them keeps a place."""
+    greeting = hello()
+    with serve_tls(gate=GateConfig(max_handshakes=10, max_per_peer=None)) as server:
+        began = time.process_time()
+        for _ in range(count):
+            with contextlib.suppress(ConnectionError), dial(server.address) as raw:
+                raw.sendall(greeting)
+                raw.recv(1)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        cost_ms = (time.process_time() - began) * 1000 / count
+        server.wait_until(lambda running: running.gate.handshakes == 0)
+        served = is_served(server)
+        reasons = server.reasons(1)
+    figure(f"T-46 {engine.label}: {count} handshakes begun and left: {cost_ms:.2f} ms of CPU for each, both ends")
+
+    assert served
+    assert set(reasons) <= {"tls_handshake", "peer_closed", "reset"}
+
+
+def test_handshakes_that_do_not_end_keep_no_more_places_than_there_are(serve_tls, opened):
+    """Those that were first are reset at their deadline; then others come in."""
+    timeouts = Timeouts(handshake_s=0.5, drain_s=10.0)
+    with serve_tls(gate=GateConfig(max_handshakes=5, max_per_peer=None), timeouts=timeouts) as server:
+        for _ in range(5):
+            opened.append(raw := dial(server.address))
+            raw.sendall(hello()[:-1])
+        server.wait_until(lambda running: running.gate.handshakes == 5)
+        with pytest.raises(ConnectionResetError), dial(server.address) as late:
+            late.recv(1)
+        server.wait_until(lambda running: running.gate.handshakes == 0)
+        served = is_served(server)
+        reasons = server.reasons(6)
+
+    assert served
+    assert ["handshake_timeout"] * 5 == list(reasons[:5])
+
+
+def rss_kib():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // KIB
+
+
+@pytest.mark.engines("pure", "native")
+@pytest.mark.parametrize("wanted", [200, pytest.param(10_000, marks=pytest.mark.full)])
+def test_what_a_handshake_holds_that_does_not_end(serve_tls, opened, wanted, engine, figure):
+    """T-45: as many as the descriptors allow, both ends in this process; the next peer is served beside them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        count = min(wanted, (hard - SPARE_DESCRIPTORS) // 2)
+        greeting = hello()[:-1]
+        timeouts = Timeouts(handshake_s=PATIENCE_S, drain_s=10.0)
+        with serve_tls(timeouts=timeouts, backlog=4096) as server:
+            before = rss_kib()
+            for _ in range(count):
+                opened.append(raw := dial(server.address))
+                raw.sendall(greeting)
+            server.wait_until(lambda running: running.gate.handshakes == count)
+            held = (rss_kib() - before) / count
+            served = is_served(server)
+            for raw in opened:
+                raw.close()
+            opened.clear()
+            server.wait_until(lambda running: running.gate.handshakes == 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    figure(
+        f"T-45 {engine.label}: {count} half-open handshakes: {held:.1f} KiB for each, both ends of the socket included"
+    )
+
+    assert served
+    assert held < 100
+
+
+@pytest.mark.engines("pure", "native")
+@pytest.mark.parametrize("count", [60, pytest.param(6000, marks=pytest.mark.full)])
+def test_handshakes_with_certificates_of_clients_leave_nothing_behind(serve_tls, count, engine, figure):
+    """T-52: after the first third, memory grows no more; both ends are in this process."""
+    mine = authority().client(authority().issue("many", "c@example.org"))
+    with serve_tls(tls_client_ca=authority().ca) as server:
+        at = []
+        for number in range(count):
+            if number in (count // 3, 2 * count // 3):
+                at.append(rss_kib())
+            with CipheredSocket(dial(server.address), mine) as peer:
+                peer.sendall(b"one\n")
+                assert b"ONE\n" == peer.recv(100)
+        server.wait_closed(count)
+        at.append(rss_kib())
+    each = (at[2] - at[1]) * KIB / (count / 3)
+    figure(f"T-52 {engine.label}: {count} handshakes of certified clients: {each:.0f} bytes more for each at the end")
+
+    assert at[2] - at[1] < 4 * KIB  # noise of the allocator; an SSL object that stays is some 20 KiB
