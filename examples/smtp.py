@@ -1,11 +1,10 @@
 """A mail server that delivers all mail into one Maildir: to see what programs send. It relays nothing.
 
     MAILDIR=mail penstock serve examples/smtp.py:smtp --bind tcp://127.0.0.1:2525
-    swaks --server 127.0.0.1:2525 --to somebody@example.org
+    swaks --server 127.0.0.1:2525 --to somebody@example.org  # --tls, with ?tls=start after the port and --tls-cert
 
 Wire format: RFC 5321 with SIZE, 8BITMIME and PIPELINING. A line ends with CRLF alone (section 2.3.8): a server that
-takes a bare LF for an end reads a second message where others see a part of the first (SMTP smuggling). A message has
-10 MiB at most.
+takes a bare LF for an end reads a second message where others see a part of the first (SMTP smuggling).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ MAX_MESSAGE, MAX_RECIPIENTS = 10 * 1024 * 1024, 100
 FROM = re.compile(rb"FROM: ?<([^<>\s]*)>(?: .*)?", re.IGNORECASE)
 TO = re.compile(rb"TO: ?<([^<>\s]+)>(?: .*)?", re.IGNORECASE)
 SIZE = re.compile(rb" SIZE=([0-9]{1,20})", re.IGNORECASE)
-EXTENSIONS = b"250-penstock\r\n250-SIZE %d\r\n250-8BITMIME\r\n250 PIPELINING" % MAX_MESSAGE
+EXTENSIONS = b"250-penstock\r\n250-8BITMIME\r\n250-PIPELINING\r\n%b250 SIZE %d"
 TOO_LARGE = b"552 a message has %d bytes at most" % MAX_MESSAGE
 
 
@@ -32,6 +31,7 @@ TOO_LARGE = b"552 a message has %d bytes at most" % MAX_MESSAGE
 class Session:
     """What one client has said so far."""
 
+    offers_tls: bool = False
     hello: bytes = b""
     sender: bytes | None = None
     recipients: list[bytes] = field(default_factory=list)
@@ -42,7 +42,8 @@ class Session:
         match verb.upper():
             case b"HELO" | b"EHLO" if rest:
                 self.reset(rest)
-                return b"250 penstock" if verb.upper() == b"HELO" else EXTENSIONS
+                tls = b"250-STARTTLS\r\n" * self.offers_tls
+                return b"250 penstock" if verb.upper() == b"HELO" else EXTENSIONS % (tls, MAX_MESSAGE)
             case b"MAIL":
                 return self._mail(rest)
             case b"RCPT":
@@ -85,8 +86,7 @@ async def _receive_mail(conn: penstock.Connection[bytes], session: Session) -> b
     if not session.recipients:
         return b"503 RCPT comes first"
     await conn.send(b"354 a line with a dot ends it")
-    lines = [b"Return-Path: <%b>" % (session.sender or b"")]
-    lines += [b"Delivered-To: " + recipient for recipient in session.recipients]
+    lines = [b"Return-Path: <%b>" % (session.sender or b""), *(b"Delivered-To: " + each for each in session.recipients)]
     size = 0
     session.reset(session.hello)
     while (line := await conn.receive()) != b".":
@@ -102,13 +102,16 @@ async def _receive_mail(conn: penstock.Connection[bytes], session: Session) -> b
 @penstock.on_connection(codec="lines:newline=crlf,strict=yes,max=2KiB")
 async def smtp(conn: penstock.Connection[bytes]) -> None:
     """Serve one client until it quits."""
-    session = Session()
+    session = Session(offers_tls=bool(conn.server.config.tls.cert) and conn.tls is None)
     await conn.send(b"220 penstock ESMTP")
     try:
         async for line in conn:
             if line.upper() == b"QUIT":
-                await conn.send(b"221 goodbye")
-                return
+                return await conn.send(b"221 goodbye")
+            if line.upper() == b"STARTTLS" and session.offers_tls:
+                conn.start_tls(reply=b"220 go ahead")
+                session = Session()  # what was said before is forgotten (RFC 3207 section 4.2)
+                continue
             answer = await _receive_mail(conn, session) if line.upper() == b"DATA" else session.command(line)
             for each in answer.split(b"\r\n"):
                 await conn.send(each)

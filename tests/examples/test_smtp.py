@@ -2,11 +2,14 @@
 
 import mailbox
 import smtplib
+import socket
 from email.message import EmailMessage
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from penstock.testing.certificates import authority, server_certificate
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,53 @@ def test_a_message_that_is_too_large_is_refused(served):
         assert 250 == client.noop()[0]
         with pytest.raises(smtplib.SMTPSenderRefused):
             client.sendmail("me@example.org", "you@example.org", b"x" * 11_000_000)
+
+
+@pytest.fixture(scope="module")
+def secured(start):
+    pytest.importorskip("trustme")
+    options = ("--bind", "tcp://127.0.0.1:0?tls=start", "--tls-cert", server_certificate())
+    return start("smtp.py:smtp", *options, MAILDIR="mail")
+
+
+@pytest.mark.outside
+def test_smtplib_starts_tls(secured):
+    """It is offered before and not after, and what was said before it is forgotten (RFC 3207 section 4.2)."""
+    message = EmailMessage()
+    message["Subject"] = "secret"
+    message.set_content("words")
+    with smtplib.SMTP("127.0.0.1", secured.port, local_hostname="me") as client:
+        client.ehlo()
+        assert client.has_extn("starttls")
+        assert 250 == client.mail("before@example.org")[0]
+        client.starttls(context=authority().client())
+        assert 503 == client.rcpt("you@example.org")[0]
+        client.ehlo()
+        assert not client.has_extn("starttls")
+        assert 500 == client.docmd("STARTTLS")[0]
+        client.send_message(message, "me@example.org", "you@example.org")
+
+    assert "words\n" == mails(secured)["secret"].get_payload()
+
+
+@pytest.mark.outside
+def test_commands_behind_starttls_are_refused(secured):
+    """In the same packet, in clear: CVE-2011-0411 and its like."""
+    with socket.create_connection(("127.0.0.1", secured.port), 20) as sock, sock.makefile("rb") as lines:
+        lines.readline()
+        sock.sendall(b"STARTTLS\r\nEHLO evil\r\n")
+        rest = lines.read()
+
+    assert rest in (b"", b"220 go ahead\r\n")
+
+
+@pytest.mark.outside
+def test_swaks_starts_tls(secured, program):
+    """As mail servers do among themselves."""
+    server = f"127.0.0.1:{secured.port}"
+    program("swaks", "--server", server, "--to", "you@example.org", "--header", "Subject: swaks tls", "--tls")
+
+    assert "you@example.org" == mails(secured)["swaks tls"]["Delivered-To"]
 
 
 @pytest.mark.outside
