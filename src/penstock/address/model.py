@@ -34,6 +34,7 @@ class Scheme(StrEnum):
 
     TCP = "tcp"
     TLS = "tls"
+    TCP_TLS = "tcp+tls"
     UDP = "udp"
     UNIX = "unix"
     UNIX_DGRAM = "unix+dgram"
@@ -47,6 +48,7 @@ UNIX_SCHEMES: Final = frozenset({Scheme.UNIX, Scheme.UNIX_DGRAM, Scheme.UNIX_SEQ
 _KINDS: Final = {
     Scheme.TCP: Kind.STREAM,
     Scheme.TLS: Kind.STREAM,
+    Scheme.TCP_TLS: Kind.STREAM,
     Scheme.UDP: Kind.DATAGRAM,
     Scheme.UNIX: Kind.STREAM,
     Scheme.UNIX_DGRAM: Kind.DATAGRAM,
@@ -93,6 +95,11 @@ class Address:
     def is_tls(self) -> bool:
         """Whether TLS is spoken there."""
         return self.tls or self.scheme is Scheme.TLS
+
+    @property
+    def may_be_tls(self) -> bool:
+        """Whether TLS may be spoken there, at once or later: it needs a certificate."""
+        return self.is_tls or self.starts_tls or self.scheme is Scheme.TCP_TLS
 
     @property
     def kind(self) -> Kind | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, overload
 
-from ..address import Address, Kind, parse_address
+from ..address import Address, Kind, Scheme, parse_address
 from ..codecs.base import Codec
 from ..codecs.names import BytesCodecName, TextCodecName
 from ..codecs.registry import parse_codec
@@ -225,6 +225,8 @@ def read_target(address: str | Address, codec: Codec[Any] | str) -> tuple[Addres
         ConfigurationError: One of them is wrong, or nothing can connect to it.
     """
     target = parse_address(address) if isinstance(address, str) else address
+    if target.scheme is Scheme.TCP_TLS:
+        raise ConfigurationError(f"{target}: a server may take both on one port; a client says which: tcp:// or tls://")
     if target.port == 0:
         raise ConfigurationError(
             f"{target}: port 0 means any free port, for servers only; give the port the server listens on"

@@ -358,7 +358,7 @@ class Server:
         tls = self.config.tls
         if isinstance(self.config.bind, DefaultBind) and (tls.cert or tls.dev):
             addresses = [with_tls(address) for address in addresses]
-        if tls.dev and (self.app is None or any(at.is_tls or at.starts_tls for at in addresses)):
+        if tls.dev and (self.app is None or any(at.may_be_tls for at in addresses)):
             self._throw_away = self._throw_away or ThrowAway(addresses)
             tls = self._throw_away.config(tls)
         self._tls = tls_of(tls, addresses, alone=self.app is None)

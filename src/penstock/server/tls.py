@@ -18,6 +18,7 @@ from ..core.x509 import Certificate
 from ..engines.link import LayerMaker, LinkUser, stacked
 from ..engines.listener import Listener
 from ..engines.tls.contexts import load_authorities, load_pair, load_revoked, strict
+from ..engines.tls.either import EitherLayer
 from ..engines.tls.layer import TlsLayer
 from ..engines.tls.shown import keep_shown
 from ..errors import ConfigurationError, TlsError, TlsMaterialError
@@ -148,7 +149,7 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
     Raises:
         ConfigurationError: An address wants TLS and there is no certificate; or there is one, and no address wants it.
     """
-    wanting = [address for address in addresses if address.is_tls or address.starts_tls]
+    wanting = [address for address in addresses if address.may_be_tls]
     if not config.cert:
         if wanting:
             raise TlsMaterialError(
@@ -184,6 +185,9 @@ def layered(listener: Listener, tls: ServerTls) -> Listener:
     requested = listener.requested
     if requested.starts_tls:
         return dataclasses.replace(listener, address=dataclasses.replace(listener.address, starts_tls=True))
+    if requested.scheme is Scheme.TCP_TLS:
+        either = functools.partial(EitherLayer, tls=tls.layer)
+        return dataclasses.replace(listener, layer=stacked(listener.layer, either))
     if not requested.is_tls:
         return listener
     if listener.kind is not Kind.STREAM:

@@ -41,7 +41,7 @@ def warnings_about(config: ServerConfig, addresses: Iterable[str]) -> list[str]:
             found.append(f"{', '.join(endless)}: off on a public address: one client can take all capacity")
     write_s, kernel_s = config.timeouts.write_s, config.tcp.user_timeout_s
     is_shorter = kernel_s is not None and (write_s is None or write_s > kernel_s)
-    if is_shorter and any(at.scheme is Scheme.TCP for at in parsed.values()):
+    if is_shorter and any(at.scheme in (Scheme.TCP, Scheme.TCP_TLS) for at in parsed.values()):
         found.append(
             f"timeout_write is {format_duration(write_s)}, but the kernel drops a TCP client that stops reading after "
             f"tcp_user_timeout, {format_duration(kernel_s)}: set that, too"
