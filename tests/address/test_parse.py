@@ -142,7 +142,7 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("tcp://" + "a" * 64 + ":80", "is neither a name nor an IP address"),
         ("tcp://" + "a." * 127 + "a:80", "is neither a name nor an IP address"),
         ("tcp://\N{SNOWMAN}\N{SNOWMAN}..x:80", "is not a name"),
-        ("tpc://a:1", "unknown scheme 'tpc', known are tcp, tls, udp, unix"),
+        ("tpc://a:1", "unknown scheme 'tpc', known are tcp, tls, tcp+tls, udp, unix"),
         ("tpc://a:1", "did you mean tcp?"),
         ("http://a:1", "unknown scheme 'http'"),
         ("://a:1", "unknown scheme ''"),
@@ -166,10 +166,13 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("unix:x?mode=999", "mode '999' is not an octal number from 0000 to 0777"),
         ("unix:x?mode=", "mode '' is not an octal number"),
         ("unix:x?mode=07777", "mode '07777' is not an octal number"),
-        ("unix:x?mod=0600", "unknown parameter 'mod', unix takes only mode= and tls=; did you mean mode?"),
+        ("unix:x?mod=0600", "unknown parameter 'mod', unix takes only mode=, tls= and proxy=; did you mean mode?"),
         ("unix:@x?mode=0600", "an abstract name has no file"),
-        ("tcp://a:1?famly=ipv4", "unknown parameter 'famly', tcp takes only family=; did you mean family?"),
-        ("tcp://a:1?mode=0600", "unknown parameter 'mode', tcp takes only family="),
+        (
+            "tcp://a:1?famly=ipv4",
+            "unknown parameter 'famly', tcp takes only family=, tls= and proxy=; did you mean family?",
+        ),
+        ("tcp://a:1?mode=0600", "unknown parameter 'mode', tcp takes only family=, tls= and proxy="),
         ("tcp://a:1?", "unknown parameter ''"),
         ("tcp://a:1?family=ipv4&family=ipv4", "parameter 'family' is given twice"),
         ("tcp://a:1?family=ipv5", "unknown family 'ipv5', known are ipv4, ipv6, dual; did you mean"),
@@ -182,16 +185,18 @@ def test_other_ways_to_write_it_become_the_canonical_one(text, canonical):
         ("udp://239.0.0.1:1?interface=a b", "interface 'a b' is not the name of an interface"),
         ("udp://239.0.0.1:1?interface=lo&family=ipv6", "family=ipv6 does not fit the host 239.0.0.1"),
         ("udp://[ff02::1%lo]:1?interface=eth0", "zone 'lo' and interface=eth0 are two interfaces"),
-        ("udp://239.0.0.1:1?interfaces=lo", "udp takes only family= and interface=; did you mean interface?"),
-        ("tcp://239.0.0.1:1?interface=lo", "unknown parameter 'interface', tcp takes only family="),
+        ("udp://239.0.0.1:1?interfaces=lo", "udp takes only family=, interface= and proxy=; did you mean interface?"),
+        ("tcp://239.0.0.1:1?interface=lo", "unknown parameter 'interface', tcp takes only family=, tls= and proxy="),
         ("raw+icmp://127.0.0.1:1", "ICMP has no ports; write raw+icmp://127.0.0.1"),
         ("raw+icmp://*", "write raw+icmp://0.0.0.0 or raw+icmp://[::]"),
         ("fd://", "is neither the number of an inherited descriptor nor its name"),
         ("fd://-1", "'-1' is neither the number"),
         ("fd://03", "'03' is neither the number"),
-        ("fd://3?mode=0600", "unknown parameter 'mode', fd takes only tls="),
-        ("fd://3?tls=yes", "tls=yes is neither on nor off"),
-        ("unix+dgram:x?tls=on", "unknown parameter 'tls', unix+dgram takes only mode="),
+        ("fd://3?mode=0600", "unknown parameter 'mode', fd takes only tls= and proxy="),
+        ("tcp://a:1?tls=on", "TLS over TCP has a scheme of its own; write tls://HOST:PORT"),
+        ("tcp://a:1?proxy=no", "proxy=no is neither on nor off"),
+        ("fd://3?tls=yes", "tls=yes is none of on, off and start"),
+        ("unix+dgram:x?tls=on", "unknown parameter 'tls', unix+dgram takes only mode= and proxy="),
     ],
 )
 def test_what_is_no_address_is_refused_with_its_own_words(text, words):
@@ -281,3 +286,25 @@ def test_no_text_does_worse_than_being_refused(text):
 
     assert problem.isprintable()
     assert problem or text == str(parse_address(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp://127.0.0.1:1?tls=start",
+        "tcp://127.0.0.1:1?proxy=off",
+        "tls://[::]:1?family=ipv6&proxy=off",
+        "tcp+tls://127.0.0.1:1",
+        "unix:s?mode=0600&tls=start&proxy=off",
+        "fd://3?tls=on&proxy=off",
+        "udp://239.0.0.1:1?interface=lo&proxy=off",
+    ],
+)
+def test_what_is_spoken_is_part_of_the_address(text):
+    """TLS at once, later or perhaps; with a proxy or without; in the one form that is shown."""
+    address = parse_address(text)
+
+    assert text == str(address)
+    assert ("tls=on" in text or text.startswith("tls://")) == address.is_tls
+    assert ("tls=" in text or "tls://" in text) == address.may_be_tls
+    assert ("proxy=off" in text) == address.direct

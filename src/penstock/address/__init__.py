@@ -2,7 +2,7 @@
 
 The grammar, which docs/addresses.md explains::
 
-    tcp://HOST:PORT   tls://…   tcp+tls://…   udp://HOST:PORT   raw+icmp://HOST   [?family=ipv4|ipv6|dual]   [?tls=start]
+    tcp://HOST:PORT   tls://…   tcp+tls://…   udp://HOST:PORT   raw+icmp://HOST   [?family=ipv4|ipv6|dual] [?tls=start]
     unix:PATH   unix:///PATH   unix://@NAME   unix+dgram:…   unix+seqpacket:…   [?mode=0600]   unix: alone [?tls=on]
     fd://NUMBER   fd://NAME   [?tls=on]
     each of a server with ?proxy=off where --proxy-from is not for it

@@ -102,7 +102,8 @@ def _parse_query(scheme: Scheme, query: str) -> dict[str, str]:
     for item in query.split("&"):
         name, _, value = item.partition("=")
         if name not in allowed:
-            takes = " and ".join(f"{each}=" for each in allowed)
+            *others, last = (f"{each}=" for each in allowed)
+            takes = f"{', '.join(others)} and {last}" if others else last
             hint = did_you_mean(name, allowed)
             raise ConfigurationError(f"unknown parameter {name!r}, {scheme} takes only {takes}{hint}")
         if name in parameters:
