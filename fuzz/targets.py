@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,14 +20,15 @@ from typing import Any, NamedTuple
 
 from msgspec.msgpack import Ext
 
-from penstock.address import parse_address
+from penstock.address import Peer, parse_address
 from penstock.codecs import NEED_DATA, Buffer, Codec, parse_codec
 from penstock.codecs.resp import Attributed, ErrorReply, Push, SimpleString, VerbatimString
 from penstock.config import options
 from penstock.config.files import read
 from penstock.config.sources import load
 from penstock.core.inbound import StreamInbound
-from penstock.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from penstock.core.proxy import header_size, info_of, read_header, write_header
+from penstock.errors import ConfigurationError, LocalProtocolError, ProxyError, RemoteProtocolError
 
 try:
     from penstock.engines.native.framing import choice as framing
@@ -316,10 +318,45 @@ def configuration(data: bytes) -> None:
         load(options(), document=read(path)).server_config()
 
 
+PROXY = Peer(("192.0.2.1", 1), socket.AF_INET)
+
+
+def proxy(data: bytes) -> None:
+    """Read a PROXY header: how the stream is cut changes nothing, and what was read is written and read again."""
+    if len(data) < 2:
+        return
+    stream = data[1:]
+    came = bytearray()
+    in_pieces: int | str | None = None
+    for piece in cut(stream, data[0]):
+        came += piece
+        in_pieces = _size(bytes(came))
+        if in_pieces is not None:
+            break
+    same("pieces", _size(stream), in_pieces)
+    if not isinstance(in_pieces, int):
+        return
+    try:
+        header = read_header(stream[:in_pieces])
+        info_of(header, PROXY)
+    except ProxyError:
+        return
+    same("written and read", header, read_header(write_header(header)))
+
+
+def _size(stream: bytes) -> int | str | None:
+    """Return how long the header is, why there is none, or None while that is not known."""
+    try:
+        return header_size(stream)
+    except ProxyError as error:
+        return str(error.reason)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{name: decoder(name) for name in SPECS},
     "writing": writing,
     "address": address,
     "codec-spec": codec_spec,
     "configuration": configuration,
+    "proxy": proxy,
 }
