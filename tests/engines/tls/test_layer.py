@@ -11,8 +11,10 @@ import pytest
 
 import penstock
 from penstock import ClientTls
+from penstock.config import TlsConfig
 from penstock.core.events import EventName
 from penstock.core.x509 import certificates_of_pem
+from penstock.server.tls import Material
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.engines import ALL_ENGINES
@@ -408,3 +410,24 @@ def test_a_client_meets_a_server_that_speaks_no_tls(engine):
         outcome = asked(engine, server.address.replace("tcp://", "tls://"), ClientTls(verify=False))
 
     assert "the peer speaks plain text where TLS is spoken" == outcome.problem
+
+
+@engines
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda each: each.name)
+def test_a_session_is_resumed_until_the_certificates_are_others(serve_tls, upper, infos, version):
+    """By its ticket: RFC 5077, RFC 8446 section 2.2. One that was given for the old material is worth nothing later."""
+    context = authority().client(maximum_version=version)
+    other = authority().issue("later", "localhost", "127.0.0.1")
+    session, reused = None, []
+    with serve_tls(upper) as server:
+        for number in range(3):
+            if number == 2:
+                server.call(lambda: server.server._tls.exchange(Material(TlsConfig(cert=(other,)))))
+            with context.wrap_socket(dial(server.address), server_hostname="localhost", session=session) as peer:
+                peer.sendall(b"one\n")
+                assert b"ONE\n" == peer.recv(100)
+                session = peer.session
+                reused.append(peer.session_reused)
+        server.wait_closed(3)
+
+    assert [False, True, False] == reused == [info.resumed for info in infos]

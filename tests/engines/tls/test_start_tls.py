@@ -276,6 +276,38 @@ class _Thread:
 
 
 @engines
+def test_what_waits_for_the_handshake_is_bounded(serve_clear, engine):
+    """A peer that never finishes it is owed no more than any other one."""
+    raised = []
+
+    @penstock.on_message(codec="lines:max=1MiB")
+    def owes(conn, message):
+        conn.start_tls(reply=b"220 go")
+        others.append(conn)
+
+    others = []
+    with serve_clear(owes, limits=penstock.Limits(write_max_bytes=200_000, write_high_bytes=100_000)) as server:
+        with dial(server.address) as raw:
+            raw.sendall(b"a\n")
+            assert b"220 go\n" == line(raw)
+
+            server.wait_until(lambda running: running.gate.handshakes == 1)
+
+            def flood():
+                try:
+                    for _ in range(10):
+                        others[0].post(b"x" * 50_000)
+                except ConnectionEndedError as error:
+                    raised.append(error)
+
+            server.call(flood)
+            reasons = list(server.reasons(1))
+
+    assert ["slow_consumer"] == reasons
+    assert 1 == len(raised)
+
+
+@engines
 def test_it_begins_once(serve_clear, engine):
     """Where TLS is spoken already, or is about to be, it cannot begin; nor without a certificate."""
     problems = []

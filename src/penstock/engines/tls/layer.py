@@ -280,8 +280,9 @@ class TlsLayer(Layer):
     def send(self, data: bytes) -> int:
         """Encipher and send; in the handshake, keep it until that is done."""
         if not self._law.may_send or not data:
-            if self._law.state == SHAKING:
+            if self._law.state == SHAKING and data:
                 self._kept += data
+                self._user.output_rose(self.queued_bytes)
             return self.queued_bytes
         session = self._session
         assert session is not None

@@ -49,6 +49,7 @@ cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 cdef object REFUSED = CloseReason.REFUSED
 cdef object RESET_ACTION = Action.RESET
+cdef object SLOW_CONSUMER = CloseReason.SLOW_CONSUMER
 cdef object TLS_INJECTED = CloseReason.TLS_INJECTED
 
 
@@ -199,6 +200,11 @@ cdef class Connection(TeardownTransport):
 
     cdef int tls_is_settled(self) except -1:
         """The handshake is done, or there will be none: wake who waits for that."""
+        return 0
+
+    cdef int layer_keeps(self, Py_ssize_t size) except -1:
+        if size > self._levels.limits.write_max_bytes:
+            return self.lose(SLOW_CONSUMER)
         return 0
 
     cdef object introduced(self, object header):

@@ -120,7 +120,8 @@ cdef class Below(Stack):
             self.transport.break_down(error)
 
     def output_rose(self, queued_bytes):
-        """Nothing: the connection counts for itself, and has."""
+        """Hold what the layer keeps to the hard limit: the rest the connection counts itself."""
+        self.transport.layer_keeps(queued_bytes)
 
     def output_sank(self):
         """The layer keeps less than before."""

@@ -56,6 +56,7 @@ cdef class Transport(Pollable):
     cdef int layer_begun(self) except -1
     cdef int layer_failed(self, object error) except -1
     cdef object introduced(self, object header)
+    cdef int layer_keeps(self, Py_ssize_t size) except -1
 
     # What the connection does.
     cdef int linked(self) except -1

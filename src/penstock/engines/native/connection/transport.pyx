@@ -165,6 +165,10 @@ cdef class Transport(Pollable):
         """It never will."""
         return 0
 
+    cdef int layer_keeps(self, Py_ssize_t size) except -1:
+        """The layer has so many bytes that it has not sent, or the kernel has not taken."""
+        return 0
+
     cdef object introduced(self, object header):
         """A proxy says who the peer is: return why the gate refuses that one, or None."""
         return None
