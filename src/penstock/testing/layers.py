@@ -21,6 +21,7 @@ class Tap(Layer):
         super().__init__(user)
         self.bytes_in = self.bytes_out = self.lost = 0
         self.ends = [0, 0]
+        self._failed = False  # to tell the end
 
     def data_received(self, data: bytes) -> None:
         """Count."""
@@ -43,9 +44,11 @@ class Tap(Layer):
         super().send_eof()
 
     def connection_lost(self, error: BaseException | None) -> None:
-        """Count."""
-        self.lost += 1
+        """Count; a call that failed, at the limit of recursion say, and is made once more, counts once."""
+        self.lost += not self._failed
+        self._failed = True
         super().connection_lost(error)
+        self._failed = False
 
 
 class Taps(list[Tap]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...reasons import Refusal
 from .event import EventName, EventOfServer, ListenerAddress
@@ -34,8 +34,7 @@ class Refused(EventOfServer):
     listener: ListenerAddress
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
+class _At(NamedTuple):
     """A listener of which no more is known than where it is."""
 
     address: Address
