@@ -637,7 +637,7 @@ def test_an_interrupt_before_it_serves_is_status_130(penstock, directory):
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("unshare") is None, reason="there is no unshare here")
 def test_as_the_first_process_of_a_container_it_obeys_sigterm(environ, directory):
-    """Row 56: the kernel gives process 1 no default signals."""
+    """Row 56: the kernel gives process 1 no default signals. It hands them on to the server, its child, and reaps."""
     probe = subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True)
     if probe.returncode != 0:
         pytest.skip("this user may not make a namespace")
@@ -668,7 +668,7 @@ def test_as_the_first_process_of_a_container_it_obeys_sigterm(environ, directory
         child = int(file.read().split()[0])
     os.kill(child, signal.SIGTERM)
 
-    assert 1 == ready["pid"]
+    assert 2 == ready["pid"]
     assert 0 == process.wait(20)
 
 
