@@ -115,6 +115,14 @@ def _waiting(wait: str) -> Iterator[Contestant]:
                          distribution="uvloop" if loop == "uvloop" else None)  # fmt: skip
 
 
+def _adopted(engine: str, style: str) -> Callable[[Interpreters, str], Argv]:
+    return lambda pythons, framing: [
+        pythons.penstock,
+        HERE / "servers/penstock_adopted.py",
+        *("--engine", engine, "--style", style, "--codec", framing, "--loop", LOOPS[engine]),
+    ]
+
+
 def _limited(base: str, title: str, engine: str, handler: str) -> Iterator[Contestant]:
     for limits in ("on", "off"):
         yield Contestant(f"{base}-limits-{limits}", f"{title}, limits {limits}",
@@ -193,6 +201,12 @@ CONTESTANTS = (
     Contestant("anyio", "anyio on asyncio", _competitor("anyio_lines.py"), distribution="anyio"),
     Contestant("easynetwork", "EasyNetwork on asyncio", _competitor("easynetwork_lines.py"),
                distribution="easynetwork"),
+    *(
+        Contestant(f"adopted-{engine}-{style}", f"Penstock {engine}, {title}", _adopted(engine, style), EVERY,
+                   ours=True)
+        for engine in ("native", "pure")
+        for style, title in (("protocol", "the hand-written Protocol"), ("streams", "the callback of streams"))
+    ),
     *(contestant for wait in ("done", "turn", "executor") for contestant in _waiting(wait)),
     *_limited("penstock-native", "Penstock native, def handler", "native", "def-message"),
     *_limited("penstock-native-async", "Penstock native, async def message handler", "native", "async-message"),

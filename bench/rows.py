@@ -68,6 +68,19 @@ ROWS = (
         ),
     ),
     Row(
+        "asyncio's handlers as they are, 1 and 32 in flight: a Protocol ahead, a callback of streams at most 0.6 ×",
+        tuple(
+            Limit(f"adopted-{depth}", f"adopted-native-{style}", yardstick, at_most)
+            for depth in (1, 32)
+            for style, yardstick, at_most in (
+                ("protocol", "uvloop-protocol", 1.0),
+                ("protocol", "aiofastnet-uvloop-protocol", 1.0),
+                ("protocol", "aiofastnet-asyncio-protocol", 1.0),
+                ("streams", "uvloop-streams", 0.6),
+            )
+        ),
+    ),
+    Row(
         "async def that awaits what is done, a turn of the loop, a call in a thread: ahead of a Protocol and its tasks",
         tuple(
             Limit(f"wait-{wait}", f"penstock-native-{wait}", f"{loop}-tasks-{wait}", 1.0)

@@ -20,6 +20,7 @@ AIOFASTNET = (
 OTHERS = ("threads", "gevent", "twisted", "trio", "anyio", "easynetwork")
 FORMS = ("penstock-native", "penstock-native-async", "penstock-native-connection", "penstock-native-callbacks")
 PURE_FORMS = ("penstock-pure", "penstock-pure-async", "penstock-pure-connection")
+ADOPTED = ("adopted-native-protocol", "adopted-native-streams", "adopted-pure-protocol", "adopted-pure-streams")
 KEY_VALUE = ("redis", "kv-native", "kv-pure")
 
 
@@ -173,6 +174,13 @@ SCENARIOS = (
     Scenario("client", "A client's own cost: one request in flight against the C echo server", "client", CLIENTS,
              ("client-socket", "client-uvloop-streams"), "µs CPU/request", framing="request", connections=1,
              seconds=0, requests=20_000),
+    *(
+        Scenario(f"adopted-{depth}", f"Line echo by handlers of asyncio, 64 connections, {depth} in flight", "echo",
+                 (*ADOPTED, *PYTHON, *AIOFASTNET),
+                 ("uvloop-protocol", "aiofastnet-uvloop-protocol", "aiofastnet-asyncio-protocol", "uvloop-streams"),
+                 depth=depth)
+        for depth in (1, 32)
+    ),
     _waiting("done", "after awaiting a future that is done"),
     _waiting("turn", "after awaiting a turn of the loop"),
     _waiting("executor", "after awaiting a call in a thread"),

@@ -70,5 +70,6 @@ async def main() -> None:
     await server.serve_forever()
 
 
-options = arguments(*PROTOCOLS)
-run(main, options.loop)
+if __name__ == "__main__":
+    options = arguments(*PROTOCOLS)
+    run(main, options.loop)

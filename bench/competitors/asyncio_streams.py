@@ -44,5 +44,6 @@ async def main() -> None:
     await server.serve_forever()
 
 
-options = arguments(*HANDLERS)
-run(main, options.loop)
+if __name__ == "__main__":
+    options = arguments(*HANDLERS)
+    run(main, options.loop)

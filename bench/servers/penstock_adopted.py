@@ -1,0 +1,30 @@
+"""Penstock's side where a handler was written for asyncio: the competitors' own Protocol and callback, unchanged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import penstock_echo  # type: ignore[import-not-found]  # beside this file, as a script finds it
+
+from penstock.adapters import service_of
+
+sys.path.append(str(Path(__file__).parents[1] / "competitors"))
+from asyncio_protocol import PROTOCOLS  # type: ignore[import-not-found]
+from asyncio_streams import HANDLERS  # type: ignore[import-not-found]
+
+STYLES = {"protocol": PROTOCOLS, "streams": HANDLERS}
+
+
+def main() -> int:
+    options = penstock_echo.parser()
+    options.add_argument("--codec", default="lines", help="what the handler cuts by itself")
+    options.add_argument("--style", choices=tuple(STYLES), required=True)
+    chosen = options.parse_args()
+    service = service_of(STYLES[chosen.style][chosen.codec], kind=chosen.style)
+    penstock_echo.start(service, engine=chosen.engine, loop=chosen.loop, port=chosen.port, limits=chosen.limits)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
