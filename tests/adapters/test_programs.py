@@ -123,8 +123,8 @@ def test_a_command_that_cannot_be_split_is_refused():
     """It says why."""
     with pytest.raises(ApplicationError, match="No closing quotation"):
         service_of("echo 'x", kind="exec")
-    with pytest.raises(ApplicationError, match="wants the command line of a program"):
-        service_of("", kind="exec")
+    with pytest.raises(ApplicationError, match="--as filter wants the command line of a program"):
+        service_of("", kind="filter")
 
 
 def test_a_codec_for_a_program_is_refused():

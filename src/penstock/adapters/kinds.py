@@ -12,7 +12,7 @@ from ..core.service import Service, as_service, on_connection, on_message
 from ..core.signatures import is_async, name_of
 from ..errors import ApplicationError, ConfigurationError
 from ..suggest import did_you_mean
-from . import functions, programs, protocols, socketserver, streams
+from . import filters, functions, programs, protocols, socketserver, streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,10 @@ KINDS: Final = (
     Kind("stream", "async def f(stream), of anyio or like trio's", _takes_stream, _of_stream),
     Kind("socket", "def f(socket, address)", _takes(_SOCKETS, _ADDRESSES), functions.of_function),
     Kind("exec", "a program's command line", _never, programs.of_program),
+    Kind("filter", "a program's that answers each line with one", _never, filters.of_filter),
 )
 # Those whose target is the command line of a program, and no object of Python's.
-COMMANDS: Final = frozenset({"exec"})
+COMMANDS: Final = frozenset({"exec", "filter"})
 
 
 # What was written for Penstock, where a function could be several things.

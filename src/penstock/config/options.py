@@ -293,7 +293,8 @@ class ServerConfig:
         model: What runs the handlers: ``loop`` (all connections in turn on one thread), ``threads`` (a pool), or
             ``one-at-a-time`` (one connection; the others wait in the backlog).
         threads: Most threads that handlers may occupy; on the blocking engine, most connections.
-        max_processes: Most processes that ``--as exec`` has at once; further connections wait for one to end.
+        max_processes: Most processes that ``--as exec`` and ``--as filter`` have at once; what needs another one waits.
+        program_timeout_s: How long a program of ``--as filter`` may take to answer a line; then it is killed.
         engine: What moves the bytes; ``auto`` takes the best there is.
         backlog: Connections the kernel may hold until they are accepted.
         reuse_address: Whether an address in TIME_WAIT may be bound again.
@@ -363,7 +364,14 @@ class ServerConfig:
         default_text="CPUs + 4, at most 32; 256 with --engine blocking",
     )
     max_processes: int = declare(
-        64, "max_processes", Integer(1, 65536), "Concurrency", "Maximum processes of --as exec; more connections wait"
+        64,
+        "max_processes",
+        Integer(1, 65536),
+        "Concurrency",
+        "Maximum processes of --as exec and --as filter; what needs another one waits",
+    )
+    program_timeout_s: float = declare(
+        10.0, "timeout_program", Duration(), "Concurrency", "How long a program of --as filter may take for a line"
     )
     engine: EngineName = declare(
         "auto", "engine", Choice(("auto", "native", "pure", "blocking")), "Concurrency", "I/O engine"

@@ -68,7 +68,9 @@ class ServerOptions(TypedDict, total=False):
     --engine blocking.
     """
     max_processes: int
-    """Maximum processes of --as exec; more connections wait. Default: 64."""
+    """Maximum processes of --as exec and --as filter; what needs another one waits. Default: 64."""
+    timeout_program: str | float | None
+    """How long a program of --as filter may take for a line. Default: 10s."""
     engine: Literal["auto", "native", "pure", "blocking"]
     """I/O engine. Default: auto."""
     workers: int | Literal["auto", "none"] | None

@@ -626,6 +626,11 @@ class Server:
             self._task_over(task)
         return task
 
+    def start_lasting(self, work: Work, name: str) -> BackgroundTask:
+        """Run ``work`` until the server has stopped: then it is cancelled, and waited for. Safe from every thread."""
+        assert self._loop is not None, "the server was not started"
+        return self._background.start(self._loop, None, work, name)
+
     def _task_over(self, task: RunningTask) -> None:
         if task.conn is not None:
             self.forget_closed(task.conn, task.cancel)
