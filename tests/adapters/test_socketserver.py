@@ -232,7 +232,7 @@ def test_what_fails_in_a_handler_ends_its_connection_alone(serve, engine):
     with serve(Fails, fails=1) as server:
         assert b"" == asked(server, b"bad\n")
         assert b"good\n" == asked(server, b"fine\n")
-        assert ["handler_error", "done"] == [str(each) for each in server.reasons(2)]
+        assert ["done", "handler_error"] == sorted(server.reasons(2))  # of two threads, either may be told of first
 
 
 def test_a_handler_of_datagrams_on_a_stream_is_refused(serve, engine):
