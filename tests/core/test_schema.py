@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import penstock
-from penstock.codecs import JsonLines, Lines, Msgpack
+from penstock.codecs import NEED_DATA, Codec, JsonLines, Lines, Msgpack
 from penstock.core.schema import fitted
 from penstock.errors import ApplicationError, BadPayloadError
 
@@ -243,3 +243,47 @@ def test_the_service_itself_is_as_it_was():
     assert Any is service.codec.type
     with pytest.raises(BadPayloadError):
         codec.decode_datagram(b'"hello"')
+
+
+class Unsaid(Codec):
+    """A codec of one's own that says nothing of its messages."""
+
+    def decode(self, buffer):
+        return NEED_DATA
+
+    def encode(self, message):
+        return b""
+
+
+class Inherited(Lines):
+    """A codec that decodes anew what another says it gives as bytes."""
+
+    def decode(self, buffer):
+        return NEED_DATA
+
+
+class Said(Inherited):
+    """A codec that says something else."""
+
+    message_type = str
+
+
+class Plain(Lines):
+    """A codec that only adds to what another decodes."""
+
+
+@pytest.mark.parametrize(
+    ("codec", "why"),
+    [
+        (Unsaid(), "codec Unsaid does not say what it gives; let it have message_type = Point"),
+        (Inherited(), "codec Inherited does not say what it gives; let it have message_type = Point"),
+        (Said(), "codec lines gives str; use codec json-lines or msgpack"),
+        (Plain(), "codec lines gives bytes; use codec json-lines or msgpack"),
+    ],
+)
+def test_a_codec_of_ones_own_that_does_not_say_what_it_gives_is_told_how_to(codec, why):
+    """No other codec is recommended: this one may well give what is wanted."""
+    with pytest.raises(ApplicationError) as caught:
+        penstock.serve(f_point, codec=codec)
+
+    assert str(caught.value).endswith(f"takes Point; {why}")

@@ -81,6 +81,11 @@ class Buffer(bytearray):
 _BUILT_IN: Final = f"{__package__}."
 
 
+def is_built_in(kind: type) -> bool:
+    """Whether a codec's class, or one that it is derived from, is Penstock's own."""
+    return kind.__module__.startswith(_BUILT_IN)
+
+
 class Codec(ABC, Generic[M]):
     """Cuts a byte stream into messages, and frames messages for the stream.
 
@@ -117,7 +122,7 @@ class Codec(ABC, Generic[M]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # The built-in codecs have every form of their own, and datagrams without framing on purpose.
-        if not cls.__module__.startswith(_BUILT_IN):
+        if not is_built_in(cls):
             _honour_overrides(cls)
 
     @abstractmethod
@@ -255,7 +260,7 @@ _ABOUT: Final = (
 
 def _honour_overrides(cls: type[Codec[Any]]) -> None:
     """Give a class the default forms where it would inherit those of another codec's frames."""
-    own = [ancestor for ancestor in cls.__mro__ if not ancestor.__module__.startswith(_BUILT_IN)]
+    own = [ancestor for ancestor in cls.__mro__ if not is_built_in(ancestor)]
     for forms, basis in _ABOUT:
         for ancestor in own:
             if not vars(ancestor).keys().isdisjoint(forms):

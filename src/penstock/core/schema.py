@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
-from ..codecs.base import Codec
+from ..codecs.base import Codec, is_built_in
 from ..codecs.names import JsonCodecName
 from ..errors import ApplicationError, ConfigurationError
 from .places import place_of, written
@@ -108,6 +108,9 @@ class _Wanted:
             return
         given = codec.message_type
         if not _takes(annotation, given):
+            if not _says_what_it_gives(type(codec)):
+                said = f"message_type = {_name_of(annotation)}"
+                raise self.refused(f"codec {type(codec).__name__} does not say what it gives; let it have {said}")
             better = _BETTER.get(annotation, _OBJECTS) if isinstance(annotation, type) else _OBJECTS
             raise self.refused(f"codec {codec.name} gives {given.__name__}; use codec {better}")
 
@@ -116,6 +119,12 @@ class _Wanted:
         annotation = self._annotation
         named = annotation if isinstance(annotation, str) else _name_of(annotation)
         return ApplicationError(f"{self.subject} takes {named}; {why}")
+
+
+def _says_what_it_gives(kind: type[Codec[Any]]) -> bool:
+    """Whether its ``message_type`` was meant for what it decodes: every built-in codec's is; others inherit one."""
+    decoder = next(each for each in kind.__mro__ if "decode" in vars(each))
+    return is_built_in(decoder) or any("message_type" in vars(each) for each in kind.__mro__ if not is_built_in(each))
 
 
 # The codec that gives it, where one was chosen that does not.
