@@ -15,6 +15,7 @@ import pytest
 import penstock
 from penstock import Backoff, Client
 from penstock.client import ClientTimeouts
+from penstock.codecs import JsonLines
 from penstock.errors import ConfigurationError, Phase, QueueFullError, RequestLostError
 
 PATIENCE_S = 20
@@ -73,15 +74,32 @@ async def test_requests_are_pipelined_and_answered_in_order(peer, accept):
     assert [b"re %d" % number for number in range(50)] == replies
 
 
-async def test_replies_by_id_may_come_in_any_order(peer, accept):
-    """Two functions say which is whose; what is no reply is told apart."""
+class WithIds(JsonLines):
+    """Objects that say by themselves what they answer."""
+
+    def request_id(self, message):
+        return message["id"]
+
+    def reply_id(self, message):
+        return message.get("id")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {
+            "codec": "json-lines",
+            "request_id": lambda message: message["id"],
+            "reply_id": lambda message: message.get("id"),
+        },
+        {"codec": WithIds()},
+    ],
+    ids=["functions", "codec"],
+)
+async def test_replies_by_id_may_come_in_any_order(peer, accept, ids):
+    """Two functions say which is whose, or the codec; what is no reply is told apart."""
     news = []
-    ids = {
-        "request_id": lambda message: message["id"],
-        "reply_id": lambda message: message.get("id"),
-        "on_message": news.append,
-    }
-    async with Client(peer.address, codec="json-lines", **ids) as client:
+    async with Client(peer.address, on_message=news.append, **ids) as client:
         asking = [asyncio.create_task(client.request({"id": number})) for number in range(3)]
         far = await accept()
         for _ in range(3):

@@ -11,9 +11,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from ..core.matching import Matcher
 from ..errors import RequestLostError
 from ..reasons import CloseReason
-from .matching import Matcher
 from .outbox import Entry, Outbox, Stage
 
 M = TypeVar("M")

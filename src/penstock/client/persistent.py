@@ -18,6 +18,7 @@ from ..codecs.names import BytesCodecName, TextCodecName
 from ..config import Limits
 from ..core.contract import Clock, Connection
 from ..core.deadline import Deadline
+from ..core.matching import ById, InOrder, Matcher, matcher_of
 from ..core.turns import turn_of
 from ..engines.client import ClientConnection
 from ..errors import (
@@ -31,7 +32,6 @@ from ..reasons import CloseReason
 from .backoff import Backoff
 from .connect import DEFAULT_OPTIONS, DEFAULT_TIMEOUTS, DEFAULT_TLS, connect, read_target
 from .delivery import Delivery
-from .matching import ById, InOrder, Matcher
 from .network import SYSTEM, Network
 from .options import ClientTimeouts, SocketOptions
 from .outbox import Entry, Outbox, WhenFull
@@ -60,8 +60,8 @@ class Client(Generic[M]):
         hello: Called with each new connection before anything else is sent on it: to log in, to subscribe. What it
             raises counts as a failed attempt if it is a PenstockError or an OSError; anything else, from any hook, ends
             the client.
-        request_id: Returns a request's id. With ``reply_id``: replies may come in any order. Without: in that of the
-            requests.
+        request_id: Returns a request's id. With ``reply_id``: replies may come in any order. Without both: as the
+            codec's methods of these names say, or in the order of the requests.
         reply_id: Returns the id of the request that a message answers, or None for a message that is no reply.
         on_message: Called with each message that is no reply. Without it, such a message among replies in order ends
             the connection: it may be another's reply.
@@ -133,14 +133,14 @@ class Client(Generic[M]):
             raise ConfigurationError(f"when_full is one of {', '.join(WhenFull)}, not {when_full!r}")
         if min(queue_max, in_flight_max, attempts_max) < 1:
             raise ConfigurationError("queue_max, in_flight_max and attempts_max are 1 or more")
-        self._in_order = request_id is None
         matcher: Matcher[M, Entry]
         if request_id is not None and reply_id is not None:
             matcher = ById(request_id, reply_id)
         elif request_id is None and reply_id is None:
-            matcher = InOrder()
+            matcher = matcher_of(self._codec)
         else:
             raise ConfigurationError("request_id and reply_id go together")
+        self._in_order = isinstance(matcher, InOrder)
         self._on_message = on_message
         self._on_state = on_state
         outbox = Outbox(queue_max, WhenFull(when_full))

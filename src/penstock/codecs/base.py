@@ -99,6 +99,9 @@ class Codec(ABC, Generic[M]):
     A subclass of a built-in codec that overrides `decode` or `encode` alone is honoured everywhere: the forms for
     batches and datagrams that it would inherit know nothing of that, and are replaced by the defaults of this class.
 
+    A codec that also has ``request_id(message)`` and ``reply_id(message)`` says which request a reply belongs to, for
+    `ConnectionBase.request` and `penstock.Client`: replies may then come in any order, between other messages.
+
     Attributes:
         name: The word users write for it: ``--codec NAME``.
         message_type: What people write and read its messages as, where they do: bytes stand for themselves, str is

@@ -229,6 +229,35 @@ class ConnectionBase(ABC, Generic[M]):
         Safe where `post` is. From a handler in a thread of the pool it waits for the loop's turn, and for no peer.
         """
 
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the reply to it. Several tasks may ask at once, whatever the handler does meanwhile.
+
+        A reply is taken out of what the peer sends wherever it stands, and no handler is given it. A codec with methods
+        ``request_id(message)`` and ``reply_id(message)`` says which request a message answers: ids are hashable, a
+        ``reply_id`` of None is no reply, and a reply to nothing that was asked is a message like any other. Without
+        them replies come in the order of their requests, and the next message is one as long as any is owed.
+
+        Args:
+            message: What to send.
+            timeout_s: How long to wait for the reply, in seconds on the engine's clock; None for as long as the
+                connection's own timeouts allow. A reply that comes later is dropped.
+
+        Raises:
+            LocalProtocolError, TypeError: The codec refuses it, or its id is that of another one whose reply is still
+                owed. Nothing was sent.
+            LocalProtocolError: It stands for a datagram; or silence ends messages, which tells no reply apart.
+            QueueFullError: The peer does not read, or owes 1024 replies. Nothing was sent.
+            TimeoutError: ``timeout_s`` passed. The connection is as it was.
+            EndOfStreamError: The peer sent EOF, or the server drains.
+            RequestLostError: The connection has ended before the reply came. Whether it was done is unknown.
+            ClosedError, BrokenError: It had ended, or was closing, before.
+
+        Await it on the server's loop: in a coroutine handler, or in a task of `task`. Where threads serve the
+        connection, its reply is read while its own thread waits for messages. Cancelling is safe: the reply is dropped
+        when it comes. While nobody receives, ``limits.read_bytes`` of other messages may come before the reply.
+        """
+        raise LocalProtocolError("what a datagram asks has no reply of its own: answers are datagrams like any other")
+
     @abstractmethod
     def close(self, *, detail: str = "") -> None:
         """Flush what was queued, send EOF, then end the connection; handle no further message. May be repeated.
@@ -445,14 +474,16 @@ class Connection(ConnectionBase[M]):
         """
 
     async def request(self, message: M, timeout_s: float | None = None) -> M:
-        """Send one message; return the next one that comes. One task at a time: the order is all that matches them.
+        """Send one message; return its reply.
 
         Args:
             message: What to send.
             timeout_s: As of `receive`, from the moment when the message was queued.
 
-        It raises what `send` and `receive` raise. After a TimeoutError the reply may still come, and would answer the
-        next request: close the connection, or use `penstock.Client`, which drops it.
+        On a server's connection it is as of `ConnectionBase`, and waits for room as `send` does. On a client's the next
+        message that comes is the reply, one task asks at a time, and it raises what `send` and `receive` raise. After a
+        TimeoutError the reply may still come, and would answer the next request: close the connection, or use
+        `penstock.Client`, which drops it.
         """
         await self.send(message)
         return await self.receive(timeout_s)

@@ -8,8 +8,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
-from ..errors import RemoteProtocolError
+from ..errors import CodecError, EndOfStreamError, RemoteProtocolError
 from .foreign import FIRST_BYTES
+from .requests import Requests
 
 M = TypeVar("M")
 
@@ -28,6 +29,8 @@ class StreamInbound(Generic[M]):
         codec: What cuts it.
         on_skipped: Told how many frames were passed over.
         pending_bytes: How many received bytes no message has taken yet.
+        requests: What its peer owes a reply, which is taken out of what waits as soon as it is whole; None: nothing
+            was ever asked.
     """
 
     __slots__ = (
@@ -41,6 +44,7 @@ class StreamInbound(Generic[M]):
         "codec",
         "on_skipped",
         "pending_bytes",
+        "requests",
     )
 
     def __init__(self, codec: Codec[M], *, skips_bad: bool = False) -> None:
@@ -54,6 +58,7 @@ class StreamInbound(Generic[M]):
         self._batch = b""  # what the latest batch was cut from, for `switch`
         self._batch_rest = 0  # how many bytes of it the batch did not take
         self._few = 0  # messages that are still to be cut one by one
+        self.requests: Requests[M] | None = None
 
     @property
     def quiet_s(self) -> float | None:
@@ -79,6 +84,9 @@ class StreamInbound(Generic[M]):
             self._chunk += data
         else:
             self._chunk = data
+        if self.requests is not None:
+            self.requests.unseen_bytes += len(data)
+            self._take_replies(self.requests)
 
     @property
     def first_bytes(self) -> bytes:
@@ -96,8 +104,12 @@ class StreamInbound(Generic[M]):
             RemoteProtocolError: The next frame is bad. Every message before it has been returned by earlier calls.
             CodecError: The codec failed at it.
         """
-        if self._singly is not None or self._buffer:
+        if self.requests is not None and data:
             self.feed(data)
+            data = b""
+        if self._singly is not None or self._buffer:
+            if data:
+                self.feed(data)
             return self._take_gathered() if self._singly is None else self._take_singly(self._singly)
         chunk, codec = self._chunk, self.codec
         if data:
@@ -256,6 +268,56 @@ class StreamInbound(Generic[M]):
         self._singly = singly = _Singly.of(codec, self._skips_bad)
         if singly is not None and not silence_counts:
             self._ignore_silence(singly)
+        if self.requests is not None:
+            self.requests.unseen_bytes = len(buffer)
+            self.find_replies()
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether `switch` can have the latest messages cut again: one that was gathered has left no bytes behind."""
+        return bool(self._batch)
+
+    def find_replies(self) -> None:
+        """Look among what waits already: where order is all, a peer may reply before it is asked."""
+        if self.requests is not None:
+            self._take_replies(self.requests)
+
+    def _take_replies(self, requests: Requests[M]) -> None:
+        """Take the replies out of what waits, wherever in it they stand: who receives the others may be busy."""
+        if not requests or self.codec is not requests.codec:
+            return
+        if self._batch_rest:  # `switch` goes by what stands behind the batch, which changes now
+            self._batch, self._batch_rest = self._batch[: -self._batch_rest], 0
+        buffer = self._buffer
+        buffer += self._chunk
+        self._chunk = b""
+        at = first = max(len(buffer) - requests.unseen_bytes, 0)
+        rest = Buffer(bytes(buffer[first:])) if first else _front(buffer, len(buffer))
+        while requests:
+            size, skipped = len(rest), rest.skipped
+            try:
+                message = guard.decode(self.codec, rest)
+            except (RemoteProtocolError, CodecError):
+                break  # whoever takes what is before it meets that
+            if message is NEED_DATA:
+                break
+            rest.resume = None
+            end = at + size - len(rest)
+            if requests.answer(message):
+                if not at:
+                    buffer.resume = None
+                buffer.skipped += rest.skipped - skipped
+                del buffer[at:end]
+            else:
+                at = end
+        requests.unseen_bytes = len(buffer) - at
+        self.pending_bytes = len(buffer)
+
+    def end_requests(self, why: str = "") -> None:
+        """No reply will come any more: for the reason given, or because the connection ends."""
+        requests, self.requests = self.requests, None
+        if requests is not None:
+            requests.fail(EndOfStreamError(why))
 
     def rest(self) -> bytes:
         """Return all that no message has taken, once `switch` was called or `take` has returned nothing."""
@@ -270,6 +332,7 @@ class StreamInbound(Generic[M]):
         if self._singly is not None:
             self._singly.forget()
         self.on_skipped = None
+        self.end_requests()
 
 
 class _Singly:
@@ -336,7 +399,7 @@ def _follow(buffer: Buffer, taken: int, front: Buffer) -> None:
 class RecordInbound(Generic[M]):
     """Decodes one connection's records (seqpacket): each delimits itself and is one message."""
 
-    __slots__ = ("_records", "codec", "pending_bytes")
+    __slots__ = ("_records", "codec", "pending_bytes", "requests")
 
     batch_bytes = 0  # a batch is one message, which is being handled
     silence_counts = True
@@ -349,6 +412,7 @@ class RecordInbound(Generic[M]):
         self.codec = codec
         self.pending_bytes = 0
         self._records: deque[bytes] = deque()
+        self.requests: Requests[M] | None = None
 
     @property
     def first_bytes(self) -> bytes:
@@ -356,9 +420,28 @@ class RecordInbound(Generic[M]):
         return b""
 
     def feed(self, data: bytes) -> None:
-        """Add one record."""
+        """Add one record, unless it is a reply."""
+        if self.requests and self.requests.codec is self.codec and self._is_reply(self.requests, data):
+            return
         self._records.append(data)
         self.pending_bytes += len(data)
+
+    def find_replies(self) -> None:
+        """As of `StreamInbound`."""
+        while self.requests and self._records and self._is_reply(self.requests, self._records[0]):
+            self.pending_bytes -= len(self._records.popleft())
+
+    def _is_reply(self, requests: Requests[M], record: bytes) -> bool:
+        try:
+            return requests.answer(guard.decode_datagram(self.codec, record))
+        except (RemoteProtocolError, CodecError):
+            return False  # whoever takes it meets that
+
+    def end_requests(self, why: str = "") -> None:
+        """No reply will come any more: for the reason given, or because the connection ends."""
+        requests, self.requests = self.requests, None
+        if requests is not None:
+            requests.fail(EndOfStreamError(why))
 
     def take(self, limit: int, data: bytes = b"") -> list[M]:
         """Return the next message alone in a list; an empty list when no record is there.
@@ -394,3 +477,4 @@ class RecordInbound(Generic[M]):
         """Forget everything: the connection is leaving."""
         self._records.clear()
         self.pending_bytes = 0
+        self.end_requests()

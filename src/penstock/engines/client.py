@@ -117,7 +117,7 @@ class SyncConnection(BlockingConnection[M]):
     __slots__ = ()
 
     @abstractmethod
-    def request(self, message: M, timeout_s: float | None = None) -> M:
+    def request(self, message: M, timeout_s: float | None = None) -> M:  # type: ignore[override]  # nothing awaits here
         """Send one message; return the next one that comes.
 
         That may come before all of a long message has gone. What is left goes as what is posted does.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..config import Action
+from ..core.contract import TimerHandle
 from ..core.endings import reason_after, reason_of
 from ..core.events import BadMessage, Closed, FramesSkipped, HandshakeFailed, not_decoded, not_handled
 from ..core.foreign import note_foreign
@@ -15,12 +16,14 @@ from ..core.handlers import Handler, OnBadMessage
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
 from ..core.law.deadlines import IDLE
+from ..core.requests import Reply, Requests, requests_of
 from ..core.texts import detail_of
 from ..core.tls import TlsInfo
 from ..errors import CodecError, HandshakeError, LocalProtocolError, RemoteProtocolError, TlsError
 from ..reasons import CloseReason, Refusal
 from .context import Context
 from .link import Layer, LayerMaker, Link, LinkUser
+from .requests import put_request, request_of
 from .timing import TimedConnection
 from .wire import next_connection_id, reset_on_close
 
@@ -113,6 +116,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
             self._link.close()  # sends what is left, if anything; connection_lost follows
         elif verdict == INPUT_OVER:
             self._arm(self._peer_ended(self._clock.time()))
+            self._inbound.end_requests("the peer sent EOF")
             self._input_ended()
         return True
 
@@ -127,8 +131,45 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         self._corked_bytes = 0
         self._forgets_output()
         self._disarm()
+        self._inbound.end_requests()
         self._end_place()
         self._owe(0)
+
+    # -- requests to the peer ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def new_reply(self) -> Any:
+        """Return what waits for a reply: a future of whoever awaits it."""
+
+    @abstractmethod
+    def time_reply(self, reply: Reply, timeout_s: float | None) -> TimerHandle | None:
+        """Have the reply given up after that time, when what has come by then was read: law 11."""
+
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the reply to it."""
+        return await request_of(self, message, timeout_s)
+
+    def put_request(self, message: M, reply: Reply) -> None:
+        """Send a request, and note who waits for its reply."""
+        put_request(self, message, reply)
+
+    def hears(self) -> bool:
+        """Whether what the peer sends from now on is read."""
+        return bool(self._can_receive) and not self._draining
+
+    def take_requests(self) -> Requests[M]:
+        """Have the replies to what is sent from now on taken out of the input."""
+        requests = requests_of(self._inbound, self.codec, self._has_message)
+        if not requests and requests.in_order:
+            self._uncut()
+        return requests
+
+    def find_replies(self) -> None:
+        """Look for them among what was received before."""
+        self._inbound.find_replies()
+
+    def _uncut(self) -> None:
+        """Have cut again what was cut ahead: it is no more than bytes of the input."""
 
     # -- what a layer over the link tells ------------------------------------------------------------------------------
 

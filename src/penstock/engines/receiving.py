@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from ..codecs.base import Codec
 from ..core.endings import last_message
+from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED
 from ..core.timeouts import Timeout
 from ..errors import CodecError, RemoteProtocolError
@@ -110,6 +111,11 @@ class ReceivingConnection(LinkedConnection[M]):
         self._inbound.switch(codec, self._batch_size - unhandled, unhandled, silence_counts=silence_counts)
         if not self._gone:  # what counts the frames that are passed over would be a cycle for ever
             self._watch_input()
+
+    def _uncut(self) -> None:
+        inbound = self._inbound
+        if self._ready and isinstance(inbound, StreamInbound) and inbound.gives_back:
+            self._cut_by(inbound.codec)
 
     def _lend(self, cutter: Codec[bytes]) -> None:
         """Have the next message cut by another codec, past the connection's own."""

@@ -71,7 +71,7 @@ class ThreadClientConnection(ClientEnd[M], ThreadConnection[M], SyncConnection[M
                 raise limit.error()
         self._tell()
 
-    def request(self, message: M, timeout_s: float | None = None) -> M:
+    def request(self, message: M, timeout_s: float | None = None) -> M:  # type: ignore[override]
         """Send one message; return the next one that comes."""
         with self._lock:
             if self._write_paused:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
+from ...core.contract import TimerHandle
+from ...core.deadline import Deadline
+from ...core.law.closing import CLOSED
+from ...core.requests import Reply
 from ...reasons import CloseReason
+from ..requests import give_up
 from .leader import LedConnection
 
 M = TypeVar("M")
@@ -39,6 +46,28 @@ class SharedConnection(LedConnection[M]):
             queued = super().try_send(message)
         self._tell()
         return queued
+
+    def new_reply(self) -> Future[Any]:
+        """Return what waits for a reply: whose thread that is, is open."""
+        return Future()
+
+    def put_request(self, message: M, reply: Reply) -> None:
+        """Send a request, and note who waits for its reply. Safe from every thread."""
+        with self._lock:
+            super().put_request(message, reply)
+        self._tell()
+
+    def time_reply(self, reply: Reply, timeout_s: float | None) -> TimerHandle | None:
+        """Have the reply given up after that time, when what has come by then was read: law 11."""
+        limit = Deadline.after(timeout_s, self._clock)
+        return None if limit is None else self._clock.call_at(limit.at, partial(self._give_up_reply, reply, limit))
+
+    def _give_up_reply(self, reply: Reply, limit: Deadline) -> None:
+        with self._lock:
+            if self._state != CLOSED:
+                self._catch_up()
+            give_up(reply, limit)
+        self._tell()
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
@@ -83,6 +112,7 @@ class SharedConnection(LedConnection[M]):
         """Read no more. What was received whole is still delivered; then the input ends."""
         with self._lock:
             self._draining = True
+            self._inbound.end_requests("the server drains")
             self._news = True
             self._wake()
 

@@ -279,6 +279,10 @@ class AnsweringConnection(StreamConnection[M]):
             self._inbound.switch(codec, 0, 0)
             self._watch_input()
 
+    def _uncut(self) -> None:
+        if self._handling:
+            self.set_codec(self.codec)
+
     def set_handler(self, handler: Handler[Any]) -> None:
         """Hand the messages after the one at hand to another handler."""
         if self._callbacks is None:

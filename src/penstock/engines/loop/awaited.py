@@ -14,12 +14,14 @@ from ...codecs.base import Codec
 from ...core.contract import Connection, refuse_frame
 from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
+from ...core.requests import refuse_silence
 from ...core.timeouts import Timeout
 from ...core.tls import TlsInfo
 from ...core.turns import LONGEST_S, MOST_IN_A_ROW, SIZE_SHIFT
 from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
+from ..requests import request_of
 from .context import LoopContext
 from .scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from .stream import StreamConnection
@@ -72,6 +74,10 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
 
     def _expects_messages(self) -> bool:
         """Say whether there is a use for messages: a peer that sends none is late only then."""
+        return True
+
+    def _receives_itself(self) -> bool:
+        """Say whether the code that was given the connection calls `receive`: nothing hands it messages."""
         return True
 
     def _timed_out(self, which: Timeout) -> bool:
@@ -325,6 +331,27 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             self._messages_out += 1
             self._write(data)
 
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the reply to it."""
+        if self.codec.quiet_s is not None:
+            if not self._receives_itself():
+                refuse_silence(self.codec)
+            if self._waiter is not None or self._cutter is not None:
+                raise LocalProtocolError(ANOTHER_RECEIVES)
+            await self.send(message)
+            return await self.receive(timeout_s)
+        await self._turn.take()
+        if self._write_paused:
+            await self._wait_writable()
+        if self._waiter is None:  # the peer is waited for by this, if by nothing else
+            is_first = self._batch_size == 0 and self._expects_messages()
+            self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, is_first))
+        try:
+            return await request_of(self, message, timeout_s)
+        finally:
+            if self._waiter is None:
+                self._works(self._clock.time())
+
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:
             waiter = self._context.loop.create_future()
@@ -404,6 +431,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
     def drain(self) -> None:
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self._draining = True
+        self._inbound.end_requests("the server drains")
         tell_of_drain(self._closed_waiters)
         if self._attached and not self._closing:  # one that leaves still has its peer's EOF to read
             self._pause_reading()

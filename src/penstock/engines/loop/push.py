@@ -246,6 +246,7 @@ class PushConnection(AnsweringConnection[M]):
     def drain(self) -> None:
         """Handle what was received whole, then close."""
         self._draining = True
+        self._inbound.end_requests("the server drains")
         if self._attached and not self._closing:  # one that leaves still has its peer's EOF to read
             self._pause_reading()
             if not self._held_up() and not self._handling:

@@ -6,18 +6,23 @@ import asyncio
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
+from ...core.contract import TimerHandle
+from ...core.deadline import Deadline
 from ...core.endings import reason_of
 from ...core.events import Event
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED, FLUSHING, LOCAL_EOF
+from ...core.requests import Reply
 from ...core.texts import detail_of
 from ...reasons import CloseReason
 from ..connection import LinkedConnection
 from ..link import Link
+from ..requests import give_up
 from ..timing import AGAIN_S
 from ..wire import READS_AT_ONCE
 from .context import LoopContext
@@ -266,6 +271,17 @@ class StreamConnection(LinkedConnection[M]):
 
     def _look(self) -> None:
         self._catch_up(self._decide)
+
+    def new_reply(self) -> asyncio.Future[Any]:
+        """Return what waits for a reply: a future of whoever awaits it."""
+        return self._context.loop.create_future()
+
+    def time_reply(self, reply: Reply, timeout_s: float | None) -> TimerHandle | None:
+        """Have the reply given up after that time, when what has come by then was read: law 11."""
+        limit = Deadline.after(timeout_s, self._clock)
+        if limit is None:
+            return None
+        return self._clock.call_at(limit.at, partial(self._catch_up, partial(give_up, reply, limit)))
 
     def _catch_up(self, then: Callable[[], object]) -> None:
         """Read what has come and send what waits, as far as the kernel lets; then go on, perhaps a little later."""

@@ -230,6 +230,9 @@ class TaskConnection(InTurnConnection[M], AwaitedConnection[M]):
 
     # -- what its handler is asked, and may ask ------------------------------------------------------------------------
 
+    def _receives_itself(self) -> bool:
+        return bool(self._handler.converses)
+
     def _expects_messages(self) -> bool:
         return self._callbacks is None or expects_messages(self._callbacks)
 

@@ -407,6 +407,13 @@ class ThreadSafeConnection(ConnectionBase[M]):
         self._over = "the connection is closed"
         self._loop.call_soon_threadsafe(self._conn.abort)
 
+    async def request(self, message: M, timeout_s: float | None = None) -> M:
+        """Send one message; return the reply to it."""
+        if threading.get_ident() != self._loop_thread:
+            raise LocalProtocolError("a request is awaited on the server's loop: in a task of conn.task")
+        await asyncio.sleep(0)  # what was asked for before has its turn first: another codec, messages that were posted
+        return await self._conn.request(message, timeout_s)
+
     def send_eof(self) -> None:
         """End our direction after what was queued."""
         if self.is_datagram:

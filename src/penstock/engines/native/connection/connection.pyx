@@ -19,8 +19,11 @@ from ....core.compiled_law.deadlines cimport (
 from ....core.compiled_law.levels cimport Levels
 from ....core.compiled_law.rate cimport _GO_ON as GO_ON
 
+from functools import partial
+
 from ....core.background import start_task
 from ....core.contract import app_of
+from ....core.deadline import Deadline
 from ....core.endings import reason_after
 from ....config import Action
 from ....core.events import BadMessage, HandshakeFailed, not_decoded, not_handled
@@ -32,6 +35,7 @@ from ....errors import LocalProtocolError, RemoteProtocolError, TlsError
 from ....reasons import CloseReason
 from ...connection import INJECTED
 from ...link import Layer
+from ...requests import give_up, put_request, request_of
 from ...wire import next_connection_id
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -292,6 +296,30 @@ cdef class Connection(TeardownTransport):
         if self._ends_task():
             self.leave(PEER_CLOSED)
 
+    # -- requests to the peer ------------------------------------------------------------------------------------------
+
+    async def request(self, message, timeout_s=None):
+        """Send one message; return the reply to it."""
+        return await request_of(self, message, timeout_s)
+
+    def put_request(self, message, reply):
+        """Send a request, and note who waits for its reply."""
+        put_request(self, message, reply)
+
+    def hears(self):
+        """Whether what the peer sends from now on is read."""
+        return self._can_receive and not self.drains
+
+    def new_reply(self):
+        """Return what waits for a reply: a future of whoever awaits it."""
+        return self.host.loop.create_future()
+
+    def time_reply(self, reply, timeout_s):
+        """Have the reply given up after that time, when what has come by then was read: law 11."""
+        clock = self.host.loop if self.host.clock is None else self.host.clock
+        limit = Deadline.after(timeout_s, clock)
+        return None if limit is None else clock.call_at(limit.at, partial(_give_up_reply, self, reply, limit))
+
     def fileno(self):
         """Return the descriptor of the socket; -1 once it is closed."""
         return -1 if self._gone else self.fd
@@ -351,6 +379,7 @@ cdef class Connection(TeardownTransport):
             self.shut()  # sends what is left, if anything
         elif verdict == INPUT_OVER:
             self.arm(self._peer_ended(self.time()))
+            self.end_requests("the peer sent EOF")
             self.input_ended()
         return 0
 
@@ -589,6 +618,24 @@ cdef class Connection(TeardownTransport):
                 self.rest_ended()
             return 0 if self._state == CLOSED else self.arm_next()
         return 0
+
+
+def _give_up_reply(Connection conn, reply, limit):
+    """The time for a reply is over. What has come within it is read first: law 11."""
+    if conn.is_within_handler():  # as `tick_told`
+        conn.host.loop.call_soon(_give_up_reply, conn, reply, limit)
+        return
+    if not reply.done() and not conn._gone:
+        conn.poller.looking = True
+        try:
+            conn.look()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            conn.failed(error)
+        finally:
+            conn.poller.looking = False
+    give_up(reply, limit)
 
 
 seal(globals())

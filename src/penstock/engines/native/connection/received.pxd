@@ -25,6 +25,9 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int hear(self) except -1
     cdef bint ends_by_silence(self) except -1
     cdef int switch(self, object codec) except -1
+    cdef int uncompile(self, object codec) except -1
+    cdef bint takes_replies(self) except -1
+    cdef int end_requests(self, str why) except -1
     cdef int part_with_input(self) except -1
     cdef int forget_input(self) except -1
     cdef void drop_input(self) noexcept

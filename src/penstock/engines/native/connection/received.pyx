@@ -13,6 +13,7 @@ from ....codecs.base import Buffer
 from ....codecs.guard import finish
 from ....core.foreign import FIRST_BYTES as _FIRST_BYTES
 from ....core.events import FramesSkipped
+from ....core.requests import refuse_silence, requests_of
 
 
 cdef Py_ssize_t FIRST_BYTES = _FIRST_BYTES
@@ -99,13 +100,16 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int part_with_input(self) except -1:
         """Nothing more is cut: let go of what no message has taken, and of what counts the frames that are passed over."""
         cdef CodecInput uncompiled = self.uncompiled
+        self.end_requests("")
         self.disown_input()
         if uncompiled is not None:
-            uncompiled.inbound.on_skipped = None
+            inbound = uncompiled.inbound
+            inbound.on_skipped = None
         return 0
 
     cdef int forget_input(self) except -1:
         cdef CodecInput uncompiled
+        self.end_requests("")
         self.drop_input()
         if self.framing is None:
             uncompiled = self.uncompiled
@@ -274,9 +278,61 @@ cdef class ReceivingTransport(DeadlinedTransport):
     def _frames_skipped(self, count):
         self.host.told(FramesSkipped(self, count))
 
+    # -- requests to the peer ------------------------------------------------------------------------------------------
+
+    cdef bint takes_replies(self) except -1:
+        """Whether its peer was asked for something: what finds the replies is not compiled."""
+        cdef CodecInput uncompiled = self.uncompiled
+        if uncompiled is None or self.framing is not None:
+            return False
+        inbound = uncompiled.inbound
+        return inbound.requests is not None
+
+    def take_requests(self):
+        """Have the replies to what is sent from now on taken out of the input."""
+        cdef CodecInput uncompiled
+        codec = self.codec
+        if self.framing is not None:
+            refuse_silence(codec)
+            self.uncompile(codec)
+            self.framing = None
+        uncompiled = self.uncompiled
+        inbound = uncompiled.inbound
+        requests = requests_of(inbound, codec, (<object>self)._has_message)
+        if not requests and requests.in_order and uncompiled.at < len(uncompiled.batch) and inbound.gives_back:
+            uncompiled.cut_by(inbound.codec, inbound.silence_counts)
+        return requests
+
+    def find_replies(self):
+        """Look for them among what was received before."""
+        cdef CodecInput uncompiled = self.uncompiled
+        inbound = uncompiled.inbound
+        inbound.find_replies()
+
+    cdef int end_requests(self, str why) except -1:
+        """No reply will come any more: for the reason given, or because the connection ends."""
+        cdef CodecInput uncompiled = self.uncompiled
+        if uncompiled is not None:
+            inbound = uncompiled.inbound
+            inbound.end_requests(why)
+        return 0
+
+    # -- another codec -------------------------------------------------------------------------------------------------
+
+    cdef int uncompile(self, object codec) except -1:
+        """Hand what waits in compiled framing to a codec itself."""
+        cdef bytes rest = b""
+        cdef CodecInput uncompiled = CodecInput(codec)
+        if self.input != NULL:
+            rest = self.input.at[:self.input.end - self.input.at]
+        uncompiled.feed(rest)
+        self.uncompiled = uncompiled
+        self.drop_input()
+        return 0
+
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""
-        cdef Framing framing = None if self.host.skips_bad else framing_of(codec)
+        cdef Framing framing = None if self.host.skips_bad or self.takes_replies() else framing_of(codec)
         cdef CodecInput uncompiled
         cdef bytes rest = b""
         if self.framing is None:
@@ -288,12 +344,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
                 self.hold(uncompiled.inbound.rest())
                 self.uncompiled = None
         elif framing is None:
-            if self.input != NULL:
-                rest = self.input.at[:self.input.end - self.input.at]
-            uncompiled = CodecInput(codec)
-            uncompiled.feed(rest)
-            self.uncompiled = uncompiled
-            self.drop_input()
+            self.uncompile(codec)
         elif self.input != NULL:
             self.input.searched = 0
         self.framing = framing

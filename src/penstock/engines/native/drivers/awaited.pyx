@@ -262,6 +262,7 @@ cdef class AwaitedConnection(Connection):
     def drain(self):
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self.drains = True
+        self.end_requests("the server drains")
         if self._attached and not self._closing:
             self.pause_reading()
             self.wake()

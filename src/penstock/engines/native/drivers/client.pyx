@@ -63,7 +63,7 @@ cdef class ClientConversation(ConversationConnection):
         """Send one message; return the next one that comes, once awaited."""
         cdef Request step
         if self._write_paused or self.poller.left <= 0:
-            return ConversationConnection.request(self, message, timeout_s)
+            return self.exchange(message, timeout_s)
         step = Request.__new__(Request)
         step.conn = self
         step.limit = self.wait_s(timeout_s)

@@ -24,12 +24,14 @@ from ....core.compiled_law.deadlines cimport _IDLE as IDLE
 
 from ....core.interrupts import is_interrupt
 from ....core.handlers import expects_messages, may_keep_idle
+from ....core.requests import refuse_silence
 from ....core.timeouts import Timeout
 from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import Connection as _AnyConnection
 from ....core.cutters import exactly, until
 from ...loop.awaited import ANOTHER_RECEIVES
+from ...requests import request_of
 from ...loop.scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from ...whereabouts import place_of_task
 from .exchange import DeadlinePassed
@@ -229,6 +231,25 @@ cdef class ConversationConnection(AwaitedConnection):
         return receive_from(self, None, True)
 
     async def request(self, message, timeout_s=None):
+        """Send one message; return the reply to it."""
+        if self.codec.quiet_s is not None:
+            if self.callbacks is not None or isinstance(self.handler, Answer):
+                refuse_silence(self.codec)
+            if self.waiter is not None:
+                raise LocalProtocolError(ANOTHER_RECEIVES)
+            return await self.exchange(message, timeout_s)
+        await self.host.turn.take()
+        while self._write_paused and self._can_send:
+            await self.room()
+        if self.waiter is None:  # the peer is waited for by this, if by nothing else
+            self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message and self.expects_messages()))
+        try:
+            return await request_of(self, message, timeout_s)
+        finally:
+            if self.waiter is None:
+                self._works(self.time())
+
+    async def exchange(self, message, timeout_s):
         """Send one message; return the next one that comes."""
         await self.send(message)
         return await self.receive(timeout_s)

@@ -336,6 +336,7 @@ cdef class PushConnection(Connection):
     def drain(self):
         """Handle what was received whole, then close."""
         self.drains = True
+        self.end_requests("the server drains")
         if self._attached and not self._closing:
             self.pause_reading()
             if not self.held_up() and not self._handling:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from ..codecs.base import Codec
 from ..errors import LocalProtocolError
 
 M = TypeVar("M")
@@ -123,3 +124,9 @@ class ById(Matcher[M, E]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def matcher_of(codec: Codec[M]) -> Matcher[M, Any]:
+    """Return how replies find their requests as a codec has it: by its ``request_id`` and ``reply_id``, or in order."""
+    request_id, reply_id = getattr(codec, "request_id", None), getattr(codec, "reply_id", None)
+    return InOrder() if request_id is None or reply_id is None else ById(request_id, reply_id)

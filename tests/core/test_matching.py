@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.client.matching import ById, InOrder
+from penstock.core.matching import ById, InOrder
 from penstock.errors import LocalProtocolError
 
 
