@@ -3,29 +3,66 @@
     penstock serve examples/gateway.py:app --bind tracker=tcp://127.0.0.1:5023 --bind admin=unix:admin.sock
     echo 'ask 123456789012345 STATUS#' | socat - UNIX:admin.sock
 
-The wire format is in gt06.py. The operator has lines: ``list``, ``where IMEI``, ``ask IMEI COMMAND``.
+Wire format of GT06: 78 78, length, type, body, serial number, CRC-16/X-25 of all from the length on, 0D 0A. Login (IMEI
+as 8 bytes BCD) and sign of life are answered with their type and number; a command's number comes back in the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import sqlite3
 import struct
-import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import gt06
-from gt06 import GT06, Packet
+from typing import Any, NamedTuple
 
 import penstock
+from penstock.codecs import NEED_DATA, Buffer, Codec, NeedData
 from penstock.errors import BadFrameError
 
-SECONDS_TO_ANSWER = 10.0
-numbers = itertools.count(1)
+LOGIN, POSITION, ALIVE, BROUGHT, COMMAND = 0x01, 0x12, 0x13, 0x15, 0x80
+
+
+class Packet(NamedTuple):
+    kind: int
+    body: bytes
+    number: int
+
+
+class GT06(Codec[Packet]):
+    message_type = Packet
+    max_frame_bytes = 250
+
+    def decode(self, buffer: Buffer) -> Packet | NeedData:
+        if not b"\x78\x78".startswith(buffer[:2]):
+            raise BadFrameError("a frame begins with 78 78")
+        if len(buffer) < 3 or len(buffer) < (end := buffer[2] + 5):
+            return NEED_DATA
+        if buffer[2] < 5 or buffer[end - 4 : end] != crc(buffer[2 : end - 4]) + b"\r\n":
+            raise BadFrameError("a frame whose length, check or end is wrong")
+        packet = Packet(buffer[3], bytes(buffer[4 : end - 6]), int.from_bytes(buffer[end - 6 : end - 4], "big"))
+        del buffer[:end]
+        return packet
+
+    def encode(self, message: Packet) -> bytes:
+        frame = bytes((len(message.body) + 5, message.kind)) + message.body + message.number.to_bytes(2, "big")
+        return b"\x78\x78" + frame + crc(frame) + b"\r\n"
+
+    def request_id(self, message: Packet) -> bytes | None:
+        return message.body[1:5] if message.kind == COMMAND else None
+
+    def reply_id(self, message: Packet) -> bytes | None:
+        return message.body[1:5] if message.kind == BROUGHT else None
+
+
+def crc(data: bytes | bytearray) -> bytes:
+    """Return the CRC-16/X-25 of data."""
+    value = 0xFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x8408 if value & 1 else 0)
+    return (value ^ 0xFFFF).to_bytes(2, "big")
 
 
 app = penstock.App("gateway")
@@ -33,18 +70,12 @@ app = penstock.App("gateway")
 
 @app.lifespan
 async def database(app: penstock.App[Any]) -> AsyncIterator[None]:
-    """SQLite blocks: one thread of its own does all its work, in order."""
-    with ThreadPoolExecutor(1) as thread:
-        app.state.db = lambda *query: asyncio.get_running_loop().run_in_executor(thread, execute, db, *query)
-        db = sqlite3.connect(os.environ.get("FLEET", "fleet.db"), check_same_thread=False)
-        await app.state.db("CREATE TABLE IF NOT EXISTS position (imei, at, latitude, longitude)")
-        yield
-        db.close()
-
-
-def execute(db: sqlite3.Connection, query: str, *values: object) -> list[Any]:
-    with db:  # a transaction
-        return db.execute(query, values).fetchall()
+    """SQLite blocks, so threads ask it; it lets one of them in at a time."""
+    db = sqlite3.connect(os.environ.get("FLEET", "fleet.db"), check_same_thread=False, isolation_level=None)
+    app.state.db = lambda *query: asyncio.to_thread(lambda: db.execute(*query).fetchall())
+    await app.state.db("CREATE TABLE IF NOT EXISTS position (imei, at, latitude, longitude)")
+    yield
+    db.close()
 
 
 @app.on_connection(codec=GT06(), bind="tcp://127.0.0.1:5023", timeouts={"receive_idle": "10m"})
@@ -52,55 +83,37 @@ async def tracker(conn: penstock.Connection[Packet]) -> None:
     """Serve one device from its login on."""
     conn.begin_handshake()
     login = await conn.receive()
-    if login.kind != gt06.LOGIN or len(login.body) != 8:
+    if login.kind != LOGIN or len(login.body) != 8:
         raise BadFrameError("a device logs in first")
-    imei = login.body.hex().removeprefix("0")
     conn.end_handshake()
-    conn.state = {}  # by number of the command: who waits for what it brings
+    imei = login.body.hex().removeprefix("0")
     async with app.registry("devices").hold(imei, conn):  # a device that connects anew takes the place of its old one
-        await conn.send(Packet(gt06.LOGIN, b"", login.number))
-        async for packet in conn:
-            match packet.kind:
-                case gt06.POSITION if len(packet.body) >= 15:  # year to second, satellites, latitude, longitude, …
-                    latitude, longitude = (part / 1_800_000 for part in struct.unpack_from(">II", packet.body, 7))
-                    query = "INSERT INTO position VALUES (?, ?, ?, ?)"
-                    await app.state.db(query, imei, time.time(), latitude, longitude)
-                case gt06.ALIVE:
-                    await conn.send(Packet(gt06.ALIVE, b"", packet.number))
-                case gt06.BROUGHT if len(packet.body) >= 5:
-                    waiter = conn.state.pop(int.from_bytes(packet.body[1:5], "big"), None)
-                    if waiter is not None and not waiter.done():
-                        waiter.set_result(packet.body[5:])
-
-
-async def ask(imei: str, command: bytes) -> bytes:
-    """Send a command to a device; return what it brings."""
-    conn = app.registry("devices")[imei]
-    number = next(numbers)
-    waiter = conn.state[number] = asyncio.get_running_loop().create_future()
-    body = bytes((4 + len(command),)) + struct.pack(">I", number) + command
-    conn.post(Packet(gt06.COMMAND, body, number & 0xFFFF))
-    try:
-        return await asyncio.wait_for(waiter, SECONDS_TO_ANSWER)
-    finally:
-        conn.state.pop(number, None)
+        await conn.send(Packet(LOGIN, b"", login.number))
+        async for kind, body, number in conn:
+            if kind == POSITION and len(body) >= 15:  # year to second, satellites, latitude, longitude, …
+                latitude, longitude = (part / 1_800_000 for part in struct.unpack_from(">II", body, 7))
+                query = "INSERT INTO position VALUES (?, datetime('now'), ?, ?)"
+                await app.state.db(query, (imei, latitude, longitude))
+            elif kind == ALIVE:
+                await conn.send(Packet(ALIVE, b"", number))
 
 
 @app.on_message(codec="lines", bind="unix:admin.sock", drain_after="tracker")
 async def admin(line: bytes) -> bytes:
-    """Answer the operator."""
-    match line.split(maxsplit=2):
-        case [b"list"]:
+    match line.decode().split(maxsplit=2):
+        case ["list"]:
             return " ".join(sorted(app.registry("devices"))).encode()
-        case [b"where", imei]:
+        case ["where", imei]:
             query = "SELECT latitude, longitude FROM position WHERE imei = ? ORDER BY rowid DESC LIMIT 1"
-            found = await app.state.db(query, imei.decode())
+            found = await app.state.db(query, (imei,))
             return b"%.5f %.5f" % found[0] if found else b"unknown"
-        case [b"ask", imei, command]:
-            try:
-                return await ask(imei.decode(), command)
-            except KeyError:
+        case ["ask", imei, command]:
+            if (device := app.registry("devices").get(imei)) is None:
                 return b"not connected"
-            except TimeoutError:
+            number = device.messages_out  # which no other request to it has
+            body = bytes((4 + len(command),)) + number.to_bytes(4, "big") + command.encode()
+            try:
+                return (await device.request(Packet(COMMAND, body, number & 0xFFFF), timeout_s=10)).body[5:]
+            except (TimeoutError, penstock.ConnectionEndedError):
                 return b"no answer"
     return b"list, where IMEI, or ask IMEI COMMAND"

@@ -5,9 +5,9 @@ import socket
 import sqlite3
 import threading
 
-import gt06
+import gateway
 import pytest
-from gt06 import GT06, Packet
+from gateway import GT06, Packet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +15,10 @@ import penstock
 from penstock.testing import check_codec
 
 IMEI = "123456789012345"
-LOGIN = Packet(gt06.LOGIN, bytes.fromhex("0" + IMEI), 1)
+LOGIN = Packet(gateway.LOGIN, bytes.fromhex("0" + IMEI), 1)
 WHERE = (107_910_000).to_bytes(4, "big") + (19_350_000).to_bytes(4, "big")  # 59.95 and 10.75 degrees, in 1/1,800,000
-POSITION = Packet(gt06.POSITION, bytes(7) + WHERE + bytes(3), 2)
-ALIVE = Packet(gt06.ALIVE, b"\x05", 3)
+POSITION = Packet(gateway.POSITION, bytes(7) + WHERE + bytes(3), 2)
+ALIVE = Packet(gateway.ALIVE, b"\x05", 3)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,14 @@ class Tracker:
     def __init__(self, port):
         self.conn = penstock.connect_sync(f"tcp://127.0.0.1:{port}", codec=GT06())
         self.conn.send(LOGIN)
-        assert Packet(gt06.LOGIN, b"", 1) == self.conn.receive(20)
+        assert Packet(gateway.LOGIN, b"", 1) == self.conn.receive(20)
 
     def answer_commands(self):
         """Until the connection ends."""
         with contextlib.suppress(penstock.ClosedError):
             for packet in self.conn:
-                if packet.kind == gt06.COMMAND:
-                    self.conn.send(Packet(gt06.BROUGHT, packet.body[:5] + packet.body[5:].upper(), 9))
+                if packet.kind == gateway.COMMAND:
+                    self.conn.send(Packet(gateway.BROUGHT, packet.body[:5] + packet.body[5:].upper(), 9))
 
 
 @pytest.mark.outside
@@ -59,7 +59,7 @@ def test_an_operator_asks_a_device(served, admin):
     with tracker.conn:
         tracker.conn.send(POSITION)
         tracker.conn.send(ALIVE)
-        assert Packet(gt06.ALIVE, b"", 3) == tracker.conn.receive(20)
+        assert Packet(gateway.ALIVE, b"", 3) == tracker.conn.receive(20)
         thread = threading.Thread(target=tracker.answer_commands)
         thread.start()
         answers = [
@@ -84,7 +84,7 @@ def test_a_device_that_connects_anew_takes_the_place_of_its_old_connection(serve
             old.conn.receive(20)
         new.conn.send(ALIVE)
 
-        assert Packet(gt06.ALIVE, b"", 3) == new.conn.receive(20)
+        assert Packet(gateway.ALIVE, b"", 3) == new.conn.receive(20)
 
 
 def test_the_codec_obeys_every_law():
@@ -98,7 +98,7 @@ def test_the_check_is_that_of_the_manual():
     """The example of the GT06 protocol's document: a login with the serial number 1."""
 
     assert bytes.fromhex("78780d01012345678901234500018cdd0d0a") == GT06().encode(
-        Packet(gt06.LOGIN, bytes.fromhex("0123456789012345"), 1)
+        Packet(gateway.LOGIN, bytes.fromhex("0123456789012345"), 1)
     )
 
 
@@ -108,7 +108,7 @@ def test_where_the_network_cuts_the_bytes_does_not_matter(served, cuts):
     """A login, two positions and two signs of life are answered alike."""
     codec = GT06()
     wire = b"".join(map(codec.encode, [LOGIN, POSITION, ALIVE, POSITION, ALIVE._replace(number=4)]))
-    expected = [Packet(gt06.LOGIN, b"", 1), Packet(gt06.ALIVE, b"", 3), Packet(gt06.ALIVE, b"", 4)]
+    expected = [Packet(gateway.LOGIN, b"", 1), Packet(gateway.ALIVE, b"", 3), Packet(gateway.ALIVE, b"", 4)]
 
     assert b"".join(map(codec.encode, expected)) == served.replies(wire, cuts)
 
@@ -124,4 +124,4 @@ def test_a_stop_closes_the_database(served):
     with socket.create_connection(("127.0.0.1", served.port), 20) as sock:
         sock.sendall(GT06().encode(LOGIN))
 
-        assert GT06().encode(Packet(gt06.LOGIN, b"", 1)) == sock.recv(100)
+        assert GT06().encode(Packet(gateway.LOGIN, b"", 1)) == sock.recv(100)
