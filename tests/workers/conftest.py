@@ -142,8 +142,20 @@ class Supervised:
             assert self.process.poll() is None
 
     def left(self):
-        """Return the processes of its session."""
-        return [int(pid) for pid in os.listdir("/proc") if pid.isdecimal() and _session(pid) == self.process.pid]
+        """Return the processes of its session, without those that end now: their files close before they are gone."""
+        found = [int(pid) for pid in os.listdir("/proc") if pid.isdecimal() and _session(pid) == self.process.pid]
+        return [pid for pid in found if not _ends(pid)]
+
+
+def _ends(pid):
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], PATIENCE_S)[0])
+    finally:
+        os.close(process)
 
 
 def _session(pid):

@@ -415,13 +415,11 @@ class Supervisor:
                 self._begin(slot)
         if self._is_rolling and all(self._is_current(slot.current) for slot in self._slots):
             drained = sum(worker.connections for worker in self._leaving)
-            _logger.info(
-                "reloaded: %d workers of generation %d serve; those before drain, with %d connections",
-                len(self._slots),
-                self.generation,
-                drained,
-            )
-            self._say_outcome(f"{len(self._slots)} workers of generation {self.generation} serve")
+            serve = f"{len(self._slots)} workers of generation {self.generation} serve"
+            if len(self._slots) == 1:
+                serve = f"1 worker of generation {self.generation} serves"
+            _logger.info("reloaded: %s; those before drain, with %d connections", serve, drained)
+            self._say_outcome(serve)
             self._roll_over()
 
     def _resize(self, count: int) -> None:
