@@ -86,7 +86,7 @@ class StreamInbound(Generic[M]):
             self._chunk = data
         if self.requests is not None:
             self.requests.unseen_bytes += len(data)
-            self._take_replies(self.requests)
+            self._take_replies(self.requests, data)
 
     @property
     def first_bytes(self) -> bytes:
@@ -269,7 +269,7 @@ class StreamInbound(Generic[M]):
         if singly is not None and not silence_counts:
             self._ignore_silence(singly)
         if self.requests is not None:
-            self.requests.unseen_bytes = len(buffer)
+            self.requests.look_again(len(buffer))
             self.find_replies()
 
     @property
@@ -282,34 +282,43 @@ class StreamInbound(Generic[M]):
         if self.requests is not None:
             self._take_replies(self.requests)
 
-    def _take_replies(self, requests: Requests[M]) -> None:
+    def _take_replies(self, requests: Requests[M], data: bytes = b"") -> None:
         """Take the replies out of what waits, wherever in it they stand: who receives the others may be busy."""
         if not requests or self.codec is not requests.codec:
+            requests.unseen = None
             return
         if self._batch_rest:  # `switch` goes by what stands behind the batch, which changes now
             self._batch, self._batch_rest = self._batch[: -self._batch_rest], 0
         buffer = self._buffer
         buffer += self._chunk
         self._chunk = b""
-        at = first = max(len(buffer) - requests.unseen_bytes, 0)
-        rest = Buffer(bytes(buffer[first:])) if first else _front(buffer, len(buffer))
+        at = len(buffer) - requests.unseen_bytes
+        rest = requests.unseen
+        if rest is not None and at >= 0:
+            rest += data
+        else:
+            at = max(at, 0)
+            rest = Buffer(bytes(buffer[at:])) if at else _front(buffer, len(buffer))
+            rest.skipped = 0
+        requests.unseen = rest
         while requests:
-            size, skipped = len(rest), rest.skipped
             try:
                 message = guard.decode(self.codec, rest)
             except (RemoteProtocolError, CodecError):
+                requests.unseen = None
                 break  # whoever takes what is before it meets that
             if message is NEED_DATA:
                 break
             rest.resume = None
-            end = at + size - len(rest)
+            end = len(buffer) - len(rest)
             if requests.answer(message):
                 if not at:
                     buffer.resume = None
-                buffer.skipped += rest.skipped - skipped
+                buffer.skipped += rest.skipped
                 del buffer[at:end]
             else:
                 at = end
+            rest.skipped = 0
         requests.unseen_bytes = len(buffer) - at
         self.pending_bytes = len(buffer)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..codecs import guard
-from ..codecs.base import Codec
+from ..codecs.base import Buffer, Codec
 from ..errors import LocalProtocolError, QueueFullError
 from .matching import InOrder, Matcher, matcher_of
 
@@ -39,12 +39,15 @@ class Requests(Generic[M]):
     Attributes:
         codec: As given.
         unseen_bytes: How many of the bytes that wait, the last of them, hold no whole message as far as is known.
+        unseen: These bytes once more, as far as none was passed over, with the codec's notes: what was searched for
+            the end of a frame is not searched again. None: they have to be looked at from their beginning.
     """
 
-    __slots__ = ("_matcher", "_replied", "codec", "unseen_bytes")
+    __slots__ = ("_matcher", "_replied", "codec", "unseen", "unseen_bytes")
 
     def __init__(self, codec: Codec[M], replied: Callable[[], object]) -> None:
         self.codec = codec
+        self.unseen: Buffer | None = None
         self.unseen_bytes = 0
         self._replied = replied
         self._matcher: Matcher[M, tuple[Hashable, Reply]] = matcher_of(codec)
@@ -52,6 +55,11 @@ class Requests(Generic[M]):
     def __len__(self) -> int:
         """How many are owed a reply."""
         return len(self._matcher)
+
+    def look_again(self, unseen_bytes: int) -> None:
+        """What waits, so much from its end, has to be looked at from its beginning."""
+        self.unseen = None
+        self.unseen_bytes = unseen_bytes
 
     @property
     def in_order(self) -> bool:
@@ -128,5 +136,5 @@ def requests_of(inbound: Asked, codec: Codec[Any], replied: Callable[[], object]
         refuse_silence(codec)
         requests = inbound.requests = Requests(codec, replied)
     if not requests:
-        requests.unseen_bytes = inbound.pending_bytes
+        requests.look_again(inbound.pending_bytes)
     return requests
