@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -35,6 +36,9 @@ def serve():
     for line in file:
         if json.loads(line)["say"] in ("drain", "stop"):
             sys.exit(0)
+def after(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
 exec(code)
 """
 
@@ -290,3 +294,122 @@ async def test_what_a_worker_says_that_is_no_message_ends_nothing(make, script, 
     await until(lambda: [first.pid] != [each.pid for each in supervised.workers] and supervised.workers)
 
     assert ExitStatus.OK is supervised.exit_status
+
+
+async def test_a_worker_that_ended_during_a_roll_is_replaced_when_that_is_given_up(make, script, said, tmp_path):
+    """By one of the code before: no slot stays empty."""
+    supervised = make(1)
+    await supervised.start()
+    script.set(f"1.1: after({str(tmp_path / 'go')!r}); sys.exit(3)", "*: serve()")
+    supervised.reload()
+    await until(lambda: State.STARTING in {each.state for each in supervised.workers})
+    os.kill(supervised.workers[0].pid, signal.SIGKILL)
+    await said("worker 1 ended by itself")
+    await until(lambda: supervised._slots[0].retry is None)  # that came in vain: another one is starting
+    (tmp_path / "go").touch()
+    await said("the new code is not served: its first worker ended with status 3")
+    await until(lambda: [(0, State.SERVING)] == [(each.generation, each.state) for each in supervised.workers])
+
+    assert 0 == supervised.generation
+
+
+async def test_a_worker_of_the_code_before_does_not_close_the_way_back(make, script, said, tmp_path):
+    """It says nothing of the new code that it serves."""
+    supervised = make(2)
+    await supervised.start()
+    script.set(
+        f"2.0: after({str(tmp_path / 'second')!r}); serve()",
+        f"1.1: after({str(tmp_path / 'first')!r}); sys.exit(3)",
+        "*: serve()",
+    )
+    os.kill(supervised.workers[1].pid, signal.SIGKILL)
+    await until(lambda: (2, State.STARTING) in {(each.slot, each.state) for each in supervised.workers})
+    supervised.reload()
+    await until(lambda: 1 in {each.generation for each in supervised.workers})
+    (tmp_path / "second").touch()
+    await said("worker 2 serves")
+    await until(lambda: supervised._slots[1].current is not None)
+    (tmp_path / "first").touch()
+    await said("the new code is not served: its first worker ended with status 3")
+
+    assert [(1, 0, State.SERVING), (2, 0, State.SERVING)] == [
+        (each.slot, each.generation, each.state) for each in supervised.workers
+    ]
+
+
+@pytest.mark.parametrize("problem", [FileNotFoundError(2, "gone"), KeyError("name")])
+async def test_a_configuration_that_cannot_be_read_for_any_reason_ends_the_roll(make, said, problem):
+    """Who asked is told, and the next roll is one like any other."""
+    problems = [problem]
+
+    def reread():
+        if problems:
+            raise problems.pop()
+        return supervised.plan
+
+    supervised = make(1, reread=reread)
+    await supervised.start()
+    with pytest.raises(ConfigurationError, match=type(problem).__name__):
+        await supervised.reloaded()
+
+    assert type(problem).__name__ in await said("the workers stay as they are")
+    assert "1 worker of generation 1 serves" == await supervised.reloaded()
+
+
+async def test_a_worker_that_cannot_be_started_ends_the_roll(make, said):
+    """The interpreter is another one since, or is gone."""
+    supervised = make(1)
+    await supervised.start()
+    command, supervised._command = supervised._command, ("/nonexistent/python",)
+    with pytest.raises(ConfigurationError, match="cannot be started"):
+        await supervised.reloaded()
+    supervised._command = command
+
+    assert "1 worker of generation 1 serves" == await supervised.reloaded()
+
+
+async def test_while_the_configuration_is_read_no_roll_is_over(make, said, caplog):
+    """A worker that begins to serve meanwhile is of the code before."""
+    read = threading.Event()
+
+    def reread():
+        assert read.wait(40)
+        return supervised.plan
+
+    supervised = make(1, reread=reread)
+    await supervised.start()
+    first = supervised.workers[0].pid
+    supervised.reload()
+    os.kill(first, signal.SIGKILL)
+    await said("worker 1 ended by itself")
+    await until(lambda: [(0, State.SERVING)] == [(each.generation, each.state) for each in supervised.workers])
+    assert [] == [record for record in caplog.records if "reloaded" in record.getMessage()]
+    read.set()
+
+    assert "1 worker of generation 1 serves" in await said("reloaded: ")
+
+
+@pytest.mark.parametrize("why", ["told", "memory"])
+async def test_workers_that_leave_as_soon_as_they_serve_are_replaced_later_and_later(
+    make, script, said, monkeypatch, why
+):
+    """Else there would be one process after the other, each with what it drains."""
+    monkeypatch.setattr(restarts, "FIRST_S", 600.0)
+    monkeypatch.setattr(restarts, "MOST_S", 600.0)
+    script.set(f"1.0: ready(); say(say='leaving', why={why!r}); serve()")
+    supervised = make(1)
+    await supervised.start()
+    await said("worker 1 is replaced")
+
+    assert [1] == [each.slot for each in supervised.workers]
+    assert supervised._slots[0].retry is not None
+
+
+async def test_told_to_end_before_the_start_it_does_not_begin(make):
+    """A signal may come while the control socket is opened."""
+    supervised = make(1)
+    supervised.begin_drain()
+    with pytest.raises(StoppedError):
+        await supervised.start()
+
+    assert [] == supervised.workers

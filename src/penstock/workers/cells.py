@@ -97,11 +97,16 @@ class Cells:
 
     def take_back(self, pid: int) -> None:
         """Clear the cells of a worker that has ended, however it ended, and wake those who wait for its places."""
-        numbers = self._given.pop(pid, [])
+        numbers = self._given.get(pid, [])
         for number in numbers:
-            with mmap.mmap(self.descriptors[0], _CELL_BYTES, offset=_COMMON_BYTES + number * _CELL_BYTES) as cell:
-                cell.madvise(mmap.MADV_REMOVE)
-            self._free.append(number)
+            offset = _COMMON_BYTES + number * _CELL_BYTES
+            try:
+                with mmap.mmap(self.descriptors[0], _CELL_BYTES, offset=offset) as cell:
+                    cell.madvise(mmap.MADV_REMOVE)
+            except OSError:  # a map needs a descriptor of its own; zeros need memory until the cell is cleared again
+                os.pwrite(self.descriptors[0], bytes(_CELL_BYTES), offset)
+        self._given.pop(pid, None)  # last: what fails is done once more
+        self._free += numbers
         if numbers and self._numbers[ANY_WAITS] and self._given:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_write(self.descriptors[1], len(self._given))

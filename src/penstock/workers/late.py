@@ -32,11 +32,18 @@ class Overseer:
     Args:
         workers: Returns them.
         config: Returns what they go by.
+        look_for_ends: Notices those that have ended: a signal that says so may have met a lack of something.
     """
 
-    def __init__(self, workers: Callable[[], Iterable[WorkerProcess]], config: Callable[[], WorkersConfig]) -> None:
+    def __init__(
+        self,
+        workers: Callable[[], Iterable[WorkerProcess]],
+        config: Callable[[], WorkersConfig],
+        look_for_ends: Callable[[], object],
+    ) -> None:
         self._workers = workers
         self._config = config
+        self._look_for_ends = look_for_ends
         self._timer: asyncio.TimerHandle | None = None
         self._looked_at = 0.0
 
@@ -58,6 +65,7 @@ class Overseer:
         # A supervisor that did not run, stopped or suspended with its machine, has heard nothing for that long.
         late_s, self._looked_at = now - self._looked_at - LOOK_S, now
         self._again()
+        self._look_for_ends()
         for worker in list(self._workers()):
             if late_s > LOOK_S:
                 worker.heard_at += late_s

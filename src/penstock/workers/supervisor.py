@@ -50,7 +50,8 @@ class Slot:
 
     Attributes:
         number: From 1 on.
-        restarts: What became of its workers.
+        restarts: What became of its workers that ended by themselves.
+        leavings: What became of those that asked for a successor.
         current: Who serves; None where no worker does.
         coming: Who is to serve, and is not ready; None where no worker is.
         retry: Starts the next one; None where that is not put off.
@@ -58,6 +59,7 @@ class Slot:
 
     number: int
     restarts: Restarts = field(default_factory=Restarts)
+    leavings: Restarts = field(default_factory=Restarts)
     current: WorkerProcess | None = None
     coming: WorkerProcess | None = None
     retry: asyncio.TimerHandle | None = None
@@ -111,14 +113,14 @@ class Supervisor:
         self._slots = [Slot(number) for number in range(1, max(plan.config.number, self._keeper.slots) + 1)]
         self._leaving: list[WorkerProcess] = []
         self._before: WorkersPlan | None = None  # while a roll may still be given up
-        self._is_rolling = self._rolls_again = False
+        self._is_rolling = self._reads = self._rolls_again = False
         self._rolled: asyncio.Task[None] | None = None
         self._serves = False
         self._ending = False
         self._status = ExitStatus.OK
         self._ready: asyncio.Future[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
-        self._overseer = Overseer(self._workers, lambda: self.plan.config)
+        self._overseer = Overseer(self._workers, lambda: self.plan.config, self._look_for_ends)
         self._first_ready: Ready | None = None
         self._outcomes: list[asyncio.Future[str]] = []
         self.on_answer: Callable[[Answered], object] = lambda _: None
@@ -184,8 +186,10 @@ class Supervisor:
 
         Raises:
             StartError: A worker could not start. It has said why; the others have ended, and what was opened is closed.
-            StoppedError: It was told to end meanwhile.
+            StoppedError: It was told to end meanwhile, or before.
         """
+        if self._ending:
+            raise StoppedError("told to stop before it served")
         loop = asyncio.get_running_loop()
         self._ready, self._stopped = loop.create_future(), loop.create_future()
         loop.add_signal_handler(signal.SIGCHLD, self._look_for_ends)
@@ -221,9 +225,11 @@ class Supervisor:
 
     def _begins_to_end(self) -> bool:
         """Start no more workers from now on; return whether that is new."""
-        if self._ending or self._stopped is None:
+        if self._ending:
             return False
         self._ending = True
+        if self._stopped is None:
+            return False  # `start` will not begin
         self._say_outcome(ConfigurationError("the server ends"))
         for slot in self._slots:
             _cancel(slot)
@@ -234,8 +240,7 @@ class Supervisor:
     def _check_over(self) -> None:
         if not self._ending or any(True for _ in self._workers()):
             return
-        assert self._stopped is not None
-        if self._stopped.done():
+        if self._stopped is None or self._stopped.done():
             return
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
         self._overseer.end()
@@ -262,7 +267,7 @@ class Supervisor:
         if self._before is not None or (self._rolled is not None and not self._rolled.done()):
             self._rolls_again = True
             return
-        self._is_rolling = True
+        self._is_rolling = self._reads = True
         self._on_reload(True)
         self._rolled = asyncio.get_running_loop().create_task(self._roll(), name="penstock-roll")
 
@@ -292,22 +297,25 @@ class Supervisor:
     async def _roll(self) -> None:
         try:
             plan = await aside(self._reread, "penstock-configuration")
-        except (ConfigurationError, RuntimeError) as error:
-            _logger.error("the workers stay as they are: %s", "; ".join(str(error).splitlines()))
-            self._say_outcome(ConfigurationError(str(error)))
+        except Exception as error:
+            known = isinstance(error, ConfigurationError | RuntimeError)
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            _logger.error("the workers stay as they are: %s", "; ".join(text.splitlines()))
+            self._say_outcome(ConfigurationError(text))
             self._roll_over()
             return
+        self._reads = False
         if self._ending:
             return
         self._before, self.plan = self.plan, plan
         self.generation += 1
         for slot in self._slots:
-            slot.restarts = Restarts()
+            slot.restarts, slot.leavings = Restarts(), Restarts()
         _logger.info("reloading: workers of generation %d are started", self.generation)
         self._settle()
 
     def _roll_over(self) -> None:
-        self._is_rolling = False
+        self._is_rolling = self._reads = False
         self._before = None
         self._on_reload(False)
         if self._rolls_again and not self._ending:
@@ -413,7 +421,7 @@ class Supervisor:
         for slot in self._slots:
             if not self._is_current(slot.current):
                 self._begin(slot)
-        if self._is_rolling and all(self._is_current(slot.current) for slot in self._slots):
+        if self._is_rolling and not self._reads and all(self._is_current(slot.current) for slot in self._slots):
             drained = sum(worker.connections for worker in self._leaving)
             serve = f"{len(self._slots)} workers of generation {self.generation} serve"
             if len(self._slots) == 1:
@@ -462,11 +470,13 @@ class Supervisor:
             _logger.error("cannot start a worker: %s", error.strerror or error)
             if not self._serves:
                 self._fail(ExitStatus.LIMITS)
+            elif self._before is not None:
+                self._go_back("cannot be started")
             else:
-                self._put_off(slot, 0.0)
+                self._replace(slot, 0.0)
 
-    def _put_off(self, slot: Slot, served_s: float) -> None:
-        delay_s = slot.restarts.ended(served_s)
+    def _put_off(self, slot: Slot, delay_s: float) -> None:
+        _cancel(slot)
 
         def retry() -> None:
             slot.retry = None
@@ -508,7 +518,7 @@ class Supervisor:
         if before is not None:
             self._leaving.append(before)
             before.drain(self._now())
-        if self._before is not None:
+        if worker.generation == self.generation:
             self._before = None  # the new code serves: there is no way back
         _logger.debug("worker %d serves: process %d", slot.number, worker.pid)
         self._settle()
@@ -525,8 +535,14 @@ class Supervisor:
             worker.told_at = worker.told_at or self._now()
             slot.current = None
             self._leaving.append(worker)
+            _logger.info("worker %d is replaced, having been told to end: process %d", slot.number, worker.pid)
         else:
             _logger.info("worker %d is replaced for its %s: process %d", slot.number, why, worker.pid)
+        if worker.ready_at is not None and slot.coming is None and slot.retry is None:
+            # One that leaves as soon as it serves has a successor that may do the same: each of them comes later.
+            delay_s = slot.leavings.ended(self._now() - worker.ready_at)
+            if delay_s:
+                self._put_off(slot, delay_s)
         self._settle()
 
     def _slot_of(self, worker: WorkerProcess) -> Slot | None:
@@ -577,14 +593,20 @@ class Supervisor:
             self._fail(worker.status or 0)
             return
         if self._before is not None and worker.generation == self.generation:
-            _logger.error("the new code is not served: its first worker ended with %s; those before go on", words)
-            self._say_outcome(ConfigurationError(f"the new code is not served: its first worker ended with {words}"))
-            self.plan = self._before
-            self.generation -= 1
-            self._roll_over()
+            self._go_back(f"ended with {words}")
             return
         _logger.error("worker %d did not start: process %d, %s", slot.number, worker.pid, words)
         self._replace(slot, 0.0)
+
+    def _go_back(self, why: str) -> None:
+        """Give the roll up: go on with the plan before, and have workers of the generation before in every slot."""
+        assert self._before is not None
+        _logger.error("the new code is not served: its first worker %s; those before go on", why)
+        self._say_outcome(ConfigurationError(f"the new code is not served: its first worker {why}"))
+        self.plan = self._before
+        self.generation -= 1
+        self._roll_over()
+        self._settle()
 
     def _fail(self, status: int) -> None:
         assert self._ready is not None
@@ -592,7 +614,7 @@ class Supervisor:
             self._ready.set_exception(StartError(status))
 
     def _replace(self, slot: Slot, served_s: float) -> None:
-        self._put_off(slot, served_s)
+        self._put_off(slot, slot.restarts.ended(served_s))
         if slot.restarts.is_hopeless and not any(slot.current for slot in self._slots):
             _logger.critical(
                 "giving up: %d workers in a row ended before they had served for ten seconds, and no other serves",
