@@ -268,7 +268,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         if self._closing or not self._can_send or not callable(maker):
             return
         if self._holds_input():
-            self._cannot_go_on(TlsError(CloseReason.TLS_INJECTED, INJECTED))
+            self._refuse_clear()
             return
         self._send_all()
         if self._state == CLOSED:  # the kernel said just now that nobody is there
@@ -277,6 +277,11 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         layer, link = maker(cast("LinkUser", self)), self._link
         self._put_on(link, layer)
         layer.connection_made(link)
+
+    def _refuse_clear(self) -> None:
+        """Close: what came in clear was behind the last message in clear, be it that a layer under TLS had kept it."""
+        self._upgrade = None
+        self._cannot_go_on(TlsError(CloseReason.TLS_INJECTED, INJECTED))
 
     def _holds_input(self) -> bool:
         """Whether something came that no message at hand was made of."""

@@ -159,6 +159,36 @@ def test_what_comes_in_clear_with_the_command_is_refused(serve_clear, service, m
     assert 1 == messages
 
 
+class SecuresFirst(penstock.Handler):
+    """Has TLS begin as soon as there is a connection."""
+
+    def on_connect(self, conn):
+        conn.start_tls()
+
+    def on_message(self, conn, message):
+        return b"%s %s" % (message, shown(conn))
+
+
+HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+
+
+@engines
+@pytest.mark.parametrize("model", ["loop", "threads"])
+@pytest.mark.parametrize("injected", [b"RCPT evil\n", b"half"])
+@pytest.mark.parametrize("under", ["proxy", "either"])
+def test_what_a_layer_under_tls_has_kept_is_refused(serve_clear, engine, model, injected, under):
+    """What comes with a PROXY header, or says that the peer begins in clear, is no message: TLS was to begin first."""
+    options = {"proxy_from": ["127.0.0.1"]} if under == "proxy" else {"bind": "tcp+tls://127.0.0.1:0"}
+    service = penstock.as_service(SecuresFirst, codec="lines")
+    with serve_clear(service, model=model, **options) as server, dial(server.address) as raw:
+        raw.sendall((HEADER if under == "proxy" else b"") + injected)
+        received = raw.makefile("rb").read()
+        reasons = list(server.reasons(1))
+        messages = server.record.of(EventName.CLOSED)[0].connection.messages_in
+
+    assert (b"", ["tls_injected"], 0) == (received, reasons, messages)
+
+
 @forms
 def test_a_handshake_that_fails_ends_the_connection(serve_clear, service, model):
     """Text where a ClientHello should be: the handler is told of nothing but the end."""

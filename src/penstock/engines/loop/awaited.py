@@ -267,6 +267,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
     def data_received(self, data: bytes) -> None:
         """Take what was read, and wake the coroutine that waits for it."""
         self.bytes_in += len(data)
+        if self._upgrade is True:
+            self._refuse_clear()
         if not self._can_receive or self._draining:
             return
         self._inbound.feed(data)

@@ -57,6 +57,8 @@ class PushConnection(AnsweringConnection[M]):
     def data_received(self, data: bytes) -> None:
         """Take what was read and handle it."""
         self.bytes_in += len(data)
+        if self._upgrade is True:
+            self._refuse_clear()
         if self._can_receive and not self._draining:
             self._idle_since = self._clock.time()
             if self._continuing or self._write_paused:

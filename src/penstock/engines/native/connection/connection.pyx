@@ -191,6 +191,13 @@ cdef class Connection(TeardownTransport):
         layer.connection_made(top)
         return 0
 
+    cdef bint refuses_clear(self) except -1:
+        if not self.host.upgrades or self not in self.host.upgrades:
+            return False
+        del self.host.upgrades[self]
+        self.cannot_go_on(TlsError(TLS_INJECTED, INJECTED))
+        return True
+
     cdef int cannot_go_on(self, object error) except -1:
         """There is no TLS where there was to be: end what has begun in clear."""
         if self.host.gate is None:

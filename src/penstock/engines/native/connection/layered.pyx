@@ -105,7 +105,9 @@ cdef class Below(Stack):
         self.transport.linked()
 
     def data_received(self, bytes data):
-        """Take what came through the layer."""
+        """Take what came through the layer; not what one under TLS had kept in clear."""
+        if self.transport.refuses_clear():
+            return
         self.transport.data_received(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     def eof_received(self):

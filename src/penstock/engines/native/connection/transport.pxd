@@ -44,6 +44,7 @@ cdef class Transport(Pollable):
 
     # What the connection is told.
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1
+    cdef bint refuses_clear(self) except -1
     cdef int eof_received(self) except -1
     cdef int connection_lost(self, object error) except -1
     cdef int is_deaf(self) except -1

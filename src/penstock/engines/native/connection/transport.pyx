@@ -124,6 +124,10 @@ cdef class Transport(Pollable):
 
     # -- what a subclass is told ---------------------------------------------------------------------------------------
 
+    cdef bint refuses_clear(self) except -1:
+        """Say whether what comes through a layer is refused, since TLS is to begin on it, and close then."""
+        return False
+
     cdef int data_received(self, const char* data, Py_ssize_t size) except -1:
         return 0
 
