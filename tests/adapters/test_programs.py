@@ -4,10 +4,13 @@ import shlex
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from penstock.adapters import service_of
+from penstock.adapters.programs import environment
+from penstock.address import Peer, parse_address
 from penstock.errors import ApplicationError, ConfigurationError
 from penstock.testing.engines import LOOPS
 from penstock.testing.peers import read_exactly, read_to_end, reset
@@ -131,3 +134,27 @@ def test_a_codec_for_a_program_is_refused():
     """It reads bytes."""
     with pytest.raises(ConfigurationError, match="cat was written for standard input and output"):
         service_of("cat", kind="exec", codec="lines")
+
+
+@pytest.mark.parametrize(
+    ("peer", "local", "expected"),
+    [
+        (Peer("/run/x", socket.AF_UNIX), "tcp://192.0.2.1:9", {"PROTO": "UNIX"}),
+        (Peer(b"\0name", socket.AF_UNIX), "tcp://192.0.2.1:9", {"PROTO": "UNIX"}),
+        (Peer("", socket.AF_UNIX), "unix:/run/y", {"PROTO": "UNIX", "UNIXLOCALPATH": "/run/y"}),
+        (
+            Peer(("192.0.2.7", 5), socket.AF_INET),
+            "unix:/run/y",
+            {
+                "PROTO": "TCP",
+                "TCPREMOTEIP": "192.0.2.7",
+                "TCPREMOTEPORT": "5",
+                "REMOTE_ADDR": "192.0.2.7",
+                "REMOTE_PORT": "5",
+            },
+        ),
+    ],
+)
+def test_behind_a_proxy_the_client_decides_which_variables_there_are(peer, local, expected):
+    """Whatever the address is on which the proxy connects."""
+    assert expected == environment(SimpleNamespace(peer=peer, local=parse_address(local)))

@@ -107,6 +107,30 @@ def test_a_handler_of_datagrams_answers_their_sender(serve, engine, handler, ans
         assert answer == peer.recv(100)
 
 
+def test_what_is_there_when_a_timeout_passes_is_returned(serve, engine):
+    """MSG_WAITALL gives fewer bytes then, as of the kernel's sockets: none of them is lost."""
+    seen = []
+
+    class Reads(socketserver.BaseRequestHandler):
+        def handle(self):
+            sock = self.request
+            sock.recv(1, socket.MSG_PEEK)
+            sock.settimeout(0.01)
+            seen.append(sock.recv(8, socket.MSG_WAITALL))
+            sock.settimeout(20)
+            sock.sendall(b"go")
+            seen.append(sock.recv(8, socket.MSG_WAITALL))
+
+    with serve(Reads) as server, server.dial() as peer:
+        peer.sendall(b"ABCD")
+        assert b"go" == read_exactly(peer, 2)
+        peer.sendall(b"EFGH")
+        peer.shutdown(socket.SHUT_WR)
+        assert b"" == read_to_end(peer)
+
+    assert [b"ABCD", b"EFGH"] == seen
+
+
 def test_a_socket_reads_and_writes_as_sockets_do(serve, engine):
     """Peeked bytes stay, MSG_WAITALL waits for all, a timeout leaves the rest, EOF is empty, and ends nothing."""
     seen = []

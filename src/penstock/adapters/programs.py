@@ -106,9 +106,11 @@ class Programs:
             pass  # `close_reason` says why
         finally:
             feeding.cancel()
-            if not ended:
+            # The number of one that has ended may be another's by now.
+            if not ended and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+            if not ended:
                 await process.wait()
             process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # its pipes, which a child may hold
 
@@ -137,17 +139,20 @@ async def _answer(conn: Connection[bytes], process: Process) -> None:
 def environment(conn: Connection[bytes]) -> dict[str, str]:
     """Return what a program is told of its connection: ucspi-tcp's and ucspi-unix's variables, and inetd's."""
     peer, local = conn.peer, conn.local
-    if local.is_unix:
-        found = {"PROTO": "UNIX", "UNIXLOCALPATH": local.path}
+    if peer.port is None:  # a Unix socket's, be it one that a proxy speaks for
+        found = {"PROTO": "UNIX"}
+        if local.is_unix:
+            found["UNIXLOCALPATH"] = local.path
         numbers = (("UNIXREMOTEPID", peer.pid), ("UNIXREMOTEEUID", peer.uid), ("UNIXREMOTEEGID", peer.gid))
         return found | {name: str(number) for name, number in numbers if number is not None}
     host, port = peer.sockname[:2]
-    return {
+    found = {
         "PROTO": "TCP",
         "TCPREMOTEIP": host,
         "TCPREMOTEPORT": str(port),
-        "TCPLOCALIP": local.host,
-        "TCPLOCALPORT": str(local.port),
         "REMOTE_ADDR": host,
         "REMOTE_PORT": str(port),
     }
+    if not local.is_unix:
+        found |= {"TCPLOCALIP": local.host, "TCPLOCALPORT": str(local.port)}
+    return found

@@ -134,10 +134,14 @@ class ConnectionSocket(SocketFacts):
             raise ValueError("negative buffersize in recv")
         self._check(flags, _FLAGS)
         if flags & socket.MSG_WAITALL and not flags & socket.MSG_PEEK:
-            parts = []
-            while bufsize and (part := self._take(bufsize, flags)):
-                parts.append(part)
-                bufsize -= len(part)
+            parts: list[bytes] = []
+            try:
+                while bufsize and (part := self._take(bufsize, flags)):
+                    parts.append(part)
+                    bufsize -= len(part)
+            except OSError:
+                if not parts:
+                    raise  # else what there is is returned, as by the kernel; the next call meets the same
             return b"".join(parts)
         return self._take(bufsize, flags)
 
