@@ -1,5 +1,6 @@
 """A request to a peer is given its reply, wherever that stands in what the peer sends, and no handler is given it."""
 
+import asyncio
 import random
 import socket
 import threading
@@ -283,7 +284,18 @@ def test_a_peer_that_never_replies_is_asked_so_often_and_no_more(serve, form, no
 @WITH_CONN
 def test_a_codec_whose_messages_end_by_silence_is_refused(serve, form, noted):
     """Silence tells no reply apart from the rest of a message, so nothing is sent."""
-    with serve(asks(noted), codec="lines:quiet=1h") as server, server.dial() as peer:
+
+    async def ask_beside(conn):
+        await asyncio.sleep(0)  # an eager task would run while no one receives
+        await ask(conn, noted, b"who")
+
+    def react(conn, message):
+        if message == b"go":
+            conn.task(ask_beside(conn))
+            return None
+        return message.upper()
+
+    with serve(react, codec="lines:quiet=1h") as server, server.dial() as peer:
         peer.sendall(b"go\n")
         assert ["LocalProtocolError"] == noted.wait_for(1)
         peer.sendall(b"next\n")

@@ -275,6 +275,7 @@ class AppServer:
             await self.stop()
 
     async def _live(self, ready: asyncio.Future[None]) -> None:
+        self._life = asyncio.current_task()  # where tasks are eager it runs before `start` has it
         self._begun = True
         opened: list[tuple[Lifespan, Closing]] = []
         problem: BaseException | None = None
