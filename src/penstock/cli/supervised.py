@@ -66,6 +66,8 @@ def run_supervisor(
         except StartError as error:
             logging.getLogger("penstock").debug("a worker could not start: status %d", error.exit_status)
             return error.exit_status
+    # The interpreter takes bytecode for that of a source of the same second and size, which may have changed since.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     from .dev.reloading import Reloading
 
     with Reloading(watched) as reloading:

@@ -1,6 +1,7 @@
 """Which files are watched, and what is told of them."""
 
 import importlib.util
+import os
 import queue
 
 import pytest
@@ -89,3 +90,17 @@ def test_directories_that_are_not_the_programs_are_known(tmp_path):
     names = ("a", "a/env", "a/env/lib", "a/.git", "node_modules/b", "__pycache__")
 
     assert [True, False, False, False, False, False] == [is_within(tmp_path / name, tmp_path) for name in names]
+
+
+def test_a_directory_that_may_not_be_read_is_one_like_any_other(tmp_path, monkeypatch):
+    """The data of a database in a container, say: nothing there changes what is served, and nothing fails."""
+    stat = os.stat
+
+    def refuse(path, **options):
+        if str(path).endswith("pyvenv.cfg"):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr("os.stat", refuse)
+
+    assert is_within(tmp_path / "data" / "app.py", tmp_path)

@@ -28,7 +28,8 @@ def is_within(path: Path, directory: Path) -> bool:
     if any(part.startswith(".") or part in _SKIPPED for part in parts):
         return False
     inner = [directory.joinpath(*parts[: count + 1]) for count in range(len(parts))]
-    return not any((each / "pyvenv.cfg").exists() for each in inner)
+    # `Path.exists` raises where a directory may not be read.
+    return not any(os.path.exists(each / "pyvenv.cfg") for each in inner)
 
 
 class Watch:
