@@ -5,6 +5,7 @@ told of it (exit status, output, signals) is as of a process that began with not
 they start Python.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -33,6 +34,9 @@ class Starter:
     """Starts processes, each in an environment of its own. What Python reads of one it has read before: `fits`."""
 
     def __init__(self):
+        self._begin()
+
+    def _begin(self):
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with inner:
             self._process = subprocess.Popen(
@@ -56,8 +60,16 @@ class Starter:
         """Start a process with three descriptors; return its number. It is a child of this process."""
         _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         try:
-            socket.send_fds(self._control, [json.dumps(asked).encode()], descriptors)
-            return int(self._control.recv(64))
+            for _ in range(2):
+                with contextlib.suppress(OSError):
+                    socket.send_fds(self._control, [json.dumps(asked).encode()], descriptors)
+                    if number := self._control.recv(64):
+                        return int(number)
+                # One that was ended, by the machine say, is not the end of all tests that come after.
+                self._control.close()
+                print(f"what starts processes has ended: {self._process.wait(10)}", file=sys.stderr)
+                self._begin()
+            raise ChildProcessError("no process can be started")
         finally:
             _prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 

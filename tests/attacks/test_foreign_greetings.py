@@ -31,7 +31,7 @@ FOREIGN = {
     "newlines": b"\n" * 512,
 }
 # Of framing, and of having said all there was to say.
-FOREIGN_ENDS = {"looks_like_tls", "looks_like_http"}
+FOREIGN_ENDS = {"looks_like_tls", "looks_like_http", "looks_like_proxy"}
 BAD_ENDS = {"truncated", "frame_too_large", "bad_length", "bad_frame", "bad_encoding", "bad_payload"}
 ENDS = {"peer_closed"} | BAD_ENDS | FOREIGN_ENDS
 WAITS = {"first_message_timeout", "message_timeout", "idle_timeout"}
