@@ -61,7 +61,7 @@ FILTERS: Final = tuple(
         ),
         ("min_age", Duration(), "At least so old"),
         ("min_idle", Duration(), "Idle for at least so long"),
-        ("min_queued", Unless(Size()), "With at least so many bytes queued for it"),
+        ("min_queued", Unless(Size()), "With at least this many queued bytes"),
     )
 )
 
