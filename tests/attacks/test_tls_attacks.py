@@ -220,4 +220,5 @@ def test_handshakes_with_certificates_of_clients_leave_nothing_behind(serve_tls,
     each = (at[2] - at[1]) * KIB / (count / 3)
     figure(f"T-52 {engine.label}: {count} handshakes of certified clients: {each:.0f} bytes more for each at the end")
 
-    assert at[2] - at[1] < 4 * KIB  # noise of the allocator; an SSL object that stays is some 20 KiB
+    # Noise of the allocator, or what the record of this test keeps of each; an SSL object that stays is 20 KiB more.
+    assert at[2] - at[1] < max(4 * KIB, count // 3 * 14)
