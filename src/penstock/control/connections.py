@@ -134,7 +134,7 @@ def check_order(asked: Connections) -> None:
     """Refuse an order or a limit that is impossible.
 
     Raises:
-        ConfigurationError: Rows have no such field, or there are never so many.
+        ConfigurationError: Rows have no such field, or ``limit`` is above the most there can be.
     """
     if asked.sort not in SORTABLE:
         raise ConfigurationError(f"rows have no {asked.sort!r}; they have {', '.join(SORTABLE)}")

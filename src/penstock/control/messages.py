@@ -112,7 +112,7 @@ class Stop(Request):
 
 
 class Scale(Request):
-    """Serve with so many workers."""
+    """Change the number of workers."""
 
     workers: int
 
