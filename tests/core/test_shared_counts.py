@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import os
+import select
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,6 +41,11 @@ class Woken:
     def remove_reader(self, descriptor):
         del self.readers[descriptor]
 
+    def turn(self):
+        """Call those whose descriptors are readable."""
+        for descriptor in select.select([*self.readers], (), (), 0)[0]:
+            self.readers[descriptor]()
+
 
 @contextlib.contextmanager
 def together(number, most_here=None):
@@ -56,6 +62,7 @@ def together(number, most_here=None):
             gate.share(SharedCounts(memory, most_here, gate.wake))
         yield gates, made, loops
         for memory in memories:
+            memory.close()
             for descriptor in (memory._descriptor, memory._wakes):
                 os.close(descriptor)
     finally:
@@ -200,6 +207,23 @@ def test_of_two_that_see_the_last_place_one_has_it():
         reader()
         assert [0.0] == looked
         assert not loops[1].readers
+
+
+def test_no_process_takes_the_wake_up_of_another():
+    """One that is woken and has no use for the place looks at once, however often; the other one may look later."""
+    with together(3) as (gates, _, loops):
+        looked = []
+        for name, gate in enumerate(gates):
+            gate.begin(Rules(max_connections=1, actions=WAITING))
+            gate.watch(lambda name=name: looked.append(name))
+        assert None is gates[2].admit(PEERS[0], 0.0)
+        assert [float("inf")] * 2 == [gate.opens_at(0.0) for gate in gates[:2]]
+        gates[2].leave(PEERS[0])
+        for _ in range(3):
+            loops[0].turn()
+        loops[1].turn()
+
+        assert {0, 1} == {*looked}
 
 
 def test_a_place_that_was_held_for_nobody_is_told_of():

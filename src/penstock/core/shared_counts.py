@@ -85,8 +85,8 @@ class Memory(Protocol):
     def clear_rate_keys(self, generation: int) -> None:
         """Make one generation 0."""
 
-    def tell(self, count: int) -> None:
-        """Wake so many of those who wait for a place."""
+    def tell(self) -> None:
+        """Wake all who wait for a place, in other processes."""
 
     def listen(self, wanted: bool, woken: Callable[[], object]) -> None:
         """Have ``woken`` called when a place has become free in another process, or no longer."""
@@ -208,12 +208,9 @@ class SharedCounts:
             return
         with self.lock:  # who finds no place says under it that it waits
             own[number] -= 1
-            waiting = self._waiting()
-        if waiting:
-            memory.tell(waiting)
-
-    def _waiting(self) -> int:
-        return sum(cell.numbers[WAITS] for cell in self._memory.others())
+            waits = any(cell.numbers[WAITS] for cell in memory.others())
+        if waits:
+            memory.tell()
 
     # -- those who wait ------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import mmap
 import os
 import secrets
+import select
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -28,7 +28,11 @@ _COMMON_BYTES: Final = _PAGE + 2 * _GENERATION_BYTES
 _CELL_BYTES: Final = _PAGE + KEYS * _PAIR_BYTES
 
 # The system has neither a file without a name nor a counter that wakes its readers: then each worker counts by itself.
-AVAILABLE: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd")) and hasattr(mmap, "MADV_REMOVE")
+AVAILABLE: Final = (
+    all(hasattr(os, name) for name in ("memfd_create", "eventfd"))
+    and hasattr(mmap, "MADV_REMOVE")
+    and hasattr(select, "epoll")
+)
 
 
 # Kept by an old supervisor for workers that are still to come, beside one for each it has.
@@ -39,10 +43,18 @@ def _made() -> tuple[int, int]:
     memory = os.memfd_create("penstock-counts", os.MFD_CLOEXEC)
     try:
         os.ftruncate(memory, _COMMON_BYTES)
-        return memory, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        return memory, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     except BaseException:
         os.close(memory)
         raise
+
+
+def _wake_all(wakes: int) -> None:
+    """Wake every worker that listens: its epoll set has an edge for each write, whoever else has one.
+
+    Nobody reads the counter: one who did would take the wake-ups of the others. It is full after 2**64 writes.
+    """
+    os.eventfd_write(wakes, 1)
 
 
 class Cells:
@@ -108,8 +120,7 @@ class Cells:
         self._given.pop(pid, None)  # last: what fails is done once more
         self._free += numbers
         if numbers and self._numbers[ANY_WAITS] and self._given:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_write(self.descriptors[1], len(self._given))
+            _wake_all(self.descriptors[1])
 
     def close(self) -> None:
         """Give the memory back, once no worker has it either."""
@@ -166,6 +177,9 @@ class WorkerMemory:
         self._number = number
         self._loop = loop
         self._is_listening = False
+        # Of its own, for the loop's is level-triggered: it would be ready for ever.
+        self._edges = select.epoll()
+        self._edges.register(self._wakes, select.EPOLLIN | select.EPOLLET)
         common = mmap.mmap(self._descriptor, _COMMON_BYTES)
         numbers, times = memoryview(common).cast("Q"), memoryview(common).cast("d")
         self._common = common
@@ -190,30 +204,29 @@ class WorkerMemory:
         """Make one generation 0."""
         self._common.madvise(mmap.MADV_REMOVE, _PAGE + generation * _GENERATION_BYTES, _GENERATION_BYTES)
 
-    def tell(self, count: int) -> None:
-        """Wake so many of those who wait for a place."""
-        with contextlib.suppress(BlockingIOError):  # it is full: whoever waits is woken anyway
-            os.eventfd_write(self._wakes, count)
+    def tell(self) -> None:
+        """Wake all who wait for a place, in other processes."""
+        _wake_all(self._wakes)
 
     def listen(self, wanted: bool, woken: Callable[[], object]) -> None:
         """Have ``woken`` called when a place has become free in another process, or no longer. On any thread."""
         self._loop.call_soon_threadsafe(self._listen, wanted, woken)
 
     def _listen(self, wanted: bool, woken: Callable[[], object]) -> None:
-        if wanted != self._is_listening:
+        if wanted != self._is_listening and not self._edges.closed:
             self._is_listening = wanted
-            if wanted:
-                self._loop.add_reader(self._wakes, self._woken, woken)
+            if wanted:  # what was told since `listen` was called is an edge that is there still
+                self._loop.add_reader(self._edges, self._woken, woken)
             else:
-                self._loop.remove_reader(self._wakes)
+                self._loop.remove_reader(self._edges)
 
     def _woken(self, woken: Callable[[], object]) -> None:
-        with contextlib.suppress(BlockingIOError):  # another worker was faster, and looks
-            os.eventfd_read(self._wakes)
+        self._edges.poll(0)
         woken()
 
     def close(self) -> None:
         """Be told no more."""
         if self._is_listening:
             self._is_listening = False
-            self._loop.remove_reader(self._wakes)
+            self._loop.remove_reader(self._edges)
+        self._edges.close()
