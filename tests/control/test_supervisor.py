@@ -19,8 +19,8 @@ from penstock.workers.process import State
 class Worker:
     """A worker that answers at once, or never."""
 
-    def __init__(self, pid, answer=None, state=State.SERVING):
-        self.pid, self.state = pid, state
+    def __init__(self, pid, answer=None, state=State.SERVING, generation=0):
+        self.pid, self.state, self.generation = pid, state, generation
         self.answers = answer
         self.asked = []
 
@@ -145,20 +145,81 @@ async def test_what_one_worker_refuses_is_refused():
         await control.answer(Limits(service="x", set={"max_per_peer": "3"}))
 
 
+class Configured(Worker):
+    """A worker that has limits and a level, from its configuration, and goes by what it is told."""
+
+    def __init__(self, pid, heard=None, level="info", generation=0, **limits):
+        super().__init__(pid, self.change, generation=generation)
+        self.limits = {"max_per_peer": "none", "accept_rate": "none"} | limits
+        self.level = level
+        self.heard = heard
+
+    def change(self, request):
+        if request["do"] == "limits":
+            self.limits |= request["set"]
+            return {"echo": dict(self.limits)}, (), None
+        self.level = request["level"] or self.level
+        return {"level": self.level}, (), None
+
+
+async def begun(control, supervisor, worker):
+    """Have a worker serve, and wait until it was told what there is to tell."""
+    supervisor.processes = [worker]
+    supervisor.on_serving(worker)
+    await control._all_set_up()
+    await control.answer(Limits())
+
+
 async def test_what_was_set_holds_for_workers_that_come_later():
     """Limits, one over the other, and the level of the log."""
-    control, supervisor, levels = controlled(Worker(1, lambda _: ({}, (), None)))
+    control, supervisor, levels = controlled(Configured(1))
     await control.answer(Limits(set={"max_per_peer": "3", "accept_rate": "5/s"}))
     await control.answer(Limits(set={"max_per_peer": "4"}))
     await control.answer(LogLevel(level="debug"))
-    later = Worker(2)
-    supervisor.on_serving(later)
+    later = Configured(2, supervisor.on_answer)
+    await begun(control, supervisor, later)
 
     assert ["debug"] == levels
-    assert [
-        {"do": "limits", "set": {"max_per_peer": "4", "accept_rate": "5/s"}},
-        {"do": "log-level", "level": "debug"},
-    ] == [{key: value for key, value in asked.items() if value is not None} for asked in later.asked]
+    assert ({"max_per_peer": "4", "accept_rate": "5/s"}, "debug") == (later.limits, later.level)
+    assert await control.answer(Limits()) == ({"echo": later.limits}, ())
+
+
+async def test_what_the_configuration_has_changed_since_is_as_it_says():
+    """As in one process. What it says again as it did leaves alone what was set; what it has changed is its own."""
+    control, supervisor, _ = controlled(Configured(1, max_per_peer="5"))
+    await control.answer(Limits(set={"max_per_peer": "3", "accept_rate": "5/s"}))
+    await control.answer(LogLevel(level="debug"))
+    found = []
+    for pid, (configured, level) in enumerate([("5", "info"), ("6", "error"), ("5", "info")], 2):
+        worker = Configured(pid, supervisor.on_answer, generation=pid, max_per_peer=configured, level=level)
+        await begun(control, supervisor, worker)
+        found.append((worker.limits["max_per_peer"], worker.limits["accept_rate"], worker.level))
+
+    assert [("3", "5/s", "debug"), ("6", "5/s", "error"), ("5", "5/s", "info")] == found
+
+
+async def test_what_is_set_is_compared_with_the_newest_configuration():
+    """While a roll is under way workers have two; nothing is kept for a worker that ends before it has answered."""
+    control, supervisor, _ = controlled(
+        Configured(1, max_per_peer="5"), Configured(2, generation=1, max_per_peer="6"), Configured(3, max_per_peer="5")
+    )
+    await control.answer(Limits(set={"max_per_peer": "3"}))
+    later = Configured(4, supervisor.on_answer, generation=1, max_per_peer="6")
+    await begun(control, supervisor, later)
+
+    assert "3" == later.limits["max_per_peer"]
+
+
+async def test_a_worker_that_ends_before_it_has_answered_is_waited_for_no_longer(monkeypatch):
+    """Nothing is kept of it."""
+    monkeypatch.setattr(module, "PATIENCE_S", 0.01)
+    control, supervisor, _ = controlled()
+    gone = Worker(1, state=State.ENDED)
+    supervisor.on_serving(gone)
+    while control._set_up:
+        await asyncio.sleep(0)
+
+    assert {} == control._asked
 
 
 async def test_what_is_the_supervisors_is_done_by_it():

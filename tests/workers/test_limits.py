@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from penstock.control.client import Control
+from penstock.control.messages import Limits, Reload
 from penstock.engines.registry import ENGINES, native_missing
 from penstock.workers.cells import AVAILABLE
 
@@ -136,6 +138,28 @@ def test_no_limit_is_passed_while_clients_come_and_go_and_workers_are_killed(sup
     assert 4 == max(most)
     for peer in peers:
         peer.close()
+    assert 0 == served.stop()
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_limit_that_was_set_holds_until_the_configuration_changes_it(supervise, directory, workers):
+    """`penstock ctl limits set`, with workers as in one process: read again as it is, it changes nothing."""
+    file = directory / "penstock.toml"
+    file.write_text('control = "c.sock"\nmax_per_peer = 7\n')
+    served = supervise("app:who", workers=workers)
+
+    def reloaded(text):
+        """Read this configuration; return the limit."""
+        file.write_text(f'control = "c.sock"\nmax_per_peer = {text}\n')
+        control.ask(Reload())
+        return control.ask(Limits())[0]["who"]["max_per_peer"]
+
+    with Control(str(directory / "c.sock"), 20) as control:
+        control.ask(Limits(set={"max_per_peer": "3"}))
+
+        assert "3" == reloaded("7")
+        assert "5" == reloaded("5")
+        assert "7" == reloaded("7")
     assert 0 == served.stop()
 
 

@@ -23,6 +23,7 @@ from ..workers.process import State, WorkerProcess
 from ..workers.supervisor import Supervisor
 from . import limits
 from .connections import check_order, ordered
+from .kept import Kept
 from .messages import (
     VERSION,
     AnyRequest,
@@ -61,11 +62,11 @@ class SupervisorControl:
         self._began = time.monotonic()
         self._asked: dict[int, asyncio.Future[Answered]] = {}
         self._number = 0
-        # What was set holds for workers that come later, too.
-        self._limits: dict[str | None, dict[str, str]] = {}
-        self._level: LogLevel | None = None
+        self._limits, self._levels = Kept(), Kept()
+        self._setting = asyncio.Lock()  # what held before is read first
+        self._set_up: set[asyncio.Task[None]] = set()
         supervisor.on_answer = self._answered
-        supervisor.on_serving = self._set_up
+        supervisor.on_serving = self._serves
 
     async def answer(self, request: AnyRequest) -> tuple[Any, Sequence[Row]]:
         """Do what is asked; return the result, and rows.
@@ -123,7 +124,7 @@ class SupervisorControl:
         Raises:
             ConfigurationError: A worker refuses.
         """
-        text = msgspec.json.encode(request).decode()
+        text = _text(request)
         wanted = getattr(request, "worker", None)
         able = [
             worker
@@ -153,13 +154,32 @@ class SupervisorControl:
         if future is not None and not future.done():
             future.set_result(message)
 
-    def _set_up(self, worker: WorkerProcess) -> None:
-        """A worker serves: it goes by what was set before."""
-        requests: list[AnyRequest] = [Limits(set=texts, service=service) for service, texts in self._limits.items()]
-        if self._level is not None:
-            requests.append(LevelRequest(level=self._level))
+    def _serves(self, worker: WorkerProcess) -> None:
+        """A worker serves: it goes by what was set before, where its configuration is as it was then."""
+        # Asked now, before anything can be set: it says what is configured.
+        asked = [self._put(worker, _text(request)) for request in (Limits(), LevelRequest())]
+        task = asyncio.get_running_loop().create_task(self._bring_up(worker, *asked), name="penstock-control")
+        self._set_up.add(task)
+        task.add_done_callback(self._set_up.discard)
+
+    async def _bring_up(
+        self, worker: WorkerProcess, limits: asyncio.Future[Answered], level: asyncio.Future[Answered]
+    ) -> None:
+        answers = [limits, level]
+        while (await asyncio.wait(answers, timeout=PATIENCE_S))[1]:
+            if worker.state is State.ENDED:
+                for answer in answers:
+                    answer.cancel()
+                return
+        if any(answer.result().error is not None for answer in answers):
+            return
+        configured, levels = limits.result().result, {"": level.result().result}
+        requests: list[AnyRequest] = [
+            Limits(set=dict(texts), service=service) for service, texts in self._limits.of(configured).items()
+        ]
+        requests += [LevelRequest(level=texts["level"]) for texts in self._levels.of(levels).values()]
         for request in requests:
-            self._put(worker, msgspec.json.encode(request).decode())
+            self._put(worker, _text(request))
 
     # -- what is put together ------------------------------------------------------------------------------------------
 
@@ -202,18 +222,38 @@ class SupervisorControl:
 
     async def _set_limits(self, request: Limits) -> Any:
         limits.parsed(request.set)
-        answers, _ = await self._ask(request)
-        if request.set:
-            self._limits.setdefault(request.service, {}).update(request.set)
-        return answers[0].result if answers else {}
+        async with self._setting:
+            await self._all_set_up()
+            before = await self._held(Limits(service=request.service))
+            if not request.set:
+                return before
+            answers, _ = await self._ask(request)
+            self._limits.keep(request.set, before)
+            return answers[0].result if answers else {}
 
     async def _set_levels(self, request: LevelRequest) -> Any:
         level = level_of(request.level)
-        if level is not None:
-            self._level = level
+        async with self._setting:
+            await self._all_set_up()
+            before = await self._held(LevelRequest())
+            if level is None:
+                return before
             self._set_level(level)
+            answers, _ = await self._ask(request)
+            if before:
+                self._levels.keep({"level": level}, {"": before})
+            return answers[0].result if answers else {"level": level}
+
+    async def _all_set_up(self) -> None:
+        """Wait for workers that have begun to serve: what is set now comes after their configuration."""
+        if self._set_up:
+            await asyncio.wait(self._set_up, timeout=PATIENCE_S)
+
+    async def _held(self, request: AnyRequest) -> Any:
+        """Return what the workers of the newest generation say."""
         answers, _ = await self._ask(request)
-        return answers[0].result if answers else {"level": level}
+        generations = {worker.pid: worker.generation for worker in self._supervisor.processes}
+        return max(answers, key=lambda each: generations.get(each.pid, -1)).result if answers else {}
 
     async def _stacks(self, request: Stacks) -> dict[str, list[str]]:
         answers, late = await self._ask(request)
@@ -222,6 +262,10 @@ class SupervisorControl:
             work += [f"worker {answer.pid}: {line}" for line in answer.result["work"]]
             threads += [f"worker {answer.pid}:", *answer.result["threads"]]
         return {"work": work, "threads": threads}
+
+
+def _text(request: AnyRequest) -> str:
+    return msgspec.json.encode(request).decode()
 
 
 def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
