@@ -1,15 +1,14 @@
 """TLS between a link and its user: what the user sends is enciphered, what the link reads is deciphered.
 
-`core.law.tls` says what the ends of the two streams mean; `ssl` does the rest, between two buffers in memory. Bytes
-of the handshake are never the user's, and none of its own is handed to it before the handshake is done.
+`core.law.tls` says what the ends of the two streams mean; a `Session` does the rest. Bytes of the handshake are never
+the user's, and none of its own is handed to it before the handshake is done.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ...core.law.tls import (
     CUT,
@@ -22,21 +21,12 @@ from ...core.law.tls import (
     Secrecy,
 )
 from ...core.tls import TlsInfo
-from ...core.x509 import Certificate, NotACertificateError, certificate_of
 from ...errors import HandshakeError, TlsError
 from ...reasons import CloseReason
 from ..link import Layer, Link, LinkUser
 from .failures import LEFT, TRUNCATED, failure_of, not_tls
+from .session import MemorySession, Session, Wrap, info_of, session_for
 from .shown import SHOWN
-
-# The most that one record holds (RFC 8446 section 5.1): asking for more gives no more.
-RECORD_BYTES: Final = 16384
-
-# `_ssl.ENCODING_DER`.
-_DER: Final = 2
-
-# Makes the `ssl.SSLObject` of one connection, of what is read and of what is to be sent.
-SessionMaker = Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject]
 
 
 class NoLink(Link):
@@ -78,18 +68,17 @@ class TlsLayer(Layer):
 
     Args:
         user: What is over it.
-        session: Makes its `ssl.SSLObject`.
+        wrap: Makes its `ssl.SSLObject`.
         ready: Called once with None when the handshake is done, or with why there will be no connection.
         judge: Says why a peer is refused whom `ssl` has accepted; None where it is not.
+        in_memory: Leave all to `ssl`, though the engine could do some of it itself.
     """
 
     __slots__ = (
         "_heard_bytes",
-        "_incoming",
         "_judge",
         "_kept",
         "_law",
-        "_outgoing",
         "_ready",
         "_session",
         "tls",
@@ -98,14 +87,14 @@ class TlsLayer(Layer):
     def __init__(
         self,
         user: LinkUser,
-        session: SessionMaker,
+        wrap: Wrap,
         ready: Callable[[TlsError | None], object] | None = None,
         judge: Callable[[ssl.SSLObject], TlsError | None] | None = None,
+        *,
+        in_memory: bool = False,
     ) -> None:
         super().__init__(user)
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._session: ssl.SSLObject | None = session(self._incoming, self._outgoing)
+        self._session: Session | None = MemorySession(wrap) if in_memory else session_for(user, wrap)
         self._heard_bytes = 0
         self._kept = b""  # what is to be sent once the handshake is done
         self._law = Secrecy()
@@ -131,10 +120,10 @@ class TlsLayer(Layer):
             if not law.hears(data):
                 self._fail(not_tls(data))
                 return
-            self._incoming.write(data)
+            self._in_use().feed(data)
             self._shake()
         elif law.may_read:
-            self._incoming.write(data)
+            self._in_use().feed(data)
             self._decipher()
 
     def eof_received(self) -> object:
@@ -173,21 +162,25 @@ class TlsLayer(Layer):
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    def _shake(self) -> None:
+    def _in_use(self) -> Session:
         session = self._session
         assert session is not None
+        return session
+
+    def _shake(self) -> None:
+        session = self._in_use()
         try:
-            session.do_handshake()
+            session.object.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
             return
         except (ssl.SSLError, OSError) as error:
             self._flush()  # the alert that says why
-            self._fail(failure_of(error, shaking=True, shown=getattr(session, SHOWN, None)))
+            self._fail(failure_of(error, shaking=True, shown=getattr(session.object, SHOWN, None)))
             return
-        refusal = None if self._judge is None else self._judge(session)
+        refusal = None if self._judge is None else self._judge(session.object)
         if refusal is not None:
-            _close(session)
+            session.notify()
             self._flush()
             self._fail(refusal)
             return
@@ -195,7 +188,7 @@ class TlsLayer(Layer):
         self._flush()
         if self._law.state != OPEN:  # the kernel said just now that nobody is there
             return
-        self.tls = info_of(session)
+        self.tls = info_of(session.object)
         user = self._user
         if self._kept:
             kept, self._kept = self._kept, b""
@@ -205,8 +198,10 @@ class TlsLayer(Layer):
         user.layer_begun()
         user.connection_made(self)
         self._be_ready(None)
-        if self._law.may_read and self._incoming.pending:
+        if self._law.may_read and session.has_input:
             self._decipher()
+        if self._law.state == OPEN and self._user is not None:
+            session.begins(self, self._link)
 
     def _fail(self, error: TlsError) -> None:
         self._law.fails(error.reason)
@@ -229,35 +224,31 @@ class TlsLayer(Layer):
 
     def _decipher(self) -> None:
         """Hand on what is whole of what was read."""
-        session, incoming = self._session, self._incoming
-        assert session is not None
-        found: list[bytes] = []
-        broken: Exception | None = None
-        ended = False
-        try:
-            while incoming.pending:
-                data = session.read(RECORD_BYTES)
-                if not data:
-                    ended = True
-                    break
-                found.append(data)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            ended = True
-        except (ssl.SSLError, OSError) as error:
-            broken = error
-        if self._outgoing.pending:  # the answer to a change of keys, or an alert
-            self._user.output_rose(self._flush())
+        session = self._in_use()
+        data, ended, error = session.decipher()
+        output = session.take()
+        if output:  # the answer to a change of keys, or an alert
+            self._user.output_rose(self._link.send(output))
         user = self._user
-        if found and user is not None:
-            user.data_received(found[0] if len(found) == 1 else b"".join(found))
-        if ended:
-            if self._law.is_notified() & TELL_EOF and self._user is not None:
-                self._link.pause_reading()  # after the peer's word of its end, nothing that comes has any meaning
-                self._user.eof_received()
-        elif broken is not None and self._user is not None:
-            self._user.connection_broke(failure_of(broken, shaking=False))
+        if data and user is not None:
+            user.data_received(data)
+        if ended or error is not None:
+            self.input_over(error)
+
+    def input_over(self, error: Exception | None) -> None:
+        """Nothing more is deciphered: the peer's close_notify came, or what came is broken, and ``error`` says how."""
+        if self._user is None:
+            return
+        if error is not None:
+            self.broke(error)
+        elif self._law.is_notified() & TELL_EOF:
+            self._link.pause_reading()  # after the peer's word of its end, nothing that comes has any meaning
+            self._user.eof_received()
+
+    def broke(self, error: Exception) -> None:
+        """The cipher cannot go on: end the connection."""
+        if self._user is not None:
+            self._user.connection_broke(failure_of(error, shaking=False))
             self._link.abort()
 
     @property
@@ -284,22 +275,15 @@ class TlsLayer(Layer):
                 self._kept += data
                 self._user.output_rose(self.queued_bytes)
             return self.queued_bytes
-        session = self._session
-        assert session is not None
         try:
-            sent = session.write(data)
-            if sent < len(data):
-                rest = memoryview(data)
-                while sent < len(data):
-                    sent += session.write(rest[sent:])
+            self._in_use().encipher(data)
         except (ssl.SSLError, OSError) as error:
-            self._user.connection_broke(failure_of(error, shaking=False))
-            self._link.abort()
+            self.broke(error)
             return 0
         return self._flush()
 
     def _flush(self) -> int:
-        data = self._outgoing.read()
+        data = b"" if self._session is None else self._session.take()
         return self._link.send(data) if data else self._link.queued_bytes
 
     def send_eof(self) -> None:
@@ -319,44 +303,5 @@ class TlsLayer(Layer):
         self._link.close()
 
     def _notify(self) -> None:
-        session = self._session
-        assert session is not None
-        _close(session)
+        self._in_use().notify()
         self._flush()
-
-
-def _close(session: ssl.SSLObject) -> None:
-    """Have close_notify sent."""
-    with contextlib.suppress(ssl.SSLError, OSError):
-        session.unwrap()  # looks whether the peer's is there, too: that comes by `data_received`
-
-
-def info_of(session: ssl.SSLObject) -> TlsInfo:
-    """Return what was agreed in a handshake."""
-    cipher: Any = session.cipher() or ("", "", 0)
-    der = session.getpeercert(binary_form=True)
-    certificate: Certificate | None = None
-    if der is not None:
-        try:
-            certificate = certificate_of(der)
-        except NotACertificateError:  # OpenSSL reads what we do not: it stays what it is, and says nothing
-            certificate = None
-    return TlsInfo(
-        version=session.version() or "",
-        cipher=cipher[0],
-        bits=cipher[2],
-        alpn=session.selected_alpn_protocol(),
-        server_name=getattr(session, "penstock_name", None) or session.server_hostname,
-        certificate=certificate,
-        resumed=bool(session.session_reused),
-        chain_der=() if session.server_side else _chain_of(session),
-    )
-
-
-def _chain_of(session: ssl.SSLObject) -> tuple[bytes, ...]:
-    """Return what the peer has sent, its own certificate first."""
-    ask = getattr(session, "get_unverified_chain", None)
-    if ask is not None:  # Python 3.13
-        return tuple(ask())
-    ask = getattr(getattr(session, "_sslobj", None), "get_unverified_chain", None)  # there since 3.10, without a name
-    return () if ask is None else tuple(each.public_bytes(_DER) for each in ask() or ())
