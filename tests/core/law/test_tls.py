@@ -1,6 +1,9 @@
 """What the ends of the two streams mean to a TLS layer."""
 
-from penstock.core.law.tls import CUT, END_OUTPUT, FAIL, NOTHING, NOTIFY, TELL_EOF, Secrecy, is_tls
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from penstock.core.law.tls import CUT, END_OUTPUT, FAIL, NOTHING, NOTIFY, TELL_EOF, Secrecy, tells_tls
 from penstock.reasons import CloseReason
 
 
@@ -73,5 +76,15 @@ def test_twelve_foreign_greetings_are_told_from_tls():
         b"\x10\x0f\x00\x04MQTT", b"AMQP\x00\x00\x09\x01", b"hello\n",
     ]  # fmt: skip
 
-    assert [False] * 12 == [is_tls(data) for data in foreign]
-    assert [True] * 3 == [is_tls(b"\x16\x03\x01\x02\x00"[:size]) for size in (1, 2, 5)]
+    assert [False] * 12 == [tells_tls(data) for data in foreign]
+    assert [None, None, True, True] == [tells_tls(b"\x16\x03\x01\x02\x00"[:size]) for size in (0, 1, 2, 5)]
+
+
+@given(data=st.binary(min_size=1, max_size=6), at=st.integers(1, 6))
+@example(data=b"\x16A", at=1)
+@example(data=b"\x15\x03", at=1)
+def test_where_the_first_bytes_are_cut_does_not_matter(data, at):
+    """A lone first byte that TLS begins with, too, decides nothing."""
+    whole, cut = Secrecy(), Secrecy()
+
+    assert whole.hears(data) == all(cut.hears(part) for part in (data[:at], data[at:]) if part)

@@ -23,6 +23,8 @@ CUT = 16  # the peer's direction was cut: nothing says that all has come
 # The first byte of a TLS record of a handshake (RFC 8446 section 5.1), and of an alert.
 _HANDSHAKE, _ALERT = 0x16, 0x15
 _MAJOR = 3
+# So many bytes tell in any case: the kind of the first record, and the major version.
+TELLING_BYTES = 2
 
 
 class Secrecy:
@@ -33,12 +35,12 @@ class Secrecy:
         reason: Why the handshake failed; None while it has not.
     """
 
-    __slots__ = ("_ends", "_heard", "_notified", "_peer_notified", "reason", "state")
+    __slots__ = ("_beginning", "_ends", "_notified", "_peer_notified", "reason", "state")
 
     def __init__(self) -> None:
         self.state = SHAKING
         self.reason: CloseReason | None = None
-        self._heard = False  # a byte came
+        self._beginning = b""  # the first bytes that came, as many as say whether they can be TLS
         self._ends = False  # our direction is to end once the handshake is done, and what waits for it was sent
         self._notified = False  # our close_notify was sent, or has no peer to go to
         self._peer_notified = False
@@ -55,10 +57,10 @@ class Secrecy:
 
     def hears(self, data: bytes) -> bool:
         """Bytes came in the handshake. Say whether they can be TLS, as far as the first ones tell."""
-        if self._heard:
+        if len(self._beginning) == TELLING_BYTES:
             return True
-        self._heard = True
-        return is_tls(data)
+        self._beginning += data[: TELLING_BYTES - len(self._beginning)]
+        return tells_tls(self._beginning) is not False
 
     def is_done(self) -> None:
         """The handshake is done: what was kept can be enciphered; then `goes_on` says what is next."""
@@ -93,7 +95,7 @@ class Secrecy:
             NOTHING after close_notify; CUT without it. In the handshake FAIL, and TELL_EOF after it: the peer has left.
         """
         if self.state == SHAKING:
-            self.fails(CloseReason.TLS_HANDSHAKE if self._heard else CloseReason.PEER_CLOSED)
+            self.fails(CloseReason.TLS_HANDSHAKE if self._beginning else CloseReason.PEER_CLOSED)
             return FAIL | TELL_EOF
         if self.state == FAILED:
             return TELL_EOF
@@ -124,6 +126,14 @@ class Secrecy:
         self.state = OVER
 
 
-def is_tls(data: bytes) -> bool:
-    """Say whether a stream that begins like this can be TLS: the first record is of a handshake, or an alert."""
-    return data[0] in (_HANDSHAKE, _ALERT) and data[1:2] in (b"", bytes((_MAJOR,)))
+def tells_tls(beginning: bytes) -> bool | None:
+    """Say whether a stream that begins like this can be TLS: the first record is of a handshake, or an alert.
+
+    Returns:
+        None where `TELLING_BYTES` are needed to tell, and fewer are there.
+    """
+    if not beginning:
+        return None
+    if beginning[0] not in (_HANDSHAKE, _ALERT):
+        return False
+    return None if len(beginning) < TELLING_BYTES else beginning[1] == _MAJOR

@@ -1,50 +1,67 @@
-"""Plain text and TLS on one port: the first byte decides, which no text begins with."""
+"""Plain text and TLS on one port: the first two bytes decide, by which no text begins."""
 
 from __future__ import annotations
 
-from ...core.law.tls import is_tls
+from ...core.law.tls import tells_tls
 from ..link import Layer, LayerMaker, Link, LinkUser
 
 
 class EitherLayer(Layer):
-    """One connection, until its first byte says whether it speaks TLS.
+    """One connection, until its first bytes say whether it speaks TLS.
 
-    A peer that waits for the server to speak first says nothing: it is held to the time of a handshake.
+    Most protocols tell with one byte; where that is one of TLS's, the second one is waited for. A peer that waits for
+    the server to speak first says nothing: it is held to the time of a handshake.
 
     Args:
         user: What is over it.
         tls: Makes the layer of TLS.
     """
 
-    __slots__ = ("_tls",)
+    __slots__ = ("_beginning", "_tls")
 
     def __init__(self, user: LinkUser, tls: LayerMaker) -> None:
         super().__init__(user)
         self._tls: LayerMaker | None = tls  # None once it is known
+        self._beginning = b""  # what came, and does not tell yet
 
     def connection_made(self, link: Link) -> None:
-        """Wait for the first byte."""
+        """Wait for the first bytes."""
         self._link = link
         self._user.layer_begins(self)
         if self._tls is not None and self._user is not None:
             link.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Look at the first byte, then hand on what was read."""
-        maker, self._tls = self._tls, None
-        if maker is not None:
-            if is_tls(data):
-                self._user = maker(self._user)
-            else:
-                self._user.layer_begun()
-            self._user.connection_made(self._link)
+        """Look at the first bytes, then hand on what was read."""
+        if self._tls is not None:
+            data = self._beginning + data
+            tells = tells_tls(data)
+            if tells is None:
+                self._beginning = data
+                return
+            self._decide(speaks_tls=tells)
         if self._user is not None:
             self._user.data_received(data)
 
-    def eof_received(self) -> object:
-        """Hand on the peer's EOF: one that has said nothing has begun and ended in clear."""
-        maker, self._tls = self._tls, None
-        if maker is not None:
+    def _decide(self, *, speaks_tls: bool) -> None:
+        maker, self._tls, self._beginning = self._tls, None, b""
+        assert maker is not None
+        if speaks_tls:
+            self._user = maker(self._user)
+        else:
             self._user.layer_begun()
-            self._user.connection_made(self._link)
+        self._user.connection_made(self._link)
+
+    def eof_received(self) -> object:
+        """Hand on the peer's EOF: one that has said nothing that tells has begun and ended in clear."""
+        if self._tls is not None:
+            beginning = self._beginning
+            self._decide(speaks_tls=False)
+            if beginning and self._user is not None:
+                self._user.data_received(beginning)
         return self._user.eof_received() if self._user is not None else True
+
+    @property
+    def heard_bytes(self) -> int:
+        """How many bytes came that do not tell yet, and those of the link."""
+        return len(self._beginning) + self._link.heard_bytes
