@@ -291,7 +291,8 @@ class ConnectionBase(ABC, Generic[M]):
 
         Begun in ``on_connect``, or first of all in a connection handler, it holds the peer from the start, and no more
         are let in than there is room for; begun later, those who were accepted meanwhile are in already. There may be
-        several, one after the other.
+        several, one after the other. One of TLS or of PROXY is not this one: each ends by itself, they share the place,
+        and the time is that of the one which began first.
 
         Raises:
             LocalProtocolError: It stands for a datagram, or is a client's.

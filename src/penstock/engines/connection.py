@@ -15,7 +15,7 @@ from ..core.foreign import note_foreign
 from ..core.handlers import Handler, OnBadMessage
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
-from ..core.law.deadlines import IDLE
+from ..core.law.deadlines import IDLE, OF_LAYER
 from ..core.requests import Reply, Requests, requests_of
 from ..core.texts import detail_of
 from ..core.tls import TlsInfo
@@ -186,13 +186,13 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         if self._state == CLOSED:  # it was aborted between accept(2) and now
             self._reset()
         elif self._context.gate is not None:
-            self.begin_handshake()
+            self._begin_handshake_of(OF_LAYER)
 
     def layer_begun(self) -> None:
-        """Go on: the peer has shown who it is."""
+        """Go on: the peer has shown the layer who it is; what its handler still wants to know goes on."""
         self._opening = False
         if self._context.gate is not None:
-            self.end_handshake()
+            self._end_handshake_of(OF_LAYER)
 
     def layer_failed(self, error: HandshakeError) -> None:
         """Close without having begun. A client's user is told by what it waits for."""

@@ -45,7 +45,10 @@ class LinkUser(Protocol):
         """There is a link; what is over it needs the peer first. `connection_made` follows, or `layer_failed`."""
 
     def layer_begun(self) -> None:
-        """What was needed is there. Told right before `connection_made`."""
+        """What was needed is there. Told right before `connection_made`.
+
+        Until then the layer reads, whatever its user has said: one that is to be read no further says it again.
+        """
 
     def layer_failed(self, error: HandshakeError, /) -> None:
         """It will never be there. The layer has sent what it had to say: end the link."""

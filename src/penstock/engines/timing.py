@@ -10,7 +10,7 @@ from ..config import Timeouts
 from ..core.contract import NO_HANDSHAKE
 from ..core.inbound import RecordInbound, StreamInbound
 from ..core.law.closing import CLOSED, CUT, RESET
-from ..core.law.deadlines import IDLE, LIFETIME, NOT_DUE, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
+from ..core.law.deadlines import ANY, IDLE, LIFETIME, NOT_DUE, OWN, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
 from ..core.law.rate import GO_ON
 from ..core.timeouts import Timeout
 from ..errors import LocalProtocolError
@@ -92,15 +92,22 @@ class TimedConnection(SendingConnection[M], Generic[M]):
 
     def begin_handshake(self) -> None:
         """Give the peer so long to show who it is."""
-        if self._handshake is None and not self._closing:
-            now = self._clock.time()
-            self._handshake = self._take_place(now)
-            self._begins_handshake(now)
-            self._arm_next()
+        self._begin_handshake_of(OWN)
 
     def end_handshake(self) -> None:
         """The peer has shown who it is."""
-        self._end_place()
+        self._end_handshake_of(OWN)
+
+    def _begin_handshake_of(self, whose: int) -> None:
+        if not self._closing:
+            now = self._clock.time()
+            if self._handshake is None:
+                self._handshake = self._take_place(now)
+            self._begins_handshake(now, whose)
+            self._arm_next()
+
+    def _end_handshake_of(self, whose: int) -> None:
+        self._end_place(whose)
         self._arm_next()
 
     def _take_place(self, now: float) -> Handshake:
@@ -109,9 +116,9 @@ class TimedConnection(SendingConnection[M], Generic[M]):
             raise LocalProtocolError(NO_HANDSHAKE)
         return gate.begin_handshake(now)
 
-    def _end_place(self) -> None:
-        """Give the place at the gate back, if there is a handshake."""
-        if self._ends_handshake():
+    def _end_place(self, whose: int = ANY) -> None:
+        """Give the place at the gate back, if there is a handshake, and it is nobody else's."""
+        if self._ends_handshake(whose):
             handshake, self._handshake = self._handshake, None
             if handshake is not None:
                 self._give_back(handshake)

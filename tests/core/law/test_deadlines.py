@@ -40,6 +40,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
         self.since = {"LIFETIME": self.now}
         self.awaited = True
         self.had_message = False
+        self.handshakes = 0
         self.told = False  # a reason has been given; a handler at work comes to its end first
 
     @property
@@ -129,16 +130,19 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
         assert (self.expected()[0] if started else inf) == self.law._leaves_rest(self.now, self.partial_bytes)
 
-    @rule()
-    def a_handshake_begins(self):
-        self.since["HANDSHAKE"] = self.now
-        self.law._begins_handshake(self.now)
+    @rule(whose=st.sampled_from([1, 2]))
+    def a_handshake_begins(self, whose):
+        self.since.setdefault("HANDSHAKE", self.now)
+        self.handshakes |= whose
+        self.law._begins_handshake(self.now, whose)
 
-    @rule()
-    def a_handshake_ends(self):
-        was = self.since.pop("HANDSHAKE", None) is not None
+    @rule(whose=st.sampled_from([1, 2, 3]))
+    def a_handshake_ends(self, whose):
+        had, self.handshakes = self.handshakes, self.handshakes & ~whose
+        if not self.handshakes:
+            self.since.pop("HANDSHAKE", None)
 
-        assert was == self.law._ends_handshake()
+        assert (had and not self.handshakes) == self.law._ends_handshake(whose)
 
     @precondition(lambda self: not self.is_closing)
     @rule(stalled=st.booleans())

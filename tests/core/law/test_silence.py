@@ -126,7 +126,7 @@ def test_as_many_bytes_as_before_are_others_once_a_message_was_taken(law):
 
 def test_during_a_handshake_silence_counts_as_ever(law):
     """It ends messages of the handshake, too."""
-    law._begins_handshake(0.0)
+    law._begins_handshake(0.0, 1)
     law._waits(0.0, 3, False)
 
     assert QUIET == law._due_at(3)

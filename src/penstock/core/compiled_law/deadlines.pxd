@@ -6,6 +6,7 @@ from .rare cimport Rare
 cdef int _CLOSED, _LINGERING
 cdef int _NOT_DUE, _SILENCE, _FIRST_MESSAGE, _IDLE, _MESSAGE, _HANDSHAKE, _WRITE, _LINGER, _LIFETIME, _OVERTIME
 cdef int _PEER, _HANDLER, _MESSAGE_AT_WORK
+cdef int _OWN, _OF_LAYER, _ANY
 cdef object _TOO_OLD, _IDLED
 cdef int _CUT, _RESET, _RESTART, _TELL, _TAKE_REST
 cdef double _INFINITY
@@ -73,7 +74,8 @@ cdef class Deadlines(Closing):
     cpdef bint _is_put_off(self, double now) noexcept
     cpdef void _falls_silent(self) noexcept
     cpdef double _silent_at(self) noexcept
-    cpdef int _begins_handshake(self, double now) except -1
+    @cython.locals(rare=Rare)
+    cpdef int _begins_handshake(self, double now, int whose) except -1
     cpdef bint _in_handshake(self) noexcept
-    cpdef bint _ends_handshake(self) except -1
+    cpdef bint _ends_handshake(self, int whose) except -1
     cpdef Rare _of_few(self)

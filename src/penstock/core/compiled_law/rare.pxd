@@ -4,6 +4,7 @@ from .silence cimport Silence
 cdef class Rare:
     cdef public str detail
     cdef public double handshake_since
+    cdef public int handshakes
     cdef public double refused_at
     cdef public object queue
     cdef public Py_ssize_t owed_bytes

@@ -46,6 +46,11 @@ PEER, HANDLER, MESSAGE_AT_WORK = range(3)
 _PEER, _HANDLER, _MESSAGE_AT_WORK = range(3)
 _TOO_OLD, _IDLED = CloseReason.LIFETIME, CloseReason.IDLE_TIMEOUT
 
+# Whose handshake it is: one that its handler began, that of a layer over its link (TLS, PROXY), or both.
+OWN, OF_LAYER = 1, 2
+ANY = OWN | OF_LAYER
+_OWN, _OF_LAYER, _ANY = OWN, OF_LAYER, ANY
+
 # Verdicts of `_expires`, beside those of `closing`: CUT, and RESET, where `_loses` follows.
 RESTART = 128  # the peer has read on: its time to read begins anew
 TELL = 256  # tell the handler, then close for that reason
@@ -474,21 +479,31 @@ class Deadlines(Closing):
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    def _begins_handshake(self, now: float) -> int:
-        """The peer has to show who it is from now on.
+    def _begins_handshake(self, now: float, whose: int) -> int:
+        """The peer has to show who it is from now on; where it has to already, its time goes on.
 
         Until it has, it is blamed for no message: of the other deadlines only the lifetime and a stall of output count.
+
+        Args:
+            now: The instant.
+            whose: OWN or OF_LAYER.
         """
-        self._of_few().handshake_since = now
+        rare = self._of_few()
+        if not rare.handshakes:
+            rare.handshake_since = now
+        rare.handshakes |= whose
         return 0
 
     def _in_handshake(self) -> bool:
         """Say whether there is a handshake."""
         return self._rare is not None and self._rare.handshake_since != _INFINITY
 
-    def _ends_handshake(self) -> bool:
-        """The peer has shown who it is, or the connection closes. Say whether there was a handshake."""
-        if self._rare is None or self._rare.handshake_since == _INFINITY:
+    def _ends_handshake(self, whose: int) -> bool:
+        """The peer has shown OWN or OF_LAYER who it is; ANY: the connection closes. Say whether none is left."""
+        if self._rare is None or not self._rare.handshakes:
+            return False
+        self._rare.handshakes &= _ANY ^ whose
+        if self._rare.handshakes:
             return False
         self._rare.handshake_since = _INFINITY
         return True

@@ -19,6 +19,7 @@ class Rare:
         tasks: How many background tasks its peer is owed the work of.
         waits_for_tasks: It closes when they have ended: the peer has sent EOF, and all before it was handled.
         handshake_since: When its handshake began; infinity for none.
+        handshakes: Whose it is: bits of `deadlines.OWN` and `deadlines.OF_LAYER`.
         queue: What waits behind the link; None until anything does.
         owed_bytes: What the peer is owed, as the budget of all peers has it; not told for each byte.
         taken_bytes: What the kernel had taken when the peer's time to read began to count.
@@ -31,6 +32,7 @@ class Rare:
         "detail",
         "full_at",
         "handshake_since",
+        "handshakes",
         "owed_bytes",
         "queue",
         "rate_held",
@@ -44,6 +46,7 @@ class Rare:
     def __init__(self) -> None:
         self.detail = ""
         self.handshake_since = self.refused_at = inf
+        self.handshakes = 0
         self.queue: SendQueue | None = None
         self.owed_bytes = 0
         self.taken_bytes = 0

@@ -256,6 +256,11 @@ class TlsLayer(Layer):
         """How many bytes came, of records that may not be whole."""
         return self._heard_bytes + self._link.heard_bytes
 
+    def pause_reading(self) -> None:
+        """Have the link read no further; in the handshake it reads on, and its user says so again once that is done."""
+        if self._law.state != SHAKING:
+            self._link.pause_reading()
+
     def resume_reading(self) -> None:
         """Have the link read again, if anything may come."""
         if self._law.may_read:

@@ -14,7 +14,8 @@ from ....core.compiled_law.closing cimport (
     _RESET as RESET, _SEND_EOF as SEND_EOF
 )
 from ....core.compiled_law.deadlines cimport (
-    _CUT as CUT, _IDLE as IDLE, _RESTART as RESTART, _TAKE_REST as TAKE_REST, _TELL as TELL, Durations
+    _CUT as CUT, _IDLE as IDLE, _OF_LAYER as OF_LAYER, _RESTART as RESTART, _TAKE_REST as TAKE_REST, _TELL as TELL,
+    Durations
 )
 from ....core.compiled_law.levels cimport Levels
 from ....core.compiled_law.rate cimport _GO_ON as GO_ON
@@ -120,12 +121,12 @@ cdef class Connection(TeardownTransport):
             self.reset_on_close()
             self.break_down(None)
         elif self.host.gate is not None:  # a client's user has a deadline of its own
-            self.begin_handshake()
+            self.enter_handshake(OF_LAYER)
         return 0
 
     cdef int layer_begun(self) except -1:
         if self.host.gate is not None:
-            self.end_handshake()
+            self.leave_handshake(OF_LAYER)
         return 0
 
     cdef int layer_failed(self, object error) except -1:
@@ -191,6 +192,9 @@ cdef class Connection(TeardownTransport):
         layer.connection_made(top)
         return 0
 
+    cdef bint layer_reads_on(self) except -1:
+        return bool(self.host.upgrades) and self in self.host.upgrades and self.host.upgrades[self] is None
+
     cdef bint refuses_clear(self) except -1:
         if not self.host.upgrades or self not in self.host.upgrades:
             return False
@@ -242,6 +246,7 @@ cdef class Connection(TeardownTransport):
     cdef int linked(self) except -1:
         if self.host.upgrades and self in self.host.upgrades:
             del self.host.upgrades[self]
+            self.watch_wanted()  # what the handshake alone was read for is read no more
             return self.tls_is_settled()
         self._attached = True
         if self._state == CLOSED:  # the server stopped between accept(2) and now

@@ -21,5 +21,6 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef readonly long long messages_out
 
     cdef object why_not(self)
-    cdef int leave_handshake(self) except -1
+    cdef int enter_handshake(self, int whose) except -1
+    cdef int leave_handshake(self, int whose) except -1
     cdef void handshake_is_over(self) noexcept

@@ -4,6 +4,7 @@ from .sockname cimport peer
 from ..sealed cimport seal
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
+from ....core.compiled_law.deadlines cimport _ANY as ANY, _OWN as OWN
 
 from ....core.endings import reason_of, why_not
 from ....core.states import State
@@ -41,35 +42,39 @@ cdef class StatefulTransport(ReceivingTransport):
         """Give the peer so long to show who it is."""
         if self.host.gate is None:
             raise LocalProtocolError(NO_HANDSHAKE)
-        if self._in_handshake() or self._closing:
-            return
-        now = self.time()
-        handshake = self.host.gate.begin_handshake(now)
-        try:
-            self.host.handshakes[self] = handshake
-        except BaseException:
-            handshake.end()
-            raise
-        self._begins_handshake(now)
-        self.arm_next()
+        self.enter_handshake(OWN)
 
     def end_handshake(self):
         """The peer has shown who it is."""
-        self.leave_handshake()
-        if self._state != CLOSED:
-            self.arm_next()
+        self.leave_handshake(OWN)
 
-    cdef int leave_handshake(self) except -1:
-        if self._in_handshake():
-            self.host.handshakes[self].end()
-            del self.host.handshakes[self]
-            self._ends_handshake()
+    cdef int enter_handshake(self, int whose) except -1:
+        cdef double now
+        if self._closing:
+            return 0
+        now = self.time()
+        if not self._in_handshake():
+            handshake = self.host.gate.begin_handshake(now)
+            try:
+                self.host.handshakes[self] = handshake
+            except BaseException:
+                handshake.end()
+                raise
+        self._begins_handshake(now, whose)
+        return self.arm_next()
+
+    cdef int leave_handshake(self, int whose) except -1:
+        """The peer has shown who it is to whoever it is: give the place at the gate back where that was the last one."""
+        if self._ends_handshake(whose):
+            self.host.handshakes.pop(self).end()
+            if self._state != CLOSED:
+                self.arm_next()
         return 0
 
     cdef void handshake_is_over(self) noexcept:
         """The connection leaves. What fails for want of memory is tried again when it is gone."""
         try:
-            self.leave_handshake()
+            self.leave_handshake(ANY)
         except Exception as error:
             self.host.blame(error)
 

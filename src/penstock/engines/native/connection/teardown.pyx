@@ -5,6 +5,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from .sockname cimport caller
 from ..sealed cimport seal
 
+from ....core.compiled_law.deadlines cimport _ANY as ANY
+
 from ....core.endings import reason_of
 from ....core.events import Closed
 from ....core.interrupts import is_interrupt
@@ -100,7 +102,7 @@ cdef class TeardownTransport(SendingTransport):
             self.teardown = TO_LEAVE
             self.host.told(event)
         if self.teardown == TO_LEAVE:
-            self.leave_handshake()
+            self.leave_handshake(ANY)
             if self.host.gate is not None:
                 self.host.gate.leave(caller(&self.sockname, self.sockname_rest), orphan=bool(self.orphaned))
             self.teardown = TO_GIVE_UP_PLACE

@@ -57,6 +57,7 @@ cdef class Transport(Pollable):
     cdef int layer_begun(self) except -1
     cdef int layer_failed(self, object error) except -1
     cdef object introduced(self, object header)
+    cdef bint layer_reads_on(self) except -1
     cdef int layer_keeps(self, Py_ssize_t size) except -1
 
     # What the connection does.

@@ -173,6 +173,10 @@ cdef class Transport(Pollable):
         """The layer has so many bytes that it has not sent, or the kernel has not taken."""
         return 0
 
+    cdef bint layer_reads_on(self) except -1:
+        """Whether a layer is at its handshake, which goes on though the connection itself is not to be read."""
+        return False
+
     cdef object introduced(self, object header):
         """A proxy says who the peer is: return why the gate refuses that one, or None."""
         return None
@@ -188,7 +192,7 @@ cdef class Transport(Pollable):
     cdef int watch_wanted(self) except -1:
         cdef uint32_t mask = 0
         if not self.lost:
-            if self.reading and not self.read_over and not self.shutting:
+            if (self.reading or self.layer_reads_on()) and not self.read_over and not self.shutting:
                 mask |= EPOLLIN
             if self.sending:
                 mask |= EPOLLOUT
