@@ -20,3 +20,12 @@ def test_a_worker_that_had_settled_is_replaced_at_once():
 
     assert 0.0 == restarts.ended(SETTLED_S)
     assert 0 == restarts.failures
+
+
+def test_a_worker_that_was_killed_is_replaced_soon_however_often():
+    """An administrator's ``kill -9`` is no crash, and does not hide those that are."""
+    restarts = Restarts()
+    restarts.ended(0.0)
+
+    assert [FIRST_S] * 50 == [restarts.ended(0.0, was_killed=True) for _ in range(50)]
+    assert 2 * FIRST_S == restarts.ended(0.0)

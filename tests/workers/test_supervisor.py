@@ -164,6 +164,25 @@ async def test_a_crash_loop_ends_in_giving_up(make, script, said, monkeypatch):
     assert "giving up: 10 workers in a row" in await said("giving up")
 
 
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGKILL, [0, 0, 0]), (signal.SIGSEGV, [1, 2, 3])])
+async def test_an_end_by_sigkill_is_no_crash(make, number, expected, monkeypatch):
+    """Whoever sent it meant this worker, not its code. A fault of the code ends it by another signal."""
+    monkeypatch.setattr(restarts, "FIRST_S", 0.0)
+    supervised = make(1)
+    await supervised.start()
+    (slot,) = supervised._slots
+    failures = []
+    for _ in expected:
+        killed = slot.current
+        os.kill(killed.pid, number)
+        await until(lambda killed=killed: slot.current not in (None, killed))
+        failures.append(slot.restarts.failures)
+
+    assert expected == failures
+    supervised.begin_drain()
+    await supervised.wait_stopped()
+
+
 async def test_a_crash_loop_of_one_worker_leaves_the_others(make, script, said, monkeypatch):
     """Who serves, serves on: the slot is tried again and again."""
     monkeypatch.setattr(restarts, "FIRST_S", 0.0)

@@ -167,6 +167,11 @@ class WorkerProcess:
         return True
 
     @property
+    def was_killed_by_others(self) -> bool:
+        """Whether it has ended by a SIGKILL that the supervisor has not sent."""
+        return self.status == -signal.SIGKILL and not self.was_killed
+
+    @property
     def end_in_words(self) -> str:
         """Say how it ended."""
         assert self.status is not None

@@ -572,7 +572,7 @@ class Supervisor:
             if not self._ending:
                 _logger.error("worker %d ended by itself: process %d, %s", slot.number, worker.pid, worker.end_in_words)
                 assert worker.ready_at is not None
-                self._replace(slot, self._now() - worker.ready_at)
+                self._replace(slot, self._now() - worker.ready_at, was_killed=worker.was_killed_by_others)
         if worker.told_at is not None and worker.state is State.ENDED and worker.ready_at is not None:
             self._note_end(worker)
 
@@ -613,8 +613,8 @@ class Supervisor:
         if not self._ready.done():
             self._ready.set_exception(StartError(status))
 
-    def _replace(self, slot: Slot, served_s: float) -> None:
-        self._put_off(slot, slot.restarts.ended(served_s))
+    def _replace(self, slot: Slot, served_s: float, *, was_killed: bool = False) -> None:
+        self._put_off(slot, slot.restarts.ended(served_s, was_killed=was_killed))
         if slot.restarts.is_hopeless and not any(slot.current for slot in self._slots):
             _logger.critical(
                 "giving up: %d workers in a row ended before they had served for ten seconds, and no other serves",
