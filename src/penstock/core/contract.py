@@ -254,7 +254,8 @@ class ConnectionBase(ABC, Generic[M]):
 
         Await it on the server's loop: in a coroutine handler, or in a task of `task`. Where threads serve the
         connection, its reply is read while its own thread waits for messages. Cancelling is safe: the reply is dropped
-        when it comes. While nobody receives, ``limits.read_bytes`` of other messages may come before the reply.
+        when it comes. While nobody receives, ``limits.read_bytes`` of other messages may come before the reply,
+        which may be as long as the codec allows.
         """
         raise LocalProtocolError("what a datagram asks has no reply of its own: answers are datagrams like any other")
 

@@ -193,6 +193,7 @@ class StreamInbound(Generic[M]):
         del buffer[:size]  # less, where the end of the last line was only thought to be there
         buffer.resume = None
         self.pending_bytes = len(buffer)
+        self.find_replies()
         return True
 
     def _take_before(self, singly: _Singly, silences: deque[int]) -> list[M]:
@@ -277,6 +278,14 @@ class StreamInbound(Generic[M]):
         """Whether `switch` can have the latest messages cut again: one that was gathered has left no bytes behind."""
         return bool(self._batch)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what is pending waits to be received: not the start of a frame that may be a reply."""
+        requests = self.requests
+        if not requests or requests.unseen is None:
+            return self.pending_bytes
+        return max(self.pending_bytes - len(requests.unseen), 0)
+
     def find_replies(self) -> None:
         """Look among what waits already: where order is all, a peer may reply before it is asked."""
         if self.requests is not None:
@@ -293,6 +302,10 @@ class StreamInbound(Generic[M]):
         buffer += self._chunk
         self._chunk = b""
         at = len(buffer) - requests.unseen_bytes
+        if requests.is_stuck and at >= 0:
+            self.pending_bytes = len(buffer)
+            return
+        requests.is_stuck = False
         rest = requests.unseen
         if rest is not None and at >= 0:
             rest += data
@@ -306,6 +319,7 @@ class StreamInbound(Generic[M]):
                 message = guard.decode(self.codec, rest)
             except (RemoteProtocolError, CodecError):
                 requests.unseen = None
+                requests.is_stuck = True
                 break  # whoever takes what is before it meets that
             if message is NEED_DATA:
                 break
@@ -416,6 +430,11 @@ class RecordInbound(Generic[M]):
 
     def note_silence(self) -> None:
         """Nothing is left to end."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """All of it: a record is whole, and no reply stays here."""
+        return self.pending_bytes
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec

@@ -41,12 +41,14 @@ class Requests(Generic[M]):
         unseen_bytes: How many of the bytes that wait, the last of them, hold no whole message as far as is known.
         unseen: These bytes once more, as far as none was passed over, with the codec's notes: what was searched for
             the end of a frame is not searched again. None: they have to be looked at from their beginning.
+        is_stuck: They begin with a frame that is bad: nothing behind it is looked at while it is there.
     """
 
-    __slots__ = ("_matcher", "_replied", "codec", "unseen", "unseen_bytes")
+    __slots__ = ("_matcher", "_replied", "codec", "is_stuck", "unseen", "unseen_bytes")
 
     def __init__(self, codec: Codec[M], replied: Callable[[], object]) -> None:
         self.codec = codec
+        self.is_stuck = False
         self.unseen: Buffer | None = None
         self.unseen_bytes = 0
         self._replied = replied
@@ -59,6 +61,7 @@ class Requests(Generic[M]):
     def look_again(self, unseen_bytes: int) -> None:
         """What waits, so much from its end, has to be looked at from its beginning."""
         self.unseen = None
+        self.is_stuck = False
         self.unseen_bytes = unseen_bytes
 
     @property

@@ -168,6 +168,9 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         """Look for them among what was received before."""
         self._inbound.find_replies()
 
+    def listens(self) -> None:
+        """Read on, if nothing else but what waits to be received has stopped that."""
+
     def _uncut(self) -> None:
         """Have cut again what was cut ahead: it is no more than bytes of the input."""
 

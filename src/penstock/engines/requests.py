@@ -41,6 +41,9 @@ class Asking(Protocol):
     def find_replies(self) -> None:
         """Look for them among what was received before."""
 
+    def listens(self) -> None:
+        """Read on, if nothing else but what waits to be received has stopped that."""
+
     def new_reply(self) -> asyncio.Future[Any] | Future[Any]:
         """Return what waits for a reply."""
 
@@ -84,8 +87,8 @@ def put_request(conn: Asking, message: Any, reply: Reply) -> None:
         requests.forget(request_id)
         raise
     requests.sent(request_id, reply)
-    if requests.in_order:
-        conn.find_replies()
+    conn.find_replies()
+    conn.listens()
 
 
 def give_up(reply: Reply, limit: Deadline) -> None:

@@ -142,7 +142,7 @@ class LedConnection(GuardedConnection[M]):
             return False
         if self._reading_suspended or self._rate_held():
             return False
-        return self._receiving or self._inbound.pending_bytes <= self._context.limits.read_bytes
+        return self._receiving or self._inbound.waiting_bytes <= self._context.limits.read_bytes
 
     def _read_wanted(self) -> None:
         """Read, unless that was done or given up since the socket was polled."""
@@ -247,6 +247,10 @@ class LedConnection(GuardedConnection[M]):
 
     def _is_read(self) -> bool:
         return self._wants_input()
+
+    def listens(self) -> None:
+        """Read on, if nothing else but what waits to be received has stopped that."""
+        self._resume_reading()
 
     def _take_rest(self) -> None:
         self._news = True

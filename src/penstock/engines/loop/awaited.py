@@ -282,8 +282,18 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             return
         if self._idle_since != inf:
             self._idle_since = self._clock.time()
-        if self._inbound.pending_bytes > self._context.limits.read_bytes:
+        if self._is_full():
             self._pause_reading()
+
+    def _is_full(self) -> bool:
+        """Whether so much waits to be received that no more is read until somebody does."""
+        most, inbound = self._context.limits.read_bytes, self._inbound
+        return inbound.pending_bytes > most and inbound.waiting_bytes > most
+
+    def listens(self) -> None:
+        """Read on, if nothing else but what waits to be received has stopped that."""
+        if self._waiter is None and not self._is_full() and not self._closing and not self._draining:
+            self._resume_reading_if_idle()
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -386,8 +396,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         self._uncork()
 
     def _input_resumed(self) -> None:
-        wanted = self._waiter is not None or self._inbound.pending_bytes <= self._context.limits.read_bytes
-        if wanted and not self._draining:
+        if (self._waiter is not None or not self._is_full()) and not self._draining:
             self._resume_reading()
 
     # -- the end -------------------------------------------------------------------------------------------------------

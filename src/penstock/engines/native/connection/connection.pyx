@@ -322,6 +322,9 @@ cdef class Connection(TeardownTransport):
         """Whether what the peer sends from now on is read."""
         return self._can_receive and not self.drains
 
+    def listens(self):
+        """Read on, if nothing else but what waits to be received has stopped that."""
+
     def new_reply(self):
         """Return what waits for a reply: a future of whoever awaits it."""
         return self.host.loop.create_future()

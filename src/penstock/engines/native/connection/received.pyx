@@ -123,6 +123,15 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return uncompiled.pending_bytes()
         return 0 if self.input == NULL else self.input.end - self.input.at
 
+    cdef Py_ssize_t waiting_bytes(self) except -1:
+        """Return how much of what is pending waits to be received: not the start of a frame that may be a reply."""
+        cdef CodecInput uncompiled
+        if self.framing is None:
+            uncompiled = self.uncompiled
+            inbound = uncompiled.inbound
+            return inbound.waiting_bytes
+        return self.pending_bytes()
+
     cdef bytes first_bytes(self):
         """Return how what no message has taken begins."""
         cdef CodecInput uncompiled

@@ -149,11 +149,20 @@ cdef class AwaitedConnection(Connection):
             if self.waiter is not None:
                 self.wake_directly()
             else:
-                if self.pending_bytes() > self._levels.read_bytes:
+                if self.is_full():
                     self.pause_reading()
         finally:
             self.keep_rest()
         return 0
+
+    cdef bint is_full(self) except -1:
+        """Whether so much waits to be received that no more is read until somebody does."""
+        return self.pending_bytes() > self._levels.read_bytes and self.waiting_bytes() > self._levels.read_bytes
+
+    def listens(self):
+        """Read on, if nothing else but what waits to be received has stopped that."""
+        if self.waiter is None and not self._closing and not self.drains and not self._write_paused and not self.is_full():
+            self.read_again()
 
     cdef int token_came(self) except -1:
         return self.wake()
@@ -253,7 +262,7 @@ cdef class AwaitedConnection(Connection):
 
     cdef int output_resumed(self) except -1:
         self.wake_senders()
-        if (self.waiter is not None or self.pending_bytes() <= self._levels.read_bytes) and not self.drains:
+        if (self.waiter is not None or not self.is_full()) and not self.drains:
             self.read_again()
         return 0
 
