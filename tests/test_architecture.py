@@ -204,6 +204,7 @@ def test_the_bottom_layers_do_no_input_or_output():
 # Tests of what several modules do together, or of a page of the documentation.
 OF_THE_WHOLE = {
     "adapters/test_outside.py",
+    "adapters/test_surroundings.py",
     "app/test_signals.py",
     "cli/test_outside.py",
     "cli/test_process_options.py",
@@ -222,6 +223,7 @@ OF_THE_WHOLE = {
     "services/test_discard_chargen_qotd.py",
     "services/test_outside.py",
     "services/test_services.py",
+    "workers/test_foreign.py",
     "workers/test_limits.py",
     "workers/test_serving.py",
 }

@@ -18,6 +18,7 @@ from ..core.service import Service
 from ..core.signatures import is_async, name_of, positional, summary_of
 from ..errors import ApplicationError, BrokenError, ClosedError, EndOfStreamError, LocalProtocolError
 from .sockets import CODEC, SocketFacts
+from .without import OF_BYTES
 
 
 class EndedError(EndOfStreamError, anyio.EndOfStream):
@@ -47,6 +48,7 @@ def of_stream(function: Any, name: str) -> Service[bytes]:
         codec=CODEC,
         summary=summary_of(function),
         written_for="anyio streams",
+        without=OF_BYTES,
     )
 
 

@@ -18,6 +18,7 @@ from ..core.handlers import MessageHandler
 from ..core.service import Service
 from ..errors import BadFrameError, PenstockError
 from .programs import command_of
+from .without import OF_FILTERS
 
 _OUTPUT: Final = 1  # the descriptor of a program's standard output
 
@@ -43,6 +44,7 @@ def of_filter(command: str | Sequence[str], name: str) -> Service[bytes]:
         codec=codec,
         datagram=handler,
         written_for="lines of standard input and output",
+        without=OF_FILTERS,
     )
 
 

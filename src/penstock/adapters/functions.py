@@ -12,6 +12,7 @@ from ..core.service import Service
 from ..core.signatures import is_async, name_of, positional, summary_of
 from ..errors import ApplicationError
 from .sockets import CODEC, ConnectionSocket
+from .without import OF_BYTES
 
 
 def of_function(function: Callable[..., Any], name: str) -> Service[bytes]:
@@ -29,6 +30,7 @@ def of_function(function: Callable[..., Any], name: str) -> Service[bytes]:
         codec=CODEC,
         summary=summary_of(function),
         written_for="blocking sockets",
+        without=OF_BYTES,
     )
 
 

@@ -19,6 +19,7 @@ from ..core.handlers import ConnectionHandler
 from ..core.service import Service
 from ..errors import ApplicationError, ConnectionEndedError
 from .sockets import CODEC
+from .without import OF_PROGRAMS
 
 _READ_BYTES = 65536
 
@@ -35,6 +36,7 @@ def of_program(command: str | Sequence[str], name: str) -> Service[bytes]:
         handler=ConnectionHandler(Programs(program, words).serve, is_async=True),
         codec=CODEC,
         written_for="standard input and output",
+        without=OF_PROGRAMS,
     )
 
 

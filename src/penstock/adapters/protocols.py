@@ -15,6 +15,7 @@ from ..errors import ApplicationError
 from .datagrams import Endpoints
 from .sockets import CODEC
 from .transport import ConnectionTransport
+from .without import OF_BYTES, OF_DATAGRAMS
 
 
 def _class_of(target: object) -> object:
@@ -52,6 +53,7 @@ def of_protocol(target: Any, name: str) -> Service[bytes]:
         only_datagrams=not of_streams,
         summary=summary_of(kind) if callable(kind) else "",
         written_for="asyncio protocols",
+        without=OF_BYTES if of_streams else OF_DATAGRAMS,
     )
 
 

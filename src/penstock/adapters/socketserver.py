@@ -19,6 +19,7 @@ from ..core.service import Service
 from ..core.signatures import summary_of
 from ..errors import ApplicationError
 from .sockets import CODEC, ConnectionSocket
+from .without import OF_BYTES, OF_DATAGRAMS
 
 
 def is_handler_class(target: object) -> bool:
@@ -78,6 +79,7 @@ def _service(server: Any, kind: Any, name: str, of_datagrams: bool, of_streams: 
         only_datagrams=not of_streams,
         summary=summary_of(kind),
         written_for="socketserver",
+        without=OF_BYTES if of_streams else OF_DATAGRAMS,
     )
 
 

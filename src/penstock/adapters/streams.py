@@ -19,6 +19,7 @@ from ..core.signatures import name_of, positional, summary_of
 from ..errors import BrokenError, ClosedError, ConnectionEndedError, EndOfStreamError
 from .sockets import CODEC, LostError
 from .transport import ConnectionTransport, loss_of
+from .without import OF_BYTES
 
 
 def of_streams(function: Callable[..., Any], name: str) -> Service[bytes]:
@@ -34,6 +35,7 @@ def of_streams(function: Callable[..., Any], name: str) -> Service[bytes]:
         codec=CODEC,
         summary=summary_of(function),
         written_for="asyncio streams",
+        without=OF_BYTES,
     )
 
 

@@ -18,6 +18,7 @@ from ..core.handlers import Handler
 from ..core.service import Service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError
 from ..groups import Group, Registry
+from ..server.model import refuse_without
 from ..server.surroundings import refuse_process_options
 from ..suggest import did_you_mean
 from .lifespan import Lifespan, Opened
@@ -386,6 +387,7 @@ class App(Generic[S]):
                 raise ConfigurationError(
                     f"{option} is of the whole process, not of one service: give it to App, or where it is served", name
                 )
+        refuse_without(service, values)
         after = (drain_after,) if isinstance(drain_after, str) else tuple(drain_after)
         self._declared[name] = Declared(service, values, after)
         return service
@@ -513,7 +515,9 @@ class App(Generic[S]):
         found = {}
         for name in self._declared:
             try:
-                found[name] = build(self.declared_values(name) | general | flat(services.get(name, {})))
+                special = flat(services.get(name, {}))
+                refuse_without(self._declared[name].service, special)
+                found[name] = build(self.declared_values(name) | general | special)
             except ConfigurationError as error:
                 raise ConfigurationError(error.problem, f"{name}: {error.where}" if error.where else name) from None
         return found

@@ -18,6 +18,7 @@ from ..config.kinds.quantities import MAX_DURATION_S
 from ..config.options import DefaultSeconds
 from ..config.rendering import render_services, render_settings
 from ..config.services import (
+    CODE_SOURCE,
     PROCESS_WIDE,
     OfServices,
     Sources,
@@ -31,6 +32,7 @@ from ..core.service import Service
 from ..errors import ConfigurationError
 from ..installed import find_installed, installed
 from ..server.diagnosis import max_backlog
+from ..server.model import refuse_without
 from ..server.surroundings import enter_directory
 from ..services import Definition
 from ..services import all as all_services
@@ -325,6 +327,12 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
     configs = {}
     for name, settings in by_service.items():
         config = settings.server_config()
+        special = {
+            option: setting.value
+            for option, setting in settings.by_name.items()
+            if setting != general.by_name.get(option) and setting.source != CODE_SOURCE
+        }
+        refuse_without(app.services[name], special)
         warnings += settings.warnings
         if config.codec is not None:
             warning = _lying_codec(ctx, settings, config.codec, serves=serves)

@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 OwnTimeouts = Mapping[str, object]
 NO_TIMEOUTS: Final[OwnTimeouts] = MappingProxyType({})
+# Why a foreign handler has no codec, and nothing that a codec's messages have.
+CUTS_ITSELF: Final = "cuts the bytes itself"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,7 @@ class Service(Generic[M]):
             configured otherwise.
         only_datagrams: It makes no sense with connections.
         written_for: What the handler was written for, where that is not Penstock: it cuts the bytes itself.
+        without: Options that mean nothing to it, by name, each with the reason. One that is set is refused at start.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Service(Generic[M]):
     timeouts: OwnTimeouts = field(default_factory=dict)
     only_datagrams: bool = False
     written_for: str = ""
+    without: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.timeouts:
@@ -96,8 +100,7 @@ class Service(Generic[M]):
             ConfigurationError: No codec is called that, an option of it is wrong, or the handler cuts the bytes itself.
         """
         if self.written_for:
-            problem = f"{self.name} was written for {self.written_for} and cuts the bytes itself: leave the codec out"
-            raise ConfigurationError(problem, "codec")
+            raise ConfigurationError(self.has_no(CUTS_ITSELF), "codec")
         from ..codecs.objects import ObjectCodec  # noqa: PLC0415  # most codecs need none of it
 
         before = self.codec
@@ -105,6 +108,10 @@ class Service(Generic[M]):
         if isinstance(before, ObjectCodec) and isinstance(after, ObjectCodec) and after.type is Any:
             after = after.for_type(before.type)
         return replace(self, codec=after)
+
+    def has_no(self, reason: str) -> str:
+        """Say that it cannot have an option, and why: what a refusal says."""
+        return f"{self.name} was written for {self.written_for} and {reason}: leave it out"
 
     def with_bad_messages(self, action: Literal["close", "skip"]) -> Service[Any]:
         """Return the same service that does this with a message that cannot be decoded, whatever it says itself."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..config import ServerConfig
+from ..config.options import DefaultSeconds, values
 from ..core.handlers import CallbackHandler, MessageHandler, settled
 from ..core.service import Service
 from ..errors import ConfigurationError
@@ -26,6 +28,23 @@ def place(service: Service[Any], config: ServerConfig) -> Service[Any]:
             f"{service.name} is async: it runs on the loop, and --model threads is for def handlers; leave --model out"
         )
     return service
+
+
+def refuse_without(service: Service[Any], given: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing to a service: one that is set is wanted, and would not be had.
+
+    Args:
+        service: The service.
+        given: What is set for it, by option name; a default is not, and a limit that is off is off in any case.
+
+    Raises:
+        ConfigurationError: One of its `Service.without` is.
+    """
+    plain = values(ServerConfig())
+    for name, reason in service.without.items():
+        value = given.get(name)
+        if value is not None and value != plain[name] and not isinstance(value, DefaultSeconds):
+            raise ConfigurationError(service.has_no(reason), name)
 
 
 def once(service: Service[Any]) -> Service[Any]:

@@ -64,6 +64,7 @@ from .farewell import Farewell
 from .gate_rules import rules_of
 from .identity import owner_of
 from .memory import follow_memory, memory_of
+from .model import refuse_without
 from .proxy import check_proxied, proxied
 from .reload import with_live
 from .shared import DEFAULT, Default, Shared
@@ -369,10 +370,12 @@ class Server:
         """Which engine serves, why, and what it calls. Chosen when it is asked for first, and once.
 
         Raises:
-            ConfigurationError: The engine that was asked for is not there, or the service and the model do not go
-                together.
+            ConfigurationError: The engine that was asked for is not there, the service and the model do not go
+                together, or an option is set that means nothing to the service.
         """
         if self._choice is None:
+            if self.app is None:  # what is said of all services of one is for those that can have it
+                refuse_without(self.service, values(self.config))
             self._choice = choose(self.service, self.config)
         return self._choice
 
@@ -485,6 +488,10 @@ class Server:
         check_proxied(kind, requested, self.config.gate.proxy_from)
         if kind is Kind.RAW:
             raise ConfigurationError(f"{requested}: raw sockets can be connected, not served")
+        if requested.starts_tls and self.service.written_for:
+            raise ConfigurationError(
+                f"{requested}: {self.service.has_no('does not say when TLS begins')}, or say tls://"
+            )
         if kind is Kind.DATAGRAM and self.service.datagram is None:
             raise ConfigurationError(
                 f"{self.service.name} needs connections, and {requested} has none: use tcp://, unix: or unix+seqpacket:"
