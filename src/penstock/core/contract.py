@@ -245,7 +245,8 @@ class ConnectionBase(ABC, Generic[M]):
         Raises:
             LocalProtocolError, TypeError: The codec refuses it, or its id is that of another one whose reply is still
                 owed. Nothing was sent.
-            LocalProtocolError: It stands for a datagram; or silence ends messages, which tells no reply apart.
+            LocalProtocolError: It stands for a datagram; or silence ends messages, which tells no reply apart; or the
+                handler at work has called `start_tls`, and has yet to return.
             QueueFullError: The peer does not read, or owes 1024 replies. Nothing was sent.
             TimeoutError: ``timeout_s`` passed. The connection is as it was.
             EndOfStreamError: The peer sent EOF, or the server drains.
@@ -323,7 +324,8 @@ class ConnectionBase(ABC, Generic[M]):
             reply: A message to send before, the last one in clear.
 
         Raises:
-            LocalProtocolError: TLS has begun already, there are no bytes but records, or no certificate.
+            LocalProtocolError: TLS has begun already, there are no bytes but records, or no certificate; or replies to
+                requests are owed, which would come in clear.
             ConfigurationError: A file of a `ClientTls` is wrong.
             ClosedError, BrokenError: As of `post`.
         """

@@ -118,6 +118,12 @@ def refuse_silence(codec: Codec[Any]) -> None:
         raise LocalProtocolError("silence ends a message of this codec, which tells no reply apart: post, and receive")
 
 
+def refuse_owed(requests: Requests[Any] | None) -> None:
+    """Raise LocalProtocolError where replies are owed: they come in clear, and TLS is about to begin."""
+    if requests:
+        raise LocalProtocolError(f"{len(requests)} requests have no reply yet, which would come in clear: wait for it")
+
+
 class Asked(Protocol):
     """An input from which replies may be taken."""
 

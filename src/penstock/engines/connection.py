@@ -16,7 +16,7 @@ from ..core.handlers import Handler, OnBadMessage
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED, CLOSING, DISCARD, END, INPUT_OVER, RESET, SEND_EOF, STATES
 from ..core.law.deadlines import IDLE, OF_LAYER
-from ..core.requests import Reply, Requests, requests_of
+from ..core.requests import Reply, Requests, refuse_owed, requests_of
 from ..core.texts import detail_of
 from ..core.tls import TlsInfo
 from ..errors import CodecError, HandshakeError, LocalProtocolError, RemoteProtocolError, TlsError
@@ -255,6 +255,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
             raise LocalProtocolError("TLS needs a stream, and this connection carries records")
         if self._upgrade is not None or self.tls is not None:
             raise LocalProtocolError("TLS has begun already")
+        refuse_owed(self._inbound.requests)
         if self._context.secure is None:
             raise LocalProtocolError("this connection was not made to speak TLS later")
         if not self._can_send or self._close_after is not None:
@@ -262,7 +263,8 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         return self._context.secure(tls)
 
     @property
-    def _is_to_be_secured(self) -> bool:
+    def is_to_be_secured(self) -> bool:
+        """Whether TLS begins once the handler of the message at hand has returned."""
         return self._upgrade is not None and self._upgrade is not True
 
     def _secure(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from ..core.contract import TimerHandle
 from ..core.deadline import Deadline
 from ..core.requests import Reply, Requests
-from ..errors import EndOfStreamError, QueueFullError, RequestLostError
+from ..errors import EndOfStreamError, LocalProtocolError, QueueFullError, RequestLostError
 from ..reasons import CloseReason
 
 M = TypeVar("M")
@@ -28,6 +28,10 @@ class Asking(Protocol):
 
     def refusal(self) -> Exception | None:
         """Return what sending would raise, or None."""
+
+    @property
+    def is_to_be_secured(self) -> bool:
+        """Whether TLS begins once the handler of the message at hand has returned."""
 
     def hears(self) -> bool:
         """Whether what the peer sends from now on is read."""
@@ -76,6 +80,8 @@ def put_request(conn: Asking, message: Any, reply: Reply) -> None:
         raise refusal
     if not conn.hears():
         raise EndOfStreamError("the server drains" if conn.draining else "the peer sent EOF")
+    if conn.is_to_be_secured:
+        raise LocalProtocolError("TLS begins once this handler has returned: a request before that would be in clear")
     requests = conn.take_requests()
     request_id = requests.check(message)
     try:

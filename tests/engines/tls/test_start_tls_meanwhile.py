@@ -1,11 +1,16 @@
 """What happens while TLS that began on an open connection shakes hands, on every engine and model."""
 
+import asyncio
+import contextlib
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import penstock
 from penstock.core.events import EventName
+from penstock.errors import BrokenError, LocalProtocolError
 from penstock.testing.certificates import server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.clock import ManualClock
@@ -60,6 +65,7 @@ CASES = [
     for engine in ALL_ENGINES
     for form in FORMS
 ]  # fmt: skip
+engines = pytest.mark.parametrize("engine", ALL_ENGINES, ids=lambda engine: engine.label)
 forms = pytest.mark.parametrize(("engine", "service", "model"), CASES)
 
 
@@ -208,3 +214,115 @@ def test_what_waits_for_the_handshake_does_not_hold_it_up(serve_clear, service, 
         server.reasons(1)
 
     assert b"".join(line + b"\n" for line in lines) == received
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def asking(engine, server):
+    """Have a function that asks a connection's peer from outside its handler, and returns the future of the reply."""
+    run = asyncio.run if engine.name == "blocking" else server.wait
+    with ThreadPoolExecutor() as pool:
+        yield lambda conn, message: pool.submit(run, conn.request(message, 20))
+
+
+@engines
+def test_replies_that_are_owed_come_before_tls_begins(serve_clear, engine):
+    """A reply in clear would be taken for TLS. Nothing has changed where that is refused; later ones are ciphered."""
+    with serve_clear(push) as server, asking(engine, server) as ask:
+        raw = dial(server.address)
+        raw.sendall(b"one\n")
+        assert b"ONE\n" == read_exactly(raw, 4)
+        conn = connection(server)
+        reply = ask(conn, b"who?")
+        assert b"who?\n" == read_exactly(raw, 5)
+        with pytest.raises(LocalProtocolError) as caught:
+            server.call(conn.start_tls)
+        raw.sendall(b"me\n")
+        first = reply.result(20)
+        server.call(conn.start_tls)
+        reply = ask(conn, b"and now?")
+        with CipheredSocket(raw) as peer:
+            assert b"and now?\n" == read_exactly(peer, 9)
+            peer.sendall(b"still me\n")
+            second = reply.result(20)
+        server.reasons(1)
+
+    assert "1 requests have no reply yet, which would come in clear: wait for it" == str(caught.value)
+    assert (b"me", b"still me") == (first, second)
+
+
+@penstock.on_message(codec="lines")
+async def asks_too_early(conn, message):
+    conn.start_tls()
+    try:
+        await conn.request(b"who?", 20)
+    except LocalProtocolError as error:
+        return str(error).encode()
+
+
+@penstock.on_message(codec="lines")
+def asks_too_early_in_a_thread(conn, message):
+    conn.start_tls()
+    try:
+        asyncio.run(conn.request(b"who?", 20))
+    except LocalProtocolError as error:
+        return str(error).encode()
+
+
+@engines
+def test_nothing_is_asked_in_clear_once_tls_is_to_begin(serve_clear, engine):
+    """Its reply could only come in clear, behind the last message in clear."""
+    target = asks_too_early_in_a_thread if engine.name == "blocking" else asks_too_early
+    with serve_clear(target) as server:
+        raw = dial(server.address)
+        raw.sendall(b"one\n")
+        with raw.makefile("rb") as file:
+            answered = file.readline()
+        with CipheredSocket(raw):
+            pass
+        server.reasons(1)
+
+    assert b"TLS begins once this handler has returned: a request before that would be in clear\n" == answered
+
+
+@engines
+def test_a_reply_in_clear_is_none_once_a_client_has_begun(engine):
+    """Another task has asked, and TLS has begun since: what comes in clear is nobody's word, and its request fails."""
+    if engine.missing:
+        pytest.skip(engine.missing)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        sent = threading.Event()
+        asked = pool.submit(ask_and_begin, engine, address, sent)
+        far, _ = listening.accept()
+        with far:
+            assert b"who?\n" == read_exactly(far, 5)
+            sent.set()
+            assert b"\x16\x03" == read_exactly(far, 2)  # the client's part of the handshake
+            far.sendall(b"me\n")
+            with pytest.raises(BrokenError) as caught:
+                asked.result(20)
+
+    assert "not_tls" == caught.value.reason
+
+
+def ask_and_begin(engine, address, sent):
+    """Ask, and begin TLS once that was sent; return the reply."""
+    if engine.name == "blocking":
+        with ThreadPoolExecutor() as pool, penstock.connect_sync(address, codec="lines") as conn:
+            reply = pool.submit(conn.request, b"who?", 20)
+            assert sent.wait(20)
+            conn.start_tls()
+            return reply.result(20)
+
+    async def main():
+        async with asyncio.timeout(20), await penstock.connect(address, codec="lines") as conn:
+            reply = asyncio.ensure_future(conn.request(b"who?"))
+            assert await asyncio.to_thread(sent.wait, 20)
+            conn.start_tls()
+            return await reply
+
+    with asyncio.Runner(loop_factory=engine.loop_factory) as runner:
+        return runner.run(main())

@@ -69,7 +69,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
     def wait_tls(self, timeout_s: float | None = None) -> TlsInfo:
         """Wait until the TLS handshake is done."""
         with self._lock:
-            if self._is_to_be_secured:
+            if self.is_to_be_secured:
                 raise LocalProtocolError("TLS begins once this handler has returned: it cannot wait for that")
             limit = self._limit_of(timeout_s)
             given_up: list[bool] = []

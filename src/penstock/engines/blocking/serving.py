@@ -274,7 +274,7 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
                 if self._ready and self._levels.message_step_s and not self._is_told_to_close():
                     self._send_replies()
                     self._await_token()
-                if not self._ready or self._is_told_to_close() or self._is_to_be_secured:
+                if not self._ready or self._is_told_to_close() or self.is_to_be_secured:
                     return
                 message = self._ready.popleft()
                 self.messages_in += 1
@@ -291,7 +291,7 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
                 self._handler_failed(error)
             elif reason is not None:
                 self._close(reason)
-            elif self._is_to_be_secured:
+            elif self.is_to_be_secured:
                 self._secure()
         self._tell()
 

@@ -187,7 +187,7 @@ class AnsweringConnection(StreamConnection[M]):
             self._inbound.switch(self._next_codec, handled, unhandled)
             self._watch_input()
             self._next_codec = None
-            if self._is_to_be_secured:
+            if self.is_to_be_secured:
                 self._secure()
 
     def _encode_replies(self) -> None:

@@ -184,7 +184,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
 
     async def wait_tls(self) -> TlsInfo:
         """Wait until the TLS handshake is done."""
-        if self._is_to_be_secured:
+        if self.is_to_be_secured:
             await self._turn.take()
             raise LocalProtocolError("TLS begins once this handler has returned: it cannot wait for that")
         while self._upgrade is not None and not self._closing:

@@ -167,7 +167,7 @@ class TaskConnection(InTurnConnection[M], AwaitedConnection[M]):
         if self._close_after is not None:
             reason, self._close_after = self._close_after, None
             self._close(reason)
-        elif self._is_to_be_secured:
+        elif self.is_to_be_secured:
             self._secure()
 
     def _ended(self) -> None:

@@ -151,6 +151,7 @@ cdef class Connection(TeardownTransport):
         """Speak TLS from now on, or once the handler of the message at hand has returned."""
         if self in self.host.upgrades or self.tls is not None:
             raise LocalProtocolError("TLS has begun already")
+        self.refuse_owed_replies()
         if self.host.secure is None:
             raise LocalProtocolError("this connection was not made to speak TLS later")
         if not self._can_send or self._close_after is not None:
@@ -166,7 +167,7 @@ cdef class Connection(TeardownTransport):
 
     cdef int begin_tls_if_due(self) except -1:
         """The handler has returned: have TLS begin if it asked for that."""
-        if self.host.upgrades and self.host.upgrades.get(self) is not None:
+        if self.host.upgrades and self.is_to_be_secured:
             return self.begin_tls()
         return 0
 
@@ -313,6 +314,11 @@ cdef class Connection(TeardownTransport):
     async def request(self, message, timeout_s=None):
         """Send one message; return the reply to it."""
         return await request_of(self, message, timeout_s)
+
+    @property
+    def is_to_be_secured(self):
+        """Whether TLS begins once the handler of the message at hand has returned."""
+        return bool(self.host.upgrades) and self.host.upgrades.get(self) is not None
 
     def put_request(self, message, reply):
         """Send a request, and note who waits for its reply."""

@@ -28,6 +28,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int switch(self, object codec) except -1
     cdef int uncompile(self, object codec) except -1
     cdef bint takes_replies(self) except -1
+    cdef int refuse_owed_replies(self) except -1
     cdef int end_requests(self, str why) except -1
     cdef int part_with_input(self) except -1
     cdef int forget_input(self) except -1

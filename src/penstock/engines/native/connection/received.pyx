@@ -13,7 +13,7 @@ from ....codecs.base import Buffer
 from ....codecs.guard import finish
 from ....core.foreign import FIRST_BYTES as _FIRST_BYTES
 from ....core.events import FramesSkipped
-from ....core.requests import refuse_silence, requests_of
+from ....core.requests import refuse_owed, refuse_silence, requests_of
 
 
 cdef Py_ssize_t FIRST_BYTES = _FIRST_BYTES
@@ -311,6 +311,12 @@ cdef class ReceivingTransport(DeadlinedTransport):
         if not requests and requests.in_order and uncompiled.at < len(uncompiled.batch) and inbound.gives_back:
             uncompiled.cut_by(inbound.codec, inbound.silence_counts)
         return requests
+
+    cdef int refuse_owed_replies(self) except -1:
+        """TLS is about to begin: no reply may come in clear."""
+        if self.takes_replies():
+            refuse_owed(self.uncompiled.inbound.requests)
+        return 0
 
     def find_replies(self):
         """Look for them among what was received before."""
