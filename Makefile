@@ -20,7 +20,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-tls attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
+.PHONY: help serve test test-tls test-workers attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -34,6 +34,9 @@ test: $(READY) apt  ## every test, on this Python
 test-tls: $(READY)  ## the laws of a connection, over TLS on every engine
 	PENSTOCK_TEST_TLS=1 $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal \
 		$(wildcard tests/conformance/test_law_*.py) $(PYTEST_ARGS)
+
+test-workers: $(READY)  ## workers that are killed, rolled and ended again and again, under load; prints figures
+	$(BIN)/python -m pytest -q -s -m full tests/workers $(PYTEST_ARGS)
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)

@@ -18,6 +18,8 @@ from .conftest import ask, pid_of
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="no memory without a name here")
 
+_ESTABLISHED = 1  # from netinet/tcp.h
+
 each_engine = pytest.mark.parametrize("engine", [name for name in ENGINES if name != "native" or not native_missing()])
 
 
@@ -99,10 +101,20 @@ def test_those_who_wait_are_served_by_whichever_worker_has_them_once_there_is_ro
     assert 0 == served.stop()
 
 
-def test_no_limit_is_passed_while_clients_come_and_go_and_workers_are_killed(supervise):
-    """Under one address. Nobody is left out in the end: what killed workers had is free again."""
-    served = supervise("app:who", "--max-per-peer", "4", workers=4)
-    ends, kills, inside, most, lock = threading.Event(), threading.Event(), set(), [], threading.Lock()
+def is_there(peer):
+    """Whether neither end of a connection has ended, as far as the kernel of this one has heard."""
+    try:
+        return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+    except OSError:  # its client has closed it
+        return False
+
+
+def most_at_once(served, clients, answers, kills):
+    """Have clients come and go until there were so many answers, and so many workers were killed meanwhile.
+
+    Return how many were in at once, at most: a worker's connections are gone before its places are given to others.
+    """
+    ends, inside, most, lock = threading.Event(), {}, [], threading.Lock()
 
     def come_and_go(name):
         while not ends.is_set():
@@ -111,31 +123,37 @@ def test_no_limit_is_passed_while_clients_come_and_go_and_workers_are_killed(sup
                     if not ask(peer, b"still in"):
                         break
                     with lock:
-                        inside.add(name)
-                        # One that was killed with its worker is in here until its client knows.
-                        if not kills.is_set():
-                            most.append(len(inside))
+                        inside[name] = peer
+                        most.append(sum(is_there(each) for each in inside.values()))
                 with lock:
-                    inside.discard(name)
+                    inside.pop(name, None)
             with lock:
-                inside.discard(name)
+                inside.pop(name, None)
 
-    clients = [threading.Thread(target=come_and_go, args=(name,)) for name in range(10)]
-    for client in clients:
-        client.start()
-    while len(most) < 2000:
-        time.sleep(0.01)
-    kills.set()
-    for _ in range(3):
+    threads = [threading.Thread(target=come_and_go, args=(name,)) for name in range(clients)]
+    for thread in threads:
+        thread.start()
+    for number in range(kills):
+        while len(most) < answers * (number + 1) // (kills + 1):
+            time.sleep(0.01)
         os.kill(min(served.children()), signal.SIGKILL)
         served.said("ended by itself")
+    while len(most) < answers:
+        time.sleep(0.01)
     ends.set()
-    for client in clients:
-        client.join()
+    for thread in threads:
+        thread.join()
+    return max(most)
+
+
+def test_no_limit_is_passed_while_clients_come_and_go_and_workers_are_killed(supervise):
+    """Under one address. Nobody is left out in the end: what killed workers had is free again."""
+    served = supervise("app:who", "--max-per-peer", "4", workers=4)
+    most = most_at_once(served, 10, answers=2000, kills=3)
     peers = [let_in(served) for _ in range(4)]
 
     assert [None] * 4 == [is_let_in(served) for _ in range(4)]
-    assert 4 == max(most)
+    assert 4 == most
     for peer in peers:
         peer.close()
     assert 0 == served.stop()

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,8 @@ def test_two_workers_serve_are_replaced_by_new_code_and_end_in_order(supervise, 
 
 
 def killed_again_and_again(served, times):
-    """Kill a worker, again and again, and hold each time what must hold."""
+    """Kill a worker, again and again; hold each time what must hold, and return how many seconds the next one took."""
+    seconds = []
     for _ in range(times):
         peers = served.connect_to_each(2)
         victim, other = peers
@@ -74,7 +76,10 @@ def killed_again_and_again(served, times):
         for peer in queued:
             peer.sendall(b"queued\n")
         os.kill(victim, signal.SIGKILL)
+        killed_at = time.monotonic()
         answers = [answer(peer) for peer in queued]
+        if {str(other)} != {text.partition(" ")[0] for text in answers}:  # some were queued for its successor
+            seconds.append(time.monotonic() - killed_at)
         with contextlib.suppress(ConnectionError):
             assert "" == ask(peers[victim])
 
@@ -84,6 +89,7 @@ def killed_again_and_again(served, times):
         assert f"process {victim}, SIGKILL" in served.said("ended by itself")
         for peer in [*queued, *peers.values()]:
             peer.close()
+    return seconds
 
 
 @each_engine
@@ -91,15 +97,6 @@ def test_kill_minus_nine_of_a_worker_ends_its_own_connections_and_no_other(super
     """T-65. What is queued for it waits for its successor, in the listener that the supervisor has kept."""
     served = supervise("app:who", "--engine", engine)
     killed_again_and_again(served, 2)
-
-    assert 0 == served.stop()
-
-
-@pytest.mark.full
-def test_kill_minus_nine_of_a_worker_fifty_times(supervise):
-    """T-65, at full size."""
-    served = supervise("app:who")
-    killed_again_and_again(served, 50)
 
     assert 0 == served.stop()
 
@@ -204,9 +201,18 @@ def test_new_code_that_is_broken_is_told_of_once_and_the_old_workers_go_on(super
     assert 1 == served.rest().count("invalid syntax")
 
 
-def rolled_under_load(served, times):
-    """Roll again and again under load; return what went wrong."""
-    ends, problems, counts = threading.Event(), [], []
+def hang_up(served, generation):
+    """Roll by SIGHUP; return once all of that generation serve."""
+    served.tell(signal.SIGHUP)
+    served.said(f"generation {generation} serve")
+
+
+def rolled_under_load(served, times, least=0, roll=hang_up):
+    """Roll again and again under load, and until there were so many short requests.
+
+    Return what went wrong, and how many there were.
+    """
+    ends, problems, counts, short = threading.Event(), [], [], []
 
     def converse(name):
         """Hold a connection, and connect again when it is closed: a message without an answer is sent again."""
@@ -233,6 +239,7 @@ def rolled_under_load(served, times):
             number += 1
             if not (found := served.ask(f"{name}-{number}".encode())).endswith(f" {name}-{number}"):
                 problems.append((name, number, found))
+            short.append(number)
         counts.append(number)
 
     def trying(work, name):
@@ -246,14 +253,15 @@ def rolled_under_load(served, times):
     for client in clients:
         client.start()
     for generation in range(1, times + 1):
-        served.tell(signal.SIGHUP)
-        served.said(f"generation {generation} serve")
+        roll(served, generation)
+    while len(short) < least and not problems:
+        time.sleep(0.01)
     ends.set()
     for client in clients:
         client.join()
     assert len(clients) == len(counts), problems
     assert all(counts)
-    return problems
+    return problems, len(short)
 
 
 @each_engine
@@ -262,16 +270,7 @@ def test_rolls_under_load_fail_no_request_and_lose_no_message(supervise, engine)
     and each answer it got is that of its message, in order."""
     served = supervise("app:who", "--engine", engine)
 
-    assert [] == rolled_under_load(served, 2)
-    assert 0 == served.stop()
-
-
-@pytest.mark.full
-def test_twenty_rolls_under_load_fail_no_request(supervise):
-    """T-57, at full size."""
-    served = supervise("app:who")
-
-    assert [] == rolled_under_load(served, 20)
+    assert [] == rolled_under_load(served, 2)[0]
     assert 0 == served.stop()
 
 
@@ -342,13 +341,6 @@ def ended_under_load(supervise):
 def test_sigterm_under_load_leaves_no_request_unanswered(supervise):
     """T-55. Whoever got through is answered."""
     assert [] == ended_under_load(supervise)
-
-
-@pytest.mark.full
-@pytest.mark.timeout(900)
-def test_sigterm_under_load_a_hundred_times(supervise):
-    """T-55, at full size."""
-    assert [[]] * 100 == [ended_under_load(supervise) for _ in range(100)]
 
 
 def test_connections_of_a_worker_that_is_replaced_go_one_after_the_other(supervise):
