@@ -10,7 +10,7 @@ import time
 import pytest
 
 from penstock.control.client import Control
-from penstock.control.messages import Limits, Reload
+from penstock.control.messages import Limits, Reload, Status
 from penstock.engines.registry import ENGINES, native_missing
 from penstock.workers.cells import AVAILABLE
 
@@ -190,4 +190,23 @@ def test_a_rate_is_that_of_all_workers(supervise):
     for peer in found:
         if peer is not None:
             peer.close()
+    assert 0 == served.stop()
+
+
+def test_the_rate_of_datagrams_is_that_of_each_worker(supervise, directory):
+    """`--datagram-rate-per-peer`: of 60 from as many ports of one address each worker handles three."""
+    options = "--datagram-rate-per-peer", "3/h", "--control", "c.sock"
+    served = supervise("app:who", *options, bind=("udp://127.0.0.1:0",))
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            peer = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            peer.connect(served.address)
+            peer.send(b"hello")
+        control = stack.enter_context(Control(str(directory / "c.sock"), 20))
+        while True:
+            found = control.ask(Status())[0]["services"]["who"]
+            if found["datagrams"] + sum(found["datagrams_dropped"].values()) >= 60:
+                break
+
+    assert (6, {"peer_rate": 54}) == (found["datagrams"], found["datagrams_dropped"])
     assert 0 == served.stop()

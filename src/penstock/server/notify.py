@@ -56,8 +56,12 @@ class Notifier:
     def observe(self, event: Event, /) -> None:
         """Tell of the one event that matters: the server drains."""
         if type(event) is Draining:
-            self._status = None
-            self._send("STOPPING=1", f"STATUS=draining {event.connections} connections")
+            self.stopping(event.connections)
+
+    def stopping(self, connections: int) -> None:
+        """The server drains, and had so many connections."""
+        self._status = None
+        self._send("STOPPING=1", f"STATUS=draining {connections} connections")
 
     def ready(self, service: str, addresses: Sequence[str]) -> None:
         """The server serves. From now on the loop gives its signs of life, twice as often as they are expected."""
@@ -77,16 +81,15 @@ class Notifier:
             self._send("READY=1", self._status)
 
     def succeeded(self, pid: int) -> None:
-        """Another process is the service from now on, and gives the signs of life."""
+        """Another process is the service from now on, and gives the signs of life: this one says no more."""
+        self._send(f"MAINPID={pid}")
+        self.close()
+
+    def close(self) -> None:
+        """Say no more. May be repeated."""
         if self._beat is not None:
             self._beat.cancel()
         self._status = None
-        self._send(f"MAINPID={pid}")
-
-    def close(self) -> None:
-        """Say no more."""
-        if self._beat is not None:
-            self._beat.cancel()
         self._socket.close()
 
     def _live(self, loop: asyncio.AbstractEventLoop, every_s: float) -> None:
@@ -94,6 +97,8 @@ class Notifier:
         self._beat = loop.call_later(every_s, self._live, loop, every_s)
 
     def _send(self, *lines: str) -> None:
+        if self._socket.fileno() < 0:
+            return
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:

@@ -91,6 +91,10 @@ def supervise(
         if notifier is not None:
             notifier.reloading() if begins else notifier.reloaded()
 
+    def ends(connections: int) -> None:
+        if notifier is not None:
+            notifier.stopping(connections)
+
     async def run() -> ExitStatus:
         supervisor = Supervisor(
             command,
@@ -101,6 +105,7 @@ def supervise(
             before=before,
             on_reload=reloads,
             on_succeeded=succeeded,
+            on_end=ends,
         )
         return await _supervise(supervisor, before, log_format, ready, None if beside is None else beside(supervisor))
 

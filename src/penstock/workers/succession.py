@@ -88,10 +88,12 @@ class Successor:
     ) -> None:
         ours, theirs = socket.socketpair()
         try:
+            # What the service manager has said to this process by its number is for its successor, too.
+            environ = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
             # The command line of this process, again.
             self._process = subprocess.Popen(  # noqa: S603
                 command,
-                env={**os.environ, SUCCESSOR_VARIABLE: str(theirs.fileno())},
+                env={**environ, SUCCESSOR_VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
                 cwd=cwd,
             )

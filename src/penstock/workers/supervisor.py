@@ -79,6 +79,7 @@ class Supervisor:
         before: What a supervisor before this one has handed down; None where there is none.
         on_reload: Told that a roll begins, and that it is over.
         on_succeeded: Told the process of the supervisor that has taken over; this one only drains from then on.
+        on_end: Told that the workers drain, or are stopped, and how many connections they had.
 
     Attributes:
         plan: What the workers go by.
@@ -98,6 +99,7 @@ class Supervisor:
         before: Inheritance | None = None,
         on_reload: Callable[[bool], object] = lambda _: None,
         on_succeeded: Callable[[int], object] = lambda _: None,
+        on_end: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.plan = plan
         self.generation = 0
@@ -108,6 +110,7 @@ class Supervisor:
         self._holdings = Holdings(Keeper(inherited), {}) if before is None else Holdings(before.keeper, before.cells)
         self._keeper = self._holdings.keeper
         self._on_succeeded = on_succeeded
+        self._on_end = on_end
         self._successor: Successor | None = None
         # A slot of the supervisor before has its worker until that has given all up: its listeners are open.
         self._slots = [Slot(number) for number in range(1, max(plan.config.number, self._keeper.slots) + 1)]
@@ -228,6 +231,7 @@ class Supervisor:
         if self._ending:
             return False
         self._ending = True
+        self._on_end(sum(worker.connections for worker in self._workers()))
         if self._stopped is None:
             return False  # `start` will not begin
         self._say_outcome(ConfigurationError("the server ends"))
