@@ -143,15 +143,15 @@ def served(target: Target, *, loop_factory: LoopFactory, fails: int | None = 0, 
     _check_closed(descriptors)
 
 
-def _check_closed(before: dict[str, str]) -> None:
-    """No more descriptors are open than before; the error names those that are new.
+def _check_closed(before: set[str]) -> None:
+    """No more descriptors are open than before; the error says what those with new numbers are open on.
 
     A thread of an earlier test, one that resolves a name say, may have one open for a moment: only what stays is left.
     """
     deadline = time.monotonic() + PATIENCE_S
     while len(after := _descriptors()) > len(before):
         gc.collect()  # what is closed by now was garbage, of which -W error complains by itself
-        assert time.monotonic() < deadline, f"left open: {dict(after.items() - before.items())}"
+        assert time.monotonic() < deadline, f"left open: {[_opened_on(number) for number in after - before]}"
         time.sleep(0.001)
 
 
@@ -162,10 +162,12 @@ def _warm(loop_factory: LoopFactory) -> None:
         runner.run(asyncio.sleep(0))
 
 
-def _descriptors() -> dict[str, str]:
-    """Each open descriptor of this process, and what it is open on."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # that of the directory itself has been closed again
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
-    return found
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def _opened_on(number: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except FileNotFoundError:  # that of the directory itself, which has been read
+        return "nothing any more"
