@@ -12,6 +12,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
+TLS_FLAGS = ("-DBENCH_TLS",)
+TLS_LIBRARIES = ("-lssl", "-lcrypto")
 C_FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 # Where Debian's librust-*-dev packages put the sources of crates, for machines without a crate registry.
 DEBIAN_CRATES = Path(os.environ.get("BENCH_CRATES", "/usr/share/cargo/registry"))
@@ -62,13 +64,15 @@ def _once(build: Callable[[], Path]) -> Callable[[], Path]:
     return built
 
 
-def _compile_c(program: Path, sources: list[Path], headers: list[Path], *flags: str) -> Path:
+def _compile_c(
+    program: Path, sources: list[Path], headers: list[Path], *flags: str, libraries: tuple[str, ...] = ()
+) -> Path:
     newest = max(path.stat().st_mtime for path in [*sources, *headers])
     if not program.exists() or program.stat().st_mtime <= newest:
         BUILD.mkdir(exist_ok=True)
         # Linked under a name of its own, then moved: two runs at once never execute half a file.
         fresh = program.with_name(f"{program.name}.{os.getpid()}")
-        _run([_tool("cc"), *C_FLAGS, *flags, *map(str, sources), "-o", str(fresh), "-lm"])
+        _run([_tool("cc"), *C_FLAGS, *flags, *map(str, sources), "-o", str(fresh), "-lm", *libraries])
         fresh.replace(program)
     return program
 
@@ -90,6 +94,39 @@ def load() -> Path:
 def epoll_echo() -> Path:
     """Build the limit."""
     return _compile_c(BUILD / "epoll_echo", [HERE / "limit/epoll_echo.c"], [])
+
+
+@_once
+def load_tls() -> Path:
+    """Build the load generator with TLS."""
+    folder = HERE / "load"
+    sources, headers = sorted(folder.glob("*.c")), sorted(folder.glob("*.h"))
+    return _compile_c(BUILD / "load_tls", sources, headers, *TLS_FLAGS, libraries=TLS_LIBRARIES)
+
+
+@_once
+def epoll_echo_tls() -> Path:
+    """Build the limit with TLS."""
+    return _compile_c(BUILD / "epoll_echo_tls", [HERE / "limit/epoll_echo.c"], [], *TLS_FLAGS, libraries=TLS_LIBRARIES)
+
+
+@_once
+def certificate() -> Path:
+    """Make what servers show: a key on P-256 and a certificate that it has signed itself, in one file."""
+    path = BUILD / "certificate.pem"
+    if not path.exists():
+        BUILD.mkdir(exist_ok=True)
+        fresh, key = (BUILD / f"{name}.{os.getpid()}" for name in ("certificate", "key"))
+        _run([
+            _tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout", str(key), "-out", str(fresh),
+        ])  # fmt: skip
+        fresh.write_bytes(key.read_bytes() + fresh.read_bytes())
+        fresh.chmod(0o600)
+        key.unlink()
+        fresh.replace(path)
+    return path
 
 
 @_once
@@ -124,7 +161,13 @@ def tokio_echo() -> Path:
 def versions() -> str:
     """Return the versions of the compilers and of what is not Python, as far as they are installed."""
     found = []
-    for argv in (["cc", "--version"], ["go", "version"], ["rustc", "--version"], ["redis-server", "--version"]):
+    for argv in (
+        ["cc", "--version"],
+        ["go", "version"],
+        ["rustc", "--version"],
+        ["redis-server", "--version"],
+        ["openssl", "version"],
+    ):
         path = shutil.which(argv[0])
         if path is not None:
             done = subprocess.run([path, *argv[1:]], capture_output=True, text=True, timeout=60)

@@ -28,10 +28,16 @@ Record = dict[str, Any]
 
 def _load_argv(scenario: Scenario, server: Server, mode: str) -> list[str | Path]:
     return [
-        build.load(),
+        build.load() if scenario.tls is None else build.load_tls(),
+        *(() if scenario.tls is None else ("--tls", scenario.tls)),
         *("--port", str(server.port), "--mode", mode, "--framing", scenario.framing),
         *("--connections", str(scenario.connections), "--depth", str(scenario.depth), "--size", str(scenario.size)),
     ]
+
+
+def _command(scenario: Scenario, contestant: Contestant, interpreters: Interpreters) -> list[str | Path]:
+    command = contestant.command(interpreters, scenario.framing)
+    return command if scenario.tls is None else [*command, "--tls-cert", build.certificate()]
 
 
 def _window(scenario: Scenario, server: Server, mode: str) -> Record:
@@ -193,7 +199,7 @@ def measure_pair(
     windows: tuple[list[Record], list[Record]] = ([], [])
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(Server(each.command(interpreters, scenario.framing), core, each.environment))
+            stack.enter_context(Server(_command(scenario, each, interpreters), core, each.environment))
             for each in contestants
         ]
         for turn in range(scenario.turns):
@@ -232,7 +238,7 @@ def measure(scenario: Scenario, contestant: Contestant, interpreters: Interprete
     """
     if scenario.kind == "client":
         return _client(scenario, contestant, interpreters, core)
-    command = contestant.command(interpreters, scenario.framing)
+    command = _command(scenario, contestant, interpreters)
     with Server(command, core, contestant.environment) as server:
         try:
             return DRIVERS[scenario.kind](scenario, server)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from .scenarios import LIMITS_PAIRS
+from .scenarios import CIPHERED_YARDSTICKS, LIMITS_PAIRS
 from .stats import Results, Spread
 
 
@@ -112,6 +112,15 @@ ROWS = (
             Limit(scenario, "penstock-pure", "asyncio-protocol", 1.3)
             for scenario in ("line-echo-1", "line-echo-32", "raw-64k", "raw-1k", "length-prefixed-32", "connect")
         ),
+    ),
+    Row(
+        "TLS 1.3: line echo 1 and 32 in flight, 64 KiB bulk, handshakes; memory of idle connections",
+        tuple(
+            Limit(scenario, "penstock-native", yardstick, at_most)
+            for scenario in ("tls-line-1", "tls-line-32", "tls-raw-64k", "tls-connect-full", "tls-connect-resumed")
+            for yardstick, at_most in (("c-tls-raw", 1.15), *((peer, 1.0) for peer in CIPHERED_YARDSTICKS[1:]))
+        )
+        + tuple(Limit("tls-idle", "penstock-native", peer, 1.0) for peer in CIPHERED_YARDSTICKS[1:]),
     ),
     Row(
         "client: no slower than by hand, with threads and in a loop",

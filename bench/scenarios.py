@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Kind = Literal["echo", "connect", "accept", "idle", "fairness", "redis-benchmark", "client"]
+Tls = Literal["full", "resumed"]
 Pair = tuple[str, str]
 
 PYTHON = ("uvloop-protocol", "uvloop-streams", "asyncio-protocol", "asyncio-streams")
@@ -39,6 +40,7 @@ class Scenario:
         depth: Messages in flight on each.
         size: Payload bytes of one message, framing excluded.
         seconds: Length of the measured window; 0 where it is no question of time.
+        tls: Over TLS 1.3, whose handshakes are done in full, or with a ticket; None: in clear.
         requests: redis-benchmark's ``-n``, for each of the two commands.
         pairs: A contestant and its own yardstick, whose servers run at once and are given windows in turn: what differs
             by so little that a second between them would hide it.
@@ -57,6 +59,7 @@ class Scenario:
     depth: int = 1
     size: int = 31
     seconds: float = 1.0
+    tls: Tls | None = None
     requests: int = 0
     pairs: tuple[Pair, ...] = ()
     turns: int = 1
@@ -100,6 +103,13 @@ YARDSTICKS = (
     "uvloop-streams",
     "asyncio-streams",
 )
+
+CIPHERED = ("c-tls-raw", "c-tls", "penstock-native", "penstock-native-async", "penstock-native-connection",
+            "penstock-pure", "penstock-pure-uvloop", *PYTHON, *AIOFASTNET)  # fmt: skip
+CIPHERED_FEWER = ("c-tls-raw", "penstock-native", "penstock-pure", "uvloop-protocol", "asyncio-protocol",
+                  "aiofastnet-uvloop-protocol", "aiofastnet-asyncio-protocol")  # fmt: skip
+CIPHERED_YARDSTICKS = ("c-tls-raw", "aiofastnet-uvloop-protocol", "aiofastnet-asyncio-protocol", "uvloop-protocol",
+                       "asyncio-protocol")  # fmt: skip
 
 CLIENTS = ("client-socket", "client-sync", "client-uvloop-streams", "client-asyncio-streams", "client-native",
            "client-uvloop", "client-asyncio")  # fmt: skip
@@ -174,6 +184,19 @@ SCENARIOS = (
     Scenario("client", "A client's own cost: one request in flight against the C echo server", "client", CLIENTS,
              ("client-socket", "client-uvloop-streams"), "µs CPU/request", framing="request", connections=1,
              seconds=0, requests=20_000),
+    *(
+        Scenario(f"tls-line-{depth}", f"Line echo over TLS 1.3, 64 connections, {depth} in flight", "echo", CIPHERED,
+                 CIPHERED_YARDSTICKS, depth=depth, tls="full")
+        for depth in (1, 32)
+    ),
+    Scenario("tls-raw-64k", "Raw echo over TLS 1.3, 64 KiB × 4 in flight, 8 connections", "echo", CIPHERED_FEWER,
+             CIPHERED_YARDSTICKS, framing="raw", connections=8, depth=4, size=64 * 1024, tls="full"),
+    Scenario("tls-connect-full", "Connect, TLS 1.3 handshake in full, one line, close", "connect", CIPHERED_FEWER,
+             CIPHERED_YARDSTICKS, "µs CPU/connection", tls="full"),
+    Scenario("tls-connect-resumed", "Connect, TLS 1.3 handshake with a ticket, one line, close", "connect",
+             CIPHERED_FEWER, CIPHERED_YARDSTICKS, "µs CPU/connection", tls="resumed"),
+    Scenario("tls-idle", "1,000 idle connections over TLS 1.3", "idle", CIPHERED_FEWER, CIPHERED_YARDSTICKS,
+             "bytes resident/connection", connections=1_000, seconds=0, rounds_most=2, tls="full"),
     *(
         Scenario(f"adopted-{depth}", f"Line echo by handlers of asyncio, 64 connections, {depth} in flight", "echo",
                  (*ADOPTED, *PYTHON, *AIOFASTNET),

@@ -5,7 +5,7 @@ It keeps a partial frame, answers all frames of one read in one write, and stops
 
 import asyncio
 
-from common import MAX_LINE, arguments, handle, ready, run
+from common import MAX_LINE, arguments, context, handle, ready, run
 
 PREFIX = 4
 
@@ -65,7 +65,9 @@ PROTOCOLS = {"lines": LineEcho, "raw": RawEcho, "length-prefixed": LengthPrefixe
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(PROTOCOLS[options.framing], "127.0.0.1", options.port, backlog=1024)
+    server = await loop.create_server(
+        PROTOCOLS[options.framing], "127.0.0.1", options.port, backlog=1024, ssl=context(options)
+    )
     ready(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common import arguments, handle, ready, run
+from common import arguments, context, handle, ready, run
 
 
 async def echo_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,7 +39,9 @@ HANDLERS = {"lines": echo_lines, "raw": echo_raw, "length-prefixed": echo_length
 
 
 async def main() -> None:
-    server = await asyncio.start_server(HANDLERS[options.framing], "127.0.0.1", options.port, backlog=1024)
+    server = await asyncio.start_server(
+        HANDLERS[options.framing], "127.0.0.1", options.port, backlog=1024, ssl=context(options)
+    )
     ready(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 

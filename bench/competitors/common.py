@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+    import ssl
 
 MAX_LINE = 64 * 1024  # what asyncio's streams allow by default; every competitor refuses a longer line
 
@@ -21,6 +22,7 @@ def arguments(*framings: str, loops: tuple[str, ...] = LOOPS, waits: tuple[str, 
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--framing", choices=framings, default=framings[0])
+    parser.add_argument("--tls-cert", help="a certificate and its key: speak TLS")
     parser.add_argument("--loop", choices=loops, default=loops[0])
     if waits:
         parser.add_argument("--wait", choices=waits, required=True)
@@ -30,6 +32,18 @@ def arguments(*framings: str, loops: tuple[str, ...] = LOOPS, waits: tuple[str, 
 def handle(line: bytes) -> bytes:
     """The handler: called once for each message, without its framing; returns the reply."""
     return line
+
+
+def context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """What TLS is spoken with; None: nothing is ciphered."""
+    if options.tls_cert is None:
+        return None
+    import ssl
+
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.load_cert_chain(options.tls_cert)
+    return made
 
 
 def ready(port: int) -> None:

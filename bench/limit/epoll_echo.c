@@ -6,6 +6,8 @@
  *   epoll_echo --port 0 --framing lines            cuts lines, calls handle() for each, one send for all replies
  *   epoll_echo --port 0 --framing length-prefixed  the same with a 4-byte big-endian length before each payload
  *
+ * Built with -DBENCH_TLS it speaks TLS 1.3, by SSL_read and SSL_write on the socket: --tls-cert FILE, which holds its key.
+ *
  * Prints "READY <port>". Runs until it is ended by a signal.
  */
 
@@ -23,6 +25,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifdef BENCH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
+
 enum { RECEIVE_BYTES = 256 * 1024, MAX_FRAME_BYTES = 16 * 1024 * 1024, EVENTS = 256, PREFIX_BYTES = 4 };
 
 struct bytes {
@@ -32,6 +39,10 @@ struct bytes {
 
 struct connection {
     int fd;
+    uint32_t watched; /* for what events */
+#ifdef BENCH_TLS
+    SSL *ssl;
+#endif
     struct bytes partial; /* received, not a whole frame yet; owns memory only while it is not empty */
     struct bytes unsent;  /* what the socket did not take; while it is not empty nothing is read */
 };
@@ -107,12 +118,125 @@ static size_t cut_length_prefixed(const uint8_t *data, size_t length, struct byt
 static void watch(struct connection *c, int operation, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = c};
+    if (c->watched == events)
+        return;
     if (epoll_ctl(epoll, operation, c->fd, &event) < 0)
         die("epoll_ctl");
+    c->watched = events;
 }
+
+#ifdef BENCH_TLS
+
+static SSL_CTX *context;
+
+static void load_certificate(const char *path)
+{
+    context = SSL_CTX_new(TLS_server_method());
+    if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) ||
+        SSL_CTX_use_certificate_chain_file(context, path) != 1 ||
+        SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM) != 1) {
+        ERR_print_errors_fp(stderr);
+        exit(1);
+    }
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS);
+    /* One recv(2) for the head of a record and its body, and for as many more as are there. */
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, 64 * 1024);
+    SSL_CTX_set_session_id_context(context, (const uint8_t *)"echo", 4);
+}
+
+static void begin_tls(struct connection *c)
+{
+    c->ssl = SSL_new(context);
+    if (!c->ssl || !SSL_set_fd(c->ssl, c->fd))
+        die("SSL_new");
+    SSL_set_accept_state(c->ssl);
+}
+
+static void end_tls(struct connection *c)
+{
+    SSL_shutdown(c->ssl); /* close_notify, unless one cannot be sent any more */
+    ERR_clear_error();
+    SSL_free(c->ssl);
+}
+
+static ssize_t outcome(struct connection *c, int n)
+{
+    int why = SSL_get_error(c->ssl, n);
+    ERR_clear_error();
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : ECONNRESET;
+    return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static ssize_t take(struct connection *c, void *room, size_t length)
+{
+    size_t got = 0;
+    do {
+        int n = SSL_read(c->ssl, (uint8_t *)room + got, (int)(length - got));
+        if (n <= 0)
+            return got ? (ssize_t)got : outcome(c, n);
+        got += (size_t)n;
+    } while (got < length && SSL_has_pending(c->ssl)); /* else the next event tells of what comes */
+    return (ssize_t)got;
+}
+
+static int holds(struct connection *c)
+{
+    return SSL_pending(c->ssl) > 0;
+}
+
+static ssize_t give(struct connection *c, const uint8_t *data, size_t length)
+{
+    size_t given = 0;
+    while (given < length) {
+        int n = SSL_write(c->ssl, data + given, (int)(length - given));
+        if (n <= 0)
+            return given && outcome(c, n) < 0 && errno == EAGAIN ? (ssize_t)given : outcome(c, n);
+        given += (size_t)n;
+    }
+    return (ssize_t)given;
+}
+
+#else
+
+static void load_certificate(const char *path)
+{
+    fprintf(stderr, "built without TLS: %s\n", path);
+    exit(2);
+}
+
+static void begin_tls(struct connection *c)
+{
+    (void)c;
+}
+
+static void end_tls(struct connection *c)
+{
+    (void)c;
+}
+
+static ssize_t take(struct connection *c, void *room, size_t length)
+{
+    return recv(c->fd, room, length, 0);
+}
+
+static int holds(struct connection *c)
+{
+    (void)c;
+    return 0;
+}
+
+static ssize_t give(struct connection *c, const uint8_t *data, size_t length)
+{
+    return send(c->fd, data, length, MSG_NOSIGNAL);
+}
+
+#endif
 
 static void drop(struct connection *c)
 {
+    end_tls(c);
     close(c->fd);
     release(&c->partial);
     release(&c->unsent);
@@ -122,7 +246,7 @@ static void drop(struct connection *c)
 /* Returns 0 if the connection is gone. */
 static int transmit(struct connection *c, const uint8_t *data, size_t length)
 {
-    ssize_t n = send(c->fd, data, length, MSG_NOSIGNAL);
+    ssize_t n = give(c, data, length);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         drop(c);
         return 0;
@@ -137,7 +261,7 @@ static int transmit(struct connection *c, const uint8_t *data, size_t length)
 
 static void flush_unsent(struct connection *c)
 {
-    ssize_t n = send(c->fd, c->unsent.data, c->unsent.length, MSG_NOSIGNAL);
+    ssize_t n = give(c, c->unsent.data, c->unsent.length);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
             drop(c);
@@ -151,19 +275,18 @@ static void flush_unsent(struct connection *c)
     }
 }
 
-static void receive(struct connection *c, framing *cut)
+/* Returns 0 if the connection is gone, or nothing more is to be read now. */
+static int receive(struct connection *c, framing *cut)
 {
-    ssize_t n = recv(c->fd, inbox, sizeof inbox, 0);
+    ssize_t n = take(c, inbox, sizeof inbox);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return 0;
     if (n <= 0) {
         drop(c);
-        return;
+        return 0;
     }
-    if (!cut) {
-        transmit(c, inbox, (size_t)n);
-        return;
-    }
+    if (!cut)
+        return transmit(c, inbox, (size_t)n) && c->unsent.length == 0;
     const uint8_t *data = inbox;
     size_t length = (size_t)n;
     if (c->partial.length > 0) {
@@ -176,7 +299,7 @@ static void receive(struct connection *c, framing *cut)
     size_t left = length - taken;
     if (taken == SIZE_MAX || left > MAX_FRAME_BYTES) {
         drop(c);
-        return;
+        return 0;
     }
     if (data != inbox)
         memmove(c->partial.data, c->partial.data + taken, c->partial.length = left);
@@ -184,8 +307,7 @@ static void receive(struct connection *c, framing *cut)
         append(&c->partial, inbox + taken, left);
     if (c->partial.data && left == 0)
         release(&c->partial);
-    if (replies.length > 0)
-        transmit(c, replies.data, replies.length);
+    return replies.length == 0 || (transmit(c, replies.data, replies.length) && c->unsent.length == 0);
 }
 
 static void accept_one(int listener)
@@ -198,6 +320,7 @@ static void accept_one(int listener)
     if (!c)
         die("calloc");
     c->fd = fd;
+    begin_tls(c);
     watch(c, EPOLL_CTL_ADD, EPOLLIN);
 }
 
@@ -227,6 +350,8 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--port") == 0)
             port = (uint16_t)atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--tls-cert") == 0)
+            load_certificate(argv[i + 1]);
         else if (strcmp(argv[i], "--framing") == 0)
             cut = strcmp(argv[i + 1], "lines") == 0             ? cut_lines
                   : strcmp(argv[i + 1], "length-prefixed") == 0 ? cut_length_prefixed
@@ -236,6 +361,7 @@ int main(int argc, char **argv)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
+    signal(SIGPIPE, SIG_IGN); /* SSL_write knows no MSG_NOSIGNAL */
     epoll = epoll_create1(EPOLL_CLOEXEC);
     int listener = listen_on(port);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -249,7 +375,8 @@ int main(int argc, char **argv)
             else if (events[i].events & EPOLLOUT)
                 flush_unsent(c);
             else
-                receive(c, cut);
+                while (receive(c, cut) && holds(c))
+                    ;
         }
     }
 }

@@ -15,7 +15,7 @@
 enum { EVENTS = 256, TICK_MS = 100, INBOX_BYTES = 64 * 1024 };
 
 struct slot {
-    int fd; /* -1: no exchange under way */
+    struct stream stream; /* -1: no exchange under way */
     unsigned id;
     struct wire wire;
     size_t message;  /* which of the period */
@@ -41,7 +41,7 @@ static uint8_t inbox[INBOX_BYTES];
 static void watch(struct churn *churn, struct slot *slot, int operation, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = slot};
-    if (epoll_ctl(churn->epoll, operation, slot->fd, &event) < 0)
+    if (epoll_ctl(churn->epoll, operation, slot->stream.fd, &event) < 0)
         fail("system", "epoll_ctl: %s", strerror(errno));
 }
 
@@ -49,7 +49,7 @@ static void watch(struct churn *churn, struct slot *slot, int operation, uint32_
 static int transmit(struct slot *slot)
 {
     const uint8_t *request = slot->wire.requests + slot->message * slot->wire.request_size;
-    ssize_t n = send(slot->fd, request + slot->sent, slot->wire.request_size - slot->sent, MSG_NOSIGNAL);
+    ssize_t n = stream_send(&slot->stream, request + slot->sent, slot->wire.request_size - slot->sent);
     if (n < 0) { /* EAGAIN: full, or not connected yet, which an empty send finds out too */
         if (errno != EAGAIN && errno != EINTR)
             fail("reset", "connection %u, send: %s", slot->id, strerror(errno));
@@ -57,8 +57,14 @@ static int transmit(struct slot *slot)
     }
     slot->sent += (size_t)n;
     if (slot->wire.reply_size == 0)
-        shutdown(slot->fd, SHUT_WR);
+        stream_end(&slot->stream);
     return slot->sent == slot->wire.request_size;
+}
+
+/* What a slot waits for whose request has not gone: in the handshake of TLS to read and to write in turn. */
+static uint32_t wanted(const struct slot *slot)
+{
+    return slot->stream.tls ? (uint32_t)slot->stream.waits_for : EPOLLIN | EPOLLOUT;
 }
 
 static void begin(struct churn *churn, struct slot *slot, uint64_t now)
@@ -70,15 +76,28 @@ static void begin(struct churn *churn, struct slot *slot, uint64_t now)
     slot->began_ns = now;
     slot->sent = slot->received = 0;
     slot->message = (slot->message + 1) % slot->wire.period;
-    slot->fd = connect_begin(churn->options);
+    stream_open(&slot->stream, churn->options, connect_begin(churn->options));
     /* Over loopback the handshake is often complete already. */
-    watch(churn, slot, EPOLL_CTL_ADD, transmit(slot) ? EPOLLIN : EPOLLIN | EPOLLOUT);
+    watch(churn, slot, EPOLL_CTL_ADD, transmit(slot) ? EPOLLIN : wanted(slot));
+}
+
+static int is_sent(const struct slot *slot)
+{
+    return slot->sent == slot->wire.request_size;
+}
+
+static void go_on(struct churn *churn, struct slot *slot)
+{
+    uint32_t before = wanted(slot);
+    if (transmit(slot))
+        watch(churn, slot, EPOLL_CTL_MOD, EPOLLIN);
+    else if (wanted(slot) != before)
+        watch(churn, slot, EPOLL_CTL_MOD, wanted(slot));
 }
 
 static void finish(struct churn *churn, struct slot *slot, uint64_t now)
 {
-    close(slot->fd);
-    slot->fd = -1;
+    stream_close(&slot->stream);
     churn->active--;
     churn->window.messages++;
     histogram_record(&churn->latency, now - slot->began_ns, 1);
@@ -87,7 +106,7 @@ static void finish(struct churn *churn, struct slot *slot, uint64_t now)
 
 static void receive(struct churn *churn, struct slot *slot)
 {
-    ssize_t n = recv(slot->fd, inbox, sizeof inbox, 0);
+    ssize_t n = stream_receive(&slot->stream, inbox, sizeof inbox);
     size_t owed = slot->sent == slot->wire.request_size || churn->options->framing == RAW
                       ? slot->wire.reply_size - slot->received
                       : 0;
@@ -111,7 +130,7 @@ static void receive(struct churn *churn, struct slot *slot)
     slot->received += (size_t)n;
     churn->window.bytes += (uint64_t)n;
     if (slot->received == slot->wire.reply_size)
-        shutdown(slot->fd, SHUT_WR);
+        stream_end(&slot->stream);
 }
 
 static void run_phase(struct churn *churn, uint64_t messages, double seconds)
@@ -131,9 +150,9 @@ static void run_phase(struct churn *churn, uint64_t messages, double seconds)
         int n = epoll_wait(churn->epoll, events, EVENTS, TICK_MS);
         for (int i = 0; i < n; i++) {
             struct slot *slot = events[i].data.ptr;
-            if (events[i].events & EPOLLOUT && transmit(slot))
-                watch(churn, slot, EPOLL_CTL_MOD, EPOLLIN);
-            if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP))
+            if (events[i].events & EPOLLOUT || (slot->stream.tls && !is_sent(slot)))
+                go_on(churn, slot);
+            if ((!slot->stream.tls || is_sent(slot)) && events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP))
                 receive(churn, slot);
         }
         now = now_ns();
@@ -157,7 +176,7 @@ void run_connect(const struct options *options)
     if (churn.epoll < 0 || !churn.slots)
         fail("system", "%s", strerror(errno));
     for (unsigned i = 0; i < options->connections; i++) {
-        churn.slots[i] = (struct slot){.fd = -1, .id = i};
+        churn.slots[i] = (struct slot){.stream.fd = -1, .id = i};
         wire_make(&churn.slots[i].wire, options, i, 1);
         if (options->mode == ACCEPT)
             churn.slots[i].wire.request_size = churn.slots[i].wire.reply_size = 0;

@@ -17,7 +17,7 @@
 enum { FIREHOSE_BYTES = 64 * 1024, RECEIVE_BYTES = 256 * 1024, EVENTS = 256, TICK_MS = 100 };
 
 struct peer {
-    int fd;
+    struct stream stream;
     unsigned id;
     int is_firehose;
     int wants_out;       /* EPOLLOUT is armed */
@@ -47,7 +47,7 @@ static uint8_t inbox[RECEIVE_BYTES];
 static void arm(struct run *run, struct peer *peer, int operation, int wants_out)
 {
     struct epoll_event event = {.events = EPOLLIN | (wants_out ? EPOLLOUT : 0), .data.ptr = peer};
-    if (epoll_ctl(run->epoll, operation, peer->fd, &event) < 0)
+    if (epoll_ctl(run->epoll, operation, peer->stream.fd, &event) < 0)
         fail("system", "epoll_ctl: %s", strerror(errno));
     peer->wants_out = wants_out;
 }
@@ -57,6 +57,23 @@ static size_t sendable(const struct peer *peer)
     if (peer->issued == UINT64_MAX)
         return FIREHOSE_BYTES;
     return (size_t)(peer->issued * peer->wire.request_size - peer->sent);
+}
+
+static ssize_t transmit_parts(struct peer *peer, struct iovec *parts, size_t count)
+{
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    ssize_t n, sent = 0;
+
+    if (!peer->stream.tls)
+        return sendmsg(peer->stream.fd, &message, MSG_NOSIGNAL);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t at = 0; at < parts[i].iov_len; at += (size_t)n, sent += n) {
+            n = stream_send(&peer->stream, (uint8_t *)parts[i].iov_base + at, parts[i].iov_len - at);
+            if (n <= 0)
+                return sent ? sent : n;
+        }
+    }
+    return sent;
 }
 
 /* One write with all that is due, and EPOLLOUT for what the socket did not take. */
@@ -70,8 +87,7 @@ static void transmit(struct run *run, struct peer *peer)
         size_t first = cycle - offset < due ? cycle - offset : due;
         size_t second = due - first < offset ? due - first : offset;
         struct iovec parts[2] = {{peer->wire.requests + offset, first}, {peer->wire.requests, second}};
-        struct msghdr message = {.msg_iov = parts, .msg_iovlen = second > 0 ? 2 : 1};
-        ssize_t n = sendmsg(peer->fd, &message, MSG_NOSIGNAL);
+        ssize_t n = transmit_parts(peer, parts, second > 0 ? 2 : 1);
         if (n > 0)
             peer->sent += (uint64_t)n;
         else if (errno != EAGAIN && errno != EINTR)
@@ -117,7 +133,7 @@ static uint64_t receivable(const struct run *run, const struct peer *peer)
 
 static void receive(struct run *run, struct peer *peer)
 {
-    ssize_t n = recv(peer->fd, inbox, sizeof inbox, 0);
+    ssize_t n = stream_receive(&peer->stream, inbox, sizeof inbox);
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR)
             return;
@@ -199,7 +215,9 @@ static void run_phase(struct run *run, uint64_t messages, double seconds)
         for (int i = 0; i < n; i++) {
             struct peer *peer = events[i].data.ptr;
             if (events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP))
-                receive(run, peer);
+                do
+                    receive(run, peer);
+                while (stream_holds(&peer->stream));
             if (events[i].events & EPOLLOUT)
                 transmit(run, peer);
         }
@@ -212,33 +230,42 @@ static void run_phase(struct run *run, uint64_t messages, double seconds)
     run->window.ended_cpu_ns = own_cpu_ns();
 }
 
+static void await(struct run *run, struct peer *peer, short events)
+{
+    struct pollfd wait = {.fd = peer->stream.fd, .events = events};
+    if (poll(&wait, 1, (int)(run->options->stall_s * 1e3)) != 1)
+        fail("connect", "connection %u: no answer for %g s", peer->id, run->options->stall_s);
+}
+
 static void await_connected(struct run *run, struct peer *peer)
 {
-    struct pollfd wait = {.fd = peer->fd, .events = POLLOUT};
     int error = 0;
     socklen_t length = sizeof error;
 
-    if (poll(&wait, 1, (int)(run->options->stall_s * 1e3)) != 1)
-        fail("connect", "connection %u: no answer for %g s", peer->id, run->options->stall_s);
-    getsockopt(peer->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    await(run, peer, POLLOUT);
+    getsockopt(peer->stream.fd, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error)
         fail("connect", "connection %u: %s", peer->id, strerror(error));
+    while (!stream_shakes(&peer->stream))
+        await(run, peer, peer->stream.waits_for);
 }
 
 /* After our EOF the server must send EOF, and not one byte before it. */
 static void end_connection(struct run *run, struct peer *peer)
 {
-    struct pollfd wait = {.fd = peer->fd, .events = POLLIN};
+    struct pollfd wait = {.fd = peer->stream.fd, .events = POLLIN};
     ssize_t n;
 
-    if (poll(&wait, 1, (int)(run->options->stall_s * 1e3)) != 1)
-        fail("not-closed", "connection %u: no end of stream %g s after ours", peer->id, run->options->stall_s);
-    n = recv(peer->fd, inbox, sizeof inbox, 0);
+    do {
+        if (poll(&wait, 1, (int)(run->options->stall_s * 1e3)) != 1)
+            fail("not-closed", "connection %u: no end of stream %g s after ours", peer->id, run->options->stall_s);
+        n = stream_receive(&peer->stream, inbox, sizeof inbox);
+    } while (n < 0 && errno == EAGAIN); /* a record that is none of data, or is not whole */
     if (n < 0)
         fail("reset", "connection %u, at the end: %s", peer->id, strerror(errno));
     if (n > 0)
         fail("extra-bytes", "connection %u: %zd bytes after the last reply", peer->id, n);
-    close(peer->fd);
+    stream_close(&peer->stream);
     wire_free(&peer->wire);
     free(peer->issued_ns);
 }
@@ -259,7 +286,7 @@ void run_echo(const struct options *options)
         peer->is_firehose = i >= options->connections;
         peer->issued_ns = calloc(options->depth, sizeof *peer->issued_ns);
         wire_make(&peer->wire, options, i, peer->is_firehose ? FIREHOSE_BYTES / options->size : options->depth);
-        peer->fd = connect_begin(options);
+        stream_open(&peer->stream, options, connect_begin(options));
         await_connected(&run, peer);
         arm(&run, peer, EPOLL_CTL_ADD, 0);
     }
@@ -270,7 +297,7 @@ void run_echo(const struct options *options)
     sync_point(options, "end");
     struct window window = run.window;
     for (unsigned i = 0; i < run.count; i++)
-        shutdown(run.peers[i].fd, SHUT_WR);
+        stream_end(&run.peers[i].stream);
     for (unsigned i = 0; i < run.count; i++)
         end_connection(&run, &run.peers[i]);
     report(options, &window, &run.latency);

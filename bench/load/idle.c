@@ -11,7 +11,7 @@
 
 #include "load.h"
 
-static void exchange(const struct options *o, int fd, unsigned id)
+static void exchange(const struct options *o, struct stream *stream, unsigned id)
 {
     struct wire wire;
     uint8_t inbox[4096];
@@ -19,13 +19,13 @@ static void exchange(const struct options *o, int fd, unsigned id)
 
     wire_make(&wire, o, id, 1);
     while (sent < wire.request_size) {
-        ssize_t n = send(fd, wire.requests + sent, wire.request_size - sent, MSG_NOSIGNAL);
+        ssize_t n = stream_send(stream, wire.requests + sent, wire.request_size - sent);
         if (n < 0)
             fail("reset", "connection %u, send: %s", id, strerror(errno));
         sent += (size_t)n;
     }
     while (received < wire.reply_size) {
-        ssize_t n = recv(fd, inbox, sizeof inbox, 0);
+        ssize_t n = stream_receive(stream, inbox, sizeof inbox);
         if (n < 0 && errno != EAGAIN)
             fail("reset", "connection %u, receive: %s", id, strerror(errno));
         if (n <= 0)
@@ -38,18 +38,18 @@ static void exchange(const struct options *o, int fd, unsigned id)
     wire_free(&wire);
 }
 
-static void close_all(const int *held, unsigned count)
+static void close_all(struct stream *held, unsigned count)
 {
     uint8_t byte;
     for (unsigned i = 0; i < count; i++)
-        shutdown(held[i], SHUT_WR);
+        stream_end(&held[i]);
     for (unsigned i = 0; i < count; i++) {
-        ssize_t n = recv(held[i], &byte, 1, 0);
+        ssize_t n = stream_receive(&held[i], &byte, 1);
         if (n > 0)
             fail("extra-bytes", "connection %u: bytes after the reply", i);
         if (n < 0)
             fail(errno == EAGAIN ? "not-closed" : "reset", "connection %u, at the end: %s", i, strerror(errno));
-        close(held[i]);
+        stream_close(&held[i]);
     }
 }
 
@@ -57,15 +57,15 @@ void run_idle(const struct options *options)
 {
     char line[64];
     unsigned count = 0, wanted;
-    int *held = calloc(options->connections, sizeof *held);
+    struct stream *held = calloc(options->connections, sizeof *held);
 
     if (!held)
         fail("out-of-memory", "%u descriptors", options->connections);
     while (fgets(line, sizeof line, stdin)) {
         if (sscanf(line, "open %u", &wanted) == 1) {
             for (; count < wanted && count < options->connections; count++) {
-                held[count] = connect_blocking(options);
-                exchange(options, held[count], count);
+                stream_open(&held[count], options, connect_blocking(options));
+                exchange(options, &held[count], count);
             }
         } else if (strcmp(line, "close\n") == 0) {
             close_all(held, count);

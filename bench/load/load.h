@@ -10,11 +10,13 @@
 #include "histogram.h"
 
 enum framing { LINES, RAW, LENGTH_PREFIXED, RESP };
+enum tls { TLS_NONE, TLS_FULL, TLS_RESUMED }; /* in each handshake: none, all of it, with the last ticket */
 enum mode { ECHO, CONNECT, ACCEPT, IDLE, FAIRNESS, HISTOGRAM };
 
 struct options {
     enum mode mode;
     enum framing framing;
+    enum tls tls;
     unsigned connections;     /* those whose latency is recorded */
     unsigned firehoses;       /* those that pipeline without pause, beside them */
     unsigned depth;           /* messages in flight on each recorded connection */
@@ -57,6 +59,31 @@ void wire_free(struct wire *wire);
 
 /* Compares `length` bytes, received at byte `position` of the reply stream; ends the process at the first wrong one. */
 void wire_check(const struct wire *wire, unsigned id, uint64_t position, const uint8_t *got, size_t length);
+
+/* -- stream.c -- */
+
+/* A connection's socket, or TLS over it. */
+struct stream {
+    int fd;
+    void *tls;       /* its SSL, or NULL */
+    short waits_for; /* POLLIN or POLLOUT: what the call needs that was not done, for EAGAIN */
+    int resumes;     /* with a session: its handshake is to be a resumed one */
+};
+
+/* Takes the socket, connected or about to be. TLS shakes hands in the first call that sends or receives. */
+void stream_open(struct stream *stream, const struct options *options, int fd);
+
+/* Goes on with the handshake. Returns whether it is done; else `waits_for` says what it needs. */
+int stream_shakes(struct stream *stream);
+
+/* As send(2) and recv(2). One that received all there is room for may hold more: no event will tell of that. */
+ssize_t stream_send(struct stream *stream, const void *data, size_t length);
+ssize_t stream_receive(struct stream *stream, void *buffer, size_t room);
+int stream_holds(const struct stream *stream);
+
+/* Ends our direction: close_notify, EOF. */
+void stream_end(struct stream *stream);
+void stream_close(struct stream *stream);
 
 /* -- sockets.c -- */
 

@@ -10,6 +10,8 @@
 static const char *const FRAMINGS[] = {"lines", "raw", "length-prefixed", "resp"};
 static const char *const MODES[] = {"echo", "connect", "accept", "idle", "fairness", "histogram"};
 
+static const char *const TLS[] = {"none", "full", "resumed"};
+
 static const char USAGE[] =
     "usage: load (--port PORT [--host IPV4] | --unix PATH) [options]\n"
     "       load --mode histogram   (values on stdin, percentiles on stdout)\n"
@@ -19,6 +21,7 @@ static const char USAGE[] =
     "  --size BYTES         payload, framing excluded (31)\n"
     "  --messages N | --seconds S                 length of the measured window (1 s)\n"
     "  --warmup-messages N | --warmup-seconds S   (none)\n"
+    "  --tls none|full|resumed                    TLS 1.3, each handshake in full or with a ticket (none)\n"
     "  --stall-s S          silence after which bytes are missing (10)\n"
     "  --sync               print 'window' and 'end', go on at a line on stdin\n"
     "In idle mode the commands on stdin are 'open N' (until N are held) and 'close'.\n";
@@ -95,6 +98,7 @@ void options_parse(struct options *o, int argc, char **argv)
         {"messages", required_argument, NULL, 'n'},    {"seconds", required_argument, NULL, 't'},
         {"warmup-messages", required_argument, NULL, 'N'}, {"warmup-seconds", required_argument, NULL, 'T'},
         {"stall-s", required_argument, NULL, 'S'},     {"sync", no_argument, NULL, 'y'},
+        {"tls", required_argument, NULL, 'l'},
         {NULL, 0, NULL, 0}};
     const char *host = "127.0.0.1", *unix_path = NULL;
     uint64_t port = 0;
@@ -116,6 +120,7 @@ void options_parse(struct options *o, int argc, char **argv)
         case 'N': o->warmup_messages = whole("--warmup-messages is a number", optarg, 0, UINT64_MAX); break;
         case 'T': o->warmup_seconds = duration("--warmup-seconds is 0 to 3600", optarg); break;
         case 'S': o->stall_s = duration("--stall-s is 0 to 3600", optarg); break;
+        case 'l': o->tls = (enum tls)choice(TLS, 3, "no such TLS", optarg); break;
         case 'y': o->sync = 1; break;
         default: fputs(USAGE, stderr); exit(2);
         }

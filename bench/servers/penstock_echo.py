@@ -118,7 +118,7 @@ async def _serve(service: Service, **options: Any) -> None:
         await server.wait_stopped()
 
 
-def start(service: Service, *, engine: str, loop: str, port: int, limits: str) -> None:
+def start(service: Service, *, engine: str, loop: str, port: int, limits: str, tls_cert: str | None = None) -> None:
     """Serve until the process is ended.
 
     Args:
@@ -127,8 +127,11 @@ def start(service: Service, *, engine: str, loop: str, port: int, limits: str) -
         loop: "own" for the loop `penstock.run` chooses, or the one to make: "asyncio", "uvloop".
         port: 0 for any free one.
         limits: A key of `LIMITS`.
+        tls_cert: A certificate and its key: speak TLS.
     """
     options: dict[str, Any] = {"bind": f"tcp://127.0.0.1:{port}", "engine": engine, **LIMITS[limits]}
+    if tls_cert is not None:
+        options |= {"bind": f"tls://127.0.0.1:{port}", "tls_cert": tls_cert, "tls_min": "1.3"}
     if engine == "blocking":
         options["threads"] = MOST_THREADS
     try:
@@ -163,9 +166,17 @@ def main() -> int:
     options = parser()
     options.add_argument("--handler", choices=tuple(FORMS), default="def-message")
     options.add_argument("--codec", default="lines", help="a codec spec: name or name:key=value,key=value")
+    options.add_argument("--tls-cert", help="a certificate and its key: speak TLS")
     chosen = options.parse_args()
     service = FORMS[chosen.handler](chosen.codec)
-    start(service, engine=chosen.engine, loop=chosen.loop, port=chosen.port, limits=chosen.limits)
+    start(
+        service,
+        engine=chosen.engine,
+        loop=chosen.loop,
+        port=chosen.port,
+        limits=chosen.limits,
+        tls_cert=chosen.tls_cert,
+    )
     return 0
 
 

@@ -49,10 +49,22 @@ def load_program() -> Path:
 @pytest.fixture
 def load(load_program: Path) -> Load:
     """Run the load generator to its end: ``load(port, "--depth", 4, ...)``; a path in place of the port is a socket."""
+    return _runner(load_program)
 
+
+@pytest.fixture
+def load_tls() -> Load:
+    """The same with the one that speaks TLS; skipped where OpenSSL's headers are missing."""
+    try:
+        return _runner(build.load_tls())
+    except build.UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+def _runner(program: Path) -> Load:
     def run(where: int | Path, *options: object) -> Outcome:
         target = ("--port", where) if isinstance(where, int) else ("--unix", where)
-        argv = [str(part) for part in (load_program, *target, *options)]
+        argv = [str(part) for part in (program, *target, *options)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
         return Outcome(done.returncode, json.loads(done.stdout.splitlines()[-1]))
 

@@ -1,13 +1,15 @@
 """Every server of the bench is an echo: exact bytes, whatever way the network cuts them."""
 
 import socket
+import ssl
 
 import pytest
 
-from bench import contestants, machine
+from bench import build, contestants, machine
 from bench.build import UnavailableError
 from bench.contestants import Interpreters
 from bench.process import Server
+from bench.scenarios import SCENARIOS
 
 CORE = machine.choose_cores().server
 MESSAGES = [b"one", b"", b"three", b"x" * 3000]
@@ -53,6 +55,38 @@ def test_it_sends_back_what_came(contestant, framing):
         pytest.skip(str(reason))
 
     assert [REPLIES[framing]] * 3 == got
+
+
+CIPHERED = sorted({key for scenario in SCENARIOS if scenario.tls for key in scenario.contestants})
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("key", CIPHERED)
+def test_over_tls_it_sends_back_what_came(key):
+    """In the one version and the one cipher that all are measured with, a ticket being there to resume with."""
+    contestant = contestants.BY_KEY[key]
+    context = ssl.create_default_context(cafile=str(build.certificate()))
+    wire = WIRES["lines"]
+    got = []
+    try:
+        command = [*contestant.command(Interpreters(), "lines"), "--tls-cert", build.certificate()]
+        with Server(command, CORE, contestant.environment) as server:
+            session = None
+            for _ in range(2):
+                with (
+                    socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw,
+                    context.wrap_socket(raw, server_hostname="localhost", session=session) as client,
+                ):
+                    client.sendall(wire)
+                    echoed = b""
+                    while len(echoed) < len(wire) and (data := client.recv(65536)):
+                        echoed += data
+                    got.append((echoed, client.version(), client.cipher()[0], client.session_reused))
+                    session = client.session
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+
+    assert [(wire, "TLSv1.3", "TLS_AES_256_GCM_SHA384", resumed) for resumed in (False, True)] == got
 
 
 def test_a_contestant_says_what_it_lacks():
