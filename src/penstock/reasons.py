@@ -15,6 +15,7 @@ class CloseReason(StrEnum):
     DRAINED = "drained"  # the server drained, and this connection had nothing left to do
     DRAIN_TIMEOUT = "drain_timeout"  # it still had something to do at the drain deadline
     STOPPED = "stopped"  # the server stopped at once
+    HANDED_OVER = "handed_over"  # it goes on in another process: its peer notices nothing
     ABORTED = "aborted"  # the handler called abort()
 
     # The network's, or the peer's way of leaving.

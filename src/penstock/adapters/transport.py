@@ -20,6 +20,7 @@ _WITHOUT_ERROR: Final = {
     CloseReason.DRAINED,
     CloseReason.DRAIN_TIMEOUT,
     CloseReason.STOPPED,
+    CloseReason.HANDED_OVER,
     CloseReason.ABORTED,
 }
 

@@ -149,6 +149,7 @@ class App(Generic[S]):
         blocking: bool = ...,
         cancel_on_close: bool = ...,
         on_bad_message: OnBadMessage = ...,
+        handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfBytes: ...
@@ -161,6 +162,7 @@ class App(Generic[S]):
         blocking: bool = ...,
         cancel_on_close: bool = ...,
         on_bad_message: OnBadMessage = ...,
+        handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfText: ...
@@ -173,6 +175,7 @@ class App(Generic[S]):
         blocking: bool = ...,
         cancel_on_close: bool = ...,
         on_bad_message: OnBadMessage = ...,
+        handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfJson: ...
@@ -185,6 +188,7 @@ class App(Generic[S]):
         blocking: bool = ...,
         cancel_on_close: bool = ...,
         on_bad_message: OnBadMessage = ...,
+        handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfMsgpack: ...
@@ -197,6 +201,7 @@ class App(Generic[S]):
         blocking: bool = ...,
         cancel_on_close: bool = ...,
         on_bad_message: OnBadMessage = ...,
+        handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfMessages[M, T]: ...
@@ -209,6 +214,7 @@ class App(Generic[S]):
         blocking: bool = ...,
         cancel_on_close: bool = ...,
         on_bad_message: OnBadMessage = ...,
+        handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
     ) -> OfAnything: ...
@@ -222,6 +228,7 @@ class App(Generic[S]):
         blocking: bool = False,
         cancel_on_close: bool = False,
         on_bad_message: OnBadMessage = "close",
+        handover: bool = False,
         drain_after: str | Sequence[str] = (),
         **options: Any,  # as above
     ) -> Any:  # Any, twice: the overloads say what
@@ -234,6 +241,7 @@ class App(Generic[S]):
             blocking: As of `penstock.on_message`.
             cancel_on_close: As of `penstock.on_message`.
             on_bad_message: As of `penstock.on_message`.
+            handover: As of `penstock.on_message`.
             drain_after: The services that have to have drained before this one begins to.
             options: As of `penstock.serve`, for this service: ``bind=``, ``timeouts={"idle": "5m"}``, ``model=``, …
 
@@ -249,6 +257,7 @@ class App(Generic[S]):
                 blocking=blocking,
                 cancel_on_close=cancel_on_close,
                 on_bad_message=on_bad_message,
+                handover=handover,
             )(function)
             return self._add(service, drain_after, options)
 

@@ -97,7 +97,7 @@ class Delimited(BytesCodec):
                     return -1, 0
                 note = 0
             # Not below 0: a frame is being passed over.
-            gone, start = (note.gone, note.search) if isinstance(note, _Gone) else (-1, note)
+            gone, start = (note.gone, note.search) if isinstance(note, Gone) else (-1, note)
             end, width = self._search(buffer, start)
             size = end if end >= 0 else len(buffer)
             if gone < 0:
@@ -116,7 +116,7 @@ class Delimited(BytesCodec):
             if end < 0:
                 kept = min(size, max(1, self._longest - 1))
                 del buffer[: size - kept]
-                buffer.resume = _Gone(gone + size - kept, max(0, kept - self._longest + 1))
+                buffer.resume = Gone(gone + size - kept, max(0, kept - self._longest + 1))
                 return -1, 0
             del buffer[: end + width]
             buffer.resume = None
@@ -183,7 +183,7 @@ class Delimited(BytesCodec):
             TruncatedError: There is one and that was not asked for.
             FrameTooLongError: With what could have become its delimiter it is longer than ``max_frame_bytes``.
         """
-        gone = buffer.resume.gone if type(buffer.resume) is _Gone else 0
+        gone = buffer.resume.gone if type(buffer.resume) is Gone else 0
         if not buffer or not self._delivers_rest(buffer):
             if gone:
                 raise TruncatedError(gone + len(buffer), bytes(buffer))
@@ -323,7 +323,7 @@ class Delimited(BytesCodec):
         )
 
 
-class _Gone(NamedTuple):
+class Gone(NamedTuple):
     """Of a frame that is passed over: how many of its bytes are gone, and where the search for its end goes on."""
 
     gone: int

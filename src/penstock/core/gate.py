@@ -317,6 +317,19 @@ class Gate:
         self._has_token = False
         return None
 
+    def take_over(self, peer: Peer) -> None:
+        """Count a connection that another process had let in, and that is this one's from now on. It is not judged.
+
+        Raises:
+            MemoryError: It is not counted.
+        """
+        reserved = int(self._has_reserve and self.is_reserved(peer))
+        if self._shared is None:
+            self.counts.enter(self._key(peer.host), reserved)
+            return
+        with self._shared.lock:
+            self.counts.enter(self._key(peer.host), reserved)
+
     def refuse(self, reason: Refusal) -> None:
         """Count a refusal that was decided elsewhere: a process without descriptors cannot ask who is there."""
         self.counts.refused[reason] += 1

@@ -82,6 +82,27 @@ class Handler(Generic[M]):
         A last message may be posted here: the connection closes after it. Not called once the peer has sent EOF.
         """
 
+    def on_handover(self, conn: ConnectionBase[M]) -> Any:
+        """Called when the connection is about to go on in another process; return what that one has to know.
+
+        What is returned is plain data, a dataclass or a `msgspec.Struct`. It is the last that this process does for the
+        connection: `on_close` is not called. Where the other process does not take it, it goes on here, as if nothing
+        had been. What this raises is reported, and the connection drains. Only where there is an `on_takeover`.
+        """
+
+    def on_takeover(self, conn: ConnectionBase[M], state: Any) -> None:
+        """Called in place of `on_connect` when the connection comes from another process of the server.
+
+        A class that has this keeps its connections through a roll. What it posts leaves after all that the process
+        before has sent. Where it raises, or ``state`` is not of its annotation, the connection goes on there.
+
+        Args:
+            conn: The connection, with the number, the counts and the deadlines that it had.
+            state: What `on_handover` returned there, as of the annotation here.
+
+        Both are ``def``, and so are the other callbacks of a class that has them.
+        """
+
     def on_protocol_error(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> Awaitable[None] | None:
         """Called when the peer broke the framing, after all whole messages before that.
 
@@ -126,6 +147,7 @@ class MessageHandler(_Called):
         cancel_on_close: It is cancelled when its connection has ended.
         is_threaded: It is a coroutine that has another function called in a thread; set by engines.
         on_bad_message: What is done with a message that cannot be decoded.
+        handover: Its connections go on in another process, with their ``state``.
     """
 
     function: Callable[..., Any]
@@ -135,6 +157,7 @@ class MessageHandler(_Called):
     cancel_on_close: bool = False
     is_threaded: bool = False
     on_bad_message: OnBadMessage = "close"
+    handover: bool = False
 
     def callbacks(self) -> None:
         """Return None: there are none to be made for each connection."""
@@ -159,6 +182,7 @@ class ConnectionHandler:
     is_async: bool
     cancel_on_close: bool = False
     on_bad_message: OnBadMessage = "close"
+    handover: ClassVar[Literal[False]] = False
     is_threaded: ClassVar[Literal[False]] = False
     converses: ClassVar[Literal[True]] = True  # it receives for itself
 
@@ -195,6 +219,11 @@ class CallbackHandler(_Called):
     function: ClassVar[None] = None
     takes_connection: ClassVar[Literal[True]] = True  # as all callbacks do
 
+    @property
+    def handover(self) -> bool:
+        """Whether its connections go on in another process."""
+        return takes_over(self.handler_class)
+
     def callbacks(self) -> Handler[Any]:
         """Make the callbacks of one connection. Raises what the user's class raises."""
         return self.factory()
@@ -225,6 +254,16 @@ def driver_of(handler: AnyHandler, *, blocking: bool) -> Driver:
 def has_on_bad_message(kind: type[Handler[Any]]) -> bool:
     """Say whether a class of handlers has a word about messages that cannot be decoded."""
     return kind.on_bad_message is not Handler.on_bad_message
+
+
+def has_on_handover(kind: type[Handler[Any]]) -> bool:
+    """Say whether a class of handlers has something to say to the next process."""
+    return kind.on_handover is not Handler.on_handover
+
+
+def takes_over(kind: type[Handler[Any]]) -> bool:
+    """Say whether a class of handlers goes on with connections of another process."""
+    return kind.on_takeover is not Handler.on_takeover
 
 
 def may_keep_idle(callbacks: Handler[Any] | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
@@ -17,6 +17,20 @@ M = TypeVar("M")
 # Messages that are cut one by one after a switch: where a protocol changes its framing once, it may do so for each
 # message, and what is cut ahead is cut again then.
 SINGLY_AFTER_SWITCH: Final = 16
+
+
+class Remembered(NamedTuple):
+    """What an input knows of its bytes that they do not say: frames were passed over, or silence ends some.
+
+    Attributes:
+        resume: The codec's note about the frame at the front.
+        silence_counts: As of `StreamInbound`.
+        silences: How many bytes came before each silence and after the one before it; None: none counts.
+    """
+
+    resume: Any
+    silence_counts: bool
+    silences: tuple[int, ...] | None
 
 
 class StreamInbound(Generic[M]):
@@ -345,6 +359,33 @@ class StreamInbound(Generic[M]):
     def rest(self) -> bytes:
         """Return all that no message has taken, once `switch` was called or `take` has returned nothing."""
         return bytes(self._buffer)
+
+    def pending(self) -> bytes:
+        """Return what no message has taken, after `take` or `switch`."""
+        return bytes(self._buffer or self._chunk)
+
+    def remembered(self) -> Remembered | None:
+        """Return what `recall` needs beside the bytes; None where they say all: a frame is cut from its beginning."""
+        singly, silence_counts = self._singly, self._buffer.silence_counts
+        if singly is None and silence_counts:
+            return None
+        silences = None if singly is None or singly.silences is None else tuple(singly.silences)
+        return Remembered(None if singly is None else self._buffer.resume, silence_counts, silences)
+
+    def recall(self, pending: bytes, remembered: Remembered | None) -> None:
+        """Go on as another input of the same codec, of which the arguments are. Before the first byte."""
+        if remembered is None:
+            self.feed(pending)
+            return
+        buffer, singly = self._buffer, self._singly
+        buffer += pending
+        buffer.resume, buffer.silence_counts = remembered.resume, remembered.silence_counts
+        self.pending_bytes = len(buffer)
+        if singly is not None and not remembered.silence_counts:
+            self._ignore_silence(singly)
+        elif singly is not None and singly.silences is not None:
+            singly.silences.extend(remembered.silences or ())
+            singly.silent_bytes = sum(singly.silences)
 
     def clear(self) -> None:
         """Forget everything: the connection is leaving."""

@@ -80,6 +80,18 @@ class SendQueue:
         del self._data[:size]  # at the front, where a bytearray gives up bytes without moving the others
         return taken
 
+    def hand_over(self) -> tuple[bytes, list[int]]:
+        """Give away all of it: the bytes, and the size of each frame, below 0 where it must not be given up."""
+        found = bytes(self._data), list(self._sizes)
+        self.clear()
+        return found
+
+    def take_over(self, data: bytes, sizes: list[int]) -> None:
+        """Have again what was given away, before what waits by now."""
+        self._data[:0] = data
+        self._sizes.extendleft(reversed(sizes))
+        self.posted_bytes += sum(size for size in sizes if size > 0)
+
     def clear(self) -> None:
         """Forget all of it: the connection is gone."""
         self._data.clear()

@@ -21,6 +21,7 @@ from .handlers import (
     MessageHandler,
     OnBadMessage,
     has_on_bad_message,
+    has_on_handover,
 )
 from .signatures import check_callbacks, is_async, name_of, positional, summary_of, wants_connection
 
@@ -150,6 +151,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfBytes: ...
 @overload
@@ -161,6 +163,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfText: ...
 @overload
@@ -172,6 +175,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfJson: ...
 @overload
@@ -183,6 +187,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfMsgpack: ...
 @overload
@@ -194,6 +199,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfMessages[M, T]: ...
 @overload
@@ -205,6 +211,7 @@ def on_message(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     on_bad_message: OnBadMessage = ...,
+    handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfAnything: ...
 
@@ -219,6 +226,7 @@ def on_message(
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
     on_bad_message: OnBadMessage = "close",
+    handover: bool = False,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> Any:  # Any, twice: the overloads say what
     """Make a service of a function called once for each message.
@@ -240,19 +248,26 @@ def on_message(
             JSON: ``"close"`` closes the connection with the error's reason, ``"skip"`` passes it over, and a ``def``
             function of ``(conn, error)`` passes it over and answers what it returns. It is called where messages are
             cut, and returns at once. Each is counted. Broken framing closes in any case.
+        handover: Its connections go on in the next worker when workers are replaced, with ``conn.state``, which then
+            has to be plain data. Of a ``def`` function that does not block.
         timeouts: Timeouts that suit the protocol, as options: ``{"first_message": None, "idle": "1h"}`` for peers that
             may be silent for long. Each holds unless the server is configured otherwise.
         more_timeouts: One by one, under their names as options: ``timeout_idle="1h"``.
 
     Raises:
-        ApplicationError: The function has the wrong signature, or is ``async def`` and ``blocking``.
+        ApplicationError: The function has the wrong signature, or is ``async def`` and ``blocking``; or one of the two
+            and ``handover``.
         ConfigurationError: The codec is unknown, or a timeout is.
     """
     own_timeouts = timeouts_together(timeouts, more_timeouts)
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
         handler = _message_handler(
-            function, blocking=blocking, cancel_on_close=cancel_on_close, on_bad_message=_checked(on_bad_message)
+            function,
+            blocking=blocking,
+            cancel_on_close=cancel_on_close,
+            on_bad_message=_checked(on_bad_message),
+            handover=handover,
         )
         return FunctionService(
             name=name or name_of(function),
@@ -433,6 +448,10 @@ def callbacks(
     )
     if handler.on_bad_message == "callbacks" and is_async(handler.handler_class.on_bad_message):
         raise ApplicationError(f"{kind.__name__}.on_bad_message is async: it returns at once, as a def does")
+    if has_on_handover(kind) and not handler.handover:
+        raise ApplicationError(f"{kind.__name__}.on_handover is never called: there is no on_takeover")
+    if handler.handover and handler.is_async:
+        raise ApplicationError(f"{kind.__name__} has on_takeover and async callbacks: only those that are def move")
     if isinstance(factory, type):
         positional(factory, f"{factory.__name__} is made without arguments for each connection", 0)
     return Service(
@@ -446,11 +465,18 @@ def callbacks(
 
 
 def _message_handler(
-    function: Callable[..., Any], *, blocking: bool, cancel_on_close: bool, on_bad_message: OnBadMessage
+    function: Callable[..., Any],
+    *,
+    blocking: bool,
+    cancel_on_close: bool,
+    on_bad_message: OnBadMessage,
+    handover: bool,
 ) -> MessageHandler:
     count = positional(function, "a message handler takes (message) or (conn, message)", 1, 2)
     if is_async(function) and blocking:
         raise ApplicationError(f"{name_of(function)} is async: it cannot run in a thread; drop blocking=True or async")
+    if handover and (is_async(function) or blocking):
+        raise ApplicationError(f"{name_of(function)} may wait: only a def handler that does not block is handed over")
     return MessageHandler(
         function,
         takes_connection=count == 2,
@@ -458,6 +484,7 @@ def _message_handler(
         blocking=blocking,
         cancel_on_close=_cancelled(function, cancel_on_close),
         on_bad_message=on_bad_message,
+        handover=handover,
     )
 
 

@@ -19,6 +19,8 @@ _CALLBACKS: Final = {
     "on_protocol_error": 2,
     "on_eof": 1,
     "on_drain": 1,
+    "on_handover": 1,
+    "on_takeover": 2,
     "on_close": 2,
 }
 

@@ -56,8 +56,28 @@ if TYPE_CHECKING:
     from ..core.contract import Connection, ConnectionBase
     from ..core.memory import Pressure
     from .client import ClientPlan, SyncConnection
+    from .handover import Mover
     from .listener import Listener
+    from .luggage import Arrival
     from .plan import Plan
+
+
+class Adoption(ABC):
+    """A connection of another process that is held there, and whose handler has taken over here. One of two follows.
+
+    Attributes:
+        connection: It.
+    """
+
+    connection: Any  # of the engine's own kind
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Read and send from now on: the other process does no longer."""
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """Leave it to the other process, which goes on with it."""
 
 
 class EngineServer(ABC):
@@ -100,6 +120,25 @@ class EngineServer(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
+
+    # -- to another process, and from one ------------------------------------------------------------------------------
+
+    @property
+    def mover(self) -> Mover | None:
+        """What tells other processes of its connections, and reads what they tell; None where none of them move."""
+        return None
+
+    def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
+        """Have a connection of another process, and its handler take over. It is neither read nor sent to yet.
+
+        Args:
+            sock: Connected and non-blocking. It is the connection's from now on, and is closed when this raises.
+            arrival: What `mover` has made of what was told.
+
+        Raises:
+            Exception: What the handler raises; it was reported.
+        """
+        raise NotImplementedError
 
     def shed_load(self, pressure: Pressure, excess_bytes: int) -> None:  # noqa: B027 - an engine may have nothing to give
         """Do what the connections can do about memory. Called with each reading that is not calm, and with the next.

@@ -129,6 +129,25 @@ class Link(ABC):
         paused, and ``output_sank`` is to come in any case.
         """
 
+    # What a link can that hands its connection over to another process.
+
+    @property
+    def may_move(self) -> bool:
+        """Whether `hold` can be called now."""
+        return False
+
+    def hold(self) -> bytes:
+        """Leave the loop's set, read and send nothing; return what the kernel has not taken."""
+        raise NotImplementedError
+
+    def take_back(self) -> None:
+        """Go on after `hold`, and do not read yet."""
+        raise NotImplementedError
+
+    def depart(self) -> None:
+        """Close this copy of the descriptor after `hold`: another process goes on with it. Nothing is told."""
+        raise NotImplementedError
+
     @property
     def acts_now(self) -> bool:
         """Whether `read_now` and `send_now` do what they say: else bytes move when whoever polls says so."""

@@ -75,7 +75,11 @@ from .warnings import warnings_about
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from ..engines.base import Engine
+    import socket
+
+    from ..engines.base import Adoption, Engine
+    from ..engines.handover import Mover
+    from ..engines.luggage import Arrival
 
 
 class Server:
@@ -613,6 +617,18 @@ class Server:
     async def wait_connections(self, count: int) -> None:
         """Wait until exactly ``count`` connections are open."""
         await self.wait_until(lambda server: len(server.connections) == count)
+
+    # -- to another process, and from one ------------------------------------------------------------------------------
+
+    @property
+    def mover(self) -> Mover | None:
+        """What tells other processes of its connections; None where none of them move, or it does not serve."""
+        return None if self._at_work is None else self._at_work.mover
+
+    def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
+        """As `EngineServer.adopt`."""
+        assert self._at_work is not None, "the server was not started"
+        return self._at_work.adopt(sock, arrival)
 
     # -- what belongs to its connections -------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from ..core.events import (
     Refused,
     Stalled,
     StallEnded,
+    TakenOver,
     TaskFailed,
 )
 
@@ -31,6 +32,8 @@ class Stats:
 
     Attributes:
         accepted: Connections taken from the backlog.
+        taken_over: Connections that were another process's before. There they stand under ``closed``, as
+            ``handed_over``.
         refused: Peers that were not let in, by reason.
         closed: Connections that ended, by reason.
         messages_dropped: Messages that slow peers were not sent, by policy.
@@ -52,6 +55,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.accepted = 0
+        self.taken_over = 0
         self.refused: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
         self.messages_dropped: Counter[str] = Counter()
@@ -84,6 +88,8 @@ class Stats:
 
     def _count(self, event: Event) -> None:
         match event:
+            case TakenOver():
+                self.taken_over += 1
             case Refused():
                 self.refused[str(event.reason)] += 1
             case MessageDropped():

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..core.events import Accepted, Closed, Event, EventName, HandlerFailed, Observer
+from ..core.events import Accepted, Closed, Event, EventName, HandlerFailed, Observer, TakenOver
 from ..server.api import Target
 from .ciphered import CipheredSocket
 from .engines import LoopFactory
@@ -61,8 +61,12 @@ class Record:
 
         Laws 2 and 6 of `penstock.engines.base`.
         """
-        accepted = Counter(event.connection.id for event in self._all(Accepted))
-        closed = Counter(event.connection.id for event in self._all(Closed))
+        begun = [event.connection for event in self._all(Accepted)] + [
+            event.connection for event in self._all(TakenOver)
+        ]
+        # One that was handed over may come back, and is another object with the same number.
+        accepted = Counter((conn.id, id(conn)) for conn in begun)
+        closed = Counter((event.connection.id, id(event.connection)) for event in self._all(Closed))
 
         assert accepted == closed
         assert all(count == 1 for count in closed.values())

@@ -26,6 +26,15 @@ class Accepted(Event):
 
 
 @dataclass(slots=True, eq=False)
+class TakenOver(Event):
+    """A connection that was let in by another process goes on in this one."""
+
+    name = EventName.TAKEN_OVER
+
+    connection: ConnectionBase[Any]
+
+
+@dataclass(slots=True, eq=False)
 class ReadingPaused(Event):
     """Output is over its high watermark: the connection reads no further."""
 

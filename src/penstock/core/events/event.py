@@ -15,6 +15,7 @@ class EventName(StrEnum):
 
     LISTENING = "listening"
     ACCEPTED = "accepted"
+    TAKEN_OVER = "taken_over"
     REFUSED = "refused"
     ACCEPT_FAILED = "accept_failed"
     ACCEPT_RECOVERED = "accept_recovered"

@@ -20,6 +20,7 @@ from .connections import (
     OrphanOverdue,
     ReadingPaused,
     ReadingResumed,
+    TakenOver,
     TaskFailed,
 )
 from .datagrams import DatagramDropped, DatagramHandled, ReceiveFailed
@@ -42,6 +43,7 @@ EVENTS: Final[Mapping[EventName, type[Event]]] = {
     kind.name: kind
     for kind in (
         Accepted,
+        TakenOver,
         ReadingPaused,
         ReadingResumed,
         MessageDropped,

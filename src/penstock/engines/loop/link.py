@@ -68,6 +68,10 @@ class SocketLink(Link):
 
         self._enter(begin)
 
+    def go_on(self, begun: Callable[[Link], object]) -> None:
+        """Call ``begun`` for a connection that was another process's; it says itself when to read."""
+        self._enter(lambda: begun(self))
+
     def _enter(self, step: Callable[[], object]) -> None:
         """Do what the loop calls for; tell the end if it came to that."""
         self._entered = True
@@ -183,6 +187,20 @@ class SocketLink(Link):
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # the peer was faster; reading finds out
             self._sock.shutdown(socket.SHUT_WR)
+
+    # -- to another process --------------------------------------------------------------------------------------------
+
+    def take_back(self) -> None:
+        """Go on, and do not read yet."""
+        if self.queued_bytes:
+            self._send_later()
+
+    def depart(self) -> None:
+        """Close this copy of the descriptor. Neither shutdown(2) nor a reset: those would end it for all."""
+        self._lost = self._closing = True
+        self._user = None
+        self._drop_waiting()
+        self._sock.close()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ from ...core.timeouts import Timeout
 from ...core.turns import LONGEST_S
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
-from .answering import AnsweringConnection
 from .context import LoopContext
+from .moving import MovingConnection
 
 M = TypeVar("M")
 
@@ -25,7 +25,7 @@ M = TypeVar("M")
 FIRST_BATCH = 16
 
 
-class PushConnection(AnsweringConnection[M]):
+class PushConnection(MovingConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
     __slots__ = ("_batch_limit", "_continuing", "_ending")
@@ -243,6 +243,9 @@ class PushConnection(AnsweringConnection[M]):
             self._close(CloseReason.PEER_CLOSED)
 
     def _input_resumed(self) -> None:
+        self._continue()
+
+    def _goes_on(self) -> None:
         self._continue()
 
     def drain(self) -> None:

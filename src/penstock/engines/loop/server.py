@@ -7,20 +7,21 @@ import contextlib
 import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...address import Kind, Peer
+from ...address import Kind, Peer, parse_address
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
-from ...core.events import Accepted, HandlerFailed
+from ...core.events import Accepted, HandlerFailed, TakenOver
 from ...core.handlers import AnyHandler, CallbackHandler, Driver, MessageHandler, driver_of
 from ...core.interrupts import is_interrupt
 from ...core.memory import Pressure, shed_load
 from ...reasons import CloseReason
 from ..accept import Acceptor, Backlog, turn_away
-from ..base import EngineServer
+from ..base import Adoption, EngineServer
 from ..link import LinkUser, over
 from ..listener import Listener
+from ..luggage import Arrival
 from ..orphans import OrphanKeeper
 from ..own import OwnAddresses
 from ..plan import Plan
@@ -36,6 +37,10 @@ from .surely import Surely
 from .tasks import TaskConnection
 from .threaded import in_threads
 from .timers import Timers
+
+if TYPE_CHECKING:
+    from ..handover import Mover
+    from .moving import MovingConnection
 
 # How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
 # or wait for a thread to call on_close in, while handlers that are stuck hold them all.
@@ -77,6 +82,7 @@ class LoopServer(EngineServer):
         self._deadline: TimerHandle | None = None
         self._spread: Spread[StreamConnection[Any]] | None = None
         self._again: TimerHandle | None = None
+        self._mover: Mover | None = None
         self._acceptor = Acceptor(plan.gate, self._clock, plan.emit)
         self._orphans = OrphanKeeper(plan.gate, self._clock, plan.emit, cancels=plan.cancels_orphans)
         plan.gate.watch(self._acceptor.wake)
@@ -234,6 +240,53 @@ class LoopServer(EngineServer):
             for timer in (self._deadline, self._again, self._spread):
                 if timer is not None:
                     steps.callback(timer.cancel)
+
+    # -- to another process, and from one ------------------------------------------------------------------------------
+
+    @property
+    def mover(self) -> Mover | None:
+        """What tells other processes of its connections; None where its handler is none that is called at once."""
+        plan = self._plan
+        if self._mover is None and plan.service.handler.handover and plan.driver is Driver.PUSH:
+            from ..handover import Mover  # noqa: PLC0415 - few servers hand anything over
+
+            self._mover = Mover(plan.service, plan.timeouts, plan.limits)
+        return self._mover
+
+    def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
+        """Have a connection of another process."""
+        from .adoption import LoopAdoption  # noqa: PLC0415 - as above
+
+        try:
+            connection = self._make(arrival.peer, parse_address(arrival.snapshot.local))
+            assert isinstance(connection, PushConnection)
+            connection.id = arrival.snapshot.id
+            self._plan.gate.take_over(arrival.peer)
+        except BaseException:
+            sock.close()
+            raise
+        self._connections[connection.id] = connection
+        # They are counted in the process that has handled them.
+        self._messages_in -= arrival.snapshot.messages_in
+        self._messages_out -= arrival.snapshot.messages_out
+        return self._taken_over(LoopAdoption(connection, sock, arrival, self._go_on), arrival)
+
+    def _taken_over(self, adoption: Adoption, arrival: Arrival) -> Adoption:
+        """Have the handler of a connection take over."""
+        connection = adoption.connection
+        try:
+            self._plan.emit(TakenOver(connection))
+            connection.take_over(arrival)
+        except BaseException as error:
+            adoption.give_up()
+            if not is_interrupt(error):
+                self._plan.emit(HandlerFailed(connection, error))
+            raise
+        return adoption
+
+    def _go_on(self, connection: MovingConnection[Any], sock: socket.socket, arrival: Arrival) -> None:
+        """Make the link of a connection of another process."""
+        raise NotImplementedError
 
     # -- connections ---------------------------------------------------------------------------------------------------
 

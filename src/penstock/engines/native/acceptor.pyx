@@ -33,6 +33,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_NONBLOCK
         SOCK_CLOEXEC
     int accept4(int fd, sockaddr* name, socklen_t* size, int flags)
+    int getpeername(int fd, sockaddr* name, socklen_t* size)
 
 cdef extern from *:
     """
@@ -178,6 +179,33 @@ cdef class ListenerPoll(Pollable):
             connection.failed(error)
             raise
         return connection.take_up()
+
+
+def adopted(Host host, object handler, object local, object sock, object arrival):
+    """Make the connection of a socket that is another process's still, which has a place from now on.
+
+    Raises:
+        Exception: What the factory of handlers raises, or the gate. The socket is closed.
+    """
+    cdef PushConnection connection = PushConnection.__new__(PushConnection)
+    cdef sockaddr_storage name
+    cdef socklen_t size = sizeof(name)
+    snapshot, who = arrival.snapshot, arrival.peer
+    connection.fd = sock.detach()  # and is closed with it, whatever comes
+    connection.sockname.family = <unsigned char>who.family
+    connection.sockname_rest = who
+    if who.family != AF_UNIX and getpeername(connection.fd, <sockaddr*>&name, &size) == 0:
+        if name.ss_family == AF_INET or name.ss_family == AF_INET6:
+            connection.sockname_rest = note(&connection.sockname, &name)
+            if connection.peer != who:  # a proxy speaks for it
+                connection.sockname_rest = who
+    connection.settle_in(host, local, handler)
+    host.gate.take_over(who)
+    connection.take_place()
+    # They are counted in the process that has handled them.
+    host.messages_in -= snapshot.messages_in
+    host.messages_out -= snapshot.messages_out
+    return connection
 
 
 cdef object sock_of(Connection connection):

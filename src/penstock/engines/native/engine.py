@@ -12,19 +12,21 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from ...address import Kind, Peer
+from ...address import Kind, Peer, parse_address
 from ...core.budget import OutputBudget
 from ...core.contract import ConnectionBase
 from ...core.handlers import AnyHandler, Driver
 from ..accept import Acceptor, Backlog
+from ..base import Adoption
 from ..client import ClientConnection, ClientPlan
 from ..listener import Listener
 from ..loop.datagrams import LoopEndpoint
 from ..loop.engine import SharedLoopEngine, ignore
 from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
+from ..luggage import Arrival
 from ..plan import Plan
-from .acceptor import ListenerPoll
+from .acceptor import ListenerPoll, adopted
 from .drivers.client import ClientConversation
 from .endpoint import NativeEndpoint
 from .host import Host
@@ -98,6 +100,27 @@ class NativeBacklog(Backlog):
         raise AssertionError("what compiled code accepts does not come this way")
 
 
+class NativeAdoption(Adoption):
+    """A connection of another process whose handler has taken over.
+
+    Args:
+        connection: It.
+        arrival: What was told of it.
+    """
+
+    def __init__(self, connection: Any, arrival: Arrival) -> None:
+        self.connection = connection
+        self._arrival = arrival
+
+    def begin(self) -> None:
+        """Read and send from now on."""
+        self.connection.begin(self._arrival)
+
+    def give_up(self) -> None:
+        """Leave it to the process that has it."""
+        self.connection.never_was()
+
+
 class NativeServer(LoopServer):
     """Everything that serves one plan on one loop."""
 
@@ -156,6 +179,12 @@ class NativeServer(LoopServer):
         """Messages in and out, answers to datagrams included."""
         messages_in, messages_out = super().messages
         return messages_in + self._native.messages_in, messages_out + self._native.messages_out
+
+    def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
+        """Have a connection of another process."""
+        local = parse_address(arrival.snapshot.local)
+        adoption = NativeAdoption(adopted(self._native, self._handler, local, sock, arrival), arrival)
+        return self._taken_over(adoption, arrival)
 
     def drain(self, timeout_s: float | None, spread_s: float = 0.0) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from ..forked import end
 from ..link import Link, LinkUser
@@ -88,6 +88,17 @@ class StreamLink(SocketLink):
     def _drop_waiting(self) -> None:
         self._unsent = _NOTHING
 
+    @property
+    def may_move(self) -> bool:
+        """Whether it is open, and nothing of it is at work."""
+        return not (self._closing or self._lost or self._entered or self._read_over)
+
+    def hold(self) -> bytes:
+        """Leave the loop's set; return what the kernel has not taken, which is kept as well."""
+        self.pause_reading()
+        self._send_no_more()
+        return bytes(self._unsent)
+
 
 # Nothing is ever added to it: one for all connections whose peers read.
 _NOTHING = bytearray()
@@ -112,7 +123,7 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
     _transport: asyncio.Transport
 
     def __init__(self, user: LinkUser, begun: Callable[[Link], object], buffer: memoryview) -> None:
-        self._user = user
+        self._user: Any = user  # None once the connection is another process's
         self._begun = begun
         self._buffer = buffer
         self._is_noticed = False  # so much waits for the kernel that it counts
@@ -159,8 +170,31 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
         self._is_noticed = False
         self._user.output_sank()
 
+    # -- to another process --------------------------------------------------------------------------------------------
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it is open and nothing waits for the kernel: a loop does not say what does."""
+        return not self._transport.is_closing() and not self._transport.get_write_buffer_size()
+
+    def hold(self) -> bytes:
+        """Read no further."""
+        self.pause_reading()
+        return b""
+
+    def take_back(self) -> None:
+        """Nothing: nothing waits for the kernel."""
+
+    def depart(self) -> None:
+        """Close this copy of the descriptor: the loop closes without shutdown(2) or a reset."""
+        self._user = None
+        self._transport.abort()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell."""
+        if self._user is None:  # it is another process's
+            del self.data_received, self._begun
+            return
         end(self._transport.get_extra_info("socket").fileno())  # the loop closes it after this
         user = self._user
         del self._user, self.data_received, self._begun  # and with them the cycle through it

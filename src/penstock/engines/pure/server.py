@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..link import LinkUser
+from ..link import Link, LinkUser
 from ..listener import Listener
+from ..loop.moving import MovingConnection
 from ..loop.server import LoopServer
 from ..loop.stream import StreamConnection
+from ..luggage import Arrival
 from ..plan import Plan
 from .link import StreamLink, TransportLink, has_our_links
 
@@ -27,13 +29,29 @@ class PureServer(LoopServer):
         if self._has_our_links:
             StreamLink(self._loop, sock, user, self._context.buffer).begin(user.connection_made)
         else:
-            task = self._loop.create_task(self._attach(connection, sock, user))
-            self._attaching.add(task)
-            task.add_done_callback(self._attached)
+            self._attach_soon(connection, sock, user, user.connection_made)
 
-    async def _attach(self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser) -> None:
+    def _go_on(self, connection: MovingConnection[Any], sock: socket.socket, arrival: Arrival) -> None:
+        def begun(link: Link) -> None:
+            connection.go_on(link, arrival)
+
+        if self._has_our_links:
+            StreamLink(self._loop, sock, connection, self._context.buffer).go_on(begun)
+        else:
+            self._attach_soon(connection, sock, connection, begun)
+
+    def _attach_soon(
+        self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser, begun: Callable[[Link], object]
+    ) -> None:
+        task = self._loop.create_task(self._attach(connection, sock, user, begun))
+        self._attaching.add(task)
+        task.add_done_callback(self._attached)
+
+    async def _attach(
+        self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser, begun: Callable[[Link], object]
+    ) -> None:
         try:
-            link = TransportLink(user, user.connection_made, self._context.buffer)
+            link = TransportLink(user, begun, self._context.buffer)
             await self._loop.connect_accepted_socket(lambda: link, sock)
         except BaseException as error:  # the peer left, or the loop is out of resources, between accept(2) and here
             sock.close()

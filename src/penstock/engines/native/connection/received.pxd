@@ -20,7 +20,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef object next_by(self, Framing by)
     cdef int take_back(self) except -1
     cdef bint settles(self) except -1
-    cdef int hold(self, bytes rest) except -1
+    cdef int hold_rest(self, bytes rest) except -1
     cdef int watch_input(self) except -1
     cdef int watch_rest(self) except -1
     cdef int hear(self) except -1

@@ -197,14 +197,14 @@ cdef class ReceivingTransport(DeadlinedTransport):
         framing = framing_of(uncompiled.own, True)
         if framing is not None:
             uncompiled.cut_by(uncompiled.own, False)
-            self.hold(inbound.rest())
+            self.hold_rest(inbound.rest())
             self.framing = framing
             self.uncompiled = None
             self._listens_for(None)
         uncompiled.may_settle = False
         return framing is not None
 
-    cdef int hold(self, bytes rest) except -1:
+    cdef int hold_rest(self, bytes rest) except -1:
         """What no message has taken, and was not in the hands of compiled framing, is from now on."""
         if rest:
             self.own_input()
@@ -356,7 +356,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
             if uncompiled is not self.uncompiled:  # the codec before, which was asked, ended or switched the connection
                 return self.switch(codec)
             if framing is not None:
-                self.hold(uncompiled.inbound.rest())
+                self.hold_rest(uncompiled.inbound.rest())
                 self.uncompiled = None
         elif framing is None:
             self.uncompile(codec)

@@ -1,11 +1,9 @@
-from ..connection.connection cimport Connection, Host
+from ..connection.connection cimport Host
 from ..connection.transport cimport flag
+from .moving cimport MovingConnection
 
 
-cdef class PushConnection(Connection):
-    cdef object callbacks  # None when the handler is a function
-    cdef object function  # called for each message
-    cdef object variables  # the context of its calls, once something was set in it
+cdef class PushConnection(MovingConnection):
     cdef flag takes_connection
     cdef flag interrupted  # the batch at hand ends with the message at hand
     cdef flag continuing  # the rest of the input waits for its turn
@@ -13,7 +11,6 @@ cdef class PushConnection(Connection):
 
     cdef int set_callbacks(self, object callbacks) except -1
     cdef int call(self, object callback, tuple arguments) except -1
-    cdef int called(self, object error) except -1
     cdef int handle(self, int budget) except -1
     cdef int handle_one(self, object message) except -1
     cdef int process(self) except -1
@@ -22,6 +19,5 @@ cdef class PushConnection(Connection):
     cdef bint held_up(self) noexcept
     cdef int settle(self) except -1
     cdef int finish_input(self) except -1
-    cdef int go_on(self) except -1
     cdef int go_on_later(self) except -1
     cdef int answer_last(self, object message) except -1

@@ -4,6 +4,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
 from ..connection.connection cimport Connection, Host
+from .moving cimport MovingConnection
 from ..framing.choice cimport NEED_DATA
 from ..sealed cimport seal
 from ..connection.transport cimport CONTINUE, REPORT_LOST, Transport
@@ -26,7 +27,7 @@ cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
-cdef class PushConnection(Connection):
+cdef class PushConnection(MovingConnection):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
     cdef int settle_in(self, Host host, object local, object handler) except -1:

@@ -1,0 +1,81 @@
+"""Of a connection's codec: which one it is, in a text that both ends compare, and what it remembers of its input."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+from ...codecs.base import Codec
+from ...codecs.delimited import Cut, Gone
+from ...codecs.octets import Left
+from ...codecs.registry import parse_codec
+from ...errors import ConfigurationError
+from ..inbound import Remembered
+
+# What can be written down as it is.
+_PLAIN: Final = (type(None), bool, int, float, str, bytes)
+
+_NOTES: Final = {kind.__name__.lower(): kind for kind in (Left, Gone, Cut)}
+
+
+def text_of(codec: Codec[Any]) -> str:
+    """Return what stands for a codec: its class, and the options it was made with as far as it shows them."""
+    kind = type(codec)
+    shown = []
+    for name in inspect.signature(kind).parameters:
+        value = getattr(codec, name, None)
+        shown.append(f"{name}={_shown(value)}")
+    return f"{kind.__module__}.{kind.__qualname__}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def named(text: str, name: str) -> Codec[Any] | None:
+    """Return the codec that has a name and, made without options, this text; None where there is none."""
+    try:
+        codec = parse_codec(name)
+    except ConfigurationError:
+        return None
+    return codec if text_of(codec) == text else None
+
+
+def plain_of(remembered: Remembered | None) -> dict[str, Any] | None:
+    """Return what an input remembers as plain data; None for nothing.
+
+    Raises:
+        TypeError: It cannot be told: the note of a codec of the user's.
+    """
+    if remembered is None:
+        return None
+    plain: dict[str, Any] = {"silence_counts": remembered.silence_counts}
+    if remembered.silences is not None:
+        plain["silences"] = list(remembered.silences)
+    note = remembered.resume
+    if type(note) in _NOTES.values():
+        plain["note"] = [type(note).__name__.lower(), *note]
+    elif note is not None and type(note) is not int:  # a number is where a search goes on: it may begin anew
+        raise TypeError(f"a note of {type(note).__name__} cannot be handed over")
+    return plain
+
+
+def remembered_of(plain: dict[str, Any] | None) -> Remembered | None:
+    """Return what `plain_of` was told.
+
+    Raises:
+        TypeError: It is of a newer version.
+    """
+    if plain is None:
+        return None
+    note, silences = plain.get("note"), plain.get("silences")
+    if note is not None:
+        kind, *fields = note
+        if kind not in _NOTES:
+            raise TypeError(f"nothing is known of a note of {kind}")
+        note = _NOTES[kind](*fields)
+    return Remembered(note, plain.get("silence_counts", True), None if silences is None else tuple(silences))

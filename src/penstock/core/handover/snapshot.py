@@ -1,0 +1,124 @@
+"""The format: one connection, as its old process tells its new one, encoded as MessagePack."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from ...address import Peer
+from . import CannotMoveError
+
+# Raised when an older or newer reader would take something for what it is not. A field that may be left out is added
+# with a default: then older readers skip it, and newer ones go without it.
+FORMAT: Final = 1
+
+# More than that is not handed over at once: the connection drains.
+MOST_BYTES: Final = 4 * 1024 * 1024
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What there is to know of one connection.
+
+    Attributes:
+        id: Its number, which stays.
+        service: Whose it is.
+        local: The address at this end.
+        peer: Who is at the other end: address, family, credentials.
+        codec: What cuts its stream: see `codecs.text_of`.
+        codec_name: The same for a codec that is another than its service's; empty where it is the service's.
+        state: What its handler knows of it, as MessagePack.
+        ages: The ages of its clocks: see `law.ages_of`.
+        pending: What was read and no message has taken.
+        remembered: What the codec knows of that: see `codecs.plain_of`.
+        owed: What was sent and the kernel has not taken.
+        waiting: What waits behind that, in one piece.
+        sizes: Of the frames in it, below 0 where one must not be given up.
+        bytes_in: So many were read.
+        bytes_out: So many were sent, those that are owed included.
+        messages_in: So many were handled.
+        messages_out: So many were taken to be sent.
+        timeouts: Those that were set for it alone.
+        limits: Likewise.
+    """
+
+    id: int
+    service: str
+    local: str
+    peer: tuple[Any, int, bytes]
+    codec: str
+    state: bytes
+    ages: dict[str, float]
+    codec_name: str = ""
+    pending: bytes = b""
+    remembered: dict[str, Any] | None = None
+    owed: bytes = b""
+    waiting: bytes = b""
+    sizes: list[int] = []
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    timeouts: dict[str, float | None] = {}
+    limits: dict[str, int | str] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """How much it carries."""
+        return len(self.pending) + len(self.owed) + len(self.waiting) + len(self.state)
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Snapshot)
+
+
+def encoded(snapshot: Snapshot) -> bytes:
+    """Return a snapshot as bytes."""
+    return _encoder.encode(snapshot)
+
+
+def decoded(data: bytes) -> Snapshot:
+    """Return the snapshot that is encoded in ``data``.
+
+    Raises:
+        CannotMoveError: It is none.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise CannotMoveError(f"what was handed over cannot be read: {error}") from error
+
+
+def packed(state: object) -> bytes:
+    """Return what a handler knows of its connection as bytes: plain data, dataclasses, `msgspec.Struct`.
+
+    Raises:
+        CannotMoveError: It is something else.
+    """
+    try:
+        return _encoder.encode(state)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise CannotMoveError(f"on_handover returned what is no plain data: {error}") from error
+
+
+def unpacked(state: bytes, kind: Any) -> Any:
+    """Return what was packed, as of a type.
+
+    Raises:
+        CannotMoveError: It is not of that type.
+    """
+    try:
+        return msgspec.msgpack.decode(state, type=kind)
+    except msgspec.DecodeError as error:
+        raise CannotMoveError(f"the state is not what on_takeover takes: {error}") from error
+
+
+def peer_as_told(peer: Peer) -> tuple[Any, int, bytes]:
+    """Return a peer as plain data."""
+    return peer.sockname, int(peer.family), peer.credentials
+
+
+def peer_of(told: tuple[Any, int, bytes]) -> Peer:
+    """Return the peer that was told."""
+    sockname, family, credentials = told
+    return Peer(tuple(sockname) if isinstance(sockname, list) else sockname, family, credentials)

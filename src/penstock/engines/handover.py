@@ -1,0 +1,139 @@
+"""What the connections of a server need to leave it for another process, and to come from one: on every engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any, get_type_hints
+
+from ..config import Limits, Timeouts
+from ..config.options import CONNECTION_LIMITS
+from ..core.handlers import Handler
+from ..core.handover import CannotMoveError
+from ..core.handover.codecs import named, plain_of, remembered_of, text_of
+from ..core.handover.law import aged, ages_of
+from ..core.handover.snapshot import Snapshot, packed, peer_as_told, peer_of, unpacked
+from ..core.service import Service
+from .luggage import Arrival, Luggage
+
+
+class Mover:
+    """Writes snapshots of one server's connections, and reads those of others.
+
+    Args:
+        service: What is served.
+        timeouts: At first, for each connection.
+        limits: Likewise.
+    """
+
+    def __init__(self, service: Service[Any], timeouts: Timeouts, limits: Limits) -> None:
+        self._service = service
+        self._timeouts = timeouts
+        self._limits = limits
+        self._codec = text_of(service.codec)
+        self._kind = _state_kind(service)
+
+    @property
+    def moves(self) -> bool:
+        """Whether its connections go on in another process at all."""
+        return self._service.handler.handover
+
+    # -- leaving -------------------------------------------------------------------------------------------------------
+
+    def state_of(self, conn: Any, callbacks: Handler[Any] | None) -> bytes:
+        """Return what the handler of a connection has to say to the next one.
+
+        Raises:
+            CannotMoveError: It is no plain data.
+        """
+        return packed(conn.state if callbacks is None else callbacks.on_handover(conn))
+
+    def snapshot(self, conn: Any, luggage: Luggage, now: float) -> Snapshot:
+        """Return all there is to know of a connection that is held.
+
+        Raises:
+            CannotMoveError: Something cannot be told.
+        """
+        text = self._codec if conn.codec is self._service.codec else text_of(conn.codec)
+        name = "" if conn.codec is self._service.codec else conn.codec.name
+        if name and named(text, name) is None:
+            raise CannotMoveError("its codec is one that the next process cannot make")
+        try:
+            remembered = plain_of(luggage.remembered)
+        except TypeError as error:
+            raise CannotMoveError(str(error)) from error
+        own_limits = conn._levels.limits  # noqa: SLF001 - of every engine's connections
+        return Snapshot(
+            id=conn.id,
+            service=self._service.name,
+            local=str(conn.local),
+            peer=peer_as_told(conn.peer),
+            codec=text,
+            codec_name=name,
+            state=luggage.state,
+            ages=ages_of(conn, now),
+            pending=luggage.pending,
+            remembered=remembered,
+            owed=luggage.owed,
+            waiting=luggage.waiting[0],
+            sizes=luggage.waiting[1],
+            bytes_in=conn.bytes_in,
+            bytes_out=conn.bytes_out,
+            messages_in=conn.messages_in,
+            messages_out=conn.messages_out,
+            timeouts=_differences(conn.timeouts, self._timeouts, [each.name for each in dataclasses.fields(Timeouts)]),
+            limits=_differences(own_limits, self._limits, CONNECTION_LIMITS),
+        )
+
+    # -- arriving ------------------------------------------------------------------------------------------------------
+
+    def arrival(self, snapshot: Snapshot, passed_s: float) -> Arrival:
+        """Check what was told of a connection.
+
+        Args:
+            snapshot: What was told.
+            passed_s: How long ago.
+
+        Raises:
+            CannotMoveError: The code here is another than there, in what matters to this connection.
+        """
+        service = self._service
+        if not self.moves:
+            raise CannotMoveError(f"{service.name} takes no connections over")
+        codec = service.codec if not snapshot.codec_name else named(snapshot.codec, snapshot.codec_name)
+        if codec is None or (codec is service.codec and snapshot.codec != self._codec):
+            raise CannotMoveError(f"its codec is {snapshot.codec}, and here it is {self._codec}")
+        try:
+            remembered = remembered_of(snapshot.remembered)
+        except TypeError as error:
+            raise CannotMoveError(str(error)) from error
+        return Arrival(
+            snapshot=snapshot,
+            ages=aged(snapshot.ages, passed_s),
+            peer=peer_of(snapshot.peer),
+            codec=codec,
+            remembered=remembered,
+            timeouts=self._timeouts.merged(**snapshot.timeouts),
+            limits=self._limits.merged(**snapshot.limits),
+            state=unpacked(snapshot.state, self._kind),
+        )
+
+
+def _differences(own: object, others: object, names: Any) -> dict[str, Any]:
+    if own is others:
+        return {}
+    found = {name: value for name in names if (value := getattr(own, name)) != getattr(others, name)}
+    return {name: float(value) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def _state_kind(service: Service[Any]) -> Any:
+    """Return what the handler takes for the state: what its second argument is annotated with."""
+    kind = getattr(service.handler, "handler_class", None)
+    if kind is None or not service.handler.handover:
+        return Any
+    function = kind.on_takeover
+    name = list(inspect.signature(function).parameters)[2]
+    try:
+        return get_type_hints(function).get(name, Any)
+    except NameError:  # of a type that is imported for type checkers alone
+        return Any

@@ -1,0 +1,238 @@
+"""Connections that may go on in another process: held, told of, then given up here or taken back; or taken over."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from ...core.events import HandlerFailed
+from ...core.handover import CannotMoveError
+from ...core.handover import law as moving
+from ...core.inbound import StreamInbound
+from ...core.interrupts import is_interrupt
+from ...core.law.closing import CLOSED, LOCAL_EOF
+from ...core.law.deadlines import OWN
+from ...reasons import CloseReason
+from ..held import HeldLink
+from ..link import Link
+from ..luggage import Arrival, Late, Luggage, take_state
+from .answering import AnsweringConnection
+
+if TYPE_CHECKING:
+    from ...core.handover.snapshot import Snapshot
+    from ..handover import Mover
+    from .link import SocketLink
+
+M = TypeVar("M")
+
+
+class MovingConnection(AnsweringConnection[M]):
+    """The part of a connection that moves. While it is held it is as in the middle of a callback: nothing begins."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _goes_on(self) -> None:
+        """Handle what is there, and read on, unless something keeps it from that."""
+
+    # -- leaving -------------------------------------------------------------------------------------------------------
+
+    def why_it_stays(self) -> str:
+        """Say why it cannot be handed over now; empty where it can."""
+        if self._handling:
+            return "its handler is at work"
+        return self._why_held_up()
+
+    def _why_held_up(self) -> str:
+        if not self._begun or self._gone or self._upgrade is not None:
+            return "it has not begun, or has ended"
+        if self._records or not self._link.may_move:
+            return "its link cannot move"
+        if self._inbound.requests:
+            return "its peer owes a reply"
+        return moving.why_it_stays(self)
+
+    def hold(self, mover: Mover) -> Snapshot | None:
+        """Stop here: read and send nothing, and return what another process has to know; None where it has to stay.
+
+        `stay` or `move_on` follows.
+        """
+        if self.why_it_stays():
+            return None
+        self._corking = self._handling = True
+        state, failure = b"", None
+        try:
+            state = self._variables.run(mover.state_of, self, self._callbacks)
+        except BaseException as error:
+            failure = error
+        if failure is not None and is_interrupt(failure):
+            self._called(failure, 0, 0)
+            return None
+        if failure is None and self._next_codec is None and self._close_after is None:
+            self._corking = False
+            self._uncork()
+            self._corking = True
+            if not self._why_held_up():
+                return self._hold(mover, state)
+        elif failure is not None:
+            self._emit(HandlerFailed(self, failure))
+        self._called(None, 0, 0)
+        return None
+
+    def _hold(self, mover: Mover, state: bytes) -> Snapshot | None:
+        now = self._clock.time()
+        self._disarm()
+        self._stops_listening(now)
+        held = HeldLink(self._link)
+        held.reads = not self._reading_paused
+        held.output_paused = bool(self._write_paused)
+        owed = self._link.hold()
+        queue = self._queue_if_any()
+        if queue:
+            held.waiting = queue.hand_over()
+        self._write_paused = False
+        self._link = held
+        inbound = cast("StreamInbound[M]", self._inbound)
+        luggage = Luggage(inbound.pending(), inbound.remembered(), owed, held.waiting, state)
+        try:
+            return mover.snapshot(self, luggage, now)
+        except CannotMoveError:
+            self.stay()
+            return None
+
+    def still_moves(self) -> bool:
+        """Whether nothing has happened since `hold` that has to come to its end here."""
+        return self._close_after is None and self._next_codec is None and not self._gone and not self._upgrade_or_task()
+
+    def _upgrade_or_task(self) -> bool:
+        rare = self._rare
+        return self._upgrade is not None or bool(self._inbound.requests) or (rare is not None and rare.tasks > 0)
+
+    def stay(self) -> None:
+        """Go on here: nobody took it over."""
+        held = self._link
+        if not isinstance(held, HeldLink) or self._state == CLOSED:
+            return
+        link = cast("Link", held.below)
+        self._link = link
+        self._write_paused = held.output_paused
+        data, sizes = held.waiting
+        if sizes:
+            self._queue().take_over(data, sizes)
+        link.take_back()
+        if held.sent and self._write_paused:
+            self.bytes_out -= len(held.sent)
+            self._queue().keep(bytes(held.sent))
+        elif held.sent and (queued_bytes := link.send(bytes(held.sent))):
+            self._output_queued(queued_bytes)
+        if held.sends_eof:
+            link.send_eof()
+        self._called(None, 0, 0)
+        if held.reads and not self._reading_paused and not self._closing:
+            link.resume_reading()
+        self._arm(self._listens_again(self._clock.time()))
+        self._arm_next()
+
+    def move_on(self) -> Late:
+        """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""
+        held = cast("HeldLink", self._link)
+        queue = self._queue_if_any()
+        rest = queue.hand_over()[0] if queue else b""
+        late = Late(bytes(held.sent) + b"".join(self._corked) + rest, self._closing or self._close_after is not None)
+        if self._state == CLOSED:
+            return late  # aborted, and told
+        cast("SocketLink", held.below).depart()
+        self._lost(CloseReason.HANDED_OVER)
+        self._gone = True
+        self._drop_output()
+        self._inbound.clear()
+        self._corking = self._handling = False
+        self._callbacks = None
+        self._on_message = _nothing
+        self._release()
+        return late
+
+    # -- arriving ------------------------------------------------------------------------------------------------------
+
+    def take_over(self, arrival: Arrival) -> None:
+        """Be what another process was told of; have the handler take over. `go_on` follows, or nothing at all.
+
+        Raises:
+            Exception: What the handler raises.
+        """
+        snapshot, now = arrival.snapshot, self._clock.time()
+        self.id = snapshot.id
+        self.bytes_in, self.messages_in = snapshot.bytes_in, snapshot.messages_in
+        self._messages_out = snapshot.messages_out
+        self.bytes_out = snapshot.bytes_out - len(snapshot.owed)
+        if snapshot.timeouts:
+            self._durations = self._context.durations_of(arrival.timeouts)
+        if snapshot.limits:
+            self._levels = self._context.levels_of(arrival.limits)
+        if arrival.codec is not self.codec:
+            self.codec = arrival.codec
+            self._inbound = StreamInbound(arrival.codec, skips_bad=self._on_bad_message != "close")
+            self._watch_input()
+        cast("StreamInbound[M]", self._inbound).recall(snapshot.pending, arrival.remembered)
+        moving.go_on(self, arrival.ages, now)
+        if "handshake" in arrival.ages:
+            self._handshake = self._take_place(now)
+            self._begins_handshake(now - arrival.ages["handshake"], OWN)
+        self._handling = True
+        try:
+            self._variables.run(take_state, self, self._callbacks, arrival.state)
+        finally:
+            self._handling = False
+
+    def never_was(self) -> None:
+        """Be no connection of this process after `take_over`: it has gone on where it was."""
+        self._callbacks = None
+        self._on_message = _nothing
+        self._lost(CloseReason.HANDED_OVER)
+        self._gone = True
+        self._drop_output()
+        self._release()
+
+    def go_on(self, link: Link, arrival: Arrival) -> None:
+        """Read and send from now on: no other process does any more."""
+        snapshot, now = arrival.snapshot, self._clock.time()
+        self._link = link
+        self._attached = self._begun = True
+        self._reading_paused = True
+        link.pause_reading()
+        self._await_notice()
+        if self._state == CLOSED:  # its handler has aborted it
+            self._reset()
+            return
+        if snapshot.owed:
+            self._write(snapshot.owed)
+        if snapshot.sizes and not self._closing:
+            if self._write_paused:
+                self._queue().take_over(snapshot.waiting, snapshot.sizes)
+            else:
+                self._write(snapshot.waiting)
+        moving.stall_goes_on(self, arrival.ages, now)
+        self._corking = False
+        self._uncork()
+        if self._state == LOCAL_EOF:
+            link.send_eof()
+        if self._close_after is not None:
+            self._close(self._close_after)
+        if self._state == CLOSED or self._closing:
+            return
+        self._arm_next()
+        if self._draining:
+            self.drain()
+        elif not self._rate_held() and not self._write_paused:
+            self._goes_on()
+
+    def arrived_late(self, late: Late) -> None:
+        """Do what was asked for in the other process while the connection moved."""
+        if late.data and self._can_send:
+            self._put(late.data)
+        if late.closes:
+            self._close(CloseReason.DONE)
+
+
+def _nothing(_message: object) -> None:
+    """Handle no message any more."""

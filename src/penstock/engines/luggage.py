@@ -1,0 +1,81 @@
+"""What is told between a connection that moves and its server, on every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..address import Peer
+from ..codecs.base import Codec
+from ..config import Limits, Timeouts
+from ..core.handlers import Handler
+from ..core.handover.law import Ages
+from ..core.inbound import Remembered
+
+if TYPE_CHECKING:
+    from ..core.handover.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Luggage:
+    """What only a connection itself can say of its bytes.
+
+    Attributes:
+        pending: What was read and no message has taken.
+        remembered: What the codec knows of that.
+        owed: What was sent and the kernel has not taken.
+        waiting: What waits behind that, and the sizes of the frames.
+        state: What its handler has to say.
+    """
+
+    pending: bytes
+    remembered: Remembered | None
+    owed: bytes
+    waiting: tuple[bytes, list[int]]
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A connection as it was told, checked, and with its clocks as of now.
+
+    Attributes:
+        snapshot: What was told.
+        ages: With the time since then.
+        peer: Who is at the other end.
+        codec: What cuts its stream.
+        remembered: What that knows of what is pending.
+        timeouts: Those it goes by.
+        limits: Likewise.
+        state: What the handler in the other process has said, as this one's takes it.
+    """
+
+    snapshot: Snapshot
+    ages: Ages
+    peer: Peer
+    codec: Codec[Any]
+    remembered: Remembered | None
+    timeouts: Timeouts
+    limits: Limits
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What has happened to a connection while it moved, and is to be done where it is now.
+
+    Attributes:
+        data: What was sent, whole frames.
+        closes: It was closed.
+    """
+
+    data: bytes
+    closes: bool
+
+
+def take_state(conn: Any, callbacks: Handler[Any] | None, state: Any) -> None:
+    """Have the handler of a connection take over."""
+    if callbacks is None:
+        conn.state = state
+    else:
+        callbacks.on_takeover(conn, state)

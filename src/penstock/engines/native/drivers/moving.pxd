@@ -1,0 +1,20 @@
+from ..connection.connection cimport Connection
+
+
+cdef class MovingConnection(Connection):
+    cdef object callbacks  # None when the handler is a function
+    cdef object function  # called for each message
+    cdef object variables  # the context of its calls, once something was set in it
+
+    # A subclass's.
+    cdef int called(self, object error) except -1
+    cdef int go_on(self) except -1
+
+    cdef str why_held_up(self)
+    cdef object stop_here(self, object mover, bytes state)
+    cdef object put_down(self, object mover, object held, bytes state, double now)
+    cdef object remembered(self)
+    cdef int take_input(self, object arrival) except -1
+    cdef int begin_again(self, object arrival) except -1
+    cdef int transmit_before(self, bytes data) except -1
+    cdef int vanish(self) except -1

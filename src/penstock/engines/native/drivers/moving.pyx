@@ -1,0 +1,305 @@
+"""Connections that may go on in another process, as `engines.loop.moving` has them."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from posix.unistd cimport close as close_fd
+
+from ..connection.transport cimport Block, Stack
+from ..framing.uncompiled cimport CodecInput
+from ..sealed cimport seal
+
+from ....core.compiled_law.closing cimport _CLOSED as CLOSED, _LOCAL_EOF as LOCAL_EOF
+from ....core.compiled_law.deadlines cimport _OWN as OWN, Durations
+from ....core.compiled_law.levels cimport Levels
+
+from ....core.events import HandlerFailed
+from ....core.handover import CannotMoveError
+from ....core.handover.law import go_on as clocks_go_on, stall_goes_on, why_it_stays
+from ....core.inbound import Remembered
+from ....core.interrupts import is_interrupt
+from ....reasons import CloseReason
+from ...held import HeldLink
+from ...luggage import Late, Luggage, take_state
+
+cdef object DONE = CloseReason.DONE
+cdef object HANDED_OVER = CloseReason.HANDED_OVER
+
+
+cdef class MovingConnection(Connection):
+    """The part of a connection that moves. While it is held it is as in the middle of a callback: nothing begins."""
+
+    cdef int called(self, object error) except -1:
+        """A callback has returned, or raised."""
+        return 0
+
+    cdef int go_on(self) except -1:
+        """Handle what is there, and read on, unless something keeps it from that."""
+        return 0
+
+    # -- leaving -------------------------------------------------------------------------------------------------------
+
+    def why_it_stays(self):
+        """Say why it cannot be handed over now; empty where it can."""
+        return "its handler is at work" if self._handling else self.why_held_up()
+
+    cdef str why_held_up(self):
+        cdef CodecInput uncompiled = self.uncompiled
+        if not self.begun or self._gone or self.lost or (self.host.upgrades and self in self.host.upgrades):
+            return "it has not begun, or has ended"
+        if self.layer is not None or self.read_over or self.shutting:
+            return "its link cannot move"
+        if self.framing is None:
+            inbound = uncompiled.inbound
+            if inbound.requests:
+                return "its peer owes a reply"
+            if uncompiled.at < len(uncompiled.batch) and not inbound.gives_back:
+                return "a message is at work"
+        return why_it_stays(self)
+
+    def hold(self, mover):
+        """Stop here: read and send nothing, and return what another process has to know; None where it has to stay.
+
+        `stay` or `move_on` follows.
+        """
+        cdef bytes state = b""
+        failure = None
+        if self.why_it_stays():
+            return None
+        context = self.host.contexts.enter(self.variables)
+        self.corking = self._handling = True
+        try:
+            state = mover.state_of(self, self.callbacks)
+        except BaseException as error:
+            failure = error
+        finally:
+            self.variables = self.host.contexts.leave(self.variables, context)
+        if failure is None and self._close_after is None:
+            self.uncork()
+            if not self.why_held_up():
+                return self.stop_here(mover, state)
+        elif failure is not None and not is_interrupt(failure):
+            self.host.told(HandlerFailed(self, failure))
+            failure = None
+        self.corking = self._handling = False
+        self.called(failure)
+        return None
+
+    cdef object stop_here(self, object mover, bytes state):
+        cdef double now = self.time()
+        cdef Stack stack = Stack.__new__(Stack)
+        held = HeldLink(None)
+        self.disarm()
+        self._stops_listening(now)
+        held.reads = bool(self.reading)
+        held.output_paused = bool(self._write_paused)
+        queue = self._queue_if_any()
+        if queue:
+            held.waiting = queue.hand_over()
+        self._write_paused = self.reading = self.sending = False
+        self.watch_wanted()
+        stack.bottom = stack.top = held
+        self.layer = stack
+        return self.put_down(mover, held, state, now)
+
+    cdef object put_down(self, object mover, object held, bytes state, double now):
+        cdef Block* out = self.out
+        cdef CodecInput uncompiled = self.uncompiled
+        cdef bytes pending = b"", owed = b""
+        if out != NULL:
+            owed = PyBytes_FromStringAndSize(<char*>(out + 1) + out.at, self.owed())
+        if self.framing is None:
+            inbound = uncompiled.inbound
+            if uncompiled.at < len(uncompiled.batch):
+                uncompiled.cut_by(inbound.codec, inbound.silence_counts)
+            pending = inbound.pending()
+        elif self.input != NULL:
+            pending = self.input.at[:self.input.end - self.input.at]
+        try:
+            return mover.snapshot(self, Luggage(pending, self.remembered(), owed, held.waiting, state), now)
+        except CannotMoveError:
+            pass
+        self.stay()
+        return None
+
+    cdef object remembered(self):
+        """Return what is known of the input beside its bytes: compiled framing cuts where silence counts no longer."""
+        cdef CodecInput uncompiled = self.uncompiled
+        if self.framing is None:
+            inbound = uncompiled.inbound
+            return inbound.remembered()
+        return None if self.framing.codec.quiet_s is None else Remembered(None, False, None)
+
+    def still_moves(self):
+        """Whether nothing has happened since `hold` that has to come to its end here."""
+        cdef CodecInput uncompiled = self.uncompiled
+        if self._close_after is not None or self._gone or self.lost or (self.host.upgrades and self in self.host.upgrades):
+            return False
+        if uncompiled is not None and uncompiled.inbound.requests:
+            return False
+        return self._rare is None or self._rare.tasks == 0
+
+    def stay(self):
+        """Go on here: nobody took it over."""
+        held = (<Stack>self.layer).top if isinstance(self.layer, Stack) else None
+        if not isinstance(held, HeldLink) or self.lost:
+            return
+        self.layer = None
+        self._write_paused = held.output_paused
+        data, sizes = held.waiting
+        if sizes:
+            self._queue().take_over(data, sizes)
+        if self.owed():
+            self.sending = True
+            self.watch_wanted()
+        if held.sent and self._write_paused:
+            self.bytes_out -= len(held.sent)
+            self._queue().keep(bytes(held.sent))
+        elif held.sent:
+            self.transmit_before(bytes(held.sent))
+        if held.sends_eof:
+            self.end_output_below()
+        self.corking = self._handling = False
+        self.called(None)
+        if self.lost or self._state == CLOSED:
+            return
+        if held.reads and not self._write_paused:
+            self.read_again()
+        self.arm_next()
+
+    cdef int transmit_before(self, bytes data) except -1:
+        """Send bytes before those that are being gathered."""
+        cdef bytes gathered = self.take_corked()
+        self.transmit_below(data)
+        if gathered:
+            self.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
+            if self.out != NULL:
+                self.out.corked = PyBytes_GET_SIZE(gathered)
+        return 0
+
+    def move_on(self):
+        """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""
+        held = (<Stack>self.layer).top if isinstance(self.layer, Stack) else None
+        queue = self._queue_if_any()
+        rest = queue.hand_over()[0] if queue else b""
+        sent = b"" if held is None else bytes(held.sent)
+        late = Late(sent + self.take_corked() + rest, bool(self._closing) or self._close_after is not None)
+        if not self._gone and not self.lost:
+            self.unwatch()
+            self.poller.release(self)
+            self.vanish()
+        return late
+
+    cdef int vanish(self) except -1:
+        """Leave without a word to the peer: close this copy of the descriptor, and tell that it is another process's."""
+        self.layer = self.callbacks = self.function = None
+        self.lost = self.shutting = True
+        self.sending = self.corking = self._handling = False
+        self.drop_output()
+        self._lost(HANDED_OVER)
+        self._gone = True
+        self._forgets_output()
+        self.disarm()
+        self.handshake_is_over()
+        self.owe(0)
+        close_fd(self.fd)
+        self.fd = -1
+        return self.released()
+
+    # -- arriving ------------------------------------------------------------------------------------------------------
+
+    def take_over(self, arrival):
+        """Be what another process was told of; have the handler take over. `begin` follows, or `never_was`.
+
+        Raises:
+            Exception: What the handler raises.
+        """
+        cdef double now = self.time()
+        snapshot = arrival.snapshot
+        self.id = snapshot.id
+        self.bytes_in = snapshot.bytes_in
+        self.messages_in = snapshot.messages_in
+        self.messages_out = snapshot.messages_out
+        self.bytes_out = snapshot.bytes_out - len(snapshot.owed)
+        if snapshot.timeouts:
+            self._durations = Durations(arrival.timeouts)
+        if snapshot.limits:
+            self._levels = Levels(arrival.limits)
+        self.take_input(arrival)
+        clocks_go_on(self, arrival.ages, now)
+        if "handshake" in arrival.ages:
+            self.host.handshakes[self] = self.host.gate.begin_handshake(now)
+            self._begins_handshake(now - <double>arrival.ages["handshake"], OWN)
+        context = self.host.contexts.enter(self.variables)
+        self._handling = True
+        try:
+            take_state(self, self.callbacks, arrival.state)
+        finally:
+            self._handling = False
+            self.variables = self.host.contexts.leave(self.variables, context)
+
+    cdef int take_input(self, object arrival) except -1:
+        cdef CodecInput uncompiled
+        if arrival.codec is not self.codec:
+            self.switch(arrival.codec)
+        if self.framing is not None:
+            return self.hold_rest(arrival.snapshot.pending)
+        uncompiled = self.uncompiled
+        uncompiled.inbound.recall(arrival.snapshot.pending, arrival.remembered)
+        return 0
+
+    def never_was(self):
+        """Be no connection of this process after `take_over`: it has gone on where it was."""
+        self.vanish()
+
+    def begin(self, arrival):
+        """Read and send from now on: no other process does any more."""
+        try:
+            self.begin_again(arrival)
+        except BaseException as error:
+            self.failed(error)
+            if is_interrupt(error):
+                raise
+
+    cdef int begin_again(self, object arrival) except -1:
+        cdef double now = self.time()
+        snapshot = arrival.snapshot
+        self.open(self.fd)
+        self._attached = self.begun = True
+        if self._state == CLOSED:  # its handler has aborted it
+            self.reset_on_close()
+            self.break_down(None)
+            return 0
+        if snapshot.owed:
+            self.sent(len(snapshot.owed))
+            self.transmit_before(snapshot.owed)
+        if snapshot.sizes and not self.lost:
+            if self._write_paused:
+                self._queue().take_over(snapshot.waiting, snapshot.sizes)
+            else:
+                self.sent(len(snapshot.waiting))
+                self.transmit_before(snapshot.waiting)
+        stall_goes_on(self, arrival.ages, now)
+        self.corking = False
+        self.uncork()
+        if self._state == LOCAL_EOF:
+            self.end_output_below()
+        if self._close_after is not None:
+            self.leave(self._close_after)
+        if self.lost or self._closing:
+            return 0
+        self.arm_next()
+        if self.drains:
+            (<object>self).drain()
+        elif not self._rate_held() and not self._write_paused:
+            self.go_on()
+        return 0
+
+    def arrived_late(self, late):
+        """Do what was asked for in the other process while the connection moved."""
+        if late.data and self._can_send:
+            self.put(late.data)
+            self.messages_out += 1
+        if late.closes:
+            self.leave(DONE)
+
+
+seal(globals())

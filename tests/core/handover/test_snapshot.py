@@ -1,0 +1,59 @@
+"""The format of what is handed over: read by older and newer code, or refused."""
+
+import socket
+
+import pytest
+
+from penstock.address import Peer
+from penstock.core.handover import CannotMoveError
+from penstock.core.handover.snapshot import FORMAT, decoded, packed, peer_as_told, peer_of, unpacked
+
+
+def test_the_format_is_one_that_older_and_newer_readers_read():
+    """Fields that are not known are passed over, and those that are missing have their defaults."""
+    assert 1 == FORMAT
+    written = packed(
+        {
+            "id": 7,
+            "service": "echo",
+            "local": "tcp://127.0.0.1:9000",
+            "peer": ["127.0.0.1", 2, b""],
+            "codec": "lines",
+            "state": b"\xc0",
+            "ages": {"opened": 1.5},
+            "newer": True,
+        }
+    )
+
+    assert 7 == decoded(written).id
+    assert b"" == decoded(written).pending
+    with pytest.raises(CannotMoveError):
+        decoded(b"\xc1")
+    with pytest.raises(CannotMoveError):
+        decoded(packed({"id": 7}))
+
+
+def test_state_is_plain_data_and_comes_back_as_what_is_asked_for():
+    """Else the connection stays where it is."""
+    assert {"a": [1, b"2", None]} == unpacked(packed({"a": (1, b"2", None)}), dict)
+    with pytest.raises(CannotMoveError):
+        packed(object())
+    with pytest.raises(CannotMoveError):
+        unpacked(packed([1]), dict)
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        Peer(("192.0.2.1", 51234), socket.AF_INET),
+        Peer(("2001:db8::1", 51234, 0, 0), socket.AF_INET6),
+        Peer("/run/client.sock", socket.AF_UNIX, b"\1\0\0\0\2\0\0\0\3\0\0\0"),
+        Peer(b"\0name", socket.AF_UNIX),
+    ],
+    ids=str,
+)
+def test_a_peer_is_the_same_at_the_other_end(peer):
+    """By address, and by what the system has said of it."""
+    told = unpacked(packed(peer_as_told(peer)), tuple[object, int, bytes])
+
+    assert peer == peer_of(told)
