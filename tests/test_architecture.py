@@ -213,6 +213,7 @@ OF_THE_WHOLE = {
     "client/test_native.py",
     "client/test_silence.py",
     "client/test_sync_datagrams.py",
+    "client/test_switching.py",
     "client/test_turns.py",
     "codecs/test_reference.py",
     "engines/native/test_faults.py",

@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from penstock.codecs import Lines
+import penstock
+from penstock.codecs import Lines, Text
 from penstock.config import Limits, Timeouts
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import read_exactly, read_to_end
@@ -164,3 +165,78 @@ def test_what_a_handler_does_in_a_batch_costs_no_token(serve, form, clock, way):
             assert b"".join(LINES) == read_exactly(peer, 24)
         else:
             assert b"one\n" == read_to_end(peer)
+
+
+def seen(server, count):
+    """Wait until so many bytes have come."""
+    server.wait_until(lambda server: [count] == [conn.bytes_in for conn in server.connections])
+
+
+@pytest.mark.forms(lambda form: form.has_conn and form.model == "loop")
+def test_another_codec_takes_the_message_that_waits_for_its_token(serve, form, clock):
+    """Also one that came in two pieces: what was not handed out belongs to the codec that was set before it is."""
+    conns, kinds = [], []
+
+    def react(conn, message):
+        conns.append(conn)
+        kinds.append(type(message))
+        return message
+
+    slow = Limits(max_message_rate=Rate(1, 64.0))
+    with serve(react, clock=clock, limits=slow) as server, server.dial() as peer:
+        peer.sendall(b"one\n")
+        assert b"one\n" == read_exactly(peer, 4)
+        peer.sendall(b"tw")
+        seen(server, 6)
+        peer.sendall(b"o\n")
+        for _ in range(3):  # it is read now, or once there is a token
+            server.call(lambda: None)
+        server.call(lambda: conns[0].set_codec(Text()))
+        server.call(lambda: clock.advance(64.0))
+
+        assert b"two\n" == read_exactly(peer, 4)
+        assert [bytes, str] == kinds
+
+
+@pytest.mark.forms(lambda form: form.is_conversation)
+def test_a_message_is_not_lost_to_who_gave_up_waiting_for_its_token(serve, engine, form, clock):
+    """And it is of the codec that was set since."""
+    found = []
+
+    async def converse(conn):
+        found.append(await conn.receive())
+        await conn.send(b"one")
+        try:
+            await conn.receive(8.0)
+        except TimeoutError:
+            await conn.send(b"late")
+        conn.set_codec(Text())
+        found.append(await conn.receive())
+        await conn.send("two")
+
+    def converse_in_thread(conn):
+        found.append(conn.receive())
+        conn.send(b"one")
+        try:
+            conn.receive(8.0)
+        except TimeoutError:
+            conn.send(b"late")
+        conn.set_codec(Text())
+        found.append(conn.receive())
+        conn.send("two")
+
+    handler = converse_in_thread if form.in_threads else converse
+    slow = Limits(max_message_rate=Rate(1, 64.0))
+    service = penstock.on_connection(codec="lines")(handler)
+    with serve(service, clock=clock, limits=slow) as server, server.dial() as peer:
+        peer.sendall(b"one\n")
+        assert b"one\n" == read_exactly(peer, 4)
+        peer.sendall(b"tw")
+        seen(server, 6)
+        peer.sendall(b"o\n")
+        while not found[1:]:
+            server.call(lambda: clock.advance(8.0))
+            server.call(lambda: None)
+
+        assert b"late\ntwo\n" == read_exactly(peer, 9)
+        assert [b"one", "two"] == found

@@ -288,6 +288,11 @@ class StreamInbound(Generic[M]):
             self.find_replies()
 
     @property
+    def is_gathering(self) -> bool:
+        """Whether the next message is cut alone, from what came with several reads or may be passed over."""
+        return bool(self._buffer) or self._singly is not None
+
+    @property
     def gives_back(self) -> bool:
         """Whether `switch` can have the latest messages cut again: one that was gathered has left no bytes behind."""
         return bool(self._batch)
@@ -466,6 +471,7 @@ class RecordInbound(Generic[M]):
     __slots__ = ("_records", "codec", "pending_bytes", "requests")
 
     batch_bytes = 0  # a batch is one message, which is being handled
+    is_gathering = True  # as of `StreamInbound`: a record is cut alone, and cannot be cut again
     silence_counts = True
     quiet_s = None  # a record is a message, whatever comes after it
 

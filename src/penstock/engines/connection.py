@@ -159,7 +159,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
 
     def take_requests(self) -> Requests[M]:
         """Have the replies to what is sent from now on taken out of the input."""
-        requests = requests_of(self._inbound, self.codec, self._has_message)
+        requests = requests_of(self._inbound, self.codec, self._has_reply)
         if not requests and requests.in_order:
             self._uncut()
         return requests

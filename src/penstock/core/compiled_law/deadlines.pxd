@@ -60,6 +60,11 @@ cdef class Deadlines(Closing):
     cpdef double _waits(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
     cpdef void _is_kept(self, double now) noexcept
     cpdef void _works(self, double now) noexcept
+    @cython.locals(rare=Rare, earliest=double)
+    cpdef double _asks(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
+    @cython.locals(rare=Rare)
+    cpdef void _asked(self, double now, bint receives) noexcept
+    cpdef void _has_reply(self) noexcept
     cpdef void _has_message(self) noexcept
     cpdef void _has_finished(self) noexcept
     cpdef bint _has_unfinished(self) noexcept

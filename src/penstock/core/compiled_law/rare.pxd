@@ -2,6 +2,8 @@ from .silence cimport Silence
 
 
 cdef class Rare:
+    cdef public int asking
+    cdef public unsigned char message_at_work
     cdef public str detail
     cdef public double handshake_since
     cdef public int handshakes

@@ -333,6 +333,8 @@ class Deadlines(Closing):
             self._whose_move = _PEER
             self._first_since += now
             self._partial_since += now
+        elif self._rare is not None:
+            self._rare.message_at_work = False
         if not durations.only_received_counts or self._idle_since == _INFINITY:
             self._idle_since = now
         earliest = self._idle_since + durations.idle_s
@@ -361,29 +363,70 @@ class Deadlines(Closing):
         self._idle_since = now
 
     def _works(self, now: float) -> None:
-        """Nobody waits for the peer any more: its clocks stand still, but for that of an idle connection."""
-        if self._whose_move == _PEER:
+        """Nobody waits for its next message any more: its clocks stand still, but for that of an idle connection.
+
+        While a reply of it is waited for they go on.
+        """
+        if self._whose_move == _PEER and (self._rare is None or not self._rare.asking):
             self._whose_move = _HANDLER
             self._first_since -= now
             self._partial_since -= now
 
+    def _asks(self, now: float, partial_bytes: int, is_first: bool) -> float:
+        """A reply of the peer is waited for, whatever its handler does meanwhile. As `_waits`."""
+        rare = self._of_few()
+        at_work = rare.message_at_work or self._whose_move == _MESSAGE_AT_WORK
+        earliest = self._waits(now, partial_bytes, is_first)
+        rare.message_at_work = at_work
+        rare.asking += 1
+        return earliest
+
+    def _asked(self, now: float, receives: bool) -> None:
+        """It is waited for no more: it has come, or was given up.
+
+        Args:
+            now: The instant.
+            receives: Somebody waits for the peer's next message.
+        """
+        rare = self._of_few()
+        rare.asking -= 1
+        if rare.asking or receives:
+            return
+        self._works(now)
+        if rare.message_at_work:
+            rare.message_at_work = False
+            self._whose_move = _MESSAGE_AT_WORK
+            if self._can_receive:
+                self._idle_since = _INFINITY
+
+    def _has_reply(self) -> None:
+        """A reply was complete, which is no message for the handler: whatever is missing after it began later."""
+        self._first_since = self._partial_since = _INFINITY
+        if self._rare is not None:
+            self._has_taken()
+
     def _has_message(self) -> None:
         """A message was complete: whatever is missing after it, it is not one that began before."""
         self._first_since = self._partial_since = _INFINITY
+        if self._rare is not None:
+            self._has_taken()
+            if self._rare.asking:
+                self._rare.message_at_work = True
+                return
         self._whose_move = _MESSAGE_AT_WORK
         if self._can_receive:
             self._idle_since = _INFINITY
-        if self._rare is not None:
-            self._has_taken()
 
     def _has_finished(self) -> None:
         """The handler has asked for a message where none will come: it is done with the one before."""
         if self._whose_move == _MESSAGE_AT_WORK:
             self._whose_move = _HANDLER
+        if self._rare is not None:
+            self._rare.message_at_work = False
 
     def _has_unfinished(self) -> bool:
         """Say whether the handler is at work on a message."""
-        return self._whose_move == _MESSAGE_AT_WORK
+        return self._whose_move == _MESSAGE_AT_WORK or (self._rare is not None and self._rare.message_at_work)
 
     def _peer_ended(self, now: float) -> float:
         """The peer's EOF has come. It is idle from now on, whatever is done about what it has sent.

@@ -11,9 +11,11 @@ from .silence import Silence
 
 
 class Rare:
-    """The state of a connection that shakes hands, is owed output, sends too fast, or ends for a reason of its own.
+    """The state of a connection that shakes hands, is owed output, is asked, sends too fast, or has its own end.
 
     Attributes:
+        asking: How many replies of its peer are waited for.
+        message_at_work: A message of it is at work while they are, and `_whose_move` says that it is the peer's.
         detail: Why it closes, in its handler's words; empty for nothing.
         refused_at: When its peer broke the framing, if its handler may have a last word; infinity for not at all.
         tasks: How many background tasks its peer is owed the work of.
@@ -29,10 +31,12 @@ class Rare:
     """
 
     __slots__ = (
+        "asking",
         "detail",
         "full_at",
         "handshake_since",
         "handshakes",
+        "message_at_work",
         "owed_bytes",
         "queue",
         "rate_held",
@@ -44,6 +48,8 @@ class Rare:
     )
 
     def __init__(self) -> None:
+        self.asking = 0
+        self.message_at_work = False
         self.detail = ""
         self.handshake_since = self.refused_at = inf
         self.handshakes = 0

@@ -163,6 +163,17 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             self._arm_next()
             self._lead_until_token(limit)
 
+    def _await_allowance(self, limit: Deadline | None) -> None:
+        """As `_await_token`, for what is there and may not be a whole message, and without taking the token."""
+        while self._inbound.pending_bytes and not self._is_told_to_close():
+            now = self._clock.time()
+            if self._allows(1, now):
+                return
+            if limit is not None and now >= limit.at:
+                raise limit.error()
+            self._arm_next()
+            self._lead_until_token(limit)
+
     def _lead_until_token(self, limit: Deadline | None) -> None:
         given_up: list[bool] = []  # this wait's own
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
@@ -183,7 +194,12 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
     def _fill(self, timeout_s: float | None = None) -> None:
         """Have a message in ``_ready``, or raise as `receive` does. The lock is held, except while waiting."""
         limit = self._limit_of(timeout_s)
-        while not self._finds_message(self._prefetch):
+        while True:
+            if self._levels.message_step_s and not self._ready:
+                # Before a message is cut: one that was gathered cannot be cut again, by another codec.
+                self._await_allowance(limit)
+            if self._finds_message(self._prefetch):
+                return
             self._wait_readable(limit)
 
     def _wait_readable(self, limit: Deadline | None) -> None:

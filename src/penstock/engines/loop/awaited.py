@@ -141,10 +141,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         while True:
             if self._ready and self._expired is None:
                 if self._streak >= self._streak_end and not self._goes_on_in_a_row():
-                    self._streak = 0
-                    self._streak_end = 1
-                    for _ in range(OTHERS_TURN):
-                        await asyncio.sleep(0)
+                    await self._let_others()
                     continue
                 self._streak += 1
                 if self._levels.message_step_s and not self._takes_token():
@@ -157,6 +154,14 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             if self._corked:
                 self._uncork()
             if self._inbound.pending_bytes or not self._can_receive or self._draining or self._expired is not None:
+                # Before a message is cut: one that was gathered cannot be cut again, by another codec.
+                if self._streak >= self._streak_end and self._expired is None and not self._goes_on_in_a_row():
+                    await self._let_others()
+                    continue
+                if self._levels.message_step_s and self._is_held_back():
+                    limit = limit or Deadline.after(timeout_s, self._clock)
+                    await self._wait_readable(limit, held=True)
+                    continue
                 try:
                     if self._finds_message(PREFETCH):
                         continue
@@ -165,11 +170,6 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                     if callable(self._on_bad_message):
                         await asyncio.sleep(0)  # what was asked for by who stands for a thread comes first
                     self._streak += 1
-                    if self._streak >= self._streak_end and not self._goes_on_in_a_row():
-                        self._streak = 0
-                        self._streak_end = 1
-                        for _ in range(OTHERS_TURN):
-                            await asyncio.sleep(0)
                     continue
                 except Exception as error:
                     await self._turn.take()  # what raises at once counts, too
@@ -196,6 +196,17 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             await self._turn.take()
             raise LocalProtocolError("there is no TLS") if self._can_send else self._why_not()
         return info
+
+    def _is_held_back(self) -> bool:
+        """Whether what is there has to wait for a token."""
+        return bool(self._inbound.pending_bytes) and self._expired is None and not self._allows(1, self._clock.time())
+
+    async def _let_others(self) -> None:
+        """Let the loop turn: enough messages were received in a row."""
+        self._streak = 0
+        self._streak_end = 1
+        for _ in range(OTHERS_TURN):
+            await asyncio.sleep(0)
 
     def _goes_on_in_a_row(self) -> bool:
         """Whether more messages may be received before the loop turns, by their number and the time they have taken."""
@@ -355,14 +366,12 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         await self._turn.take()
         if self._write_paused:
             await self._wait_writable()
-        if self._waiter is None:  # the peer is waited for by this, if by nothing else
-            is_first = self._batch_size == 0 and self._expects_messages()
-            self._arm(self._waits(self._clock.time(), self._inbound.pending_bytes, is_first))
+        is_first = self._batch_size == 0 and self._expects_messages()
+        self._arm(self._asks(self._clock.time(), self._inbound.pending_bytes, is_first))
         try:
             return await request_of(self, message, timeout_s)
         finally:
-            if self._waiter is None:
-                self._works(self._clock.time())
+            self._asked(self._clock.time(), self._waiter is not None)
 
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:

@@ -104,6 +104,10 @@ class LoopClientConnection(ClientEnd[M], AwaitedConnection[M], ClientConnection[
         self._inbound.feed(data)
         if self._rare is not None:
             self._hear()
+        if self._inbound.is_gathering:  # what is cut of that cannot be cut again, should its receiver be cancelled
+            self._waiter = None
+            waiter.wake()
+            return
         try:
             messages = self._inbound.take(PREFETCH)
         except Exception:  # noqa: S110  # whoever receives meets it again

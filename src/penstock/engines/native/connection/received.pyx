@@ -307,7 +307,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
             self.framing = None
         uncompiled = self.uncompiled
         inbound = uncompiled.inbound
-        requests = requests_of(inbound, codec, (<object>self)._has_message)
+        requests = requests_of(inbound, codec, (<object>self)._has_reply)
         if not requests and requests.in_order and uncompiled.at < len(uncompiled.batch) and inbound.gives_back:
             uncompiled.cut_by(inbound.codec, inbound.silence_counts)
         return requests

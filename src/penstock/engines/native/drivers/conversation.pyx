@@ -241,13 +241,11 @@ cdef class ConversationConnection(AwaitedConnection):
         await self.host.turn.take()
         while self._write_paused and self._can_send:
             await self.room()
-        if self.waiter is None:  # the peer is waited for by this, if by nothing else
-            self.arm(self._waits(self.time(), self.pending_bytes(), not self.had_message and self.expects_messages()))
+        self.arm(self._asks(self.time(), self.pending_bytes(), not self.had_message and self.expects_messages()))
         try:
             return await request_of(self, message, timeout_s)
         finally:
-            if self.waiter is None:
-                self._works(self.time())
+            self._asked(self.time(), self.waiter is not None)
 
     async def exchange(self, message, timeout_s):
         """Send one message; return the next one that comes."""
