@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.send_queue import SendQueue
-from penstock.errors import QueueFullError
+from penstock.core.send_queue import SendQueue, check_policy
+from penstock.errors import ConfigurationError, QueueFullError
 
 
 def frame(number, size=4):
@@ -68,6 +68,83 @@ def test_raise_changes_nothing():
     assert [frame(0)] == taken(backlog)
 
 
+@pytest.mark.parametrize("size", [4, 400])
+def test_latest_takes_the_place_of_what_waits_with_its_key(size):
+    """Room or not, and behind all others; what is of another key, or of none, stays."""
+    backlog = SendQueue()
+    for number, key in enumerate(["a", "b", None]):
+        backlog.admit(frame(number, size), "latest", 0, key)
+
+    assert (1, size) == backlog.admit(frame(3, size), "latest", 0, "a")
+    assert (1, size) == backlog.admit(frame(4, size), "latest", 0)
+    assert 3 == backlog.count
+    assert [frame(1, size), frame(3, size), frame(4, size)] == taken(backlog)
+    assert backlog.admit(frame(5, size), "latest", 0, "b") is None  # what has left is not called back
+
+
+def test_latest_gives_up_the_oldest_where_its_key_makes_too_little_room():
+    """Those of other keys, the oldest first; never more than it takes."""
+    backlog = SendQueue()
+    for number in range(4):
+        backlog.admit(frame(number), "latest", 0, number)
+
+    assert (2, 8) == backlog.admit(frame(4, 8), "latest", 8, 2)
+    assert [frame(1), frame(3), frame(4, 8)] == taken(backlog)
+
+
+def test_what_was_posted_to_be_told_of_is_not_given_up_for_another():
+    """Its sender took the silence of ``raise`` and ``drop_newest`` for a yes."""
+    backlog = SendQueue()
+    backlog.admit(frame(0), "raise", 0)
+    backlog.admit(frame(1, 300), "drop_newest", 0)
+    backlog.admit(frame(2), "drop_oldest", 0)
+
+    assert (1, 4) == backlog.admit(frame(3), "drop_oldest", 4)
+    assert (1, 8) == backlog.admit(frame(4, 8), "latest", 5)
+    assert [frame(0), frame(1, 300), frame(3)] == taken(backlog)
+
+
+def test_frames_may_be_held_to_a_number():
+    """As a group does for each of its members: whatever their sizes."""
+    backlog = SendQueue()
+    for number in range(5):
+        backlog.admit(frame(number, 4 + 300 * (number % 2)), "drop_oldest", 0, None, backlog.count + 1 - 3)
+
+    assert 3 == backlog.count
+    assert [frame(2), frame(3, 304), frame(4)] == taken(backlog)
+
+
+def test_nothing_is_left_of_what_was_replaced():
+    """A key that changes a million times holds the memory of one message."""
+    backlog = SendQueue()
+    backlog.admit(frame(0), "drop_oldest", 0)
+    for number in range(10_000):
+        backlog.admit(frame(number), "latest", 0, "key")
+
+    assert 2 == backlog.count
+    assert 50 > len(backlog._frames)
+    assert [frame(0), frame(9999)] == taken(backlog)
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "meant"),
+    [
+        ("drop-oldest", None, "on_full: 'drop-oldest' is not one of .*; did you mean drop_oldest"),
+        (1, None, "is not one of"),
+        ("latest", [1], "key is a list, which is not hashable"),
+    ],
+)
+def test_a_wrong_policy_is_refused_when_it_is_given(word, key, meant):
+    """Not when the first slow peer meets it."""
+    with pytest.raises(ConfigurationError, match=meant):
+        check_policy("on_full", word, key)
+
+
+def test_drop_is_short_for_drop_newest():
+    """And is counted as that."""
+    assert "drop_newest" == check_policy("on_full", "drop", [])
+
+
 def test_frames_are_taken_whole():
     """As few as make up what is asked for."""
     backlog = SendQueue()
@@ -114,3 +191,57 @@ def test_drop_oldest_against_a_plain_list(frames, limit, reads):
     assert [data for data, _ in model] == left
     assert len(frames) == len(out) + len(left) + lost
     assert 0 == backlog.posted_bytes
+
+
+POLICIES = ("drop_oldest", "drop_newest", "raise", "latest")
+
+
+@given(
+    frames=st.lists(
+        st.tuples(st.integers(1, 600), st.sampled_from([None, *POLICIES]), st.integers(0, 3), st.booleans()),
+        max_size=60,
+    ),
+    limit=st.integers(1, 3000),
+)
+def test_every_mixture_of_policies_against_a_plain_list(frames, limit):
+    """What is left, and in which order; what the counts say; nothing that has to stay is lost."""
+    backlog, model, lost, out = SendQueue(), [], 0, 0
+    for number, (size, policy, key, takes) in enumerate(frames):
+        data = frame(number, size)[-size:]
+        excess = backlog.posted_bytes + size - limit
+        if policy is None:
+            backlog.keep(data)
+            model.append((data, None, None))
+        else:
+            may_go = [each for each in model if each[1] in ("drop_oldest", "latest")]
+            refused = excess > 0 and (
+                policy in ("raise", "drop_newest") or excess > sum(len(each[0]) for each in may_go)
+            )
+            before = len(model)
+            if not refused:
+                if policy == "latest":
+                    model = [each for each in model if each[1:] != ("latest", key)]
+                over = sum(len(each[0]) for each in model if each[1]) + size - limit
+                while over > 0 and excess > 0:
+                    oldest = next(each for each in model if each[1] in ("drop_oldest", "latest"))
+                    model.remove(oldest)
+                    over -= len(oldest[0])
+                gone = before - len(model)
+                model.append((data, policy, key if policy == "latest" else None))
+            else:
+                gone = 1
+            lost += gone
+            try:
+                event = backlog.admit(data, policy, excess, key)
+                assert gone == (event[0] if event else 0)
+            except QueueFullError:
+                assert refused
+        if takes and model:
+            out += 1
+            assert model.pop(0)[0] == backlog.take()
+        assert (len(model), sum(len(each[0]) for each in model)) == (backlog.count, len(backlog))
+        assert sum(len(each[0]) for each in model if each[1]) == backlog.posted_bytes
+
+    left = taken(backlog)
+    assert [each[0] for each in model] == left
+    assert len(frames) == len(left) + out + lost

@@ -338,7 +338,7 @@ async def test_what_waits_is_sent_when_the_peer_has_read_meanwhile(room, monkeyp
     looks = iter([True, True])
     monkeypatch.setattr(module.Membership, "is_slow", property(lambda self: next(looks, False)))
     group.publish(b"kept", on_slow="drop_oldest")
-    assert 1 == len(member.waiting)
+    assert 1 == member.waiting.count
 
     assert b"kept" == await peer.receive()
 
@@ -348,7 +348,7 @@ async def test_what_waits_for_a_peer_that_reads_again_is_sent_before_the_next(ro
     group, join, _ = room
     (peer,) = await join()
     (member,) = group._members.values()
-    member.waiting["key"] = b"first\n"
+    member.queue().admit(b"first\n", "drop_oldest", 0)
     group.publish(b"second", on_slow="drop_newest")
 
     assert [b"first", b"second"] == [await peer.receive(), await peer.receive()]

@@ -29,6 +29,8 @@ async def later(message: bytes) -> bytes | None:
 @penstock.on_message(codec=Lines(max_frame_bytes=100), blocking=True)
 def with_connection(conn: penstock.ConnectionBase[bytes], message: bytes) -> None:
     conn.post(message)
+    conn.post(message, on_full="latest", key=("a", 1))
+    conn.post_frame(conn.frame(message), on_full="drop")
     assert_type(conn.try_send(message), bool)
     conn.set_limits(slow_consumer="drop_oldest", write_high_bytes=4096, write_low_bytes=1024)
 

@@ -33,6 +33,7 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json", "logfmt"]
 MessageRateAction = Literal["pause", "close"]
 SlowConsumer = Literal["disconnect", "raise", "drop_oldest", "drop_newest"]
+OnFull = Literal["disconnect", "raise", "drop", "drop_newest", "drop_oldest", "latest"]  # of one message
 
 # Of the fields of `Limits`, those that one connection may have for itself: the others are buffers and turns that it
 # shares.

@@ -6,7 +6,7 @@ How an engine keeps these promises, and the laws beyond one method, are `engines
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
@@ -18,6 +18,7 @@ from .background import Work, start_task
 
 if TYPE_CHECKING:
     from ..address import Address, Peer
+    from ..config import OnFull
     from .background import BackgroundTask
     from .handlers import Handler
     from .proxy import ProxyInfo
@@ -169,18 +170,28 @@ class ConnectionBase(ABC, Generic[M]):
         return False
 
     @abstractmethod
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message; never wait.
 
         One message of any size is queued while output is not over its high watermark. Above it the peer may be owed
         ``limits.write_max_bytes``, or no more than the watermark while all peers together are owed too much
-        (``overload.write_total_bytes``); what would be more meets ``limits.slow_consumer``.
+        (``overload.write_total_bytes``); what would be more meets ``limits.slow_consumer``, or ``on_full``.
 
         Safe from the connection's own handler and from those of others. In a server whose handlers run in threads it
         is safe from any of them; otherwise call it on the loop's thread. A datagram that the kernel has no room for is
         dropped and counted, whatever the policy.
 
+        Args:
+            message: What to send.
+            on_full: What gives way where it is too much. None: what ``limits.slow_consumer`` says. ``disconnect`` and
+                ``raise``: as there. ``drop``, or ``drop_newest``: this message. ``drop_oldest``: those that were
+                posted first and may go, which are those of ``drop_oldest`` and ``latest``. ``latest``: likewise; and
+                too much or not, one that waits with the same key goes for this one, which takes the place at the end.
+                Messages given up are counted (``stats.messages_dropped``) and told (`MessageDropped`).
+            key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well.
+
         Raises:
+            ConfigurationError: ``on_full`` is none of these, or ``key`` is not hashable and ``latest`` needs it.
             LocalProtocolError, TypeError: The codec refuses it. Nothing was queued.
             ClosedError: This side already closed or sent EOF.
             BrokenError: The peer or the network ended the connection.
@@ -197,7 +208,7 @@ class ConnectionBase(ABC, Generic[M]):
         return (guard.encode_datagram if self.is_datagram else guard.encode)(self.codec, message)
 
     @abstractmethod
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message that is framed already; otherwise as `post`, in the same order.
 
         A message for many peers is encoded once: what `frame` returned for one of them serves all that speak the same
@@ -205,10 +216,12 @@ class ConnectionBase(ABC, Generic[M]):
 
         Args:
             frame: One whole frame of the codec at hand. It is sent as it is, unread.
+            on_full: As of `post`.
+            key: As of `post`.
 
         Raises:
             TypeError: It is not bytes. Nothing was queued.
-            ClosedError, BrokenError, SlowPeerError, QueueFullError: As `post`.
+            ConfigurationError, ClosedError, BrokenError, SlowPeerError, QueueFullError: As `post`.
             LocalProtocolError: It is longer than a datagram to this peer can be.
         """
 

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import Any, Final, get_args
 
-from ..config import Limits, SlowConsumer
-from ..errors import QueueFullError
+from ..config import Limits, OnFull
+from ..config.kinds.words import check_word
+from ..errors import ConfigurationError, QueueFullError
+
+# How a frame waits: whether it counts as posted, and whether it may be given up.
+_KEPT: Final = 0  # a reply, or what `send` has waited for
+_STAYS: Final = 1  # posted, and taken for good: its sender would have been told, or it dropped, had there been no room
+_GIVES_WAY: Final = 2  # posted, and given up for a later one
+_WAYS: Final[dict[str, int]] = {"raise": _STAYS, "drop_newest": _STAYS, "drop_oldest": _GIVES_WAY, "latest": _GIVES_WAY}
+# As long as that, a frame costs less where it is than copied: what is for many peers waits once for all of them.
+_WORTH_A_REFERENCE: Final = 256
+# So many that were replaced are let go of together, and no fewer than those that wait.
+_REPLACED: Final = 16
 
 
 def progressed(limits: Limits, taken_bytes: int) -> bool:
@@ -16,35 +29,81 @@ def progressed(limits: Limits, taken_bytes: int) -> bool:
     return taken_bytes >= max(1, limits.write_high_bytes - limits.write_low_bytes)
 
 
+def check_policy(name: str, word: str, key: object, known: Sequence[str] = get_args(OnFull)) -> Any:
+    """Return the policy that a word means; refuse one that there is not, and a key that cannot be looked up.
+
+    Args:
+        name: What the word was given as.
+        word: The word.
+        key: What ``latest`` tells messages apart by.
+        known: The words that there are.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if word not in known:
+        check_word(name, word, known)
+    if word == "latest":
+        try:
+            hash(key)
+        except TypeError:
+            raise ConfigurationError(f"key is a {type(key).__name__}, which is not hashable") from None
+    return "drop_newest" if word == "drop" else word
+
+
+class _Frame:
+    """A frame that waits where it is, and may be replaced: then it is empty."""
+
+    __slots__ = ("data", "key", "way")
+
+    def __init__(self, data: bytes, way: int, key: tuple[Hashable] | None) -> None:
+        self.data = data
+        self.way = way
+        self.key = key
+
+
 class SendQueue:
-    """Frames behind those that the transport holds: as long as they wait here, the oldest can still be given up.
+    """Frames behind those that the transport holds: as long as they wait here, some of them can still be given up.
 
     What the transport holds may have left in part and is never given up; nor is what was not posted: replies, and what
-    `send` has waited for. The bytes are kept in one piece, with one number for each frame.
+    `send` has waited for. Short frames are kept in one piece, with one number for each; long ones, and those that a
+    later one may replace, as they are.
 
     Attributes:
-        posted_bytes: How many of the bytes may be given up. They are held to the limit by `admit`; what is not posted
+        count: How many frames wait.
+        posted_bytes: How many of the bytes were posted. They are held to the limit by `admit`; what is not posted
             is held to it by itself, so that a reply does not end a connection that is owed what may be dropped.
     """
 
-    __slots__ = ("_data", "_sizes", "posted_bytes")
+    __slots__ = ("_data", "_frames", "_may_go_bytes", "_named", "_replaced", "_size", "count", "posted_bytes")
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._sizes: deque[int] = deque()  # negative where the frame must not be given up
+        self._frames: deque[int | _Frame] = deque()  # of those in `_data`: four times the size, and how it waits
+        self._named: dict[Hashable, _Frame] = {}
+        self._replaced = 0  # of the frames
+        self._size = 0
+        self._may_go_bytes = 0
+        self.count = 0
         self.posted_bytes = 0
 
     def __len__(self) -> int:
         """How many bytes wait."""
-        return len(self._data)
+        return self._size
 
-    def admit(self, frame: bytes, policy: SlowConsumer, excess_bytes: int) -> tuple[int, int] | None:
+    def admit(
+        self, frame: bytes, policy: str, excess_bytes: int, key: Hashable = None, excess_count: int = 0
+    ) -> tuple[int, int] | None:
         """Take a posted frame, unless it is what has to go.
 
         Args:
             frame: One message, framed.
-            policy: What gives way: any but ``disconnect``, which is the connection's to obey.
+            policy: What gives way where there is no room. ``drop_newest``: this one. ``drop_oldest``: those that were
+                posted first, and that way. ``latest``: likewise, and room or not the one that waits with the same key.
+                ``raise``: none. ``disconnect`` is the connection's to obey.
             excess_bytes: How far over its limit the peer would be with it; 0 or less when there is room.
+            key: What ``latest`` tells messages apart by.
+            excess_count: How many frames too many there would be with it, where those are counted.
 
         Returns:
             How many messages were given up, and of how many bytes together; None for nothing.
@@ -52,33 +111,46 @@ class SendQueue:
         Raises:
             QueueFullError: There is no room, and the policy is ``raise``. Nothing has changed.
         """
-        if excess_bytes <= 0:
-            self._append(frame, posted=True)
-            return None
-        if policy == "raise":
-            raise QueueFullError(f"{len(frame)} bytes more would be {excess_bytes} more than the peer may be owed")
-        if policy == "drop_newest" or excess_bytes > self.posted_bytes:
-            count, size_bytes = 1, len(frame)
-        else:
-            count, size_bytes = self._give_up(excess_bytes)
-            self._append(frame, posted=True)
-        return count, size_bytes
+        count = size_bytes = 0
+        if excess_bytes > 0 or excess_count > 0:
+            if policy == "raise":
+                raise QueueFullError(f"{len(frame)} bytes more would be {excess_bytes} more than the peer may be owed")
+            if policy == "drop_newest" or excess_bytes > self._may_go_bytes:
+                return 1, len(frame)
+        if policy == "latest" and (old := self._named.get(key)) is not None:
+            count, size_bytes = 1, len(old.data)
+            self._replace(old)
+        if excess_bytes > size_bytes or excess_count > count:
+            more, more_bytes = self._give_up(excess_bytes - size_bytes, excess_count - count)
+            count += more
+            size_bytes += more_bytes
+        self._append(frame, _WAYS[policy], (key,) if policy == "latest" else None)
+        return (count, size_bytes) if count else None
 
     def keep(self, frame: bytes) -> None:
         """Take a frame, or several, that must not be given up, to leave after those that wait."""
-        self._append(frame, posted=False)
+        self._append(frame, _KEPT)
 
     def take(self, least_bytes: int = 1) -> bytes:
         """Return the oldest frames, whole: as few as make up so many bytes, or all there are."""
-        size = 0
-        sizes = self._sizes
-        while sizes and size < least_bytes:
-            next_size = sizes.popleft()
-            self.posted_bytes -= max(next_size, 0)
-            size += abs(next_size)
-        taken = bytes(self._data[:size])
-        del self._data[:size]  # at the front, where a bytearray gives up bytes without moving the others
-        return taken
+        taken = bytearray()
+        copied = 0  # of `_data`, and not taken from there so far
+        while self._frames and len(taken) + copied < least_bytes:
+            frame = self._frames.popleft()
+            if isinstance(frame, int):
+                copied += frame >> 2
+                self._goes(frame >> 2, frame & 3)
+            elif frame.data:
+                taken += self._cut(copied)
+                copied = 0
+                if not taken and len(frame.data) >= least_bytes:
+                    self._let_go(frame)
+                    return frame.data
+                taken += frame.data
+                self._let_go(frame)
+            else:
+                self._replaced -= 1
+        return bytes(taken + self._cut(copied))
 
     def hand_over(self) -> tuple[bytes, list[int]]:
         """Give away all of it: the bytes, and the size of each frame, below 0 where it must not be given up."""
@@ -93,30 +165,83 @@ class SendQueue:
         self.posted_bytes += sum(size for size in sizes if size > 0)
 
     def clear(self) -> None:
-        """Forget all of it: the connection is gone."""
+        """Forget all of it: the connection, or the member, is gone."""
         self._data.clear()
-        self._sizes.clear()
-        self.posted_bytes = 0
+        self._frames.clear()
+        self._named.clear()
+        self._replaced = self._size = self._may_go_bytes = self.count = self.posted_bytes = 0
 
-    def _append(self, frame: bytes, *, posted: bool) -> None:
-        if frame:
+    def _append(self, frame: bytes, way: int, name: tuple[Hashable] | None = None) -> None:
+        size = len(frame)
+        if not size:
+            return
+        if name is None and size < _WORTH_A_REFERENCE:
             self._data += frame
-            self._sizes.append(len(frame) if posted else -len(frame))
-            self.posted_bytes += len(frame) if posted else 0
+            self._frames.append(size << 2 | way)
+        else:
+            waiting = _Frame(frame, way, name)
+            self._frames.append(waiting)
+            if name is not None:
+                self._named[name[0]] = waiting
+        self.count += 1
+        self._size += size
+        if way:
+            self.posted_bytes += size
+            if way == _GIVES_WAY:
+                self._may_go_bytes += size
 
-    def _give_up(self, least_bytes: int) -> tuple[int, int]:
-        """Forget the oldest posted frames, so many bytes of them or more; return their number and their bytes."""
-        kept: list[int] = []
+    def _goes(self, size: int, way: int) -> None:
+        """Count a frame as one that waits no more."""
+        self.count -= 1
+        self._size -= size
+        if way:
+            self.posted_bytes -= size
+            if way == _GIVES_WAY:
+                self._may_go_bytes -= size
+
+    def _let_go(self, frame: _Frame) -> None:
+        self._goes(len(frame.data), frame.way)
+        if frame.key is not None:
+            del self._named[frame.key[0]]
+
+    def _cut(self, size: int) -> bytearray:
+        """Take so many bytes of the short frames."""
+        cut = self._data[:size]
+        del self._data[:size]  # at the front, where a bytearray gives up bytes without moving the others
+        return cut
+
+    def _replace(self, frame: _Frame) -> None:
+        self._let_go(frame)
+        frame.data = b""
+        self._replaced += 1
+        if self._replaced > _REPLACED + self.count:
+            self._frames = deque(each for each in self._frames if isinstance(each, int) or each.data)
+            self._replaced = 0
+
+    def _give_up(self, least_bytes: int, least_count: int) -> tuple[int, int]:
+        """Forget the oldest frames that may go, so many bytes and frames of them or more; return how many of each."""
+        stays: list[int | _Frame] = []
         at = count = given_up = 0
-        while given_up < least_bytes:
-            size = self._sizes.popleft()
-            if size < 0:
-                kept.append(size)
-                at -= size
+        while given_up < least_bytes or count < least_count:
+            frame = self._frames.popleft()
+            if isinstance(frame, int):
+                size, way = frame >> 2, frame & 3
+                if way == _GIVES_WAY:
+                    del self._data[at : at + size]
+                    self._goes(size, way)
+                else:
+                    at += size
             else:
-                del self._data[at : at + size]
+                size, way = len(frame.data), frame.way
+                if not size:
+                    self._replaced -= 1
+                    continue
+                if way == _GIVES_WAY:
+                    self._let_go(frame)
+            if way == _GIVES_WAY:
                 count += 1
                 given_up += size
-        self._sizes.extendleft(reversed(kept))
-        self.posted_bytes -= given_up
+            else:
+                stays.append(frame)
+        self._frames.extendleft(reversed(stays))
         return count, given_up

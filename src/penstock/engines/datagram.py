@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..address import Address, Peer
 from ..codecs import guard
 from ..codecs.base import Codec
+from ..config import OnFull
 from ..core.contract import ConnectionBase, refuse_frame
 from ..core.endings import reason_after
 from ..core.gate import Gate
 from ..core.handlers import CallbackHandler, Handler, MessageHandler
+from ..core.send_queue import check_policy
 from ..core.texts import detail_of
 from ..errors import ClosedError, LocalProtocolError
 from ..reasons import CloseReason
@@ -88,15 +91,19 @@ class OneDatagram(ConnectionBase[M]):
         if reply is not None and self.close_reason is not CloseReason.ABORTED:
             self._send(reply)
 
-    def post(self, message: M) -> None:
-        """Send one datagram back to the sender."""
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
+        """Send one datagram back to the sender: no policy keeps it."""
+        if on_full is not None:
+            check_policy("on_full", on_full, key)
         if not self.is_open:
             raise ClosedError("the connection is closed")
         self._send(message)
 
-    def post_frame(self, frame: bytes) -> None:
-        """Send one datagram back to the sender."""
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
+        """Send one datagram back to the sender: no policy keeps it."""
         refuse_frame(frame)
+        if on_full is not None:
+            check_policy("on_full", on_full, key)
         if not self.is_open:
             raise ClosedError("the connection is closed")
         self._send_datagram(frame)

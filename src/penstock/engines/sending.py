@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable
 from math import inf
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import Codec
+from ..config import OnFull
 from ..core.contract import ConnectionBase, refuse_frame
 from ..core.endings import why_not
 from ..core.events import Event, MessageDropped, ReadingPaused, ReadingResumed
 from ..core.law.closing import CLOSED, STATES
 from ..core.law.output import ALL_SENT, PAUSE, REFILL, RESUME
 from ..core.law.rate import Law
+from ..core.send_queue import check_policy
 from ..errors import SlowPeerError
 from ..reasons import CloseReason
 from .context import Context
@@ -116,29 +119,34 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message; never wait."""
+        if on_full is not None:
+            on_full = check_policy("on_full", on_full, key)
         self._require_sendable()
-        self._post(self._encode(message))
+        self._post(self._encode(message), on_full, key)
 
     def frame(self, message: M) -> bytes:
         """Return what `post` would queue for a message."""
         return self._encode(message)
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message that is framed already."""
         refuse_frame(frame)
+        if on_full is not None:
+            on_full = check_policy("on_full", on_full, key)
         self._require_sendable()
-        self._post(frame)
+        self._post(frame, on_full, key)
 
     def post_joined(self, frames: bytes, count: int) -> None:
         """Queue several messages whose frames are one string of bytes already."""
         self.post_frame(frames)
         self._messages_out += count - 1
 
-    def _post(self, data: bytes) -> None:
-        if self._levels.can_drop and self._attached and self._link.queued_bytes:
-            self._post_behind(data)
+    def _post(self, data: bytes, on_full: OnFull | None, key: Hashable) -> None:
+        can_drop = self._levels.can_drop if on_full is None else on_full != "disconnect"
+        if can_drop and self._attached and self._link.queued_bytes:
+            self._post_behind(data, on_full or self._levels.limits.slow_consumer, key)
         else:
             self._put(data)
 
@@ -319,29 +327,29 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
         self._owe(self._link.queued_bytes + self._held_output() + size)
         return before - self._owed_bytes()
 
-    def _post_behind(self, data: bytes) -> None:
+    def _post_behind(self, data: bytes, policy: OnFull, key: Hashable) -> None:
         """Queue a posted frame for a peer that is owed something."""
         if self._crowds(len(data), self._link.queued_bytes + self._corked_bytes, self._room_bytes()):
             self._uncork()
             if self._link.queued_bytes:
                 self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))
         if self._write_paused:
-            self._post_late(data)
+            self._post_late(data, policy, key)
         else:
             self._put(data)
 
-    def _post_late(self, data: bytes) -> None:
+    def _post_late(self, data: bytes, policy: OnFull, key: Hashable) -> None:
         """Queue a posted frame behind a full link, or have something give way, as the policy has it."""
         queue = self._queue()
         excess_bytes = self._excess_bytes(self._owed_bytes() + len(data), self._room_bytes())
         if excess_bytes > 0:
             excess_bytes -= self._recount(0)
         before = len(queue)
-        dropped = queue.admit(data, self._levels.limits.slow_consumer, excess_bytes)
+        dropped = queue.admit(data, policy, excess_bytes, key)
         self._messages_out += 1
         self._owe(self._owed_bytes() + len(queue) - before)
         if dropped is not None:
-            self._emit(MessageDropped(self, self._levels.limits.slow_consumer, *dropped))
+            self._emit(MessageDropped(self, policy, *dropped))
 
     def _output_queued(self, queued_bytes: int) -> None:
         """The link holds that many bytes, more than before: count them, and stop where it is too much."""

@@ -11,10 +11,10 @@ from time import perf_counter
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from ..core.contract import ConnectionBase
+from ..core.send_queue import check_policy
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
 from .membership import Frames, JoinedFrames, Membership
 from .stats import GroupStats
-from .words import check_word
 
 M = TypeVar("M")
 
@@ -169,8 +169,9 @@ class Group(Generic[M]):
             member.active = False
             del self._members[member.conn.id]
             self._snapshot = None
-            self.stats.gone += len(member.waiting)
-            member.waiting.clear()
+            if member.waiting:
+                self.stats.gone += member.waiting.count
+                member.waiting.clear()
             member.detach()
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -216,7 +217,7 @@ class Group(Generic[M]):
             exclude: Who does not get it: a connection, or several.
             on_slow: What becomes of it for a member that is slow, whose peer is owed more than its high watermark.
                 None: what its own ``limits.slow_consumer`` says, at its hard limit. ``disconnect``: it is aborted at
-                the server's hard limit, whatever that says. ``drop_newest``: it does not get this one.
+                its hard limit, whatever that says. ``drop_newest``: it does not get this one.
                 ``drop_oldest``: this one waits until it reads again; of those that wait the oldest is given up where
                 there are too many.
                 ``latest``: likewise, and what waits with the same ``key`` gives way to it.
@@ -233,7 +234,7 @@ class Group(Generic[M]):
                 thread without a loop (`asyncio.to_thread`) this waits.
         """
         if on_slow is not None:
-            _check_policy(on_slow, key)
+            check_policy("on_slow", on_slow, key, get_args(OnSlow))
         running = asyncio._get_running_loop()  # noqa: SLF001  # the public one raises where there is none
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
@@ -409,44 +410,26 @@ class Group(Generic[M]):
                 return
         if policy == "drop_newest":
             stats.dropped[policy] += 1
-        elif policy in ("drop_oldest", "latest"):
+        elif policy in ("drop_oldest", "latest") and frame:
             self._keep(member, frame, policy, publication.key)
             # On an engine with threads its peer may have read since the first look: then nobody resumes it any more.
             if not member.is_slow:
                 self.resume(member)
         else:
-            if policy == "disconnect":
-                self._hold_to_limit(member, frame)
             self._flush(member, True)
-            member.conn.post_frame(frame)
+            member.conn.post_frame(frame, on_full=policy)
             stats.delivered += 1
 
     def _keep(self, member: Membership[M], frame: bytes, policy: OnSlow, key: Hashable) -> None:
         """Have a message wait until a member reads again."""
-        waiting, stats = member.waiting, self.stats
+        stats = self.stats
         with self._lock:
             if not member.active:
                 stats.gone += 1
                 return
-            # Each of those without a key is another one.
-            name: object = ("key", key) if policy == "latest" else object()
-            if waiting.pop(name, None) is not None or self._make_room(member):
-                stats.dropped[policy] += 1
-            waiting[name] = frame  # at the end: what is sent keeps the order of what was published
-
-    def _make_room(self, member: Membership[M]) -> bool:
-        """Give up the oldest that waits, where there are too many; return whether one was."""
-        if len(member.waiting) < self._max_waiting:
-            return False
-        del member.waiting[next(iter(member.waiting))]
-        return True
-
-    @staticmethod
-    def _hold_to_limit(member: Membership[M], frame: bytes) -> None:
-        """Abort a connection that would be owed more than its hard limit."""
-        conn = member.conn
-        if conn.queued_bytes + len(frame) > conn.server.config.limits.write_max_bytes:
-            conn.abort()
+            waiting = member.queue()
+            if given_up := waiting.admit(frame, policy, 0, key, waiting.count + 1 - self._max_waiting):
+                stats.dropped[policy] += given_up[0]
 
     def _flush(self, member: Membership[M], all_of_it: bool) -> None:
         """Send what waits for a member, until it is slow again."""
@@ -455,7 +438,7 @@ class Group(Generic[M]):
             with self._lock:
                 if not waiting:  # it has left, in another thread
                     return
-                frame = waiting.pop(next(iter(waiting)))
+                frame = waiting.take()
             try:
                 member.conn.post_frame(frame)
                 stats.delivered += 1
@@ -464,17 +447,3 @@ class Group(Generic[M]):
                 self.leave(member)
             except (PenstockError, TypeError):
                 stats.dropped["refused"] += 1
-
-
-def _check_policy(on_slow: str, key: object) -> None:
-    """Refuse a policy that there is not, and a key that cannot be looked up.
-
-    Raises:
-        ConfigurationError: It is one.
-    """
-    check_word("on_slow", on_slow, get_args(OnSlow))
-    if on_slow == "latest":
-        try:
-            hash(key)
-        except TypeError:
-            raise ConfigurationError(f"key is a {type(key).__name__}, which is not hashable") from None

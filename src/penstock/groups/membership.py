@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ..address import Kind
 from ..codecs.base import Codec
 from ..core.contract import ConnectionBase
+from ..core.send_queue import SendQueue
 from ..errors import ClosedError, LocalProtocolError, PenstockError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Membership(Generic[M]):
         self.conn = conn
         self.active = True
         self.records = conn.local.kind is Kind.SEQPACKET
-        self.waiting: dict[object, bytes] = {}
+        self.waiting: SendQueue | None = None  # as long as nothing ever did
         self._slow: Collection[int] = ()
 
     def attach(self) -> None:
@@ -65,6 +66,12 @@ class Membership(Generic[M]):
     def is_slow(self) -> bool:
         """Whether its peer is owed more than its high watermark, and has not read down to the low one since."""
         return self.conn.id in self._slow
+
+    def queue(self) -> SendQueue:
+        """Return what waits for its peer to read again, to put something there."""
+        if self.waiting is None:
+            self.waiting = SendQueue()
+        return self.waiting
 
     def leave(self) -> None:
         """Leave the group. May be repeated."""

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Hashable, Iterator
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+from ..config.kinds.words import check_word
 from ..core.contract import ConnectionBase
 from ..errors import ClosedError, KeyTakenError, LocalProtocolError
-from .words import check_word
 
 C = TypeVar("C", bound=ConnectionBase[Any])
 

@@ -3,6 +3,7 @@
 # ruff: noqa: D102  # the contract of a method is written once, in Kind
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,18 @@ class Choice(Kind):
     def parse(self, text: str) -> str:
         self.check(text)
         return text
+
+
+def check_word(name: str, word: object, known: Iterable[str]) -> None:
+    """Refuse an argument that names a policy there is not: when it is given, not when something meets it.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    try:
+        Choice(tuple(known)).check(word)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problem, name) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...config import SlowConsumer
+from ...config import OnFull
 from ...errors import CodecError, HandshakeError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..refused import refusal_of
@@ -59,7 +59,7 @@ class MessageDropped(Event):
     name = EventName.MESSAGE_DROPPED
 
     connection: ConnectionBase[Any]
-    policy: SlowConsumer
+    policy: OnFull
     count: int
     size_bytes: int
 

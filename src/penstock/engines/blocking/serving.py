@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from threading import get_ident
 from typing import Any, Final, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
+from ...config import OnFull
 from ...core.endings import reason_after
 from ...core.handlers import AnyHandler, Handler, answer_to_bad_messages, expects_messages
 from ...core.interrupts import is_interrupt
@@ -327,17 +328,17 @@ class ServedConnection(InTurnConnection[M], ThreadConnection[M]):
 
     # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
 
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message; never wait. Safe from every thread."""
         if self._replies:
             self._send_replies_before()
-        super().post(message)
+        super().post(message, on_full=on_full, key=key)
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message that is framed already. Safe from every thread."""
         if self._replies:
             self._send_replies_before()
-        super().post_frame(frame)
+        super().post_frame(frame, on_full=on_full, key=key)
 
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark. Safe from every thread."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+from ...config import OnFull
 from ...core.contract import TimerHandle
 from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED
@@ -22,16 +24,16 @@ class SharedConnection(LedConnection[M]):
 
     __slots__ = ()
 
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message; never wait. Safe from every thread."""
         with self._lock:
-            super().post(message)
+            super().post(message, on_full=on_full, key=key)
         self._tell()
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message that is framed already. Safe from every thread."""
         with self._lock:
-            super().post_frame(frame)
+            super().post_frame(frame, on_full=on_full, key=key)
         self._tell()
 
     def post_joined(self, frames: bytes, count: int) -> None:

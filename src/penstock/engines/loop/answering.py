@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from itertools import chain, islice
 from operator import length_hint
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
+from ...config import OnFull
 from ...core.endings import reason_after
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, answer_to_bad_messages
 from ...core.interrupts import is_interrupt
@@ -240,17 +241,17 @@ class AnsweringConnection(StreamConnection[M]):
 
     # -- what a handler may do in the middle of a batch ----------------------------------------------------------------
 
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message; never wait."""
         if self._replies:
             self._encode_replies_before()
-        super().post(message)
+        super().post(message, on_full=on_full, key=key)
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message that is framed already."""
         if self._replies:
             self._encode_replies_before()
-        super().post_frame(frame)
+        super().post_frame(frame, on_full=on_full, key=key)
 
     def try_send(self, message: M) -> bool:
         """Queue one message if output is not over its high watermark."""

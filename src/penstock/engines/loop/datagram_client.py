@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+from collections.abc import Hashable
 from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
+from ...config import OnFull
 from ...core.contract import Connection, refuse_frame
 from ...core.cutters import no_stream
 from ...core.handlers import Handler
+from ...core.send_queue import check_policy
 from ...errors import ClosedError, LocalProtocolError, TimedOutError
 from ...reasons import CloseReason
 from ..client import ClientPlan
@@ -94,13 +97,17 @@ class DatagramClientConnection(Connection[M]):
         """Return the socket's descriptor; -1 once it is closed."""
         return self._sock.fileno()
 
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
+        if on_full is not None:
+            check_policy("on_full", on_full, key)
         self.try_send(message)
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Send one datagram, if the kernel takes it now; else it is lost, as the network may lose any."""
         refuse_frame(frame)
+        if on_full is not None:
+            check_policy("on_full", on_full, key)
         self._require_open()
         self._sent_now(frame)
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
-from ...config import Timeouts
+from ...config import OnFull, Timeouts
 from ...core.contract import ConnectionBase, refuse_frame
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages, may_keep_idle
 from ...core.interrupts import is_interrupt
+from ...core.send_queue import check_policy
 from ...core.texts import detail_of
 from ...core.timeouts import Timeout
 from ...core.tls import TlsInfo
@@ -302,14 +303,15 @@ class ThreadSafeConnection(ConnectionBase[M]):
         """Whether the server drains."""
         return self._conn.draining
 
-    def post(self, message: M) -> None:
+    def post(self, message: M, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message; never wait. Wrong messages are refused here, in the caller's thread."""
+        post = self._by_policy(self._conn.post, on_full, key)
         self._require_open()
         if isinstance(self._conn, OneDatagram):
             self._conn.check_length(len(guard.encode_datagram(self.codec, message)))
         else:
             guard.encode(self.codec, message)
-        self._hand_over(self._conn.post, message)
+        self._hand_over(post, message, on_full)
 
     def frame(self, message: M) -> bytes:
         """Return what `post` would queue for a message."""
@@ -318,13 +320,14 @@ class ThreadSafeConnection(ConnectionBase[M]):
         keeps_bounds = self.is_datagram or getattr(self._conn, "_records", False)
         return (guard.encode_datagram if keeps_bounds else guard.encode)(self._codec, message)
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, *, on_full: OnFull | None = None, key: Hashable = None) -> None:
         """Queue one message that is framed already."""
         refuse_frame(frame)
+        post = self._by_policy(self._conn.post_frame, on_full, key)
         self._require_open()
         if isinstance(self._conn, OneDatagram):
             self._conn.check_length(len(frame))
-        self._hand_over(self._conn.post_frame, frame)
+        self._hand_over(post, frame, on_full)
 
     def post_joined(self, frames: bytes, count: int) -> None:
         """Queue several messages whose frames are one string of bytes already."""
@@ -351,8 +354,13 @@ class ThreadSafeConnection(ConnectionBase[M]):
         if self._over:
             raise ClosedError(self._over)
 
-    def _hand_over(self, post: Callable[[Any], None], what: Any) -> None:
-        if getattr(self._conn, "raises_when_full", False):
+    @staticmethod
+    def _by_policy(post: Callable[..., None], on_full: OnFull | None, key: Hashable) -> Callable[..., None]:
+        """Return ``post`` with what this call says of a full connection; refuse here what is wrong."""
+        return post if on_full is None else partial(post, on_full=check_policy("on_full", on_full, key), key=key)
+
+    def _hand_over(self, post: Callable[[Any], None], what: Any, on_full: OnFull | None = None) -> None:
+        if getattr(self._conn, "raises_when_full", False) if on_full is None else on_full == "raise":
             self._ask(lambda: post(what))
         else:
             self._loop.call_soon_threadsafe(self._post_late, post, what)

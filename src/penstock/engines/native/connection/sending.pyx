@@ -1,12 +1,14 @@
 """A connection's output: what is gathered, what waits, how much that may be, and how long its peer may take."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.math cimport INFINITY
 
 from ..framing.frames cimport put_framed
 from ..framing.choice cimport Framing
 from ..framing.uncompiled cimport CodecInput
 from ..sealed cimport seal
+from ..unparsed cimport Unparsed, parse
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
 from ....core.compiled_law.output cimport _ALL_SENT as ALL_SENT, _PAUSE as PAUSE, _REFILL as REFILL, _RESUME as RESUME
@@ -14,6 +16,7 @@ from ....core.compiled_law.output cimport _ALL_SENT as ALL_SENT, _PAUSE as PAUSE
 from ....codecs.guard import encode
 from ....core.contract import refuse_frame
 from ....core.events import MessageDropped, ReadingPaused, ReadingResumed
+from ....core.send_queue import check_policy
 from ....errors import SlowPeerError
 from ....reasons import CloseReason
 
@@ -42,27 +45,30 @@ cdef class SendingTransport(StatefulTransport):
 
     # -- what is queued ------------------------------------------------------------------------------------------------
 
-    def post(self, message):
+    def post(self, message, *, on_full=None, key=None):
         """Queue one message; never wait."""
-        if not self._can_send or self._close_after is not None:
-            raise self.why_not()
-        if self.sending and self._levels.can_drop:
-            self.post_behind(encode(self.codec, message))
-            self.messages_out += 1
-        else:
-            self.put_reply(message)
+        return post(self, message) if on_full is None else self.post_by_policy(message, False, on_full, key)
 
     def frame(self, message):
         """Return what `post` would queue for a message."""
         return encode(self.codec, message)
 
-    def post_frame(self, frame):
+    def post_frame(self, frame, *, on_full=None, key=None):
         """Queue one message that is framed already."""
+        if on_full is None:
+            return post_frame(self, frame)
         refuse_frame(frame)
+        return self.post_by_policy(frame, True, on_full, key)
+
+    cdef object post_by_policy(self, object message, bint framed, object on_full, object key):
+        """Do either where the call says what gives way."""
+        cdef bytes frame
+        policy = check_policy("on_full", on_full, key)
         if not self._can_send or self._close_after is not None:
             raise self.why_not()
-        if self.sending and self._levels.can_drop:
-            self.post_behind(frame)
+        frame = message if framed else encode(self.codec, message)
+        if self.sending and policy != "disconnect":
+            self.post_behind(frame, policy, key)
         else:
             self.put_whole(frame)
         self.messages_out += 1
@@ -123,7 +129,7 @@ cdef class SendingTransport(StatefulTransport):
 
     def post_joined(self, frames, int count):
         """Queue several messages whose frames are one string of bytes already."""
-        self.post_frame(frames)
+        post_frame(self, frames)
         self.messages_out += count - 1
 
     def try_send(self, message):
@@ -249,19 +255,18 @@ cdef class SendingTransport(StatefulTransport):
         """Return what a peer may be owed for all that the others are."""
         return self.host.budget.room_bytes()
 
-    cdef int post_behind(self, bytes data) except -1:
+    cdef int post_behind(self, bytes data, object policy, object key) except -1:
         """Queue a posted frame for a peer that is owed something."""
         if self._crowds(PyBytes_GET_SIZE(data), self.queued(), self.room_bytes()):
             self.uncork()
             if self.sending:
                 self.obey(self._pauses(self.owed(), self.time()))
-        return self.post_late(data) if self._write_paused else self.put(data)
+        return self.post_late(data, policy, key) if self._write_paused else self.put(data)
 
-    cdef int post_late(self, bytes data) except -1:
+    cdef int post_late(self, bytes data, object policy, object key) except -1:
         """Queue a posted frame behind a full transport, or have something give way, as the policy has it."""
-        policy = self._levels.limits.slow_consumer
         excess = self._excess_bytes(self.all_owed() + PyBytes_GET_SIZE(data), self.room_bytes())
-        dropped = self._queue().admit(data, policy, excess)
+        dropped = self._queue().admit(data, policy, excess, key)
         self.owe(self.all_owed())
         if dropped is not None:
             self.host.told(MessageDropped(self, policy, *dropped))
@@ -339,6 +344,47 @@ cdef class SendingTransport(StatefulTransport):
 
     cdef int stall_begins(self) except -1:
         return self.arm(self._stalls(self.owed(), self.time()))
+
+
+# -- a message that says nothing of a full connection, which is nearly every one ----------------------------------------
+
+
+cdef inline object post(SendingTransport conn, object message):
+    if not conn._can_send or conn._close_after is not None:
+        raise conn.why_not()
+    if conn.sending and conn._levels.can_drop:
+        conn.post_behind(encode(conn.codec, message), conn._levels.limits.slow_consumer, None)
+        conn.messages_out += 1
+    else:
+        conn.put_reply(message)
+
+
+cdef inline object post_frame(SendingTransport conn, object frame):
+    if not PyBytes_Check(frame):
+        refuse_frame(frame)
+    if not conn._can_send or conn._close_after is not None:
+        raise conn.why_not()
+    if conn.sending and conn._levels.can_drop:
+        conn.post_behind(frame, conn._levels.limits.slow_consumer, None)
+    else:
+        conn.put_whole(frame)
+    conn.messages_out += 1
+
+
+cdef object post_or_parse(SendingTransport self, PyObject** arguments, Py_ssize_t count, PyObject* names):
+    if count == 1 and names == NULL:
+        return post(self, <object>arguments[0])
+    return parse(POST.parsed, self, arguments, count, names)
+
+
+cdef object post_frame_or_parse(SendingTransport self, PyObject** arguments, Py_ssize_t count, PyObject* names):
+    if count == 1 and names == NULL:
+        return post_frame(self, <object>arguments[0])
+    return parse(POST_FRAME.parsed, self, arguments, count, names)
+
+
+cdef Unparsed POST = Unparsed(SendingTransport, "post").of(<void*>post_or_parse)
+cdef Unparsed POST_FRAME = Unparsed(SendingTransport, "post_frame").of(<void*>post_frame_or_parse)
 
 
 seal(globals())
