@@ -9,6 +9,11 @@ import socketserver
 import penstock
 from penstock.adapters import service_of
 
+try:
+    from twisted.protocols.basic import LineReceiver
+except ImportError:
+    LineReceiver = object
+
 
 def answer(line, address):
     return line.strip().upper() + b" " + address[0].encode() + b"\n"
@@ -81,6 +86,13 @@ class DatagramHandler(socketserver.DatagramRequestHandler):
         self.wfile.write(answer(self.rfile.read(), self.client_address))
 
 
+class Lines(LineReceiver):
+    delimiter = b"\n"
+
+    def lineReceived(self, line):
+        self.transport.write(answer(line, (self.transport.getPeer().host,)))
+
+
 PROGRAM = """sh -c 'while read -r line; do echo "$line $TCPREMOTEIP" | tr a-z A-Z; done'"""
 FILTER = """sh -c 'while read -r line; do echo "$line" | tr a-z A-Z; done'"""
 
@@ -96,6 +108,8 @@ STREAMS = {
     "exec": (PROGRAM, "exec", False),
     "filter": (FILTER, "filter", False),
 }
+if LineReceiver is not object:
+    STREAMS["twisted"] = (Lines, "twisted", False)
 # Of datagrams.
 DATAGRAMS = {
     "datagram-protocol": (Datagrams, "protocol", False),

@@ -2,6 +2,7 @@
 
 import functools
 import http.client
+import json
 import shutil
 import smtplib
 import subprocess
@@ -106,4 +107,117 @@ def test_the_protocol_of_aiohttp_answers(serve, engine):
         for path, size in [("/small", 5), ("/large", 500_000), ("/none", 0)]:
             client.request("POST", path, body=bytes(size))
             assert f"{path} {size}" == client.getresponse().read().decode()
+        client.close()
+
+
+async def application(scope, receive, send):
+    """Answers with the path, as ASGI has it."""
+    body = json.dumps([scope["path"], scope["scheme"], len((await receive())["body"])]).encode()
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("name", ["h11_impl.H11Protocol", "httptools_impl.HttpToolsProtocol"])
+@on_loops
+def test_the_protocols_of_uvicorn_serve_curl(serve, engine, name):
+    """Two requests over one connection."""
+    uvicorn = pytest.importorskip("uvicorn")
+    module, _, kind = name.partition(".")
+    protocol = getattr(pytest.importorskip(f"uvicorn.protocols.http.{module}"), kind)
+    state = pytest.importorskip("uvicorn.server").ServerState()
+    config = uvicorn.Config(application, log_config=None)
+
+    with serve(functools.partial(protocol, config=config, server_state=state, app_state={})) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        done = subprocess.run(
+            ["curl", "-sS", "-d", "hello", f"{url}/one", f"{url}/two"], capture_output=True, text=True, timeout=20
+        )
+
+    assert ('["/one", "http", 5]["/two", "http", 5]', "") == (done.stdout, done.stderr)
+
+
+@on_loops
+def test_the_protocol_of_websockets_talks(serve, engine):
+    """A small message, one that is larger than what is read at once, and the closing handshake of both."""
+    asked = pytest.importorskip("websockets.asyncio.server")
+    client = pytest.importorskip("websockets.sync.client")
+    protocol = pytest.importorskip("websockets.server").ServerProtocol
+
+    async def talk(connection):
+        await connection.handshake()
+        async with connection:
+            async for message in connection:
+                await connection.send(message.upper())
+
+    class Elsewhere(asked.Server):
+        """It listens nowhere."""
+
+        def is_serving(self):
+            return True
+
+    def make():
+        return asked.ServerConnection(protocol(max_size=2**21), Elsewhere(None, talk))
+
+    with (
+        serve(service_of(make, kind="protocol")) as server,
+        client.connect(f"ws://127.0.0.1:{server.port}", max_size=2**21, proxy=None) as peer,
+    ):
+        for size in (3, 1_000_000):
+            peer.send("x" * size)
+            assert "X" * size == peer.recv(timeout=20)
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("telnet") is None, reason="telnet is not installed")
+@on_loops
+def test_the_protocol_of_telnetlib3_greets_telnet(serve, engine):
+    """After they have negotiated."""
+    module = pytest.importorskip("telnetlib3")
+
+    async def shell(reader, writer):
+        writer.write("name? ")
+        name = ""
+        while not name.endswith(("\r", "\n")):
+            name += await reader.read(1)
+        writer.write(f"hello {name.strip()}\r\n")
+        await writer.drain()
+        writer.close()
+
+    telnet = functools.partial(module.TelnetServer, shell=shell, connect_maxwait=0.1)
+    with (
+        serve(service_of(telnet, kind="protocol")) as server,
+        subprocess.Popen(
+            ["telnet", "127.0.0.1", str(server.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as client,
+    ):
+        client.stdin.write(b"Ada\n")
+        client.stdin.flush()
+        said = client.stdout.read()
+
+    assert b"hello Ada" in said
+
+
+@on_loops
+def test_the_protocol_of_pymodbus_is_read_and_written(serve, engine):
+    """By its own client, which blocks."""
+    servers = pytest.importorskip("pymodbus.server")
+    simulator = pytest.importorskip("pymodbus.simulator")
+    pymodbus = pytest.importorskip("pymodbus.client")
+    made = []
+
+    def protocol():
+        data = simulator.SimData(address=0, values=[17, 4], datatype=simulator.DataType.REGISTERS)
+        made[:] = made or [servers.ModbusTcpServer(simulator.SimDevice(id=1, simdata=[data]))]  # in the loop that runs
+        return made[0].handle_new_connection()
+
+    with serve(service_of(protocol, kind="protocol")) as server:
+        client = pymodbus.ModbusTcpClient("127.0.0.1", port=server.port, timeout=20)
+        client.write_register(1, 5, device_id=1)
+        assert [17, 5] == client.read_holding_registers(0, count=2, device_id=1).registers
         client.close()

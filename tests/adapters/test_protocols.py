@@ -2,11 +2,8 @@
 
 import asyncio
 import functools
-import json
-import shutil
 import socket
 import ssl
-import subprocess
 
 import pytest
 
@@ -346,29 +343,3 @@ def test_a_protocol_of_subprocesses_is_refused():
     """It speaks to no peer."""
     with pytest.raises(ApplicationError, match="SubprocessProtocol is a protocol of neither streams nor datagrams"):
         service_of(asyncio.SubprocessProtocol)
-
-
-async def application(scope, receive, send):
-    """Answers with the path, as ASGI has it."""
-    body = json.dumps([scope["path"], scope["scheme"], len((await receive())["body"])]).encode()
-    headers = [(b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_protocol_of_uvicorn_serves_curl(serve, engine):
-    """Two requests over one connection."""
-    uvicorn = pytest.importorskip("uvicorn")
-    h11_impl = pytest.importorskip("uvicorn.protocols.http.h11_impl")
-    server_module = pytest.importorskip("uvicorn.server")
-    config = uvicorn.Config(application, log_config=None)
-    state = server_module.ServerState()
-
-    with serve(functools.partial(h11_impl.H11Protocol, config=config, server_state=state, app_state={})) as server:
-        url = f"http://127.0.0.1:{server.port}"
-        done = subprocess.run(
-            ["curl", "-sS", "-d", "hello", f"{url}/one", f"{url}/two"], capture_output=True, text=True, timeout=20
-        )
-
-    assert ('["/one", "http", 5]["/two", "http", 5]', "") == (done.stdout, done.stderr)

@@ -13,6 +13,7 @@ from ..core.signatures import is_async, name_of
 from ..errors import ApplicationError, ConfigurationError
 from ..suggest import did_you_mean
 from . import filters, functions, programs, protocols, socketserver, streams
+from .twisted_import import is_twisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,15 @@ def _of_stream(target: Any, name: str) -> Service[bytes]:
     return of_stream(target, name)
 
 
+def _of_twisted(target: Any, name: str) -> Service[bytes]:
+    """Make a service of what is Twisted's, which needs Twisted."""
+    try:
+        from .twisted_protocols import of_twisted  # noqa: PLC0415  # nothing else needs it
+    except ModuleNotFoundError as error:
+        raise ApplicationError(f"{name_of(target)} is for Twisted: {error}: pip install twisted") from error
+    return of_twisted(target, name)
+
+
 def _never(target: object) -> bool:
     """Tell nothing by what it is: only the user says so."""
     return False
@@ -99,6 +109,7 @@ KINDS: Final = (
     Kind("streams", "async def f(reader, writer)", _takes(_READERS, _WRITERS), streams.of_streams),
     Kind("stream", "async def f(stream), of anyio or like trio's", _takes_stream, _of_stream),
     Kind("socket", "def f(socket, address)", _takes(_SOCKETS, _ADDRESSES), functions.of_function),
+    Kind("twisted", "a factory or a protocol of Twisted", is_twisted, _of_twisted),
     Kind("exec", "a program's command line", _never, programs.of_program),
     Kind("filter", "a program's that answers each line with one", _never, filters.of_filter),
 )

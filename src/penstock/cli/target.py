@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
-from ..adapters import COMMANDS, is_foreign, service_of
+from ..adapters import COMMANDS, is_foreign, on_import, service_of
 from ..app import App
 from ..config import did_you_mean
 from ..core.handlers import Handler
@@ -53,7 +53,8 @@ def load_target(
     source, colon, attribute = text.rpartition(":") if ":" in text else (text, "", "")
     if not source or (colon and not all(part.isidentifier() for part in attribute.split("."))):
         raise ConfigurationError(f"{text!r} is not a target: write module:object, module, file.py:object or file.py")
-    module = _import_file(source, directory) if source.endswith(".py") else _import_module(source, directory)
+    with on_import():
+        module = _import_file(source, directory) if source.endswith(".py") else _import_module(source, directory)
     name, target = _find(module, source, attribute) if attribute else _find_only(module, source)
     if factory:
         target = _made(target, f"{source}:{name}")
