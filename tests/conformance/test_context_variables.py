@@ -102,6 +102,140 @@ def test_every_callback_of_a_connection_sees_them(serve, engine, kind, model):
     assert [("connect", "nothing"), ("close", "a")] * 2 == SEEN
 
 
+NAMES = ("on_connect", "on_message", "on_eof", "on_drain", "on_idle", "on_timeout", "on_protocol_error", "on_close")
+# What each is called after, by the way a connection goes.
+PATHS = {
+    "eof": ("on_connect", "on_message", "on_eof", "on_close"),
+    "drain": ("on_connect", "on_message", "on_drain", "on_close"),
+    "idle": ("on_connect", "on_message", "on_idle", "on_timeout", "on_close"),
+    "protocol error": ("on_connect", "on_message", "on_protocol_error", "on_close"),
+    "bad message": ("on_connect", "on_message", "on_bad_message", "on_message", "on_eof", "on_close"),
+}
+
+
+def class_that_notes(seen, *, is_async, answers_bad_messages):
+    """Make a class all of whose callbacks note what they see, and set their own name."""
+
+    class Noting(penstock.Handler):
+        pass
+
+    def method(name):
+        def call(_self, _conn, *args):
+            seen.append((name, SAID.get()))
+            SAID.set(name)
+            return args[0] if name == "on_message" else None
+
+        async def call_async(self, conn, *args):
+            return call(self, conn, *args)
+
+        return call_async if is_async and name != "on_bad_message" else call
+
+    for name in (*NAMES, *(["on_bad_message"] if answers_bad_messages else [])):
+        setattr(Noting, name, method(name))
+    return Noting
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", ["def", "async", "threads"])
+def test_each_callback_there_is_sees_what_the_one_before_it_set(serve, engine, kind, path):
+    """Whatever it is about: they are one connection's, and have one context."""
+    if engine.name == "blocking" and kind != "def":
+        pytest.skip("this engine has no such form")
+    seen = []
+    made = class_that_notes(seen, is_async=kind == "async", answers_bad_messages=path == "bad message")
+    codec = {"protocol error": "lines:max=8", "bad message": "json-lines"}.get(path, "lines")
+    options = {"model": "threads", "threads": 1} if kind == "threads" else {}
+    times = penstock.Timeouts(drain_s=10.0, idle_s=0.05 if path == "idle" else None)
+    with serve(callbacks(made, name="noting", codec=codec), timeouts=times, **options) as server, server.dial() as peer:
+        peer.settimeout(PATIENCE_S)
+        peer.sendall(b"1\n")
+        assert b"1\n" == peer.recv(100)
+        if path == "drain":
+            server.call(server.server.begin_drain)
+        elif path == "protocol error":
+            peer.sendall(b"much too long\n")
+        elif path != "idle":
+            peer.sendall(b"[no json\n2\n" if path == "bad message" else b"")
+            peer.shutdown(socket.SHUT_WR)
+        read_to_end(peer)
+        server.wait_closed(1)
+
+    names = PATHS[path]
+    assert list(zip(names, ("nothing", *names), strict=False)) == seen
+
+
+@pytest.mark.parametrize("kind", ["def", "async", "threads"])
+@pytest.mark.parametrize("takes_conn", [True, False], ids=["conn", "message"])
+def test_a_function_that_answers_bad_messages_sees_them_too(serve, engine, kind, takes_conn):
+    """It is called for the connection, between its messages."""
+    if engine.name == "blocking" and kind != "def":
+        pytest.skip("this engine has no such form")
+
+    def answer_bad(_conn, _error):
+        return remember(None, b"bad")
+
+    def answer(message):
+        return remember(None, message.encode()).decode()
+
+    def handle(_conn, message):
+        return answer(message)
+
+    async def handle_async(_conn, message):
+        return answer(message)
+
+    async def answer_async(message):
+        return answer(message)
+
+    handlers = (handle_async, answer_async) if kind == "async" else (handle, answer)
+    service = penstock.on_message(codec="json-lines", blocking=kind == "threads", on_bad_message=_as_json(answer_bad))(
+        handlers[0 if takes_conn else 1]
+    )
+    with serve(service, threads=1) as server:
+        for _ in range(2):
+            said = ask(server, b'"one"\n[no json\n', b'"two"\n')
+
+            assert b'"one after nothing"\n"bad after one"\n"two after bad"\n' == said
+
+
+def _as_json(function):
+    return lambda conn, error: function(conn, error).decode()
+
+
+@pytest.mark.parametrize("kind", ["def", "async", "threads"])
+def test_a_background_task_begins_with_them_and_keeps_its_own(serve, engine, kind):
+    """What a task of the connection's sets is its own: it is a task as any other."""
+    if engine.name == "blocking" and kind != "def":
+        pytest.skip("this engine has no such form")
+    seen = []
+
+    async def work(conn):
+        seen.append(SAID.get())
+        SAID.set("task")
+        conn.post(b"done")
+
+    def handle(conn, message):
+        if message == b"go":
+            SAID.set("handler")
+            conn.task(work(conn))
+            return None
+        return SAID.get().encode()
+
+    async def handle_async(conn, message):
+        return handle(conn, message)
+
+    service = penstock.on_message(codec="lines", blocking=kind == "threads")(
+        handle_async if kind == "async" else handle
+    )
+    with serve(service) as server, server.dial() as peer:
+        peer.settimeout(PATIENCE_S)
+        peer.sendall(b"go\n")
+        assert b"done\n" == peer.recv(100)
+        peer.sendall(b"look\n")
+
+        assert b"handler\n" == peer.recv(100)
+    assert ["handler"] == seen
+
+
 @pytest.mark.forms(lambda form: not form.is_conversation)
 def test_a_datagram_hands_none_on(serve, form):
     """Not to the next one of the same batch, either."""

@@ -4,6 +4,7 @@ Each point is reached on a connection of its own, which is ended there in every 
 2 holds, the next connection is served, and the server stops; under a sanitizer, nothing that was let go of is used.
 """
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -13,6 +14,7 @@ import pytest
 import penstock
 from penstock.codecs import NEED_DATA, Codec, Lines
 from penstock.core.events import EventName
+from penstock.core.service import callbacks
 from penstock.testing.peers import read_to_end
 
 # -- the ways to end a connection --------------------------------------------------------------------------------------
@@ -204,3 +206,87 @@ def test_a_connection_may_end_wherever_code_of_the_users_runs(serve, engine, for
         serve_all([way])
 
     assert hook.reached.is_set()
+
+
+# -- in a callback -----------------------------------------------------------------------------------------------------
+
+CALLBACKS = (
+    "on_connect",
+    "on_message",
+    "on_eof",
+    "on_drain",
+    "on_idle",
+    "on_timeout",
+    "on_protocol_error",
+    "on_bad_message",
+    "on_close",
+)
+CALLBACK_WAYS = WAYS | {
+    "another handler": lambda conn: conn.set_handler(penstock.Handler()),
+    "a task": lambda conn: (conn.task(asyncio.sleep(0), finish=True), conn.abort()),
+    "TLS": lambda conn: (conn.start_tls(), conn.abort()),
+}
+
+
+def class_of(where, ways, is_async):
+    """Make a class whose callback ends each connection in another way."""
+
+    class Ending(penstock.Handler):
+        def __init__(self):
+            self.way = next(ways, None)
+
+        def on_message(self, conn, message):
+            return message
+
+        def end(self, conn):
+            way, self.way = self.way, None
+            if way is not None:
+                with contextlib.suppress(penstock.PenstockError):
+                    way(conn)
+
+    before = getattr(Ending, where, None)
+
+    def ends(self, conn, *args):
+        self.end(conn)
+        return before(self, conn, *args) if where == "on_message" else None
+
+    async def ends_async(self, conn, *args):
+        await asyncio.sleep(0)
+        result = ends(self, conn, *args)
+        await asyncio.sleep(0)
+        return result
+
+    setattr(Ending, where, ends_async if is_async and where != "on_bad_message" else ends)
+    return Ending
+
+
+@pytest.mark.parametrize("kind", ["def", "async", "threads"])
+@pytest.mark.parametrize("where", CALLBACKS)
+def test_a_connection_may_end_in_every_callback(serve, engine, where, kind):
+    """In every way there is: one closed event for each, the next one is served, and the server stops."""
+    if engine.name == "blocking" and kind != "def":
+        pytest.skip("this engine has no such form")
+    made = class_of(where, iter(CALLBACK_WAYS.values()), kind == "async")
+    codec = {"on_protocol_error": "lines:max=8", "on_bad_message": "json-lines"}.get(where, "lines")
+    times = penstock.Timeouts(drain_s=10.0, idle_s=0.02 if where in ("on_idle", "on_timeout") else None)
+    options = {"model": "threads", "threads": 2 * len(CALLBACK_WAYS)} if kind == "threads" else {}
+    service = callbacks(made, name="ending", codec=codec)
+    with serve(service, timeouts=times, fails=None, **options) as server:
+        with contextlib.ExitStack() as peers:
+            socks = [peers.enter_context(server.dial()) for _ in CALLBACK_WAYS]
+            server.wait_until(lambda _: len(server.record.of(EventName.ACCEPTED)) == len(socks))
+            if where == "on_drain":
+                server.call(server.server.begin_drain)
+            for sock in socks:
+                with contextlib.suppress(OSError):
+                    if where not in ("on_drain", "on_idle", "on_timeout"):
+                        sock.sendall(b"[no json, and too long\n" if ":" in codec or codec == "json-lines" else b"a\n")
+                        sock.shutdown(socket.SHUT_WR)
+            for sock in socks:
+                with contextlib.suppress(OSError):
+                    read_to_end(sock)
+        server.reasons(len(socks))
+        if where != "on_drain":
+            with server.dial() as sock:
+                sock.sendall(b"1\n")
+                assert b"1\n" == sock.recv(100)

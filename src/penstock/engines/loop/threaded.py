@@ -53,15 +53,25 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
     # A task answers all messages of one connection: in its own variables it keeps those of the threads.
     kept: contextvars.ContextVar[contextvars.Context] = contextvars.ContextVar("penstock_threads")
 
-    async def answer(message: Any) -> Any:
+    def variables_of_connection() -> contextvars.Context:
         variables = kept.get(None)
         if variables is None:
             variables = contextvars.copy_context()
             kept.set(variables)
-        return await _outcome(pool.submit(variables.run, _tried, function, message))
+        return variables
 
+    async def answer(message: Any) -> Any:
+        return await _outcome(pool.submit(variables_of_connection().run, _tried, function, message))
+
+    given = on_bad_message = handler.on_bad_message
+    if callable(given):
+
+        def answer_bad(conn: ConnectionBase[Any], error: RemoteProtocolError) -> Any:  # between two messages: no thread
+            return variables_of_connection().run(given, conn, error)
+
+        on_bad_message = answer_bad
     return MessageHandler(
-        answer, takes_connection=False, is_async=True, is_threaded=True, on_bad_message=handler.on_bad_message
+        answer, takes_connection=False, is_async=True, is_threaded=True, on_bad_message=on_bad_message
     )
 
 
@@ -157,7 +167,7 @@ class _ThreadedCallbacks(Handler[M]):
         await self._call(self._callbacks.on_timeout, conn, which)
 
     def on_bad_message(self, conn: ConnectionBase[M], error: RemoteProtocolError) -> M | None:
-        return self._callbacks.on_bad_message(self._facade(conn), error)
+        return self._variables.run(self._callbacks.on_bad_message, self._facade(conn), error)  # no thread is in them
 
     async def _idle(self, conn: ConnectionBase[M]) -> bool:
         return bool(await self._call(self._callbacks.on_idle, conn))
