@@ -1,12 +1,11 @@
 """The memcached, by pymemcache and libmemcached's memccapable; commands cut anywhere."""
 
+import re
+
 import memcached
-import memcached_store
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from penstock.testing import decode_chunks
 
 
 @pytest.fixture(scope="module")
@@ -80,28 +79,24 @@ REPLIES = (
 @settings(max_examples=15)
 def test_where_the_network_cuts_the_bytes_does_not_matter(served, cuts):
     """Commands, values with line ends in them, and what is none are answered alike, but for the number of a change."""
-    import re
-
     assert REPLIES == re.sub(rb"(VALUE b 0 1) \d+", rb"\1 #", served.replies(COMMANDS, cuts))
 
 
-PIECES = st.sampled_from([b"set a 0 0 2\r\n", b"ab\r\n", b"get a\n", b"x" * 3000, b"\r\n"])
+def test_what_announces_no_value_is_a_line_like_any_other():
+    """The bytes after it are commands: nothing is swallowed for a number that is none."""
+    announced = memcached.ANNOUNCES.fullmatch(b"cas key 5 -1 12 77 noreply")
 
-
-@given(wire=st.lists(PIECES, max_size=8).map(b"".join))
-def test_the_codec_cuts_alike_however_the_bytes_come(wire):
-    """One by one, or all at once."""
-    whole = decode_chunks(memcached.Memcached(), [wire])
-    single = decode_chunks(memcached.Memcached(), [wire[at : at + 1] for at in range(len(wire))])
-
-    assert (whole.messages, type(whole.error)) == (single.messages, type(single.error))
+    assert announced is not None
+    assert (b"cas", b"cas", b"key", b"5", b"-1", b"12", b"77", b" noreply") == announced.groups()
+    for line in (b"set key 5 0 -1", b"set key 5 0", b"cas key 5 0 1", b"set " + b"k" * 251 + b" 0 0 1", b"get key"):
+        assert memcached.ANNOUNCES.fullmatch(line) is None
 
 
 def test_the_oldest_values_give_way(monkeypatch):
     """Above 64 MiB; here above 10 bytes."""
-    monkeypatch.setattr(memcached_store, "MAX_VALUES", 10)
-    store = memcached_store.Store()
+    monkeypatch.setattr(memcached, "MAX_VALUES", 10)
+    store = memcached.Store()
     for key in (b"a", b"b", b"c"):
-        store.store(b"set", key, memcached_store.Item(b"0", bytes(4), float("inf")))
+        store.store(b"set", key, memcached.Item(b"0", bytes(4), float("inf")))
 
     assert ([b"b", b"c"], 8) == (list(store.items), store.bytes)
