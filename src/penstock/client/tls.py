@@ -18,6 +18,7 @@ from ..engines.tls.contexts import load_authorities, load_pair, strict
 from ..engines.tls.layer import TlsLayer
 from ..errors import ConfigurationError, TlsError
 from ..reasons import CloseReason
+from .sessions import SESSIONS
 
 # How many different contexts are kept: each holds all the authorities that it believes.
 _KEPT: Final = 16
@@ -41,7 +42,9 @@ class ClientTls:
         minimum: The oldest version that is spoken.
         ciphers: Of TLS 1.2, as openssl-ciphers(1) writes them; None for Python's own.
         alpn: Protocols that are offered, the best first.
-        context: In place of all of this but `server_name` and `pins`.
+        resume: Whether a session of an earlier connection to the same server goes on, which spares both a signature and
+            its verification: the peer is the one who was verified then. False: each handshake is done in full.
+        context: In place of all of this but `server_name`, `pins` and `resume`.
 
     Raises:
         ConfigurationError: A pin has another form.
@@ -56,6 +59,7 @@ class ClientTls:
     minimum: Literal["1.2", "1.3"] = "1.2"
     ciphers: str | None = None
     alpn: tuple[str, ...] = ()
+    resume: bool = True
     context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
@@ -89,13 +93,29 @@ class Handshake:
             raise ConfigurationError(
                 f"{target}: whose certificate to expect is not known: give a server_name (--sni), or do not verify"
             )
+        # Of another context, which may verify less, or show another certificate, no session is taken. What a context
+        # verifies may be changed while it is used.
+        context = self._context
+        verified = (context.verify_mode, context.check_hostname, context.verify_flags)
+        where = target.path or (target.host, target.port)
+        self._key = (context, verified, where, self._name) if tls.resume else None
+        self._taken: ssl.SSLSession | None = None
 
     def layer(self, user: LinkUser) -> TlsLayer:
         """Make the layer."""
-        return TlsLayer(user, self._session, self._ready, self._judge)
+        return TlsLayer(user, self._session, self._ready, self._judge, None if self._key is None else self._keep)
 
     def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-        return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name)
+        self._taken = None if self._key is None else SESSIONS.take(self._key)
+        return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name, session=self._taken)
+
+    def _keep(self, agreed: ssl.SSLObject) -> bool:
+        """Keep a session for a later connection; with TLS 1.3 not the one that this one goes on with: it was used."""
+        session = agreed.session
+        if session is None or not session.has_ticket or (session == self._taken and agreed.version() == "TLSv1.3"):
+            return False
+        SESSIONS.keep(self._key, session)
+        return True
 
     def _judge(self, session: ssl.SSLObject) -> TlsError | None:
         if not self._pins:

@@ -71,14 +71,18 @@ class TlsLayer(Layer):
         wrap: Makes its `ssl.SSLObject`.
         ready: Called once with None when the handshake is done, or with why there will be no connection.
         judge: Says why a peer is refused whom `ssl` has accepted; None where it is not.
+        keeps: Called when there may be a session that a later connection can go on with, which with TLS 1.3 comes after
+            the handshake; says whether there was one. None at a server.
         in_memory: Leave all to `ssl`, though the engine could do some of it itself.
     """
 
     __slots__ = (
         "_heard_bytes",
         "_judge",
+        "_keeps",
         "_kept",
         "_law",
+        "_offers",
         "_ready",
         "_session",
         "tls",
@@ -90,6 +94,7 @@ class TlsLayer(Layer):
         wrap: Wrap,
         ready: Callable[[TlsError | None], object] | None = None,
         judge: Callable[[ssl.SSLObject], TlsError | None] | None = None,
+        keeps: Callable[[ssl.SSLObject], bool] | None = None,
         *,
         in_memory: bool = False,
     ) -> None:
@@ -100,6 +105,8 @@ class TlsLayer(Layer):
         self._law = Secrecy()
         self._ready = ready
         self._judge = judge
+        self._keeps = keeps
+        self._offers = keeps is not None  # with what is deciphered first, a session may have come
         self.tls: TlsInfo | None = None
 
     # -- what the link under it tells ----------------------------------------------------------------------------------
@@ -140,6 +147,8 @@ class TlsLayer(Layer):
     def connection_lost(self, error: BaseException | None) -> None:
         """Hand on the end; what was agreed can still be asked for."""
         was_shaking = self._law.state == SHAKING
+        if self._law.state == OPEN:
+            self._offer_session()
         self._law.is_over()
         self._session = None
         self._kept = b""
@@ -215,6 +224,11 @@ class TlsLayer(Layer):
         if user is not None:
             user.layer_failed(error)
 
+    def _offer_session(self) -> None:
+        """Have the session kept that a later connection may go on with, if there is one and that was not done."""
+        if self._keeps is not None and self._keeps(self._in_use().object):
+            self._keeps = None
+
     def _be_ready(self, error: TlsError | None) -> None:
         ready, self._ready = self._ready, None
         if ready is not None:
@@ -226,6 +240,9 @@ class TlsLayer(Layer):
         """Hand on what is whole of what was read."""
         session = self._in_use()
         data, ended, error = session.decipher()
+        if self._offers:
+            self._offers = False
+            self._offer_session()
         output = session.take()
         if output:  # the answer to a change of keys, or an alert
             self._user.output_rose(self._link.send(output))

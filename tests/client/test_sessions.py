@@ -1,0 +1,177 @@
+"""Sessions of TLS that go on: for whom they are kept, how many, and that nobody goes on with another one's."""
+
+import asyncio
+import ssl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import penstock
+from penstock import ClientTls
+from penstock.client.sessions import SESSIONS, Sessions
+from penstock.core.events import EventName
+from penstock.testing.certificates import authority, server_certificate
+from penstock.testing.engines import ALL_ENGINES
+from penstock.testing.served import served
+
+pytest.importorskip("trustme")
+engines = pytest.mark.parametrize("engine", ALL_ENGINES, ids=lambda engine: engine.label)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans())))
+def test_each_is_taken_once_the_newest_first(steps):
+    """By whom it is for; beyond the limits the oldest of a server, and the server used least lately, are forgotten."""
+    sessions, model = Sessions(most_servers=3, most_each=2), {}
+    for number, (key, is_kept) in enumerate(steps):
+        if is_kept:
+            sessions.keep(key, number)
+            model[key] = [*model.pop(key, []), number][-2:]
+            if len(model) > 3:
+                del model[next(iter(model))]
+        else:
+            kept = model.pop(key, [])
+            assert (kept.pop() if kept else None) == sessions.take(key)
+            if kept:
+                model[key] = kept
+
+        assert sum(map(len, model.values())) == len(sessions)
+
+
+@pytest.fixture
+def server(engine):
+    """An echo over TLS, on each engine; what was kept before is forgotten."""
+    if engine.missing:
+        pytest.skip(engine.missing)
+    SESSIONS.clear()
+
+    @penstock.on_message(codec="lines")
+    def echo(message):
+        return message
+
+    with served(
+        echo, engine=engine.name, loop_factory=engine.loop_factory, bind="tls://127.0.0.1:0",
+        tls_cert=server_certificate(),
+    ) as server:  # fmt: skip
+        yield server
+    SESSIONS.clear()
+
+
+def ask(engine, address, tls, times=2):
+    """Connect as often, one after the other, and ask once each time; return what was agreed."""
+    agreed = []
+    if engine.name == "blocking":
+        for _ in range(times):
+            with penstock.connect_sync(address, codec="lines", tls=tls) as conn:
+                assert b"a" == conn.request(b"a", 20)
+                agreed.append(conn.tls)
+        return agreed
+
+    async def main():
+        for _ in range(times):
+            async with asyncio.timeout(20), await penstock.connect(address, codec="lines", tls=tls) as conn:
+                assert b"a" == await conn.request(b"a")
+                agreed.append(conn.tls)
+
+    with asyncio.Runner(loop_factory=engine.loop_factory) as runner:
+        runner.run(main())
+    return agreed
+
+
+def options(**more):
+    return ClientTls(ca=authority().ca, server_name="localhost", **more)
+
+
+@engines
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_the_next_connection_goes_on_with_the_session(server, engine, version):
+    """And knows who the peer is, as the first one did."""
+    context = authority().client()
+    context.maximum_version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
+    first, second, third = ask(engine, server.address, ClientTls(context=context, server_name="localhost"), 3)
+
+    assert [False, True, True] == [each.resumed for each in (first, second, third)]
+    assert [f"TLSv{version}"] * 3 == [each.version for each in (first, second, third)]
+    assert first.certificate == second.certificate == third.certificate
+    assert first.certificate is not None
+
+
+@engines
+def test_a_pin_holds_for_one_that_goes_on(server, engine):
+    """The key is that of the session's certificate."""
+    (shown,) = ask(engine, server.address, options(), 1)
+    tls = options(pins=(shown.certificate.pin,))
+
+    assert [False, True] == [each.resumed for each in ask(engine, server.address, tls)]
+
+
+@engines
+def test_nobody_goes_on_with_what_was_agreed_otherwise(server, engine):
+    """Unverified, for another name, or with other options; nor where it is not wanted."""
+    unverified = ask(engine, server.address, ClientTls(verify=False, server_name="localhost"), 1)
+    others = [options(), options(minimum="1.3"), ClientTls(ca=authority().ca, server_name="127.0.0.1")]
+    seen = [ask(engine, server.address, tls, 1) for tls in others]
+    never = ask(engine, server.address, options(resume=False), 2)
+
+    assert [False] * 6 == [each.resumed for agreed in (unverified, *seen, never) for each in agreed]
+
+
+@engines
+def test_what_a_context_verifies_may_be_changed(server, engine):
+    """A session of before, whose peer nobody has verified, is none of those after."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    tls = ClientTls(context=context, server_name="localhost")
+    before = [each.resumed for each in ask(engine, server.address, tls)]
+    context.verify_mode = ssl.CERT_REQUIRED
+    with pytest.raises(penstock.ConnectError):
+        ask(engine, server.address, tls, 1)
+
+    assert [False, True] == before
+
+
+@engines
+def test_tickets_that_a_server_no_longer_knows_cost_nothing_but_themselves(server, engine):
+    """It has started again, with other keys: the handshake is done in full."""
+    before = ask(engine, server.address, options())
+    port = server.port
+    kept = len(SESSIONS)
+    with served(
+        penstock.on_message(lambda message: message, codec="lines"), engine=engine.name,
+        loop_factory=engine.loop_factory, bind="tls://127.0.0.1:0", tls_cert=server_certificate(),
+    ) as other:  # fmt: skip
+        key = next(iter(SESSIONS._kept))
+        session = SESSIONS.take(key)
+        context, verified, (host, at), name = key
+        assert port == at
+        SESSIONS.keep((context, verified, (host, other.port), name), session)
+        after = ask(engine, other.address, options())
+
+    assert kept > 0
+    assert ([False, True], [False, True]) == ([e.resumed for e in before], [e.resumed for e in after])
+
+
+@pytest.mark.parametrize("engine", ALL_ENGINES[:1], ids=["pure"])
+def test_a_client_and_a_pool_go_on_too(server, engine):
+    """They connect as everybody does."""
+
+    async def main():
+        agreed = []
+        for _ in range(2):
+            async with asyncio.timeout(20), penstock.Client(server.address, codec="lines", tls=options()) as client:
+                assert b"a" == await client.request(b"a")
+            agreed.append(len(SESSIONS))
+        async with asyncio.timeout(20), penstock.Pool(server.address, codec="lines", tls=options()) as pool:
+            assert [b"a"] * 4 == await asyncio.gather(*(pool.request(b"a") for _ in range(4)))
+        return agreed
+
+    kept = asyncio.run(main())
+    server.reasons(3)
+    ended = sorted(event.connection.id for event in server.record.of(EventName.CLOSED))
+    known = {event.connection.id: event.connection.tls.resumed for event in server.record.of(EventName.CLOSED)}
+    resumed = [known[number] for number in ended]
+
+    assert [1, 1] == kept
+    assert [False, True] == resumed[:2]
+    assert True in resumed[2:]
