@@ -57,7 +57,9 @@ class CloseReason(StrEnum):
     SLOW_CONSUMER = "slow_consumer"  # owed more than the hard limit of its write buffer
 
     # Our fault.
-    OVERLOAD = "overload"  # memory ran short, and it held the most; or output, and it had not read for longest
+    # Memory ran short, and it held the most; or output, and it had not read for longest; or places for sessions, and it
+    # was heard from once.
+    OVERLOAD = "overload"
     HANDLER_ERROR = "handler_error"
     CODEC_ERROR = "codec_error"  # the codec itself failed, or broke its contract
 
@@ -72,6 +74,7 @@ class Refusal(StrEnum):
     RATE = "rate"  # connections come too fast
     PEER_RATE = "peer_rate"  # those of its address do
     HANDSHAKES = "handshakes"  # too many others have not finished their handshake
+    SESSIONS = "sessions"  # as many senders of datagrams have a session as may, and each was heard from twice
     OVERLOAD = "overload"  # too many handlers outlive their peers, each with a message unfinished
     DESCRIPTORS = "descriptors"  # the process has no descriptor left
     PROXY_UNTRUSTED = "proxy_untrusted"  # a proxy is required, and it is none of those that are trusted

@@ -87,8 +87,8 @@ async def test_a_conversation_is_refused_on_an_address_without_connections():
         await penstock.serve(conversation, bind="udp://127.0.0.1:0").start()
 
     assert (
-        "conversation needs connections, and udp://127.0.0.1:0 has none: use tcp://, unix: or unix+seqpacket:"
-        == str(caught.value)
+        "conversation needs connections, and udp://127.0.0.1:0 has none: use tcp://, unix: or "
+        "unix+seqpacket:, or write it to keep sessions, with sessions=True" == str(caught.value)
     )
 
 

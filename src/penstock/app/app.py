@@ -148,6 +148,7 @@ class App(Generic[S]):
         name: str = ...,
         blocking: bool = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
@@ -161,6 +162,7 @@ class App(Generic[S]):
         name: str = ...,
         blocking: bool = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
@@ -174,6 +176,7 @@ class App(Generic[S]):
         name: str = ...,
         blocking: bool = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
@@ -187,6 +190,7 @@ class App(Generic[S]):
         name: str = ...,
         blocking: bool = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
@@ -200,6 +204,7 @@ class App(Generic[S]):
         name: str = ...,
         blocking: bool = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
@@ -213,6 +218,7 @@ class App(Generic[S]):
         name: str = ...,
         blocking: bool = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         handover: bool = ...,
         drain_after: str | Sequence[str] = ...,
@@ -227,6 +233,7 @@ class App(Generic[S]):
         name: str = "",
         blocking: bool = False,
         cancel_on_close: bool = False,
+        sessions: bool = False,
         on_bad_message: OnBadMessage = "close",
         handover: bool = False,
         drain_after: str | Sequence[str] = (),
@@ -240,6 +247,7 @@ class App(Generic[S]):
             name: What the service is called, by which it is configured; the function's own name by default.
             blocking: As of `penstock.on_message`.
             cancel_on_close: As of `penstock.on_message`.
+            sessions: As of `penstock.on_message`.
             on_bad_message: As of `penstock.on_message`.
             handover: As of `penstock.on_message`.
             drain_after: The services that have to have drained before this one begins to.
@@ -256,6 +264,7 @@ class App(Generic[S]):
                 name=name,
                 blocking=blocking,
                 cancel_on_close=cancel_on_close,
+                sessions=sessions,
                 on_bad_message=on_bad_message,
                 handover=handover,
             )(function)
@@ -274,6 +283,7 @@ class App(Generic[S]):
         codec: BytesCodecName = ...,
         name: str = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -285,6 +295,7 @@ class App(Generic[S]):
         codec: TextCodecName,
         name: str = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -296,6 +307,7 @@ class App(Generic[S]):
         codec: JsonCodecName,
         name: str = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -307,6 +319,7 @@ class App(Generic[S]):
         codec: Codec[M],
         name: str = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -318,6 +331,7 @@ class App(Generic[S]):
         codec: str,
         name: str = ...,
         cancel_on_close: bool = ...,
+        sessions: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -330,6 +344,7 @@ class App(Generic[S]):
         codec: Codec[Any] | str = "lines",
         name: str = "",
         cancel_on_close: bool = False,
+        sessions: bool = False,
         on_bad_message: OnBadMessage = "close",
         drain_after: str | Sequence[str] = (),
         **options: Any,  # as above
@@ -341,7 +356,11 @@ class App(Generic[S]):
 
         def decorate(function: Callable[..., Any]) -> Any:
             service = on_connection(
-                codec=codec, name=name, cancel_on_close=cancel_on_close, on_bad_message=on_bad_message
+                codec=codec,
+                name=name,
+                cancel_on_close=cancel_on_close,
+                sessions=sessions,
+                on_bad_message=on_bad_message,
             )(function)
             return self._add(service, drain_after, options)
 

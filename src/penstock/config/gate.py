@@ -151,6 +151,10 @@ class GateConfig:
             not. At that limit the one that has waited longest without a received message unfinished is cancelled; where
             each has one, new clients are refused with ``overload``. ``auto``: a tenth of ``max_connections``, or of the
             threads as above, and 8 at least.
+        max_sessions: Of the connections, those that are sessions of datagrams, in each process. At that number one that
+            was heard from once gives way; where each was heard from twice, what newcomers send is dropped. ``auto``:
+            half of ``max_connections``, or of the threads as above: senders can be forged, and leave the rest to
+            connections.
         accept_rate: Connections admitted at once and then in that time. None: a number that suits the rush after a
             restart is no protection, and one that protects refuses the rush.
         accept_rate_per_peer: The same for each address.
@@ -215,6 +219,14 @@ class GateConfig:
         "Gate",
         "Maximum handlers still at work after their clients have gone; above it idle ones are cancelled",
         default_text="1/10 of `--max-connections`, or of `--threads` with --engine blocking, at least 8",
+    )
+    max_sessions: int | Auto | None = declare(
+        AUTO,
+        "max_sessions",
+        Unless(Integer(1, MAX_COUNT), auto=True),
+        "Gate",
+        "Maximum sessions of datagram senders, for services that keep them; above it those heard from once give way",
+        default_text="1/2 of `--max-connections`, or of `--threads` with --engine blocking",
     )
     accept_rate: Rate | None = declare(
         None, "accept_rate", Frequency(), "Gate", "Accept at most RATE new connections, e.g. 100/s"

@@ -103,6 +103,10 @@ class ServerOptions(TypedDict, total=False):
     """Maximum handlers still at work after their clients have gone; above it idle ones are cancelled. Default: 1/10 of
     `--max-connections`, or of `--threads` with --engine blocking, at least 8.
     """
+    max_sessions: int | Literal["auto", "none"] | None
+    """Maximum sessions of datagram senders, for services that keep them; above it those heard from once give way.
+    Default: 1/2 of `--max-connections`, or of `--threads` with --engine blocking.
+    """
     accept_rate: str | Rate | None
     """Accept at most RATE new connections, e.g. 100/s. Default: none."""
     accept_rate_per_peer: str | Rate | None

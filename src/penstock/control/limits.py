@@ -17,6 +17,7 @@ NAMES: Final = (
     "max_per_peer",
     "max_handshakes",
     "max_orphans",
+    "max_sessions",
     "accept_rate",
     "accept_rate_per_peer",
     "datagram_rate_per_peer",

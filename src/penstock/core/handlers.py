@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -32,14 +32,18 @@ class Handler(Generic[M]):
     Override what you need; each may be ``def`` or ``async def``. Calls for one connection never overlap and keep the
     order of what happened. An exception ends this connection with ``handler_error``; `on_close` is still called.
 
-    On a datagram address each datagram is a conversation of one message: `on_connect`, `on_message`, `on_close`.
+    On a datagram address each datagram is a conversation of one message: `on_connect`, `on_message`, `on_close`. A
+    class with ``sessions = True`` has one instance for each sender there, until that one is silent for too long.
 
     Attributes:
         cancel_on_close: Of the class: cancel the callback that is at work when the connection has ended. `on_close` is
             called all the same. By default a callback comes to its end: what was received whole is not lost.
+        sessions: Of the class: on a datagram address the datagrams of one sender are one connection, as of
+            `penstock.on_message`.
     """
 
     cancel_on_close: ClassVar[bool] = False
+    sessions: ClassVar[bool] = False
 
     def on_connect(self, conn: ConnectionBase[M]) -> Awaitable[None] | None:
         """Called when the connection is ready, before any message."""
@@ -243,6 +247,15 @@ def answer_to_bad_messages(handler: AnyHandler, callbacks: Handler[Any] | None) 
         assert callbacks is not None
         return callbacks.on_bad_message
     return handler.on_bad_message
+
+
+def for_sessions(handler: AnyHandler) -> AnyHandler:
+    """Return a handler as datagrams need it: one that cannot be decoded is dropped, as it is without a session.
+
+    Where each delimits itself, and may be anybody's who forges an address, it is no reason to close. What the handler
+    has to say about such messages stays.
+    """
+    return replace(handler, on_bad_message="skip") if handler.on_bad_message == "close" else handler
 
 
 def driver_of(handler: AnyHandler, *, blocking: bool) -> Driver:

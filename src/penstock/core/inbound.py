@@ -499,12 +499,12 @@ class RecordInbound(Generic[M]):
         if self.requests and self.requests.codec is self.codec and self._is_reply(self.requests, data):
             return
         self._records.append(data)
-        self.pending_bytes += len(data)
+        self.pending_bytes += len(data) or 1  # an empty one is a message, too
 
     def find_replies(self) -> None:
         """As of `StreamInbound`."""
         while self.requests and self._records and self._is_reply(self.requests, self._records[0]):
-            self.pending_bytes -= len(self._records.popleft())
+            self.pending_bytes -= len(self._records.popleft()) or 1
 
     def _is_reply(self, requests: Requests[M], record: bytes) -> bool:
         try:
@@ -533,7 +533,7 @@ class RecordInbound(Generic[M]):
         if not self._records:
             return []
         record = self._records.popleft()
-        self.pending_bytes -= len(record)
+        self.pending_bytes -= len(record) or 1
         return [guard.decode_datagram(self.codec, record)]
 
     def pass_over(self, error: RemoteProtocolError) -> bool:

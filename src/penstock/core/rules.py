@@ -19,6 +19,16 @@ _KINDS: Final = (  # of rules that are no limits, so that a wrong one is refused
     (("text",), bytes, "bytes"),
 )
 
+# Of which there is one at least, or no limit.
+_COUNTS: Final = (
+    "max_connections",
+    "max_per_peer",
+    "max_handshakes",
+    "max_orphans",
+    "max_sessions",
+    "datagram_amplification",
+)
+
 # Set at the start: open connections are counted by these.
 FIXED: Final = ("ipv4_prefix", "ipv6_prefix", "reserve_for")
 
@@ -37,6 +47,7 @@ class Rules:
         accept_rate_per_peer: How often one of the same address is. Never of Unix peers.
         max_orphans: Handlers at once whose peers have gone.
         max_handshakes: Admitted and not yet through their handshake.
+        max_sessions: Of the connections, those that are sessions of datagrams, in this process.
         datagram_rate_per_peer: How often a datagram of one address is handled. Never of Unix peers.
         datagram_amplification: How many times the bytes of a datagram its answers may have together, headers included.
             Never of peers on this machine, whose addresses cannot be forged from outside.
@@ -57,6 +68,7 @@ class Rules:
     accept_rate_per_peer: Rate | None = None
     max_handshakes: int | None = None
     max_orphans: int | None = None
+    max_sessions: int | None = None
     datagram_rate_per_peer: Rate | None = None
     datagram_amplification: int | None = None
     access: AccessList = field(default_factory=AccessList)
@@ -66,7 +78,7 @@ class Rules:
     text: bytes = b""
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "max_per_peer", "max_handshakes", "max_orphans", "datagram_amplification"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigurationError(f"{name} is {value!r}: at least 1, or None for no limit")

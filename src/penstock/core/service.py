@@ -64,6 +64,7 @@ class Service(Generic[M]):
         handler: What is done on stream and seqpacket connections.
         codec: What cuts the stream into messages.
         datagram: What is done with a datagram; None when the service makes no sense without connections.
+        sessions: On a datagram address the datagrams of one sender are one connection, which `handler` serves.
         threaded: What ``--model threads`` uses instead of an ``async def`` handler; None when there is nothing.
         summary: One line for people.
         timeouts: Timeouts that suit this protocol, as options: ``{"idle": "1h"}``. Each holds unless the server is
@@ -83,6 +84,7 @@ class Service(Generic[M]):
     only_datagrams: bool = False
     written_for: str = ""
     without: Mapping[str, str] = field(default_factory=dict)
+    sessions: bool = False
 
     def __post_init__(self) -> None:
         if self.timeouts:
@@ -150,6 +152,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -162,6 +165,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -174,6 +178,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -186,6 +191,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -198,6 +204,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -210,6 +217,7 @@ def on_message(
     blocking: bool = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     handover: bool = ...,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -225,6 +233,7 @@ def on_message(
     blocking: bool = False,
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
+    sessions: bool = False,
     on_bad_message: OnBadMessage = "close",
     handover: bool = False,
     **more_timeouts: Unpack[TimeoutOptions],
@@ -244,6 +253,10 @@ def on_message(
         blocking: The function may block: call it in a thread of the server's pool, order kept per connection.
         cancel_on_close: Cancel the function, an ``async def``, when the connection has ended. By default it comes to
             its end: work on a message is not lost because its sender has left.
+        sessions: On a datagram address, handle the datagrams of one sender as the messages of one connection: it begins
+            with the first, keeps its state, and ends once nothing has come for ``timeouts.idle_s``, whatever was sent
+            (``timeouts.receive_idle_s`` in its place, where that is set). At most ``gate.max_sessions`` are open. A
+            datagram that cannot be decoded is passed over, unless ``on_bad_message`` is a function.
         on_bad_message: What is done with a message that cannot be decoded and whose end is known, a line that is no
             JSON: ``"close"`` closes the connection with the error's reason, ``"skip"`` passes it over, and a ``def``
             function of ``(conn, error)`` passes it over and answers what it returns. It is called where messages are
@@ -273,9 +286,10 @@ def on_message(
             name=name or name_of(function),
             handler=handler,
             codec=codec_of(codec),
-            datagram=handler,
+            datagram=None if sessions else handler,
             summary=summary_of(function),
             timeouts=own_timeouts,
+            sessions=sessions,
         )
 
     return decorate if function is None else decorate(function)
@@ -292,6 +306,7 @@ def on_connection(
     name: str = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[bytes]: ...
@@ -302,6 +317,7 @@ def on_connection(
     name: str = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[str]: ...
@@ -312,6 +328,7 @@ def on_connection(
     name: str = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfJsonConnection: ...
@@ -322,6 +339,7 @@ def on_connection(
     name: str = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[M]: ...
@@ -332,6 +350,7 @@ def on_connection(
     name: str = ...,
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
+    sessions: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfAnything: ...
@@ -345,6 +364,7 @@ def on_connection(
     name: str = "",
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
+    sessions: bool = False,
     on_bad_message: OnBadMessage = "close",
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> Any:
@@ -360,6 +380,7 @@ def on_connection(
         name: What logs call the service; the function's own name by default.
         cancel_on_close: Cancel the function, an ``async def``, when the connection has ended; and when the peer has
             sent EOF and all before it was received, for nothing more will come.
+        sessions: As of `on_message`. Without it the service has no use for datagrams, and is refused such addresses.
         on_bad_message: As of `on_message`.
         timeouts: As of `on_message`.
         more_timeouts: As of `on_message`.
@@ -383,6 +404,7 @@ def on_connection(
             codec=codec_of(codec),
             summary=summary_of(function),
             timeouts=own_timeouts,
+            sessions=sessions,
         )
 
     return decorate if function is None else decorate(function)
@@ -454,13 +476,15 @@ def callbacks(
         raise ApplicationError(f"{kind.__name__} has on_takeover and async callbacks: only those that are def move")
     if isinstance(factory, type):
         positional(factory, f"{factory.__name__} is made without arguments for each connection", 0)
+    sessions = bool(getattr(kind, "sessions", False))
     return Service(
         name=name,
         handler=handler,
         codec=codec_of(codec),
-        datagram=handler,
+        datagram=None if sessions else handler,
         summary=summary or summary_of(kind),
         timeouts=timeouts,
+        sessions=sessions,
     )
 
 

@@ -30,6 +30,8 @@ class Context:
         budget: What all peers together are owed.
         gate: Counts handshakes; a client has none.
         server: As of the plan.
+        only_received_counts: What is sent to a peer does not keep it from being idle: it may have gone, and nothing
+            would say so.
         secure: Makes what makes the TLS layer of a connection that is open already, of what its user said; None: it
             cannot.
         durations: The timeouts, as the law has them: one object for all connections that have these.
@@ -43,6 +45,7 @@ class Context:
     budget: OutputBudget = field(default_factory=OutputBudget)
     gate: Gate | None = None
     server: Any = None
+    only_received_counts: bool = False
     secure: Callable[[Any], LayerMaker] | None = None
     durations: Durations = field(init=False)
     levels: Levels = field(init=False)
@@ -53,7 +56,7 @@ class Context:
 
     def durations_of(self, timeouts: Timeouts) -> Durations:
         """Return timeouts as the law has them."""
-        return Durations(timeouts)
+        return Durations(timeouts, self.only_received_counts)
 
     def levels_of(self, limits: Limits) -> Levels:
         """Return limits as the law has them."""

@@ -61,7 +61,7 @@ class DatagramEndpoint(ABC):
 
     Args:
         listener: Which.
-        handler: Called for each datagram.
+        handler: Called for each datagram; None where they belong to sessions.
         codec: What decodes and encodes them.
         gate: Decides whose datagrams are handled.
         clock: Where time comes from.
@@ -85,7 +85,7 @@ class DatagramEndpoint(ABC):
     def __init__(
         self,
         listener: Listener,
-        handler: MessageHandler | CallbackHandler,
+        handler: MessageHandler | CallbackHandler | None,
         codec: Codec[Any],
         *,
         gate: Gate,
@@ -101,7 +101,7 @@ class DatagramEndpoint(ABC):
         self._is_unix = listener.sock.family == socket.AF_UNIX
         self.own = own
         self.is_sourced = ask_for_destinations(listener.sock)
-        self._handler = handler
+        self._handler: Any = handler
         self._gate_lock = gate_lock or contextlib.nullcontext()
         self._clock = clock
         self._emit = emit

@@ -122,6 +122,9 @@ class Link(ABC):
     def abort(self) -> None:
         """Close now, and drop what was not sent. May be repeated."""
 
+    def trust(self) -> None:  # noqa: B027 - most peers cannot be forged
+        """The peer has shown who it is: a link whose peer's address may be forged holds it to less from now on."""
+
     def watch(self, high: int, low: int) -> None:  # noqa: B027 - a link may tell of every byte
         """Tell, by `send` and `output_sank`, at least of more than ``high`` bytes, and of no more than ``low``.
 

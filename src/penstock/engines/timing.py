@@ -96,6 +96,8 @@ class TimedConnection(SendingConnection[M], Generic[M]):
 
     def end_handshake(self) -> None:
         """The peer has shown who it is."""
+        if self._in_handshake() and self._attached:
+            self._link.trust()
         self._end_handshake_of(OWN)
 
     def _begin_handshake_of(self, whose: int) -> None:

@@ -33,7 +33,7 @@ class Membership(Generic[M]):
         self._group = group
         self.conn = conn
         self.active = True
-        self.records = conn.local.kind is Kind.SEQPACKET
+        self.records = conn.local.kind is not Kind.STREAM
         self.waiting: SendQueue | None = None  # as long as nothing ever did
         self._slow: Collection[int] = ()
 

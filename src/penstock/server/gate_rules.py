@@ -19,6 +19,8 @@ DEFAULT_PEER_SHARE: Final = 4
 DEFAULT_HANDSHAKE_SHARE: Final = 10
 # A tenth: what is left of peers that have gone takes no more from those who are there.
 DEFAULT_ORPHAN_SHARE: Final = 10
+# Half: the senders of datagrams, who can be forged, leave as much to connections.
+DEFAULT_SESSION_SHARE: Final = 2
 # One whose handler is stuck does not keep a small server from its next peer.
 LEAST_ORPHANS: Final = 8
 
@@ -54,12 +56,16 @@ def rules_of(
         handshakes = None if shared is None else max(1, shared // DEFAULT_HANDSHAKE_SHARE)
     if orphans == AUTO:
         orphans = None if shared is None else max(LEAST_ORPHANS, shared // DEFAULT_ORPHAN_SHARE)
+    sessions = gate.max_sessions
+    if sessions == AUTO:
+        sessions = None if shared is None else max(1, shared // DEFAULT_SESSION_SHARE)
     text = gate.refusal_text
     return Rules(
         max_connections=limit,
         max_per_peer=per_peer,
         max_handshakes=handshakes,
         max_orphans=orphans,
+        max_sessions=sessions,
         loopback_counts=gate.max_per_peer != AUTO,
         ipv4_prefix=gate.peer_prefix_ipv4,
         ipv6_prefix=gate.peer_prefix_ipv6,

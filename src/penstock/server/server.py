@@ -496,9 +496,17 @@ class Server:
             raise ConfigurationError(
                 f"{requested}: {self.service.has_no('does not say when TLS begins')}, or say tls://"
             )
-        if kind is Kind.DATAGRAM and self.service.datagram is None:
+        if kind is Kind.DATAGRAM and self.service.datagram is None and not self.service.sessions:
             raise ConfigurationError(
-                f"{self.service.name} needs connections, and {requested} has none: use tcp://, unix: or unix+seqpacket:"
+                f"{self.service.name} needs connections, and {requested} has none: use tcp://, unix: or "
+                "unix+seqpacket:, or write it to keep sessions, with sessions=True"
+            )
+        timeouts = self.config.timeouts
+        if kind is Kind.DATAGRAM and self.service.sessions and timeouts.idle_s is None is timeouts.receive_idle_s:
+            raise ConfigurationError(
+                f"{self.service.name} keeps a session for each sender on {requested} until that is silent: "
+                "timeout_idle cannot be none",
+                "timeouts.idle_s",
             )
         if kind is not Kind.DATAGRAM and self.service.only_datagrams:
             raise ConfigurationError(

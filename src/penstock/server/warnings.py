@@ -13,7 +13,7 @@ from ..units import format_duration
 # Those whose absence lets a peer that does nothing hold a connection for ever.
 _PROTECTING: Final = ("timeout_handshake", "timeout_first_message", "timeout_idle", "timeout_message", "timeout_write")
 # Those whose absence lets one peer hold all there is to hold.
-_LIMITING: Final = ("max_connections", "max_per_peer", "max_handshakes")
+_LIMITING: Final = ("max_connections", "max_per_peer", "max_handshakes", "max_sessions")
 
 
 def warnings_about(config: ServerConfig, addresses: Iterable[str]) -> list[str]:

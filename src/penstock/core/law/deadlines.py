@@ -69,6 +69,8 @@ class Durations:
 
     Args:
         timeouts: What they are taken from.
+        only_received_counts: What is sent to a peer keeps it from being idle no longer; so it is in any case where the
+            timeouts have a ``receive_idle_s``.
     """
 
     __slots__ = (
@@ -85,11 +87,11 @@ class Durations:
         "write_s",
     )
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, only_received_counts: bool = False) -> None:
         self.timeouts = timeouts
         self.handshake_s = _seconds(timeouts.handshake_s)
         self.first_s = _seconds(timeouts.first_message_s)
-        self.only_received_counts = timeouts.receive_idle_s is not None  # output keeps no peer from being idle
+        self.only_received_counts = only_received_counts or timeouts.receive_idle_s is not None
         self.idle_s = _seconds(timeouts.idle_s if timeouts.receive_idle_s is None else timeouts.receive_idle_s)
         self.message_s = _seconds(timeouts.message_s)
         self.write_s = _seconds(timeouts.write_s)

@@ -26,7 +26,7 @@ class DatagramThread(DatagramEndpoint):
 
     Args:
         listener: Which.
-        handler: ``def``, called for one datagram after the other.
+        handler: ``def``, called for one datagram after the other; None where they belong to sessions.
         codec: What decodes and encodes them.
         gate: Decides whose datagrams are handled.
         gate_lock: Guards it.
@@ -40,7 +40,7 @@ class DatagramThread(DatagramEndpoint):
     def __init__(
         self,
         listener: Listener,
-        handler: MessageHandler | CallbackHandler,
+        handler: MessageHandler | CallbackHandler | None,
         codec: Codec[Any],
         *,
         gate: Gate,
@@ -102,7 +102,7 @@ class DatagramThread(DatagramEndpoint):
 
     def _run(self) -> None:
         try:
-            while not self._ending or self._replies:
+            while self._is_needed():
                 waiting = bool(self._replies)
                 wants = (READ if self._reading and not self._resting else 0) | (
                     WRITE if waiting and not self._is_unix else 0
@@ -115,10 +115,17 @@ class DatagramThread(DatagramEndpoint):
                 # A queue that overflowed held more than one.
                 if any(events & READ for _, events in ready) and self.read() > 1:
                     self.count_kernel_drops()
+                self._turned()
             self.count_left()
         finally:
             self._poller.close()
             self._ended()
+
+    def _is_needed(self) -> bool:
+        return not self._ending or bool(self._replies)
+
+    def _turned(self) -> None:
+        """What was ready has had its turn."""
 
     def serve(self, conn: OneDatagram[Any], message: Any) -> None:
         """Call the handler."""

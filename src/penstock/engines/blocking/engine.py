@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -16,10 +17,11 @@ from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, Event, HandlerFailed
-from ...core.handlers import Driver
+from ...core.handlers import Driver, for_sessions
 from ...core.memory import Pressure, shed_load
+from ...core.sessions import Sessions
 from ...errors import LimitError
-from ...reasons import CloseReason
+from ...reasons import CloseReason, Refusal
 from ..accept import Acceptor, Taken, turn_away
 from ..alarms import ClockAlarms
 from ..aside import start_thread
@@ -39,6 +41,7 @@ from .departures import Departures
 from .guarding import ThreadContext
 from .poller import READ, Poller
 from .serving import ServedConnection
+from .sessions import SessionConnection, SessionThread, SharedSocket
 from .timers import Timers
 
 # A thread in a handler that does not return cannot be ended from outside. Its connection has been cut; after so long it
@@ -164,7 +167,11 @@ class BlockingServer(EngineServer):
         self._departures = Departures()
         self._spare: Poller | None = None  # for the next connection, made before it is accepted
         self._own = OwnAddresses(listeners)
-        self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
+        self._sessions: Sessions[SharedSocket] = Sessions()
+        self._sessions_lock = threading.Lock()
+        self._session_context = replace(self._context, only_received_counts=True)
+        make = self._session_endpoint if plan.service.sessions else self._endpoint
+        self._endpoints = [make(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
         self._accepting = False
         self._ending = False
         self._deadline: TimerHandle | None = None
@@ -180,6 +187,24 @@ class BlockingServer(EngineServer):
             listener,
             handler,
             service.codec,
+            gate=self._plan.gate,
+            gate_lock=self.gate_lock,
+            clock=self._clock,
+            emit=self._emit,
+            own=self._own,
+            ended=self._endpoint_ended,
+            name=f"{name}-{listener.address}",
+        )
+        endpoint.server = self._plan.server
+        return endpoint
+
+    def _session_endpoint(self, listener: Listener, name: str) -> SessionThread:
+        endpoint = SessionThread(
+            listener,
+            self._plan.service.codec,
+            sessions=self._sessions,
+            sessions_lock=self._sessions_lock,
+            begin=self._begin_session,
             gate=self._plan.gate,
             gate_lock=self.gate_lock,
             clock=self._clock,
@@ -431,6 +456,46 @@ class BlockingServer(EngineServer):
         if self._ending:  # while it was being accepted: `drain` or `stop` may have missed it
             connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
         self._pool.do(self._variables.copy().run, self._serve, connection)
+
+    def _begin_session(self, shared: SharedSocket, peer: Peer, listener: Listener) -> SessionConnection[Any] | None:
+        """Serve a sender of datagrams that was let in, on its endpoint's thread; None where that cannot be done."""
+        service, poller = self._plan.service, None
+        try:
+            if not self._pool.has_room:
+                raise LimitError("no thread is free for one more session")
+            self._pool.reserve()
+            poller = Poller()
+            connection: SessionConnection[Any] = SessionConnection(
+                self._session_context,
+                shared,
+                poller,
+                for_sessions(service.handler),
+                codec=service.codec,
+                peer=peer,
+                local=listener.address,
+                at_once=self._plan.driver is Driver.THREAD,
+            )
+            connection.begin()
+            event = Accepted(connection, listener)
+            with self._lock:
+                self._connections[connection.id] = connection
+        except BaseException as error:
+            if poller is not None:
+                poller.close()
+            with self.gate_lock:
+                self._acceptor.leave(peer)
+                if isinstance(error, (OSError, LimitError)):
+                    self._plan.gate.refuse(Refusal.LIMIT)
+            if isinstance(error, (OSError, LimitError)):
+                shared.endpoint.drop(Refusal.LIMIT)
+            else:
+                self._emit(HandlerFailed(None, error))
+            return None
+        self._emit(event)
+        if self._ending:  # as in `begin`
+            connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
+        self._pool.do(self._variables.copy().run, self._serve, connection)
+        return connection
 
     # -- the threads ---------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class LedConnection(GuardedConnection[M]):
         self._poller = poller
         # A layer over the socket's link is what the connection uses then, and what is read goes there first.
         self._layer: Layer | None = None if layer is None else layer(self)
-        self._socket_link = SocketLink(sock, self._layer or self, records=records)
+        self._socket_link = self._new_link(sock, records=records)
         self._attached = True
         self._corking = False
         self._error: BaseException | None = None  # that it was lost by
@@ -108,6 +108,10 @@ class LedConnection(GuardedConnection[M]):
         self._senders = 0  # threads that wait until their frame has gone out
         self._link = self._layer or self._socket_link
         self._opening = self._layer is not None
+
+    def _new_link(self, sock: socket.socket, *, records: bool) -> SocketLink:
+        """Return the link over its socket."""
+        return SocketLink(sock, self._layer or self, records=records)
 
     def begin_layer(self) -> None:
         """Have the layer begin, where there is one: once, and before anything is asked of the connection."""
@@ -303,8 +307,7 @@ class LedConnection(GuardedConnection[M]):
         try:
             if self._events:
                 self._context.report(self._events)
-            self._poller.set(self._fd, events)
-            ready = self._poller.wait(None if timers is None else timers.timeout_s())
+            ready = self._ready_for(events, None if timers is None else timers.timeout_s())
             if timers is not None:
                 timers.run_due()
         finally:
@@ -314,6 +317,11 @@ class LedConnection(GuardedConnection[M]):
             return
         for _, happened in ready:
             self._act(happened)
+
+    def _ready_for(self, events: int, timeout_s: float | None) -> list[tuple[int, int]]:
+        """Wait until the socket is ready; return for what. Called without the lock."""
+        self._poller.set(self._fd, events)
+        return self._poller.wait(timeout_s)
 
     def _park(self) -> None:
         """Wait in recv(2), for `PARK_S` at most, and take what it returns. As `_turn`, but nobody can wake it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -42,7 +43,7 @@ class LoopEndpoint(DatagramEndpoint):
         self,
         loop: asyncio.AbstractEventLoop,
         listener: Listener,
-        handler: MessageHandler | CallbackHandler,
+        handler: MessageHandler | CallbackHandler | None,
         codec: Codec[Any],
         *,
         gate: Gate,
@@ -63,6 +64,11 @@ class LoopEndpoint(DatagramEndpoint):
         self._is_cut = False  # the server has cancelled them
 
     @property
+    def socket(self) -> socket.socket:
+        """Its socket."""
+        return self._socket
+
+    @property
     def busy(self) -> bool:
         """Whether a datagram is being handled or a reply waits for the kernel."""
         return bool(self._tasks or self._replies)
@@ -78,6 +84,10 @@ class LoopEndpoint(DatagramEndpoint):
         self._read_if_allowed()
         self.count_kernel_drops()
 
+    def drain(self) -> None:
+        """Leave datagrams with the kernel: each that was read is handled."""
+        self.stop()
+
     def cut(self) -> None:
         """Forget what is being handled and what waits to be sent."""
         self._is_cut = True
@@ -92,10 +102,13 @@ class LoopEndpoint(DatagramEndpoint):
         return MAX_HANDLED_AT_ONCE - len(self._tasks)
 
     def _read_if_allowed(self) -> None:
-        wanted = self._running and not self._resting and self.room > 0
+        wanted = self._is_wanted() and not self._resting and self.room > 0
         if wanted != self._reading:
             self._reading = wanted
             self._poll_reading()
+
+    def _is_wanted(self) -> bool:
+        return self._running
 
     def _poll_reading(self) -> None:
         if self._reading:

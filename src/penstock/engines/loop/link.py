@@ -245,5 +245,8 @@ class SocketLink(Link):
         try:
             user.connection_lost(error)
         finally:
-            end(self._fd)
-            self._sock.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        end(self._fd)
+        self._sock.close()

@@ -63,7 +63,7 @@ class PushConnection(MovingConnection[M]):
             self._idle_since = self._clock.time()
             if self._continuing or self._write_paused:
                 self._inbound.feed(data)
-            elif self._levels.message_step_s:  # how many may be handled is asked once there are some
+            elif self._levels.message_step_s or not data:  # how many may be handled is asked once there are some
                 self._inbound.feed(data)
                 self._process()
             else:

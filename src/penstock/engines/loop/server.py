@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from ...address import Kind, Peer, parse_address
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, HandlerFailed, TakenOver
-from ...core.handlers import AnyHandler, CallbackHandler, Driver, MessageHandler, driver_of
+from ...core.handlers import AnyHandler, CallbackHandler, Driver, MessageHandler, driver_of, for_sessions
 from ...core.interrupts import is_interrupt
 from ...core.memory import Pressure, shed_load
+from ...core.sessions import Sessions
 from ...reasons import CloseReason
 from ..accept import Acceptor, Backlog, turn_away
 from ..base import Adoption, EngineServer
@@ -32,6 +34,7 @@ from .context import LoopContext, alarms_of
 from .datagrams import LoopEndpoint
 from .push import PushConnection
 from .records import RecordLink
+from .sessions import SessionEndpoint, SessionLink
 from .stream import StreamConnection
 from .surely import Surely
 from .tasks import TaskConnection
@@ -75,7 +78,7 @@ class LoopServer(EngineServer):
             orphaned=self._orphaned,
         )
         self._handler: AnyHandler = self._placed(plan.service.handler)
-        self._make = self._maker(self._handler)
+        self._make = self._maker(self._handler, self._context)
         self._messages_in = self._messages_out = 0  # of connections that have ended
         self._ending = False
         self._stopped = False
@@ -90,7 +93,9 @@ class LoopServer(EngineServer):
             if listener.kind is not Kind.DATAGRAM:
                 self._backlog(listener)
         self._own = OwnAddresses(listeners)
-        self._endpoints = [self._endpoint(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
+        make = self._session_endpoint if plan.service.sessions else self._endpoint
+        self._sessions: Sessions[SessionLink] = Sessions()
+        self._endpoints = [make(listener) for listener in listeners if listener.kind is Kind.DATAGRAM]
 
     def _backlog(self, listener: Listener) -> Backlog:
         return LoopBacklog(self._acceptor, listener, self._loop, self._accepted)
@@ -101,6 +106,24 @@ class LoopServer(EngineServer):
             listener,
             self._datagram_handler(),
             self._plan.service.codec,
+            gate=self._plan.gate,
+            clock=self._clock,
+            emit=self._plan.emit,
+            own=self._own,
+            idle=self._check_stopped,
+        )
+        endpoint.server = self._plan.server
+        return endpoint
+
+    def _session_endpoint(self, listener: Listener) -> SessionEndpoint:
+        context = replace(self._context, only_received_counts=True)
+        make = self._maker(for_sessions(self._handler), context)
+        endpoint = SessionEndpoint(
+            self._loop,
+            listener,
+            self._plan.service.codec,
+            sessions=self._sessions,
+            begin=partial(self._begin_session, make),
             gate=self._plan.gate,
             clock=self._clock,
             emit=self._plan.emit,
@@ -125,11 +148,11 @@ class LoopServer(EngineServer):
             self._pool = ThreadPool(self._plan.threads, f"penstock-{self._plan.service.name}")
         return in_threads(handler, self._pool)
 
-    def _maker(self, handler: AnyHandler) -> Callable[..., StreamConnection[Any]]:
+    def _maker(self, handler: AnyHandler, context: LoopContext) -> Callable[..., StreamConnection[Any]]:
         """Return what makes a connection of a peer and the address it came to."""
         if handler.converses or self._plan.driver is not Driver.PUSH:  # a task waits for threads, too
-            return partial(TaskConnection, self._context, handler, self._plan.service.codec)
-        return partial(PushConnection, self._context, handler, self._plan.service.codec)
+            return partial(TaskConnection, context, handler, self._plan.service.codec)
+        return partial(PushConnection, context, handler, self._plan.service.codec)
 
     # -- EngineServer --------------------------------------------------------------------------------------------------
 
@@ -179,17 +202,26 @@ class LoopServer(EngineServer):
                 self._drain_rest()
                 return
             self.suspend()
+            self._drain_endpoints()
             if self._spread is None:
-                self._spread = Spread(self._clock, self._live(), spread_s)
+                waiting = [connection for connection in self._live() if not connection.draining]
+                self._spread = Spread(self._clock, waiting, spread_s)
             self._check_stopped()
 
     def _drain_rest(self) -> None:
         if self._spread is not None:
             self._spread.cancel()
         self.suspend()
+        self._drain_endpoints()
         for connection in self._live():
-            connection.drain()
+            if not connection.draining:
+                connection.drain()
         self._check_stopped()
+
+    def _drain_endpoints(self) -> None:
+        """Have sessions end at once: what their peers send is read by whoever reads the socket next."""
+        for endpoint in self._endpoints:
+            endpoint.drain()
 
     def _cut_drain(self) -> None:
         self._cut(CloseReason.DRAIN_TIMEOUT)
@@ -315,6 +347,35 @@ class LoopServer(EngineServer):
                 sock.close()
                 connection.connection_lost(error)
             raise
+
+    def _begin_session(
+        self,
+        make: Callable[..., StreamConnection[Any]],
+        peer: Peer,
+        listener: Listener,
+        link_to: Callable[[LinkUser], SessionLink],
+    ) -> SessionLink | None:
+        """Make the connection of a peer that the gate has let in, and its link; None where that cannot be done."""
+        try:
+            connection = make(peer, listener.address, records=True)
+            event = Accepted(connection, listener)
+            link = link_to(connection)
+        except BaseException as error:
+            self._acceptor.leave(peer)
+            if is_interrupt(error):
+                raise
+            self._plan.emit(HandlerFailed(None, error))
+            return None
+        self._connections[connection.id] = connection
+        try:
+            self._plan.emit(event)
+            link.begin(connection.connection_made)
+        except BaseException as error:
+            link.abort()
+            if not connection.is_attached:  # its link has nobody to tell
+                connection.connection_lost(error)
+            raise
+        return link
 
     def _begin(self, connection: StreamConnection[Any], sock: socket.socket, user: LinkUser) -> None:
         """Make a stream's link, which tells its user of everything: the connection, or the layer under that."""
