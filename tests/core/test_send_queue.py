@@ -245,3 +245,18 @@ def test_every_mixture_of_policies_against_a_plain_list(frames, limit):
     left = taken(backlog)
     assert [each[0] for each in model] == left
     assert len(frames) == len(left) + out + lost
+
+
+def test_a_queue_that_is_told_of_is_the_same_at_the_other_end():
+    """The bytes, which frames may give way, and how much counts as posted; what was replaced is not told."""
+    queue, other = SendQueue(), SendQueue()
+    queue.keep(b"reply")
+    queue.admit(b"old", "drop_oldest", 0)
+    queue.admit(b"x" * 1000, "raise", 0)
+    queue.admit(b"first", "latest", 0, "key")
+    queue.admit(b"second", "latest", 0, "key")
+    other.recall(*queue.told())
+
+    assert (len(queue), queue.count, queue.posted_bytes) == (len(other), other.count, other.posted_bytes)
+    assert (1, 3) == queue.admit(b"new", "drop_oldest", 1) == other.admit(b"new", "drop_oldest", 1)
+    assert queue.take(10_000) == other.take(10_000) == b"reply" + b"x" * 1000 + b"secondnew"

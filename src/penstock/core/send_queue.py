@@ -152,17 +152,28 @@ class SendQueue:
                 self._replaced -= 1
         return bytes(taken + self._cut(copied))
 
-    def hand_over(self) -> tuple[bytes, list[int]]:
-        """Give away all of it: the bytes, and the size of each frame, below 0 where it must not be given up."""
-        found = bytes(self._data), list(self._sizes)
-        self.clear()
-        return found
+    def told(self) -> tuple[bytes, list[int]]:
+        """Return what `recall` makes of another queue what this one is: the bytes, and of each frame its size and way.
 
-    def take_over(self, data: bytes, sizes: list[int]) -> None:
-        """Have again what was given away, before what waits by now."""
-        self._data[:0] = data
-        self._sizes.extendleft(reversed(sizes))
-        self.posted_bytes += sum(size for size in sizes if size > 0)
+        Which of them a later one may replace is not told: there the two are sent.
+        """
+        data, short, frames = bytearray(), 0, []
+        for frame in self._frames:
+            if isinstance(frame, int):
+                data += self._data[short : short + (frame >> 2)]
+                short += frame >> 2
+                frames.append(frame)
+            elif frame.data:
+                data += frame.data
+                frames.append(len(frame.data) << 2 | frame.way)
+        return bytes(data), frames
+
+    def recall(self, data: bytes, frames: Sequence[int]) -> None:
+        """Have what another queue told of, behind what waits."""
+        at = 0
+        for frame in frames:
+            self._append(data[at : at + (frame >> 2)], frame & 3)
+            at += frame >> 2
 
     def clear(self) -> None:
         """Forget all of it: the connection, or the member, is gone."""

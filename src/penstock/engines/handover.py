@@ -76,7 +76,7 @@ class Mover:
             remembered=remembered,
             owed=luggage.owed,
             waiting=luggage.waiting[0],
-            sizes=luggage.waiting[1],
+            frames=luggage.waiting[1],
             bytes_in=conn.bytes_in,
             bytes_out=conn.bytes_out,
             messages_in=conn.messages_in,

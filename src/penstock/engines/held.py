@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from ..core.send_queue import SendQueue
 from .link import Link, LinkUser
 from .wire import SocketOptions
 
@@ -19,17 +20,21 @@ class HeldLink(Link):
         sent: What was sent meanwhile.
         sends_eof: Our direction was ended meanwhile.
         output_paused: Output was over its high watermark when the connection was held.
-        waiting: What waited behind the link then: see `core.send_queue`.
+        queue: What waited behind the link then.
         reads: The connection was read then.
     """
 
-    __slots__ = ("below", "output_paused", "reads", "sends_eof", "sent", "waiting")
+    __slots__ = ("below", "output_paused", "queue", "reads", "sends_eof", "sent")
 
     def __init__(self, below: Link | None) -> None:
         self.below = below
         self.sent = bytearray()
         self.sends_eof = self.output_paused = self.reads = False
-        self.waiting: tuple[bytes, list[int]] = (b"", [])
+        self.queue: SendQueue | None = None
+
+    def waiting(self) -> tuple[bytes, list[int]]:
+        """Return what waited behind the link, as `SendQueue.told`."""
+        return self.queue.told() if self.queue else (b"", [])
 
     @property
     def queued_bytes(self) -> int:

@@ -24,7 +24,7 @@ class Luggage:
         pending: What was read and no message has taken.
         remembered: What the codec knows of that.
         owed: What was sent and the kernel has not taken.
-        waiting: What waits behind that, and the sizes of the frames.
+        waiting: What waits behind that, as its queue tells it.
         state: What its handler has to say.
     """
 

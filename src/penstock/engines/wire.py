@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -25,8 +26,21 @@ MAX_WAIT_S: Final = 24 * 3600.0
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
-# Numbers connections, of every engine, from 1.
-next_connection_id = itertools.count(1).__next__
+_numbered = 0
+
+
+def number_connections_from(count: int) -> None:
+    """Number connections from ``count`` + 1 on. Before the first one."""
+    global _numbered
+    _numbered = count
+
+
+def _numbers() -> Iterator[Iterator[int]]:
+    yield itertools.count(_numbered + 1)
+
+
+# Numbers connections, of every engine, from 1, or from where `number_connections_from` has it by the first one.
+next_connection_id = itertools.chain.from_iterable(_numbers()).__next__
 
 
 class SocketOptions(Protocol):

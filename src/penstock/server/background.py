@@ -117,6 +117,10 @@ class Background:
         """How many run."""
         return len(self._running)
 
+    def owners(self) -> set[int]:
+        """Return the ids of the connections that have any."""
+        return {task.conn.id for task in tuple(self._running) if task.conn is not None}
+
     def start(
         self,
         loop: asyncio.AbstractEventLoop,

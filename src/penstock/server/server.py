@@ -633,6 +633,10 @@ class Server:
         """What tells other processes of its connections; None where none of them move, or it does not serve."""
         return None if self._at_work is None else self._at_work.mover
 
+    def busy(self) -> set[int]:
+        """Return the ids of connections that have background tasks here."""
+        return self._background.owners()
+
     def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
         """As `EngineServer.adopt`."""
         assert self._at_work is not None, "the server was not started"

@@ -46,6 +46,7 @@ class Channel(Generic[M]):
         self._heard: Callable[[M, list[int]], object] | None = None
         self._ended: Callable[[], object] | None = None
         self._is_writing = False
+        self._flushed: list[Callable[[], object]] = []
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -97,6 +98,13 @@ class Channel(Generic[M]):
             self._output.append((data, tuple(os.dup(descriptor) for descriptor in descriptors)))
             self._watch_output()
 
+    def when_flushed(self, then: Callable[[], object]) -> None:
+        """Call ``then`` once the kernel has all that was sent: now, as a rule. Never, if this end is closed before."""
+        if self._output:
+            self._flushed.append(then)
+        else:
+            then()
+
     def close(self) -> None:
         """Close this end. May be repeated."""
         if self._sock.fileno() < 0:
@@ -110,6 +118,7 @@ class Channel(Generic[M]):
             _close_all(descriptors)
         _close_all(self._descriptors)
         self._output.clear()
+        self._flushed.clear()
         self._descriptors.clear()
 
     def hear(self) -> None:
@@ -201,6 +210,9 @@ class Channel(Generic[M]):
         assert self._loop is not None
         self._is_writing = False
         self._loop.remove_writer(self._sock)
+        flushed, self._flushed = self._flushed, []
+        for then in flushed:
+            then()
 
 
 def _close_all(descriptors: Sequence[int] | deque[int]) -> None:

@@ -21,6 +21,7 @@ from ..config import LogLevel, WorkersConfig
 from ..config.files import Document, parsed
 from ..core.shared_counts import SharedCounts
 from ..engines.listener import Listener
+from ..engines.wire import number_connections_from
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from ..server.inherited import InheritedSocket
 from ..server.last_resort import LastResort
@@ -40,22 +41,29 @@ from .messages import (
     Counted,
     Drain,
     FromSupervisor,
+    HandOver,
     Leaving,
     NotOpened,
     Open,
     Opened,
     OpenedSocket,
+    Parted,
     Ready,
     Stop,
+    TakeOver,
 )
 
 if TYPE_CHECKING:
     from ..control.process import ProcessControl
+    from .handing import Arrivals, Departure
 
 _logger: Final = logging.getLogger("penstock")
 
 # So often, and at least four times in what a worker may be silent, it gives a sign of life.
 BEAT_S: Final = 1.0
+
+# Connections are numbered by the process that has accepted them, and keep their number in another one.
+CONNECTIONS_OF_EACH: Final = 10**11
 
 # Of its own bounds: up to so much more than what is configured.
 JITTER: Final = 0.1
@@ -109,6 +117,10 @@ class Member:
         self._beat: asyncio.TimerHandle | None = None
         self._began_at = 0.0
         self._is_leaving = self._is_orphaned = False
+        self._arrivals: Arrivals | None = None  # while connections of the worker before come
+        self._departure: Departure | None = None
+        self._departs: socket.socket | None = None  # to the successor, once none come any more
+        self._left = 0  # how many connections did not move
         self._control: ProcessControl | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self.set_level: Callable[[LogLevel], bool] = lambda _: False
@@ -157,6 +169,7 @@ class Member:
         """The loop runs, and nothing has begun yet: from now on the supervisor is heard."""
         self._life, self._servers = life, servers
         loop = asyncio.get_running_loop()
+        number_connections_from(self.begin_message.number * CONNECTIONS_OF_EACH)
         self._began_at = loop.time()
         drain_s = self._drain_s
         if drain_s is not None:
@@ -237,8 +250,18 @@ class Member:
                 banner=self.banner,
                 facts=dict(self.facts),
                 drain_s=self._drain_s,
+                handover=self._handover,
             )
         )
+
+    @property
+    def _handover(self) -> int:
+        """The format in which connections are handed over; 0: none of any of its services are."""
+        if all(server.mover is None for server in self._servers):
+            return 0
+        from ..core.handover.snapshot import FORMAT  # noqa: PLC0415 - few servers hand anything over
+
+        return FORMAT
 
     @property
     def _drain_s(self) -> float | None:
@@ -260,6 +283,9 @@ class Member:
             self._last_resort.disarm()
         for memory in self._memories:
             memory.close()
+        if self._departure is not None:
+            cut = min(self._left, sum(server.cut_off for server in self._servers))
+            self._channel.send(Parted(moved=self._departure.moved, drained=self._left - cut, cut=cut))
         self._channel.close()
 
     # -- what the supervisor says --------------------------------------------------------------------------------------
@@ -274,6 +300,11 @@ class Member:
                 self._asked[message.number].set_result((descriptors, message.cell))
             case NotOpened():
                 self._asked[message.number].set_exception(getattr(errors, message.error)(*message.arguments))
+            case TakeOver():
+                self._take_over(socket.socket(fileno=descriptors[0]))
+            case HandOver():
+                self._departs = socket.socket(fileno=descriptors[0])
+                self._hand_over()
             case Drain():
                 self._drain(last=message.last, closes_own=message.closes_own)
             case Stop():
@@ -282,6 +313,29 @@ class Member:
                 task = asyncio.get_running_loop().create_task(self._answer(message), name="penstock-control")
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
+
+    def _take_over(self, sock: socket.socket) -> None:
+        from .handing import Arrivals  # noqa: PLC0415 - as above
+
+        self._arrivals = Arrivals(sock, self._servers, self._has_taken_over)
+
+    def _has_taken_over(self) -> None:
+        self._arrivals = None
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have the successor go on with what can move, once all that the worker before had is here; then drain."""
+        sock = self._departs
+        if sock is None or self._arrivals is not None:
+            return
+        from .handing import Departure  # noqa: PLC0415 - as above
+
+        self._departs = None
+        self._departure = Departure(sock, self._servers, self._has_handed_over)
+
+    def _has_handed_over(self) -> None:
+        self._left = sum(len(server.connections) for server in self._servers)
+        self._drain(last=False)
 
     async def _answer(self, asked: Ask) -> None:
         """Answer what the supervisor was asked over its control socket."""

@@ -48,6 +48,7 @@ class Begin(Message, frozen=True, kw_only=True):
         silence_s: After how much silence it is killed.
         workers: How many there are to be.
         counts_together: Whether the workers count together: `Count` is answered.
+        number: How many workers were started before it, by this supervisor and by those before it.
     """
 
     version: int
@@ -59,6 +60,7 @@ class Begin(Message, frozen=True, kw_only=True):
     silence_s: float | None = None
     workers: int = 1
     counts_together: bool = False
+    number: int = 0
 
 
 class OpenedSocket(msgspec.Struct, frozen=True):
@@ -102,6 +104,14 @@ class Counted(Message, frozen=True, kw_only=True):
 
     number: int
     cell: int
+
+
+class HandOver(Message, frozen=True):
+    """Have the successor, at the other end of the descriptor, go on with the connections that can move; then drain."""
+
+
+class TakeOver(Message, frozen=True):
+    """Go on with connections of the worker before, which is at the other end of the descriptor that comes with it."""
 
 
 class Drain(Message, frozen=True):
@@ -166,6 +176,7 @@ class Ready(Message, frozen=True, kw_only=True):
         banner: What a person is told once all workers serve.
         facts: The same for programs.
         drain_s: How long a drain may take; None for ever.
+        handover: The format in which its connections are handed over; 0: none of them are.
     """
 
     name: str
@@ -173,6 +184,7 @@ class Ready(Message, frozen=True, kw_only=True):
     banner: str = ""
     facts: dict[str, Any] = {}
     drain_s: float | None = None
+    handover: int = 0
 
 
 class Beat(Message, frozen=True, kw_only=True):
@@ -214,8 +226,22 @@ class Leaving(Message, frozen=True, kw_only=True):
     why: str
 
 
-FromSupervisor = Begin | Opened | NotOpened | Counted | Drain | Stop | Ask
-FromWorker = Open | Count | Ready | Beat | Leaving | Answered
+class Parted(Message, frozen=True, kw_only=True):
+    """It was told to hand its connections over, and is about to end.
+
+    Attributes:
+        moved: So many go on in its successor.
+        drained: So many have come to their end.
+        cut: So many were cut.
+    """
+
+    moved: int
+    drained: int
+    cut: int
+
+
+FromSupervisor = Begin | Opened | NotOpened | Counted | HandOver | TakeOver | Drain | Stop | Ask
+FromWorker = Open | Count | Ready | Beat | Leaving | Answered | Parted
 
 
 # -- between supervisors -----------------------------------------------------------------------------------------------
@@ -254,19 +280,94 @@ class Succeed(Message, frozen=True, kw_only=True):
     Attributes:
         version: `VERSION` of the old supervisor.
         inherited: The sockets that were handed down to it: number and name.
+        started: From which number on the new one's workers are numbered.
     """
 
     version: int
     inherited: list[tuple[int, str]] = []
+    started: int = 0
 
 
 class Yours(Message, frozen=True):
     """The answer to `TookOver`: the old supervisor only drains from now on."""
 
 
+class Arriving(Message, frozen=True, kw_only=True):
+    """A worker of the old supervisor is at the other end of the descriptor, and hands its connections over: `TakeOver`.
+
+    Attributes:
+        slot: Whose worker is to take them.
+    """
+
+    slot: int
+
+
 class TookOver(Message, frozen=True):
-    """All workers of the new supervisor serve."""
+    """All workers of the new supervisor serve.
+
+    Attributes:
+        handover: In which format the worker of each slot takes connections over; 0: it does not.
+    """
+
+    handover: dict[int, int] = {}
 
 
-FromPredecessor = Kept | KeptCells | Succeed | Yours
+FromPredecessor = Kept | KeptCells | Succeed | Yours | Arriving
 FromSuccessor = TookOver
+
+
+# -- between a worker and its successor --------------------------------------------------------------------------------
+
+
+class Offer(Message, frozen=True, kw_only=True):
+    """Connections that are held, with as many descriptors: see docs/design/handover.md.
+
+    Attributes:
+        at: When they were, on the clock of the machine.
+        snapshots: What there is to know of each: `core.handover.snapshot`.
+    """
+
+    at: float
+    snapshots: list[bytes]
+
+
+class Taken(Message, frozen=True, kw_only=True):
+    """The answer to `Offer`: these are there, and not begun. The others are not taken."""
+
+    ids: list[int]
+
+
+class Go(Message, frozen=True, kw_only=True):
+    """Begin these; leave the others of the offer to the old worker."""
+
+    ids: list[int]
+
+
+class Started(Message, frozen=True, kw_only=True):
+    """The answer to `Go`, written before any of them was begun."""
+
+
+class Rest(Message, frozen=True, kw_only=True):
+    """What was asked for in the old worker while a connection moved.
+
+    Attributes:
+        id: Which connection.
+        data: Frames to be sent.
+        closes: Whether it is to be closed.
+    """
+
+    id: int
+    data: bytes
+    closes: bool = False
+
+
+class Back(Message, frozen=True):
+    """The old worker goes on with all that it has offered and not let go."""
+
+
+class Over(Message, frozen=True):
+    """There will be no further offer."""
+
+
+FromOldWorker = Offer | Go | Rest | Back | Over
+FromNewWorker = Taken | Started

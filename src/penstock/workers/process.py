@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final, Protocol
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from . import VARIABLE
 from .channel import Channel
 from .keeper import Key
-from .messages import Beat, Begin, Drain, FromWorker, Message, Ready, Stop
+from .messages import Beat, Begin, Drain, FromWorker, HandOver, Message, Parted, Ready, Stop, TakeOver
 
 # What a service manager says to the supervisor alone.
 _NOT_FOR_WORKERS: Final = (
@@ -64,6 +64,7 @@ class WorkerProcess:
         heard_at: When its loop was known to run last.
         ready: What it said when it was; None until then.
         figures: What it said last of itself; None until it has.
+        parted: What has become of the connections that it was to hand over; None until it has said so.
         keys: What it listens on.
         told_at: When the supervisor told it to end; None while it has not.
         is_leaving: Whether it has to have a successor.
@@ -89,6 +90,7 @@ class WorkerProcess:
         self.ready_at: float | None = None
         self.ready: Ready | None = None
         self.figures: Beat | None = None
+        self.parted: Parted | None = None
         self.keys: set[Key] = set()
         self.told_at: float | None = None
         self.is_leaving = self.is_stopping = False
@@ -131,6 +133,36 @@ class WorkerProcess:
         self.told_at = self.told_at or now
         self.state = State.DRAINING
         self.send(Drain(last=last, closes_own=closes_own))
+
+    def hands_over(self, handover: int) -> bool:
+        """Whether it hands its connections over to one that takes them over in this format."""
+        return self.state is State.SERVING and handover != 0 and self.handover == handover
+
+    def hand_over(self, give: Callable[[int], object], now: float) -> None:
+        """Tell it to have its successor go on with its connections, and then to end in order.
+
+        Args:
+            give: Called with the descriptor that the successor is to have, which is closed after that.
+            now: The instant.
+
+        Raises:
+            OSError: The system gives no sockets. Nothing was told.
+        """
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.told_at = self.told_at or now
+            self.state = State.DRAINING
+            give(theirs.fileno())
+            self.send(HandOver(), [ours.fileno()])
+
+    def take_over(self, descriptor: int) -> None:
+        """Tell it that another worker hands connections over to it, at the other end of the descriptor."""
+        self.send(TakeOver(), [descriptor])
+
+    @property
+    def handover(self) -> int:
+        """The format in which it hands connections over, and takes them over; 0: it does not."""
+        return 0 if self.ready is None else self.ready.handover
 
     def stop(self, now: float) -> None:
         """Tell it to end at once."""

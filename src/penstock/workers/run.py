@@ -140,7 +140,7 @@ async def _supervise(
                 if steers is not None:
                     late.append(loop.create_task(_start_late(steers), name="penstock-control"))
 
-            before.attach(taken, supervisor.begin_stop)
+            before.attach(taken, supervisor.take_over, supervisor.begin_stop)
         elif steers is not None:
             await steers.start()
         await supervisor.start()
@@ -148,7 +148,7 @@ async def _supervise(
         if before is None:
             on_ready(supervisor)
         else:
-            before.serves()
+            before.serves(supervisor.handover)
         await supervisor.wait_stopped()
         status = supervisor.exit_status
     except StoppedError as error:

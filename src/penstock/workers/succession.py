@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,7 @@ from .channel import Channel
 from .keeper import Keeper
 from .messages import (
     VERSION,
+    Arriving,
     FromPredecessor,
     FromSuccessor,
     Kept,
@@ -72,8 +73,13 @@ class Successor:
         cwd: Where it begins.
         keeper: What it gets.
         cells: Likewise.
+        started: From which number on its workers are numbered.
         took_over: Called once its workers serve.
         failed: Called when it has ended before that, with its status.
+
+    Attributes:
+        pid: Its number.
+        handover: In which format the worker of each slot takes connections over, once they serve.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Successor:
         cwd: str | None,
         keeper: Keeper,
         cells: dict[str, Cells],
+        started: int,
         *,
         took_over: Callable[[], object],
         failed: Callable[[int], object],
@@ -106,14 +113,21 @@ class Successor:
         self._took_over = took_over
         self._failed = failed
         self._serves = False
+        self.handover: Mapping[int, int] = {}
         self._channel: Channel[FromSuccessor] = Channel(ours, FromSuccessor)
         self._channel.attach(asyncio.get_running_loop(), self._heard, lambda: None)
         for message, descriptors in kept_by(keeper, cells):
             self._channel.send(message, descriptors)
-        self._channel.send(Succeed(version=VERSION, inherited=[(each.fd, each.name) for each in keeper.inherited]))
+        inherited = [(each.fd, each.name) for each in keeper.inherited]
+        self._channel.send(Succeed(version=VERSION, inherited=inherited, started=started))
 
-    def _heard(self, _message: FromSuccessor, _descriptors: list[int]) -> None:
+    def hand(self, slot: int, descriptor: int) -> None:
+        """Have its worker of a slot take over what the worker at the other end of the descriptor hands over."""
+        self._channel.send(Arriving(slot=slot), [descriptor])
+
+    def _heard(self, message: FromSuccessor, _descriptors: list[int]) -> None:
         self._serves = True
+        self.handover = message.handover
         self._took_over()
 
     def give(self) -> None:
@@ -143,12 +157,14 @@ class Inheritance:
         keeper: The listeners.
         cells: What its workers count in, by service.
         files: Those of Unix sockets, which are its own once `taken` was called.
+        started: From which number on its workers are numbered.
     """
 
     channel: Channel[FromPredecessor]
     keeper: Keeper
     cells: dict[str, Cells]
     files: list[SocketFile] = field(default_factory=list)
+    started: int = 0
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -180,6 +196,7 @@ class Inheritance:
                             f"the supervisor is of another version of penstock, with messages of version "
                             f"{message.version} and not {VERSION}: restart it"
                         )
+                    found.started = message.started
                     found.keeper.inherited = tuple(InheritedSocket(fd, name) for fd, name in message.inherited)
                     return found
 
@@ -196,17 +213,24 @@ class Inheritance:
         )
         self.keeper.adopt((kept.service, kept.text), kept.place, kept.slot, listener)
 
-    def attach(self, taken: Callable[[], object], orphaned: Callable[[], object]) -> None:
+    def attach(
+        self, taken: Callable[[], object], arriving: Callable[[int, int], object], orphaned: Callable[[], object]
+    ) -> None:
         """Hear the supervisor before.
 
         Args:
             taken: Called once all is this one's.
+            arriving: Called after that for each of its workers that hands connections over: with the slot whose worker
+                is to take them, and a descriptor.
             orphaned: Called when that supervisor is gone, and all is not.
         """
         is_taken = False
 
-        def heard(_message: FromPredecessor, _descriptors: list[int]) -> None:
+        def heard(message: FromPredecessor, descriptors: list[int]) -> None:
             nonlocal is_taken
+            if isinstance(message, Arriving):
+                arriving(message.slot, descriptors[0])
+                return
             is_taken = True
             for file in self.files:
                 adopt_file(file)
@@ -214,9 +238,9 @@ class Inheritance:
 
         self.channel.attach(asyncio.get_running_loop(), heard, lambda: None if is_taken else orphaned())
 
-    def serves(self) -> None:
-        """Say that the workers serve."""
-        self.channel.send(TookOver())
+    def serves(self, handover: dict[int, int]) -> None:
+        """Say that the workers serve, and in which format each of them takes connections over."""
+        self.channel.send(TookOver(handover=handover))
 
 
 def disown(keeper: Keeper) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ..engines.aside import aside
@@ -18,7 +19,8 @@ from .cells import AVAILABLE
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
-from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, Leaving, Open, Ready
+from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, Leaving, Open, Parted, Ready
+from .partings import Partings
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
 from .restarts import Restarts
@@ -27,6 +29,9 @@ from .succession import Inheritance, Successor, disown
 
 # Between one worker's stacks and the next one's.
 STACKS_S: Final = 0.2
+
+# A new supervisor numbers its workers from so far ahead: those that the old one starts meanwhile have numbers, too.
+LEAP: Final = 1000
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -125,6 +130,8 @@ class Supervisor:
         self._stopped: asyncio.Future[None] | None = None
         self._overseer = Overseer(self._workers, lambda: self.plan.config, self._look_for_ends)
         self._first_ready: Ready | None = None
+        self._started = 0 if before is None else before.started  # workers, so far
+        self._partings = Partings()
         self._outcomes: list[asyncio.Future[str]] = []
         self.on_answer: Callable[[Answered], object] = lambda _: None
         self.on_serving: Callable[[WorkerProcess], object] = lambda _: None
@@ -322,6 +329,8 @@ class Supervisor:
         self._is_rolling = self._reads = False
         self._before = None
         self._on_reload(False)
+        if not self._leaving:
+            self._partings.tell()
         if self._rolls_again and not self._ending:
             self._rolls_again = False
             self.reload()
@@ -340,6 +349,7 @@ class Supervisor:
                 self._cwd,
                 self._keeper,
                 self._holdings.cells,
+                self._started + LEAP,
                 took_over=self._succeeded,
                 failed=self._did_not_succeed,
             )
@@ -357,9 +367,11 @@ class Supervisor:
         self._on_succeeded(self._successor.pid)
         self._successor.give()
         self._begins_to_end()
-        for worker in self._workers():
+        successor = self._successor
+        for worker in list(self._workers()):
             if worker not in self._leaving:
-                worker.drain(self._now())
+                give = partial(successor.hand, worker.slot)
+                self._end(worker, successor.handover.get(worker.slot, 0), give)
         self._check_over()
 
     def _did_not_succeed(self, status: int) -> None:
@@ -467,7 +479,9 @@ class Supervisor:
             silence_s=self.plan.config.silence_s,
             workers=self.plan.config.number,
             counts_together=AVAILABLE,
+            number=self._started,
         )
+        self._started += 1
         try:
             slot.coming = WorkerProcess(self._command, begin, self, self._now(), environ=os.environ, cwd=self._cwd)
         except OSError as error:
@@ -506,6 +520,8 @@ class Supervisor:
                 self._is_ready(worker, message)
             case Leaving():
                 self._leaves(worker, message.why)
+            case Parted():
+                worker.parted = message
             case Answered():
                 self.on_answer(message)
 
@@ -521,13 +537,40 @@ class Supervisor:
         self._first_ready = self._first_ready or message
         if before is not None:
             self._leaving.append(before)
-            before.drain(self._now())
+            self._part(before, worker)
         if worker.generation == self.generation:
             self._before = None  # the new code serves: there is no way back
         _logger.debug("worker %d serves: process %d", slot.number, worker.pid)
         self._settle()
         if self._ready is not None and not self._ready.done() and all(self._is_current(s.current) for s in self._slots):
             self._ready.set_result(None)
+
+    def _part(self, before: WorkerProcess, worker: WorkerProcess) -> None:
+        """Have a worker drain that has a successor, which first goes on with the connections that can move."""
+        self._end(before, worker.handover, worker.take_over)
+
+    def _end(self, worker: WorkerProcess, handover: int, give: Callable[[int], object]) -> None:
+        """Have a worker drain that has a successor, which first goes on with connections if it knows the format."""
+        if worker.hands_over(handover):
+            try:
+                worker.hand_over(give, self._now())
+            except OSError as error:
+                _logger.error("connections are not handed over: %s", error.strerror or error)
+            else:
+                return
+        worker.drain(self._now())
+
+    def take_over(self, slot: int, descriptor: int) -> None:
+        """Have the worker of a slot go on with connections of a worker of the supervisor before."""
+        for each in self._slots:
+            if each.number == slot and each.current is not None:
+                each.current.take_over(descriptor)
+        os.close(descriptor)
+
+    @property
+    def handover(self) -> dict[int, int]:
+        """In which format the worker of each slot takes connections over."""
+        return {slot.number: slot.current.handover for slot in self._slots if slot.current is not None}
 
     def _leaves(self, worker: WorkerProcess, why: str) -> None:
         slot = self._slot_of(worker)
@@ -561,6 +604,8 @@ class Supervisor:
             if worker.has_ended():
                 self._has_ended(worker)
         self._close_unused()
+        if not self._leaving and not self._is_rolling and not (self._ending and any(True for _ in self._workers())):
+            self._partings.tell()
         self._check_over()
 
     def _has_ended(self, worker: WorkerProcess) -> None:
@@ -568,6 +613,7 @@ class Supervisor:
         slot = self._slot_of(worker)
         if worker in self._leaving:
             self._leaving.remove(worker)
+        self._partings.add(worker.parted)
         if slot is not None and slot.coming is worker:
             slot.coming = None
             self._did_not_start(slot, worker)

@@ -38,6 +38,8 @@ def why_it_stays(law: Any) -> str:
     rare = law._rare  # noqa: SLF001
     if rare is not None and rare.tasks:
         return "a task of it is at work"
+    if rare is not None and rare.asking:
+        return "its peer owes a reply"
     return ""
 
 

@@ -33,7 +33,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         remembered: What the codec knows of that: see `codecs.plain_of`.
         owed: What was sent and the kernel has not taken.
         waiting: What waits behind that, in one piece.
-        sizes: Of the frames in it, below 0 where one must not be given up.
+        frames: Of each frame in it, how long it is and how it waits: see `core.send_queue`.
         bytes_in: So many were read.
         bytes_out: So many were sent, those that are owed included.
         messages_in: So many were handled.
@@ -54,7 +54,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     remembered: dict[str, Any] | None = None
     owed: bytes = b""
     waiting: bytes = b""
-    sizes: list[int] = []
+    frames: list[int] = []
     bytes_in: int = 0
     bytes_out: int = 0
     messages_in: int = 0

@@ -87,13 +87,11 @@ class MovingConnection(AnsweringConnection[M]):
         held.reads = not self._reading_paused
         held.output_paused = bool(self._write_paused)
         owed = self._link.hold()
-        queue = self._queue_if_any()
-        if queue:
-            held.waiting = queue.hand_over()
-        self._write_paused = False
+        held.queue = self._queue_if_any()
+        self._forgets_output()
         self._link = held
         inbound = cast("StreamInbound[M]", self._inbound)
-        luggage = Luggage(inbound.pending(), inbound.remembered(), owed, held.waiting, state)
+        luggage = Luggage(inbound.pending(), inbound.remembered(), owed, held.waiting(), state)
         try:
             return mover.snapshot(self, luggage, now)
         except CannotMoveError:
@@ -116,9 +114,9 @@ class MovingConnection(AnsweringConnection[M]):
         link = cast("Link", held.below)
         self._link = link
         self._write_paused = held.output_paused
-        data, sizes = held.waiting
-        if sizes:
-            self._queue().take_over(data, sizes)
+        if held.queue is not None:
+            later, self._of_few().queue = self._queue_if_any(), held.queue
+            held.sent += later.take(len(later)) if later else b""
         link.take_back()
         if held.sent and self._write_paused:
             self.bytes_out -= len(held.sent)
@@ -137,7 +135,7 @@ class MovingConnection(AnsweringConnection[M]):
         """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""
         held = cast("HeldLink", self._link)
         queue = self._queue_if_any()
-        rest = queue.hand_over()[0] if queue else b""
+        rest = queue.take(len(queue)) if queue else b""
         late = Late(bytes(held.sent) + b"".join(self._corked) + rest, self._closing or self._close_after is not None)
         if self._state == CLOSED:
             return late  # aborted, and told
@@ -206,9 +204,9 @@ class MovingConnection(AnsweringConnection[M]):
             return
         if snapshot.owed:
             self._write(snapshot.owed)
-        if snapshot.sizes and not self._closing:
+        if snapshot.frames and not self._closing:
             if self._write_paused:
-                self._queue().take_over(snapshot.waiting, snapshot.sizes)
+                self._queue().recall(snapshot.waiting, snapshot.frames)
             else:
                 self._write(snapshot.waiting)
         moving.stall_goes_on(self, arrival.ages, now)

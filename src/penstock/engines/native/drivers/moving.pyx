@@ -91,10 +91,9 @@ cdef class MovingConnection(Connection):
         self._stops_listening(now)
         held.reads = bool(self.reading)
         held.output_paused = bool(self._write_paused)
-        queue = self._queue_if_any()
-        if queue:
-            held.waiting = queue.hand_over()
-        self._write_paused = self.reading = self.sending = False
+        held.queue = self._queue_if_any()
+        self._forgets_output()
+        self.reading = self.sending = False
         self.watch_wanted()
         stack.bottom = stack.top = held
         self.layer = stack
@@ -114,7 +113,7 @@ cdef class MovingConnection(Connection):
         elif self.input != NULL:
             pending = self.input.at[:self.input.end - self.input.at]
         try:
-            return mover.snapshot(self, Luggage(pending, self.remembered(), owed, held.waiting, state), now)
+            return mover.snapshot(self, Luggage(pending, self.remembered(), owed, held.waiting(), state), now)
         except CannotMoveError:
             pass
         self.stay()
@@ -144,9 +143,11 @@ cdef class MovingConnection(Connection):
             return
         self.layer = None
         self._write_paused = held.output_paused
-        data, sizes = held.waiting
-        if sizes:
-            self._queue().take_over(data, sizes)
+        if held.queue is not None:
+            later = self._queue_if_any()
+            self._of_few().queue = held.queue
+            if later:
+                held.sent += later.take(len(later))
         if self.owed():
             self.sending = True
             self.watch_wanted()
@@ -179,7 +180,7 @@ cdef class MovingConnection(Connection):
         """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""
         held = (<Stack>self.layer).top if isinstance(self.layer, Stack) else None
         queue = self._queue_if_any()
-        rest = queue.hand_over()[0] if queue else b""
+        rest = queue.take(len(queue)) if queue else b""
         sent = b"" if held is None else bytes(held.sent)
         late = Late(sent + self.take_corked() + rest, bool(self._closing) or self._close_after is not None)
         if not self._gone and not self.lost:
@@ -271,9 +272,9 @@ cdef class MovingConnection(Connection):
         if snapshot.owed:
             self.sent(len(snapshot.owed))
             self.transmit_before(snapshot.owed)
-        if snapshot.sizes and not self.lost:
+        if snapshot.frames and not self.lost:
             if self._write_paused:
-                self._queue().take_over(snapshot.waiting, snapshot.sizes)
+                self._queue().recall(snapshot.waiting, snapshot.frames)
             else:
                 self.sent(len(snapshot.waiting))
                 self.transmit_before(snapshot.waiting)

@@ -1,0 +1,291 @@
+"""Connections that live through a roll: their peers notice nothing, whoever of the two workers dies."""
+
+import json
+import os
+import selectors
+import signal
+
+import pytest
+
+from penstock.engines.registry import ENGINES, native_missing
+
+from .conftest import PATIENCE_S, answer, ask
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="workers are a thing of Unix")
+
+LOOPS = [name for name in ENGINES if name != "blocking" and (name != "native" or not native_missing())]
+each_engine = pytest.mark.parametrize("engine", LOOPS)
+
+# Answers with its process, how often it was asked on this connection, the connection's number, and the message.
+APP = '''\
+import asyncio, os, time
+import penstock
+
+VERSION = "one"
+
+class Numbered(penstock.Handler):
+    count = 0
+
+    def on_message(self, conn, message):
+        self.count += 1
+        if message == b"own":
+            conn.task(asyncio.sleep(600), name="own")
+        return f"{os.getpid()} {VERSION} {self.count} {conn.id} {message.decode()}".encode()
+
+    def on_handover(self, conn):
+        return self.count
+
+    def on_takeover(self, conn, state: int):
+        self.count = state
+
+class Unwilling(Numbered):
+    def on_takeover(self, conn, state: int):
+        if os.path.exists("unwilling"):
+            raise RuntimeError("not today")
+        super().on_takeover(conn, state)
+
+class Slow(Numbered):
+    """Takes over once there is a file ``go``, or dies then if there is one that says so."""
+
+    def on_takeover(self, conn, state: int):
+        open("taking", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        if os.path.exists("deadly"):
+            os.remove("deadly")
+            os.kill(os.getpid(), 9)
+        super().on_takeover(conn, state)
+'''
+
+
+@pytest.fixture
+def serving(directory, supervise):
+    """A function that serves one of the classes with workers."""
+    (directory / "numbered.py").write_text(APP)
+
+    def start(name, engine="auto", **options):
+        return supervise(f"numbered:{name}", "--engine", engine, "--codec", "lines", **options)
+
+    return start
+
+
+def fields(text):
+    """Return process, version, count, number and message of an answer."""
+    return text.split()
+
+
+def roll(served):
+    """Roll; return how many connections moved, drained and were cut, once the old workers are gone."""
+    served.tell(signal.SIGHUP)
+    served.said("reloaded: ")
+    return [int(word) for word in served.said("handed over: ").replace(",", "").split() if word.isdecimal()]
+
+
+@each_engine
+def test_a_roll_keeps_connections_and_their_state(serving, engine):
+    """The next worker answers on the same connection, knows what was counted, and calls it by the same number. It goes
+    so for several rolls, and for connections that were accepted in between."""
+    served = serving("Numbered", engine)
+    peers = [served.connect() for _ in range(20)]
+    first = [fields(ask(peer)) for peer in peers]
+    app = served.directory / "numbered.py"
+    app.write_text(app.read_text().replace('VERSION = "one"', 'VERSION = "newer"'))
+    moved, drained, cut = roll(served)[-3:]
+    peers.append(served.connect())
+    first.append(fields(ask(peers[-1])))
+    second = [fields(ask(peer, b"again")) for peer in peers]
+
+    assert (20, 0, 0) == (moved, drained, cut)
+    assert {"1"} == {count for _, _, count, _, _ in first}
+    assert {("newer", "2", "again")} == {(version, count, message) for _, version, count, _, message in second}
+    assert [number for *_, number, _ in first] == [number for *_, number, _ in second]
+    assert len(peers) == len({number for *_, number, _ in second})
+    assert not {pid for pid, *_ in first[:20]} & {pid for pid, *_ in second}
+    assert [21, 0, 0] == roll(served)[-3:]
+    assert {"3"} == {fields(ask(peer))[2] for peer in peers}
+    for peer in peers:
+        peer.close()
+    assert 0 == served.stop()
+
+
+def test_what_cannot_move_drains_and_is_told_apart(serving):
+    """A background task belongs to its process; its connection ends as at any roll."""
+    served = serving("Numbered")
+    moving, staying = served.connect(), served.connect()
+    ask(moving)
+    ask(staying, b"own")
+    moved, drained, cut = roll(served)[-3:]
+
+    assert (1, 1, 0) == (moved, drained, cut)
+    assert "2" == fields(ask(moving))[2]
+    assert "" == answer(staying)
+    moving.close()
+    staying.close()
+    assert 0 == served.stop()
+
+
+def test_a_handler_that_cannot_take_over_leaves_its_connection_to_the_old_worker(serving):
+    """It is answered what it has sent, and drains; the failure is told."""
+    served = serving("Unwilling")
+    peer = served.connect()
+    ask(peer)
+    (served.directory / "unwilling").touch()
+    moved, drained, cut = roll(served)[-3:]
+
+    assert (0, 1, 0) == (moved, drained, cut)
+    assert "" == answer(peer)
+    peer.close()
+    assert 0 == served.stop()
+    assert "not today" in served.rest()
+
+
+def begin_to_roll(served):
+    """Roll; return once the next worker is in the middle of `on_takeover`, which ends when there is a file ``go``."""
+    served.tell(signal.SIGHUP)
+    while not (served.directory / "taking").exists():
+        assert served.process.poll() is None
+
+
+def test_a_new_worker_that_dies_while_it_takes_over_leaves_them_to_the_old_one(serving):
+    """What was sent meanwhile is answered by the old worker, which then drains."""
+    served = serving("Slow", workers=1)
+    peer = served.connect()
+    pid = fields(ask(peer))[0]
+    (served.directory / "deadly").touch()
+    begin_to_roll(served)
+    peer.sendall(b"still there\n")
+    (served.directory / "go").touch()
+
+    assert [pid, "one", "2"] == fields(answer(peer))[:3]
+    assert "" == answer(peer)
+    peer.close()
+    served.said("ended by itself")
+    assert 0 == served.stop()
+
+
+def test_an_old_worker_that_dies_once_it_has_offered_leaves_them_to_the_new_one(serving):
+    """Nobody else has them: the next worker answers."""
+    served = serving("Slow", workers=1)
+    peer = served.connect()
+    pid, *_, number, _ = fields(ask(peer))
+    begin_to_roll(served)
+    os.kill(int(pid), signal.SIGKILL)
+    peer.sendall(b"still there\n")
+    (served.directory / "go").touch()
+    found = fields(answer(peer))
+
+    assert pid != found[0]
+    assert ["2", number] == found[2:4]
+    peer.close()
+    served.said("drained and failed")
+    assert 0 == served.stop()
+
+
+class Conversation:
+    """A peer that sends without waiting and compares every byte that comes."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.sent = self.got = 0
+        self.data = b""
+
+    def send(self, count):
+        self.sock.sendall(b"".join(b"%d\n" % number for number in range(self.sent, self.sent + count)))
+        self.sent += count
+
+    def read(self):
+        """Read what is there; every answer has to be the next one."""
+        more = self.sock.recv(65536)
+        assert more, "the connection has ended"
+        *lines, self.data = (self.data + more).split(b"\n")
+        for line in lines:
+            _, _, count, _, message = line.split()
+            assert (self.got + 1, self.got) == (int(count), int(message))
+            self.got += 1
+
+
+def converse(served, peers, rounds):
+    """Keep up to 8 messages of each peer on their way, until each has had so many more answers."""
+    wanted = {peer: peer.got + rounds for peer in peers}
+    with selectors.DefaultSelector() as selector:
+        for peer in peers:
+            selector.register(peer.sock, selectors.EVENT_READ, peer)
+            peer.send(8)
+        left = len(peers)
+        while left:
+            found = selector.select(PATIENCE_S)
+            assert found
+            for key, _ in found:
+                peer = key.data
+                before = peer.got
+                peer.read()
+                if peer.got < wanted[peer]:
+                    peer.send(peer.got - before)
+                elif peer.got == peer.sent:
+                    selector.unregister(peer.sock)
+                    left -= 1
+
+
+def conversations_through_rolls(served, connections, rolls):
+    """Have all of them converse while the workers are replaced again and again; return how many moved."""
+    peers = [Conversation(served.connect()) for _ in range(connections)]
+    converse(served, peers, 1)
+    moved = 0
+    for _ in range(rolls):
+        served.tell(signal.SIGHUP)
+        converse(served, peers, 40)
+        counts = [int(word) for word in served.said("handed over: ").replace(",", "").split() if word.isdecimal()]
+        assert [0, 0] == counts[-2:]
+        moved += counts[-3]
+    for peer in peers:
+        assert peer.got == peer.sent
+        peer.sock.close()
+    return moved
+
+
+@each_engine
+def test_pipelined_conversations_go_through_rolls_without_a_byte_lost(serving, engine):
+    """No disconnect, and each answer is the next one: nothing is lost, doubled or out of order."""
+    served = serving("Numbered", engine)
+
+    assert 60 * 3 == conversations_through_rolls(served, 60, 3)
+    assert 0 == served.stop()
+
+
+@each_engine
+def test_another_supervisor_takes_the_connections_over(serving, engine):
+    """SIGUSR2: the workers of the old one hand theirs to those of the new one, who knows them by the same numbers."""
+    served = serving("Numbered", engine)
+    peers = [served.connect() for _ in range(10)]
+    first = [fields(ask(peer)) for peer in peers]
+    served.tell(signal.SIGUSR2)
+    served.said("has taken over; this one drains")
+    moved, drained, cut = [
+        int(word) for word in served.said("handed over: ").replace(",", "").split() if word.isdecimal()
+    ][-3:]
+    assert 0 == served.process.wait(PATIENCE_S)
+    peers.append(served.connect())
+    first.append(fields(ask(peers[-1])))
+    second = [fields(ask(peer)) for peer in peers]
+
+    assert (10, 0, 0) == (moved, drained, cut)
+    assert {"2"} == {count for _, _, count, _, _ in second}
+    assert [number for *_, number, _ in first] == [number for *_, number, _ in second]
+    assert len(peers) == len({number for *_, number, _ in second})
+    for peer in peers:
+        peer.close()
+    os.kill(json.loads(served.process.stdout.readline())["pid"], signal.SIGTERM)
+    served.rest()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@each_engine
+def test_two_thousand_conversations_through_twenty_rolls(serving, engine, figure):
+    """The same at full size."""
+    served = serving("Numbered", engine)
+
+    moved = conversations_through_rolls(served, 2000, 20)
+    assert 2000 * 20 == moved
+    figure(f"handover, {engine}: 2,000 pipelined conversations through 20 rolls, {moved} moved, none ended")
+    assert 0 == served.stop()
