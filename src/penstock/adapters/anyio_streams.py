@@ -5,6 +5,8 @@ Only what is told to serve one imports this, for it needs anyio.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -56,6 +58,17 @@ async def _serve(function: Any, conn: Connection[bytes]) -> None:
     await function(ConnectionStream(conn))
 
 
+@contextmanager
+def _as_anyio() -> Iterator[None]:
+    """Have the end of a connection be what anyio calls it."""
+    try:
+        yield
+    except BrokenError as error:
+        raise LostStreamError(error.reason) from error
+    except ClosedError as error:
+        raise ClosedStreamError(str(error)) from error
+
+
 class ConnectionStream(SocketStream):
     """One connection over `penstock.codecs.Raw`, as a stream of anyio.
 
@@ -92,14 +105,11 @@ class ConnectionStream(SocketStream):
         if self._ended:
             raise EndedError
         try:
-            return await self._conn.receive()
+            with _as_anyio():
+                return await self._conn.receive()
         except EndOfStreamError as error:
             self._ended = True
             raise EndedError from error
-        except BrokenError as error:
-            raise LostStreamError(error.reason) from error
-        except ClosedError as error:
-            raise ClosedStreamError(str(error)) from error
         except LocalProtocolError as error:
             raise anyio.BusyResourceError("reading from") from error
 
@@ -111,12 +121,8 @@ class ConnectionStream(SocketStream):
             ClosedStreamError: It was closed here, or this direction was ended.
         """
         await checkpoint_if_cancelled()
-        try:
+        with _as_anyio():
             await self._conn.send(bytes(item))
-        except BrokenError as error:
-            raise LostStreamError(error.reason) from error
-        except ClosedError as error:
-            raise ClosedStreamError(str(error)) from error
 
     async def send_eof(self) -> None:
         """End this direction; the peer may go on."""
@@ -140,5 +146,11 @@ class ConnectionStream(SocketStream):
         await self.send(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until the peer is not owed too much."""
-        await self.send(b"")
+        """Wait until the peer is not owed too much.
+
+        Raises:
+            LostStreamError, ClosedStreamError: As of `send`.
+        """
+        await checkpoint_if_cancelled()
+        with _as_anyio():
+            await self._conn.wait_writable()

@@ -218,7 +218,7 @@ class ConnectionTransport(asyncio.Transport):
             ClosedError, BrokenError, SlowPeerError: As `Connection.send`.
         """
         if self._conn.output_paused:  # type: ignore[attr-defined]
-            await self._conn.send(b"")
+            await self._conn.wait_writable()
 
     def _tell(self, method: str) -> None:
         protocol = self._protocol

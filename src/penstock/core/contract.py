@@ -428,6 +428,16 @@ class Connection(ConnectionBase[M]):
         """
 
     @abstractmethod
+    async def wait_writable(self) -> None:
+        """Wait until the peer has read enough that `send` would not wait. Nothing is sent.
+
+        For what is sent by `post`, which does not wait. More may be owed again before the caller goes on.
+
+        Raises:
+            ClosedError, BrokenError, SlowPeerError: As of `send`.
+        """
+
+    @abstractmethod
     async def receive(self, timeout_s: float | None = None) -> M:
         """Return the next message.
 

@@ -373,6 +373,12 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         finally:
             self._asked(self._clock.time(), self._waiter is not None)
 
+    async def wait_writable(self) -> None:
+        """Wait until output is not over its high watermark."""
+        await self._turn.take()
+        await self._wait_writable()
+        self._require_sendable()
+
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:
             waiter = self._context.loop.create_future()

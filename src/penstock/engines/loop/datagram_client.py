@@ -143,6 +143,11 @@ class DatagramClientConnection(Connection[M]):
         self._require_open()
         await self._send_datagram(data)
 
+    async def wait_writable(self) -> None:
+        """Return: a datagram waits for the kernel when it is sent."""
+        await self._socket.turn.take()
+        self._require_open()
+
     async def _send_datagram(self, data: bytes) -> None:
         try:
             await self._socket.write(lambda: self._wire.write(data), len(data))

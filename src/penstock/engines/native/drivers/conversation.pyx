@@ -247,6 +247,15 @@ cdef class ConversationConnection(AwaitedConnection):
         finally:
             self._asked(self.time(), self.waiter is not None)
 
+    async def wait_writable(self):
+        """Wait until output is not over its high watermark."""
+        await self.host.turn.take()
+        while self._write_paused and self._can_send:
+            await self.room()
+        refusal = self.refusal()
+        if refusal is not None:
+            raise refusal
+
     async def exchange(self, message, timeout_s):
         """Send one message; return the next one that comes."""
         await self.send(message)
