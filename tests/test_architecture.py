@@ -206,6 +206,7 @@ OF_THE_WHOLE = {
     "adapters/test_outside.py",
     "adapters/test_surroundings.py",
     "adapters/test_tutorials.py",
+    "adapters/test_turns.py",
     "app/test_signals.py",
     "cli/test_outside.py",
     "cli/test_process_options.py",

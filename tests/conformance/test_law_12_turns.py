@@ -36,14 +36,31 @@ async def in_a_row(do):
     return count
 
 
+async def within(conn):
+    """Enter a block that ends with the peer, and leave it at once."""
+    async with conn.while_open():
+        pass
+
+
 SPINS = {
     "send": lambda conn: conn.send(b"tick"),
     "receive": lambda conn: conn.receive(),
     "iterate": lambda conn: conn.__anext__(),
     "request": lambda conn: conn.request(b"tick"),
     "wait_closed": lambda conn: conn.wait_closed(),
+    "wait_draining": lambda conn: conn.wait_draining(),
+    "wait_tls": lambda conn: conn.wait_tls(),
+    "receive_exactly": lambda conn: conn.receive_exactly(1),
+    "receive_exactly nothing": lambda conn: conn.receive_exactly(0),
+    "receive_exactly too much": lambda conn: conn.receive_exactly(1 << 40),
+    "receive_until": lambda conn: conn.receive_until(b"!"),
+    "send_raw": lambda conn: conn.send_raw(b"tick"),
+    "while_open": within,
     "refused": lambda conn: conn.send("a str is no message of this codec"),
 }
+
+
+WAITING = ("receive", "iterate", "request", "wait_closed", "wait_draining", "receive_exactly", "receive_until")
 
 
 def refuse(awaitable):
@@ -122,7 +139,7 @@ def test_a_handler_that_only_sends_to_one_who_reads_leaves_the_others_their_turn
 @pytest.mark.parametrize("end", ["open", "reset", "closed"])
 def test_what_is_awaited_in_a_row_lets_the_loop_turn(serve, engine, name, end):
     """Whether it goes on at once or raises at once, and whatever the handler does with what is raised."""
-    if end == "open" and name in ("receive", "iterate", "request", "wait_closed"):
+    if end == "open" and name in WAITING:
         pytest.skip("it waits")
     counts = []
 

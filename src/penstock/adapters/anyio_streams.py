@@ -5,6 +5,7 @@ Only what is told to serve one imports this, for it needs anyio.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from ..core.contract import Connection
 from ..core.handlers import ConnectionHandler
 from ..core.service import Service
 from ..core.signatures import is_async, name_of, positional, summary_of
+from ..core.turns import turn_of
 from ..errors import ApplicationError, BrokenError, ClosedError, EndOfStreamError, LocalProtocolError
 from .sockets import CODEC, SocketFacts
 from .without import OF_BYTES
@@ -78,6 +80,7 @@ class ConnectionStream(SocketStream):
 
     def __init__(self, conn: Connection[bytes]) -> None:
         self._conn = conn
+        self._turn = turn_of(asyncio.get_running_loop())
         self._rest = memoryview(b"")  # received and not asked for
         self._ended = False
 
@@ -95,6 +98,7 @@ class ConnectionStream(SocketStream):
             anyio.BusyResourceError: Another task is receiving.
         """
         await checkpoint_if_cancelled()
+        await self._turn.take()
         if not self._rest:
             self._rest = memoryview(await self._receive())
         data = bytes(self._rest[:max_bytes])

@@ -16,6 +16,7 @@ from ..core.contract import Connection
 from ..core.handlers import ConnectionHandler
 from ..core.service import Service
 from ..core.signatures import name_of, positional, summary_of
+from ..core.turns import turn_of
 from ..errors import BrokenError, ClosedError, ConnectionEndedError, EndOfStreamError
 from .sockets import CODEC, LostError
 from .transport import ConnectionTransport, loss_of
@@ -84,6 +85,24 @@ class ConnectionReader(asyncio.StreamReader):
         super().__init__(loop=loop)
         self._conn = conn
         self._receiving = False
+        self._turn = turn_of(loop)
+
+    # What is buffered, and the end, is returned at once: law 12.
+
+    async def read(self, n: int = -1) -> bytes:
+        """As asyncio's."""
+        await self._turn.take()
+        return await super().read(n)
+
+    async def readexactly(self, n: int) -> bytes:
+        """As asyncio's."""
+        await self._turn.take()
+        return await super().readexactly(n)
+
+    async def readuntil(self, separator: Any = b"\n") -> bytes:
+        """As asyncio's."""
+        await self._turn.take()
+        return await super().readuntil(separator)
 
     async def _wait_for_data(self, func_name: str) -> None:
         """Receive once: what all methods of a reader that wait are made of."""
@@ -109,6 +128,11 @@ class ConnectionReader(asyncio.StreamReader):
 
 class ConnectionWriter(asyncio.StreamWriter):
     """A writer; the connection closes with the last reference to it."""
+
+    async def drain(self) -> None:
+        """As asyncio's, which does not wait where there is room, nor where the connection was lost: law 12."""
+        await turn_of(self._loop).take()  # type: ignore[attr-defined]
+        await super().drain()
 
     def __del__(self) -> None:
         if not self._transport.is_closing():  # type: ignore[attr-defined]

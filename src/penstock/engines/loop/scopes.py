@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from ...core.turns import turn_of
+
 
 class Departure(asyncio.Future[Any]):
     """Done when a connection's peer has gone.
@@ -51,6 +53,7 @@ class OpenScope:
         self._departure: Departure | None = None
 
     async def __aenter__(self) -> Self:
+        await turn_of(asyncio.get_running_loop()).take()
         task = self._task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"
         self._cancelling = task.cancelling()
