@@ -338,7 +338,8 @@ def test_a_conversation_that_cancels_itself_and_returns_has_failed(serve, engine
 
 
 CODECS = {"on_protocol_error": "lines:max=8", "on_bad_message": "json-lines"}
-TIMES = {"on_idle": Timeouts(idle_s=0.02, drain_s=10.0)}
+# Long enough for every task to begin: a connection that is idle before it has begun ends without being asked.
+TIMES = {"on_idle": Timeouts(idle_s=0.5, drain_s=10.0)}
 
 
 @pytest.mark.engines("pure", "uvloop", "native", "attached", "blocking")
