@@ -203,6 +203,7 @@ def test_the_bottom_layers_do_no_input_or_output():
 
 # Tests of what several modules do together, or of a page of the documentation.
 OF_THE_WHOLE = {
+    "adapters/test_cpython.py",
     "adapters/test_exceptions.py",
     "adapters/test_outside.py",
     "adapters/test_surroundings.py",
