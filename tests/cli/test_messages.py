@@ -29,6 +29,14 @@ def test_a_line_is_json_for_a_codec_of_objects(codec):
     assert '{"a": [1, null, "é"]}'.encode() == show_message({"a": [1, None, "é"]}, codec)
 
 
+def test_a_header_and_a_body_are_two_strings():
+    """Of JSON, which are bytes on the wire."""
+    codec = parse_codec("varint:offset=1,header=split")
+
+    assert b"T\x02hi" == codec.encode(parse_message(b'["T", "hi"]', codec, "line 1"))
+    assert b'["T", "hi"]' == show_message((b"T", b"hi"), codec)
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"hello", b"\xff", b"[" * 100_000])
 def test_what_is_not_json_is_refused_with_its_line(text):
     """The user's mistake, in the user's terms."""

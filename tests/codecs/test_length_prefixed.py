@@ -24,6 +24,9 @@ WIRES = [
     ({"size": 2, "offset": 1, "header": "keep", "adjustment": -3}, b"T\0\5hi", b"T\0\5hi"),
     ({"size": 2, "header": "keep"}, b"\0\2hi", b"\0\2hi"),
     ({"size": 2, "offset": 1, "header": "keep"}, b"T\0\0", b"T\0\0"),
+    ({"size": 2, "offset": 1, "header": "split"}, (b"T", b"hi"), b"T\0\2hi"),
+    ({"size": 2, "offset": 1, "header": "split", "adjustment": -3}, (b"T", b"hi"), b"T\0\5hi"),
+    ({"size": 3, "encoding": "ascii", "header": "split"}, (b"", b""), b"000"),
 ]
 
 
@@ -214,12 +217,13 @@ def test_any_number_of_bytes_is_stripped(codecs, strip, message):
             {"encoding": "bcd", "byteorder": "little"},
             "byteorder=little is for encoding=binary: digits begin with the highest",
         ),
+        ({"header": "split", "strip": 2}, "header=split gives the header by itself: leave out strip"),
         ({"header": "keep", "strip": 2}, "header=keep strips nothing: leave out one of header and strip"),
         ({"strip": -1}, "strip must be 0 to 1024, not -1"),
         ({"on_oversize": "drop"}, "on_oversize must be one of close, skip, not 'drop'"),
         ({"max_skip_bytes": 0}, "max_skip_bytes must be 1 or more, not 0"),
         ({"byteorder": "middle"}, "byteorder must be one of big, little, not 'middle'"),
-        ({"header": "maybe"}, "header must be one of drop, keep, not 'maybe'"),
+        ({"header": "maybe"}, "header must be one of drop, keep, split, not 'maybe'"),
         ({"offset": -1}, "offset must be 0 to 1024, not -1"),
         ({"offset": 1025}, "offset must be 0 to 1024, not 1025"),
         ({"max_frame_bytes": 0}, "max_frame_bytes must be 1 or more, not 0"),
@@ -239,3 +243,28 @@ def test_a_datagram_needs_no_length(codecs):
 
     assert b"hi" == codecs.LengthPrefixed().decode_datagram(b"hi")
     assert b"hi" == codecs.LengthPrefixed().encode_datagram(b"hi")
+
+
+@pytest.mark.parametrize("message", [b"x", (b"T",), (b"T", "x"), None])
+def test_a_message_to_be_split_is_a_header_and_a_body(codecs, message):
+    """Anything else is no message of the codec."""
+    with pytest.raises(TypeError):
+        codecs.LengthPrefixed(offset=1, header="split").encode(message)
+
+
+def test_the_limit_counts_the_header_that_is_given(codecs):
+    """As the message has it: refused on the length."""
+    with pytest.raises(FrameTooLongError) as caught:
+        codecs.LengthPrefixed(size=1, offset=2, header="split", max_frame_bytes=5).decode(Buffer(b"TU\x04"))
+
+    assert (6, 5) == (caught.value.size, caught.value.limit)
+
+
+def test_a_datagram_of_a_header_and_a_body_needs_no_length(codecs):
+    """The body stands right behind the header, which has to be there."""
+    codec = codecs.LengthPrefixed(offset=2, header="split")
+
+    assert b"TUhi" == codec.encode_datagram((b"TU", b"hi"))
+    assert (b"TU", b"hi") == codec.decode_datagram(b"TUhi")
+    with pytest.raises(TruncatedError):
+        codec.decode_datagram(b"T")

@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.codecs import NEED_DATA, Buffer
-from penstock.errors import BadLengthError, FrameTooLongError, LocalProtocolError
+from penstock.errors import BadLengthError, ConfigurationError, FrameTooLongError, LocalProtocolError, TruncatedError
 from penstock.testing import check_codec, decode_chunks
 
 # https://protobuf.dev/programming-guides/encoding/ gives 150 and 300; the others follow from the definition.
@@ -99,3 +99,75 @@ def test_the_laws_hold(codecs):
     messages = [bytes(length) for length in (0, 1, 127, 128, 200)]
     wires = [b"\x01a\x80\x00", b"\x80\x80\x01", b"\xff" * 20, b"\x01a\xc9\x01", b"\x05abc"]
     check_codec(codecs.Varint(max_frame_bytes=200), messages, wires)
+
+
+@pytest.mark.parametrize(
+    ("options", "wire", "message"),
+    [
+        ({"offset": 1, "header": "split"}, b"T\x05hello", (b"T", b"hello")),
+        ({"header": "split"}, b"\x00", (b"", b"")),
+        ({"offset": 2, "header": "keep"}, b"TU\x02hi", b"TU\x02hi"),
+    ],
+)
+def test_what_stands_before_the_length_is_given_and_sent(codecs, options, wire, message):
+    """By itself, or in the whole frame."""
+    codec = codecs.Varint(**options)
+
+    assert wire == codec.encode(message)
+    check_codec(codec, [message, message])
+
+
+def test_what_stands_before_the_length_may_be_dropped(codecs):
+    """Then nothing can be sent: nobody knows what it was."""
+    codec = codecs.Varint(offset=2)
+
+    assert [b"hi", b""] == decode_chunks(codec, [b"TU\x02hiVW\x00"]).messages
+    with pytest.raises(LocalProtocolError, match="the header before the message is not known: header=split"):
+        codec.encode(b"hi")
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "meant"),
+    [
+        ({"offset": 1, "header": "split"}, (b"", b"x"), "a header has 1 bytes, not 0"),
+        ({"header": "split", "max_frame_bytes": 3}, (b"", b"long"), "message of 4 bytes exceeds"),
+        ({"header": "keep"}, b"\x05hell", "does not say so"),
+        ({"header": "keep"}, b"\x80\x00", "does not say so"),
+    ],
+)
+def test_a_frame_that_the_peer_would_refuse_is_not_sent(codecs, options, message, meant):
+    """It is refused in words of its own."""
+    with pytest.raises(LocalProtocolError, match=meant):
+        codecs.Varint(**options).encode(message)
+
+
+@pytest.mark.parametrize("message", [b"x", (b"T",), (b"T", "x"), None])
+def test_a_message_to_be_split_is_a_header_and_a_body(codecs, message):
+    """Anything else is no message of the codec."""
+    with pytest.raises(TypeError):
+        codecs.Varint(offset=1, header="split").encode(message)
+
+
+def test_the_limit_counts_the_header_that_is_given(codecs):
+    """As the message has it: refused on the length."""
+    with pytest.raises(FrameTooLongError) as caught:
+        codecs.Varint(offset=2, header="split", max_frame_bytes=5).decode(Buffer(b"TU\x04"))
+
+    assert (6, 5) == (caught.value.size, caught.value.limit)
+
+
+def test_a_datagram_of_a_header_and_a_body_needs_no_length(codecs):
+    """The body stands right behind the header, which has to be there."""
+    codec = codecs.Varint(offset=2, header="split")
+
+    assert b"TUhi" == codec.encode_datagram((b"TU", b"hi"))
+    assert (b"TU", b"hi") == codec.decode_datagram(b"TUhi")
+    with pytest.raises(TruncatedError):
+        codec.decode_datagram(b"T")
+
+
+@pytest.mark.parametrize("options", [{"offset": 1025}, {"offset": -1}, {"header": "some"}])
+def test_an_option_out_of_its_range_is_refused(codecs, options):
+    """When the codec is made."""
+    with pytest.raises(ConfigurationError):
+        codecs.Varint(**options)

@@ -29,6 +29,10 @@ def _text(size):
     return "é" * (size // 2) + "x" * (size % 2)
 
 
+def _split(size):
+    return b"T", b"x" * (size - 1)
+
+
 # Name, options, a message of a given size as the limit counts it, and the smallest size there is.
 CODECS = [
     ("Lines", {}, _bytes, 0),
@@ -41,6 +45,8 @@ CODECS = [
     ("LengthPrefixed", {"size": 3}, _bytes, 0),
     ("LengthPrefixed", {"size": 8, "byteorder": "little", "adjustment": -8}, _bytes, 0),
     ("Varint", {}, _bytes, 0),
+    ("LengthPrefixed", {"size": 3, "offset": 1, "header": "split"}, _split, 1),
+    ("Varint", {"offset": 1, "header": "split"}, _split, 1),
     ("Netstring", {}, _bytes, 0),
     ("JsonLines", {}, _json, 1),
     ("Msgpack", {}, _msgpack, 1),

@@ -118,6 +118,12 @@ def _answered(options, values):
     return values.filter(lambda value: type(value) is not list or value) if options["inline"] else values
 
 
+def _split(options):
+    """A header and a body."""
+    header = st.binary(min_size=options["offset"], max_size=options["offset"])
+    return st.tuples(header, st.binary(max_size=12))
+
+
 STRUCTS = {
     ">Hb": st.tuples(st.integers(0, 65535), st.integers(-128, 127)),
     "<q?d": st.tuples(st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(allow_nan=False)),
@@ -208,6 +214,45 @@ CASES = [
             )
         ),
         [b"\0", b"\1", b"\2", b"\x0c", b"\xff", b"a"],
+    ),
+    Case(
+        "LengthPrefixed",
+        st.one_of(
+            st.fixed_dictionaries(
+                {
+                    "header": st.just("split"),
+                    "size": st.integers(1, 3),
+                    "offset": st.integers(0, 3),
+                    "byteorder": st.sampled_from(["big", "little"]),
+                    "adjustment": st.integers(-3, 2),
+                    "max_frame_bytes": st.integers(8, 20),
+                }
+            ),
+            st.fixed_dictionaries(
+                {"header": st.just("split"), "offset": st.integers(0, 3), "size": st.just(1), **SKIP}
+            ),
+        ),
+        _split,
+        [b"\0", b"\1", b"\2", b"\x0c", b"\xff", b"a"],
+    ),
+    Case(
+        "Varint",
+        st.one_of(
+            st.fixed_dictionaries(
+                {"header": st.just("split"), "offset": st.integers(0, 3), "max_frame_bytes": st.integers(4, 20)}
+            ),
+            st.fixed_dictionaries({"header": st.just("split"), "offset": st.integers(0, 3), **SKIP}),
+        ),
+        _split,
+        [b"\0", b"\1a", b"\x80", b"\x80\x01", b"\xff", b"\x20", b"abcabcabc"],
+    ),
+    Case(
+        "Varint",
+        st.fixed_dictionaries({"header": st.just("keep"), "offset": st.integers(0, 3)}),
+        lambda o: st.tuples(st.binary(min_size=o["offset"], max_size=o["offset"]), st.binary(max_size=12)).map(
+            lambda parts: parts[0] + bytes((len(parts[1]),)) + parts[1]
+        ),
+        [b"\0", b"\1a", b"\x80", b"\x80\x01", b"\xff", b"\x20", b"abcabcabc"],
     ),
     Case(
         "LengthPrefixed",

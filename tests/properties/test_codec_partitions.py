@@ -46,6 +46,16 @@ SHORT = {
     ],
     ("Varint", ()): [b"\2hi\0\1a\x80\x01abc", b"\1a\x80\x00", b"\1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"],
     ("Varint", (("max_frame_bytes", 3),)): [b"\3abc\0\1a\4abcd"],
+    ("LengthPrefixed", (("size", 1), ("offset", 2), ("header", "split"), ("max_frame_bytes", 4))): [
+        b"TU\2hiVW\0X",
+        b"TU\1aVW\3x",
+    ],
+    ("Varint", (("offset", 1), ("header", "split"), ("max_frame_bytes", 4))): [
+        b"T\2hiU\0V\3ab",
+        b"T\0U\4",
+        b"T\x80\0",
+    ],
+    ("Varint", (("offset", 2), ("header", "keep"), ("max_frame_bytes", 5))): [b"TU\2hiUV\0V", b"TU\3"],
     ("Netstring", ()): [b"2:hi,0:,3:abc,", b"1:a,01:a,", b"1:a,2:hi;", b"1:a,:,", b"0:,12:hello wo"],
     ("Netstring", (("max_frame_bytes", 3),)): [b"3:abc,4:abcd,", b"1:a,10"],
     ("Fixed", (("size", 3),)): [b"abcdefghijk"],

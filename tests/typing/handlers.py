@@ -8,7 +8,7 @@ from typing import TypedDict, assert_type
 import msgspec
 
 import penstock
-from penstock.codecs import Gap, JsonLines, Lines
+from penstock.codecs import Gap, JsonLines, LengthPrefixed, Lines, Varint
 
 
 @penstock.on_message(codec="lines")
@@ -33,6 +33,13 @@ def with_connection(conn: penstock.ConnectionBase[bytes], message: bytes) -> Non
     conn.post_frame(conn.frame(message), on_full="drop")
     assert_type(conn.try_send(message), bool)
     conn.set_limits(slow_consumer="drop_oldest", write_high_bytes=4096, write_low_bytes=1024)
+
+
+@penstock.on_message(codec=Varint(offset=1, header="split"))
+def split(message: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    assert_type(LengthPrefixed(header="keep"), LengthPrefixed[bytes])
+    assert_type(LengthPrefixed(header="split"), LengthPrefixed[tuple[bytes, bytes]])
+    return message
 
 
 @penstock.on_connection(codec="lines")

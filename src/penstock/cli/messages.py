@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 from ..codecs import Codec, Resp
+from ..codecs.headers import HeadedCodec
 from ..codecs.resp.values import Attributed, ErrorReply, VerbatimString
 from ..errors import ConfigurationError
 from .objects import field_names, made_of_json
@@ -32,15 +33,17 @@ def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
             raise ConfigurationError(f"{codec.name} messages are UTF-8: {error}", where) from None
     try:
         message = json.loads(text)
+        if isinstance(codec, Resp | HeadedCodec):
+            return _strings_as_bytes(message)
         # The codec says only that its messages are objects, or of which type.
-        return _strings_as_bytes(message) if isinstance(codec, Resp) else made_of_json(message, codec.message_type)
+        return made_of_json(message, codec.message_type)
     except (ValueError, TypeError, RecursionError) as error:
         problem = f"{codec.name} messages are written as JSON: {error}"
         raise ConfigurationError(problem, where) from None
 
 
 def _strings_as_bytes(value: Any) -> Any:
-    """Make of what JSON says what RESP can: all its strings are bytes."""
+    """Make of what JSON says what RESP can, or a header and a body: all its strings are bytes."""
     match value:
         case str():
             return value.encode("utf-8", "surrogatepass")

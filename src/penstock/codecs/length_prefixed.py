@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeVar, overload
 
-from ..errors import (
-    BadLengthError,
-    ConfigurationError,
-    LocalProtocolError,
-    RemoteProtocolError,
-)
+from ..errors import BadLengthError, ConfigurationError, LocalProtocolError, RemoteProtocolError
 from .base import (
     DEFAULT_MAX_FRAME_BYTES,
     DEFAULT_MAX_SKIP_BYTES,
@@ -20,14 +15,15 @@ from .base import (
     NeedData,
     OnOversize,
 )
-from .octets import BytesCodec, require_choice, require_range, too_long
+from .headers import MAX_OFFSET_BYTES, HeadedCodec, Header
+from .octets import require_choice, require_range, too_long
 
-MAX_OFFSET_BYTES: Final = 1024
+M = TypeVar("M")
 
 _CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
-class LengthPrefixed(BytesCodec):
+class LengthPrefixed(HeadedCodec[M]):
     """A length of fixed size before each message: 1 to 8 bytes in binary, or digits.
 
     A frame is ``offset`` bytes of header, the length field and the body. The field is unsigned; the body is as long as
@@ -42,7 +38,8 @@ class LengthPrefixed(BytesCodec):
         adjustment: Added to the field's value to get the number of bytes after it: ``-4`` where a 4-byte length counts
             itself, ``2`` where two bytes follow that it does not count.
         header: ``drop``: the message is the body. ``keep``: the message is the whole frame, header and length included,
-            and `encode` sends it as it is once the length in it is right.
+            and `encode` sends it as it is once the length in it is right. ``split``: the message is the header, of
+            ``offset`` bytes, and the body, ``(header, body)``; the length between them is filled in.
         strip: How many bytes at the front of a frame are no part of the message: ``header``, all up to and with the
             length, or a number, 0 being ``header="keep"``. With any other than these, nothing can be sent.
         on_oversize: What a message over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
@@ -55,8 +52,9 @@ class LengthPrefixed(BytesCodec):
 
     name = "length-prefixed"
 
+    @overload
     def __init__(
-        self,
+        self: LengthPrefixed[bytes],
         *,
         size: int = 4,
         encoding: Literal["binary", "ascii", "bcd"] = "binary",
@@ -68,28 +66,58 @@ class LengthPrefixed(BytesCodec):
         on_oversize: OnOversize = "close",
         max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: LengthPrefixed[tuple[bytes, bytes]],
+        *,
+        size: int = 4,
+        encoding: Literal["binary", "ascii", "bcd"] = "binary",
+        byteorder: Literal["big", "little"] = "big",
+        offset: int = 0,
+        adjustment: int = 0,
+        header: Literal["split"],
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        size: int = 4,
+        encoding: Literal["binary", "ascii", "bcd"] = "binary",
+        byteorder: Literal["big", "little"] = "big",
+        offset: int = 0,
+        adjustment: int = 0,
+        header: Header = "drop",
+        strip: int | Literal["header"] = "header",
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
         require_choice("encoding", encoding, ("binary", "ascii", "bcd"))
         require_range("size", size, 1, 16 if encoding == "ascii" else 8)
         require_choice("byteorder", byteorder, ("big", "little"))
-        require_choice("header", header, ("drop", "keep"))
+        self._set_header(offset, header)
         if encoding != "binary" and byteorder == "little":
             raise ConfigurationError("byteorder=little is for encoding=binary: digits begin with the highest")
         if header == "keep" and strip not in ("header", 0):
             raise ConfigurationError("header=keep strips nothing: leave out one of header and strip")
+        if header == "split" and strip != "header":
+            raise ConfigurationError("header=split gives the header by itself: leave out strip")
         self.encoding = encoding
         self.strip = strip
         self.size = size
         self.byteorder: Literal["big", "little"] = byteorder
-        self.offset = require_range("offset", offset, 0, MAX_OFFSET_BYTES)
         self.adjustment = adjustment
-        self.header: Literal["drop", "keep"] = header
         self._body_at = offset + size
         if strip == "header":
             self._message_at = 0 if header == "keep" else self._body_at
         else:
             self._message_at = require_range("strip", strip, 0, MAX_OFFSET_BYTES)
-        kept = self._body_at - self._message_at
+        self._kept = kept = offset if self._splits else self._body_at - self._message_at
         super().__init__(max_frame_bytes=require_range("max_frame_bytes", max_frame_bytes, max(1, kept)))
         self._min_body = max(0, -kept)
         self._max_body = max_frame_bytes - kept
@@ -97,10 +125,11 @@ class LengthPrefixed(BytesCodec):
         self._binary = encoding == "binary"
         self._compiled = self._binary and self._message_at in (0, self._body_at)
         # Whether there is nothing before the length, and it can say how long any message is that the cap allows.
-        self._says_all = offset == 0 and kept == 0 and adjustment <= 0 and max_frame_bytes - adjustment <= self._most
+        is_plain = not self._splits and offset == 0 and kept == 0
+        self._says_all = is_plain and adjustment <= 0 and max_frame_bytes - adjustment <= self._most
         self._set_oversize(on_oversize, max_skip_bytes)
 
-    def decode(self, buffer: Buffer) -> bytes | NeedData:
+    def decode(self, buffer: Buffer) -> M | NeedData:
         """Take one frame.
 
         Raises:
@@ -109,7 +138,7 @@ class LengthPrefixed(BytesCodec):
         """
         return self._take(buffer) if self.on_oversize == "close" else self._take_or_skip(buffer, self._take)
 
-    def _take(self, buffer: Buffer) -> bytes | NeedData:
+    def _take(self, buffer: Buffer) -> M | NeedData:
         if len(buffer) < self._body_at:
             return NEED_DATA
         (length,) = self._read(buffer, self.offset)
@@ -119,34 +148,41 @@ class LengthPrefixed(BytesCodec):
         end = self._body_at + body
         if len(buffer) < end:
             return NEED_DATA
-        message = bytes(buffer[self._message_at : end])
+        message: Any = bytes(buffer[self._message_at : end])
+        if self._splits:
+            message = bytes(buffer[: self.offset]), message
         del buffer[:end]
-        return message
+        return message  # type: ignore[no-any-return]
 
-    def encode(self, message: bytes) -> bytes:
-        """Put the length before the message; with ``header="keep"``, see that it is there.
+    def encode(self, message: M) -> bytes:
+        """Put the length before the message, or before its body; with ``header="keep"``, see that it is there.
 
         Raises:
             LocalProtocolError: It is longer than ``max_frame_bytes`` or than the length field can say; the frame to be
-                sent as it is holds another length; or there is a header before the length, which only
-                ``header="keep"`` can send.
-            TypeError: It is not bytes.
+                sent as it is holds another length; the header to be split off is of another size; or there is one
+                before the length, which only ``header="keep"`` and ``header="split"`` can send.
+            TypeError: It is not bytes, or not two pieces of them.
         """
-        message = self._payload(message)
-        body = len(message)
+        if self._splits:
+            header, body = self._parts(message)
+            return header + self._length_of(body) + body
+        octets = self._payload(message)
         if not self._message_at:
-            body -= self._body_at
-            if body < 0 or not self._says(message, body):
-                raise LocalProtocolError(f"the length field of the frame of {len(message)} bytes does not say so")
-            return message
+            size = len(octets) - self._body_at
+            if size < 0 or not self._says(octets, size):
+                raise LocalProtocolError(f"the length field of the frame of {len(octets)} bytes does not say so")
+            return octets
         if self.offset or self._message_at != self._body_at:
-            raise LocalProtocolError("the header before the message is not known: header=keep sends whole frames")
-        length = body - self.adjustment
+            raise self._refuse_unknown_header()
+        return self._length_of(octets) + octets
+
+    def _length_of(self, body: bytes) -> bytes:
+        length = len(body) - self.adjustment
         if not 0 <= length <= self._most:
             raise LocalProtocolError(f"a length field of {self.size} bytes cannot say {length}")
-        return self._write(length) + message
+        return self._write(length)
 
-    def decode_many(self, data: bytes, limit: int) -> tuple[list[bytes], int]:
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
         """Take up to ``limit`` frames.
 
         Raises:
@@ -154,7 +190,8 @@ class LengthPrefixed(BytesCodec):
         """
         if not self._binary or self.skips:
             return super().decode_many(data, limit)
-        messages: list[bytes] = []
+        messages: list[Any] = []
+        splits = self._splits
         append, read, max_body = messages.append, self._read, self._max_body
         field, kept, body_at, adjustment = self.size, self._body_at - self._message_at, self._body_at, self.adjustment
         min_body = self._min_body
@@ -172,11 +209,11 @@ class LengthPrefixed(BytesCodec):
             end = start + body
             if end > size:
                 break
-            append(data[start - kept : end])
+            append((data[start - body_at : start - field], data[start:end]) if splits else data[start - kept : end])
             start = end + body_at
         return messages, start - body_at
 
-    def encode_many(self, messages: Sequence[bytes]) -> bytes:
+    def encode_many(self, messages: Sequence[M]) -> bytes:
         """Put a length before each message.
 
         Raises:
@@ -184,10 +221,11 @@ class LengthPrefixed(BytesCodec):
         """
         if self._says_all and self._are_plain(messages):
             adjustment = self.adjustment
-            lengths = [len(message) - adjustment for message in messages] if adjustment else map(len, messages)
+            plain: Sequence[Any] = messages
+            lengths = [len(message) - adjustment for message in plain] if adjustment else map(len, plain)
             parts = [b""] * (2 * len(messages))
             parts[::2] = map(self._write, lengths)
-            parts[1::2] = messages
+            parts[1::2] = plain
             return b"".join(parts)
         # A header, or something unusual: look at each.
         return super().encode_many(messages)
@@ -206,7 +244,7 @@ class LengthPrefixed(BytesCodec):
         if body < self._min_body:
             return BadLengthError(f"a frame of {self._body_at + body} bytes, of which {self._message_at} are stripped")
         end = self._body_at + body
-        return too_long(end - self._message_at, self.max_frame_bytes, end)
+        return too_long(body + self._kept, self.max_frame_bytes, end)
 
 
 _Read = Callable[[bytes | bytearray, int], tuple[int]]

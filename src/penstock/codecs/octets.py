@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ..errors import ConfigurationError, FrameTooLongError, LocalProtocolError, WrongTypeError
 from .base import DEFAULT_MAX_FRAME_BYTES, NEED_DATA, Buffer, Codec, NeedData, OnOversize
@@ -100,11 +100,8 @@ class Left(NamedTuple):
     bytes: int
 
 
-class BytesCodec(Oversize[bytes]):
-    """Base of the codecs whose messages are bytes.
-
-    A datagram is its own frame, so there the message stands alone, without delimiter or length. A message may be given
-    as any bytes-like object; what is decoded is always bytes.
+class OctetsCodec(Oversize[M]):
+    """Base of the codecs whose messages are bytes, or made of them.
 
     Args:
         max_frame_bytes: Largest message, in bytes, both ways; 1 or more.
@@ -113,7 +110,7 @@ class BytesCodec(Oversize[bytes]):
     def __init__(self, *, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = require_range("max_frame_bytes", max_frame_bytes, 1)
 
-    def _octets(self, message: bytes) -> bytes:
+    def _octets(self, message: Any) -> bytes:
         """Return ``message`` as bytes.
 
         Raises:
@@ -127,19 +124,22 @@ class BytesCodec(Oversize[bytes]):
         except TypeError:
             raise WrongTypeError(self.name, "bytes", type(message).__name__) from None
 
-    def _payload(self, message: bytes) -> bytes:
+    def _payload(self, message: Any) -> bytes:
         """Return ``message`` as bytes of an allowed length.
 
         Raises:
             TypeError: It is no bytes-like object.
             LocalProtocolError: It is longer than ``max_frame_bytes``.
         """
-        message = self._octets(message)
-        if len(message) > self.max_frame_bytes:
-            raise LocalProtocolError(f"message of {len(message)} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
-        return message
+        octets = self._octets(message)
+        self._check_size(len(octets))
+        return octets
 
-    def _are_plain(self, messages: Sequence[bytes]) -> bool:
+    def _check_size(self, size: int) -> None:
+        if size > self.max_frame_bytes:
+            raise LocalProtocolError(f"message of {size} bytes exceeds max_frame_bytes={self.max_frame_bytes}")
+
+    def _are_plain(self, messages: Sequence[Any]) -> bool:
         """Whether each message is bytes and within ``max_frame_bytes``, so that it needs no look of its own."""
         return set(map(type, messages)) == {bytes} and max(map(len, messages)) <= self.max_frame_bytes
 
@@ -149,6 +149,14 @@ class BytesCodec(Oversize[bytes]):
             return True
         # A memoryview's len is its items, not its bytes: then the sum is short, and encoding singly decides.
         return max(map(len, messages)) <= self.max_frame_bytes and sum(map(len, messages)) == total
+
+
+class BytesCodec(OctetsCodec[bytes]):
+    """Base of the codecs whose messages are bytes.
+
+    A datagram is its own frame, so there the message stands alone, without delimiter or length. A message may be given
+    as any bytes-like object; what is decoded is always bytes.
+    """
 
     def decode_datagram(self, data: bytes) -> bytes:
         """Return the whole datagram, which may be empty.

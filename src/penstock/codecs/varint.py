@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, Literal, TypeVar, overload
 
-from ..errors import BadLengthError, FrameTooLongError
+from ..errors import BadLengthError, FrameTooLongError, LocalProtocolError
 from .base import (
     DEFAULT_MAX_FRAME_BYTES,
     DEFAULT_MAX_SKIP_BYTES,
@@ -14,7 +14,10 @@ from .base import (
     NeedData,
     OnOversize,
 )
-from .octets import BytesCodec, too_long
+from .headers import HeadedCodec, Header
+from .octets import require_range, too_long
+
+M = TypeVar("M")
 
 # 64 bits in groups of seven. https://protobuf.dev/programming-guides/encoding/#varints
 MAX_VARINT_BYTES: Final = 10
@@ -56,10 +59,16 @@ def write_varint(value: int) -> bytes:
 _SHORT: Final = tuple(bytes((size,)) for size in range(128))
 
 
-class Varint(BytesCodec):
+class Varint(HeadedCodec[M]):
     """A Protocol Buffers varint before each message: its length, 7 bits in each byte.
 
+    A frame is ``offset`` bytes of header, the varint and as many bytes of body as it says.
+
     Args:
+        offset: Bytes of header before the length, 0 to 1024.
+        header: ``drop``: the message is the body. ``keep``: it is the whole frame, header and length included, which
+            `encode` sends as it is once the length in it is right. ``split``: the message is the header and the body,
+            ``(header, body)``; the length between them is filled in.
         on_oversize: What a message over ``max_frame_bytes`` does: ``close`` the connection, or be ``skip``ped.
         max_skip_bytes: The longest frame that is skipped, in bytes; a longer one ends the connection.
         max_frame_bytes: Largest message, in bytes; a longer one is refused on its length.
@@ -70,17 +79,45 @@ class Varint(BytesCodec):
 
     name = "varint"
 
+    @overload
+    def __init__(
+        self: Varint[bytes],
+        *,
+        offset: int = 0,
+        header: Literal["drop", "keep"] = "drop",
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Varint[tuple[bytes, bytes]],
+        *,
+        offset: int = 0,
+        header: Literal["split"],
+        on_oversize: OnOversize = "close",
+        max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None: ...
+
     def __init__(
         self,
         *,
+        offset: int = 0,
+        header: Header = "drop",
         on_oversize: OnOversize = "close",
         max_skip_bytes: int = DEFAULT_MAX_SKIP_BYTES,
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
-        super().__init__(max_frame_bytes=max_frame_bytes)
+        self._set_header(offset, header)
+        least = {"drop": 1, "keep": offset + 1, "split": max(1, offset)}[header]
+        super().__init__(max_frame_bytes=require_range("max_frame_bytes", max_frame_bytes, least))
+        self._plain = offset == 0 and header == "drop"
+        self._compiled = header != "keep"
         self._set_oversize(on_oversize, max_skip_bytes)
 
-    def decode(self, buffer: Buffer) -> bytes | NeedData:
+    def decode(self, buffer: Buffer) -> M | NeedData:
         """Take one frame.
 
         Raises:
@@ -89,36 +126,58 @@ class Varint(BytesCodec):
         """
         return self._take(buffer) if self.on_oversize == "close" else self._take_or_skip(buffer, self._take)
 
-    def _take(self, buffer: Buffer) -> bytes | NeedData:
-        size, start = read_varint(buffer, 0)
-        if size > self.max_frame_bytes:
-            raise too_long(size, self.max_frame_bytes, start + size)
+    def _take(self, buffer: Buffer) -> M | NeedData:
+        size, start = read_varint(buffer, self.offset)
         end = start + size
+        message_bytes = size + self.offset if self._splits else size if self.header == "drop" else end
+        if start and message_bytes > self.max_frame_bytes:
+            raise too_long(message_bytes, self.max_frame_bytes, end)
         if not start or len(buffer) < end:
             return NEED_DATA
-        message = bytes(buffer[start:end])
+        message: Any = bytes(buffer[0 if self.header == "keep" else start : end])
+        if self._splits:
+            message = bytes(buffer[: self.offset]), message
         del buffer[:end]
-        return message
+        return message  # type: ignore[no-any-return]
 
-    def encode(self, message: bytes) -> bytes:
-        """Put the length before the message.
+    def encode(self, message: M) -> bytes:
+        """Put the length before the message, or before its body; with ``header="keep"``, see that it is there.
 
         Raises:
-            LocalProtocolError: It is longer than ``max_frame_bytes``.
-            TypeError: It is not bytes.
+            LocalProtocolError: It is longer than ``max_frame_bytes``; the frame to be sent as it is holds another
+                length; the header to be split off is of another size; or there is one before the length, which only
+                ``header="keep"`` and ``header="split"`` can send.
+            TypeError: It is not bytes, or not two pieces of them.
         """
-        message = self._payload(message)
-        return write_varint(len(message)) + message
+        if self._splits:
+            header, body = self._parts(message)
+            return header + write_varint(len(body)) + body
+        octets = self._payload(message)
+        if self.header == "keep":
+            if not self._says(octets):
+                raise LocalProtocolError(f"the length in the frame of {len(octets)} bytes does not say so")
+            return octets
+        if self.offset:
+            raise self._refuse_unknown_header()
+        return write_varint(len(octets)) + octets
 
-    def decode_many(self, data: bytes, limit: int) -> tuple[list[bytes], int]:
+    def _says(self, frame: bytes) -> bool:
+        """Whether the length in a whole frame says where it ends."""
+        try:
+            size, start = read_varint(frame, self.offset)
+        except BadLengthError:
+            return False
+        return start > 0 and start + size == len(frame)
+
+    def decode_many(self, data: bytes, limit: int) -> tuple[list[M], int]:
         """Take up to ``limit`` frames.
 
         Raises:
             BadLengthError, FrameTooLongError: As `decode`, for the first one.
         """
-        if self.skips:
+        if self.skips or not self._plain:
             return super().decode_many(data, limit)
-        messages: list[bytes] = []
+        messages: list[Any] = []
         available = len(data)
         at = 0
         while len(messages) < limit and at < available:
@@ -140,17 +199,13 @@ class Varint(BytesCodec):
             at = end
         return messages, at
 
-    def encode_many(self, messages: Sequence[bytes]) -> bytes:
+    def encode_many(self, messages: Sequence[M]) -> bytes:
         """Put a length before each message.
 
         Raises:
             LocalProtocolError, TypeError: As `encode`, for one of them.
         """
-        if not self._are_plain(messages):
+        if not self._plain or not self._are_plain(messages):
             return super().encode_many(messages)
-        return b"".join(
-            [
-                (_SHORT[len(message)] if len(message) < 128 else write_varint(len(message))) + message
-                for message in messages
-            ]
-        )
+        plain: Sequence[Any] = messages
+        return b"".join([(_SHORT[len(each)] if len(each) < 128 else write_varint(len(each))) + each for each in plain])
