@@ -124,7 +124,7 @@ class World:
         if conn is None:
             return
         rng = self.rng
-        choice = rng.randrange(23)
+        choice = rng.randrange(27)
         with contextlib.suppress(penstock.PenstockError, TypeError, OSError):
             if choice < 4:
                 conn.post(self.message())
@@ -166,6 +166,19 @@ class World:
                 conn.fileno()
             elif choice == 22:
                 conn.task(self.work(conn), finish=rng.random() < 0.5)
+            elif choice == 23:
+                conn.task(self.ask(conn))
+            elif choice == 24:
+                conn.close(detail="fuzz")
+            elif choice == 25:
+                conn.start_tls()  # refused: there is no certificate
+            elif choice == 26:
+                conn.post(self.message(), on_full=rng.choice(("raise", "drop_oldest", "drop_newest", "disconnect")))
+
+    async def ask(self, conn: Any) -> None:
+        """Ask the peer beside the handler, as others may at the same time."""
+        with contextlib.suppress(penstock.PenstockError, TypeError, TimeoutError):
+            await conn.request(b"?" + self.message(), self.rng.choice((None, 0.02, 0.2)))
 
     async def work(self, conn: Any) -> None:
         """Do a thing beside the handler."""
@@ -183,7 +196,7 @@ class World:
     async def wait(self, conn: Any) -> None:
         """Wait for something, or for nothing."""
         rng = self.rng
-        choice = rng.randrange(9)
+        choice = rng.randrange(13)
         with contextlib.suppress(penstock.PenstockError, TypeError, TimeoutError, EOFError):
             if choice < 3:
                 await conn.receive(rng.choice((None, 0.0, 0.05)))
@@ -196,6 +209,15 @@ class World:
             elif choice == 7:
                 async with asyncio.timeout(0.02), conn.while_open():
                     await asyncio.Event().wait()
+            elif choice == 8:
+                await conn.receive_exactly(rng.choice((0, 1, 300, 1 << 30)), 0.05)
+            elif choice == 9:
+                await conn.receive_until(b"x", rng.choice((None, 5)), 0.05)
+            elif choice == 10:
+                await conn.send_raw(self.message())
+            elif choice == 11:
+                async with asyncio.timeout(0.02):
+                    await (conn.wait_draining() if rng.random() < 0.5 else conn.wait_tls())
             elif rng.random() < 0.3:
                 async with asyncio.timeout(0.1):
                     await conn.wait_closed()
