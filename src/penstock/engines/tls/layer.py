@@ -85,6 +85,7 @@ class TlsLayer(Layer):
         "_offers",
         "_ready",
         "_session",
+        "_unsent",
         "tls",
     )
 
@@ -101,6 +102,7 @@ class TlsLayer(Layer):
         super().__init__(user)
         self._session: Session | None = MemorySession(wrap) if in_memory else session_for(user, wrap)
         self._heard_bytes = 0
+        self._unsent = b""  # enciphered, and not given to the link
         self._kept = b""  # what is to be sent once the handshake is done
         self._law = Secrecy()
         self._ready = ready
@@ -243,9 +245,8 @@ class TlsLayer(Layer):
         if self._offers:
             self._offers = False
             self._offer_session()
-        output = session.take()
-        if output:  # the answer to a change of keys, or an alert
-            self._user.output_rose(self._link.send(output))
+        if session.has_output:  # the answer to a change of keys, or an alert
+            self._user.output_rose(self._flush())
         user = self._user
         if data and user is not None:
             user.data_received(data)
@@ -305,24 +306,36 @@ class TlsLayer(Layer):
         return self._flush()
 
     def _flush(self) -> int:
-        data = b"" if self._session is None else self._session.take()
-        return self._link.send(data) if data else self._link.queued_bytes
+        """Send what was enciphered. Records are numbered: those that were not sent, for want of stack say, go first."""
+        data = self._unsent if self._session is None else self._unsent + self._session.take()
+        if not data:
+            return self._link.queued_bytes
+        self._unsent = b""
+        try:
+            return self._link.send(data)
+        except BaseException:
+            self._unsent = data
+            raise
 
     def send_eof(self) -> None:
         """Send close_notify, then end the link's direction."""
         self._end_output(self._law.ends_output())
 
     def _end_output(self, verdict: int) -> None:
-        if verdict & NOTIFY:
-            self._notify()
-        if verdict & END_OUTPUT:
-            self._link.send_eof()
+        try:
+            if verdict & NOTIFY:
+                self._notify()
+        finally:  # an end that was begun is carried out, be it without its close_notify
+            if verdict & END_OUTPUT:
+                self._link.send_eof()
 
     def close(self) -> None:
         """Send close_notify, unless that was done; then close the link."""
-        if self._law.ends_output() & NOTIFY:
-            self._notify()
-        self._link.close()
+        try:
+            if self._law.ends_output() & NOTIFY:
+                self._notify()
+        finally:
+            self._link.close()
 
     def _notify(self) -> None:
         self._in_use().notify()

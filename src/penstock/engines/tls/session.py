@@ -55,6 +55,11 @@ class Session(ABC):
     def has_input(self) -> bool:
         """Whether something that was fed is still to be looked at."""
 
+    @property
+    @abstractmethod
+    def has_output(self) -> bool:
+        """Whether `take` has anything to hand out."""
+
     @abstractmethod
     def feed(self, data: bytes) -> None:
         """Take what was read."""
@@ -106,6 +111,11 @@ class MemorySession(Session):
     def has_input(self) -> bool:
         """Whether bytes wait in the buffer."""
         return bool(self._incoming.pending)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether bytes wait in the other buffer."""
+        return bool(self._outgoing.pending)
 
     def feed(self, data: bytes) -> None:
         """Put it into the buffer."""
