@@ -9,7 +9,7 @@ import pytest
 
 import penstock
 from penstock.core.events import EventName
-from penstock.testing.peers import dial, read_to_end
+from penstock.testing.peers import read_to_end
 
 WITH_CONN = pytest.mark.forms(lambda form: form.has_conn)
 
@@ -154,7 +154,7 @@ def test_a_task_of_a_datagram_ends_with_the_server(serve, engine, told):
         conn.task(ticking(told, conn))
 
     with serve(react, bind="udp://127.0.0.1:0") as server:
-        with dial(server.address) as peer:
+        with server.dial() as peer:
             peer.send(b"go")
             told.wait_for("begun")
 

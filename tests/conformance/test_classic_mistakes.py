@@ -11,7 +11,7 @@ import penstock
 from penstock import services
 from penstock.config import Timeouts
 from penstock.testing.clock import ManualClock
-from penstock.testing.peers import dial, read_exactly, read_to_end, reset
+from penstock.testing.peers import read_exactly, read_to_end, reset
 
 
 @penstock.on_message(codec="lines")
@@ -199,7 +199,7 @@ def test_two_clients_that_never_read_do_not_stop_a_third(serve, engine, tmp_path
         return message * 500_000
 
     with serve(much, bind=f"unix://{tmp_path}/s", timeouts=Timeouts(drain_s=1.0)) as server:
-        with dial(server.address) as one, dial(server.address) as two, dial(server.address) as third:
+        with server.dial() as one, server.dial() as two, server.dial() as third:
             senders = [threading.Thread(target=peer.sendall, args=(b"x\n" * 50,)) for peer in (one, two)]
             for sender in senders:
                 sender.start()

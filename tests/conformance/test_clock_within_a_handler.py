@@ -50,6 +50,7 @@ def test_what_is_read_for_another_does_not_mix_with_what_is_being_handled(serve,
     assert [b"move", b"a" * 20, b"b" * 20] == [message for message in heard if message[:1] != b"o"]
 
 
+@pytest.mark.uncipherable("who is not accepted has no handshake")
 @pytest.mark.engines(*LOOPS)
 @pytest.mark.parametrize("where", ["on_connect", "on_message", "on_timeout"])
 def test_its_own_messages_are_never_handled_one_within_another(serve, engine, where):

@@ -282,6 +282,7 @@ def test_a_record_that_the_codec_fails_at_ends_its_connection(serve, form, bad, 
         assert 1 == len(reported(server))
 
 
+@pytest.mark.uncipherable("its client speaks in clear")
 @pytest.mark.parametrize("bad", [b"index", b"nothing"])
 def test_a_client_is_told(serve, engine, bad):
     """Its connection ends for that reason; the error says which method it was."""

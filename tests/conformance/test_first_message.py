@@ -191,7 +191,7 @@ def test_it_is_the_same_for_every_peer(serve, engine, clock, tmp_path, kind):
     with serve(service, clock=clock, timeouts=FIRST, bind=bind) as server:
         if kind == "another of its addresses":
             where = parse_address(server.addresses[0])
-            peer = socket.create_connection((where.host, where.port), 20, ("127.0.0.9", 0))
+            peer = server.speaking(socket.create_connection((where.host, where.port), 20, ("127.0.0.9", 0)))
         else:
             peer = server.dial()
         with peer:

@@ -46,7 +46,7 @@ def child():
 
 @pytest.mark.forms(lambda form: form.label in ("def-message-conn", "threads-message-conn", "async-connection"))
 @pytest.mark.parametrize("ending", ["close", "peer leaves first", "stop"])
-def test_a_connections_end_reaches_its_peer(serve, form, bind, ending):
+def test_a_connections_end_reaches_its_peer(serve, engine, form, bind, ending):
     """Whoever ends it, while a child has a copy of its descriptor."""
 
     def react(conn, message):
@@ -54,6 +54,8 @@ def test_a_connections_end_reaches_its_peer(serve, form, bind, ending):
             conn.close()
         return message
 
+    if engine.ciphered and ending == "stop":
+        pytest.skip("close_notify is an end, and an abort sends none")
     with serve(react, bind=bind) as server:
         peer = server.dial()
         peer.settimeout(PATIENCE_S)

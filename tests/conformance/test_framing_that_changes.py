@@ -57,7 +57,7 @@ def converse(engine):
             while result is not steps:
                 result = _next(steps.send, result, steps)
 
-        handler = in_thread if engine.label == "blocking" else on_loop
+        handler = in_thread if engine.name == "blocking" else on_loop
         return penstock.on_connection(codec=codec, **options)(handler)
 
     return make
@@ -338,6 +338,7 @@ def test_bytes_leave_between_messages_in_the_order_of_the_calls(serve, converse)
     assert ["a frame is bytes, not str"] == refusals
 
 
+@pytest.mark.ciphered
 def test_each_piece_is_one_message_in_the_counts(serve, converse):
     """A block is received as a message is."""
 

@@ -233,6 +233,7 @@ def test_so_many_may_be_in_it_at_once_and_the_next_when_one_is_no_longer(login, 
         assert 0 == server.server.gate.handshakes
 
 
+@pytest.mark.uncipherable("who is not accepted has no handshake")
 @pytest.mark.engines("pure", "native", "attached", "eager", "eager-native")
 @pytest.mark.parametrize("kind", ["callbacks", "conversation"])
 def test_of_a_rush_exactly_so_many_are_in_it(serve, engine, kind, figure):
@@ -253,6 +254,7 @@ def test_of_a_rush_exactly_so_many_are_in_it(serve, engine, kind, figure):
     assert limit == most
 
 
+@pytest.mark.uncipherable("who is not accepted has no handshake")
 def test_who_waits_for_it_in_the_backlog_comes_in_at_once(login):
     """When somebody is known, or has left; nobody is lost."""
     with login(NEVER.merged(handshake_s=8.0), max_handshakes=1, on_refusal=("handshakes=wait",)) as server:
@@ -291,6 +293,7 @@ def test_a_crowd_that_never_shows_who_it_is_keeps_nobody_out_for_long(login, eng
     assert (20, 0, handshakes) == (turned_away, before, gone)
 
 
+@pytest.mark.uncipherable("who is not accepted has no handshake")
 @pytest.mark.parametrize("transport", ["unix", "unix+seqpacket"])
 def test_it_holds_on_unix_sockets(serve, engine, clock, tmp_path, transport):
     """One place where it is enforced for streams, and one for records."""

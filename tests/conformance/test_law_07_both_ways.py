@@ -136,6 +136,7 @@ def missing(client):
     return f"there is no {client}"
 
 
+@pytest.mark.uncipherable("its clients speak in clear")
 @pytest.mark.engines(*ENGINES)
 @pytest.mark.forms(lambda form: form.label in FORMS)
 @pytest.mark.parametrize("client", CLIENTS)

@@ -31,6 +31,7 @@ def test_a_server_whose_timeouts_are_all_long(serve, form, seconds):
     assert b"ONE\n" == reply
 
 
+@pytest.mark.uncipherable("its clients ask in clear")
 @DURATIONS
 @pytest.mark.parametrize("scheme", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"])
 def test_a_client_without_a_loop_that_waits_long(serve, engine, seconds, scheme):
@@ -43,6 +44,7 @@ def test_a_client_without_a_loop_that_waits_long(serve, engine, seconds, scheme)
     assert [b"A", b"B"] == replies
 
 
+@pytest.mark.uncipherable("its clients ask in clear")
 @DURATIONS
 @pytest.mark.parametrize("scheme", ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"])
 def test_a_client_that_waits_long(serve, engine, seconds, scheme):

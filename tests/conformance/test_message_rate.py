@@ -107,6 +107,7 @@ def test_who_is_held_back_is_not_idle(serve, form, clock):
         assert b"two\n" == read_exactly(peer, 4)
 
 
+@pytest.mark.ciphered
 def test_a_message_that_comes_in_pieces_is_one(serve, form, clock):
     """What is read of it costs no token before it is whole."""
     with serve(echo, clock=clock, limits=limits("close")) as server, server.dial() as peer:

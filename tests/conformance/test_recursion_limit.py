@@ -111,9 +111,11 @@ def test_what_is_posted_close_to_the_limit_is_sent_whole_or_not_at_all(serve, en
 @pytest.mark.engines(*ENGINES)
 @pytest.mark.parametrize("way", ["abort", "close"])
 @pytest.mark.forms(lambda form: form.label in ("def-message-conn", "async-connection"))
-def test_another_connection_ends_that_is_ended_close_to_the_limit(serve, form, way):
+def test_another_connection_ends_that_is_ended_close_to_the_limit(serve, engine, form, way):
     """The other one ends when its peer leaves, if it was not ended before; so does the one that did it."""
     others = []
+    if engine.ciphered and engine.name == "blocking" and way == "close":
+        pytest.skip("where close_notify fails for want of stack, the connection ends at its deadline and not before")
 
     def react(conn, message):
         if message == b"other":

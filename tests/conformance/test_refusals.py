@@ -127,6 +127,7 @@ def reasons_of(scheme):
     return [reason for reason in RULES if scheme == "tcp" or reason not in OF_THE_NETWORK]
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])
 def test_the_refused_see_what_the_action_says_and_are_counted_by_reason(room, scheme, engine, tally):
     """A reset, EOF, or the text and EOF, whether or not they spoke first; Unix sockets know no reset by themselves."""
@@ -148,6 +149,7 @@ def test_the_refused_see_what_the_action_says_and_are_counted_by_reason(room, sc
     )
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "unix+seqpacket"])
 def test_with_wait_whoever_comes_sees_nothing_and_is_served_when_there_is_room(room, scheme, engine):
     """For every reason that is known before accept(2); nobody is refused."""

@@ -71,6 +71,7 @@ def asks(noted, count=1, timeout_s=None):
     return react
 
 
+@pytest.mark.ciphered
 @WITH_CONN
 def test_a_reply_is_given_to_who_asked(serve, form, noted):
     """In order, where the codec has no ids; what comes when nothing is owed is the handler's again."""

@@ -57,6 +57,7 @@ def full(serve, engine):
             sock.close()
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 def test_a_health_check_is_answered_at_the_limit(full, engine, figure):
     """100 of 100, one at a time; of the others who come meanwhile none."""
     server, _ = full
@@ -75,6 +76,7 @@ def test_a_health_check_is_answered_at_the_limit(full, engine, figure):
     assert 100 == server.server.stats.refused.total()
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 def test_the_places_of_the_reserve_are_counted(full, engine):
     """Two and no more while all is full; a place that is given back is there again."""
     server, crowd = full
@@ -95,6 +97,7 @@ def test_the_places_of_the_reserve_are_counted(full, engine):
             sock.close()
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 def test_a_health_check_is_answered_when_memory_is_short(full, engine):
     """While everybody else is refused for want of memory, and those who hold most are ended."""
     server, crowd = full
@@ -120,6 +123,7 @@ def test_a_health_check_is_answered_when_memory_is_short(full, engine):
         sock.close()
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 @pytest.mark.engines("blocking")
 def test_a_health_check_has_a_thread_of_its_own(serve, engine):
     """Four of six threads are everybody's; nobody waits before it in the backlog."""
@@ -141,6 +145,7 @@ def until_held(server, size):
         pass
 
 
+@pytest.mark.uncipherable("who is refused has no handshake")
 def test_a_user_of_this_machine_can_have_the_reserve(serve, engine, tmp_path):
     """On a Unix socket it is kept for a uid or a gid: that of an operator."""
     gate = GateConfig(max_connections=1, reserve=1, reserve_for=(f"uid:{os.getuid()}",))

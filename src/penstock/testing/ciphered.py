@@ -95,7 +95,7 @@ class CipheredSocket:
         Raises:
             OSError: As of the socket; also where its EOF came without close_notify.
         """
-        while not self._plain and not self._ended:
+        while size and not self._plain and not self._ended:
             try:
                 self._decipher()
             except ssl.SSLWantReadError:

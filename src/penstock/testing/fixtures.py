@@ -57,27 +57,31 @@ def on_engines(metafunc: pytest.Metafunc, labels: Sequence[str] | None) -> None:
     if metafunc.definition.get_closest_marker("tapped"):
         taps = {engine.with_tap(): engine.label for engine in engines}
         engines, bare = [*engines, *taps], bare | taps
-    if metafunc.definition.get_closest_marker("uncipherable") is None:
+    never = metafunc.definition.get_closest_marker("uncipherable")
+    why = None
+    if never is None:
         over_tls = {engine.with_tls(): engine.label for engine in engines if not engine.tapped}
         if ALL_OVER_TLS:
             engines, bare = list(over_tls), over_tls
         elif metafunc.definition.get_closest_marker("ciphered"):
             engines, bare = [*engines, *over_tls], bare | over_tls
     elif ALL_OVER_TLS:
-        engines = []
+        engines, why = engines[:1], f"not over TLS: {never.args[0]}"
     if "form" in metafunc.fixturenames:
         which = metafunc.definition.get_closest_marker("forms")
         forms = [form for form in FORMS if which is None or which.args[0](form)]
         pairs = [(engine, form) for engine in engines for form in forms if bare[engine] in form.engines]
         metafunc.parametrize(
-            ("engine", "form"), [_parameter(engine, f"{engine.label}-{form.label}", form) for engine, form in pairs]
+            ("engine", "form"),
+            [_parameter(engine, f"{engine.label}-{form.label}", form, why=why) for engine, form in pairs],
         )
     else:
-        metafunc.parametrize("engine", [_parameter(engine, engine.label) for engine in engines])
+        metafunc.parametrize("engine", [_parameter(engine, engine.label, why=why) for engine in engines])
 
 
-def _parameter(engine: EngineUnderTest, label: str, *more: Form) -> Any:
-    marks = [pytest.mark.skip(reason=engine.missing)] if engine.missing else []
+def _parameter(engine: EngineUnderTest, label: str, *more: Form, why: str | None = None) -> Any:
+    reason = why or engine.missing
+    marks = [pytest.mark.skip(reason=reason)] if reason else []
     return pytest.param(engine, *more, id=label, marks=marks)
 
 
@@ -95,7 +99,7 @@ def serve(
         monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, taps.make))
     elif engine.ciphered:
         layer = ciphered.server_layer()
-        monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, layer))
+        monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, layer, streams_only=True))
     form: Form | None = request.getfixturevalue("form") if "form" in request.fixturenames else None
 
     def start(target: Any, *, codec: Any = "lines", **options: Any) -> contextlib.AbstractContextManager[Served]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from ..engines.link import Layer, LinkUser
@@ -82,10 +83,19 @@ class Cipher(Layer):
         return super().send(self.of(data))
 
 
-def listener_with(listener: type, maker: Callable[[LinkUser], Layer]) -> Callable[..., object]:
-    """Return what makes listeners whose connections have a layer: in place of the class, where a server makes them."""
+def listener_with(
+    listener: type, maker: Callable[[LinkUser], Layer], *, streams_only: bool = False
+) -> Callable[..., object]:
+    """Return what makes listeners whose connections have a layer: in place of the class, where a server makes them.
 
-    def make(*args: object, **options: object) -> object:
-        return listener(*args, layer=maker, **options)
+    Args:
+        listener: The class.
+        maker: Makes the layer.
+        streams_only: Connections of records have none.
+    """
+
+    def make(sock: socket.socket, *args: object, **options: object) -> object:
+        layer = None if streams_only and sock.type != socket.SOCK_STREAM else maker
+        return listener(sock, *args, layer=layer, **options)
 
     return make

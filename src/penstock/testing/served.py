@@ -103,7 +103,10 @@ class Served(ServerThread):
 
     def dial(self, index: int = 0, **options: Any) -> Any:
         """Connect a plain socket to one of the server's addresses, or one that looks like it where TLS is spoken."""
-        sock = dial(self.addresses[index], **options)
+        return self.speaking(dial(self.addresses[index], **options))
+
+    def speaking(self, sock: socket.socket) -> Any:
+        """Return a connected socket, or one that looks like it where TLS is spoken."""
         if not self._ciphered or sock.type != socket.SOCK_STREAM:
             return sock
         return CipheredSocket(sock)
