@@ -145,7 +145,7 @@ def test_each_callback_there_is_sees_what_the_one_before_it_set(serve, engine, k
     made = class_that_notes(seen, is_async=kind == "async", answers_bad_messages=path == "bad message")
     codec = {"protocol error": "lines:max=8", "bad message": "json-lines"}.get(path, "lines")
     options = {"model": "threads", "threads": 1} if kind == "threads" else {}
-    times = penstock.Timeouts(drain_s=10.0, idle_s=0.05 if path == "idle" else None)
+    times = penstock.Timeouts(drain_s=10.0, idle_s=0.5 if path == "idle" else None)
     with serve(callbacks(made, name="noting", codec=codec), timeouts=times, **options) as server, server.dial() as peer:
         peer.settimeout(PATIENCE_S)
         peer.sendall(b"1\n")

@@ -235,6 +235,10 @@ def class_of(where, ways, is_async):
         def __init__(self):
             self.way = next(ways, None)
 
+        def on_connect(self, conn):
+            if self.way is None:  # the one that comes afterwards
+                conn.set_timeouts(idle_s=None)
+
         def on_message(self, conn, message):
             return message
 
@@ -268,7 +272,7 @@ def test_a_connection_may_end_in_every_callback(serve, engine, where, kind):
         pytest.skip("this engine has no such form")
     made = class_of(where, iter(CALLBACK_WAYS.values()), kind == "async")
     codec = {"on_protocol_error": "lines:max=8", "on_bad_message": "json-lines"}.get(where, "lines")
-    times = penstock.Timeouts(drain_s=10.0, idle_s=0.02 if where in ("on_idle", "on_timeout") else None)
+    times = penstock.Timeouts(drain_s=10.0, idle_s=0.5 if where in ("on_idle", "on_timeout") else None)
     options = {"model": "threads", "threads": 2 * len(CALLBACK_WAYS)} if kind == "threads" else {}
     service = callbacks(made, name="ending", codec=codec)
     with serve(service, timeouts=times, fails=None, **options) as server:

@@ -78,7 +78,7 @@ def test_the_idle_are_let_go(run, service):
     """A deadline of the engine's wheel wakes a loop that has nothing else to do."""
 
     async def main():
-        async with serve(service, timeouts=Timeouts(idle_s=0.05)) as server:
+        async with serve(service, timeouts=Timeouts(idle_s=0.5)) as server:
             answer = await asyncio.to_thread(exchanged, server.addresses[0], b"one\n", end=False)
             await server.wait_connections(0)
             return answer, dict(server.stats.closed)
