@@ -44,6 +44,20 @@ class Unwilling(Numbered):
             raise RuntimeError("not today")
         super().on_takeover(conn, state)
 
+app = penstock.App()
+
+@app.on_message(codec="lines", handover=True, bind="tcp://127.0.0.1:0")
+def room(conn, message):
+    if message.startswith(b"join "):
+        app.group("room").join(conn)
+        app.registry("names").hold(("name", message[5:].decode()), conn)
+        return f"{os.getpid()} {conn.id}".encode()
+    if message.startswith(b"say "):
+        app.group("room").publish(message[4:])
+        return None
+    found = app.registry("names").get(("name", message.decode()))
+    return f"{os.getpid()} {found and found.id}".encode()
+
 class Slow(Numbered):
     """Takes over once there is a file ``go``, or dies then if there is one that says so."""
 
@@ -63,8 +77,9 @@ def serving(directory, supervise):
     """A function that serves one of the classes with workers."""
     (directory / "numbered.py").write_text(APP)
 
-    def start(name, engine="auto", **options):
-        return supervise(f"numbered:{name}", "--engine", engine, "--codec", "lines", **options)
+    def start(name, engine="auto", codec="lines", **options):
+        codecs = [] if codec is None else ["--codec", codec]
+        return supervise(f"numbered:{name}", "--engine", engine, *codecs, **options)
 
     return start
 
@@ -137,6 +152,24 @@ def test_a_handler_that_cannot_take_over_leaves_its_connection_to_the_old_worker
     peer.close()
     assert 0 == served.stop()
     assert "not today" in served.rest()
+
+
+def test_groups_and_keys_move_with_their_connections(serving):
+    """Who published before hears and is heard after, and a name still leads to its connection."""
+    served = serving("app", codec=None, workers=1, bind=())
+    one, two = served.connect(), served.connect()
+    before, number = ask(one, b"join one").split()
+    ask(two, b"join two")
+    assert [2, 0, 0] == roll(served)[-3:]
+    one.sendall(b"say hello\n")
+
+    assert "hello" == answer(one) == answer(two)
+    after, found = ask(two, b"one").split()
+    assert number == found
+    assert before != after
+    one.close()
+    two.close()
+    assert 0 == served.stop()
 
 
 def begin_to_roll(served):

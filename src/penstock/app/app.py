@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
@@ -14,9 +14,10 @@ from ..config.keywords import flat
 from ..config.options import build
 from ..config.services import NAME, PROCESS_WIDE
 from ..core.background import Work, close_unused
+from ..core.contract import ConnectionBase
 from ..core.handlers import Handler
 from ..core.service import Service, on_connection, on_message
-from ..errors import ApplicationError, ConfigurationError
+from ..errors import ApplicationError, ConfigurationError, KeyTakenError
 from ..groups import Group, Registry
 from ..server.model import refuse_without
 from ..server.surroundings import refuse_process_options
@@ -483,6 +484,28 @@ class App(Generic[S]):
                 found = self._registries[name] = Registry(name)
             return found
 
+    def has_group(self, name: str, group: Group[Any]) -> bool:
+        """Whether it is the group of that name."""
+        return self._groups.get(name) is group
+
+    def has_registry(self, name: str, registry: Registry[Any]) -> bool:
+        """Whether it is the registry of that name."""
+        return self._registries.get(name) is registry
+
+    def take_place(self, conn: ConnectionBase[Any], place: Sequence[Any]) -> None:
+        """Have a connection that comes from another process in a group, or under a key, as it was there.
+
+        Where another connection has the key here by now, and it is for one, that one is the newer: this one closes.
+        """
+        if place[0] == "group":
+            self.group(place[1]).join(conn)
+            return
+        _, name, key, is_shared = place
+        try:
+            self.registry(name).hold(_hashable(key), conn, on_taken="join" if is_shared else "refuse")
+        except KeyTakenError:
+            conn.close(detail="another connection has its key")
+
     def serve(
         self,
         *,
@@ -609,3 +632,8 @@ class App(Generic[S]):
     def end(self) -> None:
         """Be served no longer."""
         self._at_work = None
+
+
+def _hashable(key: Any) -> Hashable:
+    """Return a key as it was: tuples come as lists."""
+    return tuple(map(_hashable, key)) if isinstance(key, list) else key

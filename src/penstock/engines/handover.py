@@ -63,8 +63,12 @@ class Mover:
         except TypeError as error:
             raise CannotMoveError(str(error)) from error
         own_limits = conn._levels.limits  # noqa: SLF001 - of every engine's connections
+        places = conn.server.places_of(conn)
+        if places:
+            packed(places)  # a key may be anything that is hashable
         return Snapshot(
             id=conn.id,
+            places=places,
             service=self._service.name,
             local=str(conn.local),
             peer=peer_as_told(conn.peer),

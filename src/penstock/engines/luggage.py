@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,10 @@ class Late:
     closes: bool
 
 
-def take_state(conn: Any, callbacks: Handler[Any] | None, state: Any) -> None:
-    """Have the handler of a connection take over."""
+def take_state(conn: Any, callbacks: Handler[Any] | None, state: Any, places: Sequence[Any]) -> None:
+    """Have a connection in its groups and under its keys again, then its handler take over."""
+    if places:
+        conn.server.take_places(conn, places)
     if callbacks is None:
         conn.state = state
     else:

@@ -73,6 +73,15 @@ class Membership(Generic[M]):
             self.waiting = SendQueue()
         return self.waiting
 
+    def place(self, app: Any) -> tuple[str, str] | None:
+        """Say what it is in words that another process of the application knows; None for a group that has no such."""
+        name = self._group.name
+        return ("group", name) if app is not None and app.has_group(name, self._group) else None
+
+    def take_waiting(self) -> bytes:
+        """Give away what waits for its peer to read again: whole frames."""
+        return self.waiting.take(len(self.waiting)) if self.waiting else b""
+
     def leave(self) -> None:
         """Leave the group. May be repeated."""
         self._group.leave(self)

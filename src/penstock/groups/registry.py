@@ -31,6 +31,13 @@ class Hold(Generic[C]):
         self.key = key
         self.conn = conn
 
+    def place(self, app: Any) -> tuple[str, str, Hashable, bool] | None:
+        """As `Membership.place`: with the key, and whether others have it as well."""
+        name = self._registry.name
+        if app is None or not app.has_registry(name, self._registry):
+            return None
+        return "key", name, self.key, len(self._registry.all(self.key)) > 1
+
     def release(self) -> None:
         """Give the key up, if it is still this one's. May be repeated."""
         self._registry.release(self)

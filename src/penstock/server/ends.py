@@ -60,6 +60,11 @@ class Ends:
             if resumed is not None:
                 _take_out(self._resumed, conn.id, resumed)
 
+    def owners(self, number: int) -> list[Any]:
+        """Return what asked to be told of a connection's end: whose methods the callbacks are."""
+        with self._lock:
+            return [getattr(closed, "__self__", None) for closed in self._closed.get(number, ())]
+
     def observe(self, event: Event, /) -> None:
         """Tell those who asked for this connection."""
         kind = type(event)

@@ -637,6 +637,24 @@ class Server:
         """Return the ids of connections that have background tasks here."""
         return self._background.owners()
 
+    def places_of(self, conn: ConnectionBase[Any]) -> list[Sequence[Any]]:
+        """Return the application's groups and keys that a connection has, each as `App.take_place` has it."""
+        places = [each.place(self.app) for each in self._owners(conn) if hasattr(each, "place")]
+        return [place for place in places if place is not None]
+
+    def waiting_for(self, conn: ConnectionBase[Any]) -> bytes:
+        """Give away what groups have for a connection whose peer does not read."""
+        return b"".join(each.take_waiting() for each in self._owners(conn) if hasattr(each, "take_waiting"))
+
+    def _owners(self, conn: ConnectionBase[Any]) -> list[Any]:
+        return [] if self._ends is None else self._ends.owners(conn.id)
+
+    def take_places(self, conn: ConnectionBase[Any], places: Iterable[Sequence[Any]]) -> None:
+        """Have a connection that comes from another process in the groups and under the keys that it had there."""
+        if self.app is not None:
+            for place in places:
+                self.app.take_place(conn, place)
+
     def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
         """As `EngineServer.adopt`."""
         assert self._at_work is not None, "the server was not started"

@@ -40,6 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         messages_out: So many were taken to be sent.
         timeouts: Those that were set for it alone.
         limits: Likewise.
+        places: The groups and keys of the application that it has.
     """
 
     id: int
@@ -61,6 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     messages_out: int = 0
     timeouts: dict[str, float | None] = {}
     limits: dict[str, int | str] = {}
+    places: list[Any] = []
 
     @property
     def size_bytes(self) -> int:
@@ -98,7 +100,7 @@ def packed(state: object) -> bytes:
     try:
         return _encoder.encode(state)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CannotMoveError(f"on_handover returned what is no plain data: {error}") from error
+        raise CannotMoveError(f"what was to be handed over is no plain data: {error}") from error
 
 
 def unpacked(state: bytes, kind: Any) -> Any:

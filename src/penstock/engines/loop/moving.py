@@ -136,7 +136,8 @@ class MovingConnection(AnsweringConnection[M]):
         held = cast("HeldLink", self._link)
         queue = self._queue_if_any()
         rest = queue.take(len(queue)) if queue else b""
-        late = Late(bytes(held.sent) + b"".join(self._corked) + rest, self._closing or self._close_after is not None)
+        data = bytes(held.sent) + b"".join(self._corked) + rest + self.server.waiting_for(self)
+        late = Late(data, self._closing or self._close_after is not None)
         if self._state == CLOSED:
             return late  # aborted, and told
         cast("SocketLink", held.below).depart()
@@ -178,7 +179,7 @@ class MovingConnection(AnsweringConnection[M]):
             self._begins_handshake(now - arrival.ages["handshake"], OWN)
         self._handling = True
         try:
-            self._variables.run(take_state, self, self._callbacks, arrival.state)
+            self._variables.run(take_state, self, self._callbacks, arrival.state, snapshot.places)
         finally:
             self._handling = False
 

@@ -182,7 +182,8 @@ cdef class MovingConnection(Connection):
         queue = self._queue_if_any()
         rest = queue.take(len(queue)) if queue else b""
         sent = b"" if held is None else bytes(held.sent)
-        late = Late(sent + self.take_corked() + rest, bool(self._closing) or self._close_after is not None)
+        data = sent + self.take_corked() + rest + self.host.server.waiting_for(self)
+        late = Late(data, bool(self._closing) or self._close_after is not None)
         if not self._gone and not self.lost:
             self.unwatch()
             self.poller.release(self)
@@ -232,7 +233,7 @@ cdef class MovingConnection(Connection):
         context = self.host.contexts.enter(self.variables)
         self._handling = True
         try:
-            take_state(self, self.callbacks, arrival.state)
+            take_state(self, self.callbacks, arrival.state, snapshot.places)
         finally:
             self._handling = False
             self.variables = self.host.contexts.leave(self.variables, context)
