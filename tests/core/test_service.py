@@ -262,3 +262,41 @@ def test_an_option_that_is_no_timeout_is_no_business_of_a_service(options, probl
     """It is refused where the decorator stands."""
     with pytest.raises(ConfigurationError, match=re.escape(problem)):
         penstock.on_message(**options)(message_only)
+
+
+class TakesOver(penstock.Handler):
+    def on_takeover(self, conn, state):
+        pass
+
+
+class HandsOver(penstock.Handler):
+    def on_handover(self, conn):
+        pass
+
+
+class Waits(TakesOver):
+    async def on_message(self, conn, message):
+        pass
+
+
+def test_a_class_says_by_on_takeover_that_its_connections_move():
+    """Alone it is enough; what would never be called, or may wait, is refused at the start."""
+    assert penstock.as_service(TakesOver).handler.handover
+    assert not penstock.as_service(penstock.Handler).handler.handover
+    with pytest.raises(penstock.ApplicationError, match="on_handover is never called"):
+        penstock.as_service(HandsOver)
+    with pytest.raises(penstock.ApplicationError, match="only those that are def move"):
+        penstock.as_service(Waits)
+
+
+def test_a_function_that_may_wait_is_not_handed_over():
+    """Its connections are in the middle of something when workers are replaced."""
+    assert penstock.on_message(handover=True)(lambda message: None).handler.handover
+    for options in ({"blocking": True}, {}):
+        function = (lambda message: None) if options else _waits
+        with pytest.raises(penstock.ApplicationError, match="may wait"):
+            penstock.on_message(handover=True, **options)(function)
+
+
+async def _waits(message):
+    pass

@@ -4,10 +4,16 @@ import json
 import os
 import selectors
 import signal
+import socket
+import threading
 
 import pytest
 
+import penstock
 from penstock.engines.registry import ENGINES, native_missing
+from penstock.testing.peers import dial
+from penstock.testing.thread import ServerThread
+from penstock.workers import handing
 
 from .conftest import PATIENCE_S, answer, ask
 
@@ -170,6 +176,42 @@ def test_groups_and_keys_move_with_their_connections(serving):
     one.close()
     two.close()
     assert 0 == served.stop()
+
+
+class Counting(penstock.Handler):
+    count = 0
+
+    def on_message(self, conn, message):
+        self.count += 1
+        return b"%d %s" % (self.count, message)
+
+    def on_takeover(self, conn, state: None):
+        raise AssertionError("nobody takes over")
+
+
+def ask_in_bytes(peer, message):
+    peer.sendall(message)
+    return peer.recv(100)
+
+
+def test_a_new_worker_that_does_not_answer_is_told_and_the_connections_go_on(monkeypatch):
+    """It has begun nothing, and should it wake, it reads that it must not before the end of the stream."""
+    monkeypatch.setattr(handing, "ANSWER_S", 0.05)
+    ours, theirs = socket.socketpair()
+    over = threading.Event()
+    with ServerThread(Counting, codec="lines") as server, theirs, dial(server.address) as peer:
+        assert b"1 one\n" == ask_in_bytes(peer, b"one\n")
+        departure = server.call(lambda: handing.Departure(ours, [server.server], over.set))
+        assert over.wait(PATIENCE_S)
+        said, descriptors, _, _ = socket.recv_fds(theirs, 65536, 64)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        while more := theirs.recv(65536):
+            said += more
+
+        assert ["offer", "back"] == [json.loads(line)["say"] for line in said.splitlines()]
+        assert (1, 0) == (len(descriptors), departure.moved)
+        assert b"2 two\n" == ask_in_bytes(peer, b"two\n")
 
 
 def begin_to_roll(served):

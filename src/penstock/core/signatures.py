@@ -60,6 +60,8 @@ def _refuse_misspelt(kind: type, base: type) -> None:
     missing = [name for name in _CALLBACKS if getattr(kind, name) is getattr(base, name)]
     own = {name for each in kind.__mro__ if each not in base.__mro__ for name in vars(each)}
     for name in sorted(own):
+        if name in _CALLBACKS:
+            continue  # near another one, perhaps, and meant all the same
         if callable(getattr(kind, name)) and not name.startswith("_") and is_near(name, missing):
             hint = did_you_mean(name, missing)
             raise ApplicationError(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
+import msgspec
+
+from ..address import Address, parse_address
 from ..config import Limits, Timeouts
 from ..config.options import CONNECTION_LIMITS
 from ..core.handlers import Handler
@@ -15,6 +18,8 @@ from ..core.handover.law import aged, ages_of
 from ..core.handover.snapshot import Snapshot, packed, peer_as_told, peer_of, unpacked
 from ..core.service import Service
 from .luggage import Arrival, Luggage
+
+_TIMEOUTS: Final = tuple(each.name for each in dataclasses.fields(Timeouts))
 
 
 class Mover:
@@ -31,7 +36,10 @@ class Mover:
         self._timeouts = timeouts
         self._limits = limits
         self._codec = text_of(service.codec)
-        self._kind = _state_kind(service)
+        self._states: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_state_kind(service))
+        # Of all connections that have come to one listener it is one object, whose text costs as much as the rest.
+        self._addresses: dict[str, Address] = {}
+        self._locals: dict[int, tuple[Address, str]] = {}
 
     @property
     def moves(self) -> bool:
@@ -70,7 +78,7 @@ class Mover:
             id=conn.id,
             places=places,
             service=self._service.name,
-            local=str(conn.local),
+            local=self._text_of(conn.local),
             peer=peer_as_told(conn.peer),
             codec=text,
             codec_name=name,
@@ -85,9 +93,15 @@ class Mover:
             bytes_out=conn.bytes_out,
             messages_in=conn.messages_in,
             messages_out=conn.messages_out,
-            timeouts=_differences(conn.timeouts, self._timeouts, [each.name for each in dataclasses.fields(Timeouts)]),
+            timeouts=_differences(conn.timeouts, self._timeouts, _TIMEOUTS),
             limits=_differences(own_limits, self._limits, CONNECTION_LIMITS),
         )
+
+    def _text_of(self, local: Address) -> str:
+        known = self._locals.get(id(local))
+        if known is None:
+            known = self._locals[id(local)] = local, str(local)
+        return known[1]
 
     # -- arriving ------------------------------------------------------------------------------------------------------
 
@@ -114,13 +128,20 @@ class Mover:
         return Arrival(
             snapshot=snapshot,
             ages=aged(snapshot.ages, passed_s),
+            local=self._address_of(snapshot.local),
             peer=peer_of(snapshot.peer),
             codec=codec,
             remembered=remembered,
-            timeouts=self._timeouts.merged(**snapshot.timeouts),
-            limits=self._limits.merged(**snapshot.limits),
-            state=unpacked(snapshot.state, self._kind),
+            timeouts=self._timeouts.merged(**snapshot.timeouts) if snapshot.timeouts else self._timeouts,
+            limits=self._limits.merged(**snapshot.limits) if snapshot.limits else self._limits,
+            state=unpacked(snapshot.state, self._states),
         )
+
+    def _address_of(self, text: str) -> Address:
+        known = self._addresses.get(text)
+        if known is None:
+            known = self._addresses[text] = parse_address(text)
+        return known
 
 
 def _differences(own: object, others: object, names: Any) -> dict[str, Any]:

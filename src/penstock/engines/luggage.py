@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..address import Peer
+from ..address import Address, Peer
 from ..codecs.base import Codec
 from ..config import Limits, Timeouts
 from ..core.handlers import Handler
@@ -43,6 +43,7 @@ class Arrival:
     Attributes:
         snapshot: What was told.
         ages: With the time since then.
+        local: The address at this end.
         peer: Who is at the other end.
         codec: What cuts its stream.
         remembered: What that knows of what is pending.
@@ -53,6 +54,7 @@ class Arrival:
 
     snapshot: Snapshot
     ages: Ages
+    local: Address
     peer: Peer
     codec: Codec[Any]
     remembered: Remembered | None

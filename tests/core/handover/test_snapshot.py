@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from msgspec.msgpack import Decoder
 
 from penstock.address import Peer
 from penstock.core.handover import CannotMoveError
@@ -35,11 +36,11 @@ def test_the_format_is_one_that_older_and_newer_readers_read():
 
 def test_state_is_plain_data_and_comes_back_as_what_is_asked_for():
     """Else the connection stays where it is."""
-    assert {"a": [1, b"2", None]} == unpacked(packed({"a": (1, b"2", None)}), dict)
+    assert {"a": [1, b"2", None]} == unpacked(packed({"a": (1, b"2", None)}), Decoder(dict))
     with pytest.raises(CannotMoveError):
         packed(object())
     with pytest.raises(CannotMoveError):
-        unpacked(packed([1]), dict)
+        unpacked(packed([1]), Decoder(dict))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,6 @@ def test_state_is_plain_data_and_comes_back_as_what_is_asked_for():
 )
 def test_a_peer_is_the_same_at_the_other_end(peer):
     """By address, and by what the system has said of it."""
-    told = unpacked(packed(peer_as_told(peer)), tuple[object, int, bytes])
+    told = unpacked(packed(peer_as_told(peer)), Decoder(tuple[object, int, bytes]))
 
     assert peer == peer_of(told)

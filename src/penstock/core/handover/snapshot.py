@@ -103,14 +103,14 @@ def packed(state: object) -> bytes:
         raise CannotMoveError(f"what was to be handed over is no plain data: {error}") from error
 
 
-def unpacked(state: bytes, kind: Any) -> Any:
-    """Return what was packed, as of a type.
+def unpacked(state: bytes, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+    """Return what was packed, as of the decoder's type.
 
     Raises:
         CannotMoveError: It is not of that type.
     """
     try:
-        return msgspec.msgpack.decode(state, type=kind)
+        return decoder.decode(state)
     except msgspec.DecodeError as error:
         raise CannotMoveError(f"the state is not what on_takeover takes: {error}") from error
 

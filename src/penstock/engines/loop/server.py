@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...address import Kind, Peer, parse_address
+from ...address import Kind, Peer
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, HandlerFailed, TakenOver
@@ -290,7 +290,7 @@ class LoopServer(EngineServer):
         from .adoption import LoopAdoption  # noqa: PLC0415 - as above
 
         try:
-            connection = self._make(arrival.peer, parse_address(arrival.snapshot.local))
+            connection = self._make(arrival.peer, arrival.local)
             assert isinstance(connection, PushConnection)
             connection.id = arrival.snapshot.id
             self._plan.gate.take_over(arrival.peer)

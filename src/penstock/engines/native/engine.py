@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from ...address import Kind, Peer, parse_address
+from ...address import Kind, Peer
 from ...core.budget import OutputBudget
 from ...core.contract import ConnectionBase
 from ...core.handlers import AnyHandler, Driver
@@ -182,7 +182,7 @@ class NativeServer(LoopServer):
 
     def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
         """Have a connection of another process."""
-        local = parse_address(arrival.snapshot.local)
+        local = arrival.local
         adoption = NativeAdoption(adopted(self._native, self._handler, local, sock, arrival), arrival)
         return self._taken_over(adoption, arrival)
 
