@@ -39,6 +39,9 @@ class DeadlinesMachine(RuleBasedStateMachine):
         self.law._attached = True
         self.since = {"LIFETIME": self.now}
         self.awaited = True
+        self.receives = False  # somebody waits for its next message
+        self.asking = 0  # so many wait for a reply
+        self.at_work = False  # a message is
         self.had_message = False
         self.handshakes = 0
         self.told = False  # a reason has been given; a handler at work comes to its end first
@@ -64,6 +67,16 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
     @rule(is_first=st.booleans())
     def somebody_waits(self, is_first):
+        self.receives = True
+        self.at_work = False
+        self.is_waited_for(is_first, self.law._waits)
+
+    @rule(is_first=st.booleans())
+    def somebody_asks(self, is_first):
+        self.asking += 1
+        self.is_waited_for(is_first, self.law._asks)
+
+    def is_waited_for(self, is_first, begins):
         if not self.awaited:
             self.goes_on(self.now)
         self.awaited = True
@@ -75,16 +88,36 @@ class DeadlinesMachine(RuleBasedStateMachine):
         else:
             self.since.pop("MESSAGE", None)
 
-        returned = self.law._waits(self.now, self.partial_bytes, is_first)
+        returned = begins(self.now, self.partial_bytes, is_first)
 
         assert self.late_at() == returned
 
     @rule()
     def the_handler_works(self):
-        if self.awaited:
-            self.goes_on(-self.now)
-        self.awaited = False
+        self.receives = False
+        self.nobody_waits()
         self.law._works(self.now)
+
+    def nobody_waits(self):
+        if self.awaited and not self.asking:
+            self.goes_on(-self.now)
+            self.awaited = False
+
+    @precondition(lambda self: self.asking)
+    @rule()
+    def one_asks_no_more(self):
+        self.asking -= 1
+        if not self.receives and not self.asking:
+            self.nobody_waits()
+            if self.at_work and self.law._can_receive:
+                self.since.pop("IDLE", None)
+        self.law._asked(self.now, self.receives)
+
+    @rule()
+    def a_reply_is_complete(self):
+        self.since.pop("FIRST_MESSAGE", None)
+        self.since.pop("MESSAGE", None)
+        self.law._has_reply()
 
     def goes_on(self, seconds):
         """What the peer is blamed for while it is waited for goes on from where it stood."""
@@ -95,18 +128,18 @@ class DeadlinesMachine(RuleBasedStateMachine):
     def a_message_is_complete(self):
         self.since.pop("FIRST_MESSAGE", None)
         self.since.pop("MESSAGE", None)
-        if self.law._can_receive:
-            self.since.pop("IDLE", None)
-        self.awaited = False
+        self.receives = False
+        self.at_work = True
+        if not self.asking:
+            if self.law._can_receive:
+                self.since.pop("IDLE", None)
+            self.awaited = False
         self.law._has_message()
-
-        assert self.law._has_unfinished()
 
     @rule()
     def the_handler_asks_in_vain(self):
+        self.at_work = False
         self.law._has_finished()
-
-        assert not self.law._has_unfinished()
 
     @precondition(lambda self: self.law._can_receive)
     @rule()
@@ -241,6 +274,10 @@ class DeadlinesMachine(RuleBasedStateMachine):
         of = {CloseReason.LIFETIME: "LIFETIME", CloseReason.IDLE_TIMEOUT: "IDLE"}.get(self.law.close_reason)
         lasts_s = {"LIFETIME": self.timeouts.lifetime_s, "IDLE": self.timeouts.idle_s, None: None}[of]
         return {} if lasts_s is None or of not in self.since else {"OVERTIME": self.since[of] + lasts_s}
+
+    @invariant()
+    def a_message_is_at_work_as_in_the_model(self):
+        assert self.at_work == self.law._has_unfinished()
 
     @invariant()
     def the_earliest_instant_is_that_of_the_model(self):
