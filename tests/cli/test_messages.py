@@ -37,6 +37,14 @@ def test_a_header_and_a_body_are_two_strings():
     assert b'["T", "hi"]' == show_message((b"T", b"hi"), codec)
 
 
+def test_people_write_what_is_sent_and_see_what_is_received():
+    """Where those are of two codecs."""
+    codec = parse_codec("json-lines/lines")
+
+    assert b'{"a": 1}' == parse_message(b'{"a": 1}', codec, "line 1")
+    assert b'{"a": 1}' == show_message({"a": 1}, codec)
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"hello", b"\xff", b"[" * 100_000])
 def test_what_is_not_json_is_refused_with_its_line(text):
     """The user's mistake, in the user's terms."""

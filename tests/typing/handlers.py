@@ -8,7 +8,7 @@ from typing import TypedDict, assert_type
 import msgspec
 
 import penstock
-from penstock.codecs import Gap, JsonLines, LengthPrefixed, Lines, Varint
+from penstock.codecs import Duplex, Gap, JsonLines, LengthPrefixed, Lines, Varint
 
 
 @penstock.on_message(codec="lines")
@@ -33,6 +33,11 @@ def with_connection(conn: penstock.ConnectionBase[bytes], message: bytes) -> Non
     conn.post_frame(conn.frame(message), on_full="drop")
     assert_type(conn.try_send(message), bool)
     conn.set_limits(slow_consumer="drop_oldest", write_high_bytes=4096, write_low_bytes=1024)
+
+
+@penstock.on_message(codec=Duplex(Lines(), Varint()))
+def by_direction(line: bytes) -> bytes:
+    return line
 
 
 @penstock.on_message(codec=Varint(offset=1, header="split"))

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from ..address import ANY_HOST, Family, Scheme, parse_address
 from ..app import AppServer
+from ..codecs.registry import mirrored
 from ..config import ServerConfig
 from ..core.gate import Gate
 from ..core.rules import Rules
@@ -114,5 +115,5 @@ def try_line(address: str, codec: str) -> str:
     if parsed.host in {ANY_HOST, "0.0.0.0", "::"}:  # every address of this machine, of which one is enough
         host = "[::1]" if parsed.family is Family.IPV6 else "127.0.0.1"
         reachable = f"{parsed.scheme}://{host}:{parsed.port}"
-    option = "" if codec == "raw" else f" --codec {codec}"
+    option = "" if codec == "raw" else f" --codec {mirrored(codec)}"
     return f"penstock connect {reachable}{option}"

@@ -8,7 +8,7 @@ import json
 from enum import Enum
 from typing import Any, Final
 
-from ..codecs import Codec, Resp
+from ..codecs import Codec, Duplex, Resp
 from ..codecs.headers import HeadedCodec
 from ..codecs.resp.values import Attributed, ErrorReply, VerbatimString
 from ..errors import ConfigurationError
@@ -24,6 +24,7 @@ def parse_message(text: bytes, codec: Codec[Any], where: str) -> Any:
     Raises:
         ConfigurationError: The codec's messages are objects and ``text`` is not JSON, or text and it is not UTF-8.
     """
+    codec = codec.sends if isinstance(codec, Duplex) else codec
     if codec.message_type is bytes:
         return text
     if codec.message_type is str:
@@ -57,6 +58,7 @@ def _strings_as_bytes(value: Any) -> Any:
 
 def show_message(message: Any, codec: Codec[Any]) -> bytes:
     """Write one message for a user, without a newline at its end."""
+    codec = codec.receives if isinstance(codec, Duplex) else codec
     if codec.message_type is bytes and isinstance(message, bytes):
         return message
     if codec.message_type is str and isinstance(message, str):

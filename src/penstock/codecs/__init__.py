@@ -17,6 +17,7 @@ from .base import (
 if TYPE_CHECKING:
     from .cbor import Cbor
     from .delimited import Delimited
+    from .duplex import Duplex
     from .fixed import Fixed
     from .gap import Gap
     from .json_lines import JsonLines
@@ -45,6 +46,7 @@ __all__ = [
     "CodecInfo",
     "CodecOption",
     "Delimited",
+    "Duplex",
     "Fixed",
     "Gap",
     "Json",
@@ -72,6 +74,7 @@ __getattr__ = import_on_first_use(
         "CodecInfo": "registry",
         "CodecOption": "registry",
         "Delimited": "delimited",
+        "Duplex": "duplex",
         "Fixed": "fixed",
         "Gap": "gap",
         "Json": "json_stream",

@@ -1,5 +1,7 @@
 r"""Codecs by name, as the command line and the configuration write them: ``name`` or ``name:key=value,key=value``.
 
+Two of them with a slash between are one for what comes in and one for what goes out.
+
 The options of a codec are the keyword arguments of its class, and their annotations say how a value is read; nothing is
 written down twice. ``max_frame_bytes`` is written ``max``, and ``_`` is written ``-``.
 
@@ -24,6 +26,7 @@ from ..units import format_duration, format_size, parse_duration, parse_size
 from .base import Codec
 from .cbor import Cbor
 from .delimited import Delimited
+from .duplex import Duplex
 from .fixed import Fixed
 from .gap import Gap
 from .json_lines import JsonLines
@@ -209,11 +212,15 @@ def parse_codec(spec: str) -> Codec[Any]:
 
     ``module:object`` names the user's own: a `Codec`, or a class of codecs that is made without arguments. Another
     package's codec goes by the name that its entry point gives it, and a class of codecs takes options as ours do.
+    ``lines/json-lines`` is one for what comes in and one for what goes out. A slash in a value is one of the two only
+    where a codec's name follows it: ``\x2f`` is always a value's.
 
     Raises:
         ConfigurationError: No codec has that name (the nearest one is suggested), it has no such option, or a value is
             not allowed; what is not ours cannot be imported, is none, or two packages bring one of that name.
     """
+    if both := _directions(spec):
+        return Duplex(*map(parse_codec, both))
     name, colon, rest = spec.partition(":")
     codec = _CODECS.get(name)
     if codec is None and (own := _OWN.fullmatch(spec)):
@@ -267,6 +274,8 @@ def _installed_codec(name: str) -> Codec[Any] | type[Codec[Any]]:
 
 def runs_a_module(spec: str) -> bool:
     """Say whether a codec is none of ours: to make it is to run a module."""
+    if both := _directions(spec):
+        return any(map(runs_a_module, both))
     name = spec.partition(":")[0]
     return name not in _CODECS and (is_own(spec) or any(each.name == name for each in installed("codecs")))
 
@@ -274,6 +283,30 @@ def runs_a_module(spec: str) -> bool:
 def is_own(spec: str) -> bool:
     """Say whether a codec is the user's own, as ``module:object``."""
     return _OWN.fullmatch(spec) is not None
+
+
+def mirrored(spec: str) -> str:
+    """Return what the other end calls a codec: the same, and one of two directions the other way round."""
+    both = _directions(spec)
+    return "/".join(reversed(both)) if both else spec
+
+
+def _directions(spec: str) -> tuple[str, str] | None:
+    """Return the codecs of a text that names one for each direction."""
+    at = spec.find("/")
+    while at >= 0:
+        receives, sends = spec[:at], spec[at + 1 :]
+        name = sends.partition(":")[0]
+        # Before the first colon no value can begin; in one, only a codec's name makes it the other direction.
+        if (
+            ":" not in receives
+            or name in _CODECS
+            or is_own(sends)
+            or any(each.name == name for each in installed("codecs"))
+        ):
+            return receives, sends
+        at = spec.find("/", at + 1)
+    return None
 
 
 def _own_codec(module: str, attribute: str) -> Codec[Any]:

@@ -122,6 +122,7 @@ CASES = [
             "length-prefixed:size=1,adjustment=-1,header=split,byteorder=big",
             "varint:offset=1,header=split,max=9",
             "varint:offset=2",
+            "varint/json-lines",
         )
     ),
     *(
@@ -283,6 +284,7 @@ def test_a_framing_writes_as_its_codec_does(spec, messages, tokens):
         ("length-prefixed:size=2,byteorder=little,header=split,adjustment=-2", (b"", b"hello")),
         ("varint:offset=1,header=split", (b"T", b"x" * 300)),
         ("netstring", b"x" * 1234),
+        ("lines/netstring", b"hello"),
         ("struct:format=>Hd", (1, 0.5)),
         ("json-lines", {"a": [1, None, 1.5, "null", True]}),
         ("msgpack", {"a": [1, None, 1.5, b"x", {"b": [[]] * 200}]}),
@@ -314,6 +316,7 @@ def test_what_replies_are_made_of_needs_no_codec(spec, message):
         ("netstring:max=3", b"long"),
         ("varint:max=3", b"long"),
         ("varint:offset=1", b"x"),
+        ("lines/varint:max=3", b"long"),
         ("varint:offset=1,header=split", (b"TT", b"x")),
         ("varint:offset=1,header=split,max=3", (b"T", b"abc")),
         ("length-prefixed:size=1,offset=1,header=split", (b"T", b"x" * 256)),

@@ -13,6 +13,7 @@ from ..sealed cimport seal
 from ..connection.transport cimport Block, Transport
 
 from ....codecs.delimited import Delimited
+from ....codecs.duplex import Duplex
 from ....codecs.fixed import Fixed
 from ....codecs.json_lines import JsonLines
 from ....codecs.length_prefixed import LengthPrefixed
@@ -56,6 +57,12 @@ cdef Framing framing_of(object codec, bint settled=False):
 
     A subclass of a built-in codec has none: nothing is known of what it overrides.
     """
+    cdef DuplexFraming both
+    if type(codec) is Duplex:
+        both = DuplexFraming(codec)
+        both.received = framing_of(codec.receives, settled)
+        both.sent = framing_of(codec.sends, True)
+        return None if both.received is None else both
     framing = FRAMINGS.get(type(codec))
     if framing is None or not codec._compiled or codec.max_frame_bytes > LARGEST_LIMIT:
         return None
@@ -64,6 +71,18 @@ cdef Framing framing_of(object codec, bint settled=False):
     if framing is LengthFraming and abs(codec.adjustment) > LARGEST_ADJUSTMENT:
         return None
     return framing(codec)
+
+
+cdef class DuplexFraming(Framing):
+    """What cuts by one codec and puts by another, which need not be compiled."""
+
+    cdef Framing received, sent
+
+    cdef object cut(self, Input* input):
+        return self.received.cut(input)
+
+    cdef bint put(self, Transport to, object message) except -1:
+        return self.sent is not None and self.sent.put(to, message)
 
 
 # What `core.cutters` keeps is asked for again.
