@@ -126,6 +126,34 @@ async def test_publications_that_wait_are_bounded(room, monkeypatch):
         assert [b"%d" % number for number in range(50)] == [await peer.receive() for _ in range(50)]
 
 
+@pytest.mark.parametrize("alike", [True, False], ids=["joined", "one by one"])
+async def test_who_publishes_more_than_may_be_pending_holds_its_own_loop(room, monkeypatch, alike):
+    """256 wait for the loop; each beyond has the first ones delivered at once, in order, to each member once."""
+    group, join, joined = room
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    members = await join(70)  # more than are served between two looks at the clock
+    count, most, late = module.MAX_PENDING + (512 if alike else 64), 0, []
+    asyncio.get_running_loop().call_soon(lambda: late.append(group.stats.delivered))
+    for number in range(count):
+        group.publish(b"%d" % number, exclude=() if alike or number % 2 else joined[:1])
+        most = max(most, len(group._pending))
+        if number == count // 2:
+            group.leave(joined[-1])
+    delivered_at_once = group.stats.delivered
+    first, *others, _ = members
+    expected = [b"%d" % number for number in range(count)]
+
+    assert [] == late  # the loop has not turned
+    assert module.MAX_PENDING - 1 <= most <= module.MAX_PENDING + 1
+    assert delivered_at_once >= (count - module.MAX_PENDING - 1) * len(others)
+    for peer in others:
+        assert expected == [await peer.receive() for _ in range(count)]
+    own = expected if alike else expected[1::2]
+    assert own == [await first.receive() for _ in own]
+    assert group.stats.deliveries == group.stats.delivered + group.stats.gone
+    assert 0 == group.stats.waiting
+
+
 async def test_a_member_that_left_meanwhile_is_counted_as_gone(room, monkeypatch):
     """It hears nothing that was published before, and had not come so far."""
     group, join, joined = room

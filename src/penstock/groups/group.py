@@ -48,18 +48,21 @@ class Published(NamedTuple):
 
 
 class _Publication:
-    __slots__ = ("at", "exclude", "frames", "joined", "key", "members", "on_slow")
+    __slots__ = ("at", "conns", "exclude", "frames", "joined", "key", "members", "on_slow")
 
     def __init__(
         self,
         frames: Frames,
         members: tuple[Membership[Any], ...],
+        conns: tuple[ConnectionBase[Any], ...],
         exclude: frozenset[int],
+        *,
         on_slow: OnSlow | None,
         key: Hashable,
     ) -> None:
         self.frames = frames
         self.members = members
+        self.conns = conns  # theirs, in the same order
         self.exclude = exclude
         self.on_slow = on_slow
         self.key = key
@@ -79,7 +82,7 @@ class _Publication:
         """Go through its messages, each as a publication of its own to one member."""
         assert self.joined is not None
         for frames in self.joined.parts:
-            yield _Publication(frames, (member,), frozenset(), self.on_slow, self.key)
+            yield _Publication(frames, (member,), (member.conn,), frozenset(), on_slow=self.on_slow, key=self.key)
 
 
 class Group(Generic[M]):
@@ -112,6 +115,8 @@ class Group(Generic[M]):
         self._room = threading.Condition(self._lock)  # for another publication
         self._members: dict[int, Membership[M]] = {}
         self._snapshot: tuple[Membership[M], ...] | None = ()
+        self._conns: tuple[ConnectionBase[M], ...] = ()  # of the snapshot
+        self._late: set[int] = set()  # members for whom something waits, by id
         self._pending: deque[_Publication] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pumping = False
@@ -172,6 +177,7 @@ class Group(Generic[M]):
             if member.waiting:
                 self.stats.gone += member.waiting.count
                 member.waiting.clear()
+                self._late.discard(member.conn.id)
             member.detach()
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -193,6 +199,7 @@ class Group(Generic[M]):
         with self._lock:
             if self._snapshot is None:
                 self._snapshot = tuple(self._members.values())
+                self._conns = tuple([member.conn for member in self._snapshot])
             return self._snapshot
 
     # -- publishing ----------------------------------------------------------------------------------------------------
@@ -251,7 +258,7 @@ class Group(Generic[M]):
             self.stats.deliveries += here
             if not here:
                 return Published(0)
-            self._pending.append(_Publication(frames, members, ids, on_slow, key))
+            self._pending.append(_Publication(frames, members, self._conns, ids, on_slow=on_slow, key=key))
             loop = self._loop
             assert loop is not None
         if running is not loop:
@@ -395,7 +402,8 @@ class Group(Generic[M]):
                 else:  # an engine may have a faster way for those that follow and are alike
                     to_each = getattr(conn, "post_frame_to_each", None)
                     if to_each is not None:
-                        to_each(publication, stop, frame, codec, stats)
+                        # Nobody has left since, and for nobody anything waits: then members need not be looked at.
+                        to_each(publication, stop, frame, codec, stats, self._snapshot is members and not self._late)
         finally:
             stats.delivered += delivered
 
@@ -430,6 +438,7 @@ class Group(Generic[M]):
             waiting = member.queue()
             if given_up := waiting.admit(frame, policy, 0, key, waiting.count + 1 - self._max_waiting):
                 stats.dropped[policy] += given_up[0]
+            self._late.add(member.conn.id)
 
     def _flush(self, member: Membership[M], all_of_it: bool) -> None:
         """Send what waits for a member, until it is slow again."""
@@ -439,6 +448,8 @@ class Group(Generic[M]):
                 if not waiting:  # it has left, in another thread
                     return
                 frame = waiting.take()
+                if not waiting:
+                    self._late.discard(member.conn.id)
             try:
                 member.conn.post_frame(frame)
                 stats.delivered += 1
