@@ -162,7 +162,7 @@ class Group(Generic[M]):
                     raise LocalProtocolError("a group is of one event loop, and this connection is of another")
                 self._move(member.loop)
             self._members[conn.id] = member
-            self._snapshot = None
+            self._snapshot, self._conns = None, ()
             return member
 
     def leave(self, conn: ConnectionBase[M] | Membership[M]) -> None:
@@ -173,7 +173,7 @@ class Group(Generic[M]):
                 return
             member.active = False
             del self._members[member.conn.id]
-            self._snapshot = None
+            self._snapshot, self._conns = None, ()
             if member.waiting:
                 self.stats.gone += member.waiting.count
                 member.waiting.clear()
