@@ -72,6 +72,11 @@ class StreamsTransport(ConnectionTransport):
     def pause_reading(self) -> None:
         """Do nothing: what nobody waits for is not read."""
 
+    def has_room(self) -> bool:
+        """Whether the connection is there, and its peer is owed little."""
+        conn: Any = self._conn
+        return not (conn.output_paused or self._left or conn.close_reason is not None)
+
 
 class ConnectionReader(asyncio.StreamReader):
     """A reader that receives from a connection what it is asked for.
@@ -83,26 +88,83 @@ class ConnectionReader(asyncio.StreamReader):
 
     def __init__(self, conn: Connection[bytes], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
+        self._buffer: bytearray  # these are asyncio's
+        self._eof: bool
+        self._limit: int
+        self._exception: BaseException | None
         self._conn = conn
         self._receiving = False
         self._turn = turn_of(loop)
 
-    # What is buffered, and the end, is returned at once: law 12.
+    # What is buffered, and the end, is returned at once: law 12. What can be served from what is there, or from what
+    # comes next, is served in place. The rest, errors and long ones, is served by asyncio's reader.
 
-    async def read(self, n: int = -1) -> bytes:
+    async def readline(self) -> bytes:
         """As asyncio's."""
-        await self._turn.take()
-        return await super().read(n)
-
-    async def readexactly(self, n: int) -> bytes:
-        """As asyncio's."""
-        await self._turn.take()
-        return await super().readexactly(n)
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
+        if self._is_asked_for_more():
+            await self._wait_for_data("readline")
+        return self._take_until(b"\n") or await super().readline()
 
     async def readuntil(self, separator: Any = b"\n") -> bytes:
         """As asyncio's."""
-        await self._turn.take()
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
+        if type(separator) is bytes and separator:
+            if self._is_asked_for_more():
+                await self._wait_for_data("readuntil")
+            if found := self._take_until(separator):
+                return found
         return await super().readuntil(separator)
+
+    async def readexactly(self, n: int) -> bytes:
+        """As asyncio's."""
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
+        if n > 0 and self._is_asked_for_more():
+            await self._wait_for_data("readexactly")
+        if 0 < n <= len(self._buffer) and self._exception is None:
+            return self._take(n)
+        return await super().readexactly(n)
+
+    async def read(self, n: int = -1) -> bytes:
+        """As asyncio's."""
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
+        if n > 0 and self._is_asked_for_more():
+            await self._wait_for_data("read")
+        if n > 0 and self._buffer and self._exception is None:
+            return self._take(n)
+        return await super().read(n)
+
+    def _is_asked_for_more(self) -> bool:
+        return not (self._buffer or self._eof or self._exception is not None)
+
+    def _take_until(self, separator: bytes) -> bytes:
+        """Take what there is to the end of the next separator; nothing where that is not there, or too far."""
+        found: int = self._buffer.find(separator)
+        if found < 0 or found > self._limit or self._exception is not None:
+            return b""
+        return self._take(found + len(separator))
+
+    def _take(self, size: int) -> bytes:
+        buffer = self._buffer
+        if size >= len(buffer):
+            data = bytes(buffer)
+            buffer.clear()
+        else:
+            data = bytes(buffer[:size])
+            del buffer[:size]
+        return data
 
     async def _wait_for_data(self, func_name: str) -> None:
         """Receive once: what all methods of a reader that wait are made of."""
@@ -110,7 +172,7 @@ class ConnectionReader(asyncio.StreamReader):
             raise RuntimeError(f"{func_name}() called while another coroutine is already waiting for incoming data")
         self._receiving = True
         try:
-            self.feed_data(await self._conn.receive())
+            self._buffer += await self._conn.receive()
         except EndOfStreamError:
             self.feed_eof()
         except BrokenError as error:
@@ -129,10 +191,20 @@ class ConnectionReader(asyncio.StreamReader):
 class ConnectionWriter(asyncio.StreamWriter):
     """A writer; the connection closes with the last reference to it."""
 
+    def __init__(self, transport: StreamsTransport, flow: Any, reader: ConnectionReader, loop: Any) -> None:
+        super().__init__(transport, flow, reader, loop)
+        self.write = transport.write  # type: ignore[method-assign]  # as asyncio's, with a call less
+        self._turn = turn_of(loop)
+
     async def drain(self) -> None:
         """As asyncio's, which does not wait where there is room, nor where the connection was lost: law 12."""
-        await turn_of(self._loop).take()  # type: ignore[attr-defined]
-        await super().drain()
+        turn = self._turn
+        if turn.left <= 0:
+            await turn.end()
+        turn.left -= 1
+        transport: Any = self._transport  # type: ignore[attr-defined]
+        if not transport.has_room():
+            await super().drain()
 
     def __del__(self) -> None:
         if not self._transport.is_closing():  # type: ignore[attr-defined]
