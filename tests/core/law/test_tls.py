@@ -3,7 +3,17 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from penstock.core.law.tls import CUT, END_OUTPUT, FAIL, NOTHING, NOTIFY, TELL_EOF, Secrecy, tells_tls
+from penstock.core.law.tls import (
+    CUT,
+    END_OUTPUT,
+    FAIL,
+    MOST_BARREN_BYTES,
+    NOTHING,
+    NOTIFY,
+    TELL_EOF,
+    Secrecy,
+    tells_tls,
+)
 from penstock.reasons import CloseReason
 
 
@@ -88,3 +98,14 @@ def test_where_the_first_bytes_are_cut_does_not_matter(data, at):
     whole, cut = Secrecy(), Secrecy()
 
     assert whole.hears(data) == all(cut.hears(part) for part in (data[:at], data[at:]) if part)
+
+
+@given(reads=st.lists(st.tuples(st.integers(1, 20_000), st.booleans())))
+def test_work_for_nothing_has_an_end(reads):
+    """A record as long as can be brings nothing before its end; several of them in a row would bring something."""
+    law, barren = opened(), 0
+    for size, brings_something in reads:
+        barren = 0 if brings_something else barren + size
+
+        assert (barren > MOST_BARREN_BYTES) == law.goes_too_far(size, brings_something=brings_something)
+    assert MOST_BARREN_BYTES > 2 * 16_645

@@ -20,6 +20,10 @@ TELL_EOF = 4  # tell the user that the peer's direction has ended
 FAIL = 8  # the handshake has failed
 CUT = 16  # the peer's direction was cut: nothing says that all has come
 
+# So many bytes may come without one of the user's among them. The longest record has 16,645, of which nothing can
+# be deciphered before its end; beyond that only keys are changed, again and again, or records are empty.
+MOST_BARREN_BYTES = 65536
+
 # The first byte of a TLS record of a handshake (RFC 8446 section 5.1), and of an alert.
 _HANDSHAKE, _ALERT = 0x16, 0x15
 _MAJOR = 3
@@ -35,13 +39,14 @@ class Secrecy:
         reason: Why the handshake failed; None while it has not.
     """
 
-    __slots__ = ("_beginning", "_ends", "_notified", "_peer_notified", "reason", "state")
+    __slots__ = ("_barren_bytes", "_beginning", "_ends", "_notified", "_peer_notified", "reason", "state")
 
     def __init__(self) -> None:
         self.state = SHAKING
         self.reason: CloseReason | None = None
         self._beginning = b""  # the first bytes that came, as many as say whether they can be TLS
         self._ends = False  # our direction is to end once the handshake is done, and what waits for it was sent
+        self._barren_bytes = 0  # came since something of the user's did
         self._notified = False  # our close_notify was sent, or has no peer to go to
         self._peer_notified = False
 
@@ -76,6 +81,14 @@ class Secrecy:
             self.state = FAILED
             self.reason = reason
             self._notified = True
+
+    def goes_too_far(self, heard_bytes: int, *, brings_something: bool) -> bool:
+        """So many bytes came after the handshake. Say whether that is too much work for nothing."""
+        if brings_something:
+            self._barren_bytes = 0
+            return False
+        self._barren_bytes += heard_bytes
+        return self._barren_bytes > MOST_BARREN_BYTES
 
     def is_notified(self) -> int:
         """The peer's close_notify came.

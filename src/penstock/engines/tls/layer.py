@@ -24,7 +24,7 @@ from ...core.tls import TlsInfo
 from ...errors import HandshakeError, TlsError
 from ...reasons import CloseReason
 from ..link import Layer, Link, LinkUser
-from .failures import LEFT, TRUNCATED, failure_of, not_tls
+from .failures import BARREN, LEFT, TRUNCATED, failure_of, not_tls
 from .session import MemorySession, Session, Wrap, info_of, session_for
 from .shown import SHOWN
 
@@ -133,7 +133,7 @@ class TlsLayer(Layer):
             self._shake()
         elif law.may_read:
             self._in_use().feed(data)
-            self._decipher()
+            self._decipher(len(data))
 
     def eof_received(self) -> object:
         """Say what the end of the transport means."""
@@ -238,8 +238,8 @@ class TlsLayer(Layer):
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
-    def _decipher(self) -> None:
-        """Hand on what is whole of what was read."""
+    def _decipher(self, heard_bytes: int = 0) -> None:
+        """Hand on what is whole of what was read, and of what was read just now, which has so many bytes."""
         session = self._in_use()
         data, ended, error = session.decipher()
         if self._offers:
@@ -252,6 +252,9 @@ class TlsLayer(Layer):
             user.data_received(data)
         if ended or error is not None:
             self.input_over(error)
+        elif self._law.goes_too_far(heard_bytes, brings_something=bool(data)) and self._user is not None:
+            self._user.connection_broke(TlsError(CloseReason.TLS_ERROR, BARREN))
+            self._link.abort()
 
     def input_over(self, error: Exception | None) -> None:
         """Nothing more is deciphered: the peer's close_notify came, or what came is broken, and ``error`` says how."""
