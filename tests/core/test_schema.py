@@ -287,3 +287,23 @@ def test_a_codec_of_ones_own_that_does_not_say_what_it_gives_is_told_how_to(code
         penstock.serve(f_point, codec=codec)
 
     assert str(caught.value).endswith(f"takes Point; {why}")
+
+
+def test_what_comes_in_is_what_the_annotation_names():
+    """Of a codec for each direction, and of one that gives a header and a body."""
+
+    @penstock.on_message(codec="json-lines/lines")
+    def name_of(point: Point) -> bytes:
+        return str(point.x).encode()
+
+    @penstock.on_message(codec="lines/json-lines")
+    def shout(line: bytes) -> list[str]:
+        return [line.decode()]
+
+    @penstock.on_message(codec="varint:offset=1,header=split")
+    def split(message: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        return message
+
+    assert Point(1, 2) == fitted(name_of).codec.decode_datagram(b'{"x": 1, "y": 2}')
+    assert b"x" == fitted(shout).codec.decode_datagram(b"x")
+    assert (b"T", b"x") == fitted(split).codec.decode_datagram(b"Tx")

@@ -31,7 +31,7 @@ class Duplex(Codec[Any]):
         self.receives = receives
         self.sends = sends
         self.name = f"{receives.name}/{sends.name}"  # type: ignore[misc]  # of one, not of all
-        self.message_type = sends.message_type  # type: ignore[misc]  # what people write is sent
+        self.message_type = receives.message_type  # type: ignore[misc]
         self.max_frame_bytes = receives.max_frame_bytes
         self.skips = receives.skips
         self.on_oversize = receives.on_oversize

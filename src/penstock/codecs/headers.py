@@ -31,7 +31,7 @@ class HeadedCodec(OctetsCodec[M]):
         self.header = header
         self._splits = header == "split"
         if self._splits:
-            self.message_type = tuple[bytes, bytes]  # as msgspec takes it
+            self.message_type = tuple
 
     def _parts(self, message: Any) -> tuple[bytes, bytes]:
         """Return the header and the body of a message that is to be sent as both.

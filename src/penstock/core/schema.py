@@ -34,12 +34,15 @@ def fitted(service: Service[Any]) -> Service[Any]:
         ApplicationError: The annotation cannot be resolved, nothing can be decoded into it, or it contradicts the
             codec or the type that this was made with.
     """
+    from ..codecs.duplex import Duplex  # noqa: PLC0415  # as below
     from ..codecs.objects import ObjectCodec  # noqa: PLC0415  # most codecs need none of it
 
     codec = service.codec
     wanted = _Wanted(service.name, service.handler)
     if isinstance(codec, ObjectCodec):
         return replace(service, codec=_typed(codec, wanted))
+    if isinstance(codec, Duplex) and isinstance(codec.receives, ObjectCodec):
+        return replace(service, codec=Duplex(_typed(codec.receives, wanted), codec.sends))
     if codec.message_type is not object:
         wanted.check(codec)
     return service
