@@ -3,23 +3,46 @@
     penstock serve examples/mqtt.py:app --bind tcp://127.0.0.1:1883
     mosquitto_sub -t 'home/+/temperature' & mosquitto_pub -t home/kitchen/temperature -m 21.5
 
-Wire format: MQTT 3.1.1. A session lasts as long as its connection, and CONNACK never says that there was one before; so
-a message of quality 1 is sent once. Everybody may read and write everything.
+Wire format: MQTT 3.1.1. A session lasts as long as its connection. Everybody may read and write everything.
 """
 
-from __future__ import annotations
-
+import itertools
 import struct
-
-from mqtt_packets import Kind, Mqtt, Packet, matches, message, take
 
 import penstock
 from penstock.errors import BadFrameError
 
-app = penstock.App("mqtt")
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = b"\x10", b"\x20", 0x30, b"\x40", b"\x82", b"\x90"
+UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = b"\xa2", b"\xb0", b"\xc0", b"\xd0", b"\xe0"
+Packet = tuple[bytes, bytes]  # kind and flags; what follows the length
 Connection = penstock.Connection[Packet]
+app = penstock.App("mqtt")
 filters: dict[tuple[bytes, int], penstock.Group[Packet]] = {}  # by filter and highest quality: who subscribed
 retained: dict[bytes, tuple[bytes, int]] = {}  # by topic: the last message that is to stay, and its quality
+numbers = itertools.cycle(range(1, 0x10000))
+
+
+def take(body: bytes) -> tuple[bytes, bytes]:
+    """Take a counted string off the front; return it and the rest."""
+    (size,) = struct.unpack_from(">H", body)
+    if len(body) < 2 + size:
+        raise BadFrameError("a string is longer than its packet")
+    return body[2 : 2 + size], body[2 + size :]
+
+
+def message(topic: bytes, payload: bytes, quality: int, flags: int = 0) -> Packet:
+    number = struct.pack(">H", next(numbers)) if quality else b""
+    return bytes((PUBLISH | flags | quality << 1,)), struct.pack(">H", len(topic)) + topic + number + payload
+
+
+def matches(pattern: bytes, topic: bytes) -> bool:
+    """Say whether a filter takes a topic in (section 4.7)."""
+    wanted, levels = pattern.split(b"/"), topic.split(b"/")
+    if topic.startswith(b"$") and wanted[0] in (b"#", b"+"):
+        return False
+    if wanted[-1] == b"#":
+        wanted, levels = wanted[:-1], levels[: len(wanted) - 1]
+    return len(wanted) == len(levels) and all(each in (b"+", level) for each, level in zip(wanted, levels, strict=True))
 
 
 def publish(topic: bytes, payload: bytes, flags: int) -> None:
@@ -37,79 +60,58 @@ def publish(topic: bytes, payload: bytes, flags: int) -> None:
             group.publish(message(topic, payload, min(most, flags >> 1 & 1)))
 
 
-def subscribe(conn: Connection, number: bytes, rest: bytes) -> None:
-    codes, old = b"", []
-    while rest:
-        pattern, rest = take(rest)
-        quality, rest = min(rest[0], 1), rest[1:]
-        unsubscribe(conn, pattern)
-        filters.setdefault((pattern, quality), penstock.Group()).join(conn)
-        codes += bytes((quality,))
-        old += [
-            message(topic, text, min(most, quality), 1)
-            for topic, (text, most) in retained.items()
-            if matches(pattern, topic)
-        ]
-    conn.post(Packet(Kind.SUBACK, 0, number + codes))
-    for each in old:
-        conn.post(each)
-
-
-def unsubscribe(conn: Connection, pattern: bytes) -> None:
-    for quality in (0, 1):
-        if (pattern, quality) in filters:
-            filters[pattern, quality].leave(conn)
-
-
-def connect(conn: Connection, packet: Packet) -> tuple[bytes, tuple[bytes, bytes, int] | None]:
+def connect(conn: Connection, kind: bytes, body: bytes) -> tuple[bytes, tuple[bytes, bytes, int] | None]:
     """Read CONNECT; return the client's name and its will."""
-    protocol, rest = take(packet.body)
+    protocol, rest = take(body)
     level, flags, keepalive_s = struct.unpack_from(">BBH", rest)
-    if packet.kind != Kind.CONNECT or protocol != b"MQTT" or level != 4:
-        conn.post(Packet(Kind.CONNACK, 0, b"\0\1"))
+    if kind != CONNECT or protocol != b"MQTT" or level != 4:
+        conn.post((CONNACK, b"\0\1"))
         raise BadFrameError("the first packet is no CONNECT of MQTT 3.1.1")
     conn.set_timeouts(receive_idle_s=keepalive_s * 1.5 or None, idle_s=None)
     name, rest = take(rest[4:])
-    name = name or b"%d" % conn.id
-    if not flags & 4:
-        return name, None
-    topic, rest = take(rest)
-    return name, (topic, take(rest)[0], flags >> 2 & 2 | flags >> 5 & 1)
+    topic, rest = take(rest) if flags & 4 else (b"", b"")
+    return name or b"%d" % conn.id, (topic, take(rest)[0], flags >> 2 & 2 | flags >> 5 & 1) if flags & 4 else None
 
 
-@app.on_connection(codec=Mqtt(), bind="tcp://127.0.0.1:1883")
+def handle(conn: Connection, kind: bytes, body: bytes) -> None:
+    number, rest, codes, old = body[:2], body[2:], b"", list[Packet]()
+    if kind[0] & 0xF4 == PUBLISH:  # of quality 0 or 1
+        topic, payload = take(body)
+        publish(topic, payload[kind[0] & 2 :], kind[0])
+        if kind[0] & 2:
+            conn.post((PUBACK, payload[:2]))
+    elif kind in (SUBSCRIBE, UNSUBSCRIBE):
+        while rest:
+            pattern, rest = take(rest)
+            for group in (filters[pattern, each] for each in (0, 1) if (pattern, each) in filters):
+                group.leave(conn)
+            if kind == SUBSCRIBE:
+                quality, rest = min(rest[0], 1), rest[1:]
+                codes += bytes((quality,))
+                filters.setdefault((pattern, quality), penstock.Group()).join(conn)
+                kept = [(topic, *last) for topic, last in retained.items() if matches(pattern, topic)]
+                old += [message(topic, payload, min(most, quality), 1) for topic, payload, most in kept]
+        for packet in ((SUBACK if kind == SUBSCRIBE else UNSUBACK, number + codes), *old):
+            conn.post(packet)
+    elif kind == PINGREQ:
+        conn.post((PINGRESP, b""))
+    elif kind != PUBACK:
+        raise BadFrameError(f"a packet of kind and flags {kind.hex()}")
+
+
+@app.on_connection(codec="varint:offset=1,header=split,max=256KiB", bind="tcp://127.0.0.1:1883")
 async def broker(conn: Connection) -> None:
     """Serve one client until it leaves."""
     will = None
     try:
-        name, will = connect(conn, await conn.receive())
+        name, will = connect(conn, *await conn.receive())
         async with app.registry("clients").hold(name, conn):  # of two with one name the first has to go
-            conn.post(Packet(Kind.CONNACK, 0, b"\0\0"))
-            async for packet in conn:
-                match packet:
-                    case Packet(Kind.PUBLISH, flags, body) if flags & 4 == 0:
-                        topic, payload = take(body)
-                        number, payload = (payload[:2], payload[2:]) if flags & 2 else (b"", payload)
-                        publish(topic, payload, flags)
-                        if number:
-                            await conn.send(Packet(Kind.PUBACK, 0, number))
-                    case Packet(Kind.SUBSCRIBE, 2, body):
-                        subscribe(conn, body[:2], body[2:])
-                    case Packet(Kind.UNSUBSCRIBE, 2, body):
-                        rest = body[2:]
-                        while rest:
-                            pattern, rest = take(rest)
-                            unsubscribe(conn, pattern)
-                        await conn.send(Packet(Kind.UNSUBACK, 0, body[:2]))
-                    case Packet(Kind.PINGREQ):
-                        await conn.send(Packet(Kind.PINGRESP))
-                    case Packet(Kind.DISCONNECT):
-                        will = None
-                        return
-                    case Packet(Kind.PUBACK):
-                        pass
-                    case _:
-                        raise BadFrameError(f"a packet of kind {packet.kind} with flags {packet.flags}")
+            conn.post((CONNACK, b"\0\0"))
+            async for kind, body in conn:
+                if kind == DISCONNECT:
+                    will = None
+                    break
+                handle(conn, kind, body)
     except (struct.error, IndexError):
         raise BadFrameError("a packet is shorter than what it has to hold") from None
     finally:
