@@ -219,6 +219,17 @@ def test_a_drain_tells_each_session_and_its_last_word_arrives(serve, engine):
     assert {"drain": 2, "drained": 2} == {call: calls.count(call) for call in ("drain", "drained")}
 
 
+def test_a_drain_that_is_spread_tells_sessions_at_once(serve, engine):
+    """Nothing more is read, so there is nothing to wait for: the clock does not move here."""
+    calls, clock = [], ManualClock()
+    spread = NONE.merged(drain_spread_s=5.0)
+    with serve(callbacks_that(calls), bind=UDP, clock=clock, timeouts=spread) as server, server.dial() as peer:
+        ask(peer, b"hello")
+        server.call(server.server.begin_drain)
+
+        assert b"bye" == peer.recv(100)
+
+
 @HAS_CONN
 def test_at_the_limit_who_was_heard_once_gives_way(keep, form):
     """A forged sender has said one thing and displaces nobody who has said two; those are displaced by nobody."""

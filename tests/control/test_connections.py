@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import penstock
 from penstock.address import Peer, parse_address
 from penstock.control.connections import PER_TURN, Chosen, listed, ordered, row_of, select
 from penstock.control.messages import Connections, Selection
@@ -130,6 +131,28 @@ async def test_a_datagram_is_a_row_too():
     row = row_of("echo", server_of()["echo"], conn)
 
     assert ("open", 0.0) == (row.state, row.idle_s)
+
+
+async def test_a_session_is_a_row_as_any_connection():
+    """Under the address of its sender, with what it has sent and how long it has been silent."""
+    service = penstock.on_message(codec="lines", sessions=True, name="echo")(lambda message: message)
+    async with penstock.serve(service, bind="udp://127.0.0.1:0") as server:
+        async with await penstock.connect(server.addresses[0], codec="lines") as peer:
+            for message in (b"one", b"two"):
+                assert message == await peer.request(message)
+            rows, total = await listed({"echo": server}, Connections())
+
+            assert 1 == total
+            (row,) = rows
+            assert (server.addresses[0], "open", 2, 2, 6, 0) == (
+                row.local,
+                row.state,
+                row.messages_in,
+                row.messages_out,
+                row.bytes_in,
+                row.queued_bytes,
+            )
+            assert [row.id] == await ids({"echo": server}, peer="127.0.0.1")
 
 
 async def test_selected_connections_come_with_their_rows():

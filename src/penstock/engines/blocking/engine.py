@@ -286,11 +286,12 @@ class BlockingServer(EngineServer):
             endpoint.end()
         with self._lock:
             connections = list(self._connections.values())
-        if spread_s:
-            if self._spread is None:
-                self._spread = Spread(self._clock, connections, spread_s)
-        else:
-            for connection in connections:
+        if spread_s and self._spread is None:
+            # Not of sessions: what their peers send is read by whoever reads the socket next.
+            waiting = [connection for connection in connections if not isinstance(connection, SessionConnection)]
+            self._spread = Spread(self._clock, waiting, spread_s)
+        for connection in connections:
+            if not spread_s or isinstance(connection, SessionConnection):
                 connection.drain()
         self._poller.wake()
 
