@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from penstock.cli.probe import at_once
+from penstock.testing.certificates import authority
 
 
 @pytest.fixture
@@ -166,3 +167,30 @@ def test_what_cannot_be_probed_is_a_mistake(penstock, url):
     assert (2, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith("penstock: error: ")
     assert 1 == len(done.stderr.splitlines())
+
+
+def test_over_tls_the_whole_chain_is_shown(serve, penstock, tmp_path):
+    """The server's certificate and those it has sent with it, by whom each is signed, and the handshake's time."""
+    pytest.importorskip("trustme")
+    between = authority().trustme.create_child_ca()
+    certificate = str(tmp_path / "server.pem")
+    between.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    served = serve("app:echo", "--tls-cert", certificate, bind="tls://127.0.0.1:0")
+    shown = penstock("probe", served.address, "--ca", authority().ca)
+    told = penstock("probe", served.address, "--ca", authority().ca, "--json")
+    doubted = penstock("probe", served.address)
+
+    head, line, _, agreed, *about = shown.stdout.splitlines()
+    (found,) = json.loads(told.stdout)
+    leaf, above = found["tls"]["chain"]
+    assert (0, 0, 4) == (shown.returncode, told.returncode, doubted.returncode)
+    assert "HANDSHAKE" == head.split()[-1]
+    assert ["ms", "ms", "ms"] == line.split()[3::2]
+    assert f"{served.address}: TLSv1.3, TLS_AES_256_GCM_SHA384 (256 bits)" == agreed
+    assert ["certificate", "for", "signed by", "valid until", "pin", "sent with it"] == [
+        each[2:14].strip() for each in about
+    ]
+    assert leaf["issuer"] == above["subject"] != leaf["subject"]
+    assert f"sent with it {above['subject']}, signed by {above['issuer']}," in about[-1]
+    assert ["localhost", "127.0.0.1"] == leaf["names"]
+    assert "self-signed certificate" in doubted.stdout or "unable to get" in doubted.stdout
