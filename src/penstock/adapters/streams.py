@@ -55,7 +55,7 @@ async def _call(function: Callable[..., Any], conn: Connection[bytes]) -> None:
     transport = StreamsTransport(conn, loop)
     reader = ConnectionReader(conn, loop)
     flow: Any = _Flow(transport, conn)
-    writer = ConnectionWriter(transport, flow, reader, loop)
+    writer = ConnectionWriter(transport, flow, reader, loop, conn)
     answer = function(reader, writer)
     if inspect.isawaitable(answer):
         await answer
@@ -66,16 +66,21 @@ class StreamsTransport(ConnectionTransport):
 
     _start_tls_compatible = False
 
+    def write(self, data: Any) -> None:
+        """As any transport's; nobody is told to pause."""
+        if type(data) is bytes and data and not self._eof and not self._left:
+            try:  # `suppress` would cost as much as the rest
+                self._conn.post(data)
+            except ConnectionEndedError:
+                return  # reading tells why
+        else:
+            super().write(data)
+
     def _pause_writing(self) -> None:
         """Do nothing: who writes asks by `drain`."""
 
     def pause_reading(self) -> None:
         """Do nothing: what nobody waits for is not read."""
-
-    def has_room(self) -> bool:
-        """Whether the connection is there, and its peer is owed little."""
-        conn: Any = self._conn
-        return not (conn.output_paused or self._left or conn.close_reason is not None)
 
 
 class ConnectionReader(asyncio.StreamReader):
@@ -105,9 +110,16 @@ class ConnectionReader(asyncio.StreamReader):
         if turn.left <= 0:
             await turn.end()
         turn.left -= 1
-        if self._is_asked_for_more():
+        buffer = self._buffer
+        end = buffer.find(b"\n") + 1
+        if not end and self._is_asked_for_more():
             await self._wait_for_data("readline")
-        return self._take_until(b"\n") or await super().readline()
+            end = buffer.find(b"\n") + 1
+        if not 0 < end <= self._limit or self._exception is not None:
+            return await super().readline()
+        line = bytes(buffer[:end])
+        del buffer[:end]
+        return line
 
     async def readuntil(self, separator: Any = b"\n") -> bytes:
         """As asyncio's."""
@@ -191,9 +203,12 @@ class ConnectionReader(asyncio.StreamReader):
 class ConnectionWriter(asyncio.StreamWriter):
     """A writer; the connection closes with the last reference to it."""
 
-    def __init__(self, transport: StreamsTransport, flow: Any, reader: ConnectionReader, loop: Any) -> None:
+    def __init__(
+        self, transport: StreamsTransport, flow: Any, reader: ConnectionReader, loop: Any, conn: Connection[bytes]
+    ) -> None:
         super().__init__(transport, flow, reader, loop)
         self.write = transport.write  # type: ignore[method-assign]  # as asyncio's, with a call less
+        self._conn: Any = conn
         self._turn = turn_of(loop)
 
     async def drain(self) -> None:
@@ -202,8 +217,8 @@ class ConnectionWriter(asyncio.StreamWriter):
         if turn.left <= 0:
             await turn.end()
         turn.left -= 1
-        transport: Any = self._transport  # type: ignore[attr-defined]
-        if not transport.has_room():
+        conn = self._conn
+        if conn.output_paused or conn.close_reason is not None or self._transport.is_closing():  # type: ignore[attr-defined]
             await super().drain()
 
     def __del__(self) -> None:

@@ -89,7 +89,8 @@ class ConnectionTransport(asyncio.Transport):
         self._conn = conn
         self._loop = loop
         self._protocol: Any = None
-        self._left = False  # told to close or to abort
+        self._gives_buffers = False
+        self._left: Any = False  # told to close or to abort; Any, for an await may change it
         self._eof = False
         self._marks: tuple[int, int] | None = None  # of its own
         self._writing_paused = False
@@ -130,6 +131,7 @@ class ConnectionTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Tell another protocol from now on."""
         self._protocol = protocol
+        self._gives_buffers = isinstance(protocol, asyncio.BufferedProtocol)
 
     def get_protocol(self) -> Any:
         """Return whom it tells."""
@@ -278,7 +280,7 @@ class ConnectionTransport(asyncio.Transport):
         Raises:
             Exception: What `connection_made`, `data_received` or `eof_received` raised. `connection_lost` was called.
         """
-        self._protocol = protocol
+        self.set_protocol(protocol)
         failure: BaseException | None = None
         try:
             protocol.connection_made(self)
@@ -296,28 +298,25 @@ class ConnectionTransport(asyncio.Transport):
 
     async def _receive(self) -> None:
         conn = self._conn
-        while not self._has_left():
+        receive = conn.receive
+        while not self._left:
             try:
-                data = await conn.receive()
+                data = await receive()
             except EndOfStreamError:
                 await self._wait_resumed()
-                if not self._has_left() and not self._protocol.eof_received():
+                if not self._left and not self._protocol.eof_received():
                     self.close()
                 return
             except ConnectionEndedError:
                 return  # `close_reason` says why
             if self._resumed is not None:
                 await self._wait_resumed()
-            if self._has_left():  # told so meanwhile: as asyncio, which does not read once it closes
+            if self._left:  # told so meanwhile: as asyncio, which does not read once it closes
                 return
-            protocol = self._protocol
-            if isinstance(protocol, asyncio.BufferedProtocol):
-                _fill(protocol, data)
+            if self._gives_buffers:
+                _fill(self._protocol, data)
             else:
-                protocol.data_received(data)
-
-    def _has_left(self) -> bool:
-        return self._left
+                self._protocol.data_received(data)
 
     async def _wait_resumed(self) -> None:
         """Wait until reading is resumed, or the connection is gone."""
