@@ -90,7 +90,10 @@ def test_a_whole_group_may_be_given_and_one_of_its_options_beside_it():
         ({"timeout_idle": "5x"}, "timeout_idle: '5x' is not a duration"),
         ({"timeout_idle": True}, "timeout_idle: expected a number of seconds or None, got True"),
         ({"max_connections": "many"}, "max_connections: 'many' is not a whole number"),
-        ({"model": "thread"}, "model: 'thread' is not one of loop, threads, one-at-a-time; did you mean threads?"),
+        (
+            {"model": "thread"},
+            "model: 'thread' is not one of loop, threads, one-at-a-time, process; did you mean threads?",
+        ),
         ({"bind": []}, "bind: at least one is needed"),
         ({"bind": 9000}, "bind: expected text, got 9000"),
         ({"allow": [5]}, "allow: expected text, got 5"),

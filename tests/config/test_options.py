@@ -79,9 +79,13 @@ def test_the_defaults_are_those_of_the_documentation():
         (
             lambda: ServerConfig(model="thread"),
             "ServerConfig.model",
-            "'thread' is not one of loop, threads, one-at-a-time; did you mean threads?",
+            "'thread' is not one of loop, threads, one-at-a-time, process; did you mean threads?",
         ),
-        (lambda: ServerConfig(model=None), "ServerConfig.model", "None is not one of loop, threads, one-at-a-time"),
+        (
+            lambda: ServerConfig(model=None),
+            "ServerConfig.model",
+            "None is not one of loop, threads, one-at-a-time, process",
+        ),
         (lambda: ServerConfig(once=1), "ServerConfig.once", "1 is not true or false"),
         (
             lambda: ServerConfig(uds_mode=0o1777),

@@ -29,6 +29,7 @@ from .reread import Reread
 from .terminal import has_colour
 
 if TYPE_CHECKING:
+    from ..server.forking.nursery import Nursery
     from ..workers.member import Member
 
 EPILOG = """\
@@ -42,6 +43,9 @@ Exit status: 0 stopped as told; 1 failed while running; 2 usage or configuration
 4 cannot listen on an address; 5 a file of TLS is missing or wrong; 6 the system gives no process;
 7 connections were cut at the drain deadline; 130 interrupted before it served.
 """
+
+
+APPLICATION_FORKS = "process is for one service: an application's lifespans and groups are those of one process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
         go_on_in_a_child()
     if member is None and (ways.reloads or settled.settings.by_name["workers"].value is not None):
         return _supervise(ctx, settled, ways)
+    nursery = _nursery(ctx, settled)
     plan = make_plan(ctx, settled)
     if ways.is_local:
         _refuse_public(plan.configs.values() if isinstance(plan, AppPlan) else [plan.config])
@@ -129,8 +134,40 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
         colour=has_colour(sys.stderr),
     ) as log:
         return _run(
-            plan, log, None if member else Reread(ctx, plan, log), member, ways, print_ready=ctx.params["print_ready"]
+            plan,
+            log,
+            None if member else Reread(ctx, plan, log),
+            member,
+            ways,
+            nursery=nursery,
+            print_ready=ctx.params["print_ready"],
         )
+
+
+def _nursery(ctx: click.Context, settled: Settled) -> "Nursery | None":
+    """Fork what forks the processes of connections, before code of the user's is imported; None for another model."""
+    if settled.settings.server_config().model != "process":
+        return None
+    from ..server.forking.nursery import Brood, Nursery
+
+    def load() -> Brood:
+        plan = make_plan(ctx, settled)
+        if isinstance(plan, AppPlan):
+            raise ConfigurationError(APPLICATION_FORKS, "model")
+        config = plan.config
+        return Brood(
+            plan.service,
+            config,
+            lambda: configure_logging(
+                level=config.log_level,
+                format=config.log_format,
+                access_log=plan.access_log,
+                config=config.log_config,
+                colour=has_colour(sys.stderr),
+            ),
+        )
+
+    return Nursery.begin(load)
 
 
 def _refuse_public(configs: Iterable[ServerConfig]) -> None:
@@ -178,6 +215,7 @@ def _run(
     member: "Member | None",
     ways: Ways,
     *,
+    nursery: "Nursery | None",
     print_ready: bool,
 ) -> int:
     from ..app.api import run_app
@@ -219,6 +257,9 @@ def _run(
 
         observers.append(Teller(log.writer.write, colour=has_colour(sys.stderr)))
     if isinstance(plan, AppPlan):
+        if nursery is not None:
+            nursery.close()
+            raise ConfigurationError(APPLICATION_FORKS, "model")
         server = AppServer(plan.app, plan.configs, warn=warn, supervision=member, observers=observers)
         reload_app = None if reread is None else reread.app
         return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reload_app, beside=beside)
@@ -232,6 +273,7 @@ def _run(
         reload=reread,
         beside=beside,
         supervision=member,
+        nursery=nursery,
     )
 
 

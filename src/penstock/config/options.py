@@ -25,7 +25,7 @@ from .process import ProcessConfig
 from .tls import TlsConfig
 from .workers import WorkersConfig
 
-Model = Literal["loop", "threads", "one-at-a-time"]
+Model = Literal["loop", "threads", "one-at-a-time", "process"]
 EngineName = Literal["auto", "native", "pure", "blocking"]
 BadMessages = Literal["service", "close", "skip"]
 AfterCloseAction = Literal["log", "cancel"]
@@ -291,10 +291,12 @@ class ServerConfig:
         codec: A codec spec, ``name`` or ``name:key=value,…``; None for the service's own.
         bad_messages: What is done with a message that cannot be decoded while the next one can: what the ``service``
             says (``on_bad_message``), ``close`` the connection, or ``skip`` it.
-        model: What runs the handlers: ``loop`` (all connections in turn on one thread), ``threads`` (a pool), or
-            ``one-at-a-time`` (one connection; the others wait in the backlog).
+        model: What runs the handlers: ``loop`` (all connections in turn on one thread), ``threads`` (a pool),
+            ``one-at-a-time`` (one connection; the others wait in the backlog), or ``process`` (a process for each
+            connection).
         threads: Most threads that handlers may occupy; on the blocking engine, most connections.
         max_processes: Most processes that ``--as exec`` and ``--as filter`` have at once; what needs another one waits.
+            With ``--model process``, most connections.
         program_timeout_s: How long a program of ``--as filter`` may take to answer a line; then it is killed.
         engine: What moves the bytes; ``auto`` takes the best there is.
         backlog: Connections the kernel may hold until they are accepted.
@@ -351,9 +353,9 @@ class ServerConfig:
     model: Model = declare(
         "loop",
         "model",
-        Choice(("loop", "threads", "one-at-a-time")),
+        Choice(("loop", "threads", "one-at-a-time", "process")),
         "Concurrency",
-        "Run handlers on the event loop, in a thread pool, or serve one connection at a time",
+        "Run handlers on the event loop, in a thread pool, one connection at a time, or each connection in a process",
         shorthands={"--one-at-a-time": "one-at-a-time"},
     )
     threads: int = declare(
@@ -369,7 +371,8 @@ class ServerConfig:
         "max_processes",
         Integer(1, 65536),
         "Concurrency",
-        "Maximum processes of --as exec and --as filter; what needs another one waits",
+        "Maximum processes of --model process, one for each connection, and of --as exec and --as filter; what needs "
+        "another one waits",
     )
     program_timeout_s: float = declare(
         10.0, "timeout_program", Duration(), "Concurrency", "How long a program of --as filter may take for a line"

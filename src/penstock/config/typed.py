@@ -61,14 +61,18 @@ class ServerOptions(TypedDict, total=False):
     """
     once: bool
     """Serve one client's first message, then exit. Default: false."""
-    model: Literal["loop", "threads", "one-at-a-time"]
-    """Run handlers on the event loop, in a thread pool, or serve one connection at a time. Default: loop."""
+    model: Literal["loop", "threads", "one-at-a-time", "process"]
+    """Run handlers on the event loop, in a thread pool, one connection at a time, or each connection in a process.
+    Default: loop.
+    """
     threads: int
     """Maximum handler threads; the blocking engine uses one per connection. Default: CPUs + 4, at most 32; 256 with
     --engine blocking.
     """
     max_processes: int
-    """Maximum processes of --as exec and --as filter; what needs another one waits. Default: 64."""
+    """Maximum processes of --model process, one for each connection, and of --as exec and --as filter; what needs
+    another one waits. Default: 64.
+    """
     timeout_program: str | float | None
     """How long a program of --as filter may take for a line. Default: 10s."""
     engine: Literal["auto", "native", "pure", "blocking"]

@@ -53,6 +53,7 @@ from ..config import DEFAULT_THREADS
 if TYPE_CHECKING:
     import socket
 
+    from ..address import Peer
     from ..core.contract import Connection, ConnectionBase
     from ..core.memory import Pressure
     from .client import ClientPlan, SyncConnection
@@ -120,6 +121,16 @@ class EngineServer(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Stop accepting and abort every connection."""
+
+    def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
+        """Serve a connection that was accepted elsewhere, after `start`, and that the gate has let in.
+
+        Args:
+            sock: Non-blocking. It is the connection's from now on.
+            peer: Who is at the other end.
+            listener: Where it was accepted; none of this server's.
+        """
+        raise NotImplementedError
 
     # -- to another process, and from one ------------------------------------------------------------------------------
 

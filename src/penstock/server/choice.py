@@ -35,15 +35,21 @@ def choose(service: Service[Any], config: ServerConfig) -> Choice:
     Raises:
         ConfigurationError: The engine that was asked for is not there, or the service and the model do not go together.
     """
+    if config.model == "process" and config.engine == "native":
+        raise ConfigurationError(
+            "--model process has a loop for each connection, which the pure engine serves: leave --engine out"
+        )
     placed = place(once(service) if config.once else service, config)
-    return Choice(*_engine_for(placed, config.engine), placed)
+    return Choice(*_engine_for(placed, config.engine, is_alone=config.model == "process"), placed)
 
 
-def _engine_for(service: Service[Any], wanted: str) -> tuple[Engine, str]:
+def _engine_for(service: Service[Any], wanted: str, *, is_alone: bool = False) -> tuple[Engine, str]:
     if wanted == "auto":
         handler = service.handler
         if isinstance(handler, ConnectionHandler) and not handler.is_async:
             return blocking(), "a def connection handler gets a thread of its own"
+        if is_alone:
+            return pure(), "each connection has a process, and a loop of its own there"
         missing = native_missing()
         if missing is not None:
             return pure(), f"{missing}, and this one runs everywhere"

@@ -45,6 +45,9 @@ def rules_of(
     if config.once or config.model == "one-at-a-time":
         limit = 1
         actions[Refusal.LIMIT] = Action.WAIT
+    if config.model == "process" and (limit is None or config.max_processes <= limit):
+        limit = config.max_processes
+        actions[Refusal.LIMIT] = Action.WAIT
     # Behind a proxy nobody knows whose connections wait in the backlog.
     knows_peers = not (gate.proxy_from and Action.WAIT in actions.values())
     per_peer, handshakes, orphans = gate.max_per_peer, gate.max_handshakes, gate.max_orphans

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..address import Address, Kind
 from ..config import ServerConfig
 from ..config.options import DefaultSeconds, values
 from ..core.handlers import CallbackHandler, MessageHandler, settled
@@ -28,6 +29,26 @@ def place(service: Service[Any], config: ServerConfig) -> Service[Any]:
             f"{service.name} is async: it runs on the loop, and --model threads is for def handlers; leave --model out"
         )
     return service
+
+
+def refuse_unforked(config: ServerConfig, kind: Kind | None, address: Address) -> None:
+    """Refuse what ``--model process`` cannot do: the process of a connection takes it over once it was accepted.
+
+    Raises:
+        ConfigurationError: Datagrams, TLS or the PROXY protocol.
+    """
+    if kind is Kind.DATAGRAM:
+        raise ConfigurationError(f"{address}: --model process is for connections, and datagrams have none")
+    if address.may_be_tls or address.starts_tls or config.tls.cert or config.tls.dev:
+        raise ConfigurationError(
+            f"{address}: --model process has no TLS, whose handshakes the gate could not count: put a proxy before "
+            "it, or take another model"
+        )
+    if config.gate.proxy_from:
+        raise ConfigurationError(
+            f"{address}: --model process has no PROXY protocol: who it speaks for is known after the fork, too late "
+            "for the limits"
+        )
 
 
 def refuse_without(service: Service[Any], given: Mapping[str, object]) -> None:

@@ -18,6 +18,7 @@ from ..engines.base import Engine
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from .beside import Beside, Steered
 from .descriptors import raise_descriptor_limit
+from .forking.nursery import Brood, Nursery
 from .identity import Identity, identity_of
 from .life import Life
 from .notify import Notifier
@@ -45,6 +46,7 @@ def run(
     reload: Callable[[Server], Awaitable[str | None]] | None = None,
     beside: Beside | None = None,
     supervision: Supervision | None = None,
+    nursery: Nursery | None = None,
 ) -> ExitStatus:
     """Serve until SIGTERM or SIGINT (Ctrl-C), which drain; a second one stops at once.
 
@@ -61,6 +63,7 @@ def run(
             raises is logged; what it returns says what has changed.
         beside: Makes what lives beside the server in its loop.
         supervision: The supervisor whose worker this process is; None where there is none.
+        nursery: Forks the processes of connections, for ``--model process``; None to fork it now.
 
     Returns:
         ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
@@ -72,22 +75,30 @@ def run(
     its loop, and a warning says so.
     """
     refuse_running_loop()
+    if config.model == "process" and nursery is None:
+        nursery = Nursery.begin(lambda: Brood(service, config))
     notifier = Notifier.from_environment(os.environ, os.getpid())
     told = observers if notifier is None else [*observers, notifier]
-    server = Server(service, config, observers=told, warn=warn, shared=Shared(supervision=supervision))
-    end = End(service.name, lambda: ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK)
-    return live(
-        server,
-        [server],
-        end,
-        on_ready=on_ready,
-        is_all=is_all,
-        warn=warn,
-        reload=reload,
-        notifier=notifier,
-        beside=beside,
-        supervision=supervision,
-    )
+    try:
+        shared = Shared(supervision=supervision, nursery=nursery)
+        server = Server(service, config, observers=told, warn=warn, shared=shared)
+        end = End(service.name, lambda: ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK)
+        return live(
+            server,
+            [server],
+            end,
+            on_ready=on_ready,
+            is_all=is_all,
+            warn=warn,
+            reload=reload,
+            notifier=notifier,
+            beside=beside,
+            supervision=supervision,
+            nursery=nursery,
+        )
+    finally:
+        if nursery is not None:
+            nursery.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,7 @@ def live(
     notifier: Notifier | None = None,
     beside: Beside | None = None,
     supervision: Supervision | None = None,
+    nursery: Nursery | None = None,
 ) -> ExitStatus:
     """Live in a loop of its own until the end, which signals bring about.
 
@@ -129,6 +141,7 @@ def live(
         notifier: Told how it goes, and closed at the end; None where no service manager wants to know.
         beside: As of `run`.
         supervision: As of `run`.
+        nursery: As of `run`.
     """
     process = servers[0].config.process
     identity = identity_of(process)
@@ -155,6 +168,7 @@ def live(
         beside=beside,
         log_format=next((each for each in formats if each != "console"), "console"),
         supervision=supervision,
+        nursery=nursery,
     )
     try:
         with asyncio.Runner(loop_factory=_loop_factory(engines)) as runner:
@@ -192,6 +206,7 @@ async def _live(
     beside: Beside | None,
     log_format: LogFormat,
     supervision: Supervision | None,
+    nursery: Nursery | None,
 ) -> ExitStatus:
     signals = others = None
     reloader = None if reload is None else Reloader(server, reload, notifier)
@@ -222,6 +237,8 @@ async def _live(
             if identity is not None:
                 await server.obtain()
                 identity.assume()
+                if nursery is not None:
+                    nursery.assume()
             if steers is not None:
                 await steers.start()
             await server.start()

@@ -64,7 +64,7 @@ from .farewell import Farewell
 from .gate_rules import rules_of
 from .identity import owner_of
 from .memory import follow_memory, memory_of
-from .model import refuse_without
+from .model import refuse_unforked, refuse_without
 from .proxy import check_proxied, proxied
 from .reload import with_live
 from .shared import DEFAULT, Default, Shared
@@ -77,6 +77,7 @@ from .watchdog import Watchdog
 if TYPE_CHECKING:
     import socket
 
+    from ..address import Peer
     from ..engines.base import Adoption, Engine
     from ..engines.handover import Mover
     from ..engines.luggage import Arrival
@@ -240,6 +241,12 @@ class Server:
                 "MODULE:OBJECT --workers N`, or say workers in penstock.toml, instead of in code",
                 "workers",
             )
+        if config.model == "process" and self._shared.nursery is None:
+            raise ConfigurationError(
+                "processes for connections are forked before anything else begins, and for one service: `penstock "
+                "serve` and `penstock.run` do so",
+                "model",
+            )
         try:
             plan, rules = self._prepare(access)
             await self.obtain()
@@ -263,7 +270,11 @@ class Server:
                     if counts is not None:
                         self.gate.share(counts)
                 self.gate.begin(rules)
-            self._at_work = self.choice.engine.serve(listeners, plan)
+            nursery = self._shared.nursery
+            if nursery is None:
+                self._at_work = self.choice.engine.serve(listeners, plan)
+            else:
+                self._at_work = nursery.serve(self._loop, listeners, plan)
             for warning in [*warnings_about(config, self.addresses), *warnings_now(self._tls)]:
                 self._warn(warning)
             if config.overload.stall_s is not None and self._shared.watches_loop:
@@ -410,6 +421,8 @@ class Server:
     def _rules_of(self, config: ServerConfig, access: AccessList) -> Rules:
         engine = self.choice.engine
         places = _threads(config, engine) if engine.thread_per_connection else None
+        if config.model == "process":
+            places = config.max_processes
         # With workers the limit is that of all: this one is bounded by its own descriptors beside it.
         descriptors = None if self._counts_together else self._descriptors()
         return rules_of(config, access, descriptors, engine.descriptors_per_connection, places)
@@ -490,6 +503,8 @@ class Server:
             ConfigurationError: A conversation on a datagram address, or the reverse; a kind of socket that none serves.
         """
         check_proxied(kind, requested, self.config.gate.proxy_from)
+        if self.config.model == "process":
+            refuse_unforked(self.config, kind, requested)
         if kind is Kind.RAW:
             raise ConfigurationError(f"{requested}: raw sockets can be connected, not served")
         if requested.starts_tls and self.service.written_for:
@@ -528,6 +543,12 @@ class Server:
                 "there is no certificate: give --tls-cert, and addresses as tcp://HOST:PORT?tls=start"
             )
         return layer_by(tls)
+
+    def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        assert self._at_work is not None, "the server was not started"
+        self.gate.admit(peer, self.now)
+        self._at_work.serve_accepted(sock, peer, listener)
 
     def suspend(self) -> None:
         """Stop accepting; connections stay and new ones wait in the backlog. May be repeated, and come first."""

@@ -11,6 +11,7 @@ from ..core.gate import Gate
 from .inherited import InheritedSocket
 
 if TYPE_CHECKING:
+    from .forking.nursery import Nursery
     from .supervision import Supervision
 
 
@@ -36,6 +37,7 @@ class Shared:
         servers: Among how many the process's descriptors are shared out.
         tells_course: Whether the log tells when it drains.
         supervision: The supervisor whose worker the process is; None where there is none.
+        nursery: Forks a process for each connection; None where connections are served here.
     """
 
     app: Any = None
@@ -46,3 +48,4 @@ class Shared:
     servers: int = 1
     tells_course: bool = True
     supervision: Supervision | None = None
+    nursery: Nursery | None = None

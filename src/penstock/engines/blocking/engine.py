@@ -422,6 +422,11 @@ class BlockingServer(EngineServer):
             with self._lock:
                 return take() if self._accepting else None
 
+    def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        self.take(lambda: None)  # what a connection needs
+        self.begin(sock, peer, listener)
+
     def begin(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         """Serve a connection that was let in."""
         service = self._plan.service

@@ -322,6 +322,10 @@ class LoopServer(EngineServer):
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
+    def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        self._accepted(sock, peer, listener)
+
     def _accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         has_records = listener.kind is _SEQPACKET
         try:

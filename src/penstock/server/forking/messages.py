@@ -1,0 +1,121 @@
+"""What the server, the nursery and the processes of connections say to each other: a packet each."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+# A packet has one message. The longest holds the detail of a close, 256 bytes, escaped.
+MOST_BYTES: Final = 16 * 1024
+
+
+class Message(msgspec.Struct, tag_field="say", tag=str.lower, frozen=True, omit_defaults=True):
+    """One message."""
+
+
+class Serve(Message, frozen=True, kw_only=True):
+    """Serve this connection, whose descriptor comes with it.
+
+    Attributes:
+        id: Of the connection.
+        address: Of the listener.
+        peer: The name of the peer, as accept(2) gave it.
+    """
+
+    id: int
+    address: str
+    peer: Any
+
+
+class End(Message, frozen=True, kw_only=True):
+    """End a connection, by this signal to its process."""
+
+    id: int
+    signal: int
+
+
+class Assume(Message, frozen=True):
+    """Give up the rights that were needed to open addresses."""
+
+
+class Began(Message, frozen=True, kw_only=True):
+    """It has a process."""
+
+    id: int
+    pid: int
+
+
+class NotBegun(Message, frozen=True, kw_only=True):
+    """It has none: the system gives no process, for this reason."""
+
+    id: int
+    problem: str
+
+
+class Told(Message, frozen=True, kw_only=True):
+    """By the process of a connection: it has ended in order.
+
+    Attributes:
+        id: Which.
+        reason: As of the event `Closed`, and the following.
+        detail: Likewise.
+        bytes_in: Likewise.
+        bytes_out: Likewise.
+        messages_in: As of the connection.
+        messages_out: Likewise.
+        handler_errors: How often the handler failed.
+    """
+
+    id: int
+    reason: str
+    detail: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    handler_errors: int = 0
+
+
+class WantsEnd(Message, frozen=True, kw_only=True):
+    """By the process of a connection: its handler ends the server."""
+
+    at_once: bool = False
+
+
+class Ended(Message, frozen=True, kw_only=True):
+    """Its process has ended with this status, negative for a signal."""
+
+    id: int
+    status: int
+
+
+ToNursery = Serve | End | Assume
+FromNursery = Began | NotBegun | Told | WantsEnd | Ended
+
+_encoder: Final = msgspec.json.Encoder()
+_to_nursery: Final = msgspec.json.Decoder(ToNursery)
+_from_nursery: Final = msgspec.json.Decoder(FromNursery)
+
+
+def send(sock: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Send a message.
+
+    Raises:
+        OSError: It does not go now, or the other end is gone.
+    """
+    socket.send_fds(sock, [_encoder.encode(message)], descriptors)
+
+
+def received_by_nursery(sock: socket.socket) -> tuple[Serve | End | Assume, list[int]] | None:
+    """Return the next message and its descriptors; None at the end."""
+    data, descriptors, _, _ = socket.recv_fds(sock, MOST_BYTES, 1)
+    return (_to_nursery.decode(data), descriptors) if data else None
+
+
+def received_by_server(sock: socket.socket) -> Began | NotBegun | Told | WantsEnd | Ended | None:
+    """Return the next message; None at the end."""
+    data = sock.recv(MOST_BYTES)
+    return _from_nursery.decode(data) if data else None

@@ -1,0 +1,299 @@
+"""The process from which those of connections are forked: it has no loop, no threads and no connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ...config import ServerConfig
+from ...core.service import Service
+from ...engines.wire import next_connection_id
+from ...errors import ConfigurationError, ExitStatus, LimitError
+from ..identity import identity_of
+from ..surroundings import settle_in
+from .messages import Assume, Began, End, Ended, NotBegun, Serve, received_by_nursery, send
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ...engines.listener import Listener
+    from ...engines.plan import Plan
+    from .server import ForkingServer
+
+_logger: Final = logging.getLogger("penstock")
+
+# What a terminal or a service manager sends to all processes at once is the server's to carry out: it tells these.
+_NOT_FOR_THESE: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_READY: Final = b"1"
+
+# When the server is gone its connections drain, as long as is configured, or so long where that is not known here. A
+# process that has not ended then is killed after so long more, and looked for so often.
+DRAIN_S: Final = 25.0
+CUT_S: Final = 5.0
+LOOK_MS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Brood:
+    """What the processes of connections serve.
+
+    Attributes:
+        service: The service.
+        config: How the server is configured.
+        logging: Sets up the log of a process, and writes out what is left at its end.
+    """
+
+    service: Service[Any]
+    config: ServerConfig
+    logging: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext
+
+
+class Nursery:
+    """The nursery, as the server has it.
+
+    Args:
+        sock: To it.
+        pid: Its process.
+    """
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self.sock = sock
+        self.pid = pid
+
+    @classmethod
+    def begin(cls, load: Callable[[], Brood]) -> Nursery:
+        """Fork it, before this process has a loop, threads or connections.
+
+        Args:
+            load: Returns what is served. Where that starts threads, as the import of a module may, each connection's
+                process calls it for itself: what is forked has none.
+
+        Raises:
+            ConfigurationError: This system has no fork(2), or no packets over Unix sockets.
+            LimitError: It gives no process.
+        """
+        if not hasattr(os, "fork") or not hasattr(socket, "SOCK_SEQPACKET"):
+            raise ConfigurationError("processes for connections need a Unix system with sockets of packets", "model")
+        if (threads := _threads()) > 1:
+            _logger.warning(
+                "%d threads run here, and none of them will in the processes of connections: start them later, or "
+                "serve with `penstock serve`, which forks before it imports",
+                threads - 1,
+            )
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = _fork()
+        if pid:
+            theirs.close()
+            return cls(ours, pid)
+        try:
+            ours.close()
+            _close_all_but(theirs.fileno())
+            _Process(theirs, load).run()
+        except BaseException:  # what is wrong with the code, the server meets as well, and says
+            os._exit(ExitStatus.FAILED)
+        os._exit(ExitStatus.OK)
+
+    def serve(self, loop: asyncio.AbstractEventLoop, listeners: Sequence[Listener], plan: Plan) -> ForkingServer:
+        """Prepare to serve, as an engine does."""
+        from .server import ForkingServer  # noqa: PLC0415 - few servers fork
+
+        return ForkingServer(loop, listeners, plan, self)
+
+    def assume(self) -> None:
+        """Have it give up the rights that this process gives up."""
+        send(self.sock, Assume())
+
+    def close(self) -> None:
+        """End it, once its processes have ended. May be repeated."""
+        if self.sock.fileno() >= 0:
+            self.sock.close()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+
+
+def _fork() -> int:
+    try:
+        return os.fork()
+    except OSError as error:
+        raise LimitError(f"the system gives no process: {error.strerror}") from error
+
+
+def _close_all_but(descriptor: int) -> None:
+    """Close what belongs to the server: a process that had it would keep it open."""
+    most = int(os.sysconf("SC_OPEN_MAX"))
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, min(most, 65536))
+
+
+def _threads() -> int:
+    """Return how many threads this process has, those of C libraries among them."""
+    import threading  # noqa: PLC0415
+
+    with contextlib.suppress(OSError):
+        return len(os.listdir("/proc/self/task"))
+    return threading.active_count()
+
+
+class _Process:
+    """The nursery itself.
+
+    Args:
+        sock: To the server, and for the processes of connections.
+        load: As of `Nursery.begin`.
+    """
+
+    def __init__(self, sock: socket.socket, load: Callable[[], Brood]) -> None:
+        self._sock = sock
+        self._load = load
+        self._brood: Brood | None = None  # None where each process loads it for itself
+        self._children: dict[int, int] = {}  # by process: the connection
+        self._by_connection: dict[int, int] = {}
+        self._assumes = False
+        self._kills_at: float | None = None  # once the server is gone: when what is left of it is killed
+        self._number = 0  # of the connection that was made last
+
+    def run(self) -> None:
+        """Fork whenever that is asked for, until the server is gone and every process has ended."""
+        for name in _NOT_FOR_THESE:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+        if not self._try_to_load():
+            return
+        reads, writes = os.pipe()
+        os.set_blocking(reads, False)
+        os.set_blocking(writes, False)
+        signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(reads, select.POLLIN)
+        is_open = True
+        while is_open or self._children:
+            for descriptor, _ in poll.poll(None if self._kills_at is None else LOOK_MS):
+                if descriptor == reads:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(reads, 4096)
+                elif not self._hear():
+                    is_open = False
+                    poll.unregister(self._sock)
+                    self._signal_all(signal.SIGTERM)
+                    drain_s = DRAIN_S if self._brood is None else self._brood.config.timeouts.drain_s
+                    self._kills_at = None if drain_s is None else time.monotonic() + drain_s + CUT_S
+            if self._kills_at is not None and time.monotonic() >= self._kills_at:
+                self._signal_all(signal.SIGKILL)
+            self._reap()
+
+    def _signal_all(self, number: int) -> None:
+        for child in self._children:
+            os.kill(child, number)
+
+    def _try_to_load(self) -> bool:
+        """Load in a process of its own, which goes on where that has started no thread; else this one does, without.
+
+        Returns:
+            False in the process that is not needed any more.
+        """
+        reads, writes = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reads)
+            self._brood = self._load()
+            if _threads() > 1:
+                os.write(writes, b"0")
+                os._exit(ExitStatus.OK)
+            from .child import prepare  # noqa: PLC0415 - that module knows this one
+
+            prepare(self._brood)
+            gc.freeze()  # what is there is not written to by the collector: pages stay shared
+            os.write(writes, _READY)
+            os.close(writes)
+            return True
+        os.close(writes)
+        said = os.read(reads, 1)
+        os.close(reads)
+        if said == _READY:
+            self._sock.close()
+            os.waitpid(child, 0)
+            return False
+        _, status = os.waitpid(child, 0)
+        if not said:
+            os._exit(os.waitstatus_to_exitcode(status))
+        return True
+
+    def _hear(self) -> bool:
+        found = received_by_nursery(self._sock)
+        if found is None:
+            return False
+        message, descriptors = found
+        match message:
+            case Serve():
+                self._serve(message, descriptors[0])
+            case End():
+                child = self._by_connection.get(message.id)
+                if child is not None:
+                    os.kill(child, message.signal)
+            case Assume():
+                self._assumes = True
+                if self._brood is not None:
+                    self._settle(self._brood.config)
+        return True
+
+    def _settle(self, config: ServerConfig) -> None:
+        identity = identity_of(config.process)
+        settle_in(config.process)
+        if self._assumes and identity is not None:
+            identity.assume()
+
+    def _serve(self, asked: Serve, descriptor: int) -> None:
+        while self._number < asked.id - 1:  # the next one has the number that it has in the server
+            self._number = next_connection_id()
+        with socket.socket(fileno=descriptor) as sock:
+            try:
+                child = os.fork()
+            except OSError as error:
+                send(self._sock, NotBegun(id=asked.id, problem=error.strerror or str(error)))
+                return
+            if child == 0:
+                self._serve_in_child(asked, sock)
+        self._children[child] = asked.id
+        self._by_connection[asked.id] = child
+        send(self._sock, Began(id=asked.id, pid=child))
+
+    def _serve_in_child(self, asked: Serve, sock: socket.socket) -> None:
+        status = ExitStatus.FAILED
+        try:
+            from .child import serve_one  # noqa: PLC0415
+
+            brood = self._brood
+            if brood is None:
+                brood = self._load()
+                self._settle(brood.config)
+            with brood.logging():
+                try:
+                    serve_one(brood, asked, sock, self._sock)
+                except Exception:
+                    _logger.exception("the process of connection %d failed", asked.id)
+                else:
+                    status = ExitStatus.OK
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._children:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if child == 0:
+                return
+            connection = self._children.pop(child, None)
+            if connection is not None:
+                del self._by_connection[connection]
+                with contextlib.suppress(OSError):  # the server is gone
+                    send(self._sock, Ended(id=connection, status=os.waitstatus_to_exitcode(status)))

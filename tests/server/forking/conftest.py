@@ -1,0 +1,71 @@
+"""A server whose connections have processes, as its user has it."""
+
+import pytest
+
+from ...workers.conftest import launch, supervise  # noqa: F401  # fixtures
+
+APP = '''\
+import asyncio, os, signal, threading, time
+import penstock
+
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+def reply(message):
+    """Say which process answers; do what the message says."""
+    match message:
+        case b"crash":
+            signal.raise_signal(signal.SIGSEGV)
+        case b"raise":
+            raise ValueError("raised")
+        case b"hold":
+            open("held", "w").close()
+            time.sleep(600)
+        case b"threads":
+            return b"%d %d" % (threads(os.getppid()), threading.active_count())
+    return b"%d %s" % (os.getpid(), message)
+
+@penstock.on_message(codec="lines")
+def who(message):
+    return reply(message)
+
+@penstock.on_message(codec="lines")
+async def later(message):
+    await asyncio.sleep(0)
+    return reply(message)
+
+@penstock.on_connection(codec="lines")
+def talk(conn):
+    for message in conn:
+        conn.send(reply(message))
+
+@penstock.on_connection(codec="lines")
+async def talk_later(conn):
+    async for message in conn:
+        await conn.send(reply(message))
+
+@penstock.on_message(codec="lines")
+def ends(conn, message):
+    conn.server.begin_drain()
+    return reply(message)
+
+app = penstock.App()
+app.add(who, bind="tcp://127.0.0.1:0")
+'''
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A directory with a module of services, ``app.py``."""
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def serve(supervise):  # noqa: F811
+    """A function that serves with a process for each connection; returns once it serves."""
+
+    def start(target, *arguments, workers=None, **options):
+        return supervise(target, "--model", "process", *arguments, workers=workers, **options)
+
+    return start
