@@ -15,16 +15,13 @@ from ...address import Peer, parse_address
 from ...config import EngineName, GateConfig, ProcessConfig, ServerConfig, TlsConfig, WorkersConfig
 from ...core.events import Closed, Event, HandlerFailed, Observer
 from ...engines.listener import Listener, peer_of
+from ...engines.wire import number_connections_from
 from ...reasons import CloseReason
 from ..choice import choose
 from ..server import Server
 from ..shared import DEFAULT, Default, Shared
 from .messages import Serve, Told, WantsEnd, send
-from .nursery import Brood
-
-# Sent to it: end in order, and at once.
-DRAIN: Final = signal.SIGTERM
-STOP: Final = signal.SIGUSR1
+from .nursery import DRAIN, STOP, TO_PROCESSES, Brood
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
 
@@ -132,6 +129,7 @@ def serve_one(brood: Brood, asked: Serve, sock: socket.socket, report: socket.so
     from ..process import _loop_factory  # noqa: PLC0415 - that module has the nursery, which has this one
 
     _end_with_nursery()
+    number_connections_from(asked.id - 1)  # it has the number that it has in the server
     teller = _Teller(asked.id)
     server = _server(brood, teller)
     with asyncio.Runner(loop_factory=_loop_factory([server.choice.engine])) as runner:
@@ -145,6 +143,7 @@ async def _serve(server: OneServer, teller: _Teller, asked: Serve, sock: socket.
     listener = Listener(sock, address, address)
     loop.add_signal_handler(DRAIN, lambda: Server.begin_drain(server))
     loop.add_signal_handler(STOP, lambda: Server.begin_stop(server))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_PROCESSES)
     server.serve_accepted(sock, _peer(sock, asked.peer), listener)
     server.wants = report
     await server.wait_until(lambda _: teller.is_over or server.is_ending)

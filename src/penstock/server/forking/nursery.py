@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...config import ServerConfig
 from ...core.service import Service
-from ...engines.wire import next_connection_id
 from ...errors import ConfigurationError, ExitStatus, LimitError
 from ..identity import identity_of
 from ..surroundings import settle_in
@@ -35,6 +34,11 @@ _logger: Final = logging.getLogger("penstock")
 # What a terminal or a service manager sends to all processes at once is the server's to carry out: it tells these.
 _NOT_FOR_THESE: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _READY: Final = b"1"
+
+# To the process of a connection: end in order, and at once.
+DRAIN: Final = signal.SIGTERM
+STOP: Final = signal.SIGUSR1 if hasattr(signal, "SIGUSR1") else signal.SIGTERM
+TO_PROCESSES: Final = frozenset({DRAIN, STOP})
 
 # When the server is gone its connections drain, as long as is configured, or so long where that is not known here. A
 # process that has not ended then is killed after so long more, and looked for so often.
@@ -160,12 +164,13 @@ class _Process:
         self._by_connection: dict[int, int] = {}
         self._assumes = False
         self._kills_at: float | None = None  # once the server is gone: when what is left of it is killed
-        self._number = 0  # of the connection that was made last
 
     def run(self) -> None:
         """Fork whenever that is asked for, until the server is gone and every process has ended."""
         for name in _NOT_FOR_THESE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+        # What a process is told before it can hear waits until it does: signal(7) drops nothing that is blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, TO_PROCESSES)
         if not self._try_to_load():
             return
         reads, writes = os.pipe()
@@ -185,7 +190,7 @@ class _Process:
                 elif not self._hear():
                     is_open = False
                     poll.unregister(self._sock)
-                    self._signal_all(signal.SIGTERM)
+                    self._signal_all(DRAIN)
                     drain_s = DRAIN_S if self._brood is None else self._brood.config.timeouts.drain_s
                     self._kills_at = None if drain_s is None else time.monotonic() + drain_s + CUT_S
             if self._kills_at is not None and time.monotonic() >= self._kills_at:
@@ -254,8 +259,6 @@ class _Process:
             identity.assume()
 
     def _serve(self, asked: Serve, descriptor: int) -> None:
-        while self._number < asked.id - 1:  # the next one has the number that it has in the server
-            self._number = next_connection_id()
         with socket.socket(fileno=descriptor) as sock:
             try:
                 child = os.fork()

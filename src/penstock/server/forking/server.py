@@ -26,8 +26,8 @@ from ...engines.spread import Spread
 from ...engines.wire import next_connection_id
 from ...errors import LocalProtocolError
 from ...reasons import CloseReason
-from .child import DRAIN, STOP
 from .messages import Began, End, Ended, NotBegun, Serve, Told, WantsEnd, received_by_server, send
+from .nursery import DRAIN, STOP
 
 if TYPE_CHECKING:
     from ...core.handlers import Handler
@@ -116,11 +116,11 @@ class ForkedConnection(ConnectionBase[Any]):
     def _refuse(self) -> NoReturn:
         raise LocalProtocolError(f"the process {self.pid} has this connection: only its own handler may do that")
 
-    def post(self, message: Any) -> None:
+    def post(self, message: Any, **_how: Any) -> None:
         """Refuse."""
         self._refuse()
 
-    def post_frame(self, frame: bytes) -> None:
+    def post_frame(self, frame: bytes, **_how: Any) -> None:
         """Refuse."""
         self._refuse()
 
