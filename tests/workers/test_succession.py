@@ -106,7 +106,8 @@ async def test_what_watches_the_first_supervisor_by_its_number_watches_the_next_
     monkeypatch.setenv("WATCHDOG_USEC", "7")
     found = []
     code = "import os, sys; sys.exit(('WATCHDOG_PID' in os.environ) * 2 + ('WATCHDOG_USEC' in os.environ))"
-    successor = Successor([sys.executable, "-c", code], None, Keeper(), {}, took_over=lambda: None, failed=found.append)
+    command = [sys.executable, "-c", code]
+    successor = Successor(command, None, Keeper(), {}, 0, took_over=lambda: None, failed=found.append)
     while not found:
         successor.look()
         await asyncio.sleep(0.01)
