@@ -81,7 +81,7 @@ def test_limits_and_control_are_the_servers(serve, directory):
     served = serve("app:who", "--max-per-peer", "2", "--control", "c.sock", "--timeout-receive-idle", "1h")
     first, second = served.connect(), served.connect()
     assert pid_of(first) != pid_of(second)
-    with served.connect() as third, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), served.connect() as third:
         third.sendall(b"a\n")
         third.recv(1) or third.recv(1)
     with Control(str(directory / "c.sock"), 20) as control:
