@@ -209,6 +209,28 @@ def test_a_connection_that_nobody_takes_goes_on_where_it_was(serve):
     assert ["peer_closed"] == one.record.reasons
 
 
+def test_a_connection_that_is_told_to_drain_while_it_is_held_drains_when_it_stays(serve):
+    """The end of the server comes first: nobody waits for its deadline."""
+    with serve(Numbered) as one:
+        peer = one.dial()
+        peer.sendall(b"hello\n")
+        assert b"1 hello\n" == peer.recv(100)
+
+        def hold_and_drain():
+            conn = the_only(one.server)
+            assert conn.hold(one.server.mover) is not None
+            one.server.begin_drain()
+            return conn
+
+        conn = one.call(hold_and_drain)
+        one.call(conn.stay)
+
+        assert b"" == peer.recv(100)
+        peer.close()
+        one.wait_connections(0)
+    assert ["drained"] == one.record.reasons
+
+
 class Failing(Numbered):
     def on_takeover(self, conn, state: dict):
         raise RuntimeError("not today")

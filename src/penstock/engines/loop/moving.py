@@ -130,6 +130,8 @@ class MovingConnection(AnsweringConnection[M]):
             link.resume_reading()
         self._arm(self._listens_again(self._clock.time()))
         self._arm_next()
+        if self._draining and not self._closing:  # it was told so meanwhile
+            self.drain()
 
     def move_on(self) -> Late:
         """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""

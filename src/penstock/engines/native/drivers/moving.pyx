@@ -165,6 +165,8 @@ cdef class MovingConnection(Connection):
         if held.reads and not self._write_paused:
             self.read_again()
         self.arm_next()
+        if self.drains and not self._closing:  # it was told so meanwhile
+            (<object>self).drain()
 
     cdef int transmit_before(self, bytes data) except -1:
         """Send bytes before those that are being gathered."""
