@@ -15,7 +15,7 @@ def test_one_word_is_for_every_reason_that_can_have_it():
     actions = actions_of(("wait",))
 
     assert Action.WAIT is actions[Refusal.LIMIT]
-    cannot = {Refusal.DENIED, Refusal.PER_PEER, Refusal.PEER_RATE, Refusal.PROXY_UNTRUSTED}
+    cannot = {Refusal.DENIED, Refusal.PER_PEER, Refusal.PEER_RATE, Refusal.SESSIONS, Refusal.PROXY_UNTRUSTED}
     assert cannot == set(Refusal) - set(actions)
 
 

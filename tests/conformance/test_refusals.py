@@ -20,7 +20,8 @@ ONE = Rate(1, 1.0)
 NOBODY = AccessList(deny=("127.0.0.0/8", f"uid:{os.getuid()}"))
 
 # What makes the gate refuse the second to come. Descriptors and memory run out by themselves. Handlers that outlive
-# their peers have tests of their own, in test_orphans.py, and those who are no proxy in tests/engines/test_proxy.py.
+# their peers have tests of their own, in test_orphans.py, sessions in test_sessions.py, and those who are no proxy in
+# tests/engines/test_proxy.py.
 RULES = {
     Refusal.DENIED: {},
     Refusal.MEMORY: {},
@@ -31,7 +32,7 @@ RULES = {
     Refusal.HANDSHAKES: {"max_handshakes": 1},
     Refusal.DESCRIPTORS: {},
 }
-assert RULES.keys() == set(Refusal) - {Refusal.OVERLOAD, Refusal.PROXY_UNTRUSTED}
+assert RULES.keys() == set(Refusal) - {Refusal.OVERLOAD, Refusal.SESSIONS, Refusal.PROXY_UNTRUSTED}
 NEVER = {name: None for rules in RULES.values() for name in rules} | {"access": AccessList(), "loopback_counts": True}
 OF_THE_NETWORK = (Refusal.PER_PEER, Refusal.PEER_RATE)  # a Unix peer has no address to be counted by
 
