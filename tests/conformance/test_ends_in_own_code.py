@@ -277,8 +277,11 @@ def test_a_connection_may_end_in_every_callback(serve, engine, where, kind):
     service = callbacks(made, name="ending", codec=codec)
     with serve(service, timeouts=times, fails=None, **options) as server:
         with contextlib.ExitStack() as peers:
-            socks = [peers.enter_context(server.dial()) for _ in CALLBACK_WAYS]
-            server.wait_until(lambda _: len(server.record.of(EventName.ACCEPTED)) == len(socks))
+            socks = []
+            for _ in CALLBACK_WAYS:
+                with contextlib.suppress(ConnectionError):  # one that is reset at once may be so before it is told
+                    socks.append(peers.enter_context(server.dial()))
+            server.wait_until(lambda _: len(server.record.of(EventName.ACCEPTED)) == len(CALLBACK_WAYS))
             if where == "on_drain":
                 server.call(server.server.begin_drain)
             for sock in socks:
@@ -289,7 +292,7 @@ def test_a_connection_may_end_in_every_callback(serve, engine, where, kind):
             for sock in socks:
                 with contextlib.suppress(OSError):
                     read_to_end(sock)
-        server.reasons(len(socks))
+        server.reasons(len(CALLBACK_WAYS))
         if where != "on_drain":
             with server.dial() as sock:
                 sock.sendall(b"1\n")
