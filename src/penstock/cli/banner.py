@@ -39,6 +39,10 @@ class Ready(Protocol):
     def engine_reason(self) -> str:
         """Why that one."""
 
+    @property
+    def tls_reason(self) -> str:
+        """What enciphers, and why that; empty where no TLS is spoken."""
+
 
 def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
     """Write the banner: where, what, how, why, and what to try next.
@@ -55,6 +59,7 @@ def banner(server: Ready, config: ServerConfig, loop: str = "") -> str:
     lines += [
         f"  codec   {server.service.codec.name}",
         f"  engine  {server.engine_name}{loop}: {server.engine_reason}",
+        *([f"  tls     {server.tls_reason}"] if server.tls_reason else []),
         f"  model   {model}",
         *workers_line(config),
         f"  gate    {gate_line(server.gate.rules)}",

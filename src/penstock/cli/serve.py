@@ -306,4 +306,5 @@ def _facts(server: Ready) -> dict[str, object]:
         "codec": server.service.codec.name,
         "engine": server.engine_name,
         "engine_reason": server.engine_reason,
+        **({"tls": server.tls_reason} if server.tls_reason else {}),
     }

@@ -14,7 +14,7 @@ from ..address import Address
 from ..address.model import ANY_HOST
 from ..core.x509 import NotACertificateError, certificate_of
 from ..engines.link import LinkUser
-from ..engines.tls.contexts import load_authorities, load_pair, strict
+from ..engines.tls.contexts import calls_python, load_authorities, load_pair, strict
 from ..engines.tls.layer import TlsLayer
 from ..errors import ConfigurationError, TlsError
 from ..reasons import CloseReason
@@ -103,9 +103,10 @@ class Handshake:
 
     def layer(self, user: LinkUser) -> TlsLayer:
         """Make the layer."""
-        return TlsLayer(user, self._session, self._ready, self._judge, None if self._key is None else self._keep)
+        keep = None if self._key is None else self._keep
+        return TlsLayer(user, self._wrap, self._ready, self._judge, keep, in_memory=calls_python(self._context))
 
-    def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+    def _wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         self._taken = None if self._key is None else SESSIONS.take(self._key)
         return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name, session=self._taken)
 

@@ -10,6 +10,7 @@ from .kinds import Choice, File, Flag, Repeated, Text
 from .option import check_fields, declare
 
 TlsVersion = Literal["1.2", "1.3"]
+TlsLink = Literal["auto", "memory"]
 ClientAuth = Literal["auto", "required", "optional", "off"]
 
 
@@ -31,6 +32,8 @@ class TlsConfig:
             another protocol, with the same certificate, speaks that.
         dev: Show a certificate that is made at the start and goes with the server, for development. Its authority is
             in a file that the log names. Needs ``penstock[cert]``.
+        link: What enciphers and deciphers on the native engine. ``auto``: compiled code against the OpenSSL that Python
+            has loaded, where all it counts on is known; ``memory``: always Python's `ssl`, as on other engines.
     """
 
     cert: tuple[str, ...] = declare(
@@ -101,6 +104,14 @@ class TlsConfig:
         Flag(),
         "TLS",
         "Show a throw-away certificate, for development; the log says what clients are to believe",
+    )
+
+    link: TlsLink = declare(
+        "auto",
+        "tls_link",
+        Choice(("auto", "memory")),
+        "TLS",
+        "Encipher in compiled code where the engine can, or always by Python's ssl over buffers in memory",
     )
 
     def __post_init__(self) -> None:

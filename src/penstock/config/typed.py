@@ -55,6 +55,9 @@ class ServerOptions(TypedDict, total=False):
     """Refuse clients that offer none of the protocols of --alpn. Default: false."""
     tls_dev: bool
     """Show a throw-away certificate, for development; the log says what clients are to believe. Default: false."""
+    tls_link: Literal["auto", "memory"]
+    """Encipher in compiled code where the engine can, or always by Python's ssl over buffers in memory. Default: auto.
+    """
     bad_messages: Literal["service", "close", "skip"]
     """What happens to a message that cannot be decoded while the next one can: as the service has it, close the
     connection, or skip the message. Default: service.

@@ -179,6 +179,10 @@ class Engine(ABC):
     def refuses(self, plan: Plan) -> str | None:
         """Return why this engine cannot do the plan, in words that say what to do instead; None when it can."""
 
+    def why_ssl(self) -> str | None:
+        """Return why `ssl` alone enciphers for this engine's connections; None where compiled code does."""
+        return f"the {self.name} engine has nothing else"
+
     @abstractmethod
     def serve(self, listeners: Sequence[Listener], plan: Plan) -> EngineServer:
         """Prepare to serve. The listeners stay the caller's to close."""

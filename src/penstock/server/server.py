@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from ssl import SSLContext
+from ssl import OPENSSL_VERSION, SSLContext
 from typing import TYPE_CHECKING, Any, Self
 
 from ..address import Address, Kind, parse_address
@@ -177,6 +177,14 @@ class Server:
     def engine_reason(self) -> str:
         """Why that one."""
         return self.choice.reason
+
+    @property
+    def tls_reason(self) -> str:
+        """What enciphers, and why that; empty where no TLS is spoken."""
+        if self._tls is None:
+            return ""
+        why = self._tls.why_in_python(self.choice.engine)
+        return f"{OPENSSL_VERSION}, in compiled code" if why is None else f"Python's ssl: {why}"
 
     @property
     def connections(self) -> Collection[ConnectionBase[Any]]:

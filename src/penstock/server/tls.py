@@ -15,9 +15,10 @@ from typing import Final
 from ..address import Address, Kind, Scheme
 from ..config import TlsConfig
 from ..core.x509 import Certificate
+from ..engines.base import Engine
 from ..engines.link import LayerMaker, LinkUser, stacked
 from ..engines.listener import Listener
-from ..engines.tls.contexts import load_authorities, load_pair, load_revoked, strict
+from ..engines.tls.contexts import calls_python, load_authorities, load_pair, load_revoked, strict
 from ..engines.tls.either import EitherLayer
 from ..engines.tls.layer import TlsLayer
 from ..engines.tls.shown import keep_shown
@@ -104,9 +105,15 @@ class Material:
         return found
 
 
-def layer_by(context: ssl.SSLContext) -> LayerMaker:
-    """Return what makes the layers of connections whose context is the user's own."""
-    return lambda user: TlsLayer(user, functools.partial(context.wrap_bio, server_side=True))
+def layer_by(context: ssl.SSLContext, *, in_memory: bool = False) -> LayerMaker:
+    """Return what makes the layers of connections whose context is the user's own.
+
+    Args:
+        context: The context.
+        in_memory: As of `TlsLayer`.
+    """
+    wrap = functools.partial(context.wrap_bio, server_side=True)
+    return lambda user: TlsLayer(user, wrap, in_memory=in_memory or calls_python(context))
 
 
 class ServerTls:
@@ -121,17 +128,22 @@ class ServerTls:
 
     def __init__(self, config: TlsConfig) -> None:
         self.material = Material(config)
+        self._in_memory = config.link == "memory"
+
+    def why_in_python(self, engine: Engine) -> str | None:
+        """Return why no record passes in compiled code; None where it does."""
+        return "asked for" if self._in_memory else engine.why_ssl()
 
     def layer(self, user: LinkUser) -> TlsLayer:
         """Make one connection's layer."""
-        return TlsLayer(user, self._session, judge=self.material.judge)
+        return TlsLayer(user, self._wrap, judge=self.material.judge, in_memory=self._in_memory)
 
-    def _session(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+    def _wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         return self.material.context.wrap_bio(incoming, outgoing, server_side=True)
 
     def secure(self, tls: ssl.SSLContext | None) -> LayerMaker:
         """Return what makes the layer of a connection that has begun in clear, perhaps of its own context."""
-        return self.layer if tls is None else layer_by(tls)
+        return self.layer if tls is None else layer_by(tls, in_memory=self._in_memory)
 
     def exchange(self, material: Material) -> None:
         """Show other certificates from now on. Connections that are open keep what they have."""

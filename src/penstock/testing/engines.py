@@ -46,6 +46,7 @@ class EngineUnderTest:
         loop_factory: Makes the loop.
         tapped: Every connection has a layer over its link, by which all its bytes are counted.
         ciphered: Every connection speaks TLS.
+        in_memory: Its TLS is Python's `ssl` alone, as where compiled code is not known to be right.
     """
 
     label: str
@@ -54,6 +55,7 @@ class EngineUnderTest:
     loop_factory: LoopFactory = asyncio.SelectorEventLoop
     tapped: bool = False
     ciphered: bool = False
+    in_memory: bool = False
 
     def with_tap(self) -> EngineUnderTest:
         """Return this engine, with a layer over each link."""
@@ -62,6 +64,10 @@ class EngineUnderTest:
     def with_tls(self) -> EngineUnderTest:
         """Return this engine, with TLS over each link."""
         return replace(self, label=f"{self.label}+tls", ciphered=True)
+
+    def with_ssl_alone(self) -> EngineUnderTest:
+        """Return this engine, where compiled code leaves TLS to `ssl`."""
+        return replace(self, label=f"{self.label}-ssl", in_memory=True)
 
     @property
     def missing(self) -> str | None:
@@ -92,6 +98,11 @@ ALL_ENGINES: Final = (
         if _EAGER
         else ()
     ),
+)
+# For what TLS is about: the native engine has two ways.
+TLS_ENGINES: Final = (
+    *ALL_ENGINES,
+    *(engine.with_ssl_alone() for engine in ALL_ENGINES if engine.label == "native"),
 )
 # The labels of those that run coroutines.
 LOOPS: Final = tuple(engine.label for engine in ALL_ENGINES if engine.name != "blocking")

@@ -23,7 +23,7 @@ from ..core.events import Closed, EventName
 from ..core.service import Service
 from ..engines.listener import Listener
 from . import ciphered
-from .engines import ALL_ENGINES, EngineUnderTest
+from .engines import ALL_ENGINES, TLS_ENGINES, EngineUnderTest
 from .forms import FORMS, Form
 from .layers import Taps, listener_with
 from .served import Served, served
@@ -60,7 +60,7 @@ def on_engines(metafunc: pytest.Metafunc, labels: Sequence[str] | None) -> None:
     never = metafunc.definition.get_closest_marker("uncipherable")
     why = None
     if never is None:
-        over_tls = {engine.with_tls(): engine.label for engine in engines if not engine.tapped}
+        over_tls = {each.with_tls(): engine.label for engine in engines if not engine.tapped for each in _ways(engine)}
         if ALL_OVER_TLS:
             engines, bare = list(over_tls), over_tls
         elif metafunc.definition.get_closest_marker("ciphered"):
@@ -79,6 +79,17 @@ def on_engines(metafunc: pytest.Metafunc, labels: Sequence[str] | None) -> None:
         metafunc.parametrize("engine", [_parameter(engine, engine.label, why=why) for engine in engines])
 
 
+def _ways(engine: EngineUnderTest) -> list[EngineUnderTest]:
+    """Return the engine, and itself with Python's `ssl` alone where it has something else."""
+    return [engine, *(each for each in TLS_ENGINES if each == engine.with_ssl_alone())]
+
+
+def leave_to_ssl(monkeypatch: pytest.MonkeyPatch, engine: EngineUnderTest) -> None:
+    """Have an engine whose TLS is Python's `ssl` alone be where compiled code is not known to be right."""
+    if engine.in_memory:
+        monkeypatch.setattr("penstock.engines.native.openssl.loaded.why_not", lambda: "a test says so")
+
+
 def _parameter(engine: EngineUnderTest, label: str, *more: Form, why: str | None = None) -> Any:
     reason = why or engine.missing
     marks = [pytest.mark.skip(reason=reason)] if reason else []
@@ -95,6 +106,7 @@ def serve(
     """Serve a service, or ``react`` in the test's form, from ``with`` to the end of its block."""
     taps = Taps()
     closed: list[Closed] = []
+    leave_to_ssl(monkeypatch, engine)
     if engine.tapped:
         monkeypatch.setattr("penstock.server.sockets.Listener", listener_with(Listener, taps.make))
     elif engine.ciphered:

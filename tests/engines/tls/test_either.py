@@ -13,12 +13,12 @@ from penstock.engines.tls.either import EitherLayer
 from penstock.errors import ConfigurationError
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
-from penstock.testing.engines import ALL_ENGINES
+from penstock.testing.engines import TLS_ENGINES
 from penstock.testing.peers import dial, read_exactly
 from penstock.testing.served import served
 
 pytest.importorskip("trustme")
-engines = pytest.mark.parametrize("engine", ALL_ENGINES, ids=lambda engine: engine.label)
+engines = pytest.mark.parametrize("engine", TLS_ENGINES, ids=lambda engine: engine.label)
 
 
 @penstock.on_message(codec="lines")

@@ -17,12 +17,12 @@ from penstock.core.x509 import certificates_of_pem
 from penstock.server.tls import Material
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
-from penstock.testing.engines import ALL_ENGINES
+from penstock.testing.engines import TLS_ENGINES
 from penstock.testing.peers import dial, read_exactly
 from penstock.testing.served import served
 
 pytest.importorskip("trustme")
-engines = pytest.mark.parametrize("engine", ALL_ENGINES, ids=lambda engine: engine.label)
+engines = pytest.mark.parametrize("engine", TLS_ENGINES, ids=lambda engine: engine.label)
 LONG = bytes(range(97, 123)) * 5_000  # several records
 
 

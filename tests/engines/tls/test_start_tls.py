@@ -12,12 +12,12 @@ from penstock.core.events import EventName
 from penstock.errors import BrokenError, ConnectionEndedError, LocalProtocolError
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
-from penstock.testing.engines import ALL_ENGINES
+from penstock.testing.engines import TLS_ENGINES
 from penstock.testing.peers import dial
 from penstock.testing.served import served
 
 pytest.importorskip("trustme")
-engines = pytest.mark.parametrize("engine", ALL_ENGINES, ids=lambda engine: engine.label)
+engines = pytest.mark.parametrize("engine", TLS_ENGINES, ids=lambda engine: engine.label)
 
 
 def shown(conn):
@@ -82,7 +82,7 @@ FORMS = {
 }
 CASES = [
     pytest.param(engine, *FORMS[form], id=f"{engine.label}-{form}")
-    for engine in ALL_ENGINES
+    for engine in TLS_ENGINES
     for form in FORMS
     if (engine.name == "blocking" and form not in ("coroutine", "conversation"))
     or (engine.name != "blocking" and form != "blocking")

@@ -31,6 +31,7 @@ from .drivers.client import ClientConversation
 from .endpoint import NativeEndpoint
 from .host import Host
 from .loop import NativeLoop
+from .openssl import loaded
 from .polling.attached import AttachedPoller
 from .polling.poller import Poller
 from .polling.selector import NativeSelector
@@ -40,6 +41,10 @@ class NativeEngine(SharedLoopEngine):
     """Epoll, in the running loop: as its selector where the loop was made with one, else beside it."""
 
     name = "native"
+
+    def why_ssl(self) -> str | None:
+        """Return what is not as compiled code would need it; None where all is."""
+        return loaded.why_not()
 
     def serve(self, listeners: Sequence[Listener], plan: Plan) -> NativeServer:
         """Prepare to serve on the running loop."""

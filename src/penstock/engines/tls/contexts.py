@@ -93,6 +93,15 @@ def load_revoked(context: ssl.SSLContext, path: str, option: str) -> None:
     context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
 
+def calls_python(context: ssl.SSLContext) -> bool:
+    """Say whether a context of a user's has callbacks, which may do anything in the middle of what `ssl` is doing.
+
+    Those for names, for messages and for keys are known to be there; compiled code leaves such a context to `ssl`.
+    """
+    asked = (context.sni_callback, getattr(context, "_msg_callback", None), context.keylog_filename)
+    return any(each is not None for each in asked)
+
+
 def read_certificates(path: str, option: str) -> list[Certificate]:
     """Return the certificates of a file.
 

@@ -211,8 +211,13 @@ class TlsLayer(Layer):
         self._be_ready(None)
         if self._law.may_read and session.has_input:
             self._decipher()
-        if self._law.state == OPEN and self._user is not None:
-            session.begins(self, self._link)
+        if not self._offers:
+            self._let_begin()
+
+    def _let_begin(self) -> None:
+        """Nothing is to be done with each record any more: the session may pass them by itself."""
+        if self._law.state == OPEN and self._user is not None and not self._unsent:
+            self._in_use().begins(self, self._link)
 
     def _fail(self, error: TlsError) -> None:
         self._law.fails(error.reason)
@@ -242,6 +247,7 @@ class TlsLayer(Layer):
         """Hand on what is whole of what was read, and of what was read just now, which has so many bytes."""
         session = self._in_use()
         data, ended, error = session.decipher()
+        had_offered = not self._offers
         if self._offers:
             self._offers = False
             self._offer_session()
@@ -252,7 +258,14 @@ class TlsLayer(Layer):
             user.data_received(data)
         if ended or error is not None:
             self.input_over(error)
-        elif self._law.goes_too_far(heard_bytes, brings_something=bool(data)) and self._user is not None:
+        else:
+            self.heard(heard_bytes, brings_something=bool(data))
+            if not had_offered:
+                self._let_begin()
+
+    def heard(self, heard_bytes: int, *, brings_something: bool) -> None:
+        """So many bytes were read, with or without some of the user's: cut off who makes work for nothing."""
+        if self._law.goes_too_far(heard_bytes, brings_something=brings_something) and self._user is not None:
             self._user.connection_broke(TlsError(CloseReason.TLS_ERROR, BARREN))
             self._link.abort()
 

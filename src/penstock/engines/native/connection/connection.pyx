@@ -412,7 +412,7 @@ cdef class Connection(TeardownTransport):
             stack = <Stack>self.layer
             self.layer = None
             stack.bottom.connection_lost(error)
-            top, stack.top, stack.bottom = stack.top, None, None
+            top, stack.top, stack.bottom, stack.bypass = stack.top, None, None, None
             if top.tls is not None:  # to be asked for it; it has let go of everything else
                 self.layer = top
         self._become(CLOSED)

@@ -39,14 +39,8 @@ cdef class Below(Stack):
 
     def send(self, bytes data):
         """Send, now or when the kernel takes it."""
-        cdef Transport transport = self.transport
-        cdef bytes gathered = transport.take_corked()  # has not passed the layer, and stays behind what has
-        transport.transmit_below(data)
-        if gathered:
-            transport.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
-            if transport.out != NULL:
-                transport.out.corked = PyBytes_GET_SIZE(gathered)
-        return transport.owed()
+        self.transport.transmit_through(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), NULL)
+        return self.transport.owed()
 
     def pause_reading(self):
         """Leave what comes with the kernel."""
@@ -76,6 +70,11 @@ cdef class Below(Stack):
 
     def send_now(self):
         """Nothing: see `acts_now`."""
+
+    def tls_session(self, wrap):
+        """Return what enciphers and deciphers where TLS is the layer."""
+        from ..openssl.session import session_for  # which needs this module
+        return session_for(self, wrap)
 
     # -- as a user -----------------------------------------------------------------------------------------------------
 

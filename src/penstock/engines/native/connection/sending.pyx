@@ -261,7 +261,7 @@ cdef class SendingTransport(StatefulTransport):
         if corked and self._attached:
             self.sent(corked)
             if self.layer is not None:
-                return self.transmit_object(self.take_corked())
+                return self.transmit_corked()
             self.out.corked = 0
             self.transmit()
         return 0

@@ -18,10 +18,24 @@ cdef struct Block:
     Py_ssize_t corked  # of it, the last so many are still being gathered
 
 
+cdef class Transport
+
+
+cdef class Bypass:
+    # Compiled code that does the work of the only layer there is. That one is still told of everything else.
+    cdef flag reads  # takes what was read
+    cdef flag writes  # takes what is to be sent
+
+    cdef int receive(self, Transport transport, const char* data, Py_ssize_t size) except -1
+    cdef bint seals(self, Transport transport, const char* data, Py_ssize_t size) except -1
+    cdef int flush(self, Transport transport) except -1
+
+
 cdef class Stack:
     # The layers of a connection: what is read goes to the one at the bottom, what is sent to the one at the top.
     cdef object bottom
     cdef object top
+    cdef Bypass bypass  # None: they take it themselves
 
 
 cdef object top_of(object layer)
@@ -68,8 +82,13 @@ cdef class Transport(Pollable):
     cdef int gather(self, const char* data, Py_ssize_t size) except -1
     cdef int transmit(self) except -1
     cdef int transmit_object(self, bytes data) except -1
-    cdef int transmit_below(self, bytes data) except -1
+    cdef int transmit_corked(self) except -1
+    cdef Bypass bypass_out(self)
+    cdef int transmit_below(self, const char* data, Py_ssize_t size, Py_ssize_t* queued) except -1
+    cdef int transmit_through(self, const char* data, Py_ssize_t size, Py_ssize_t* queued) except -1
+    cdef int pass_up(self, const char* data, Py_ssize_t size) except -1
     cdef bytes take_corked(self)
+    cdef void forget_corked(self) noexcept
 
     cdef inline Py_ssize_t owed(self) noexcept:
         """Return how many bytes wait for the kernel, without those that are still being gathered."""

@@ -101,6 +101,22 @@ cdef ssize_t hand_over(Transport transport, const void* data, size_t size) excep
     return -1
 
 
+cdef class Bypass:
+    """Between a connection and its socket, in the place of a layer."""
+
+    cdef int receive(self, Transport transport, const char* data, Py_ssize_t size) except -1:
+        """Bytes were read: have the connection take what they come to."""
+        return 0
+
+    cdef bint seals(self, Transport transport, const char* data, Py_ssize_t size) except -1:
+        """Make of the connection's bytes what is to be sent, in memory. `flush` follows."""
+        return False
+
+    cdef int flush(self, Transport transport) except -1:
+        """Send what was made."""
+        return 0
+
+
 cdef class Stack:
     pass
 
@@ -230,7 +246,7 @@ cdef class Transport(Pollable):
             if self.layer is None:
                 self.data_received(self.poller.buffer, size)
             else:
-                (<Stack>self.layer).bottom.data_received(PyBytes_FromStringAndSize(self.poller.buffer, size))
+                self.pass_up(self.poller.buffer, size)
             return True
         if size == 0:
             self.read_over = True
@@ -242,6 +258,15 @@ cdef class Transport(Pollable):
             return True
         if errno != EAGAIN and errno != EINTR:
             self.break_down(os_error())
+        return 0
+
+    cdef int pass_up(self, const char* data, Py_ssize_t size) except -1:
+        """Have what was read pass the layer."""
+        cdef Stack stack = <Stack>self.layer
+        cdef Bypass bypass = stack.bypass
+        if bypass is not None and bypass.reads:
+            return bypass.receive(self, data, size)
+        stack.bottom.data_received(PyBytes_FromStringAndSize(data, size))
         return 0
 
     # -- writing -------------------------------------------------------------------------------------------------------
@@ -277,10 +302,34 @@ cdef class Transport(Pollable):
 
     cdef int transmit_object(self, bytes data) except -1:
         """Send bytes that are not worth copying, by the layer where there is one."""
+        cdef Bypass bypass
         if self.layer is None:
-            return self.transmit_below(data)
-        top_of(self.layer).send(data)
+            return self.transmit_below(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), NULL)
+        bypass = self.bypass_out()
+        if bypass is None:
+            top_of(self.layer).send(data)
+        elif bypass.seals(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)):
+            bypass.flush(self)
         return 0
+
+    cdef int transmit_corked(self) except -1:
+        """Send what was gathered by the layer that there is."""
+        cdef Bypass bypass = self.bypass_out()
+        cdef Block* out = self.out
+        cdef bint is_due
+        if bypass is None:
+            return self.transmit_object(self.take_corked())
+        is_due = bypass.seals(self, <char*>(out + 1) + out.end - out.corked, out.corked)
+        self.forget_corked()
+        return bypass.flush(self) if is_due else 0
+
+    cdef Bypass bypass_out(self):
+        """Return what takes the bytes that are to be sent in the place of a layer, or None."""
+        cdef Bypass bypass
+        if not isinstance(self.layer, Stack):
+            return None
+        bypass = (<Stack>self.layer).bypass
+        return bypass if bypass is not None and bypass.writes else None
 
     cdef bytes take_corked(self):
         """Take back what is being gathered: it has to pass the layer before it is output."""
@@ -289,26 +338,42 @@ cdef class Transport(Pollable):
         if not size:
             return b""
         data = PyBytes_FromStringAndSize(<char*>(out + 1) + out.end - size, size)
-        out.end -= size
+        self.forget_corked()
+        return data
+
+    cdef void forget_corked(self) noexcept:
+        """What was being gathered has gone another way."""
+        cdef Block* out = self.out
+        out.end -= out.corked
         out.corked = 0
         if out.at == out.end:
             self.drop_output()
-        return data
 
-    cdef int transmit_below(self, bytes data) except -1:
-        cdef ssize_t size = 0
-        if self.lost or self.eof_due or self.shutting:
+    cdef int transmit_through(self, const char* data, Py_ssize_t size, Py_ssize_t* queued) except -1:
+        """Send what comes out of the layer. However it ends, ``queued`` says how much of it needs not be sent again."""
+        cdef bytes gathered = self.take_corked()  # has not passed the layer, and stays behind what has
+        self.transmit_below(data, size, queued)
+        if gathered:
+            self.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
+            if self.out != NULL:
+                self.out.corked = PyBytes_GET_SIZE(gathered)
+        return 0
+
+    cdef int transmit_below(self, const char* data, Py_ssize_t size, Py_ssize_t* queued) except -1:
+        cdef ssize_t taken = 0
+        if not (self.lost or self.eof_due or self.shutting):
+            self.transmit()
+            if not (self.lost or self.sending):
+                taken = hand_over(self, data, size)
+        if queued != NULL:
+            queued[0] = size if taken < 0 else taken
+        if taken < 0 or taken == size or self.lost or self.eof_due or self.shutting:
+            if queued != NULL:
+                queued[0] = size
             return 0
-        self.transmit()
-        if self.lost:
-            return 0
-        if not self.sending:
-            size = hand_over(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-            if size < 0:
-                return 0
-            if size == PyBytes_GET_SIZE(data):
-                return 0
-        self.gather(PyBytes_AS_STRING(data) + size, PyBytes_GET_SIZE(data) - size)
+        self.gather(data + taken, size - taken)
+        if queued != NULL:
+            queued[0] = size
         if not self.sending:
             self.sending = True
             self.watch_wanted()

@@ -170,13 +170,7 @@ cdef class MovingConnection(Connection):
 
     cdef int transmit_before(self, bytes data) except -1:
         """Send bytes before those that are being gathered."""
-        cdef bytes gathered = self.take_corked()
-        self.transmit_below(data)
-        if gathered:
-            self.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
-            if self.out != NULL:
-                self.out.corked = PyBytes_GET_SIZE(gathered)
-        return 0
+        return self.transmit_through(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), NULL)
 
     def move_on(self):
         """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""

@@ -24,6 +24,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     READ_BYTES = 256 * 1024  # the shared receive buffer
     EVENTS = 256  # taken from the kernel at once
+    PLAIN_BYTES = READ_BYTES + 64 * 1024  # what one read comes to, and the record that began before it
     SPARE_BYTES = 64 * 1024  # the block of output that is kept for the next connection that needs one
 
 cdef int MOST_IN_A_ROW, SIZE_SHIFT  # as core.turns has them
@@ -62,6 +63,10 @@ cdef class Poller:
     cdef double now  # CLOCK_MONOTONIC in seconds, read once per batch
     cdef char* buffer  # what is read goes here
     cdef char* spare
+    # Of TLS: what is deciphered and what is enciphered goes here. Who uses one has it alone, and gives it back.
+    cdef char* plain
+    cdef char* cipher
+    cdef size_t cipher_size
     cdef bint dispatching
     cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
     cdef bint looking  # a connection reads and decides on its own: a clock that is told the time had it do so
@@ -80,6 +85,8 @@ cdef class Poller:
         return True
 
     cdef double clock(self) noexcept
+    cdef char* take_plain(self) except NULL
+    cdef void give_plain(self, char* plain) noexcept
     cdef int control(self, int operation, int fd, uint32_t mask) except -1
     cdef int adopt(self, Pollable pollable) except -1
     cdef int release(self, Pollable pollable) except -1

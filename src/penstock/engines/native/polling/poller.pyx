@@ -110,6 +110,8 @@ cdef class Poller:
     def __dealloc__(self):
         self.shut()
         free(self.buffer)
+        free(self.plain)
+        free(self.cipher)
 
     def fileno(self):
         """Return the descriptor of the epoll set."""
@@ -121,6 +123,22 @@ cdef class Poller:
         clock_gettime(CLOCK_MONOTONIC, &now)
         self.now = <double>now.tv_sec + <double>now.tv_nsec * 1e-9
         return self.now
+
+    cdef char* take_plain(self) except NULL:
+        """Return a place for what is deciphered, of PLAIN_BYTES. It is the caller's until `give_plain`."""
+        cdef char* plain = self.plain
+        self.plain = NULL
+        if plain == NULL:
+            plain = <char*>malloc(PLAIN_BYTES)
+            if plain == NULL:
+                raise MemoryError
+        return plain
+
+    cdef void give_plain(self, char* plain) noexcept:
+        if self.plain == NULL:
+            self.plain = plain
+        else:
+            free(plain)
 
     def look_after_tasks(self):
         """Have every connection look whether its task has ended: there may have been no memory to tell it."""

@@ -1,0 +1,42 @@
+from ..connection.layered cimport Below
+from ..connection.transport cimport Bypass, flag
+
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+
+    struct penstock_wire {
+        const char *at;  /* what OpenSSL reads: borrowed from who fed it */
+        size_t left;
+        char *out;  /* what it has written: owned */
+        size_t size;
+        size_t capacity;
+    };
+    """
+    ctypedef struct Wire "struct penstock_wire":
+        const char* at
+        size_t left
+        char* out
+        size_t size
+        size_t capacity
+
+
+cdef class OpenSslSession(Bypass):
+    cdef readonly object object  # the `ssl.SSLObject`
+    cdef object inner  # what that one has of `_ssl`: owns the SSL
+    cdef object layer
+    cdef Below below
+    cdef bytes fed
+    cdef object failure
+    cdef void* ssl
+    cdef void* bio  # one of our own references
+    cdef Wire wire
+    cdef flag is_over  # nothing more is deciphered
+    cdef flag barren  # what was read last had nothing of the user's
+    cdef flag notified  # nothing more is enciphered
+
+    cdef bint take_over(self, object session) except -1
+    cdef int read_records(self, char* place, size_t room, size_t* got) noexcept
+    cdef int write_records(self, const char* data, size_t size) noexcept
+    cdef object problem(self, int kind)
