@@ -5,8 +5,12 @@ import asyncio
 import pytest
 
 import penstock
+from penstock.adapters import service_of
 from penstock.config import Timeouts
+from penstock.config.options import values
 from penstock.errors import ConfigurationError
+from penstock.testing.engines import LOOPS
+from penstock.testing.peers import PATIENCE_S
 
 from .shouts import DATAGRAMS, STREAMS, service
 
@@ -109,11 +113,64 @@ def test_what_is_a_default_or_off_is_not_refused():
 
 def test_an_application_may_say_for_all_what_one_of_its_services_cannot_have():
     """It is for the others; said of that service alone it is refused."""
-    app = penstock.App(timeout_message="5s")
+    general = {
+        "bad_messages": "skip",
+        "timeout_message": "5s",
+        "min_message_rate": 1024,
+        "slow_consumer": "drop_oldest",
+    }
+    rate = {"max_message_rate": "2/s", "on_message_rate": "close"}
+    app = penstock.App(**general)
     app.add(asyncio.Protocol, name="bytes", bind="tcp://127.0.0.1:0")
+    app.add(lambda message: message, name="others", bind="tcp://127.0.0.1:0")
     app.serve()
+    configs = {name: values(config) for name, config in app.configs(rate, {}).items()}
+    plain = values(penstock.ServerConfig())
+
+    for option in (*general, *rate):
+        assert plain[option] == configs["bytes"][option]
+        assert plain[option] != configs["others"][option]
 
     with pytest.raises(ConfigurationError, match="cuts the bytes itself"):
         app.serve(services={"bytes": {"timeout_message": "5s"}})
     with pytest.raises(ConfigurationError, match="cuts the bytes itself"):
         app.add(asyncio.Protocol, name="other", timeout_message="5s")
+
+
+SIZE = 4_000_000
+
+
+async def _flood(reader, writer):
+    """Echo small pieces; then owe the peer far more than the high watermark, without waiting for it."""
+    for _ in range(6):
+        writer.write(await reader.readexactly(1))
+    await reader.readexactly(1)
+    for _ in range(SIZE // 40_000):
+        writer.write(bytes(40_000))
+    writer.write(b"end")
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.engines(*LOOPS)
+@pytest.mark.uncipherable("an application is served in this process")
+def test_a_stream_arrives_whole_whatever_an_application_says_of_messages(engine):
+    """Nothing is left out of it, and no rate of messages bounds its pieces."""
+    app = penstock.App(slow_consumer="drop_oldest", max_message_rate="2/s", on_message_rate="close", write_max=2 * SIZE)
+    app.add(service_of(_flood, kind="streams"), name="flood", bind="tcp://127.0.0.1:0")
+
+    async def ask():
+        async with app.serve(engine=engine.name) as server:
+            reader, writer = await asyncio.open_connection(
+                *server.servers["flood"].addresses[0].removeprefix("tcp://").split(":")
+            )
+            for _ in range(6):
+                writer.write(b"x")
+                assert b"x" == await reader.readexactly(1)
+            writer.write(b"!")
+            data = await reader.read()
+            writer.close()
+            return len(data), data[-3:]
+
+    with asyncio.Runner(loop_factory=engine.loop_factory) as runner:
+        assert (SIZE + 3, b"end") == runner.run(asyncio.wait_for(ask(), PATIENCE_S))

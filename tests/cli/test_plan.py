@@ -50,6 +50,23 @@ def broken():
 """
 
 
+MIXED = """\
+import penstock
+from penstock.adapters import service_of
+
+app = penstock.App("mixed", timeout_message="5s")
+
+async def copy(reader, writer):
+    writer.write(await reader.read())
+
+app.add(service_of(copy, kind="streams"), name="stream", bind="unix:stream.sock")
+
+@app.on_message(codec="lines", bind="unix:lines.sock")
+def lines(message):
+    return message
+"""
+
+
 @pytest.fixture
 def fleet(directory):
     """A module with an application."""
@@ -99,6 +116,23 @@ def test_what_is_printed_can_be_read(fleet, penstock):
         return [line.partition("#")[0].rstrip() for line in text.splitlines()]
 
     assert values(shown) == values(again)
+
+
+def test_what_is_said_of_all_passes_by_a_service_that_cannot_have_it(directory, penstock):
+    """From each source; what is printed says so. Said of that service alone it is refused."""
+    (directory / "mixed.py").write_text(MIXED)
+    (directory / "penstock.toml").write_text('max_message_rate = "2/s"\non_message_rate = "close"\n')
+    words = ("serve", "mixed", "--slow-consumer", "drop_oldest", "--print-config")
+    shown = penstock(*words, env={"PENSTOCK_MIN_MESSAGE_RATE": "1024"}).stdout
+    _, stream, lines = shown.split("\n[service.")
+    refused = penstock("serve", "mixed", "--slow-consumer", "stream=drop_oldest")
+
+    for line in ('max_message_rate = "2/s"', 'slow_consumer = "drop_oldest"', 'min_message_rate = "1KiB"'):
+        assert line in lines
+        assert f"\n{line}" not in stream
+    assert 'timeout_message = "5s"' in lines
+    assert 'timeout_message = "5s"' not in stream
+    assert "cannot have a part of its stream left out" in refused.stderr
 
 
 @pytest.mark.parametrize(

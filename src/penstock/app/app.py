@@ -19,7 +19,7 @@ from ..core.handlers import Handler
 from ..core.service import Service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError, KeyTakenError
 from ..groups import Group, Registry
-from ..server.model import refuse_without
+from ..server.model import apart_from, refuse_without
 from ..server.surroundings import refuse_process_options
 from ..suggest import did_you_mean
 from .lifespan import Lifespan, Opened
@@ -567,8 +567,9 @@ class App(Generic[S]):
         for name in self._declared:
             try:
                 special = flat(services.get(name, {}))
-                refuse_without(self._declared[name].service, special)
-                found[name] = build(self.declared_values(name) | general | special)
+                service = self._declared[name].service
+                refuse_without(service, special)
+                found[name] = build(apart_from(service.without, self.declared_values(name) | general) | special)
             except ConfigurationError as error:
                 raise ConfigurationError(error.problem, f"{name}: {error.where}" if error.where else name) from None
         return found

@@ -32,7 +32,7 @@ from ..core.service import Service
 from ..errors import ConfigurationError
 from ..installed import find_installed, installed
 from ..server.diagnosis import max_backlog
-from ..server.model import refuse_without
+from ..server.model import apart_from, refuse_without
 from ..server.surroundings import enter_directory
 from ..services import Definition
 from ..services import all as all_services
@@ -325,14 +325,16 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
     warnings = [*general.warnings, *map(_ignored, unknown_variables(names, settled.special))]
     warnings += ambiguous_variables(names, settled.special)
     configs = {}
-    for name, settings in by_service.items():
-        config = settings.server_config()
+    for name, loaded in list(by_service.items()):
+        service = app.services[name]
         special = {
             option: setting.value
-            for option, setting in settings.by_name.items()
+            for option, setting in loaded.by_name.items()
             if setting != general.by_name.get(option) and setting.source != CODE_SOURCE
         }
-        refuse_without(app.services[name], special)
+        refuse_without(service, special)
+        settings = by_service[name] = loaded.with_defaults(apart_from(special, service.without))
+        config = settings.server_config()
         warnings += settings.warnings
         if config.codec is not None:
             warning = _lying_codec(ctx, settings, config.codec, serves=serves)

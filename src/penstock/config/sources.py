@@ -4,7 +4,7 @@ Every source is read to its end before anything is refused, so that all mistakes
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +83,11 @@ class Settings:
     def chosen(self) -> dict[str, object]:
         """The values that some source set, by option name."""
         return {name: setting.value for name, setting in self.by_name.items() if setting.source != DEFAULT_SOURCE}
+
+    def with_defaults(self, names: Iterable[str]) -> "Settings":
+        """Return them with these options at their defaults, whatever a source says."""
+        plain = merged([self.by_name[name].option for name in names], ())
+        return replace(self, by_name={**self.by_name, **plain})
 
     def server_config(self) -> ServerConfig:
         """Make the server's configuration.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..address import Address, Kind
 from ..config import ServerConfig
@@ -12,6 +12,8 @@ from ..config.options import DefaultSeconds, values
 from ..core.handlers import CallbackHandler, MessageHandler, settled
 from ..core.service import Service
 from ..errors import ConfigurationError
+
+T = TypeVar("T")
 
 
 def place(service: Service[Any], config: ServerConfig) -> Service[Any]:
@@ -66,6 +68,11 @@ def refuse_without(service: Service[Any], given: Mapping[str, object]) -> None:
         value = given.get(name)
         if value is not None and value != plain[name] and not isinstance(value, DefaultSeconds):
             raise ConfigurationError(service.has_no(reason), name)
+
+
+def apart_from(without: Collection[str], general: Mapping[str, T]) -> dict[str, T]:
+    """Leave out what means nothing to one service of several: what is said of all of them is for the others."""
+    return {name: value for name, value in general.items() if name not in without}
 
 
 def once(service: Service[Any]) -> Service[Any]:

@@ -397,8 +397,7 @@ class Server:
                 together, or an option is set that means nothing to the service.
         """
         if self._choice is None:
-            if self.app is None:  # what is said of all services of one is for those that can have it
-                refuse_without(self.service, values(self.config))
+            refuse_without(self.service, values(self.config))
             self._choice = choose(self.service, self.config)
         return self._choice
 
