@@ -13,7 +13,7 @@ import pytest
         ("penstock serve ec", {"echo", "ec"}),
         ("penstock serve echo --codec net", {"netstring"}),
         ("penstock serve echo --codec=net", {"--codec=netstring"}),
-        ("penstock serve echo --model ", {"loop", "threads", "one-at-a-time"}),
+        ("penstock serve echo --model ", {"loop", "threads", "one-at-a-time", "process"}),
         ("penstock serve echo --timeout-i", {"--timeout-idle"}),
         ("penstock serve 'e", {"echo", "e"}),
         ("penstock connect tcp://x:1 --codec json-", {"json-lines"}),

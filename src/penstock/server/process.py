@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from signal import SIGTERM
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..config import LogFormat, ServerConfig
 from ..core.events import Observer
@@ -18,7 +18,6 @@ from ..engines.base import Engine
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from .beside import Beside, Steered
 from .descriptors import raise_descriptor_limit
-from .forking.nursery import Brood, Nursery
 from .identity import Identity, identity_of
 from .life import Life
 from .notify import Notifier
@@ -29,6 +28,9 @@ from .shared import Shared
 from .signals import ENDING, NO_SUPERVISOR, OF_THE_SUPERVISOR, EndSignals, OtherSignals
 from .supervision import Supervision, Worker
 from .surroundings import settle_in
+
+if TYPE_CHECKING:
+    from .forking.nursery import Nursery
 
 L = TypeVar("L", bound=Life)
 
@@ -76,6 +78,8 @@ def run(
     """
     refuse_running_loop()
     if config.model == "process" and nursery is None:
+        from .forking.nursery import Brood, Nursery  # noqa: PLC0415  # of one model alone
+
         nursery = Nursery.begin(lambda: Brood(service, config))
     notifier = Notifier.from_environment(os.environ, os.getpid())
     told = observers if notifier is None else [*observers, notifier]

@@ -244,7 +244,7 @@ def test_a_peer_may_change_its_keys(serve):
 
 @engines
 def test_records_that_were_changed_cut_repeated_or_made_up_end_their_connection_alone(serve):
-    """T-51: what is handled is a beginning of what was sent, and the server serves the next one."""
+    """What is handled is a beginning of what was sent, and the server serves the next one."""
     dice = random.Random(2017)
     beginnings = []
     seen = []
