@@ -6,6 +6,7 @@ import gc
 import random
 import ssl
 import struct
+import threading
 
 import pytest
 
@@ -240,6 +241,54 @@ def test_a_peer_may_change_its_keys(serve):
             received.append(answers.readline())
 
     assert [b"LINE %d\n" % number for number in range(4)] == received
+
+
+@engines
+def test_a_finaliser_that_aborts_may_run_where_a_reply_cannot_be_enciphered(serve):
+    """Law 8: what is made to say so may be what has the collector run, up to CPython 3.11 at any such place."""
+    functions = ctypes.CDLL(ssl._ssl.__file__)
+    functions.SSL_set_shutdown.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    finalised = []
+
+    class Left:
+        def __init__(self, conn):
+            self.conn = conn
+            self.itself = self
+            self.thread = threading.get_ident()
+
+        def __del__(self):
+            finalised.append(self.conn.id)
+            if threading.get_ident() == self.thread:
+                self.conn.abort()
+
+    @penstock.on_message(codec="lines")
+    def spoil(conn, message):
+        ours = [each for each in gc.get_objects() if type(each) is ssl.SSLObject and each.server_side]
+        for each in ours:  # as after a close_notify: nothing is enciphered any more
+            functions.SSL_set_shutdown(Socket.from_address(id(each._sslobj)).ssl, 1)
+        del ours, each
+        gc.disable()
+        Left(conn)
+        gc.set_threshold(1)
+        gc.enable()
+        return message
+
+    usual = gc.get_threshold()
+    try:
+        with serve(spoil) as server:
+            for number in range(5):
+                with contextlib.suppress(OSError), CipheredSocket(dial(server.address)) as peer:
+                    peer.sendall(b"one\n")
+                    peer.recv(100)
+                server.reasons(number + 1)
+            reasons = set(server.reasons(5))
+    finally:
+        gc.set_threshold(*usual)
+        gc.enable()
+    gc.collect()
+
+    assert 5 == len(finalised)
+    assert reasons <= {"aborted", "tls_error"}
 
 
 @engines

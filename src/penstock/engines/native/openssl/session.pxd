@@ -28,13 +28,13 @@ cdef class OpenSslSession(Bypass):
     cdef object layer
     cdef Below below
     cdef bytes fed
-    cdef object failure
     cdef void* ssl
     cdef void* bio  # one of our own references
     cdef Wire wire
     cdef flag is_over  # nothing more is deciphered
     cdef flag barren  # what was read last had nothing of the user's
     cdef flag notified  # nothing more is enciphered
+    cdef int failed  # what enciphering has just failed at, as `write_records` has it
 
     cdef bint take_over(self, object session) except -1
     cdef int read_records(self, char* place, size_t room, size_t* got) noexcept

@@ -326,15 +326,13 @@ cdef class OpenSslSession(Bypass):
     cdef bint seals(self, Transport transport, const char* data, Py_ssize_t size) except -1:
         """Encipher into memory; nothing of Python's runs meanwhile. Say whether `flush` has something to do."""
         cdef Poller poller = transport.poller
-        cdef int status
         if self.wire.out == NULL and poller.cipher != NULL:
             self.wire.out = poller.cipher
             self.wire.capacity = poller.cipher_size
             poller.cipher = NULL
-        status = self.write_records(data, size)
-        if status:
+        self.failed = self.write_records(data, size)
+        if self.failed:  # `flush` says at what: an exception is an object of Python's, with which the collector may begin
             self.writes = False
-            self.failure = self.problem(status)
         return True
 
     cdef int flush(self, Transport transport) except -1:
@@ -343,13 +341,14 @@ cdef class OpenSslSession(Bypass):
         cdef char* out = self.wire.out
         cdef size_t size = self.wire.size, capacity = self.wire.capacity
         cdef Py_ssize_t queued = 0
+        cdef int failed = self.failed
         self.wire.out = NULL
         self.wire.size = self.wire.capacity = 0
+        self.failed = 0
         try:
-            if self.failure is not None:
-                failure, self.failure = self.failure, None
+            if failed:
                 queued = size  # it has no meaning any more
-                self.layer.broke(failure)
+                self.layer.broke(self.problem(failed))
             elif size:
                 transport.transmit_through(out, size, &queued)
         finally:
