@@ -1,5 +1,6 @@
-/* Preloaded: lets one allocation that the engine asks for fail. The file that FAILING_MALLOC names is shared memory; its first
- * four bytes are a number that every such allocation lowers by one, and the one that brings it to zero fails. */
+/* Preloaded: lets one allocation fail that the engine asks for, or a library whose path has one of the words of FAILING_WITHIN. The
+ * file that FAILING_MALLOC names is shared memory; its first four bytes are a number that every such allocation lowers by one, and the
+ * one that brings it to zero fails. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,10 +16,13 @@ extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 
 static volatile unsigned *waits;
+static char within[256] = "/native/";
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *name = getenv("FAILING_MALLOC");
+    const char *name = getenv("FAILING_MALLOC"), *words = getenv("FAILING_WITHIN");
+    if (words != NULL)
+        strncpy(within, words, sizeof within - 1);
     int fd = name == NULL ? -1 : open(name, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return;
@@ -28,10 +32,20 @@ __attribute__((constructor)) static void begin(void)
     close(fd);
 }
 
+static int is_meant(const char *path)
+{
+    char words[sizeof within], *rest = NULL;
+    memcpy(words, within, sizeof words);
+    for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
+        if (strstr(path, word) != NULL)
+            return 1;
+    return 0;
+}
+
 static int fails(void *caller)
 {
     Dl_info about;
-    if (waits == NULL || *waits == 0 || !dladdr(caller, &about) || strstr(about.dli_fname, "/native/") == NULL)
+    if (waits == NULL || *waits == 0 || !dladdr(caller, &about) || !is_meant(about.dli_fname))
         return 0;
     *waits -= 1;
     return *waits == 0;

@@ -2,7 +2,7 @@
 
 ``open`` is answered with what is open: descriptors, connections, those the gate counts, tasks. ``big`` is answered with
 more than a socket takes at once. After ``nomemory N``, which comes back like anything else, the N-th allocation of the
-interpreter fails.
+interpreter fails. Over TLS where a certificate is named.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import penstock
 from penstock.engines.native.engine import new_event_loop
 
 SERVERS = []
+OPTIONS = {"bind": "tls://127.0.0.1:0", "tls_cert": sys.argv[1]} if len(sys.argv) > 1 else {"bind": "tcp://127.0.0.1:0"}
 
 
 def answer(message: bytes) -> bytes:
@@ -72,7 +73,7 @@ async def main() -> None:
         Callbacks,
     )
     for service in services:
-        SERVERS.append(penstock.serve(service, bind="tcp://127.0.0.1:0", engine="native"))
+        SERVERS.append(penstock.serve(service, engine="native", **OPTIONS))
         await SERVERS[-1].start()
     print(*(server.addresses[0] for server in SERVERS), flush=True)
     ended = asyncio.Event()

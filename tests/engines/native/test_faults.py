@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from penstock.engines.native.openssl import loaded
+from penstock.testing.certificates import server_certificate
+from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.peers import dial
 
 HIGHEST = int(os.environ.get("PENSTOCK_FAULTS", "12"))
@@ -45,19 +48,32 @@ FAULTS = [
     ("close", "EINTR"),
     ("close", "EIO"),
 ]
+# Where TLS has to do something else: what it reads and sends are records, and those have an order.
+FAULTS_OF_TLS = [fault for fault in FAULTS if fault[0] in ("recvfrom", "sendto")]
+needs_records = pytest.mark.skipif(loaded.why_not() is not None, reason=str(loaded.why_not()))
+both = pytest.mark.parametrize("kind", ["tcp", pytest.param("tls", marks=needs_records)])
+
+
+def speak(address, **options):
+    """Connect to an address, over TLS where that is spoken there."""
+    sock = dial(address, **options)
+    return CipheredSocket(sock) if address.startswith("tls:") else sock
 
 
 class Faulted:
     """The server under faults, started again when it has ended."""
 
-    def __init__(self, errors, **environment):
+    def __init__(self, errors, kind="tcp", **environment):
+        if kind == "tls":
+            pytest.importorskip("trustme")
+        self.arguments = [server_certificate()] if kind == "tls" else []
         self.errors = errors
         self.environment = {**os.environ, **environment}
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(
-            [sys.executable, SERVER],
+            [sys.executable, SERVER, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -73,7 +89,7 @@ class Faulted:
 
     def asked(self, index):
         """What is open, as a new connection is told: descriptors, connections, places at the gate, tasks."""
-        with dial(self.addresses[index]) as sock, sock.makefile("rb") as answers:
+        with speak(self.addresses[index]) as sock, sock.makefile("rb") as answers:
             sock.sendall(b"open\n")
             descriptors, *others = map(int, answers.readline().split())
         return descriptors - self.descriptors, *others
@@ -102,21 +118,41 @@ class Faulted:
             raise
 
 
-@pytest.fixture(scope="module")
-def faulted(tmp_path_factory):
-    with open(tmp_path_factory.mktemp("faults") / "stderr", "w") as errors:
-        server = Faulted(errors)
+@contextlib.contextmanager
+def started(directory, kind):
+    with open(directory / "stderr", "w") as errors:
+        server = Faulted(errors, kind)
         yield server
         if server.process.poll() is None:
             assert 0 == server.stop()
 
 
+@pytest.fixture(scope="module")
+def faulted(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("faults"), "tcp") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def faulted_tls(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("faults"), "tls") as server:
+        yield server
+
+
 def starve(addresses, index, count):
     """Be a peer of one address after whose message an allocation fails, and one more of each address meanwhile."""
-    with contextlib.suppress(OSError), dial(addresses[index]) as sock, sock.makefile("rb") as answers:
+    with (
+        contextlib.suppress(OSError),
+        contextlib.ExitStack() as stack,
+        speak(addresses[index]) as sock,
+        sock.makefile("rb") as answers,
+    ):
         sock.settimeout(1)
         sock.sendall(b"one\nnomemory %d\ntwo\n" % count)
-        others = [dial(address) for address in addresses]
+        others = []
+        for address in addresses:
+            with contextlib.suppress(OSError):  # over TLS its handshake may be what has no memory
+                others.append(stack.enter_context(speak(address)))
         for other in others:
             other.sendall(b"one\ntwo\n")
         sock.shutdown(socket.SHUT_WR)
@@ -131,21 +167,40 @@ def starve(addresses, index, count):
                     other.recv(1000)
 
 
-def work(address):
+def work(address, begin=lambda: None):
     """Be three peers: one that ends well, one with much to read, one that resets. What becomes of them is no matter."""
-    with contextlib.suppress(OSError), dial(address) as sock, sock.makefile("rb") as answers:
+    begin()
+    with contextlib.suppress(OSError), speak(address) as sock, sock.makefile("rb") as answers:
         sock.settimeout(1)
         sock.sendall(b"first\none\ntwo\nthree\n")
         sock.shutdown(socket.SHUT_WR)
         answers.read()
-    with contextlib.suppress(OSError), dial(address, receive_buffer_bytes=4096) as sock, sock.makefile("rb") as answers:
+    with (
+        contextlib.suppress(OSError),
+        speak(address, receive_buffer_bytes=4096) as sock,
+        sock.makefile("rb") as answers,
+    ):
         sock.settimeout(1)
         sock.sendall(b"big\n" * 6)
         sock.shutdown(socket.SHUT_WR)
         answers.read()
-    with contextlib.suppress(OSError), dial(address) as sock:
+    with contextlib.suppress(OSError), speak(address) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock.sendall(b"half a li")
+
+
+def exchange(address, begin):
+    """Be one peer that calls ``begin`` when it has had an answer, and goes on."""
+    with contextlib.suppress(OSError), speak(address) as sock, sock.makefile("rb") as answers:
+        sock.settimeout(1)
+        sock.sendall(b"first\n")
+        answers.readline()
+        begin()
+        sock.sendall(b"one\ntwo\n")
+        answers.readline()
+        sock.sendall(b"big\n" * 6)
+        sock.shutdown(socket.SHUT_WR)
+        answers.read()
 
 
 @contextlib.contextmanager
@@ -176,7 +231,28 @@ def failing(process, call, error, count, log):
 @pytest.mark.parametrize(("call", "error"), FAULTS, ids=lambda value: value)
 def test_no_failed_system_call_stops_the_server(faulted, figure, tmp_path, call, error):
     """It goes on serving, and closes what it opened; a close that did not happen leaves its own descriptor open."""
-    log = tmp_path / "strace"
+    injected = fail_each(faulted, tmp_path, call, error)
+
+    assert injected > 0
+    figure(f"T-78 {call} fails with {error}: {injected} times, 0 crashes, 0 descriptors left")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_records
+@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
+@pytest.mark.parametrize(("call", "error"), FAULTS_OF_TLS, ids=lambda value: value)
+def test_no_failed_system_call_stops_a_server_of_tls(faulted_tls, figure, tmp_path, call, error):
+    """In a handshake and between records: the same."""
+    injected = fail_each(faulted_tls, tmp_path, call, error)
+
+    assert injected > 0
+    figure(f"T-78 {call} of TLS fails with {error}: {injected} times, 0 crashes, 0 descriptors left")
+
+
+def fail_each(faulted, directory, call, error):
+    """Let a system call fail, the first of them, the second and so on. Return how many did."""
+    log = directory / "strace"
     injected = 0
     for count in range(1, HIGHEST + 1):
         with failing(faulted.process, call, error, count, str(log)):
@@ -191,51 +267,74 @@ def test_no_failed_system_call_stops_the_server(faulted, figure, tmp_path, call,
         injected += happened
         if not happened:
             break
-
-    assert injected > 0
-    figure(f"T-78 {call} fails with {error}: {injected} times, 0 crashes, 0 descriptors left")
+    return injected
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
-def test_no_failed_allocation_of_the_engine_stops_the_server(figure, tmp_path):
+@both
+def test_no_failed_allocation_of_the_engine_stops_the_server(figure, tmp_path, kind):
     """Its blocks of input and output: a connection ends, the next one is served, no descriptor stays open."""
-    library = tmp_path / "malloc.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
-    control = tmp_path / "failing"
-    control.write_bytes(bytes(4))
-    with open(tmp_path / "stderr", "w") as errors:
-        faulted = Faulted(errors, LD_PRELOAD=str(library), FAILING_MALLOC=str(control))
-    injected = 0
-    for count in range(1, HIGHEST + 1):
-        with control.open("r+b", buffering=0) as file:
-            file.write(count.to_bytes(4, sys.byteorder))
-            for address in faulted.addresses:
-                work(address)
-            file.seek(0)
-            waits = int.from_bytes(file.read(4), sys.byteorder)
-            file.seek(0)
-            file.write(bytes(4))
+    injected = let_allocations_fail(tmp_path, kind, "/native/", work)
 
-        assert faulted.process.poll() is None, f"it ended at allocation {count}"
-        assert faulted.recovers(), f"something stays open after allocation {count}"
-        if waits:
-            break
-        injected += 1
-
-    assert 0 == faulted.stop()
     assert injected > 0
-    figure(f"T-79 allocations of the engine that failed: {injected}, 0 crashes, 0 descriptors left")
+    figure(f"T-79 allocations of the engine that failed, {kind}: {injected}, 0 crashes, 0 descriptors left")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_failed_allocation_of_the_interpreter_stops_the_server(figure, tmp_path):
+@needs_records
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_no_failed_allocation_of_openssl_stops_the_server(figure, tmp_path):
+    """Of records, and of the ends of both directions: the connection ends, and nothing of it is left."""
+    injected = let_allocations_fail(tmp_path, "tls", "/libssl /libcrypto", exchange)
+    if not injected:
+        pytest.skip("OpenSSL is no library of its own here")
+
+    figure(f"T-79 allocations of OpenSSL for records that failed: {injected}, 0 crashes, 0 descriptors left")
+
+
+def let_allocations_fail(directory, kind, within, use):
+    """Let an allocation fail that a library asks for: the first of them, the second and so on. Return how many did."""
+    library = directory / "malloc.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
+    control = directory / "failing"
+    control.write_bytes(bytes(4))
+    environment = {"LD_PRELOAD": str(library), "FAILING_MALLOC": str(control), "FAILING_WITHIN": within}
+    with open(directory / "stderr", "w") as errors:
+        faulted = Faulted(errors, kind, **environment)
+    injected = 0
+    for count in range(1, HIGHEST + 1):
+        failed = [fails_at(count, control, use, address) for address in faulted.addresses]
+
+        assert faulted.process.poll() is None, f"it ended at allocation {count}"
+        assert faulted.recovers(), f"something stays open after allocation {count}"
+        if not any(failed):
+            break
+        injected += sum(failed)
+
+    assert 0 == faulted.stop()
+    return injected
+
+
+def fails_at(count, control, use, address):
+    """Let one allocation fail at most while an address is used; say whether one did."""
+    with control.open("r+b", buffering=0) as file:
+        use(address, lambda: os.pwrite(file.fileno(), count.to_bytes(4, sys.byteorder), 0))
+        waits = int.from_bytes(os.pread(file.fileno(), 4, 0), sys.byteorder)
+        os.pwrite(file.fileno(), bytes(4), 0)
+    return not waits
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@both
+def test_no_failed_allocation_of_the_interpreter_stops_the_server(figure, tmp_path, kind):
     """Whatever had none: at most the connection it belongs to ends, and leaves nothing; all else goes on."""
     pytest.importorskip("_testcapi")
     with open(tmp_path / "stderr", "w") as errors:
-        faulted = Faulted(errors)
+        faulted = Faulted(errors, kind)
     for index, address in enumerate(faulted.addresses):
         for count in range(HIGHEST_ALLOCATION + 1):
             starve(faulted.addresses, index, count)
@@ -245,7 +344,7 @@ def test_no_failed_allocation_of_the_interpreter_stops_the_server(figure, tmp_pa
 
     assert faulted.stop() in AFTER_NO_MEMORY
     faults = len(faulted.addresses) * (HIGHEST_ALLOCATION + 1)
-    figure(f"T-79 allocations of the interpreter that failed: {faults}, 0 crashes, 0 connections left")
+    figure(f"T-79 allocations of the interpreter that failed, {kind}: {faults}, 0 crashes, 0 connections left")
 
 
 @pytest.mark.slow
