@@ -105,6 +105,7 @@ class JsonLines(ObjectCodec[M], Oversize[M]):
             max_skip_bytes=max_skip_bytes,
             max_frame_bytes=max_frame_bytes,
         )
+        self.unterminated = unterminated
         self._set_oversize(on_oversize, max_skip_bytes)
         self.max_frame_bytes = max_frame_bytes
         self.max_depth = require_range("max_depth", max_depth, 1, HIGHEST_MAX_DEPTH)

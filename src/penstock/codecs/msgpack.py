@@ -138,6 +138,8 @@ class Msgpack(ObjectCodec[M]):
         self.single_floats = single_floats
         self.ext_hook = ext_hook
         self.default = default
+        self.max_str_bytes, self.max_bin_bytes, self.max_ext_bytes = max_str_bytes, max_bin_bytes, max_ext_bytes
+        self.max_array_items, self.max_map_items = max_array_items, max_map_items
         # By the kind of an element, as `lengths` has it: the name of the option, and what it says.
         self._limits = {
             name.split("_")[1]: (name, require_range(name, value, 0))

@@ -1,5 +1,6 @@
 """The input of a connection that moves: the same messages come of the same bytes, wherever it moves."""
 
+import inspect
 import itertools
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from penstock.codecs.base import NEED_DATA, Codec
 from penstock.codecs.cbor import Cbor
 from penstock.codecs.delimited import Delimited
+from penstock.codecs.duplex import Duplex
 from penstock.codecs.fixed import Fixed
 from penstock.codecs.gap import Gap
 from penstock.codecs.json_lines import JsonLines
@@ -143,3 +145,50 @@ def test_codecs_are_told_apart_by_class_and_options():
     assert type(named(text_of(Netstring()), "netstring")) is Netstring
     assert named(text_of(Lines(max_frame_bytes=1)), "lines") is None
     assert named(text_of(Lines()), "unknown") is None
+
+
+# Of each option of a codec another value than the one it has by default, or in STREAMS.
+OTHER = {
+    "adjustment": 1,
+    "array_keys": True,
+    "byteorder": "little",
+    "default": repr,
+    "delimiter": b"|",
+    "encoding": "ascii",
+    "ext_hook": print,
+    "header": "split",
+    "inline": True,
+    "keep_cr": True,
+    "keep_delimiter": True,
+    "newline": "crlf",
+    "offset": 1,
+    "on_oversize": "skip",
+    "protocol": 3,
+    "quiet_s": 2.5,
+    "single_floats": True,
+    "size": 2,
+    "strict": True,
+    "strip": 2,
+    "timestamp": "ext",
+    "type": int,
+    "unterminated": "deliver",
+}
+OPTIONS = {(type(codec), option) for codec, _ in STREAMS for option in inspect.signature(type(codec)).parameters}
+
+
+@pytest.mark.parametrize(("kind", "option"), sorted(OPTIONS, key=str), ids=lambda each: getattr(each, "__name__", each))
+def test_each_option_of_a_codec_is_told_where_it_is_one_of_two(kind, option):
+    """What comes in is cut by the one, which the other end has to have as well."""
+    needed = {Delimited: {"delimiter": b"--"}, Fixed: {"size": 4}}.get(kind, {})
+    one, other = kind(**needed), kind(**needed | {option: OTHER.get(option, 77)})
+
+    assert text_of(one) != text_of(other)
+    assert text_of(Duplex(one, Netstring())) != text_of(Duplex(other, Netstring()))
+    assert text_of(Duplex(Netstring(), one)) != text_of(Duplex(Netstring(), other))
+    assert text_of(Duplex(one, other)) == text_of(Duplex(kind(**needed), other))
+
+
+def test_two_codecs_are_named_only_with_the_options_that_the_name_gives_them():
+    """Else the other end would cut the bytes as the name has it."""
+    assert named(text_of(Duplex(Lines(max_frame_bytes=2**20), Netstring())), "lines/netstring") is None
+    assert type(named(text_of(Duplex(Lines(), Netstring())), "lines/netstring")) is Duplex

@@ -19,7 +19,10 @@ _NOTES: Final = {kind.__name__.lower(): kind for kind in (Left, Gone, Cut)}
 
 
 def text_of(codec: Codec[Any]) -> str:
-    """Return what stands for a codec: its class, and the options it was made with as far as it shows them."""
+    """Return what stands for a codec: its class, and the options it was made with as far as it shows them.
+
+    An option that is a codec itself, as of `Duplex`, stands there with its own.
+    """
     kind = type(codec)
     shown = []
     for name in inspect.signature(kind).parameters:
@@ -31,6 +34,8 @@ def text_of(codec: Codec[Any]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, _PLAIN):
         return repr(value)
+    if isinstance(value, Codec):
+        return text_of(value)
     if isinstance(value, tuple):
         return f"({', '.join(map(_shown, value))})"
     return getattr(value, "__qualname__", type(value).__qualname__)
