@@ -1,5 +1,7 @@
 """What waits for a slow peer: whole frames in order, of which the oldest that may be are given up, and no others."""
 
+import collections
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,55 @@ def test_latest_gives_up_the_oldest_where_its_key_makes_too_little_room():
     assert [frame(1), frame(3), frame(4, 8)] == taken(backlog)
 
 
+def test_latest_does_not_keep_an_older_value_where_the_newer_finds_no_room():
+    """Nobody is sent a price that is known to be wrong: both are given up, and what is of other keys stays."""
+    backlog = SendQueue()
+    backlog.keep(frame(0, 100))
+    backlog.admit(frame(1, 8), "latest", 0, "other")
+    backlog.admit(frame(2, 10), "latest", 0, "key")
+
+    assert (2, 110) == backlog.admit(frame(3, 100), "latest", 50, "key")
+    assert [frame(0, 100), frame(1, 8)] == taken(backlog)
+    assert backlog.admit(frame(4), "latest", 0, "key") is None
+
+
+def test_what_is_posted_looks_at_each_frame_that_stays_once():
+    """Not at each post: many that stay before many that may go cost as much as few do."""
+    looks = 0
+
+    class Noting(collections.deque):
+        def popleft(self):
+            nonlocal looks
+            looks += 1
+            return super().popleft()
+
+    backlog = SendQueue()
+    backlog._line.frames = Noting()
+    for number in range(1000):
+        backlog.admit(frame(number, 4 + 400 * (number % 2)), "raise", 0)
+        backlog.admit(frame(number, 8 + 400 * (number % 2)), "drop_oldest", 0)
+    for number in range(1000):
+        size = 8 + 400 * (number % 2)
+        assert (1, size) == backlog.admit(frame(number, size), "drop_oldest", size)
+
+    assert 2000 == backlog.count
+    assert 2000 >= looks
+
+
+def test_the_oldest_is_taken_with_what_it_was_posted_with():
+    """So that it may wait elsewhere: its policy, and the key of one that may be replaced; what was replaced is not."""
+    backlog = SendQueue()
+    backlog.admit(frame(0), "latest", 0, "key")
+    backlog.admit(frame(1), "drop_oldest", 0)
+    backlog.admit(frame(2), "latest", 0)
+    backlog.admit(frame(3), "latest", 0, "key")
+
+    assert [(frame(1), "drop_oldest", None), (frame(2), "latest", None), (frame(3), "latest", "key")] == [
+        backlog.take_as_posted() for _ in range(3)
+    ]
+    assert (0, 0) == (len(backlog), backlog.count)
+
+
 def test_what_was_posted_to_be_told_of_is_not_given_up_for_another():
     """Its sender took the silence of ``raise`` and ``drop_newest`` for a yes."""
     backlog = SendQueue()
@@ -122,7 +173,7 @@ def test_nothing_is_left_of_what_was_replaced():
         backlog.admit(frame(number), "latest", 0, "key")
 
     assert 2 == backlog.count
-    assert 50 > len(backlog._frames)
+    assert 50 > len(backlog._line.frames)
     assert [frame(0), frame(9999)] == taken(backlog)
 
 
@@ -230,6 +281,9 @@ def test_every_mixture_of_policies_against_a_plain_list(frames, limit):
                 model.append((data, policy, key if policy == "latest" else None))
             else:
                 gone = 1
+                if policy == "latest" and (data_before := [each for each in model if each[1:] == ("latest", key)]):
+                    model.remove(*data_before)
+                    gone = 2
             lost += gone
             try:
                 event = backlog.admit(data, policy, excess, key)
@@ -242,8 +296,10 @@ def test_every_mixture_of_policies_against_a_plain_list(frames, limit):
         assert (len(model), sum(len(each[0]) for each in model)) == (backlog.count, len(backlog))
         assert sum(len(each[0]) for each in model if each[1]) == backlog.posted_bytes
 
+    other = SendQueue()
+    other.recall(*backlog.told())
     left = taken(backlog)
-    assert [each[0] for each in model] == left
+    assert [each[0] for each in model] == left == taken(other)
     assert len(frames) == len(left) + out + lost
 
 

@@ -185,8 +185,9 @@ class ConnectionBase(ABC, Generic[M]):
             message: What to send.
             on_full: What gives way where it is too much. None: what ``limits.slow_consumer`` says. ``disconnect`` and
                 ``raise``: as there. ``drop``, or ``drop_newest``: this message. ``drop_oldest``: those that were
-                posted first and may go, which are those of ``drop_oldest`` and ``latest``. ``latest``: likewise; and
-                too much or not, one that waits with the same key goes for this one, which takes the place at the end.
+                posted first and may go, which are those of ``drop_oldest`` and ``latest``; this one where all of them
+                would make too little room. ``latest``: likewise; and too much or not, one that waits with the same key
+                goes for this one, which takes the place at the end. It goes also where this one finds no room.
                 Messages given up are counted (``stats.messages_dropped``) and told (`MessageDropped`).
             key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well.
 

@@ -62,6 +62,22 @@ class _Frame:
         self.key = key
 
 
+class _Line:
+    """Frames in their order: the short ones in one piece, with one number for each; the others as they are."""
+
+    __slots__ = ("data", "frames")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.frames: deque[int | _Frame] = deque()  # of those in `data`: four times the size, and how it waits
+
+    def cut(self, size: int) -> bytearray:
+        """Take so many bytes of the short frames."""
+        cut = self.data[:size]
+        del self.data[:size]  # at the front, where a bytearray gives up bytes without moving the others
+        return cut
+
+
 class SendQueue:
     """Frames behind those that the transport holds: as long as they wait here, some of them can still be given up.
 
@@ -75,11 +91,13 @@ class SendQueue:
             is held to it by itself, so that a reply does not end a connection that is owed what may be dropped.
     """
 
-    __slots__ = ("_data", "_frames", "_may_go_bytes", "_named", "_replaced", "_size", "count", "posted_bytes")
+    __slots__ = ("_front", "_line", "_may_go_bytes", "_named", "_replaced", "_size", "count", "posted_bytes")
 
     def __init__(self) -> None:
-        self._data = bytearray()
-        self._frames: deque[int | _Frame] = deque()  # of those in `_data`: four times the size, and how it waits
+        self._line = _Line()
+        # What stands before the first frame that may go. A search for that one puts it there, so that the next search
+        # does not meet it again. None for nothing.
+        self._front: _Line | None = None
         self._named: dict[Hashable, _Frame] = {}
         self._replaced = 0  # of the frames
         self._size = 0
@@ -99,8 +117,9 @@ class SendQueue:
         Args:
             frame: One message, framed.
             policy: What gives way where there is no room. ``drop_newest``: this one. ``drop_oldest``: those that were
-                posted first, and that way. ``latest``: likewise, and room or not the one that waits with the same key.
-                ``raise``: none. ``disconnect`` is the connection's to obey.
+                posted first, and that way; this one where all of those would make too little room. ``latest``:
+                likewise, and room or not the one that waits with the same key: an older value never outlives a newer
+                one. ``raise``: none. ``disconnect`` is the connection's to obey.
             excess_bytes: How far over its limit the peer would be with it; 0 or less when there is room.
             key: What ``latest`` tells messages apart by.
             excess_count: How many frames too many there would be with it, where those are counted.
@@ -112,15 +131,14 @@ class SendQueue:
             QueueFullError: There is no room, and the policy is ``raise``. Nothing has changed.
         """
         count = size_bytes = 0
-        if excess_bytes > 0 or excess_count > 0:
-            if policy == "raise":
-                raise QueueFullError(f"{len(frame)} bytes more would be {excess_bytes} more than the peer may be owed")
-            if policy == "drop_newest" or excess_bytes > self._may_go_bytes:
-                return 1, len(frame)
         if policy == "latest" and (old := self._named.get(key)) is not None:
             count, size_bytes = 1, len(old.data)
             self._replace(old)
         if excess_bytes > size_bytes or excess_count > count:
+            if policy == "raise":
+                raise QueueFullError(f"{len(frame)} bytes more would be {excess_bytes} more than the peer may be owed")
+            if policy == "drop_newest" or excess_bytes - size_bytes > self._may_go_bytes:
+                return count + 1, size_bytes + len(frame)
             more, more_bytes = self._give_up(excess_bytes - size_bytes, excess_count - count)
             count += more
             size_bytes += more_bytes
@@ -133,39 +151,42 @@ class SendQueue:
 
     def take(self, least_bytes: int = 1) -> bytes:
         """Return the oldest frames, whole: as few as make up so many bytes, or all there are."""
-        taken = bytearray()
-        copied = 0  # of `_data`, and not taken from there so far
-        while self._frames and len(taken) + copied < least_bytes:
-            frame = self._frames.popleft()
-            if isinstance(frame, int):
-                copied += frame >> 2
-                self._goes(frame >> 2, frame & 3)
-            elif frame.data:
-                taken += self._cut(copied)
-                copied = 0
-                if not taken and len(frame.data) >= least_bytes:
-                    self._let_go(frame)
-                    return frame.data
-                taken += frame.data
-                self._let_go(frame)
-            else:
-                self._replaced -= 1
-        return bytes(taken + self._cut(copied))
+        if self._front is None:
+            return self._take_from(self._line, least_bytes)
+        taken = self._take_from(self._front, least_bytes)
+        if not self._front.frames:
+            self._front = None
+        left_bytes = least_bytes - len(taken)
+        return taken + self._take_from(self._line, left_bytes) if left_bytes > 0 else taken
+
+    def take_as_posted(self) -> tuple[bytes, OnFull, Hashable]:
+        """Return the oldest frame of a queue all of which may go, with the policy and the key that it came with."""
+        frames = self._line.frames
+        while isinstance(first := frames[0], _Frame) and not first.data:
+            frames.popleft()
+            self._replaced -= 1
+        if isinstance(first, _Frame) and first.key is not None:
+            key = first.key[0]
+            return self.take(), "latest", key
+        return self.take(), "drop_oldest", None
 
     def told(self) -> tuple[bytes, list[int]]:
         """Return what `recall` makes of another queue what this one is: the bytes, and of each frame its size and way.
 
         Which of them a later one may replace is not told: there the two are sent.
         """
-        data, short, frames = bytearray(), 0, []
-        for frame in self._frames:
-            if isinstance(frame, int):
-                data += self._data[short : short + (frame >> 2)]
-                short += frame >> 2
-                frames.append(frame)
-            elif frame.data:
-                data += frame.data
-                frames.append(len(frame.data) << 2 | frame.way)
+        data, frames = bytearray(), []
+        for line in (self._front, self._line):
+            short = 0
+            for frame in line.frames if line is not None else ():
+                if isinstance(frame, int):
+                    assert line is not None
+                    data += line.data[short : short + (frame >> 2)]
+                    short += frame >> 2
+                    frames.append(frame)
+                elif frame.data:
+                    data += frame.data
+                    frames.append(len(frame.data) << 2 | frame.way)
         return bytes(data), frames
 
     def recall(self, data: bytes, frames: Sequence[int]) -> None:
@@ -177,8 +198,7 @@ class SendQueue:
 
     def clear(self) -> None:
         """Forget all of it: the connection, or the member, is gone."""
-        self._data.clear()
-        self._frames.clear()
+        self._front, self._line = None, _Line()
         self._named.clear()
         self._replaced = self._size = self._may_go_bytes = self.count = self.posted_bytes = 0
 
@@ -187,11 +207,11 @@ class SendQueue:
         if not size:
             return
         if name is None and size < _WORTH_A_REFERENCE:
-            self._data += frame
-            self._frames.append(size << 2 | way)
+            self._line.data += frame
+            self._line.frames.append(size << 2 | way)
         else:
             waiting = _Frame(frame, way, name)
-            self._frames.append(waiting)
+            self._line.frames.append(waiting)
             if name is not None:
                 self._named[name[0]] = waiting
         self.count += 1
@@ -200,6 +220,26 @@ class SendQueue:
             self.posted_bytes += size
             if way == _GIVES_WAY:
                 self._may_go_bytes += size
+
+    def _take_from(self, line: _Line, least_bytes: int) -> bytes:
+        taken, frames = bytearray(), line.frames
+        copied = 0  # of the short ones, and not taken from there so far
+        while frames and len(taken) + copied < least_bytes:
+            frame = frames.popleft()
+            if isinstance(frame, int):
+                copied += frame >> 2
+                self._goes(frame >> 2, frame & 3)
+            elif frame.data:
+                taken += line.cut(copied)
+                copied = 0
+                if not taken and len(frame.data) >= least_bytes:
+                    self._let_go(frame)
+                    return frame.data
+                taken += frame.data
+                self._let_go(frame)
+            else:
+                self._replaced -= 1
+        return bytes(taken + line.cut(copied))
 
     def _goes(self, size: int, way: int) -> None:
         """Count a frame as one that waits no more."""
@@ -215,33 +255,27 @@ class SendQueue:
         if frame.key is not None:
             del self._named[frame.key[0]]
 
-    def _cut(self, size: int) -> bytearray:
-        """Take so many bytes of the short frames."""
-        cut = self._data[:size]
-        del self._data[:size]  # at the front, where a bytearray gives up bytes without moving the others
-        return cut
-
     def _replace(self, frame: _Frame) -> None:
         self._let_go(frame)
         frame.data = b""
         self._replaced += 1
         if self._replaced > _REPLACED + self.count:
-            self._frames = deque(each for each in self._frames if isinstance(each, int) or each.data)
+            self._line.frames = deque(each for each in self._line.frames if isinstance(each, int) or each.data)
             self._replaced = 0
 
     def _give_up(self, least_bytes: int, least_count: int) -> tuple[int, int]:
         """Forget the oldest frames that may go, so many bytes and frames of them or more; return how many of each."""
-        stays: list[int | _Frame] = []
-        at = count = given_up = 0
+        line, front = self._line, self._front or _Line()
+        count = given_up = 0
         while given_up < least_bytes or count < least_count:
-            frame = self._frames.popleft()
+            frame = line.frames.popleft()
             if isinstance(frame, int):
                 size, way = frame >> 2, frame & 3
-                if way == _GIVES_WAY:
-                    del self._data[at : at + size]
-                    self._goes(size, way)
+                data = line.cut(size)
+                if way != _GIVES_WAY:
+                    front.data += data
                 else:
-                    at += size
+                    self._goes(size, way)
             else:
                 size, way = len(frame.data), frame.way
                 if not size:
@@ -253,6 +287,6 @@ class SendQueue:
                 count += 1
                 given_up += size
             else:
-                stays.append(frame)
-        self._frames.extendleft(reversed(stays))
+                front.frames.append(frame)
+        self._front = front if front.frames else None
         return count, given_up
