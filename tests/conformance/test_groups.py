@@ -13,6 +13,8 @@ import penstock
 from penstock.config import Limits
 from penstock.testing.peers import PATIENCE_S
 
+from .floods import dropped
+
 WITH_CONN = pytest.mark.forms(lambda form: form.has_conn)
 KIB = 1024
 
@@ -266,6 +268,36 @@ def test_a_slow_member_is_disconnected_alone(crowd, publish, reason):
     assert COUNT > len(heard["sleeper"])
     assert COUNT == group.stats.published
     assert 2 * COUNT > group.stats.deliveries > COUNT
+
+
+@pytest.mark.parametrize("last", [{}, {"on_slow": "disconnect"}])
+def test_what_waits_may_be_given_up_though_one_comes_that_may_not(serve, engine, tmp_path, last):
+    """It leaves the group before that one, so that the order is kept, and with its own policy: it ends no member."""
+    group = penstock.Group(max_waiting=COUNT)  # eight times the hard limit
+
+    def react(conn, message):
+        group.join(conn)
+        return b"0"
+
+    with serve(penstock.on_message(react), bind=f"unix:{tmp_path}/s", limits=LIMITS) as server, server.dial() as peer:
+        peer.sendall(b"join\n")
+        assert [b"0\n"] == lines(peer, 1)
+        for number in range(COUNT):
+            options = {"on_slow": "latest", "key": number % 1000} if number % 2 else {"on_slow": "drop_oldest"}
+            server.call(lambda number=number, options=options: group.publish(numbered(number), **options))
+        server.call(lambda: group.publish(numbered(COUNT), **last))
+        assert 1 == server.call(lambda: len(group))
+        heard = []
+        with peer.makefile("rb") as file:
+            while COUNT not in heard:
+                heard.append(int(file.readline()))
+        server.wait_until(lambda _: accounted(group))
+        missed = group.stats.dropped.total() + sum(dropped(server).values())
+
+        assert sorted(set(heard)) == heard
+        assert COUNT + 1 == len(heard) + missed
+        assert {"drop_oldest", "latest"} >= dropped(server).keys() > set()
+        peer.close()
 
 
 def test_a_connection_that_is_slow_when_it_joins_is_a_slow_member(serve, engine, tmp_path):

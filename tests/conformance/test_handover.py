@@ -151,6 +151,33 @@ def test_output_that_the_peer_does_not_read_moves_with_its_connection(serve):
         peer.close()
 
 
+def test_what_a_group_has_for_a_connection_moves_with_it_and_is_counted(serve):
+    """It waits for a peer that does not read, in a group that knows nothing of the other process."""
+    group = penstock.Group()
+    big = b"x" * 60_000
+
+    class Member(Numbered):
+        def on_connect(self, conn):
+            super().on_connect(conn)
+            group.join(conn)
+
+    with pair(serve, Member, send_buffer_bytes=4096) as (one, two, peer):
+        for _ in range(10):
+            peer.sendall(big + b"\n")
+        one.wait_until(lambda server: server.connections and the_only(server).output_paused)
+        one.call(lambda: group.publish(b"waits", on_slow="drop_oldest"))
+        assert 1 == group.stats.waiting
+        moved = move(one, two)  # a loop of another's making does not say what waits
+        with peer.makefile("rb") as file:
+            got = [file.readline() for _ in range(11)]
+        one.wait_until(lambda _: group.stats.waiting == 0)
+
+        assert [b"%d %s\n" % (number + 1, big) for number in range(10)] == [line for line in got if line != b"waits\n"]
+        assert 1 == got.count(b"waits\n")
+        assert (1, 0, int(not moved)) == (group.stats.delivered, group.stats.gone, len(group))
+        peer.close()
+
+
 def test_what_is_sent_while_a_connection_moves_arrives(serve):
     """A group in the old process does not know that its member is about to leave."""
     with pair(serve, Numbered) as (one, two, peer):

@@ -382,6 +382,31 @@ async def test_what_waits_for_a_peer_that_reads_again_is_sent_before_the_next(ro
     assert [b"first", b"second"] == [await peer.receive(), await peer.receive()]
 
 
+async def test_what_waits_for_a_connection_that_goes_on_elsewhere_is_counted_as_delivered(room, monkeypatch):
+    """It is sent there; nothing is left that waits for anybody."""
+    group, join, joined = room
+    await join()
+    member = group.join(joined[0])
+    monkeypatch.setattr(module.Membership, "is_slow", property(lambda self: True))
+    group.publish(b"first", on_slow="drop_oldest")
+    group.publish(b"second", on_slow="latest")
+    given = member.take_waiting()
+    member.leave()
+
+    assert (b"first\nsecond\n", b"") == (given, member.take_waiting())
+    assert (2, 0, 0, set()) == (group.stats.delivered, group.stats.gone, group.stats.waiting, group._late)
+
+
+async def test_drop_is_short_for_drop_newest(room, monkeypatch):
+    """As in ``on_full``, and counted as that."""
+    group, join, _ = room
+    await join()
+    monkeypatch.setattr(module.Membership, "is_slow", property(lambda self: True))
+    group.publish(b"missed", on_slow="drop")
+
+    assert {"drop_newest": 1} == dict(group.stats.dropped)
+
+
 async def test_a_connection_that_left_is_freed_without_the_collector(room):
     """A membership refers to itself by nothing that outlasts it."""
     _, join, joined = room

@@ -18,7 +18,7 @@ from .stats import GroupStats
 
 M = TypeVar("M")
 
-OnSlow = Literal["disconnect", "drop_oldest", "drop_newest", "latest"]
+OnSlow = Literal["disconnect", "drop", "drop_oldest", "drop_newest", "latest"]
 
 # How long a publication holds the loop until the others have their turn.
 SLICE_S: Final = 0.001
@@ -174,11 +174,20 @@ class Group(Generic[M]):
             member.active = False
             del self._members[member.conn.id]
             self._snapshot, self._conns = None, ()
+            self._late.discard(member.conn.id)
             if member.waiting:
                 self.stats.gone += member.waiting.count
                 member.waiting.clear()
-                self._late.discard(member.conn.id)
             member.detach()
+
+    def give_away(self, member: Membership[M]) -> bytes:
+        """Return what waits for a member whose connection goes on elsewhere, and there is sent: whole frames."""
+        with self._lock:
+            self._late.discard(member.conn.id)
+            if not member.waiting:
+                return b""
+            self.stats.delivered += member.waiting.count
+            return member.waiting.take(len(member.waiting))
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
         """Be of another loop, in another life of the application: whom it had members of before is gone."""
@@ -224,10 +233,13 @@ class Group(Generic[M]):
             exclude: Who does not get it: a connection, or several.
             on_slow: What becomes of it for a member that is slow, whose peer is owed more than its high watermark.
                 None: what its own ``limits.slow_consumer`` says, at its hard limit. ``disconnect``: it is aborted at
-                its hard limit, whatever that says. ``drop_newest``: it does not get this one.
+                its hard limit, whatever that says. ``drop``, or ``drop_newest``: it does not get this one.
                 ``drop_oldest``: this one waits until it reads again; of those that wait the oldest is given up where
-                there are too many.
+                there are more than ``max_waiting``.
                 ``latest``: likewise, and what waits with the same ``key`` gives way to it.
+                What waits when a message comes that does not wait leaves the group before it, and then may be given
+                up as what was posted with the same word of `post`'s ``on_full``. There is no ``raise``: a publication
+                has many members, and no one of them speaks for the others.
             key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well.
 
         Returns:
@@ -241,7 +253,7 @@ class Group(Generic[M]):
                 thread without a loop (`asyncio.to_thread`) this waits.
         """
         if on_slow is not None:
-            check_policy("on_slow", on_slow, key, get_args(OnSlow))
+            on_slow = check_policy("on_slow", on_slow, key, get_args(OnSlow))
         running = asyncio._get_running_loop()  # noqa: SLF001  # the public one raises where there is none
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
@@ -441,17 +453,17 @@ class Group(Generic[M]):
             self._late.add(member.conn.id)
 
     def _flush(self, member: Membership[M], all_of_it: bool) -> None:
-        """Send what waits for a member, until it is slow again."""
+        """Send what waits for a member, until it is slow again, or all of it."""
         waiting, stats = member.waiting, self.stats
         while waiting and (all_of_it or not member.is_slow):
             with self._lock:
                 if not waiting:  # it has left, in another thread
                     return
-                frame = waiting.take()
+                frame, policy, key = waiting.take_as_posted()
                 if not waiting:
                     self._late.discard(member.conn.id)
             try:
-                member.conn.post_frame(frame)
+                member.conn.post_frame(frame, on_full=policy, key=key)  # it may be given up there, too
                 stats.delivered += 1
             except ConnectionEndedError:
                 stats.gone += 1

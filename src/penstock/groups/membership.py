@@ -80,7 +80,7 @@ class Membership(Generic[M]):
 
     def take_waiting(self) -> bytes:
         """Give away what waits for its peer to read again: whole frames."""
-        return self.waiting.take(len(self.waiting)) if self.waiting else b""
+        return self._group.give_away(self)
 
     def leave(self) -> None:
         """Leave the group. May be repeated."""
