@@ -121,7 +121,7 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
         go_on_in_a_child()
     if member is None and (ways.reloads or settled.settings.by_name["workers"].value is not None):
         return _supervise(ctx, settled, ways)
-    nursery = _nursery(ctx, settled)
+    nursery = _nursery(ctx, settled, member)
     plan = make_plan(ctx, settled)
     if ways.is_local:
         _refuse_public(plan.configs.values() if isinstance(plan, AppPlan) else [plan.config])
@@ -144,9 +144,10 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
         )
 
 
-def _nursery(ctx: click.Context, settled: Settled) -> "Nursery | None":
+def _nursery(ctx: click.Context, settled: Settled, member: "Member | None") -> "Nursery | None":
     """Fork what forks the processes of connections, before code of the user's is imported; None for another model."""
-    if settled.settings.server_config().model != "process":
+    early = settled.settings.server_config()
+    if early.model != "process":
         return None
     from ..server.forking.nursery import Brood, Nursery
 
@@ -167,7 +168,7 @@ def _nursery(ctx: click.Context, settled: Settled) -> "Nursery | None":
             ),
         )
 
-    return Nursery.begin(load)
+    return Nursery.begin(load, bind=early.bind, channel=None if member is None else member.fileno())
 
 
 def _refuse_public(configs: Iterable[ServerConfig]) -> None:

@@ -80,7 +80,7 @@ def run(
     if config.model == "process" and nursery is None:
         from .forking.nursery import Brood, Nursery  # noqa: PLC0415  # of one model alone
 
-        nursery = Nursery.begin(lambda: Brood(service, config))
+        nursery = Nursery.begin(lambda: Brood(service, config), bind=config.bind)
     notifier = Notifier.from_environment(os.environ, os.getpid())
     told = observers if notifier is None else [*observers, notifier]
     try:

@@ -158,6 +158,10 @@ class Member:
             )
         return cls(channel, begin)
 
+    def fileno(self) -> int:
+        """Return the descriptor by which it speaks with the supervisor."""
+        return self._channel.fileno()
+
     @property
     def warns(self) -> bool:
         """Whether it is the one that says what is doubtful."""

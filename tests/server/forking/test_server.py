@@ -1,6 +1,6 @@
 """``--model process``, seen from outside: whose process has a connection, and what becomes of it."""
 
-import json
+import contextlib
 import os
 import signal
 import socket
@@ -228,8 +228,11 @@ def test_what_it_cannot_do_is_refused_by_name(launch, arguments, said):
 def test_workers_have_nurseries_of_their_own(serve):
     """Their limits are those of all."""
     served = serve("app:who", "--max-processes", "3", workers=2)
+    of_workers = set().union(*map(sockets_of, served.children()))
     peers = [served.connect() for _ in range(3)]
-    assert 3 == len({pid_of(peer) for peer in peers})
+    pids = {pid_of(peer) for peer in peers}
+    assert 3 == len(pids)
+    assert set() == of_workers & set().union(*map(sockets_of, pids))
     waits = served.connect()
     waits.sendall(b"waited\n")
     peers.pop().close()
@@ -240,18 +243,61 @@ def test_workers_have_nurseries_of_their_own(serve):
     assert 0 == served.stop()
 
 
-def test_a_program_serves_so_with_run(directory):
-    """It is forked before `penstock.run` begins a loop."""
-    (directory / "program.py").write_text(
-        "import json, penstock\nfrom app import who\n"
-        "raise SystemExit(penstock.run(who, port=0, model='process', on_ready=lambda server: print("
-        "json.dumps({'addresses': [*server.addresses]}), flush=True)))\n"
+def sockets_of(pid):
+    """Return the sockets that a process has open."""
+    found = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return {name for name in found if name.startswith("socket:")}
+
+
+PROGRAM = """\
+import json, logging, os, socket
+import penstock
+from app import who
+
+logging.basicConfig(filename="program.log", level="INFO", format="%(message)s")
+files = [open(f"file-{number}", "a", buffering=1) for number in range(8)]
+listens = socket.create_server(("127.0.0.1", 0))
+address = "tcp://127.0.0.1:%d" % listens.getsockname()[1]
+
+@penstock.on_message(codec="lines")
+def writes(message):
+    logging.info("said %s", message.decode())
+    for file in files:
+        file.write("written\\n")
+    return b"%d %s" % (os.getpid(), message)
+
+raise SystemExit(
+    penstock.run(
+        writes, bind=f"fd://{listens.fileno()}", model="process", on_ready=lambda server: print(address, flush=True)
     )
+)
+"""
+
+
+def test_a_program_serves_so_with_run_and_its_files_stay_its_files(directory):
+    """It is forked before `penstock.run` begins a loop. What a handler writes goes where the program has opened it,
+    and never to the peer. A socket that is listened on is the server's alone, whoever has made it."""
+    (directory / "program.py").write_text(PROGRAM)
     process = subprocess.Popen([sys.executable, "program.py"], cwd=directory, stdout=subprocess.PIPE)
     with process:
-        host, port = json.loads(process.stdout.readline())["addresses"][0].removeprefix("tcp://").split(":")
-        with socket.create_connection((host, int(port)), timeout=40) as peer:
-            assert process.pid != pid_of(peer)
-        process.terminate()
+        try:
+            host, port = process.stdout.readline().decode().strip().removeprefix("tcp://").split(":")
+            of_server = sockets_of(process.pid)
+            with socket.create_connection((host, int(port)), timeout=40) as peer:
+                pid = pid_of(peer)
+                shared = of_server & sockets_of(pid)
+                assert f"{pid} again" == ask(peer, b"again")
+            process.terminate()
+            assert 0 == process.wait(40)
+        finally:
+            process.kill()
 
-        assert 0 == process.wait(40)
+    assert process.pid != pid
+    assert set() == shared
+    assert ["written\n" * 2] * 8 == [(directory / f"file-{number}").read_text() for number in range(8)]
+    assert ["said hello", "said again"] == [
+        line for line in (directory / "program.log").read_text().split("\n") if line.startswith("said ")
+    ]

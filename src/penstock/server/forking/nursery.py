@@ -9,16 +9,19 @@ import os
 import select
 import signal
 import socket
+import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ...address import parse_address
 from ...config import ServerConfig
 from ...core.service import Service
 from ...errors import ConfigurationError, ExitStatus, LimitError
 from ..identity import identity_of
+from ..inherited import inherited_listeners
 from ..surroundings import settle_in
 from .messages import Assume, Began, End, Ended, NotBegun, Serve, received_by_nursery, send
 
@@ -75,12 +78,16 @@ class Nursery:
         self.pid = pid
 
     @classmethod
-    def begin(cls, load: Callable[[], Brood]) -> Nursery:
+    def begin(cls, load: Callable[[], Brood], *, bind: Iterable[str] = (), channel: int | None = None) -> Nursery:
         """Fork it, before this process has a loop, threads or connections.
+
+        What a program has open stays open: its files, its log and its sockets are those of every process.
 
         Args:
             load: Returns what is served. Where that starts threads, as the import of a module may, each connection's
                 process calls it for itself: what is forked has none.
+            bind: Where the server will listen: what it was handed down is its own.
+            channel: The descriptor by which a worker speaks with its supervisor; None where there is none.
 
         Raises:
             ConfigurationError: This system has no fork(2), or no packets over Unix sockets.
@@ -94,6 +101,7 @@ class Nursery:
                 "serve with `penstock serve`, which forks before it imports",
                 threads - 1,
             )
+        servers = [*_handed_down(bind), *([] if channel is None else [channel])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = _fork()
         if pid:
@@ -101,7 +109,7 @@ class Nursery:
             return cls(ours, pid)
         try:
             ours.close()
-            _close_all_but(theirs.fileno())
+            _let_go(servers)
             _Process(theirs, load).run()
         except BaseException:  # what is wrong with the code, the server meets as well, and says
             os._exit(ExitStatus.FAILED)
@@ -132,11 +140,30 @@ def _fork() -> int:
         raise LimitError(f"the system gives no process: {error.strerror}") from error
 
 
-def _close_all_but(descriptor: int) -> None:
-    """Close what belongs to the server: a process that had it would keep it open."""
-    most = int(os.sysconf("SC_OPEN_MAX"))
-    os.closerange(3, descriptor)
-    os.closerange(descriptor + 1, min(most, 65536))
+def _handed_down(bind: Iterable[str]) -> list[int]:
+    """Return the sockets that this process was started with, to listen on. Whether they are right, the server says."""
+    numbers: set[int] = set()
+    with contextlib.suppress(ConfigurationError):
+        numbers.update(fd for text in bind if isinstance(fd := parse_address(text).fd, int))
+        numbers.update(each.fd for each in inherited_listeners(dict(os.environ), os.getpid()))
+    return [number for number in numbers if _is_socket(number)]
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+def _let_go(descriptors: Iterable[int]) -> None:
+    """Give up what is the server's: a process that had it would keep it open.
+
+    The numbers stay taken, by what is nothing: an object that has one of them would else write to what gets it next.
+    """
+    with open(os.devnull, "r+b", buffering=0) as nothing:
+        for descriptor in descriptors:
+            os.dup2(nothing.fileno(), descriptor, inheritable=False)
 
 
 def _threads() -> int:
