@@ -98,15 +98,23 @@ class Supervised:
 
     def said(self, text):
         """Wait for the next line of the log that holds ``text``, and return it; those before it are passed over."""
-        while True:
+        return self.said_in_any_order(text)[0]
+
+    def said_in_any_order(self, *texts):
+        """Wait until each of these was in a line of the log, and return the lines.
+
+        What several processes say has no order: one that speaks later may be heard first.
+        """
+        found = {}
+        while missing := [text for text in texts if text not in found]:
             end = self._log.find(b"\n", self._seen)
             if end < 0:
-                assert self._read(), f"it ended and never said {text!r}: {self._log.decode()}"
+                assert self._read(), f"it ended and never said {missing}: {self._log.decode()}"
                 continue
             line = self._log[self._seen : end].decode()
             self._seen = end + 1
-            if text in line:
-                return line
+            found.update((text, line) for text in missing if text in line)
+        return [found[text] for text in texts]
 
     def rest(self):
         """Wait until no process has its log open, that is until each of them is gone; return all that was said."""

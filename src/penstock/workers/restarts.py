@@ -10,6 +10,10 @@ MOST_S: Final = 5.0
 # A worker that served for so long has shown that it can: its end is no sign of a crash loop.
 SETTLED_S: Final = 10.0
 
+# A worker that was killed sooner had hardly begun: what killed it may be there still. One that has served for longer
+# takes more of the machine by serving than by its start, so that nothing is won by waiting.
+BRIEF_S: Final = 1.0
+
 # With the delays between them some half a minute, in which no worker served for ten seconds.
 MOST_FAILURES: Final = 10
 
@@ -18,13 +22,14 @@ class Restarts:
     """The ends of the workers of one slot.
 
     Attributes:
-        failures: How many in a row came before they had settled.
+        failures: How many in a row came before they had settled, those that were killed left out.
+        kills: How many in a row were killed as soon as they were ready.
     """
 
-    __slots__ = ("failures",)
+    __slots__ = ("failures", "kills")
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.failures = self.kills = 0
 
     @property
     def is_hopeless(self) -> bool:
@@ -36,14 +41,27 @@ class Restarts:
 
         Args:
             served_s: How long the worker had been ready; 0 if it never was.
-            was_killed: Whether somebody else killed it (SIGKILL) after it had been ready. A program cannot do that to
-                itself by a fault, so that it is no sign of a crash loop, however often it happens. Where the system
-                does it, which has no memory left, the next one comes after the first delay, and takes time to start.
+            was_killed: Whether another process or the kernel killed it (SIGKILL) after it had been ready. That is no
+                sign of a crash loop, however often it happens: an administrator does it, and the kernel where the
+                memory of all is short. It does so as well to what uses more memory or processor time than it may, so
+                that workers which are killed as soon as they are ready come ever later.
 
         Returns:
             How many seconds to wait before the next one is started.
         """
+        if served_s >= SETTLED_S:
+            self.failures = 0
+        if served_s >= BRIEF_S:
+            self.kills = 0
         if was_killed:
-            return FIRST_S
-        self.failures = 0 if served_s >= SETTLED_S else self.failures + 1
-        return 0.0 if not self.failures else min(MOST_S, FIRST_S * 2.0 ** (self.failures - 1))
+            if served_s < BRIEF_S:
+                self.kills += 1
+            return _delay_s(max(1, self.kills))
+        if served_s < SETTLED_S:
+            self.failures += 1
+        return _delay_s(self.failures)
+
+
+def _delay_s(ends: int) -> float:
+    # The exponent has a bound of its own: 2.0 ** 1024 is no number.
+    return min(MOST_S, FIRST_S * 2.0 ** min(ends - 1, 16)) if ends else 0.0
