@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 
@@ -109,3 +110,32 @@ def test_fields_that_another_version_has_are_skipped():
     with contextlib.closing(channel), theirs:
         assert (Ready(name="x", addresses=[]), []) == channel.receive()
         assert (Beat(connections=1, accepted=2, messages_in=3, messages_out=4), []) == channel.receive()
+
+
+def test_a_lack_of_the_system_is_told_to_the_sender_and_the_channel_goes_on(pair, monkeypatch):
+    """Too many descriptors on their way: the other end is there, and what was not sent is not said to be."""
+    supervisor, worker = pair
+
+    def refuse(sock, data, descriptors):
+        raise OSError(errno.ETOOMANYREFS, "Too many references")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "send_fds", refuse)
+        with pytest.raises(OSError, match="Too many"):
+            supervisor.send(opened(1), [0])
+    supervisor.send(Drain())
+
+    assert (Drain(), []) == worker.receive()
+
+
+async def test_an_early_end_is_logged_with_its_reason(pair, caplog):
+    """Who finds that connections did not move reads why."""
+    supervisor, worker = pair
+    ended = asyncio.Event()
+    supervisor.attach(asyncio.get_running_loop(), lambda *_: None, ended.set)
+    worker._sock.sendall(b"no message\n")
+    async with asyncio.timeout(10):
+        await ended.wait()
+
+    assert isinstance(supervisor.failure, ChannelError)
+    assert "a channel to another process ends early" in caplog.text

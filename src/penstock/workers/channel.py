@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections import deque
@@ -22,6 +23,8 @@ _MOST_DESCRIPTORS: Final = 253
 # A configuration file has a mebibyte at most, which is twice as much as text in JSON in the worst case.
 _MOST_BYTES: Final = 16 * 1024 * 1024
 
+_logger: Final = logging.getLogger("penstock")
+
 
 class ChannelError(Exception):
     """What came is no message."""
@@ -33,9 +36,13 @@ class Channel(Generic[M]):
     Args:
         sock: A stream socket of the Unix family, of which this is the owner.
         kind: The messages that come.
+
+    Attributes:
+        failure: Why this end was closed though the other one is there; None where it is not.
     """
 
     def __init__(self, sock: socket.socket, kind: object) -> None:
+        self.failure: Exception | None = None
         self._sock = sock
         self._decoder = msgspec.json.Decoder(kind)
         self._encoder = msgspec.json.Encoder()
@@ -86,6 +93,9 @@ class Channel(Generic[M]):
         Args:
             message: What to say.
             descriptors: What to hand over with it. They may be closed when this returns.
+
+        Raises:
+            OSError: The system lacks something. The message was not sent.
         """
         if self._sock.fileno() < 0:
             return
@@ -95,7 +105,7 @@ class Channel(Generic[M]):
         if not self._output:
             data, descriptors = self._write(data, descriptors)
         if data:
-            self._output.append((data, tuple(os.dup(descriptor) for descriptor in descriptors)))
+            self._output.append((data, _copies(descriptors)))
             self._watch_output()
 
     def when_flushed(self, then: Callable[[], object]) -> None:
@@ -139,22 +149,34 @@ class Channel(Generic[M]):
                     self._heard(*found)
         except BlockingIOError:
             return
-        except ChannelError:
-            is_open = False
+        except ChannelError as error:
+            self._fail(error)
+            return
         if not is_open and self._sock.fileno() >= 0:
+            self.close()
+            self._ended()
+
+    def _fail(self, error: Exception) -> None:
+        """Go no further: what was said, or is to be said, is lost."""
+        assert self._ended is not None
+        _logger.error("a channel to another process ends early: %s", error)
+        self.failure = error
+        if self._sock.fileno() >= 0:
             self.close()
             self._ended()
 
     def _read(self) -> bool:
         """Read what there is; False at the end."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, _READ_BYTES, _MOST_DESCRIPTORS)
+            data, descriptors, flags, _ = socket.recv_fds(self._sock, _READ_BYTES, _MOST_DESCRIPTORS)
         except ConnectionError:
             return False
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # recv_fds does not ask for MSG_CMSG_CLOEXEC
         self._descriptors += descriptors
         self._input += data
+        if flags & socket.MSG_CTRUNC:
+            raise ChannelError("descriptors were lost: the process may have no more, see `ulimit -n`")
         if len(self._input) > _MOST_BYTES:
             raise ChannelError("a message is too long")
         return bool(data)
@@ -177,6 +199,7 @@ class Channel(Generic[M]):
 
     def _write(self, data: bytes, descriptors: Sequence[int]) -> tuple[bytes, Sequence[int]]:
         """Write; return what is left of it. Blocks before `attach`."""
+        is_begun = False
         while data:
             try:
                 # The descriptors travel with the first byte.
@@ -185,9 +208,13 @@ class Channel(Generic[M]):
                 )
             except BlockingIOError:
                 break
-            except OSError:  # the other end is gone, which the reader is told of
+            except ConnectionError:  # the other end is gone, which the reader is told of
                 return b"", ()
-            data, descriptors = data[written:], ()
+            except OSError:
+                if descriptors or not is_begun:
+                    raise
+                break  # half of a message is said: the rest follows
+            data, descriptors, is_begun = data[written:], (), True
         return data, descriptors
 
     def _watch_output(self) -> None:
@@ -199,7 +226,11 @@ class Channel(Generic[M]):
     def _writable(self) -> None:
         while self._output:
             data, descriptors = self._output[0]
-            left, rest = self._write(data, descriptors)
+            try:
+                left, rest = self._write(data, descriptors)
+            except OSError as error:
+                self._fail(error)
+                return
             if len(rest) < len(descriptors):
                 _close_all(descriptors)
                 descriptors = ()
@@ -213,6 +244,16 @@ class Channel(Generic[M]):
         flushed, self._flushed = self._flushed, []
         for then in flushed:
             then()
+
+
+def _copies(descriptors: Sequence[int]) -> tuple[int, ...]:
+    copies: list[int] = []
+    try:
+        copies.extend(os.dup(descriptor) for descriptor in descriptors)  # those that there are, should one fail
+    except OSError:
+        _close_all(copies)
+        raise
+    return tuple(copies)
 
 
 def _close_all(descriptors: Sequence[int] | deque[int]) -> None:
