@@ -230,6 +230,7 @@ OF_THE_WHOLE = {
     "services/test_services.py",
     "workers/test_at_full_size.py",
     "workers/test_foreign.py",
+    "workers/test_handing_faults.py",
     "workers/test_limits.py",
     "workers/test_serving.py",
 }

@@ -6,6 +6,7 @@ import selectors
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -217,8 +218,11 @@ def test_a_new_worker_that_does_not_answer_is_told_and_the_connections_go_on(mon
 def begin_to_roll(served):
     """Roll; return once the next worker is in the middle of `on_takeover`, which ends when there is a file ``go``."""
     served.tell(signal.SIGHUP)
+    until = time.monotonic() + PATIENCE_S
     while not (served.directory / "taking").exists():
         assert served.process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_new_worker_that_dies_while_it_takes_over_leaves_them_to_the_old_one(serving):

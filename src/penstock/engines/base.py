@@ -68,17 +68,39 @@ class Adoption(ABC):
 
     Attributes:
         connection: It.
+        is_over: Whether one of them was done.
+        among: Those of its server for which none was: it gives them up when it cuts what is left.
     """
 
     connection: Any  # of the engine's own kind
+    is_over: bool = False
+    among: set[Adoption] | None = None
 
-    @abstractmethod
     def begin(self) -> None:
-        """Read and send from now on: the other process does no longer."""
+        """Read and send from now on: the other process does no longer. Nothing once it was given up."""
+        if not self.is_over:
+            self._is_done()
+            self._begin()
+
+    def give_up(self) -> None:
+        """Leave it to the other process, which goes on with it. May be repeated, and comes too late after `begin`."""
+        if not self.is_over:
+            self._is_done()
+            self._give_up()
+
+    def _is_done(self) -> None:
+        self.is_over = True
+        if self.among is not None:
+            self.among.discard(self)
+            self.among = None
 
     @abstractmethod
-    def give_up(self) -> None:
-        """Leave it to the other process, which goes on with it."""
+    def _begin(self) -> None:
+        """As `begin`, once."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """As `give_up`, once."""
 
 
 class EngineServer(ABC):

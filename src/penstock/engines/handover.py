@@ -17,6 +17,7 @@ from ..core.handover.codecs import named, plain_of, remembered_of, text_of
 from ..core.handover.law import aged, ages_of
 from ..core.handover.snapshot import Snapshot, packed, peer_as_told, peer_of, unpacked
 from ..core.service import Service
+from ..errors import ConfigurationError
 from .luggage import Arrival, Luggage
 
 _TIMEOUTS: Final = tuple(each.name for each in dataclasses.fields(Timeouts))
@@ -122,26 +123,30 @@ class Mover:
         if codec is None or (codec is service.codec and snapshot.codec != self._codec):
             raise CannotMoveError(f"its codec is {snapshot.codec}, and here it is {self._codec}")
         try:
-            remembered = remembered_of(snapshot.remembered)
-        except TypeError as error:
+            return Arrival(
+                snapshot=snapshot,
+                ages=aged(snapshot.ages, passed_s),
+                local=self._address_of(snapshot.local),
+                peer=peer_of(snapshot.peer),
+                codec=codec,
+                remembered=remembered_of(snapshot.remembered),
+                timeouts=self._timeouts.merged(**_known(snapshot.timeouts, _TIMEOUTS)),
+                limits=self._limits.merged(**_known(snapshot.limits, CONNECTION_LIMITS)),
+                state=unpacked(snapshot.state, self._states),
+            )
+        except (ConfigurationError, TypeError, ValueError) as error:
             raise CannotMoveError(str(error)) from error
-        return Arrival(
-            snapshot=snapshot,
-            ages=aged(snapshot.ages, passed_s),
-            local=self._address_of(snapshot.local),
-            peer=peer_of(snapshot.peer),
-            codec=codec,
-            remembered=remembered,
-            timeouts=self._timeouts.merged(**snapshot.timeouts) if snapshot.timeouts else self._timeouts,
-            limits=self._limits.merged(**snapshot.limits) if snapshot.limits else self._limits,
-            state=unpacked(snapshot.state, self._states),
-        )
 
     def _address_of(self, text: str) -> Address:
         known = self._addresses.get(text)
         if known is None:
             known = self._addresses[text] = parse_address(text)
         return known
+
+
+def _known(own: dict[str, Any], names: Any) -> dict[str, Any]:
+    """Leave out what only another version has."""
+    return {name: value for name, value in own.items() if name in names}
 
 
 def _differences(own: object, others: object, names: Any) -> dict[str, Any]:

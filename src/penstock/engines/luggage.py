@@ -70,10 +70,12 @@ class Late:
     Attributes:
         data: What was sent, whole frames.
         closes: It was closed.
+        lost: Why it was ended at once; empty where it was not.
     """
 
     data: bytes
     closes: bool
+    lost: str = ""
 
 
 def take_state(conn: Any, callbacks: Handler[Any] | None, state: Any, places: Sequence[Any]) -> None:

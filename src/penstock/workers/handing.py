@@ -9,18 +9,21 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..core.handover import CannotMoveError
 from ..core.handover.snapshot import MOST_BYTES, decoded, encoded
+from ..core.interrupts import is_interrupt
 from ..engines.base import Adoption
 from ..engines.luggage import Late
 from ..server.server import Server
 from .channel import Channel
-from .messages import Back, FromNewWorker, FromOldWorker, Go, Offer, Over, Rest, Started, Taken
+from .messages import HANDOVER_S, Back, FromNewWorker, FromOldWorker, Go, Offer, Over, Rest, Started, Taken
 
 # Connections that are held at a time.
 BATCH: Final = 64
@@ -28,7 +31,19 @@ BATCH: Final = 64
 # How long a successor may take for its answer to an offer: it may be at work. After that the connections go on here.
 ANSWER_S: Final = 5.0
 
+# How long it may take to say that it has begun, having been told to. It may have by then, so that the connections
+# cannot go on here: it is ended, and the end of the channel says which of the two has them.
+BEGIN_S: Final = 15.0
+
+# What was sent while a connection moved follows it in pieces of that size: in JSON a piece is a third longer.
+PIECE_BYTES: Final = 1024 * 1024
+
 _logger: Final = logging.getLogger("penstock")
+
+
+def _end_process(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class Departure:
@@ -38,16 +53,26 @@ class Departure:
         sock: To the successor.
         servers: Whose connections move.
         over: Called once, when no further connection moves.
+        end_process: Ends the successor, which has a number, at once.
 
     Attributes:
         moved: How many do so far.
     """
 
-    def __init__(self, sock: socket.socket, servers: Sequence[Server], over: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        servers: Sequence[Server],
+        over: Callable[[], object],
+        end_process: Callable[[int], object] = _end_process,
+    ) -> None:
         self.moved = 0
         self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + HANDOVER_S
         self._channel: Channel[FromNewWorker] = Channel(sock, FromNewWorker)
         self._over: Callable[[], object] | None = over
+        self._end_process = end_process
+        self._successor = 0  # its number, once it has told that
         self._timer: asyncio.TimerHandle | None = None
         self._offered: dict[int, tuple[Any, Server]] = {}  # held, and the successor has not begun
         self._gone: list[int] = []  # of them, those that it was told to begin
@@ -60,31 +85,66 @@ class Departure:
         self._loop.call_soon(self._offer)
 
     def _offer(self) -> None:
-        """Hold as many as go in one message, and tell of them."""
+        """Hold as many as go in one message, and tell of them; or say that it is over."""
         if self._over is None:
             return
+        try:
+            if self._offer_next():
+                self._timer = self._loop.call_later(ANSWER_S, self._give_up)
+                return
+            self._channel.send(Over())
+            self._channel.when_flushed(self._finish)
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Go on with all that the successor has not begun: something here does not work."""
+        if not is_interrupt(error):
+            _logger.error("the handover ends early, and connections that are left drain", exc_info=error)
+        self._stop_timer()
+        self._take_back()
+        self._finish()  # the end of the stream says it: the successor is told to begin nothing
+        if is_interrupt(error):
+            raise error
+
+    def _offer_next(self) -> bool:
         snapshots: list[bytes] = []
         size = 0
         busy = self._busy()
+        if self._waiting and self._loop.time() > self._until:
+            _logger.error("the handover has taken %.0f s: connections that are left drain", HANDOVER_S)
+            self._waiting.clear()
         while self._waiting and len(snapshots) < BATCH and size < MOST_BYTES:
             conn, server = self._waiting.pop()
-            snapshot = None if conn.id in busy or conn.close_reason is not None else conn.hold(server.mover)
-            if snapshot is None:
+            if conn.id in busy or conn.close_reason is not None:
                 continue
-            data = encoded(snapshot)
-            if len(data) > MOST_BYTES:
-                conn.stay()
-                continue
+            # At once, and not when its snapshot is there: whatever fails in between, it is taken back.
             self._offered[conn.id] = conn, server
+            data = self._held(conn, server)
+            if data is None:
+                del self._offered[conn.id]
+                continue
             snapshots.append(data)
             size += len(data)
         if not snapshots:
-            self._channel.send(Over())
-            self._channel.when_flushed(self._finish)
-            return
+            return False
         descriptors = [conn.fileno() for conn, _ in self._offered.values()]
         self._channel.send(Offer(at=time.monotonic(), snapshots=snapshots), descriptors)
-        self._timer = self._loop.call_later(ANSWER_S, self._give_up)
+        return True
+
+    def _held(self, conn: Any, server: Server) -> bytes | None:
+        """Hold a connection; return what there is to know of it, or None where it stays."""
+        try:
+            snapshot = conn.hold(server.mover)
+            if snapshot is None:
+                return None
+            data = encoded(snapshot)
+            if len(data) <= MOST_BYTES:
+                return data
+        except Exception:
+            _logger.exception("connection %d is not handed over", conn.id)
+        conn.stay()
+        return None
 
     def _busy(self) -> set[int]:
         """Return the ids of connections that have background tasks, which belong to this process."""
@@ -94,10 +154,18 @@ class Departure:
         self._stop_timer()
         match message:
             case Taken():
-                self._go(set(message.ids))
+                self._successor = message.pid
+                try:
+                    self._go(set(message.ids))
+                except BaseException as error:
+                    self._fail(error)
             case Started():
-                self._let_go()
-                self._offer()
+                try:
+                    self._let_go()
+                except BaseException as error:
+                    self._fail(error)
+                else:
+                    self._offer()
 
     def _go(self, taken: set[int]) -> None:
         busy = self._busy()
@@ -105,35 +173,65 @@ class Departure:
             if number not in taken or number in busy or not conn.still_moves():
                 del self._offered[number]
                 conn.stay()
-        self._gone = list(self._offered)
+        gone = list(self._offered)
         # Whatever happens from here on, the successor has them, unless it dies before it says that it has begun.
-        self._channel.send(Go(ids=self._gone))
+        self._channel.send(Go(ids=gone))
+        self._gone = gone
+        self._timer = self._loop.call_later(BEGIN_S, self._end_successor)
 
     def _let_go(self) -> None:
-        self.moved += len(self._gone)
-        for number in self._gone:
-            late = self._offered.pop(number)[0].move_on()
-            if late.data or late.closes:
-                self._channel.send(Rest(id=number, data=late.data, closes=late.closes))
-        self._gone = []
+        gone, self._gone = self._gone, []
+        self.moved += len(gone)
+        lates: list[tuple[int, Late]] = []
+        for number in gone:
+            try:
+                lates.append((number, self._offered.pop(number)[0].move_on()))
+            except Exception:
+                _logger.exception("connection %d has moved, and is not let go", number)
+        for number, late in lates:
+            self._send_rest(number, late)
+
+    def _send_rest(self, number: int, late: Late) -> None:
+        pieces = [late.data[at : at + PIECE_BYTES] for at in range(0, len(late.data), PIECE_BYTES)]
+        last = pieces.pop() if pieces else b""
+        for piece in pieces:
+            self._channel.send(Rest(id=number, data=piece, more=True))
+        if last or late.closes or late.lost:
+            self._channel.send(Rest(id=number, data=last, closes=late.closes, lost=late.lost))
 
     def _give_up(self) -> None:
         """The successor does not answer: it was not told to begin, and will not when it reads that."""
         _logger.error("the next worker does not take connections over: those that are left drain")
-        self._channel.send(Back())
-        self._take_back()
         self._waiting.clear()
+        try:
+            self._channel.send(Back())
+        except OSError as error:
+            self._fail(error)
+            return
+        self._take_back()
         self._channel.when_flushed(self._finish)
+
+    def _end_successor(self) -> None:
+        """The successor was told to begin, and does not say whether it has."""
+        if self._successor:
+            _logger.error(
+                "process %d has not gone on with connections for %.0f s, and is killed", self._successor, BEGIN_S
+            )
+            self._end_process(self._successor)
 
     def _take_back(self) -> None:
         offered, self._offered, self._gone = self._offered, {}, []
         for conn, _ in offered.values():
-            conn.stay()
+            try:
+                conn.stay()
+            except Exception:
+                _logger.exception("connection %d is not taken back", conn.id)
 
     def _ended(self) -> None:
         """The successor is gone. What it has said by then was heard: it has begun nothing that is still offered."""
         self._stop_timer()
         if self._over is not None:
+            _logger.warning("the next worker takes no further connections over: those that are left drain")
             self._take_back()
             self._finish()
 
@@ -164,6 +262,8 @@ class Arrivals:
         self._channel: Channel[FromOldWorker] = Channel(sock, FromOldWorker)
         self._held: dict[int, Adoption] = {}
         self._begun: dict[int, Any] = {}  # of the last offer: something may follow
+        self._rests: dict[int, bytearray] = {}  # what has come of it, while it is not whole
+        self._refused: Counter[str] = Counter()
         self._channel.attach(asyncio.get_running_loop(), self._heard, self._ended)
 
     def _heard(self, message: FromOldWorker, descriptors: list[int]) -> None:
@@ -173,24 +273,32 @@ class Arrivals:
             case Go():
                 self._go(message.ids)
             case Rest():
-                conn = self._begun.pop(message.id, None)
-                if conn is not None:
-                    conn.arrived_late(Late(message.data, message.closes))
+                self._follows(message)
             case Back():
                 self._give_up(list(self._held))
             case Over():
-                self._channel.close()
-                self._over()
+                self._close()
 
     def _take(self, offer: Offer, descriptors: list[int]) -> None:
         self._begun.clear()
+        self._rests.clear()
         passed_s = max(0.0, time.monotonic() - offer.at)
-        for data, descriptor in zip(offer.snapshots, descriptors, strict=True):
-            self._adopt(data, descriptor, passed_s)
-        self._channel.send(Taken(ids=list(self._held)))
+        left = list(descriptors)
+        try:
+            if len(left) == len(offer.snapshots):
+                for data in offer.snapshots:
+                    self._adopt(data, left.pop(0), passed_s)
+        finally:
+            for descriptor in left:
+                os.close(descriptor)
+        for why, count in self._refused.items():
+            _logger.warning("of the worker before, connections are not taken over: %d, %s", count, why)
+        self._refused.clear()
+        self._answer(Taken(ids=list(self._held), pid=os.getpid()))
 
     def _adopt(self, data: bytes, descriptor: int, passed_s: float) -> None:
         """Have one connection, if that can be; else its descriptor is closed, and the worker before goes on with it."""
+        sock: socket.socket | None = None
         try:
             snapshot = decoded(data)
             server = self._servers.get(snapshot.service)
@@ -198,32 +306,78 @@ class Arrivals:
             if server is None or mover is None:
                 raise CannotMoveError(f"there is no service {snapshot.service} here that takes connections over")
             arrival = mover.arrival(snapshot, passed_s)
-        except CannotMoveError as error:
-            os.close(descriptor)
-            _logger.warning("a connection of the worker before is not taken over: %s", error)
-            return
-        sock = socket.socket(fileno=descriptor)
-        sock.setblocking(False)
-        with contextlib.suppress(Exception):  # it was reported, and the socket is closed
+            sock = socket.socket(fileno=descriptor)
+            sock.setblocking(False)
             self._held[snapshot.id] = server.adopt(sock, arrival)
+        except BaseException as error:
+            if sock is None:
+                os.close(descriptor)
+            else:
+                sock.close()
+            if is_interrupt(error):
+                raise
+            self._refused[str(error) if isinstance(error, CannotMoveError) else repr(error)] += 1
+
+    def _answer(self, message: Taken | Started) -> bool:
+        try:
+            self._channel.send(message)
+        except OSError as error:
+            _logger.error("no further connections are taken over: %s", error)
+            self._close()
+            return False
+        return True
 
     def _go(self, ids: Sequence[int]) -> None:
         going = {number: self._held.pop(number) for number in ids if number in self._held}
         self._give_up(list(self._held))
-        self._channel.send(Started())
-        self._channel.when_flushed(lambda: self._begin(going))
+        if any(adoption.is_over for adoption in going.values()):
+            # A server that cuts what is left has given them up. Without an answer the worker before has them all.
+            self._held = going
+            self._close()
+            return
+        self._held = going
+        if self._answer(Started()):
+            self._channel.when_flushed(self._begin_held)
+
+    def _begin_held(self) -> None:
+        held, self._held = self._held, {}
+        self._begin(held)
 
     def _begin(self, going: dict[int, Adoption]) -> None:
-        self._begun = {number: adoption.connection for number, adoption in going.items()}
+        self._begun = {number: adoption.connection for number, adoption in going.items() if not adoption.is_over}
         for adoption in going.values():
-            adoption.begin()
+            try:
+                adoption.begin()
+            except Exception:
+                _logger.exception("connection %d does not go on", adoption.connection.id)
+
+    def _follows(self, rest: Rest) -> None:
+        """Have a connection do what it was asked for while it moved, once all of that is here: whole frames."""
+        if rest.more:
+            self._rests.setdefault(rest.id, bytearray()).extend(rest.data)
+            return
+        conn = self._begun.pop(rest.id, None)
+        data = bytes(self._rests.pop(rest.id, b"")) + rest.data
+        if conn is not None:
+            with contextlib.suppress(Exception):  # a peer is owed too much by now: the connection tells why it ends
+                conn.arrived_late(Late(data, rest.closes, rest.lost))
 
     def _give_up(self, ids: Sequence[int]) -> None:
         for number in ids:
             self._held.pop(number).give_up()
 
+    def _close(self) -> None:
+        self._give_up(list(self._held))
+        self._channel.close()
+        self._over()
+
     def _ended(self) -> None:
         """The worker before is gone, and has not said that it goes on with what it has offered: nobody else has it."""
-        held, self._held = self._held, {}
-        self._begin(held)
+        if self._channel.failure is not None:  # or it is there, and finds that this end is closed
+            self._close()
+            return
+        _logger.warning("the worker before has ended in the middle of its handover")
+        if self._rests:
+            _logger.error("what the worker before has sent late was cut: %d connections miss it", len(self._rests))
+        self._begin_held()
         self._over()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ..config import WorkersConfig
+from .messages import HANDOVER_S
 from .process import State, WorkerProcess
 
 # How often the workers are looked at.
@@ -16,6 +17,9 @@ LOOK_S: Final = 0.5
 
 # After the deadline of a drain a worker cuts what is left, and ends; after so long more it is killed.
 CUT_S: Final = 5.0
+
+# A batch that is under way at the end of the time for a handover: `handing.ANSWER_S` and `BEGIN_S`, and some more.
+BATCH_S: Final = 25.0
 
 # A worker that was told to stop is ended by its own last resort after three seconds, which says who holds it.
 STOP_S: Final = 4.0
@@ -97,4 +101,5 @@ def _is_overdue(worker: WorkerProcess, since_s: float) -> bool:
     """Say whether a worker has not ended so long after it was told to."""
     if worker.is_stopping or worker.ready is None:
         return since_s > STOP_S
-    return worker.ready.drain_s is not None and since_s > worker.ready.drain_s + CUT_S
+    handover_s = 0.0 if worker.hands_over_at is None else HANDOVER_S + BATCH_S
+    return worker.ready.drain_s is not None and since_s > handover_s + worker.ready.drain_s + CUT_S

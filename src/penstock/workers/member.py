@@ -41,6 +41,7 @@ from .messages import (
     Counted,
     Drain,
     FromSupervisor,
+    HandedOver,
     HandOver,
     Leaving,
     NotOpened,
@@ -321,7 +322,12 @@ class Member:
     def _take_over(self, sock: socket.socket) -> None:
         from .handing import Arrivals  # noqa: PLC0415 - as above
 
-        self._arrivals = Arrivals(sock, self._servers, self._has_taken_over)
+        try:
+            self._arrivals = Arrivals(sock, self._servers, self._has_taken_over)
+        except Exception:
+            _logger.exception("the connections of the worker before are not taken over")
+            sock.close()
+            self._has_taken_over()
 
     def _has_taken_over(self) -> None:
         self._arrivals = None
@@ -335,10 +341,16 @@ class Member:
         from .handing import Departure  # noqa: PLC0415 - as above
 
         self._departs = None
-        self._departure = Departure(sock, self._servers, self._has_handed_over)
+        try:
+            self._departure = Departure(sock, self._servers, self._has_handed_over)
+        except Exception:
+            _logger.exception("connections are not handed over")
+            sock.close()
+            self._has_handed_over()
 
     def _has_handed_over(self) -> None:
         self._left = sum(len(server.connections) for server in self._servers)
+        self._channel.send(HandedOver())
         self._drain(last=False)
 
     async def _answer(self, asked: Ask) -> None:

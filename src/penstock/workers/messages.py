@@ -13,6 +13,9 @@ import msgspec
 
 VERSION: Final = 1
 
+# So long a worker may hand connections over, waits for its successor included; what is left then drains.
+HANDOVER_S: Final = 60.0
+
 
 class Message(msgspec.Struct, tag_field="say", tag=str.lower, frozen=True, omit_defaults=True):
     """One message.
@@ -240,8 +243,12 @@ class Parted(Message, frozen=True, kw_only=True):
     cut: int
 
 
+class HandedOver(Message, frozen=True):
+    """What could move has moved, or the time for that is over: it drains from now on."""
+
+
 FromSupervisor = Begin | Opened | NotOpened | Counted | HandOver | TakeOver | Drain | Stop | Ask
-FromWorker = Open | Count | Ready | Beat | Leaving | Answered | Parted
+FromWorker = Open | Count | Ready | Beat | Leaving | Answered | HandedOver | Parted
 
 
 # -- between supervisors -----------------------------------------------------------------------------------------------
@@ -332,9 +339,15 @@ class Offer(Message, frozen=True, kw_only=True):
 
 
 class Taken(Message, frozen=True, kw_only=True):
-    """The answer to `Offer`: these are there, and not begun. The others are not taken."""
+    """The answer to `Offer`: these are there, and not begun. The others are not taken.
+
+    Attributes:
+        ids: Which.
+        pid: Whose answer it is.
+    """
 
     ids: list[int]
+    pid: int = 0
 
 
 class Go(Message, frozen=True, kw_only=True):
@@ -352,13 +365,17 @@ class Rest(Message, frozen=True, kw_only=True):
 
     Attributes:
         id: Which connection.
-        data: Frames to be sent.
+        data: Frames to be sent, or the next piece of them.
+        more: Whether a further piece follows.
         closes: Whether it is to be closed.
+        lost: Why it is to end at once; empty where it is not.
     """
 
     id: int
-    data: bytes
+    data: bytes = b""
+    more: bool = False
     closes: bool = False
+    lost: str = ""
 
 
 class Back(Message, frozen=True):

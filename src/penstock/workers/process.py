@@ -67,6 +67,7 @@ class WorkerProcess:
         parted: What has become of the connections that it was to hand over; None until it has said so.
         keys: What it listens on.
         told_at: When the supervisor told it to end; None while it has not.
+        hands_over_at: Since when it hands its connections over; None while it does not.
         is_leaving: Whether it has to have a successor.
         is_stopping: Whether it was told to end at once.
         was_killed: Whether the supervisor has killed it.
@@ -93,6 +94,7 @@ class WorkerProcess:
         self.parted: Parted | None = None
         self.keys: set[Key] = set()
         self.told_at: float | None = None
+        self.hands_over_at: float | None = None
         self.is_leaving = self.is_stopping = False
         self.was_killed = False
         self.status: int | None = None
@@ -154,6 +156,13 @@ class WorkerProcess:
             self.state = State.DRAINING
             give(theirs.fileno())
             self.send(HandOver(), [ours.fileno()])
+            self.hands_over_at = now
+
+    def has_handed_over(self, now: float) -> None:
+        """It drains from now on: the time for that begins."""
+        if self.hands_over_at is not None and not self.is_stopping:
+            self.told_at = now
+        self.hands_over_at = None
 
     def take_over(self, descriptor: int) -> None:
         """Tell it that another worker hands connections over to it, at the other end of the descriptor."""

@@ -19,7 +19,7 @@ from .cells import AVAILABLE
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
-from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, Leaving, Open, Parted, Ready
+from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, HandedOver, Leaving, Open, Parted, Ready
 from .partings import Partings
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
@@ -520,6 +520,8 @@ class Supervisor:
                 self._is_ready(worker, message)
             case Leaving():
                 self._leaves(worker, message.why)
+            case HandedOver():
+                worker.has_handed_over(self._now())
             case Parted():
                 worker.parted = message
             case Answered():

@@ -18,7 +18,7 @@ class LoopAdoption(Adoption):
         connection: It.
         sock: Its socket.
         arrival: What was told of it.
-        begin: Makes its link.
+        go_on: Makes its link.
     """
 
     def __init__(
@@ -26,18 +26,16 @@ class LoopAdoption(Adoption):
         connection: MovingConnection[Any],
         sock: socket.socket,
         arrival: Arrival,
-        begin: Callable[[MovingConnection[Any], socket.socket, Arrival], None],
+        go_on: Callable[[MovingConnection[Any], socket.socket, Arrival], None],
     ) -> None:
         self.connection = connection
         self._sock = sock
         self._arrival = arrival
-        self._begin = begin
+        self._go_on = go_on
 
-    def begin(self) -> None:
-        """Read and send from now on."""
-        self._begin(self.connection, self._sock, self._arrival)
+    def _begin(self) -> None:
+        self._go_on(self.connection, self._sock, self._arrival)
 
-    def give_up(self) -> None:
-        """Leave it to the process that has it."""
+    def _give_up(self) -> None:
         self._sock.close()
         self.connection.never_was()

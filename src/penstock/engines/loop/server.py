@@ -15,6 +15,7 @@ from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, HandlerFailed, TakenOver
 from ...core.handlers import AnyHandler, CallbackHandler, Driver, MessageHandler, driver_of, for_sessions
+from ...core.handover import CannotMoveError
 from ...core.interrupts import is_interrupt
 from ...core.memory import Pressure, shed_load
 from ...core.sessions import Sessions
@@ -86,6 +87,7 @@ class LoopServer(EngineServer):
         self._spread: Spread[StreamConnection[Any]] | None = None
         self._again: TimerHandle | None = None
         self._mover: Mover | None = None
+        self._adoptions: set[Adoption] = set()  # not begun
         self._acceptor = Acceptor(plan.gate, self._clock, plan.emit)
         self._orphans = OrphanKeeper(plan.gate, self._clock, plan.emit, cancels=plan.cancels_orphans)
         plan.gate.watch(self._acceptor.wake)
@@ -246,6 +248,8 @@ class LoopServer(EngineServer):
         before, self._again = self._again, again
         if before is not None:
             before.cancel()
+        for adoption in list(self._adoptions):  # another process has them
+            adoption.give_up()
         for connection in self._live():
             connection.cut(reason)
         for endpoint in self._endpoints:
@@ -287,21 +291,30 @@ class LoopServer(EngineServer):
 
     def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
         """Have a connection of another process."""
+        if self._ending:  # who drains here would not be told to
+            sock.close()
+            raise CannotMoveError("the server is ending")
+        try:
+            adoption = self._adopted(sock, arrival)
+        except BaseException as error:
+            sock.close()
+            if not is_interrupt(error):
+                self._plan.emit(HandlerFailed(None, error))
+            raise
+        return self._taken_over(adoption, arrival)
+
+    def _adopted(self, sock: socket.socket, arrival: Arrival) -> Adoption:
         from .adoption import LoopAdoption  # noqa: PLC0415 - as above
 
-        try:
-            connection = self._make(arrival.peer, arrival.local)
-            assert isinstance(connection, PushConnection)
-            connection.id = arrival.snapshot.id
-            self._plan.gate.take_over(arrival.peer)
-        except BaseException:
-            sock.close()
-            raise
+        connection = self._make(arrival.peer, arrival.local)
+        assert isinstance(connection, PushConnection)
+        connection.id = arrival.snapshot.id
+        self._plan.gate.take_over(arrival.peer)
         self._connections[connection.id] = connection
         # They are counted in the process that has handled them.
         self._messages_in -= arrival.snapshot.messages_in
         self._messages_out -= arrival.snapshot.messages_out
-        return self._taken_over(LoopAdoption(connection, sock, arrival, self._go_on), arrival)
+        return LoopAdoption(connection, sock, arrival, self._go_on)
 
     def _taken_over(self, adoption: Adoption, arrival: Arrival) -> Adoption:
         """Have the handler of a connection take over."""
@@ -314,6 +327,8 @@ class LoopServer(EngineServer):
             if not is_interrupt(error):
                 self._plan.emit(HandlerFailed(connection, error))
             raise
+        adoption.among = self._adoptions
+        self._adoptions.add(adoption)
         return adoption
 
     def _go_on(self, connection: MovingConnection[Any], sock: socket.socket, arrival: Arrival) -> None:

@@ -117,12 +117,10 @@ class NativeAdoption(Adoption):
         self.connection = connection
         self._arrival = arrival
 
-    def begin(self) -> None:
-        """Read and send from now on."""
+    def _begin(self) -> None:
         self.connection.begin(self._arrival)
 
-    def give_up(self) -> None:
-        """Leave it to the process that has it."""
+    def _give_up(self) -> None:
         self.connection.never_was()
 
 
@@ -185,11 +183,8 @@ class NativeServer(LoopServer):
         messages_in, messages_out = super().messages
         return messages_in + self._native.messages_in, messages_out + self._native.messages_out
 
-    def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
-        """Have a connection of another process."""
-        local = arrival.local
-        adoption = NativeAdoption(adopted(self._native, self._handler, local, sock, arrival), arrival)
-        return self._taken_over(adoption, arrival)
+    def _adopted(self, sock: socket.socket, arrival: Arrival) -> Adoption:
+        return NativeAdoption(adopted(self._native, self._handler, arrival.local, sock, arrival), arrival)
 
     def drain(self, timeout_s: float | None, spread_s: float = 0.0) -> None:
         """Stop accepting, let what was received be answered, cut what is left after ``timeout_s``."""
