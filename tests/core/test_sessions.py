@@ -1,5 +1,6 @@
 """Sessions: who has one, who gives way, and what a peer may be sent whose address may be forged."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,3 +111,17 @@ def test_who_is_trusted_or_where_there_is_no_multiple_takes_anything():
     assert (False, True, True) == (stranger.takes(1, 3), stranger.takes(10**6, None), friend.takes(10**6, 3))
     stranger.trusts = True
     assert stranger.takes(10**6, 3)
+
+
+def test_a_session_for_which_there_is_no_memory_is_not_counted():
+    """Nothing has changed."""
+
+    class Unwilling:
+        def __hash__(self):
+            raise MemoryError
+
+    sessions = Sessions()
+    with pytest.raises(MemoryError):
+        sessions.begins(Unwilling())
+
+    assert (0, None) == (sessions.count, sessions.to_be_displaced())

@@ -43,9 +43,14 @@ class Sessions(Generic[S]):
         return next(iter(self._once), None)
 
     def begins(self, session: S) -> None:
-        """There is one more, whose first datagram has come."""
-        self.count += 1
+        """There is one more, whose first datagram has come.
+
+        Raises:
+            MemoryError: There is not: nothing has changed.
+        """
+        count = self.count + 1
         self._once[session] = None
+        self.count = count
 
     def heard_again(self, session: S) -> None:
         """Its second datagram has come. May be repeated."""

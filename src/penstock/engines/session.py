@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+# How often in a row a socket is read before a deadline blames a peer: more than the kernel holds by default.
+MOST_READS: Final = 64
+
 # Its handler does not keep up with its peer, or the peer sends more than its message rate.
 NOT_READ: Final = "session_not_read"
 # More was to be sent than a peer may be sent whose address may be forged.

@@ -463,10 +463,14 @@ class BlockingServer(EngineServer):
             connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
         self._pool.do(self._variables.copy().run, self._serve, connection)
 
-    def _begin_session(self, shared: SharedSocket, peer: Peer, listener: Listener) -> SessionConnection[Any] | None:
+    def _begin_session(
+        self, shared: SharedSocket, peer: Peer, listener: Listener, displaced: SharedSocket | None
+    ) -> SessionConnection[Any] | None:
         """Serve a sender of datagrams that was let in, on its endpoint's thread; None where that cannot be done."""
         service, poller = self._plan.service, None
         try:
+            if displaced is not None and displaced.conn is not None:
+                displaced.conn.cut(CloseReason.OVERLOAD)
             if not self._pool.has_room:
                 raise LimitError("no thread is free for one more session")
             self._pool.reserve()
@@ -482,7 +486,7 @@ class BlockingServer(EngineServer):
                 at_once=self._plan.driver is Driver.THREAD,
             )
             connection.begin()
-            event = Accepted(connection, listener)
+            event, variables = Accepted(connection, listener), self._variables.copy()
             with self._lock:
                 self._connections[connection.id] = connection
         except BaseException as error:
@@ -495,12 +499,12 @@ class BlockingServer(EngineServer):
             if isinstance(error, (OSError, LimitError)):
                 shared.endpoint.drop(Refusal.LIMIT)
             else:
-                self._emit(HandlerFailed(None, error))
+                shared.endpoint.lost(error)
             return None
         self._emit(event)
         if self._ending:  # as in `begin`
             connection.drain() if self._give_up_at == inf else connection.cut(CloseReason.STOPPED)
-        self._pool.do(self._variables.copy().run, self._serve, connection)
+        self._pool.do(variables.run, self._serve, connection)
         return connection
 
     # -- the threads ---------------------------------------------------------------------------------------------------

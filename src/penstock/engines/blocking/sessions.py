@@ -21,7 +21,7 @@ from ..destination import Sourced
 from ..endpoint import READS_PER_TURN
 from ..listener import Listener
 from ..own import OwnAddresses
-from ..session import CREDIT_SPENT, NOT_READ, SUSPENDED, UNNAMED, key_of
+from ..session import CREDIT_SPENT, MOST_READS, NOT_READ, SUSPENDED, UNNAMED, key_of
 from ..threads import tell_of_failure
 from .datagrams import DatagramThread
 from .guarding import ThreadContext
@@ -45,7 +45,7 @@ class SharedSocket:
         peer: The peer.
     """
 
-    __slots__ = ("_credit", "_to", "_waiting", "conn", "endpoint", "is_new", "key")
+    __slots__ = ("_credit", "_to", "_waiting", "conn", "endpoint", "is_new", "is_struck", "key")
 
     def __init__(self, endpoint: SessionThread, key: Any, to: Any, peer: Peer) -> None:
         self.endpoint = endpoint
@@ -54,7 +54,8 @@ class SharedSocket:
         self._waiting: deque[bytes] = deque()
         self.key = key
         self.is_new = True  # heard from once
-        self.conn: SessionConnection[Any] | None = None  # whose it is
+        self.conn: SessionConnection[Any] | None = None  # whose it is; None until that was made
+        self.is_struck = False  # no longer in the books: it has ended, or has given way to another one
 
     def __bool__(self) -> bool:
         """Whether a datagram waits."""
@@ -99,8 +100,13 @@ class SharedSocket:
 
     def close(self) -> None:
         """Leave the socket to the others."""
-        self._waiting.clear()
         self.endpoint.forget(self)
+
+    def forget_waiting(self) -> int:
+        """Forget what was not taken. Return how many datagrams that was."""
+        count = len(self._waiting)
+        self._waiting.clear()
+        return count
 
 
 class SharedLink(SocketLink):
@@ -148,12 +154,9 @@ class SessionConnection(ServedConnection[M]):
             context, stand_in, poller, handler, codec=codec, peer=peer, local=local, records=True, at_once=at_once
         )
 
-    def offer(self, data: bytes) -> bool:
-        """Take a datagram that was read; return False where too many wait. Called without the lock."""
-        if not self._shared.put(data):
-            return False
+    def has_come(self) -> None:
+        """A datagram waits. Called without the lock."""
         self._poller.wake()  # in any case: whether a thread waits is known only under the lock
-        return True
 
     # -- the socket, the lock held -------------------------------------------------------------------------------------
 
@@ -203,8 +206,9 @@ class SessionConnection(ServedConnection[M]):
         self._tell()
 
 
-# Makes a connection on such a socket of a peer that the gate has let in, or says that it cannot.
-BeginSession = Callable[[SharedSocket, Peer, Listener], "SessionConnection[Any] | None"]
+# Makes a connection on such a socket of a peer that the gate has let in, once the one is cut that gives way to it.
+# None: it cannot, and the peer has left the gate.
+BeginSession = Callable[[SharedSocket, Peer, Listener, "SharedSocket | None"], "SessionConnection[Any] | None"]
 
 
 class SessionThread(DatagramThread):
@@ -283,16 +287,31 @@ class SessionThread(DatagramThread):
 
     def forget(self, shared: SharedSocket) -> None:
         """A session ends: the next datagram of its sender begins another one. May be repeated."""
+        with self._sessions_lock:  # under which datagrams are put: none comes after those that are counted here
+            if left := shared.forget_waiting():
+                self._dropped.append(DatagramDropped(NOT_READ, self._listener, left))
+            is_last = self._strike(shared)
+        if left or is_last:
+            self._poller.wake()
+
+    def strike(self, shared: SharedSocket) -> None:
+        """Take a session out of the books that was not begun, or gives way."""
         with self._sessions_lock:
-            if self._shared.get(shared.key) is not shared:
-                return
-            del self._shared[shared.key]
-            self._sessions.ends(shared)
-            is_last = not self._shared
-            if is_last and not self._is_open:
-                self._reading = False
+            is_last = self._strike(shared)
         if is_last:
             self._poller.wake()
+
+    def _strike(self, shared: SharedSocket) -> bool:
+        """Do so, the lock held; say whether it was the last one here."""
+        if shared.is_struck:
+            return False
+        shared.is_struck = True
+        del self._shared[shared.key]
+        self._sessions.ends(shared)
+        is_last = not self._shared
+        if is_last and not self._is_open:
+            self._reading = False
+        return is_last
 
     # -- its own thread ------------------------------------------------------------------------------------------------
 
@@ -301,8 +320,10 @@ class SessionThread(DatagramThread):
 
     def _turned(self) -> None:
         if self._to_decide:
-            while self.read() == READS_PER_TURN:
-                pass
+            for _ in range(MOST_READS):
+                if self.read() < READS_PER_TURN:
+                    break
+                self._tell()
             self._decide()
         self._tell()
 
@@ -322,43 +343,69 @@ class SessionThread(DatagramThread):
 
     def _received(self, data: bytes, name: Any, source: bytes | None) -> None:
         key = key_of(name, source)
-        with self._sessions_lock:
+        with self._sessions_lock:  # what is put under it comes before the end of the session, or begins another one
             shared = self._shared.get(key)
-            if shared is not None and shared.is_new:
-                shared.is_new = False
-                self._sessions.heard_again(shared)
-        conn = self._new(key, name, source) if shared is None else shared.conn
-        if conn is not None and not conn.offer(data):
+            if shared is not None:
+                if shared.is_new:
+                    shared.is_new = False
+                    self._sessions.heard_again(shared)
+                is_taken = shared.put(data)
+        if shared is None:
+            self._new(key, name, source, data)
+        elif not is_taken:
             self.drop(NOT_READ)
+        elif shared.conn is not None:
+            shared.conn.has_come()
 
-    def _new(self, key: Any, name: Any, source: bytes | None) -> SessionConnection[Any] | None:
-        """Begin a session, if the gate lets one more in."""
+    def _new(self, key: Any, name: Any, source: bytes | None, data: bytes) -> None:
+        """Begin a session with its first datagram, if the gate lets one more in."""
         if not name or not self._is_open:
             self.drop(SUSPENDED if name else UNNAMED)
-            return None
-        peer, displaced = Peer(name, self._socket.family), None
-        with self._sessions_lock:
-            if self._sessions.is_full(self.gate.rules.max_sessions):
-                displaced = self._sessions.to_be_displaced()
-                is_full = displaced is None
-            else:
-                is_full = False
-        with self._gate_lock:
-            refusal: Refusal | None = Refusal.SESSIONS
-            if is_full:
-                self.gate.refuse(Refusal.SESSIONS)
-            else:
-                refusal = self.gate.admit(peer, self._clock.time())
+            return
+        peer = Peer(name, self._socket.family)
+        shared = SharedSocket(self, key, name if source is None else Sourced(name, source), peer)
+        shared.put(data)
+        with self._gate_lock:  # of all listeners, one newcomer at a time: what is found about their number holds
+            displaced, refusal = self._enter(shared, peer)
         if refusal is not None:
             self.drop(refusal)
-            return None
-        if displaced is not None and displaced.conn is not None:
-            displaced.conn.cut(CloseReason.OVERLOAD)
-        shared = SharedSocket(self, key, name if source is None else Sourced(name, source), peer)
-        with self._sessions_lock:
-            self._shared[key] = shared
-            self._sessions.begins(shared)
-        shared.conn = conn = self._begin(shared, peer, self._listener)
+            return
+        try:
+            conn = self._begin(shared, peer, self._listener, displaced)  # and nothing else: what fails leaves the gate
+        except BaseException:
+            self.strike(shared)
+            raise
         if conn is None:
-            self.forget(shared)
-        return conn
+            self.strike(shared)
+            return
+        with self._sessions_lock:
+            shared.conn = conn
+            has_given_way = shared.is_struck
+        if has_given_way:  # before it had a connection; or it has ended by itself
+            conn.cut(CloseReason.OVERLOAD)
+
+    def _enter(self, shared: SharedSocket, peer: Peer) -> tuple[SharedSocket | None, Refusal | None]:
+        """Enter a newcomer in the books and at the gate. Return who gives way to it, or why it is not let in."""
+        with self._sessions_lock:
+            is_full = self._sessions.is_full(self.gate.rules.max_sessions)
+            displaced = self._sessions.to_be_displaced() if is_full else None
+            if displaced is not None or not is_full:
+                self._shared[shared.key] = shared
+                try:
+                    self._sessions.begins(shared)
+                except BaseException:
+                    del self._shared[shared.key]
+                    raise
+        if is_full and displaced is None:
+            self.gate.refuse(Refusal.SESSIONS)
+            return None, Refusal.SESSIONS
+        try:
+            refusal = self.gate.admit(peer, self._clock.time())
+        except BaseException:
+            self.strike(shared)
+            raise
+        if refusal is not None:
+            self.strike(shared)
+        elif displaced is not None:
+            displaced.endpoint.strike(displaced)
+        return displaced, refusal

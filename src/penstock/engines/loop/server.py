@@ -373,19 +373,19 @@ class LoopServer(EngineServer):
         peer: Peer,
         listener: Listener,
         link_to: Callable[[LinkUser], SessionLink],
-    ) -> SessionLink | None:
-        """Make the connection of a peer that the gate has let in, and its link; None where that cannot be done."""
+    ) -> SessionLink:
+        """Make the connection of a peer that was let in, and its link. Where that fails, the peer leaves the gate."""
+        connection = None
         try:
             connection = make(peer, listener.address, records=True)
             event = Accepted(connection, listener)
+            self._connections[connection.id] = connection
             link = link_to(connection)
-        except BaseException as error:
+        except BaseException:
+            if connection is not None:
+                self._connections.pop(connection.id, None)
             self._acceptor.leave(peer)
-            if is_interrupt(error):
-                raise
-            self._plan.emit(HandlerFailed(None, error))
-            return None
-        self._connections[connection.id] = connection
+            raise
         try:
             self._plan.emit(event)
             link.begin(connection.connection_made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from ...address import Peer
 from ...codecs.base import Codec
@@ -19,15 +19,13 @@ from ..endpoint import READS_PER_TURN
 from ..link import LinkUser
 from ..listener import Listener
 from ..own import OwnAddresses
-from ..session import CREDIT_SPENT, NOT_READ, SUSPENDED, UNNAMED, key_of
+from ..session import CREDIT_SPENT, MOST_READS, NOT_READ, SUSPENDED, UNNAMED, key_of
 from .datagrams import LoopEndpoint
 from .link import SocketLink
 
-# How often in a row a socket is read before a deadline blames a peer: more than the kernel holds by default.
-_ROUNDS: Final = 64
-
-# Makes a connection of a peer that the gate lets in, with the link that is made for it.
-BeginSession = Callable[[Peer, Listener, Callable[[LinkUser], "SessionLink"]], "SessionLink | None"]
+# Makes a connection of a peer that the gate has let in, with the link that is made for it. Should that fail, the peer
+# has left the gate, and it raises.
+BeginSession = Callable[[Peer, Listener, Callable[[LinkUser], "SessionLink"]], "SessionLink"]
 
 
 class SessionLink(SocketLink):
@@ -193,7 +191,7 @@ class SessionEndpoint(LoopEndpoint):
 
     def read_all(self) -> None:
         """Read what has come by now."""
-        for _ in range(_ROUNDS):
+        for _ in range(MOST_READS):
             if self.read() < READS_PER_TURN:
                 return
 
@@ -225,19 +223,24 @@ class SessionEndpoint(LoopEndpoint):
                 self.gate.refuse(Refusal.SESSIONS)
                 self.drop(Refusal.SESSIONS)
                 return None
+        to = name if source is None else Sourced(name, source)
+        link_to = partial(self._link, displaced, key, to, peer)
         refusal = self.gate.admit(peer, self._clock.time())
         if refusal is not None:
             self.drop(refusal)
             return None
+        return self._begin(peer, self._listener, link_to)  # and nothing else: what fails from here on leaves the gate
+
+    def _link(self, displaced: SessionLink | None, key: Any, to: Any, peer: Peer, user: LinkUser) -> SessionLink:
         if displaced is not None:
             displaced.user.cut(CloseReason.OVERLOAD)
-        to = name if source is None else Sourced(name, source)
-        return self._begin(peer, self._listener, partial(self._link, key, to, peer))
-
-    def _link(self, key: Any, to: Any, peer: Peer, user: LinkUser) -> SessionLink:
         link = SessionLink(self._loop, self, user, key=key, to=to, peer=peer)
-        self._sessions.begins(link)
         self._links[key] = link
+        try:
+            self._sessions.begins(link)
+        except BaseException:
+            del self._links[key]
+            raise
         return link
 
     def forget(self, link: SessionLink) -> None:
