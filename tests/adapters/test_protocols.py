@@ -190,6 +190,71 @@ def test_a_protocol_is_told_when_its_peer_does_not_read(serve, engine):
     assert ["made", ((16384, 65536), (1000, 4000)), "pause", ("resume", True), None] == notes
 
 
+@pytest.mark.parametrize("how", ["write_eof", "close"])
+def test_a_protocol_is_told_to_resume_also_after_its_end(serve, engine, how):
+    """As asyncio has it: what was written before still leaves, and whoever waits for that is told."""
+    notes, size = [], 8 * 1024 * 1024
+
+    def flood(self, data):
+        self.transport.write(bytes(size))
+        getattr(self.transport, how)()
+
+    with serve(noted(notes, data_received=flood), write_max=2 * size) as server:
+        with server.dial(receive_buffer_bytes=4096) as peer:
+            peer.sendall(b"x")
+            server.wait_until(lambda _: "pause" in notes)
+            assert size == len(read_exactly(peer, size))
+            server.wait_until(lambda _: "resume" in notes)
+            assert b"" == read_to_end(peer)
+        server.wait_closed(1)
+
+    assert ["made", "pause", "resume"] + ["eof"] * (how == "write_eof") + [None] == notes
+
+
+@pytest.mark.parametrize("how", ["close", "pause", "hand on"])
+def test_a_buffered_protocol_is_filled_no_further_than_it_wants(serve, engine, how):
+    """What is left of one read goes where asyncio's next read would go."""
+    notes, made = [], []
+
+    class Rest(asyncio.Protocol):
+        def data_received(self, data):
+            notes.append(data)
+            made[0].close()
+
+    class Buffered(asyncio.BufferedProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.buffer = bytearray(4)
+            made.append(transport)
+
+        def get_buffer(self, sizehint):
+            return self.buffer
+
+        def buffer_updated(self, nbytes):
+            notes.append(bytes(self.buffer[:nbytes]))
+            if how == "close":
+                self.transport.close()
+            elif how == "pause":
+                self.transport.pause_reading()
+                self.transport.write(b".")
+            else:
+                self.transport.set_protocol(Rest())
+
+    with serve(Buffered) as server, server.dial() as peer:
+        peer.sendall(b"abcdefghij")
+        if how == "pause":
+            for count in (1, 2, 3):
+                assert b"." == read_exactly(peer, 1)
+                assert count == len(notes)
+                server.call(made[0].resume_reading)
+            server.call(made[0].close)
+        assert b"" == read_to_end(peer)
+        server.wait_closed(1)
+
+    wanted = {"close": [b"abcd"], "pause": [b"abcd", b"efgh", b"ij"], "hand on": [b"abcd", b"efghij"]}
+    assert wanted[how] == notes
+
+
 def test_a_buffered_protocol_gets_its_bytes_in_its_buffers(serve, engine):
     """However small they are."""
 

@@ -12,6 +12,8 @@ from penstock.errors import ApplicationError
 from penstock.testing.engines import LOOPS
 from penstock.testing.peers import read_exactly, read_to_end, reset
 
+SIZE = 8_000_000
+
 pytestmark = pytest.mark.engines(*LOOPS)
 
 
@@ -147,6 +149,57 @@ def test_drain_waits_for_a_peer_that_does_not_read(serve, engine):
         server.wait_until(lambda server: any(conn.output_paused for conn in server.connections))
         assert len(drained) < 100
         assert 100 * 100_000 == len(read_to_end(peer))
+
+
+@pytest.mark.parametrize("how", ["write_eof", "close"])
+def test_drain_waits_for_what_is_left_after_the_end(serve, engine, how):
+    """As asyncio has it: there is no error while the peer reads. Once all is over there is one."""
+    course = []
+
+    async def handle(reader, writer):
+        writer.write(bytes(SIZE))
+        getattr(writer, how)()
+        course.append("ended")
+        await writer.drain()
+        course.append("drained")
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(ConnectionResetError):
+            await writer.drain()
+        course.append("over")
+
+    with serve(handle, write_max=2 * SIZE) as server:
+        with server.dial(receive_buffer_bytes=4096) as peer:
+            server.wait_until(lambda _: course)
+            assert ["ended"] == course
+            assert SIZE == len(read_to_end(peer))
+            server.wait_until(lambda _: "drained" in course)
+        server.wait_closed(1)
+
+    assert ["ended", "drained", "over"] == course
+
+
+def test_drain_fails_where_the_peer_goes_before_all_was_sent(serve, engine):
+    """Though this side had ended its direction before."""
+    course = []
+
+    async def handle(reader, writer):
+        writer.write(bytes(SIZE))
+        writer.write_eof()
+        course.append("ended")
+        try:
+            await writer.drain()
+        except ConnectionResetError:
+            course.append("reset")
+
+    with serve(handle, write_max=2 * SIZE) as server:
+        peer = server.dial(receive_buffer_bytes=4096)
+        server.wait_until(lambda _: course)
+        reset(peer)
+        server.wait_closed(1)
+
+    assert "ended" == course[0]
+    assert ["reset"] == course[1:]
 
 
 def test_a_peer_that_resets_is_a_connection_error(serve, engine):

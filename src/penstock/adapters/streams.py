@@ -236,12 +236,13 @@ class _Flow:
         self._conn = conn
 
     async def _drain_helper(self) -> None:
-        try:
-            await self._transport.wait_writable()
-        except ConnectionEndedError as error:
-            raise _lost(self._conn) from error
-        if self._conn.close_reason is not None and loss_of(self._conn) is not None:
-            raise _lost(self._conn)
+        had_to_wait = self._conn.output_paused  # type: ignore[attr-defined]  # of every engine
+        goes_on = await self._transport.wait_sunk()
+        lost = loss_of(self._conn)
+        if lost is not None:
+            raise lost
+        if not goes_on and not had_to_wait:  # it was over before; one that ends well meanwhile ends the wait
+            raise ConnectionResetError("Connection lost")
 
     async def _wait_closed(self) -> None:
         await self._conn.wait_closed()
@@ -250,7 +251,3 @@ class _Flow:
 
     def _get_close_waiter(self, stream: asyncio.StreamWriter) -> Any:
         return self._wait_closed()
-
-
-def _lost(conn: Connection[bytes]) -> ConnectionResetError:
-    return loss_of(conn) or ConnectionResetError("Connection lost")

@@ -207,20 +207,18 @@ class ConnectionTransport(asyncio.Transport):
         self._resuming = self._loop.create_task(self._resume_writing())
 
     async def _resume_writing(self) -> None:
-        with contextlib.suppress(ConnectionEndedError):
-            await self.wait_writable()
+        if await self.wait_sunk():
             self._writing_paused = False
             self._resuming = None
             self._tell("resume_writing")
 
-    async def wait_writable(self) -> None:
-        """Wait until output is not over its high watermark, or has fallen to the low one.
+    async def wait_sunk(self) -> bool:
+        """Wait until output is not over its high watermark, also what is left of it after `write_eof` or `close`.
 
-        Raises:
-            ClosedError, BrokenError, SlowPeerError: As `Connection.send`.
+        Returns:
+            True; or False where the connection is gone.
         """
-        if self._conn.output_paused:  # type: ignore[attr-defined]
-            await self._conn.wait_writable()
+        return bool(await self._conn.wait_sunk())  # type: ignore[attr-defined]  # of every engine
 
     def _tell(self, method: str) -> None:
         protocol = self._protocol
@@ -311,10 +309,10 @@ class ConnectionTransport(asyncio.Transport):
                 return  # `close_reason` says why
             if self._resumed is not None:
                 await self._wait_resumed()
-            if self._left:  # told so meanwhile: as asyncio, which does not read once it closes
+            if self._left or self._resumed is not None:  # told to close meanwhile, or gone: as asyncio, nothing is read
                 return
             if self._gives_buffers:
-                _fill(self._protocol, data)
+                await self._fill(data)
             else:
                 self._protocol.data_received(data)
 
@@ -324,15 +322,21 @@ class ConnectionTransport(asyncio.Transport):
             async with self._conn.while_open(at_eof=False):
                 await self._resumed.wait()
 
-
-def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """Put what came into the buffers that a protocol gives."""
-    rest = memoryview(data)
-    while rest:
-        buffer = memoryview(protocol.get_buffer(len(rest))).cast("B")
-        size = min(len(buffer), len(rest))
-        if not size:
-            raise RuntimeError("get_buffer() returned an empty buffer")
-        buffer[:size] = rest[:size]
-        protocol.buffer_updated(size)
-        rest = rest[size:]
+    async def _fill(self, data: bytes) -> None:
+        """Put what came into the buffers that the protocol gives; after each it may pause, close or be replaced."""
+        rest = memoryview(data)
+        while rest:
+            if self._resumed is not None:
+                await self._wait_resumed()
+            if self._left or self._resumed is not None:
+                return
+            if not self._gives_buffers:  # another protocol has taken over
+                self._protocol.data_received(bytes(rest))
+                return
+            buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
+            size = min(len(buffer), len(rest))
+            if not size:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            buffer[:size] = rest[:size]
+            self._protocol.buffer_updated(size)
+            rest = rest[size:]

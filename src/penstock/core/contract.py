@@ -432,7 +432,8 @@ class Connection(ConnectionBase[M]):
     async def wait_writable(self) -> None:
         """Wait until the peer has read enough that `send` would not wait. Nothing is sent.
 
-        For what is sent by `post`, which does not wait. More may be owed again before the caller goes on.
+        For what is sent by `post`, which does not wait. More may be owed again before the caller goes on. Connections
+        of ``def`` handlers have no such method: a `BlockingConnection.send` returns when the kernel has taken all.
 
         Raises:
             ClosedError, BrokenError, SlowPeerError: As of `send`.

@@ -104,9 +104,6 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
     def _resume_reading(self) -> None:
         """Have the link read again, unless something keeps it from that."""
 
-    def _wake_senders(self) -> None:
-        """Have everybody look again who waits for room."""
-
     # -- what the link tells -------------------------------------------------------------------------------------------
 
     def eof_received(self) -> bool:
@@ -376,6 +373,7 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
 
     def _all_sent(self) -> None:
         """The kernel took all: wait for the peer's EOF, unless it came before."""
+        self._wake_senders()
         if self._state == CLOSING:
             self._sent_all_at(self._clock.time())
             self._arm_next()

@@ -97,6 +97,9 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
     def _emit(self, event: Event) -> None:
         """Tell an event, now or when no lock is held."""
 
+    def _wake_senders(self) -> None:
+        """Have everybody look again who waits for room."""
+
     def _waits_for_last_byte(self) -> bool:
         """Whether somebody waits until the kernel has taken all, and not only until there is room."""
         return False
@@ -290,10 +293,12 @@ class SendingConnection(Law, ConnectionBase[M], Generic[M]):
 
     def send_eof(self) -> None:
         """End our direction after what was queued; go on receiving."""
-        if self._sends_eof() and self._attached:
-            self._send_all()
-            if self._state != CLOSED:
-                self._link.send_eof()
+        if self._sends_eof():
+            self._wake_senders()
+            if self._attached:
+                self._send_all()
+                if self._state != CLOSED:
+                    self._link.send_eof()
 
     def _send_all(self) -> None:
         """Our direction ends: hand the link all that waits for it."""

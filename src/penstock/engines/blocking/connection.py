@@ -323,8 +323,8 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         return self.bytes_out - self._link.queued_bytes - self._socket_link.dropped_bytes
 
     def _wait_for_room(self) -> None:
-        """Wait until output is no longer over its high watermark, or the connection is closing."""
-        self._lead(lambda: not self._write_paused or bool(self._closing))
+        """Wait until output is no longer over its high watermark, or nothing more may be sent."""
+        self._lead(lambda: not self._write_paused or not self._can_send)
 
     # -- as a file -----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ...codecs.base import Codec
 from ...core.contract import Connection, refuse_frame
 from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
+from ...core.law.closing import CLOSED
 from ...core.requests import refuse_silence
 from ...core.timeouts import Timeout
 from ...core.tls import TlsInfo
@@ -379,13 +380,28 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         await self._wait_writable()
         self._require_sendable()
 
+    async def wait_sunk(self) -> bool:
+        """Wait until output is not over its high watermark, whether or not more may be sent; or until it is gone.
+
+        Returns:
+            Whether it is there.
+        """
+        await self._turn.take()
+        while self._write_paused and not self._gone:
+            await self._room()
+        return bool(self._state != CLOSED)
+
     async def _wait_writable(self) -> None:
         while self._write_paused and self._can_send:
-            waiter = self._context.loop.create_future()
-            self._send_waiters.append(waiter)
-            await waiter
-            # Reading goes on now as well. It gets its turn before more output stops it again.
-            await self._turn.end()
+            await self._room()
+
+    async def _room(self) -> None:
+        """Wait until output has fallen to the low watermark, or until that has to be asked again."""
+        waiter = self._context.loop.create_future()
+        self._send_waiters.append(waiter)
+        await waiter
+        # Reading goes on now as well. It gets its turn before more output stops it again.
+        await self._turn.end()
 
     def _put(self, data: bytes) -> None:
         if self._ready and not self._corking:

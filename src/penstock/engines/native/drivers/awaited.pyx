@@ -266,6 +266,15 @@ cdef class AwaitedConnection(Connection):
             self.read_again()
         return 0
 
+    cdef int flushed(self) except -1:
+        Connection.flushed(self)
+        return self.wake_senders()
+
+    def send_eof(self):
+        """End our direction after what was queued; go on receiving."""
+        Connection.send_eof(self)
+        self.wake_senders()
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def drain(self):

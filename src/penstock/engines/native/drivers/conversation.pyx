@@ -256,6 +256,13 @@ cdef class ConversationConnection(AwaitedConnection):
         if refusal is not None:
             raise refusal
 
+    async def wait_sunk(self):
+        """Wait until output is not over its high watermark, whether or not more may be sent; or until it is gone."""
+        await self.host.turn.take()
+        while self._write_paused and not self._gone:
+            await self.room()
+        return self._state != CLOSED
+
     async def exchange(self, message, timeout_s):
         """Send one message; return the next one that comes."""
         await self.send(message)
