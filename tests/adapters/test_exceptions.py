@@ -5,7 +5,7 @@ import socketserver
 
 import pytest
 
-from penstock.adapters import service_of
+from penstock.adapters import install_reactor, service_of
 from penstock.testing.engines import LOOPS
 from penstock.testing.peers import read_to_end
 
@@ -92,6 +92,35 @@ def of_socket(sock, address):
     sock.sendall(act(sock.recv(100)))
 
 
+def of_twisted():
+    """Make two protocols of Twisted's: one fails as it is given data, one as its producer is asked for more."""
+    pytest.importorskip("twisted")
+    install_reactor()
+    from twisted.internet.protocol import Protocol
+
+    class OfTwistedsData(Protocol):
+        def dataReceived(self, data):
+            self.transport.write(act(data))
+            self.transport.loseConnection()
+
+    class OfProducer(Protocol):
+        def dataReceived(self, data):
+            self.data, self.asked = data, 0
+            self.transport.registerProducer(self, False)
+
+        def resumeProducing(self):
+            self.asked += 1
+            if self.asked == 2:  # the first time it is asked within dataReceived
+                self.transport.write(act(self.data))
+                self.transport.unregisterProducer()
+                self.transport.loseConnection()
+
+        def stopProducing(self):
+            """Its connection has gone."""
+
+    return {"dataReceived": OfTwistedsData, "resumeProducing": OfProducer}
+
+
 KINDS = {
     "streams": (streams, "streams"),
     "stream": (stream, "stream"),
@@ -100,6 +129,8 @@ KINDS = {
     "connection_lost": (OfLoss, "protocol"),
     "socketserver": (OfSockets, "socketserver"),
     "socket": (of_socket, "socket"),
+    "dataReceived": (None, "twisted"),
+    "resumeProducing": (None, "twisted"),
 }
 
 
@@ -114,6 +145,7 @@ def test_whatever_is_raised_ends_its_connection_alone(serve, engine, name):
     if not in_threads and engine.label not in LOOPS:
         pytest.skip("it is served by others")
     target, kind = KINDS[name]
+    target = target or of_twisted()[name]
     with serve(service_of(target, kind=kind), fails=len(RAISING)) as server:
         for word in RAISING:
             for said in (word.encode(), b"hello"):

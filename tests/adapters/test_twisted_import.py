@@ -62,6 +62,27 @@ def test_a_reactor_with_a_loop_of_its_own_is_refused(tmp_path):
     assert "call penstock.adapters.install_reactor() before anything imports twisted" in done.stderr.splitlines()[-1]
 
 
+def test_a_reactor_on_a_loop_that_is_not_the_servers_is_refused(tmp_path):
+    """Its timers would never fire. On the loop that runs it is as good as the server's own."""
+    code = """
+import asyncio
+from twisted.internet import asyncioreactor
+loop = asyncio.new_event_loop()
+asyncioreactor.install(loop)
+import penstock, served
+
+async def main():
+    print(penstock.serve(served.factory).service.name)
+
+loop.run_until_complete(main())
+penstock.serve(served.factory)
+"""
+    done = run(code, tmp_path)
+
+    assert "Time\n" == done.stdout
+    assert "AsyncioSelectorReactor, which has a loop of its own" in done.stderr.splitlines()[-1]
+
+
 def test_what_runs_the_reactor_while_it_is_imported_is_refused(tmp_path):
     """The server runs the loop."""
     done = run(

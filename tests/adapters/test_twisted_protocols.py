@@ -292,6 +292,94 @@ def test_the_reactor_calls_later_and_from_threads(serve, engine):
         assert b"0\n" == read_exactly(peer, 2)
 
 
+def test_a_producer_that_streams_and_fails_ends_its_connection(serve, engine):
+    """When it is told to pause, and when to resume: the protocol is told why, the log has it once."""
+    notes = []
+
+    class Fails(protocol.Protocol):
+        def dataReceived(self, data):
+            self.fails_at = data
+            self.transport.registerProducer(self, True)
+            self.transport.write(bytes(8_000_000))
+
+        def pauseProducing(self):
+            if self.fails_at == b"p":
+                raise ValueError("pause")
+
+        def resumeProducing(self):
+            raise ValueError("resume")
+
+        def stopProducing(self):
+            notes.append("stop")
+
+        def connectionLost(self, reason):
+            notes.append(str(reason.value))
+
+    with serve(Fails, fails=2, write_max="16MiB") as server:
+        for when, wanted in ((b"p", "pause"), (b"r", "resume")):
+            notes.clear()
+            with server.dial(receive_buffer_bytes=4096) as peer:
+                peer.sendall(when)
+                assert 8_000_000 == len(read_to_end(peer))
+            server.wait_until(lambda _: len(notes) == 2)
+            assert ["stop", wanted] == notes
+
+
+def test_what_is_written_after_the_end_of_its_direction_is_dropped(serve, engine):
+    """As in Twisted, which raises nothing."""
+
+    class Ends(protocol.Protocol):
+        def dataReceived(self, data):
+            self.transport.write(b"before")
+            self.transport.loseWriteConnection()
+            self.transport.write(b"after")
+
+    with serve(Ends) as server, server.dial() as peer:
+        peer.sendall(b"x")
+
+        assert b"before" == read_to_end(peer)
+
+
+def test_what_is_written_as_a_producer_unregisters_arrives(serve, engine):
+    """`loseConnection` has waited for it, and waits for this callback."""
+
+    class Trailer(protocol.Protocol):
+        def dataReceived(self, data):
+            self.transport.registerProducer(self, True)
+            self.transport.write(b"body ")
+            self.transport.loseConnection()
+            from twisted.internet import reactor
+
+            reactor.callLater(0, self.finish)
+
+        def finish(self):
+            self.transport.unregisterProducer()
+            self.transport.write(b"trailer")
+
+        def stopProducing(self):
+            """Never called."""
+
+    with serve(Trailer) as server, server.dial() as peer:
+        peer.sendall(b"x")
+
+        assert b"body trailer" == read_to_end(peer)
+
+
+@pytest.mark.ciphered
+def test_a_protocol_sees_whether_tls_is_spoken(serve, engine):
+    """By the interface of its transport, as twisted.web does."""
+    interfaces = pytest.importorskip("twisted.internet.interfaces")
+
+    class Asks(protocol.Protocol):
+        def connectionMade(self):
+            secure = interfaces.ISSLTransport(self.transport, None)
+            self.transport.write(b"clear" if secure is None else repr(secure.getPeerCertificate()).encode())
+            self.transport.loseConnection()
+
+    with serve(Asks) as server, server.dial() as peer:
+        assert (b"None" if engine.ciphered else b"clear") == read_to_end(peer)
+
+
 def test_what_fails_in_a_protocol_ends_its_connection_alone(serve, engine):
     """It is told of its own error, and the log has it once."""
     notes = []
@@ -317,5 +405,8 @@ def test_what_is_not_twisteds_is_refused():
 
     with pytest.raises(ApplicationError, match=r"Needs is called without arguments; name a factory that was made"):
         service_of(Needs)
-    with pytest.raises(ApplicationError, match="expected a factory of Twisted, or a protocol's class, got a Datagram"):
+    expected = "expected a factory of Twisted, or the class of a protocol of streams, got"
+    with pytest.raises(ApplicationError, match=f"{expected} a DatagramProtocol"):
         service_of(protocol.DatagramProtocol(), kind="twisted")
+    with pytest.raises(ApplicationError, match=f"{expected} the class ProcessProtocol"):
+        service_of(protocol.ProcessProtocol)

@@ -96,6 +96,8 @@ class ConnectionTransport(asyncio.Transport):
         self._writing_paused = False
         self._resuming: asyncio.Task[None] | None = None
         self._resumed: asyncio.Event | None = None  # reading is paused until it is set
+        self._task: asyncio.Task[Any] | None = None  # that carries it
+        self._failure: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._conn!r}>"
@@ -276,23 +278,36 @@ class ConnectionTransport(asyncio.Transport):
         """Be a protocol's transport from `connection_made` to `connection_lost`.
 
         Raises:
-            Exception: What `connection_made`, `data_received` or `eof_received` raised. `connection_lost` was called.
+            Exception: What `connection_made`, `data_received` or `eof_received` raised, or what `fail` was given.
+                `connection_lost` was called.
         """
         self.set_protocol(protocol)
+        self._task = task = asyncio.current_task()
         failure: BaseException | None = None
         try:
             protocol.connection_made(self)
             await self._receive()
             await self._conn.wait_closed()
         except BaseException as error:
-            failure = error
-            raise
+            failure = self._failure or error
+            if failure is error:
+                raise
+            assert task is not None
+            task.uncancel()
+            raise failure from None
         finally:
+            self._task = None
             self._left = True
             if self._resuming is not None:
                 self._resuming.cancel()
             told = failure if isinstance(failure, Exception) else loss_of(self._conn)
             self._protocol.connection_lost(told)
+
+    def fail(self, error: BaseException) -> None:
+        """End the connection for what the protocol's own raised outside of its callbacks."""
+        if self._task is not None and self._failure is None:
+            self._failure = error
+            self._task.cancel()
 
     async def _receive(self) -> None:
         conn = self._conn

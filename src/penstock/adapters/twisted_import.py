@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.abc
 import importlib.machinery
 import sys
@@ -26,10 +27,10 @@ def is_twisted(target: object) -> bool:
 
 
 def install() -> Any:
-    """Return Twisted's reactor: the server's, unless the program has installed another one on asyncio.
+    """Return Twisted's reactor: the server's, or one that the program has installed on the loop that runs.
 
     Raises:
-        ApplicationError: There is no Twisted, or its reactor has a loop of its own.
+        ApplicationError: There is no Twisted, or its reactor is not on this loop, so that it would never call anything.
     """
     found = sys.modules.get(_REACTOR)
     if found is None:
@@ -38,7 +39,14 @@ def install() -> Any:
         except ModuleNotFoundError as error:
             raise ApplicationError(f"{error}: pip install twisted") from error
         return make()
-    if not any(base.__name__ == "AsyncioSelectorReactor" for base in type(found).__mro__):
+    from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415  # it is imported by now
+
+    from .twisted_reactor import ServersReactor  # noqa: PLC0415  # which needs Twisted
+
+    if isinstance(found, ServersReactor):
+        return found
+    loop = found._asyncioEventloop if isinstance(found, AsyncioSelectorReactor) else None  # noqa: SLF001 - it has no other
+    if loop is None or loop is not asyncio._get_running_loop():  # noqa: SLF001 - the public one raises where there is none
         raise ApplicationError(
             f"Twisted's reactor is {type(found).__name__}, which has a loop of its own: call "
             "penstock.adapters.install_reactor() before anything imports twisted.internet.reactor"

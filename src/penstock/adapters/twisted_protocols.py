@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,12 +21,14 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 
 from ..core.contract import Connection
 from ..core.handlers import ConnectionHandler
+from ..core.interrupts import is_interrupt
 from ..core.service import Service
 from ..core.signatures import name_of, positional, summary_of
 from ..errors import ApplicationError
 from .sockets import CODEC, LostError
 from .transport import ConnectionTransport
 from .twisted_import import install
+from .twisted_reactor import ServersReactor
 from .without import OF_BYTES
 
 
@@ -37,11 +40,12 @@ def of_twisted(target: Any, name: str) -> Service[bytes]:
     """
     kind = target if isinstance(target, type) else type(target)
     made = target
-    if isinstance(target, type) and issubclass(target, (Factory, BaseProtocol)):
+    if isinstance(target, type) and (issubclass(target, Factory) or _is_protocol(target)):
         positional(target, f"{name_of(target)} is called without arguments; name a factory that was made", 0)
         made = target() if issubclass(target, Factory) else Factory.forProtocol(target)
     elif not isinstance(target, Factory):
-        raise ApplicationError(f"expected a factory of Twisted, or a protocol's class, got a {kind.__name__}")
+        got = f"the class {name_of(target)}" if isinstance(target, type) else f"a {kind.__name__}"
+        raise ApplicationError(f"expected a factory of Twisted, or the class of a protocol of streams, got {got}")
     install()
     of = getattr(made, "protocol", None)
     called = of.__name__ if type(made) is Factory and isinstance(of, type) else kind.__name__
@@ -53,6 +57,11 @@ def of_twisted(target: Any, name: str) -> Service[bytes]:
         written_for="Twisted",
         without=OF_BYTES,
     )
+
+
+def _is_protocol(kind: type) -> bool:
+    """Whether it is one of streams: a process has protocols, too, and other methods."""
+    return issubclass(kind, BaseProtocol) and bool(interfaces.IProtocol.implementedBy(kind))
 
 
 async def _serve(factories: Factories, conn: Connection[bytes]) -> None:
@@ -77,20 +86,19 @@ class Factories:
         server = conn.server
         if server in self._begun:
             return
-        self._begun[server] = True
         reactor = install()
-        if hasattr(reactor, "join"):
+        if isinstance(reactor, ServersReactor) and not reactor.has(server):
             reactor.join(server, asyncio.get_running_loop())
-        self.factory.doStart()
-        server.start_lasting(self._end(server, reactor), name="Twisted's factory")
+        self.factory.doStart()  # one that fails is called again for the next connection
+        server.start_lasting(self._end(server), name="Twisted's factory")
+        self._begun[server] = True
 
-    async def _end(self, server: Any, reactor: Any) -> None:
+    async def _end(self, server: Any) -> None:
         try:
             await asyncio.Event().wait()
         finally:
+            self._begun.pop(server, None)
             self.factory.doStop()
-            if hasattr(reactor, "leave"):
-                reactor.leave(server)
 
 
 class Bridge(asyncio.Protocol):
@@ -107,7 +115,9 @@ class Bridge(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Have the factory make a protocol; one that makes none refuses the peer."""
-        self._transport = TwistedTransport(transport)
+        self._transport = (TwistedTransport if transport.get_extra_info("sslcontext") is None else TlsTransport)(
+            transport
+        )
         self._protocol = self._factory.buildProtocol(self._transport.getPeer())
         if self._protocol is None:
             transport.close()
@@ -165,6 +175,7 @@ class TwistedTransport:
         self._producer: Any = None
         self._streams = False  # the producer goes on by itself
         self._paused = False  # the peer does not read
+        self._write_ended = False
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -172,7 +183,8 @@ class TwistedTransport:
         """Send bytes, in order; never wait."""
         if isinstance(data, str):
             raise TypeError("Data must not be string")
-        self._transport.write(data)
+        if not self._write_ended:
+            self._transport.write(data)
 
     def writeSequence(self, iovec: Any) -> None:  # noqa: N802
         """Send several pieces."""
@@ -180,6 +192,7 @@ class TwistedTransport:
 
     def loseWriteConnection(self) -> None:  # noqa: N802
         """End this direction after what was written."""
+        self._write_ended = True
         self._transport.write_eof()
 
     def loseConnection(self) -> None:  # noqa: N802
@@ -219,9 +232,10 @@ class TwistedTransport:
             producer.pauseProducing()
 
     def unregisterProducer(self) -> None:  # noqa: N802
-        """Go on without it."""
+        """Go on without it; after `loseConnection` close, with what is written before this callback returns."""
         self._producer = None
-        self._close()
+        if self.disconnecting:
+            asyncio.get_running_loop().call_soon(self._close)
 
     def _ask(self) -> None:
         producer = self._producer
@@ -229,21 +243,28 @@ class TwistedTransport:
             return
         producer.resumeProducing()
         if self._producer is producer and not self._paused:
-            asyncio.get_running_loop().call_soon(self._ask)
+            asyncio.get_running_loop().call_soon(self._tell_producer, self._ask)
+
+    def _tell_producer(self, tell: Callable[[], None]) -> None:
+        """Tell it something of which no callback of the protocol would get the error: that ends the connection."""
+        try:
+            tell()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._transport.fail(error)
 
     def pause_producer(self) -> None:
         """The peer does not read."""
         self._paused = True
         if self._producer is not None and self._streams:
-            self._producer.pauseProducing()
+            self._tell_producer(self._producer.pauseProducing)
 
     def resume_producer(self) -> None:
         """The peer has read."""
         self._paused = False
-        if self._producer is not None and self._streams:
-            self._producer.resumeProducing()
-        else:
-            self._ask()
+        if self._producer is not None:
+            self._tell_producer(self._producer.resumeProducing if self._streams else self._ask)
 
     def end(self) -> None:
         """It is over."""
@@ -295,6 +316,15 @@ class TwistedTransport:
     def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802
         """Set SO_KEEPALIVE."""
         self.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+
+@implementer(interfaces.ISSLTransport)
+class TlsTransport(TwistedTransport):
+    """The same over TLS."""
+
+    def getPeerCertificate(self) -> Any:  # noqa: N802
+        """Return the peer's certificate as `penstock.TlsInfo` has it; None where it has shown none."""
+        return self._transport.get_extra_info("sslcontext").certificate
 
 
 def _address(name: Any) -> Any:
