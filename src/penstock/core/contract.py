@@ -338,8 +338,8 @@ class ConnectionBase(ABC, Generic[M]):
             reply: A message to send before, the last one in clear.
 
         Raises:
-            LocalProtocolError: TLS has begun already, there are no bytes but records, or no certificate; or replies to
-                requests are owed, which would come in clear.
+            LocalProtocolError: TLS has begun already, the connection has not begun, there are no bytes but records, or
+                no certificate; or replies to requests are owed, which would come in clear.
             ConfigurationError: A file of a `ClientTls` is wrong.
             ClosedError, BrokenError: As of `post`.
         """

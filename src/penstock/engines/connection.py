@@ -257,6 +257,8 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
             raise LocalProtocolError("this connection was not made to speak TLS later")
         if not self._can_send or self._close_after is not None:
             raise self._why_not()
+        if self._opening or not self._attached:
+            raise LocalProtocolError("TLS cannot begin before the connection has")
         return self._context.secure(tls)
 
     @property

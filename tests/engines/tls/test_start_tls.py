@@ -367,6 +367,50 @@ def test_it_begins_once(serve_clear, engine):
 
 
 @engines
+@pytest.mark.parametrize("bind", ["tls://127.0.0.1:0", "tcp://127.0.0.1:0?tls=start"])
+def test_it_cannot_begin_before_the_connection_has(serve_clear, engine, bind):
+    """Nor while TLS that was there from the beginning shakes hands: there would be two, one in the other."""
+    if engine.name == "blocking" and bind.startswith("tcp:"):
+        pytest.skip("a connection has its socket from the beginning there, and TLS may begin with it")
+    problems = []
+
+    class Hasty:
+        def observe(self, event):
+            if event.name is EventName.ACCEPTED:
+                try:
+                    event.connection.start_tls()
+                except LocalProtocolError as error:
+                    problems.append(str(error))
+                connections.append(event.connection)
+
+    connections = []
+
+    def again():
+        try:
+            connections[0].start_tls()
+        except LocalProtocolError as error:
+            problems.append(str(error))
+
+    @penstock.on_message(codec="lines")
+    def upper(message):
+        return message.upper()
+
+    with serve_clear(upper, bind=bind, observers=[Hasty()]) as server:
+        raw = dial(server.address)
+        server.wait_until(lambda running: len(running.connections) == 1)
+        if bind.startswith("tls:"):
+            server.wait_until(lambda running: running.gate.handshakes == 1)
+            server.call(again)
+        with CipheredSocket(raw) if bind.startswith("tls:") else raw as peer:
+            peer.sendall(b"a\n")
+            received = peer.recv(100)
+
+    assert b"A\n" == received
+    assert {"TLS cannot begin before the connection has"} == set(problems)
+    assert len(problems) == (2 if bind.startswith("tls:") else 1)
+
+
+@engines
 def test_a_context_of_ones_own_is_used(serve_clear, engine):
     """In place of the server's certificates, or without any."""
 

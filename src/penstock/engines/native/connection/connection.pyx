@@ -156,6 +156,8 @@ cdef class Connection(TeardownTransport):
             raise LocalProtocolError("this connection was not made to speak TLS later")
         if not self._can_send or self._close_after is not None:
             raise self.why_not()
+        if not self._attached:
+            raise LocalProtocolError("TLS cannot begin before the connection has")
         maker = self.host.secure(tls)
         if reply is not None:
             self.post(reply)
