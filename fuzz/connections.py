@@ -1,9 +1,11 @@
-"""Connections under a random state machine, server and client: ``python fuzz/connections.py [--engine NAME]``.
+"""Connections under a random state machine, server and client: ``python fuzz/connections.py [--engine NAME] [--tls]``.
 
 The server's handlers, those of others, other threads and signal handlers do anything that a connection's methods
 allow, at any moment, and raise exceptions of every class; the client sends partial frames, resets, half-closes, urgent
-data, or stalls. What has to hold after each run: one ``closed`` event for each ``accepted``, the server stops, nothing
-has a place at the gate, no connection or buffer is left (a debug build counts them), and no sanitizer says anything.
+data, or stalls. With ``--tls`` both speak TLS, from the beginning or once a handler has begun it, and the client also
+changes its keys, cuts and spoils records, and sends what is none. What has to hold after each run: one ``closed`` event
+for each ``accepted``, the server stops, nothing has a place at the gate, no connection or buffer is left (a debug build
+counts them), and no sanitizer says anything.
 
 Each run has a seed, which is told when it fails: ``--seed N --runs 1`` repeats its choices, not the timing.
 """
@@ -19,8 +21,6 @@ import importlib
 import logging
 import random
 import signal
-import socket
-import struct
 import sys
 import threading
 import time
@@ -28,10 +28,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from peers import BEGIN_TLS, Peer
+
 import penstock
 from penstock.codecs import parse_codec
 from penstock.config import Timeouts
 from penstock.core.events import Accepted, Closed, Event
+from penstock.testing.certificates import server_certificate
 
 ENGINES = ("native", "attached", "pure", "uvloop", "blocking")
 HANG_S = 60.0
@@ -86,9 +89,10 @@ CODECS = ("lines", "raw", "length-prefixed:size=2", "lines:on-oversize=skip,max=
 class World:
     """One run: its choices, its server, what it has seen."""
 
-    def __init__(self, seed: int, engine: str) -> None:
+    def __init__(self, seed: int, engine: str, *, ciphered: bool) -> None:
         self.rng = random.Random(seed)
         self.engine = engine
+        self.tls = self.rng.choice(("tls", "tls", "start")) if ciphered else ""
         self.lock = threading.Lock()
         self.live: dict[int, Any] = {}
         self.accepted: Counter[int] = Counter()
@@ -171,7 +175,7 @@ class World:
             elif choice == 24:
                 conn.close(detail="fuzz")
             elif choice == 25:
-                conn.start_tls()  # refused: there is no certificate
+                conn.start_tls()  # refused, unless a handler may begin TLS at this address
             elif choice == 26:
                 conn.post(self.message(), on_full=rng.choice(("raise", "drop_oldest", "drop_newest", "disconnect")))
 
@@ -184,6 +188,12 @@ class World:
         """Do a thing beside the handler."""
         await asyncio.sleep(self.rng.choice((0, 0.01, 0.1)))
         self.disturb(conn)
+
+    def begin_tls(self, conn: Any, message: Any) -> None:
+        """Begin TLS where the peer waits for it."""
+        if self.tls == "start" and bytes(message).startswith(BEGIN_TLS):
+            with contextlib.suppress(penstock.PenstockError):
+                conn.start_tls()
 
     def disturb(self, conn: Any) -> None:
         """Do things, and perhaps raise."""
@@ -233,6 +243,7 @@ class Callbacks(penstock.Handler[Any]):
         WORLD.disturb(conn)
 
     def on_message(self, conn: Any, message: Any) -> Any:
+        WORLD.begin_tls(conn, message)
         WORLD.disturb(conn)
         return message if WORLD.rng.random() < 0.7 else None
 
@@ -267,6 +278,7 @@ class AsyncCallbacks(penstock.Handler[Any]):
         WORLD.disturb(conn)
 
     async def on_message(self, conn: Any, message: Any) -> Any:
+        WORLD.begin_tls(conn, message)
         WORLD.disturb(conn)
         await asyncio.sleep(WORLD.rng.choice((0, 0, 0.01)))
         return message if WORLD.rng.random() < 0.7 else None
@@ -299,12 +311,14 @@ class AsyncCallbacks(penstock.Handler[Any]):
 
 def handle(conn: Any, message: Any) -> Any:
     """Answer, or disturb."""
+    WORLD.begin_tls(conn, message)
     WORLD.disturb(conn)
     return message
 
 
 async def handle_later(conn: Any, message: Any) -> Any:
     """Answer later."""
+    WORLD.begin_tls(conn, message)
     WORLD.disturb(conn)
     await asyncio.sleep(WORLD.rng.choice((0, 0, 0.02)))
     WORLD.disturb(conn)
@@ -355,49 +369,18 @@ def service(rng: random.Random, engine: str) -> tuple[Any, str]:
 def peers(world: World, port: int, seed: int) -> None:
     """Connect, and misbehave, until there were enough."""
     rng = random.Random(seed)
-    socks: list[socket.socket] = []
+    peer = Peer(rng, port, world.tls)
     for _ in range(PEERS * 6):
         if world.over.is_set():
             break
         with contextlib.suppress(OSError):
-            if len(socks) < PEERS and (not socks or rng.random() < 0.2):
-                sock = socket.create_connection(("127.0.0.1", port), 1.0)
-                sock.settimeout(0.01)
-                socks.append(sock)
+            if len(peer.socks) < PEERS and (not peer.socks or rng.random() < 0.2):
+                peer.connect()
             else:
-                misbehave(rng, socks)
-    for sock in socks:
-        sock.close()
+                peer.misbehave()
+    peer.close()
     assert world.loop is not None
     world.loop.call_soon_threadsafe(world.enough.set)
-
-
-def misbehave(rng: random.Random, socks: list[socket.socket]) -> None:
-    """Do one thing as a peer."""
-    sock = rng.choice(socks)
-    match rng.randrange(11):
-        case 0 | 1 | 2:
-            sock.sendall(b"".join(b"line %d\n" % number for number in range(rng.randrange(40))))
-        case 3:
-            sock.sendall(rng.choice((b"half", b"\x00\x05", b"12:", b"\xff\xff")))
-        case 4:
-            sock.sendall(rng.randbytes(rng.choice((1, 100, 70_000))))
-        case 5:
-            sock.send(b"!", socket.MSG_OOB)
-        case 6:
-            sock.shutdown(rng.choice((socket.SHUT_WR, socket.SHUT_RD)))
-        case 7 | 8:
-            sock.recv(rng.choice((1, 65536)))
-        case 9:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            socks.remove(sock)
-            sock.close()
-        case 10:
-            if rng.random() < 0.5:
-                socks.remove(sock)
-                sock.close()
-            else:
-                time.sleep(0.005)
 
 
 def meddle(world: World) -> None:
@@ -421,7 +404,7 @@ async def serve(world: World, seed: int) -> None:
     name = {"attached": "native", "uvloop": "pure"}.get(world.engine, world.engine)
     server = world.server = penstock.serve(
         target,
-        bind="tcp://127.0.0.1:0",
+        bind={"tls": "tls://127.0.0.1:0", "start": "tcp://127.0.0.1:0?tls=start"}.get(world.tls, "tcp://127.0.0.1:0"),
         engine=name,
         model=model,
         observers=[world],
@@ -431,10 +414,11 @@ async def serve(world: World, seed: int) -> None:
         max_orphans=4,
         warn_public=False,
         stall_warning=None,
+        **({"tls_cert": server_certificate()} if world.tls else {}),
         **({"threads": 64} if name == "blocking" or model == "threads" else {}),
     )
     await server.start()
-    port = int(server.addresses[0].rpartition(":")[2])
+    port = int(server.addresses[0].partition("?")[0].rpartition(":")[2])
     threads = [
         threading.Thread(target=peers, args=(world, port, seed + 1), daemon=True),
         threading.Thread(target=meddle, args=(world,), daemon=True),
@@ -492,14 +476,14 @@ def eager(make: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], asyncio
     return made
 
 
-def run(seed: int, engine: str) -> int:
+def run(seed: int, engine: str, *, ciphered: bool) -> int:
     """Do one run. Return how many connections there were.
 
     Raises:
         AssertionError: Something that has to hold does not.
     """
     global WORLD
-    world = WORLD = World(seed, engine)
+    world = WORLD = World(seed, engine, ciphered=ciphered)
     before = census()
 
     def strike(*_: object) -> None:
@@ -549,6 +533,7 @@ def main() -> None:
     """Run until the time is up, or as often as was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--engine", choices=ENGINES, action="append", help="repeatable; all that are here by default")
+    parser.add_argument("--tls", action="store_true", help="speak TLS")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--runs", type=int, default=None)
@@ -563,9 +548,10 @@ def main() -> None:
     while time.monotonic() < until and (args.runs is None or runs < args.runs):
         engine = engines[runs % len(engines)]
         try:
-            connections += run(seed + runs, engine)
+            connections += run(seed + runs, engine, ciphered=args.tls)
         except BaseException as error:
-            print(f"failed: --engine {engine} --seed {seed + runs} --runs 1: {error!r}", flush=True)
+            options = f"--engine {engine}{' --tls' if args.tls else ''} --seed {seed + runs} --runs 1"
+            print(f"failed: {options}: {error!r}", flush=True)
             raise
         runs += 1
     print(f"{runs} runs, {connections} connections", flush=True)

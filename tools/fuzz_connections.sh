@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run fuzz/connections.py for SECONDS_EACH (600) on each CPython of this machine, or on those that VERSIONS names: built with
-# AddressSanitizer, then as a debug build, whose census has to be zero. On CPython 3.12 and newer a part of the loops has eager
+# AddressSanitizer, then as a debug build, whose census has to be zero; half of the time over TLS. On CPython 3.12 and newer a part of the loops has eager
 # tasks.
 #
 # Each build has a copy of the source of its own in build/fuzz-connections: compiled modules of the checkout stay as they are.
@@ -21,7 +21,7 @@ while read -r version full python <&3; do
         cp -r src fuzz setup.py pyproject.toml README.md LICENSE pins.txt "$tree" 2>/dev/null || true
         find "$tree/src" -name "*.so" -delete
         "$python" -m venv "$tree/.venv"
-        "$tree/.venv/bin/python" -m pip install -q --constraint pins.txt cython setuptools uvloop msgspec
+        "$tree/.venv/bin/python" -m pip install -q --constraint pins.txt cython setuptools uvloop msgspec trustme
         flags=() preload=()
         if [ "$kind" = asan ]; then
             flags=(CFLAGS="-fsanitize=address -fno-omit-frame-pointer -g" LDFLAGS="-fsanitize=address")
@@ -30,12 +30,16 @@ while read -r version full python <&3; do
         (cd "$tree" && env "${flags[@]}" PENSTOCK_DEBUG=1 .venv/bin/python setup.py -q build_ext --inplace)
         for engine in native attached; do
             echo "== CPython $full $kind $engine"
-            (cd "$tree" && env "${preload[@]}" PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" --seconds $((seconds / 2)))
+            for tls in "" --tls; do
+                (cd "$tree" && env "${preload[@]}" PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" $tls --seconds $((seconds / 4)))
+            done
         done
     done
     for engine in pure uvloop blocking; do
         echo "== CPython $full $engine"
-        (cd "$top/$version-debug" && PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" --seconds $((seconds / 10)))
+        for tls in "" --tls; do
+            (cd "$top/$version-debug" && PYTHONPATH=src .venv/bin/python fuzz/connections.py --engine "$engine" $tls --seconds $((seconds / 20)))
+        done
     done
     ran="$ran $full"
 done 3< <(each_cpython)

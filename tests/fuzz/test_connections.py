@@ -18,3 +18,13 @@ def test_every_connection_has_one_end_whatever_is_done_to_it(engine, seed):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.engines("native")
+def test_every_connection_over_tls_has_one_end_whatever_is_done_to_it(engine):
+    """The same, where records are spoiled too."""
+    pytest.importorskip("trustme")
+    command = [sys.executable, str(FUZZ), "--engine", engine.label, "--tls", "--seed", "3000", "--runs", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
