@@ -18,13 +18,14 @@ from typing import Any
 _forked = False
 
 
-def _note() -> None:
+def note() -> None:
+    """Take note that another process has copies of what this one has. The parent of a fork does so by itself."""
     global _forked
     _forked = True
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_note)
+    os.register_at_fork(after_in_parent=note)
 
 
 def end(fd: int) -> None:

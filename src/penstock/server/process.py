@@ -68,7 +68,8 @@ def run(
         nursery: Forks the processes of connections, for ``--model process``; None to fork it now.
 
     Returns:
-        ``OK``, or ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal.
+        ``OK``; ``DRAIN_TIMEOUT`` when connections were cut, at the drain deadline or by a second signal; ``FAILED``
+        when the server has ended by itself, since nothing forks processes for connections any more.
 
     Raises:
         ConfigurationError, BindError: As `Server.start`, or a loop runs in this thread already. Nothing was served.
@@ -86,7 +87,7 @@ def run(
     try:
         shared = Shared(supervision=supervision, nursery=nursery)
         server = Server(service, config, observers=told, warn=warn, shared=shared)
-        end = End(service.name, lambda: ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK)
+        end = End(service.name, lambda: _status(server, nursery))
         return live(
             server,
             [server],
@@ -103,6 +104,12 @@ def run(
     finally:
         if nursery is not None:
             nursery.close()
+
+
+def _status(server: Server, nursery: Nursery | None) -> ExitStatus:
+    if nursery is not None and nursery.is_lost:
+        return ExitStatus.FAILED
+    return ExitStatus.DRAIN_TIMEOUT if server.cut_off else ExitStatus.OK
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def reply(message):
         case b"raise":
             raise ValueError("raised")
         case b"hold":
-            open("held", "w").close()
+            os.write(2, b"app-held\\n")
             time.sleep(600)
         case b"threads":
             return b"%d %d" % (threads(os.getppid()), threading.active_count())
@@ -32,6 +32,15 @@ def who(message):
 @penstock.on_message(codec="lines")
 async def later(message):
     await asyncio.sleep(0)
+    return reply(message)
+
+@penstock.on_message(codec="lines")
+async def patient(message):
+    """Answer once there is a file called ``go``."""
+    if message == b"wait":
+        os.write(2, b"app-waits\\n")
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.01)
     return reply(message)
 
 @penstock.on_connection(codec="lines")

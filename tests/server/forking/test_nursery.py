@@ -1,17 +1,22 @@
 """The process from which those of connections are forked."""
 
+import contextlib
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import penstock
 from penstock.config import ServerConfig
+from penstock.engines import forked
 from penstock.errors import ConfigurationError
 from penstock.reasons import CloseReason
 from penstock.server.forking import nursery as module
+from penstock.server.forking.child import OneServer, config_of_one
 from penstock.server.forking.messages import Began, End, Ended, Serve, Told, received_by_server, send
 from penstock.server.forking.nursery import DRAIN, Brood, Nursery
 
@@ -44,12 +49,68 @@ def test_a_process_that_is_told_to_end_before_it_serves_ends_in_order():
         theirs.close()
         while not found or type(found[-1]) is not Ended:
             found.append(received_by_server(nursery.sock))
+        found.append(received_by_server(nursery.reports))
         assert b"" == ours.recv(1)
     nursery.close()
 
     by_type = {type(message): message for message in found}
     assert {Began, Told, Ended} == by_type.keys()
     assert (CloseReason.DRAINED, 0) == (by_type[Told].reason, by_type[Ended].status)
+
+
+def looks(message):
+    """Say how often the process has its connection open, what of it would outlive exec(2), and whether it is shared."""
+    names = {}
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            names[number] = os.readlink(f"/proc/self/fd/{number}")
+    held = [number for number, name in names.items() if name == f"socket:[{message.decode()}]"]
+    return f"{len(held)} {sum(map(os.get_inheritable, held))} {forked._forked}".encode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_each_process_has_its_connection_once_and_knows_that_another_one_may_have_it():
+    """The first one as well: the nursery has a copy until it has closed that."""
+    nursery = Nursery.begin(lambda: Brood(penstock.on_message(codec="lines")(looks), ServerConfig()))
+    answers = []
+    for number in range(2):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(40)
+            send(nursery.sock, Serve(id=number + 1, address="unix:/nowhere", peer=None), [theirs.fileno()])
+            inode = os.fstat(theirs.fileno()).st_ino
+            theirs.close()
+            ours.sendall(b"%d\n" % inode)
+            answers.append(ours.recv(100))
+    nursery.close()
+
+    assert [b"1 0 True\n"] * 2 == answers
+
+
+def test_a_process_whose_nursery_was_gone_before_the_kernel_could_say_so_is_told_to_end():
+    """It tells itself, and hears that once it can hear. In a process of its own: what the kernel is told stays."""
+    code = (
+        "import os, signal; from penstock.server.forking.child import _end_with; from penstock.server.forking.nursery "
+        "import DRAIN, TO_PROCESSES; signal.pthread_sigmask(signal.SIG_BLOCK, TO_PROCESSES); _end_with(os.getppid()); "
+        "print(DRAIN in signal.sigpending()); _end_with(os.getpid()); print(DRAIN in signal.sigpending())"
+    )
+
+    assert "False\nTrue\n" == subprocess.check_output([sys.executable, "-c", code], text=True, timeout=40)
+
+
+async def test_a_handler_that_ends_the_server_where_that_is_gone_ends_its_connection():
+    """And does not fail: it has asked for nothing else."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.close()
+    with ours:
+        for end in (OneServer.begin_drain, OneServer.begin_stop):
+            server = OneServer(penstock.on_message(codec="lines")(bytes.upper), config_of_one(ServerConfig(), "pure"))
+            server.wants = ours
+            await server.start()
+            end(server)
+            await server.wait_stopped()
+
+            assert server.is_ending
 
 
 def test_threads_that_run_already_are_told_of(caplog):

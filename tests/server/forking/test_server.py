@@ -90,8 +90,8 @@ def test_limits_and_control_are_the_servers(serve, directory):
         assert {"kicked": 1} == control.ask(Kick(ids=[rows[0]["id"]]))[0]
         assert "" == answer(first)
         first.close()
-        while len(control.ask(Connections())[1]) > 1:
-            pass
+        served.said("closed: ")
+        assert 1 == len(control.ask(Connections())[1])
         assert 1 == control.ask(Status())[0]["services"]["who"]["messages_in"]
     second.close()
     assert 0 == served.stop()
@@ -107,14 +107,13 @@ def test_a_timeout_ends_a_connection_with_its_reason(serve):
     assert 0 == served.stop()
 
 
-def test_what_was_received_is_answered_before_the_end_and_a_second_signal_ends_who_holds(serve, directory):
+def test_what_was_received_is_answered_before_the_end_and_a_second_signal_ends_who_holds(serve):
     """SIGTERM reaches each process once: a signal to all of the group, as a terminal's, changes nothing."""
     served = serve("app:talk")
     with served.connect() as idle, served.connect() as held:
         assert ask(idle)
         held.sendall(b"hold\n")
-        while not (directory / "held").exists():
-            pass
+        served.said("app-held")
         os.killpg(served.process.pid, signal.SIGINT)
         served.said("draining")
         assert "" == answer(idle)
@@ -130,23 +129,53 @@ def test_whichever_process_is_killed_nothing_is_left(serve, victim):
     served = serve("app:who")
     with served.connect() as peer:
         pid = pid_of(peer)
-        with open(f"/proc/{pid}/stat") as file:
-            nursery = int(file.read().rpartition(")")[2].split()[1])
-        os.kill(served.process.pid if victim == "server" else nursery, signal.SIGKILL)
+        os.kill(served.process.pid if victim == "server" else parent_of(pid), signal.SIGKILL)
         assert "" == answer(peer)
-    served.process.wait(40)
-    served.rest()
 
+    assert (-signal.SIGKILL if victim == "server" else 1) == served.process.wait(40)
+    served.rest()
     assert [] == served.left()
 
 
-def test_a_process_that_is_held_does_not_outlive_its_server_for_long(serve, directory):
+def test_a_nursery_that_is_killed_is_missed_while_a_connection_is_at_work(serve, directory):
+    """What was received is answered. A peer that comes then is not left to wait, and the status says that it failed."""
+    served = serve("app:patient")
+    with served.connect() as peer, served.connect() as idle:
+        pid = pid_of(peer)
+        assert pid != pid_of(idle)
+        peer.sendall(b"wait\n")
+        served.said("app-waits")
+        os.kill(parent_of(pid), signal.SIGKILL)
+        served.said("is gone: the server ends")
+        assert "" == answer(idle)
+        (directory / "go").touch()
+
+        assert [f"{pid} wait", ""] == [answer(peer), answer(peer)]
+    assert 1 == served.process.wait(40)
+    assert 2 == served.rest().count("closed: drained")
+    assert [] == served.left()
+
+
+def test_a_process_that_is_held_is_killed_when_its_nursery_is_gone(serve):
+    """At the end of the drain, as ever: the server knows it by its number."""
+    served = serve("app:who", "--timeout-drain", "200ms")
+    with served.connect() as peer:
+        nursery = parent_of(pid_of(peer))
+        peer.sendall(b"hold\n")
+        served.said("app-held")
+        os.kill(nursery, signal.SIGKILL)
+
+        assert 1 == served.process.wait(40)
+    assert "closed: drain_timeout" in served.rest()
+    assert [] == served.left()
+
+
+def test_a_process_that_is_held_does_not_outlive_its_server_for_long(serve):
     """It does not hear that it is to end: it is killed after the drain's time."""
     served = serve("app:who", "--timeout-drain", "1s")
     with served.connect() as peer:
         peer.sendall(b"hold\n")
-        while not (directory / "held").exists():
-            pass
+        served.said("app-held")
         served.process.kill()
         served.process.wait(40)
         served.rest()
@@ -241,6 +270,12 @@ def test_workers_have_nurseries_of_their_own(serve):
     for peer in (waits, *peers):
         peer.close()
     assert 0 == served.stop()
+
+
+def parent_of(pid):
+    """Return the process from which another one was forked."""
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
 
 
 def sockets_of(pid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Final
 from ...address import Peer, parse_address
 from ...config import EngineName, GateConfig, ProcessConfig, ServerConfig, TlsConfig, WorkersConfig
 from ...core.events import Closed, Event, HandlerFailed, Observer
+from ...engines import forked
 from ...engines.listener import Listener, peer_of
 from ...engines.wire import number_connections_from
 from ...reasons import CloseReason
@@ -36,17 +38,23 @@ class OneServer(Server):
 
     def begin_drain(self, *, timeout_s: float | Default | None = DEFAULT) -> None:
         """Have the server drain, and this connection with it."""
-        if self.wants is not None:
-            send(self.wants, WantsEnd())
-        else:
+        if not self._asked(WantsEnd()):
             super().begin_drain(timeout_s=timeout_s)
 
     def begin_stop(self) -> None:
         """Have the server stop, and this connection with it."""
-        if self.wants is not None:
-            send(self.wants, WantsEnd(at_once=True))
-        else:
+        if not self._asked(WantsEnd(at_once=True)):
             super().begin_stop()
+
+    def _asked(self, wish: WantsEnd) -> bool:
+        """Tell the server, if there is one; say whether it was told."""
+        if self.wants is None:
+            return False
+        try:
+            send(self.wants, wish)
+        except OSError:  # it is gone: this connection is what there is to end
+            return False
+        return True
 
 
 class _Teller:
@@ -124,16 +132,25 @@ def _server(brood: Brood, *observers: Observer) -> OneServer:
     )
 
 
-def serve_one(brood: Brood, asked: Serve, sock: socket.socket, report: socket.socket) -> None:
-    """Serve a connection to its end, and report that."""
+def serve_one(brood: Brood, asked: Serve, sock: socket.socket, report: socket.socket, nursery: int) -> None:
+    """Serve a connection to its end, and report that.
+
+    Args:
+        brood: What is served.
+        asked: Which connection.
+        sock: It, which is closed at the end.
+        report: To the server.
+        nursery: The process from which this one was forked.
+    """
     from ..process import _loop_factory  # noqa: PLC0415 - that module has the nursery, which has this one
 
-    _end_with_nursery()
+    _end_with(nursery)
+    forked.note()  # the nursery has a copy of the connection until it has closed that
     number_connections_from(asked.id - 1)  # it has the number that it has in the server
     teller = _Teller(asked.id)
     server = _server(brood, teller)
     with asyncio.Runner(loop_factory=_loop_factory([server.choice.engine])) as runner:
-        runner.run(_serve(server, teller, asked, sock.dup(), report))
+        runner.run(_serve(server, teller, asked, sock, report))
 
 
 async def _serve(server: OneServer, teller: _Teller, asked: Serve, sock: socket.socket, report: socket.socket) -> None:
@@ -150,7 +167,8 @@ async def _serve(server: OneServer, teller: _Teller, asked: Serve, sock: socket.
     server.wants = None
     server.begin_drain()
     await server.wait_stopped()
-    send(report, teller.told)
+    with contextlib.suppress(OSError):  # the server is gone
+        send(report, teller.told)
 
 
 def _peer(sock: socket.socket, name: Any) -> Peer:
@@ -159,8 +177,10 @@ def _peer(sock: socket.socket, name: Any) -> Peer:
     return peer_of(sock, tuple(name) if isinstance(name, list) else name)
 
 
-def _end_with_nursery() -> None:
+def _end_with(nursery: int) -> None:
     """Have the kernel say when the nursery is gone: nobody else could tell this process to end."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, DRAIN, 0, 0, 0)
+    if os.getppid() != nursery:  # it was gone before the kernel knew
+        os.kill(os.getpid(), DRAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any, Final
@@ -112,6 +113,8 @@ def send(sock: socket.socket, message: Message, descriptors: Sequence[int] = ())
 def received_by_nursery(sock: socket.socket) -> tuple[Serve | End | Assume, list[int]] | None:
     """Return the next message and its descriptors; None at the end."""
     data, descriptors, _, _ = socket.recv_fds(sock, MOST_BYTES, 1)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # recv_fds does not ask for MSG_CMSG_CLOEXEC
     return (_to_nursery.decode(data), descriptors) if data else None
 
 

@@ -70,12 +70,18 @@ class Nursery:
 
     Args:
         sock: To it.
+        reports: From the processes of connections.
         pid: Its process.
+
+    Attributes:
+        is_lost: Whether it has ended before the server.
     """
 
-    def __init__(self, sock: socket.socket, pid: int) -> None:
+    def __init__(self, sock: socket.socket, reports: socket.socket, pid: int) -> None:
         self.sock = sock
+        self.reports = reports
         self.pid = pid
+        self.is_lost = False
 
     @classmethod
     def begin(cls, load: Callable[[], Brood], *, bind: Iterable[str] = (), channel: int | None = None) -> Nursery:
@@ -103,14 +109,18 @@ class Nursery:
             )
         servers = [*_handed_down(bind), *([] if channel is None else [channel])]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # The processes of connections have one of their own, and not that of the nursery: the end of each shows.
+        hears, reports = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = _fork()
         if pid:
             theirs.close()
-            return cls(ours, pid)
+            reports.close()
+            return cls(ours, hears, pid)
         try:
             ours.close()
+            hears.close()
             _let_go(servers)
-            _Process(theirs, load).run()
+            _Process(theirs, reports, load).run()
         except BaseException:  # what is wrong with the code, the server meets as well, and says
             os._exit(ExitStatus.FAILED)
         os._exit(ExitStatus.OK)
@@ -129,6 +139,7 @@ class Nursery:
         """End it, once its processes have ended. May be repeated."""
         if self.sock.fileno() >= 0:
             self.sock.close()
+            self.reports.close()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
 
@@ -179,12 +190,14 @@ class _Process:
     """The nursery itself.
 
     Args:
-        sock: To the server, and for the processes of connections.
+        sock: To the server.
+        reports: The same for the processes of connections.
         load: As of `Nursery.begin`.
     """
 
-    def __init__(self, sock: socket.socket, load: Callable[[], Brood]) -> None:
+    def __init__(self, sock: socket.socket, reports: socket.socket, load: Callable[[], Brood]) -> None:
         self._sock = sock
+        self._reports = reports
         self._load = load
         self._brood: Brood | None = None  # None where each process loads it for itself
         self._children: dict[int, int] = {}  # by process: the connection
@@ -254,6 +267,7 @@ class _Process:
         os.close(reads)
         if said == _READY:
             self._sock.close()
+            self._reports.close()
             os.waitpid(child, 0)
             return False
         _, status = os.waitpid(child, 0)
@@ -286,6 +300,7 @@ class _Process:
             identity.assume()
 
     def _serve(self, asked: Serve, descriptor: int) -> None:
+        nursery = os.getpid()
         with socket.socket(fileno=descriptor) as sock:
             try:
                 child = os.fork()
@@ -293,14 +308,15 @@ class _Process:
                 send(self._sock, NotBegun(id=asked.id, problem=error.strerror or str(error)))
                 return
             if child == 0:
-                self._serve_in_child(asked, sock)
+                self._serve_in_child(asked, sock, nursery)
         self._children[child] = asked.id
         self._by_connection[asked.id] = child
         send(self._sock, Began(id=asked.id, pid=child))
 
-    def _serve_in_child(self, asked: Serve, sock: socket.socket) -> None:
+    def _serve_in_child(self, asked: Serve, sock: socket.socket, nursery: int) -> None:
         status = ExitStatus.FAILED
         try:
+            self._sock.close()
             from .child import serve_one  # noqa: PLC0415
 
             brood = self._brood
@@ -309,7 +325,7 @@ class _Process:
                 self._settle(brood.config)
             with brood.logging():
                 try:
-                    serve_one(brood, asked, sock, self._sock)
+                    serve_one(brood, asked, sock, self._reports, nursery)
                 except Exception:
                     _logger.exception("the process of connection %d failed", asked.id)
                 else:

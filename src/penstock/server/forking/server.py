@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 from collections import deque
@@ -168,8 +170,10 @@ class ForkingServer(EngineServer):
     ) -> None:
         self._loop = loop
         self.plan = plan
-        self._sock = nursery.sock
+        self._nursery = nursery
+        self._sock, self._reports = nursery.sock, nursery.reports
         self._sock.setblocking(False)
+        self._reports.setblocking(False)
         self._timers = Timers(loop)
         self.clock: Clock = plan.clock or self._timers
         self._connections: dict[int, ForkedConnection] = {}
@@ -179,10 +183,11 @@ class ForkingServer(EngineServer):
         for listener in listeners:
             LoopBacklog(self._acceptor, listener, loop, self._accepted)
         self._output: deque[End] = deque()
-        self._ending = self._stopped = self._is_lost = False
+        self._ending = self._stopped = False
         self._deadline: TimerHandle | None = None
         self._spread: Spread[ForkedConnection] | None = None
         loop.add_reader(self._sock, self._readable)
+        loop.add_reader(self._reports, self._reported)
 
     @property
     def now(self) -> float:
@@ -265,8 +270,18 @@ class ForkingServer(EngineServer):
 
     def signal(self, connection: ForkedConnection, number: int) -> None:
         """Send a connection's process a signal, through the nursery: that knows whether it is there still."""
+        if self._nursery.is_lost:
+            self._signal_orphan(connection, number)
+            return
         self._output.append(End(id=connection.id, signal=number))
         self._write()
+
+    def _signal_orphan(self, connection: ForkedConnection, number: int) -> None:
+        if connection.pid is not None:
+            with contextlib.suppress(OSError):  # it has ended
+                os.kill(connection.pid, number)
+        if number == signal.SIGKILL:  # nobody tells its end
+            self._has_ended(connection.id, None)
 
     def _write(self) -> None:
         while self._output:
@@ -284,17 +299,30 @@ class ForkingServer(EngineServer):
     # -- what the nursery and the processes say ------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        while True:
+        if self._hear_all(self._sock):
+            self._lost()
+
+    def _reported(self) -> None:
+        """What the processes say. None of them is left at its end, and no nursery."""
+        if self._hear_all(self._reports):
+            self._loop.remove_reader(self._reports)
+            self._lost()
+            for number in list(self._connections):
+                self._has_ended(number, None)
+
+    def _hear_all(self, sock: socket.socket) -> bool:
+        """Do what has been said; say whether this is the end."""
+        while not self._stopped:
             try:
-                message = received_by_server(self._sock)
+                message = received_by_server(sock)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 message = None
             if message is None:
-                self._lost()
-                return
+                return True
             self._heard(message)
+        return False
 
     def _heard(self, message: Began | NotBegun | Told | WantsEnd | Ended) -> None:
         match message:
@@ -303,6 +331,8 @@ class ForkingServer(EngineServer):
                     connection.pid = message.pid
             case Told():
                 self._told(message)
+                if self._nursery.is_lost:
+                    self._has_ended(message.id, None)
             case WantsEnd():
                 server = self.plan.server
                 server.begin_stop() if message.at_once else server.begin_drain()
@@ -310,6 +340,7 @@ class ForkingServer(EngineServer):
                 _logger.error("no process for connection %d: %s", message.id, message.problem)
                 self._has_ended(message.id, None)
             case Ended():
+                self._reported()  # what the process has said itself comes first
                 self._has_ended(message.id, message.status)
 
     def _told(self, told: Told) -> None:
@@ -349,12 +380,17 @@ class ForkingServer(EngineServer):
         self._check_stopped()
 
     def _lost(self) -> None:
-        """The nursery is gone, and every process that it has forked: there is nobody to serve a connection."""
+        """The nursery is gone: nobody serves a further connection, and the processes that there are drain."""
         self._loop.remove_reader(self._sock)
-        self._is_lost = True
+        self._loop.remove_writer(self._sock)
+        if self._nursery.is_lost:
+            return
+        self._nursery.is_lost = True
+        self._output.clear()
         self.suspend()
-        for number in list(self._connections):
-            self._has_ended(number, None)
+        for connection in list(self._connections.values()):
+            if connection.pid is None or connection.close_reason is not None:  # no process yet, or none any more
+                self._has_ended(connection.id, None)
         if not self._ending:
             _logger.critical("the process that forks those of connections is gone: the server ends")
             self.plan.server.begin_drain()
@@ -365,6 +401,7 @@ class ForkingServer(EngineServer):
         self._stopped = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
+        self._loop.remove_reader(self._reports)
         for timer in (self._deadline, self._spread):
             if timer is not None:
                 timer.cancel()
