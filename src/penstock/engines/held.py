@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..core.send_queue import SendQueue
+from ..reasons import CloseReason
 from .link import Link, LinkUser
 from .wire import SocketOptions
 
@@ -14,6 +17,7 @@ class HeldLink(Link):
 
     Args:
         below: The link that was there; None where the connection is its own.
+        rose: Called with `queued_bytes` when that has grown; None where `send` is listened to.
 
     Attributes:
         below: The same.
@@ -22,15 +26,48 @@ class HeldLink(Link):
         output_paused: Output was over its high watermark when the connection was held.
         queue: What waited behind the link then.
         reads: The connection was read then.
+        owed_bytes: The kernel had not taken so many then.
+        stalled: Since when its peer had not read then, and how much it had read before that.
+        is_gone: The other process was told to begin: what ends the connection from now on ends it there.
+        lost: Why it was ended since; None where it was not.
     """
 
-    __slots__ = ("below", "output_paused", "queue", "reads", "sends_eof", "sent")
+    __slots__ = (
+        "_known",
+        "below",
+        "is_gone",
+        "lost",
+        "output_paused",
+        "owed_bytes",
+        "queue",
+        "reads",
+        "rose",
+        "sends_eof",
+        "sent",
+        "stalled",
+    )
 
-    def __init__(self, below: Link | None) -> None:
+    def __init__(self, below: Link | None, rose: Callable[[int], object] | None = None) -> None:
         self.below = below
+        self.rose = rose
         self.sent = bytearray()
-        self.sends_eof = self.output_paused = self.reads = False
+        self.sends_eof = self.output_paused = self.reads = self.is_gone = False
         self.queue: SendQueue | None = None
+        self.owed_bytes = 0
+        self.stalled = (0.0, 0)
+        self.lost: CloseReason | None = None
+        self._known: tuple[Any, Any, Sequence[Any]] | None = None
+
+    def knows(self, conn: Any, places: Sequence[Any]) -> None:
+        """Take note of what was told of a connection that its owner may change: see `is_as_told`."""
+        self._known = conn.timeouts, conn._levels.limits, places  # noqa: SLF001 - of every engine's connections
+
+    def is_as_told(self, conn: Any) -> bool:
+        """Whether its timeouts, its limits, its groups and its keys are those that the other process was told of."""
+        if self.output_paused != conn.output_paused:  # it is owed more than moves without a policy that may drop some
+            return False
+        now = conn.timeouts, conn._levels.limits, conn.server.places_of(conn)  # noqa: SLF001 - as above
+        return self._known is not None and now == self._known
 
     def waiting(self) -> tuple[bytes, list[int]]:
         """Return what waited behind the link, as `SendQueue.told`."""
@@ -38,8 +75,8 @@ class HeldLink(Link):
 
     @property
     def queued_bytes(self) -> int:
-        """0: nothing is paused or given up for what is sent in this short time."""
-        return 0
+        """How many bytes wait for the kernel since before, and were sent meanwhile. So limits and policies hold."""
+        return self.owed_bytes + len(self.sent)
 
     @property
     def socket(self) -> SocketOptions | socket.socket | None:
@@ -53,7 +90,10 @@ class HeldLink(Link):
     def send(self, data: bytes) -> int:
         """Keep it."""
         self.sent += data
-        return 0
+        queued_bytes = self.queued_bytes
+        if self.rose is not None:
+            self.rose(queued_bytes)
+        return queued_bytes
 
     def send_eof(self) -> None:
         """Take note of it."""

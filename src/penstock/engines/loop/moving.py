@@ -70,13 +70,17 @@ class MovingConnection(AnsweringConnection[M]):
             return None
         if failure is None and self._next_codec is None and self._close_after is None:
             self._corking = False
-            self._uncork()
+            try:
+                self._uncork()
+            except BaseException as error:
+                failure = error
             self._corking = True
-            if not self._why_held_up():
+            if failure is None and not self._why_held_up():
                 return self._hold(mover, state)
         elif failure is not None:
             self._emit(HandlerFailed(self, failure))
-        self._called(None, 0, 0)
+            failure = None
+        self._called(failure, 0, 0)
         return None
 
     def _hold(self, mover: Mover, state: bytes) -> Snapshot | None:
@@ -86,21 +90,52 @@ class MovingConnection(AnsweringConnection[M]):
         held = HeldLink(self._link)
         held.reads = not self._reading_paused
         held.output_paused = bool(self._write_paused)
-        owed = self._link.hold()
+        held.stalled = self._stalled_since, 0 if self._rare is None else self._rare.taken_bytes
         held.queue = self._queue_if_any()
-        self._forgets_output()
-        self._link = held
-        inbound = cast("StreamInbound[M]", self._inbound)
-        luggage = Luggage(inbound.pending(), inbound.remembered(), owed, held.waiting(), state)
+        link, self._link = self._link, held
         try:
-            return mover.snapshot(self, luggage, now)
-        except CannotMoveError:
+            owed = link.hold()
+            held.owed_bytes = len(owed)
+            inbound = cast("StreamInbound[M]", self._inbound)
+            luggage = Luggage(inbound.pending(), inbound.remembered(), owed, held.waiting(), state)
+            snapshot = mover.snapshot(self, luggage, now)
+        except BaseException as error:
             self.stay()
-            return None
+            if isinstance(error, CannotMoveError):
+                return None
+            raise
+        self._forgets_output()
+        self._write_paused = held.output_paused
+        held.knows(self, snapshot.places)
+        return snapshot
 
     def still_moves(self) -> bool:
-        """Whether nothing has happened since `hold` that has to come to its end here."""
-        return self._close_after is None and self._next_codec is None and not self._gone and not self._upgrade_or_task()
+        """Whether nothing has come up since `hold` that has to end here. If so it is the other process's."""
+        held = self._link
+        if not isinstance(held, HeldLink) or self._state == CLOSED or self._close_after is not None or self._gone:
+            return False
+        if self._next_codec is not None or self._upgrade_or_task() or not held.is_as_told(self):
+            return False
+        held.is_gone = True
+        return True
+
+    def expired(self) -> None:
+        """Do what is due, unless it is held: `stay` looks again, and so does the other process."""
+        if isinstance(self._link, HeldLink):
+            self._disarm()
+        else:
+            super().expired()
+
+    def _obey(self, verdict: int) -> None:
+        if verdict and not isinstance(self._link, HeldLink):
+            super()._obey(verdict)
+
+    def _lose(self, reason: CloseReason) -> None:
+        held = self._link
+        if isinstance(held, HeldLink) and held.is_gone:
+            held.lost = held.lost or reason  # the other process ends it
+        else:
+            super()._lose(reason)
 
     def _upgrade_or_task(self) -> bool:
         rare = self._rare
@@ -114,18 +149,28 @@ class MovingConnection(AnsweringConnection[M]):
         link = cast("Link", held.below)
         self._link = link
         self._write_paused = held.output_paused
-        if held.queue is not None:
-            later, self._of_few().queue = self._queue_if_any(), held.queue
-            held.sent += later.take(len(later)) if later else b""
+        later = self._queue_if_any()
+        if later is held.queue:
+            later = None
+        elif later is not None or held.queue is not None:
+            self._of_few().queue = held.queue
+        self._stalled_since, taken_bytes = held.stalled
+        if self._rare is not None:
+            self._rare.taken_bytes = taken_bytes
+        self.bytes_out -= len(held.sent)
+        sent = bytes(held.sent) + b"".join(self._corked) + (later.take(len(later)) if later else b"")
+        self._let_go_of_corked()
         link.take_back()
-        if held.sent and self._write_paused:
-            self.bytes_out -= len(held.sent)
-            self._queue().keep(bytes(held.sent))
-        elif held.sent and (queued_bytes := link.send(bytes(held.sent))):
-            self._output_queued(queued_bytes)
+        if sent and self._write_paused:
+            self._queue().keep(sent)
+        elif sent:
+            self._write(sent)
         if held.sends_eof:
             link.send_eof()
         self._called(None, 0, 0)
+        if held.lost is not None:
+            self._lose(held.lost)
+            return
         if held.reads and not self._reading_paused and not self._closing:
             link.resume_reading()
         self._arm(self._listens_again(self._clock.time()))
@@ -139,7 +184,7 @@ class MovingConnection(AnsweringConnection[M]):
         queue = self._queue_if_any()
         rest = queue.take(len(queue)) if queue else b""
         data = bytes(held.sent) + b"".join(self._corked) + rest + self.server.waiting_for(self)
-        late = Late(data, self._closing or self._close_after is not None)
+        late = Late(data, self._closing or self._close_after is not None, str(held.lost or ""))
         if self._state == CLOSED:
             return late  # aborted, and told
         cast("SocketLink", held.below).depart()
@@ -229,6 +274,9 @@ class MovingConnection(AnsweringConnection[M]):
 
     def arrived_late(self, late: Late) -> None:
         """Do what was asked for in the other process while the connection moved."""
+        if late.lost:
+            self._lose(CloseReason(late.lost))
+            return
         if late.data and self._can_send:
             self._put(late.data)
         if late.closes:

@@ -18,3 +18,4 @@ cdef class MovingConnection(Connection):
     cdef int begin_again(self, object arrival) except -1
     cdef int transmit_before(self, bytes data) except -1
     cdef int vanish(self) except -1
+    cdef object while_held(self)

@@ -24,8 +24,43 @@ cdef object DONE = CloseReason.DONE
 cdef object HANDED_OVER = CloseReason.HANDED_OVER
 
 
+cdef class HeldStack(Stack):
+    """That of a connection that is held."""
+
+
 cdef class MovingConnection(Connection):
     """The part of a connection that moves. While it is held it is as in the middle of a callback: nothing begins."""
+
+    cdef object while_held(self):
+        """Return the `HeldLink` of a connection that is held; None where it is not."""
+        return (<Stack>self.layer).top if self.layer is not None and isinstance(self.layer, HeldStack) else None
+
+    # What a connection that is held does not do.
+
+    cdef int watch_wanted(self) except -1:
+        return 0 if self.while_held() is not None else Connection.watch_wanted(self)
+
+    cdef int tick(self) except -1:
+        return 0 if self.while_held() is not None else Connection.tick(self)
+
+    cdef int obey(self, int verdict) except -1:
+        return 0 if verdict and self.while_held() is not None else Connection.obey(self, verdict)
+
+    cdef int lose(self, object reason) except -1:
+        held = self.while_held()
+        if held is None or not held.is_gone:
+            return Connection.lose(self, reason)
+        held.lost = held.lost or reason  # the other process ends it
+        return 0
+
+    cdef Py_ssize_t behind(self) except -1:
+        held = self.while_held()
+        return Connection.behind(self) + (0 if held is None else len(held.sent))
+
+    def held_more(self, queued_bytes):
+        """So much is kept by the link that it has while it is held."""
+        self.owe(self.all_owed())
+        self._queued(queued_bytes, self.room_bytes(), self.time())
 
     cdef int called(self, object error) except -1:
         """A callback has returned, or raised."""
@@ -73,8 +108,11 @@ cdef class MovingConnection(Connection):
         finally:
             self.variables = self.host.contexts.leave(self.variables, context)
         if failure is None and self._close_after is None:
-            self.uncork()
-            if not self.why_held_up():
+            try:
+                self.uncork()
+            except BaseException as error:
+                failure = error
+            if failure is None and not self.why_held_up():
                 return self.stop_here(mover, state)
         elif failure is not None and not is_interrupt(failure):
             self.host.told(HandlerFailed(self, failure))
@@ -85,19 +123,31 @@ cdef class MovingConnection(Connection):
 
     cdef object stop_here(self, object mover, bytes state):
         cdef double now = self.time()
-        cdef Stack stack = Stack.__new__(Stack)
-        held = HeldLink(None)
+        cdef HeldStack stack = HeldStack.__new__(HeldStack)
+        held = HeldLink(None, self.held_more)
         self.disarm()
         self._stops_listening(now)
         held.reads = bool(self.reading)
         held.output_paused = bool(self._write_paused)
+        held.stalled = self._stalled_since, 0 if self._rare is None else self._rare.taken_bytes
         held.queue = self._queue_if_any()
-        self._forgets_output()
+        held.owed_bytes = self.owed()
         self.reading = self.sending = False
         self.watch_wanted()
         stack.bottom = stack.top = held
         self.layer = stack
-        return self.put_down(mover, held, state, now)
+        try:
+            snapshot = self.put_down(mover, held, state, now)
+        except BaseException as error:
+            self.stay()
+            if isinstance(error, CannotMoveError):
+                return None
+            raise
+        self._forgets_output()
+        self._write_paused = held.output_paused
+        self.sending = True  # what is posted goes by the policy; see `watch_wanted`
+        held.knows(self, snapshot.places)
+        return snapshot
 
     cdef object put_down(self, object mover, object held, bytes state, double now):
         cdef Block* out = self.out
@@ -112,12 +162,7 @@ cdef class MovingConnection(Connection):
             pending = inbound.pending()
         elif self.input != NULL:
             pending = self.input.at[:self.input.end - self.input.at]
-        try:
-            return mover.snapshot(self, Luggage(pending, self.remembered(), owed, held.waiting(), state), now)
-        except CannotMoveError:
-            pass
-        self.stay()
-        return None
+        return mover.snapshot(self, Luggage(pending, self.remembered(), owed, held.waiting(), state), now)
 
     cdef object remembered(self):
         """Return what is known of the input beside its bytes: compiled framing cuts where silence counts no longer."""
@@ -128,38 +173,51 @@ cdef class MovingConnection(Connection):
         return None if self.framing.codec.quiet_s is None else Remembered(None, False, None)
 
     def still_moves(self):
-        """Whether nothing has happened since `hold` that has to come to its end here."""
+        """Whether nothing has come up since `hold` that has to end here. If so it is the other process's."""
         cdef CodecInput uncompiled = self.uncompiled
+        held = self.while_held()
+        if held is None or self._state == CLOSED:
+            return False
         if self._close_after is not None or self._gone or self.lost or (self.host.upgrades and self in self.host.upgrades):
             return False
         if uncompiled is not None and uncompiled.inbound.requests:
             return False
-        return self._rare is None or self._rare.tasks == 0
+        if (self._rare is not None and self._rare.tasks) or not held.is_as_told(self):
+            return False
+        held.is_gone = True
+        return True
 
     def stay(self):
         """Go on here: nobody took it over."""
-        held = (<Stack>self.layer).top if isinstance(self.layer, Stack) else None
-        if not isinstance(held, HeldLink) or self.lost:
+        held = self.while_held()
+        if held is None or self.lost:
             return
         self.layer = None
         self._write_paused = held.output_paused
-        if held.queue is not None:
-            later = self._queue_if_any()
+        later = self._queue_if_any()
+        if later is held.queue:
+            later = None
+        elif later is not None or held.queue is not None:
             self._of_few().queue = held.queue
-            if later:
-                held.sent += later.take(len(later))
-        if self.owed():
-            self.sending = True
-            self.watch_wanted()
-        if held.sent and self._write_paused:
-            self.bytes_out -= len(held.sent)
-            self._queue().keep(bytes(held.sent))
-        elif held.sent:
-            self.transmit_before(bytes(held.sent))
+        self._stalled_since, taken_bytes = held.stalled
+        if self._rare is not None:
+            self._rare.taken_bytes = taken_bytes
+        self.bytes_out -= len(held.sent)
+        sent = bytes(held.sent) + self.take_corked() + (later.take(len(later)) if later else b"")
+        self.sending = self.owed() > 0
+        self.watch_wanted()
+        if sent and self._write_paused:
+            self._queue().keep(sent)
+            self.count_owed()
+        elif sent:
+            self.sent(len(sent))
+            self.transmit_before(sent)
         if held.sends_eof:
             self.end_output_below()
         self.corking = self._handling = False
         self.called(None)
+        if held.lost is not None:
+            self.lose(held.lost)
         if self.lost or self._state == CLOSED:
             return
         if held.reads and not self._write_paused:
@@ -174,12 +232,13 @@ cdef class MovingConnection(Connection):
 
     def move_on(self):
         """Be here no more: another process goes on with it. Return what it has to do that was asked for meanwhile."""
-        held = (<Stack>self.layer).top if isinstance(self.layer, Stack) else None
+        held = self.while_held()
         queue = self._queue_if_any()
         rest = queue.take(len(queue)) if queue else b""
         sent = b"" if held is None else bytes(held.sent)
         data = sent + self.take_corked() + rest + self.host.server.waiting_for(self)
-        late = Late(data, bool(self._closing) or self._close_after is not None)
+        lost = "" if held is None else str(held.lost or "")
+        late = Late(data, bool(self._closing) or self._close_after is not None, lost)
         if not self._gone and not self.lost:
             self.unwatch()
             self.poller.release(self)
@@ -293,6 +352,9 @@ cdef class MovingConnection(Connection):
 
     def arrived_late(self, late):
         """Do what was asked for in the other process while the connection moved."""
+        if late.lost:
+            self.lose(CloseReason(late.lost))
+            return
         if late.data and self._can_send:
             self.put(late.data)
             self.messages_out += 1
