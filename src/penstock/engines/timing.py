@@ -105,7 +105,11 @@ class TimedConnection(SendingConnection[M], Generic[M]):
             now = self._clock.time()
             if self._handshake is None:
                 self._handshake = self._take_place(now)
-            self._begins_handshake(now, whose)
+            try:
+                self._begins_handshake(now, whose)
+            except BaseException:  # there was no memory or stack to note it
+                self._end_place(whose)
+                raise
             self._arm_next()
 
     def _end_handshake_of(self, whose: int) -> None:
@@ -119,11 +123,15 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         return gate.begin_handshake(now)
 
     def _end_place(self, whose: int = ANY) -> None:
-        """Give the place at the gate back, if there is a handshake, and it is nobody else's."""
-        if self._ends_handshake(whose):
-            handshake, self._handshake = self._handshake, None
-            if handshake is not None:
-                self._give_back(handshake)
+        """Give the place at the gate back, if there is one, and nobody else's handshake needs it.
+
+        Should that fail it is done by whatever ends a handshake next, or by the end of the connection.
+        """
+        self._ends_handshake(whose)
+        handshake = self._handshake
+        if handshake is not None and not self._in_handshake():
+            self._give_back(handshake)
+            self._handshake = None
 
     def _give_back(self, handshake: Handshake) -> None:
         handshake.end()

@@ -53,22 +53,33 @@ cdef class StatefulTransport(ReceivingTransport):
         if self._closing:
             return 0
         now = self.time()
-        if not self._in_handshake():
+        if self not in self.host.handshakes:
             handshake = self.host.gate.begin_handshake(now)
             try:
                 self.host.handshakes[self] = handshake
             except BaseException:
                 handshake.end()
                 raise
-        self._begins_handshake(now, whose)
+        try:
+            self._begins_handshake(now, whose)
+        except BaseException:  # there was no memory to note it
+            self.leave_handshake(whose)
+            raise
         return self.arm_next()
 
     cdef int leave_handshake(self, int whose) except -1:
-        """The peer has shown who it is to whoever it is: give the place at the gate back where that was the last one."""
-        if self._ends_handshake(whose):
-            self.host.handshakes.pop(self).end()
-            if self._state != CLOSED:
-                self.arm_next()
+        """The peer has shown who it is to whoever it is: give the place at the gate back where that was the last one.
+
+        Should that fail it is done by whatever ends a handshake next, or by the end of the connection.
+        """
+        self._ends_handshake(whose)
+        if self.host.handshakes and not self._in_handshake():
+            handshake = self.host.handshakes.get(self)
+            if handshake is not None:
+                handshake.end()
+                del self.host.handshakes[self]
+                if self._state != CLOSED:
+                    self.arm_next()
         return 0
 
     cdef void handshake_is_over(self) noexcept:
