@@ -60,6 +60,7 @@ cdef class TeardownTransport(SendingTransport):
                     self.close_reason = reason_of(self.lost_error)
                 self.lost_error = None
                 self.owe(0)
+                self.end_requests("")  # before the handler's end, which may wait for a reply
                 self.teardown = HANDLER_ENDS
             if self.teardown == HANDLER_ENDS and self.begun:
                 self.ended()
