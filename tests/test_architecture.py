@@ -225,6 +225,7 @@ OF_THE_WHOLE = {
     "engines/native/test_sources.py",
     "engines/tls/test_start_tls.py",
     "engines/tls/test_start_tls_meanwhile.py",
+    "engines/tls/test_unsent.py",
     "services/test_discard_chargen_qotd.py",
     "services/test_outside.py",
     "services/test_services.py",

@@ -23,6 +23,10 @@ class Asking(Protocol):
         """Why it has ended, if it has."""
 
     @property
+    def bytes_out(self) -> int:
+        """How many bytes were sent, or are about to be."""
+
+    @property
     def draining(self) -> bool:
         """Whether the server drains."""
 
@@ -38,6 +42,9 @@ class Asking(Protocol):
 
     def try_send(self, message: Any) -> bool:
         """Send a message if there is room."""
+
+    def abort(self) -> None:
+        """End the connection now."""
 
     def take_requests(self) -> Requests[Any]:
         """Have the replies to what is sent from now on taken out of the input."""
@@ -84,8 +91,17 @@ def put_request(conn: Asking, message: Any, reply: Reply) -> None:
         raise LocalProtocolError("TLS begins once this handler has returned: a request before that would be in clear")
     requests = conn.take_requests()
     request_id = requests.check(message)
+    before = conn.bytes_out
     try:
-        if not conn.try_send(message):
+        try:
+            has_room = conn.try_send(message)
+        except BaseException:
+            if (
+                conn.bytes_out != before and conn.refusal() is None
+            ):  # it may have left: from here on the next reply could be anybody's
+                conn.abort()
+            raise
+        if not has_room:
             raise QueueFullError("the peer does not read what it was sent: it is asked nothing more")
         if not conn.hears():  # the kernel said just now that nobody is there
             raise _lost(conn)

@@ -1,13 +1,12 @@
-"""What passes a TLS layer over a link that fails: no record is lost, sent twice, or behind its time."""
+"""What passes a TLS layer over a link that fails: nothing that was refused, and nothing behind a missing record."""
 
 import contextlib
 import ssl
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from penstock.engines.tls.layer import TlsLayer
+from penstock.engines.tls.session import MemorySession
 from penstock.testing.certificates import authority, server_certificate
 
 pytest.importorskip("trustme")
@@ -22,6 +21,7 @@ class FailingLink:
         self.sent = bytearray()
         self.fails = False
         self.ended = False
+        self.cut = False
 
     def send(self, data):
         if self.fails:
@@ -37,6 +37,11 @@ class FailingLink:
 
     def close(self):
         self.ended = True
+
+    def abort(self):
+        if self.fails:
+            raise RecursionError
+        self.cut = True
 
 
 class Silent:
@@ -85,19 +90,35 @@ class Talk:
         return data, True
 
 
-@given(fails=st.lists(st.booleans(), max_size=6))
-def test_records_whose_sending_failed_go_before_those_after_them(fails):
-    """They are numbered: without one of them the peer could decipher nothing that follows."""
+@pytest.mark.parametrize("next_call", ["send", "data_received", "output_sank", "send_now", "close"])
+def test_what_could_not_be_sent_is_the_last_and_ends_the_connection(next_call):
+    """Its sender was told so. Where there is no stack for the end, whatever is called next makes it."""
     talk = Talk()
-    for number, each in enumerate([*fails, False]):
-        talk.link.fails = each
-        if each:
-            with pytest.raises(RecursionError):
-                talk.layer.send(b"%d " % number)
-        else:
-            talk.layer.send(b"%d " % number)
+    talk.layer.send(b"one ")
+    talk.link.fails = True
+    with pytest.raises(RecursionError):
+        talk.layer.send(b"two ")
+    talk.link.fails = False
+    arguments = {"send": [b"three "], "data_received": [b"x"]}.get(next_call, [])
+    getattr(talk.layer, next_call)(*arguments)
 
-    assert (b"".join(b"%d " % number for number in range(len(fails) + 1)), False) == talk.received()
+    assert (True, (b"one ", False)) == (talk.link.cut, talk.received())
+
+
+def test_what_was_refused_before_a_record_was_made_of_it_changes_nothing(monkeypatch):
+    """The connection goes on without it."""
+
+    def refuse(*_):
+        raise MemoryError
+
+    talk = Talk()
+    with monkeypatch.context() as patch:
+        patch.setattr(MemorySession, "encipher", refuse)
+        with pytest.raises(MemoryError):
+            talk.layer.send(b"one ")
+    talk.layer.send(b"two ")
+
+    assert (False, (b"two ", False)) == (talk.link.cut, talk.received())
 
 
 @pytest.mark.parametrize("end", [TlsLayer.send_eof, TlsLayer.close])

@@ -91,4 +91,5 @@ def not_tls(data: bytes) -> TlsError:
 
 TRUNCATED: Final = "the peer's end came without close_notify: what it sent may have been cut"
 BARREN: Final = "the peer changes keys, or sends empty records, and says nothing"
+UNSENT: Final = "there was no memory or stack to send a record, without which none that follows can be deciphered"
 LEFT: Final = "the peer left in the middle of the handshake"

@@ -24,7 +24,7 @@ from ...core.tls import TlsInfo
 from ...errors import HandshakeError, TlsError
 from ...reasons import CloseReason
 from ..link import Layer, Link, LinkUser
-from .failures import BARREN, LEFT, TRUNCATED, failure_of, not_tls
+from .failures import BARREN, LEFT, TRUNCATED, UNSENT, failure_of, not_tls
 from .session import MemorySession, Session, Wrap, info_of, session_for
 from .shown import SHOWN
 
@@ -62,6 +62,10 @@ class NoLink(Link):
 
 NO_LINK: Final = NoLink()
 
+# Whether each record that was made has been given to the link; or a call between the two has failed, and it is not
+# known yet whether it came to a record; or a record is missing.
+_WHOLE, _IN_DOUBT, _TORN = 0, 1, 2
+
 
 class TlsLayer(Layer):
     """One end of one TLS connection.
@@ -85,7 +89,7 @@ class TlsLayer(Layer):
         "_offers",
         "_ready",
         "_session",
-        "_unsent",
+        "_stream",
         "tls",
     )
 
@@ -102,7 +106,7 @@ class TlsLayer(Layer):
         super().__init__(user)
         self._session: Session | None = MemorySession(wrap) if in_memory else session_for(user, wrap)
         self._heard_bytes = 0
-        self._unsent = b""  # enciphered, and not given to the link
+        self._stream = _WHOLE
         self._kept = b""  # what is to be sent once the handshake is done
         self._law = Secrecy()
         self._ready = ready
@@ -124,6 +128,8 @@ class TlsLayer(Layer):
     def data_received(self, data: bytes) -> None:
         """Go on with the handshake, or decipher."""
         self._heard_bytes += len(data)
+        if self._stream and self._is_torn():
+            return
         law = self._law
         if law.state == SHAKING:
             if not law.hears(data):
@@ -216,7 +222,7 @@ class TlsLayer(Layer):
 
     def _let_begin(self) -> None:
         """Nothing is to be done with each record any more: the session may pass them by itself."""
-        if self._law.state == OPEN and self._user is not None and not self._unsent:
+        if self._law.state == OPEN and self._user is not None and not self._stream:
             self._in_use().begins(self, self._link)
 
     def _fail(self, error: TlsError) -> None:
@@ -314,24 +320,54 @@ class TlsLayer(Layer):
                 self._kept += data
                 self._user.output_rose(self.queued_bytes)
             return self.queued_bytes
+        if self._stream and self._is_torn():
+            return 0
         try:
             self._in_use().encipher(data)
+            return self._flush()
         except (ssl.SSLError, OSError) as error:
             self.broke(error)
             return 0
-        return self._flush()
+        except BaseException:
+            self._stream = self._stream or _IN_DOUBT  # no call: at the limit of recursion that would fail as well
+            self._is_torn()
+            raise
 
     def _flush(self) -> int:
-        """Send what was enciphered. Records are numbered: those that were not sent, for want of stack say, go first."""
-        data = self._unsent if self._session is None else self._unsent + self._session.take()
+        """Send what was enciphered."""
+        data = b"" if self._session is None else self._session.take()
         if not data:
             return self._link.queued_bytes
-        self._unsent = b""
         try:
             return self._link.send(data)
         except BaseException:
-            self._unsent = data
+            self._stream = _TORN
             raise
+
+    def _is_torn(self) -> bool:
+        """End the connection if a record is missing, which its sender was told is not sent; say whether that is so.
+
+        Sent later it would be a message that nobody answers for, and without it none that follows can be deciphered.
+        Where there is no stack or memory for the end either, whatever is called next makes it.
+        """
+        if self._stream == _IN_DOUBT and (self._session is None or not self._session.has_output):
+            self._stream = _WHOLE
+            return False
+        self._stream = _TORN
+        if self._user is not None:
+            self._user.connection_broke(TlsError(CloseReason.TLS_ERROR, UNSENT))
+            self._link.abort()
+        return True
+
+    def output_sank(self) -> None:
+        """Hand on that the kernel took some."""
+        if not (self._stream and self._is_torn()):
+            self._user.output_sank()
+
+    def send_now(self) -> None:
+        """Have the link send now."""
+        if not (self._stream and self._is_torn()):
+            self._link.send_now()
 
     def send_eof(self) -> None:
         """Send close_notify, then end the link's direction."""
@@ -354,5 +390,7 @@ class TlsLayer(Layer):
             self._link.close()
 
     def _notify(self) -> None:
+        if self._stream and self._is_torn():
+            return
         self._in_use().notify()
         self._flush()

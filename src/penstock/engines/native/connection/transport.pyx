@@ -318,7 +318,12 @@ cdef class Transport(Pollable):
         cdef Block* out = self.out
         cdef bint is_due
         if bypass is None:
-            return self.transmit_object(self.take_corked())
+            data = self.take_corked()
+            try:
+                return self.transmit_object(data)
+            except BaseException:
+                self.break_down(None)  # what was gathered, for those who were told that it is sent, is gone
+                raise
         is_due = bypass.seals(self, <char*>(out + 1) + out.end - out.corked, out.corked)
         self.forget_corked()
         return bypass.flush(self) if is_due else 0
@@ -352,11 +357,13 @@ cdef class Transport(Pollable):
     cdef int transmit_through(self, const char* data, Py_ssize_t size, Py_ssize_t* queued) except -1:
         """Send what comes out of the layer. However it ends, ``queued`` says how much of it needs not be sent again."""
         cdef bytes gathered = self.take_corked()  # has not passed the layer, and stays behind what has
-        self.transmit_below(data, size, queued)
-        if gathered:
-            self.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
-            if self.out != NULL:
-                self.out.corked = PyBytes_GET_SIZE(gathered)
+        try:
+            self.transmit_below(data, size, queued)
+        finally:
+            if gathered:
+                self.gather(PyBytes_AS_STRING(gathered), PyBytes_GET_SIZE(gathered))
+                if self.out != NULL:
+                    self.out.corked = PyBytes_GET_SIZE(gathered)
         return 0
 
     cdef int transmit_below(self, const char* data, Py_ssize_t size, Py_ssize_t* queued) except -1:

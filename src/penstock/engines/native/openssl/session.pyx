@@ -12,7 +12,6 @@ import _ssl
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython cimport no_gc_clear
 from libc.stdlib cimport free
-from libc.string cimport memmove
 
 from ..census cimport PENSTOCK_DEBUG, living
 from ..connection.layered cimport Below
@@ -24,6 +23,9 @@ from .loaded cimport (
 )
 
 from . import loaded
+from ....errors import TlsError
+from ....reasons import CloseReason
+from ...tls.failures import UNSENT
 from ...tls.session import RECORD_BYTES as _RECORD_BYTES, Deciphered, MemorySession, Session, close
 
 cdef extern from *:
@@ -348,19 +350,18 @@ cdef class OpenSslSession(Bypass):
         try:
             if failed:
                 queued = size  # it has no meaning any more
-                self.layer.broke(self.problem(failed))
+                try:
+                    self.layer.broke(self.problem(failed))
+                finally:
+                    transport.break_down(None)  # if there was no memory for that: a part of it may be enciphered
             elif size:
                 transport.transmit_through(out, size, &queued)
         finally:
-            if <size_t>queued < size and self.wire.out == NULL:
-                # There was no memory to queue it. Records are numbered: it goes before those that follow.
-                memmove(out, out + queued, size - queued)
-                self.wire.out = out
-                self.wire.size = size - queued
-                self.wire.capacity = capacity
-            elif <size_t>queued < size:  # and others have followed already
+            if <size_t>queued < size:
+                # There was no memory to queue it. Sent later it would be a message whose sender was told that it is not sent, and
+                # without it none that follows can be deciphered.
                 free(out)
-                transport.break_down(None)
+                transport.break_down(unsent())
             elif poller.cipher == NULL and capacity <= MOST_KEPT:
                 poller.cipher = out
                 poller.cipher_size = capacity
@@ -423,6 +424,14 @@ cdef class OpenSslSession(Bypass):
         error.reason = name
         setattr(error, "library", "SSL")
         return error
+
+
+cdef object unsent():
+    """Return why a connection ends of which a record is missing; None where there is no memory to say so."""
+    try:
+        return TlsError(CloseReason.TLS_ERROR, UNSENT)
+    except (MemoryError, RecursionError):
+        return None
 
 
 def mnemonic(str text):
