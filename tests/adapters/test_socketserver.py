@@ -275,10 +275,12 @@ def test_a_codec_for_a_foreign_handler_is_refused():
 
 
 def test_a_server_that_forks_is_refused():
-    """It is threads that serve."""
+    """The error says how each connection has a process."""
     forking = type("Forking", (socketserver.ForkingMixIn, socketserver.TCPServer), {})(
         ("127.0.0.1", 0), UpperCase, bind_and_activate=False
     )
-    with pytest.raises(ApplicationError, match="Forking forks for each connection"):
+    with pytest.raises(
+        ApplicationError, match=r"Forking forks for each connection.* UpperCase, and say --model process"
+    ):
         service_of(forking)
     forking.server_close()

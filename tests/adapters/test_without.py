@@ -127,6 +127,9 @@ def test_an_application_may_say_for_all_what_one_of_its_services_cannot_have():
     configs = {name: values(config) for name, config in app.configs(rate, {}).items()}
     plain = values(penstock.ServerConfig())
 
+    forked = app.configs({"model": "process", "max_processes": 3}, {})
+
+    assert [3, 3] == [config.max_processes for config in forked.values()]  # which has every handler
     for option in (*general, *rate):
         assert plain[option] == configs["bytes"][option]
         assert plain[option] != configs["others"][option]

@@ -51,8 +51,8 @@ def of_server(server: socketserver.BaseServer, name: str) -> Service[bytes]:
     """
     if isinstance(server, getattr(socketserver, "ForkingMixIn", ())):
         raise ApplicationError(
-            f"{type(server).__name__} forks for each connection, and penstock serves its handlers in threads; "
-            f"name the class of the handler instead: {_name_of(server.RequestHandlerClass)}"
+            f"{type(server).__name__} forks for each connection, which penstock does itself: name the class of the "
+            f"handler, {_name_of(server.RequestHandlerClass)}, and say --model process"
         )
     server.server_close()
     is_udp = isinstance(server, socketserver.UDPServer)

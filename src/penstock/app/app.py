@@ -19,7 +19,7 @@ from ..core.handlers import Handler
 from ..core.service import Service, on_connection, on_message
 from ..errors import ApplicationError, ConfigurationError, KeyTakenError
 from ..groups import Group, Registry
-from ..server.model import apart_from, refuse_without
+from ..server.model import apart_from, lacking, refuse_without
 from ..server.surroundings import refuse_process_options
 from ..suggest import did_you_mean
 from .lifespan import Lifespan, Opened
@@ -416,7 +416,7 @@ class App(Generic[S]):
                 raise ConfigurationError(
                     f"{option} is of the whole process, not of one service: give it to App, or where it is served", name
                 )
-        refuse_without(service, values)
+        refuse_without(service, {"model": self._defaults.get("model")} | values)
         after = (drain_after,) if isinstance(drain_after, str) else tuple(drain_after)
         self._declared[name] = Declared(service, values, after)
         return service
@@ -567,9 +567,10 @@ class App(Generic[S]):
         for name in self._declared:
             try:
                 special = flat(services.get(name, {}))
-                service = self._declared[name].service
-                refuse_without(service, special)
-                found[name] = build(apart_from(service.without, self.declared_values(name) | general) | special)
+                service, said = self._declared[name].service, self.declared_values(name) | general
+                model = (said | special).get("model")
+                refuse_without(service, special | {"model": model})
+                found[name] = build(apart_from(lacking(service, model), said) | special)
             except ConfigurationError as error:
                 raise ConfigurationError(error.problem, f"{name}: {error.where}" if error.where else name) from None
         return found

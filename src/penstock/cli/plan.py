@@ -32,7 +32,7 @@ from ..core.service import Service
 from ..errors import ConfigurationError
 from ..installed import find_installed, installed
 from ..server.diagnosis import max_backlog
-from ..server.model import apart_from, refuse_without
+from ..server.model import apart_from, lacking, refuse_without
 from ..server.surroundings import enter_directory
 from ..services import Definition
 from ..services import all as all_services
@@ -332,8 +332,9 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
             for option, setting in loaded.by_name.items()
             if setting != general.by_name.get(option) and setting.source != CODE_SOURCE
         }
-        refuse_without(service, special)
-        settings = by_service[name] = loaded.with_defaults(apart_from(special, service.without))
+        model = loaded.by_name["model"].value
+        refuse_without(service, special | {"model": model})
+        settings = by_service[name] = loaded.with_defaults(apart_from(special, lacking(service, model)))
         config = settings.server_config()
         warnings += settings.warnings
         if config.codec is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..address import Address, Kind
 from ..config import ServerConfig
@@ -14,6 +14,8 @@ from ..core.service import Service
 from ..errors import ConfigurationError
 
 T = TypeVar("T")
+
+_OF_PROCESSES: Final = ("max_processes",)  # of programs, and of the model that forks, which has every handler
 
 
 def place(service: Service[Any], config: ServerConfig) -> Service[Any]:
@@ -53,6 +55,12 @@ def refuse_unforked(config: ServerConfig, kind: Kind | None, address: Address) -
         )
 
 
+def lacking(service: Service[Any], model: object) -> dict[str, str]:
+    """Return what means nothing to a service under this concurrency model, by option name, each with the reason."""
+    of_model = _OF_PROCESSES if model == "process" else ()
+    return {name: reason for name, reason in service.without.items() if name not in of_model}
+
+
 def refuse_without(service: Service[Any], given: Mapping[str, object]) -> None:
     """Refuse options that mean nothing to a service: one that is set is wanted, and would not be had.
 
@@ -64,7 +72,7 @@ def refuse_without(service: Service[Any], given: Mapping[str, object]) -> None:
         ConfigurationError: One of its `Service.without` is.
     """
     plain = values(ServerConfig())
-    for name, reason in service.without.items():
+    for name, reason in lacking(service, given.get("model")).items():
         value = given.get(name)
         if value is not None and value != plain[name] and not isinstance(value, DefaultSeconds):
             raise ConfigurationError(service.has_no(reason), name)

@@ -5,7 +5,7 @@ import pytest
 from ...workers.conftest import launch, supervise  # noqa: F401  # fixtures
 
 APP = '''\
-import asyncio, os, signal, threading, time
+import asyncio, os, signal, socketserver, threading, time
 import penstock
 
 def threads(pid):
@@ -57,6 +57,17 @@ async def talk_later(conn):
 def ends(conn, message):
     conn.server.begin_drain()
     return reply(message)
+
+class Requests(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            said = b"%d" % self.server.server_address[1] if line == b"port\\n" else line.rstrip()
+            self.wfile.write(b"%d %s\\n" % (os.getpid(), said))
+
+async def streams(reader, writer):
+    async for line in reader:
+        said = b"%d" % writer.get_extra_info("sockname")[1] if line == b"port\\n" else line.rstrip()
+        writer.write(b"%d %s\\n" % (os.getpid(), said))
 
 app = penstock.App()
 app.add(who, bind="tcp://127.0.0.1:0")

@@ -35,6 +35,24 @@ def test_each_connection_has_a_process_forked_from_one_without_threads(serve, ha
     assert "Traceback" not in served.rest()
 
 
+@pytest.mark.parametrize("handler", ["Requests", "streams"])
+def test_what_was_written_for_something_else_has_processes_too(serve, handler):
+    """It knows where its connection came in; how many processes there may be can be said."""
+    served = serve(f"app:{handler}", "--max-processes", "9")
+    peers = [served.connect() for _ in range(2)]
+    pids = [pid_of(peer) for peer in peers]
+
+    assert 3 == len({served.process.pid, *pids})
+    assert [f"{pid} {peer.getpeername()[1]}" for pid, peer in zip(pids, peers, strict=True)] == [
+        ask(peer, b"port") for peer in peers
+    ]
+    for peer in peers:
+        peer.close()
+        served.said("closed: ")
+    assert 0 == served.stop()
+    assert "Traceback" not in served.rest()
+
+
 @pytest.mark.parametrize("handler", ["who", "talk"])
 def test_a_handler_that_crashes_takes_its_own_connection_with_it(serve, handler):
     """And gives its place back; one that raises is told of as ever, once."""

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,6 +33,12 @@ class OneServer(Server):
     """The server that the handler of one connection sees: to end it ends that of all."""
 
     wants: socket.socket | None = None
+    came_in: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where its connection came in: the process of one knows of no other address."""
+        return self.came_in
 
     async def obtain(self) -> None:
         """Open nothing: it has its connection already."""
@@ -102,6 +109,7 @@ def config_of_one(config: ServerConfig, engine: EngineName) -> ServerConfig:
         codec=None,
         bad_messages="service",
         model="loop",
+        max_processes=ServerConfig().max_processes,
         engine=engine,
         access_log=False,
         gate=GateConfig(max_connections=None, max_per_peer=None),
@@ -158,6 +166,7 @@ async def _serve(server: OneServer, teller: _Teller, asked: Serve, sock: socket.
     await server.start()
     address = parse_address(asked.address)
     listener = Listener(sock, address, address)
+    server.came_in = (asked.address,)
     loop.add_signal_handler(DRAIN, lambda: Server.begin_drain(server))
     loop.add_signal_handler(STOP, lambda: Server.begin_stop(server))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_PROCESSES)
