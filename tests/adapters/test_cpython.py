@@ -35,6 +35,16 @@ TESTS = [
 ]
 
 
+# What newer versions of Python no longer have.
+GONE = {(3, 13): ["test_streams.StreamTests.test_unhandled_exceptions"]}
+PATIENCE_S = 300  # beside whatever else the machine does; it takes a few seconds
+
+
+def absent():
+    """Return the tests that this version does not have."""
+    return [name for version, names in GONE.items() if sys.version_info >= version for name in names]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("test.test_asyncio") is None, reason="this interpreter has no tests")
 @pytest.mark.skipif(sys.platform != "linux", reason="the tests' loop is that of epoll")
 @pytest.mark.engines("pure", "native")
@@ -46,10 +56,10 @@ def test_the_interpreters_own_tests_pass(engine, figure, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
     )
     found = json.loads(done.stdout or "{}")
     figure(f"tests of CPython's asyncio on servers of the {engine.name} engine: {len(found)} run of {len(TESTS)}")
 
     assert {} == {name: what for name, what in found.items() if what != "ok" and not what.startswith("skipped")}
-    assert len(found) > len(TESTS) // 2, done.stderr
+    assert {*TESTS} - {*absent()} == {*found}, done.stderr

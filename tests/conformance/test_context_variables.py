@@ -113,16 +113,18 @@ PATHS = {
 }
 
 
-def class_that_notes(seen, *, is_async, answers_bad_messages):
-    """Make a class all of whose callbacks note what they see, and set their own name."""
+def class_that_notes(seen, *, is_async, answers_bad_messages, idle_s):
+    """Make a class all of whose callbacks note what they see, and set their own name; a message sets the idle time."""
 
     class Noting(penstock.Handler):
         pass
 
     def method(name):
-        def call(_self, _conn, *args):
+        def call(_self, conn, *args):
             seen.append((name, SAID.get()))
             SAID.set(name)
+            if name == "on_message" and idle_s is not None:
+                conn.set_timeouts(idle_s=idle_s)
             return args[0] if name == "on_message" else None
 
         async def call_async(self, conn, *args):
@@ -142,10 +144,15 @@ def test_each_callback_there_is_sees_what_the_one_before_it_set(serve, engine, k
     if engine.name == "blocking" and kind != "def":
         pytest.skip("this engine has no such form")
     seen = []
-    made = class_that_notes(seen, is_async=kind == "async", answers_bad_messages=path == "bad message")
+    made = class_that_notes(
+        seen,
+        is_async=kind == "async",
+        answers_bad_messages=path == "bad message",
+        idle_s=0.05 if path == "idle" else None,
+    )
     codec = {"protocol error": "lines:max=8", "bad message": "json-lines"}.get(path, "lines")
     options = {"model": "threads", "threads": 1} if kind == "threads" else {}
-    times = penstock.Timeouts(drain_s=10.0, idle_s=0.5 if path == "idle" else None)
+    times = penstock.Timeouts(drain_s=10.0, idle_s=None)
     with serve(callbacks(made, name="noting", codec=codec), timeouts=times, **options) as server, server.dial() as peer:
         peer.settimeout(PATIENCE_S)
         peer.sendall(b"1\n")
