@@ -1,6 +1,8 @@
 """The memcached, by pymemcache and libmemcached's memccapable; commands cut anywhere."""
 
 import re
+import tracemalloc
+from pathlib import Path
 
 import memcached
 import pytest
@@ -93,10 +95,53 @@ def test_what_announces_no_value_is_a_line_like_any_other():
 
 
 def test_the_oldest_values_give_way(monkeypatch):
-    """Above 64 MiB; here above 10 bytes."""
-    monkeypatch.setattr(memcached, "MAX_VALUES", 10)
+    """Above 64 MiB; here above what two of them take."""
+    most = 2 * (len(b"a") + 4 + memcached.OVERHEAD)
+    monkeypatch.setattr(memcached, "MAX_ITEMS", most)
     store = memcached.Store()
     for key in (b"a", b"b", b"c"):
         store.store(b"set", key, memcached.Item(b"0", bytes(4), float("inf")))
 
-    assert ([b"b", b"c"], 8) == (list(store.items), store.bytes)
+    assert ([b"b", b"c"], most) == (list(store.items), store.bytes)
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_what_python_holds_for_each_item_counts(monkeypatch, size):
+    """Many empty values take no more memory than a few long ones."""
+    monkeypatch.setattr(memcached, "MAX_ITEMS", 1024 * 1024)
+    store = memcached.Store()
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            key = b"%d" % number
+            store.store(b"set", key, memcached.Item(b"%d" % number, bytes(size), 2e9 + number))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 100 < len(store.items) < 10_000
+    assert most < 1024 * 1024 + 256 * 1024
+
+
+def test_a_client_that_asks_for_much_at_once_is_sent_an_item_at_a_time(served):
+    """A thousand words are not answered by as many copies of a value in memory."""
+    value = bytes(1024 * 1024)
+    assert served.replies(b"set k 0 0 %d\r\n%b\r\n" % (len(value), value)) == b"STORED\r\n"
+    before = peak_bytes(served.process.pid)
+    item = b"VALUE k 0 %d\r\n%b\r\n" % (len(value), value)
+
+    assert item * 100 + b"END\r\n" == served.replies(b"get" + b" k" * 100 + b"\r\n")
+    assert 40 * 1024 * 1024 > peak_bytes(served.process.pid) - before
+
+
+def peak_bytes(pid):
+    """The most that a process was resident with."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
+
+def test_flags_and_lengths_of_ten_digits_announce_a_value(served):
+    """Flags are 32 bits; a length that is too long is one still, and what follows it is no command."""
+    replies = served.replies(b"set ten 4294967295 0 3\r\nabc\r\nget ten\r\nset ten 0 0 1000000000000\r\nversion\r\n")
+
+    assert b"STORED\r\nVALUE ten 4294967295 3\r\nabc\r\nEND\r\n" == replies
