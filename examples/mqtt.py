@@ -6,28 +6,28 @@
 Wire format: MQTT 3.1.1. A session lasts as long as its connection. Everybody may read and write everything.
 """
 
+import asyncio
 import itertools
 import struct
+from weakref import WeakValueDictionary
 
 import penstock
 from penstock.errors import BadFrameError
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = b"\x10", b"\x20", 0x30, b"\x40", b"\x82", b"\x90"
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = b"\xa2", b"\xb0", b"\xc0", b"\xd0", b"\xe0"
+LONGEST, MOST_FILTERS, MAX_RETAINED, MOST_RETAINED = 256, 50, 16384, 1000  # of a name; of a client; bytes; messages
 Packet = tuple[bytes, bytes]  # kind and flags; what follows the length
 Connection = penstock.Connection[Packet]
 app = penstock.App("mqtt")
-filters: dict[tuple[bytes, int], penstock.Group[Packet]] = {}  # by filter and highest quality: who subscribed
+filters = WeakValueDictionary[tuple[bytes, int], penstock.Group[Packet]]()  # by filter and quality, as long as in use
 retained: dict[bytes, tuple[bytes, int]] = {}  # by topic: the last message that is to stay, and its quality
 numbers = itertools.cycle(range(1, 0x10000))
 
 
-def take(body: bytes) -> tuple[bytes, bytes]:
-    """Take a counted string off the front; return it and the rest."""
+def take(body: bytes) -> tuple[bytes, bytes]:  # a counted string off the front, and the rest
     (size,) = struct.unpack_from(">H", body)
-    if len(body) < 2 + size:
-        raise BadFrameError("a string is longer than its packet")
-    return body[2 : 2 + size], body[2 + size :]
+    return struct.unpack_from(f"{size}s", body, 2)[0], body[2 + size :]
 
 
 def message(topic: bytes, payload: bytes, quality: int, flags: int = 0) -> Packet:
@@ -47,16 +47,14 @@ def matches(pattern: bytes, topic: bytes) -> bool:
 
 def publish(topic: bytes, payload: bytes, flags: int) -> None:
     """Give a message to all whose filters take its topic in; keep it, if it is to stay."""
-    if not topic or b"+" in topic or b"#" in topic:
-        raise BadFrameError("a topic without a name, or with a wildcard")
+    if not 0 < len(topic) <= LONGEST or b"+" in topic or b"#" in topic:
+        raise BadFrameError("a topic without a name, too long, or with a wildcard")
     if flags & 1:
         retained.pop(topic, None)
-        if payload:
+        if 0 < len(payload) <= MAX_RETAINED and len(retained) < MOST_RETAINED:
             retained[topic] = payload, flags >> 1 & 1
     for (pattern, most), group in list(filters.items()):
-        if not len(group):
-            del filters[pattern, most]
-        elif matches(pattern, topic):
+        if matches(pattern, topic):
             group.publish(message(topic, payload, min(most, flags >> 1 & 1)))
 
 
@@ -73,26 +71,29 @@ def connect(conn: Connection, kind: bytes, body: bytes) -> tuple[bytes, tuple[by
     return name or b"%d" % conn.id, (topic, take(rest)[0], flags >> 2 & 2 | flags >> 5 & 1) if flags & 4 else None
 
 
-def handle(conn: Connection, kind: bytes, body: bytes) -> None:
-    number, rest, codes, old = body[:2], body[2:], b"", list[Packet]()
+async def handle(conn: Connection, mine: dict[bytes, penstock.Membership[Packet]], kind: bytes, body: bytes) -> None:
     if kind[0] & 0xF4 == PUBLISH:  # of quality 0 or 1
         topic, payload = take(body)
-        publish(topic, payload[kind[0] & 2 :], kind[0])
-        if kind[0] & 2:
-            conn.post((PUBACK, payload[:2]))
+        number = struct.pack(">H", *struct.unpack_from(">H", payload)) if kind[0] & 2 else b""
+        publish(topic, payload[len(number) :], kind[0])
+        if number:
+            conn.post((PUBACK, number))
     elif kind in (SUBSCRIBE, UNSUBSCRIBE):
-        while rest:
+        number, rest, asked = body[:2], body[2:], list[tuple[bytes, int]]()
+        while rest or not asked:
             pattern, rest = take(rest)
-            for group in (filters[pattern, each] for each in (0, 1) if (pattern, each) in filters):
-                group.leave(conn)
+            if pattern in mine:
+                mine.pop(pattern).leave()
+            asked.append((pattern, min(rest[0], 1) if kind == SUBSCRIBE else 0))
             if kind == SUBSCRIBE:
-                quality, rest = min(rest[0], 1), rest[1:]
-                codes += bytes((quality,))
-                filters.setdefault((pattern, quality), penstock.Group()).join(conn)
-                kept = [(topic, *last) for topic, last in retained.items() if matches(pattern, topic)]
-                old += [message(topic, payload, min(most, quality), 1) for topic, payload, most in kept]
-        for packet in ((SUBACK if kind == SUBSCRIBE else UNSUBACK, number + codes), *old):
-            conn.post(packet)
+                mine[pattern], rest = filters.setdefault(asked[-1], penstock.Group()).join(conn), rest[1:]
+            if not 0 < len(pattern) <= LONGEST or max(len(asked), len(mine)) > MOST_FILTERS:
+                raise BadFrameError("a filter without a name, too long, or one too many")
+        conn.post((SUBACK, number + bytes(each for _, each in asked)) if kind == SUBSCRIBE else (UNSUBACK, number))
+        for pattern, most in asked if kind == SUBSCRIBE else ():
+            await asyncio.sleep(0)  # the others have their turn
+            for topic in filter(retained.get, [each for each in retained if matches(pattern, each)]):
+                await conn.send(message(topic, retained[topic][0], min(retained[topic][1], most), 1))
     elif kind == PINGREQ:
         conn.post((PINGRESP, b""))
     elif kind != PUBACK:
@@ -101,8 +102,7 @@ def handle(conn: Connection, kind: bytes, body: bytes) -> None:
 
 @app.on_connection(codec="varint:offset=1,header=split,max=256KiB", bind="tcp://127.0.0.1:1883")
 async def broker(conn: Connection) -> None:
-    """Serve one client until it leaves."""
-    will = None
+    will, mine = None, dict[bytes, penstock.Membership[Packet]]()
     try:
         name, will = connect(conn, *await conn.receive())
         async with app.registry("clients").hold(name, conn):  # of two with one name the first has to go
@@ -111,7 +111,7 @@ async def broker(conn: Connection) -> None:
                 if kind == DISCONNECT:
                     will = None
                     break
-                handle(conn, kind, body)
+                await handle(conn, mine, kind, body)
     except (struct.error, IndexError):
         raise BadFrameError("a packet is shorter than what it has to hold") from None
     finally:

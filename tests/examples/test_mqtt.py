@@ -1,5 +1,6 @@
 """The MQTT broker, by paho-mqtt and mosquitto's clients; packets cut anywhere."""
 
+import asyncio
 import queue
 import subprocess
 
@@ -169,6 +170,96 @@ def test_where_the_network_cuts_the_bytes_does_not_matter(served, cuts):
     assert sorted(bytes.fromhex("20020000 9003000101 320a0003612f62686579 40020007 d000 b0020002 40020008")) == sorted(
         replies
     )
+
+
+CONNECT = bytes.fromhex("10 0d 0004 4d515454 04 02 003c 0001 63")
+FILTER = b"\0\x01a\0"
+
+
+def packet(kind, body):
+    size = bytes((len(body),)) if len(body) < 128 else bytes((len(body) & 0x7F | 0x80, len(body) >> 7))
+    return bytes((kind,)) + size + body
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        packet(0x82, b"\0\1"),
+        packet(0x82, b""),
+        packet(0x82, b"\0\1\0\1a"),
+        packet(0x82, b"\0\1\0\0\0"),
+        packet(0x82, b"\0\1" + b"\x01\x01" + b"a" * 257 + b"\0"),
+        packet(0x82, b"\0\1" + FILTER * 51),
+        packet(0x82, b"\0\1" + b"".join(b"\0\2%02d\0" % number for number in range(51))),
+        packet(0xA2, b"\0\1"),
+        packet(0xA2, b"\0\1" + b"\0\1a" * 51),
+        packet(0x32, b"\0\1a"),
+        packet(0x32, b"\0\1a\0"),
+        packet(0x30, b"\x01\x01" + b"a" * 257),
+    ],
+    ids=[
+        "subscribe to nothing",
+        "no number",
+        "no quality",
+        "a filter without a name",
+        "a filter too long",
+        "a filter too often",
+        "too many filters",
+        "unsubscribe from nothing",
+        "unsubscribe too often",
+        "publish without a number",
+        "half a number",
+        "a topic too long",
+    ],
+)
+def test_a_packet_that_lacks_something_or_asks_for_too_much_ends_its_connection(served, wire):
+    """It is not answered by another one that lacks it, and does not hold the others up."""
+
+    assert b"\x20\2\0\0" == served.replies(CONNECT + wire + b"\xc0\0")
+
+
+def test_filters_are_bounded_for_a_client_as_well(served):
+    """Not only for a packet: 50 are accepted, one after the other, and not a 51st; one that is asked for again is."""
+    each = [packet(0x82, b"\0\1" + b"\0\2%02d\0" % number) for number in range(51)]
+    accepted = bytes.fromhex("20020000") + bytes.fromhex("9003000100") * 51
+
+    assert accepted == served.replies(CONNECT + b"".join(each[:50] + each[:1] + each[50:]))
+
+
+async def test_a_filter_is_forgotten_with_its_last_subscriber():
+    """Whether it unsubscribes, takes leave, is cut off or breaks the protocol; nobody has to publish anything."""
+    subscribe = b"\x82", b"\0\1\0\3a/+\1"
+    async with mqtt.app.test() as t:
+        for last in ((b"\xe0", b""), (b"\x82", b""), None):
+            peer = await t.connect("broker")
+            await peer.send((b"\x10", CONNECT[2:]))
+            assert (b"\x20", b"\0\0") == await peer.receive()
+            assert (b"\x90", b"\0\1\1") == await peer.request(subscribe)
+            assert [(b"a/+", 1)] == list(mqtt.filters)
+            assert (b"\xb0", b"\0\2") == await peer.request((b"\xa2", b"\0\2\0\3a/+"))
+            assert [] == list(mqtt.filters)
+            assert (b"\x90", b"\0\1\1") == await peer.request(subscribe)
+            if last is None:
+                peer.abort()
+            else:
+                await peer.send(last)
+            async with asyncio.timeout(PATIENCE_S):
+                while mqtt.filters:
+                    await asyncio.sleep(0)
+
+
+def test_what_is_retained_is_bounded(monkeypatch):
+    """By number and by size; another message of a topic takes the place of the one before, an empty one frees it."""
+    monkeypatch.setattr(mqtt, "retained", {})
+    monkeypatch.setattr(mqtt, "MOST_RETAINED", 2)
+    for topic in (b"a", b"b", b"c", b"a"):
+        mqtt.publish(topic, b"kept", 1)
+    assert {b"a": (b"kept", 0), b"b": (b"kept", 0)} == mqtt.retained
+    mqtt.publish(b"a", bytes(mqtt.MAX_RETAINED + 1), 1)
+    mqtt.publish(b"b", b"", 1)
+    mqtt.publish(b"c", bytes(mqtt.MAX_RETAINED), 3)
+
+    assert {b"c": (bytes(mqtt.MAX_RETAINED), 1)} == mqtt.retained
 
 
 @pytest.mark.parametrize(
