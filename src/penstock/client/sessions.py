@@ -1,9 +1,15 @@
-"""Sessions of TLS that a client may go on with (RFC 8446 section 2.2): what servers gave, kept by whom it is for."""
+"""Sessions of TLS that a client may go on with (RFC 8446 section 2.2): what servers gave, kept by whom it is for.
+
+Each context has those that were agreed with it, and they go when it goes: a session holds its context, with all the
+authorities that it believes.
+"""
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Final
@@ -17,7 +23,8 @@ MOST_EACH: Final = 8
 class Sessions:
     """What is kept, the newest first. Each is taken once: a ticket shown twice tells who listens that both are one.
 
-    RFC 8446 appendix C.4 asks for that. Safe from every thread.
+    RFC 8446 appendix C.4 asks for that. With TLS 1.2 there is one ticket for all, and who goes on keeps it again. Safe
+    from every thread.
 
     Args:
         most_servers: How many servers have some; the one that was used least lately is forgotten.
@@ -56,11 +63,31 @@ class Sessions:
             if len(self._kept) > self._most_servers:
                 self._kept.popitem(last=False)
 
-    def clear(self) -> None:
-        """Forget all."""
-        with self._lock:
-            self._kept.clear()
+
+# Where a context has its own. A child that was forked keeps nothing of its parent's, which shows the same tickets; and
+# a lock that another thread had at the fork would be held there for ever.
+_NAME: Final = "_penstock_sessions"
+_forks = 0
 
 
-# Those of this process.
-SESSIONS: Final = Sessions()
+def _note_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+def sessions_of(context: ssl.SSLContext) -> Sessions:
+    """Return what this process keeps of a context's."""
+    kept = vars(context).get(_NAME)
+    if kept is None or kept[0] != _forks:
+        # Of two threads that are here at once one keeps its first session for itself, which is lost.
+        kept = vars(context)[_NAME] = (_forks, Sessions())
+    sessions: Sessions = kept[1]
+    return sessions
+
+
+def has_expired(session: ssl.SSLSession) -> bool:
+    """Say whether its server said that it is not to be gone on with any more."""
+    return time.time() >= session.time + session.timeout

@@ -18,7 +18,7 @@ from ..engines.tls.contexts import calls_python, load_authorities, load_pair, st
 from ..engines.tls.layer import TlsLayer
 from ..errors import ConfigurationError, TlsError
 from ..reasons import CloseReason
-from .sessions import SESSIONS
+from .sessions import has_expired, sessions_of
 
 # How many different contexts are kept: each holds all the authorities that it believes.
 _KEPT: Final = 16
@@ -43,7 +43,10 @@ class ClientTls:
         ciphers: Of TLS 1.2, as openssl-ciphers(1) writes them; None for Python's own.
         alpn: Protocols that are offered, the best first.
         resume: Whether a session of an earlier connection to the same server goes on, which spares both a signature and
-            its verification: the peer is the one who was verified then. False: each handshake is done in full.
+            its verification: the peer is the one who was verified then, and both ends are taken for whom they have
+            shown themselves then. False: each handshake is done in full. None: it goes on, but not with a `context`
+            of your own: True there says that it is loaded with no other certificate and no other revocation list
+            after it was used first, for Python does not tell.
         context: In place of all of this but `server_name`, `pins` and `resume`.
 
     Raises:
@@ -59,7 +62,7 @@ class ClientTls:
     minimum: Literal["1.2", "1.3"] = "1.2"
     ciphers: str | None = None
     alpn: tuple[str, ...] = ()
-    resume: bool = True
+    resume: bool | None = None
     context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
@@ -93,12 +96,13 @@ class Handshake:
             raise ConfigurationError(
                 f"{target}: whose certificate to expect is not known: give a server_name (--sni), or do not verify"
             )
-        # Of another context, which may verify less, or show another certificate, no session is taken. What a context
-        # verifies may be changed while it is used.
+        # What a context verifies may be changed while it is used. That it shows another certificate cannot be seen:
+        # with the user's own a session would go on as whom it has shown before.
         context = self._context
         verified = (context.verify_mode, context.check_hostname, context.verify_flags)
         where = target.path or (target.host, target.port)
-        self._key = (context, verified, where, self._name) if tls.resume else None
+        resumes = tls.context is None if tls.resume is None else tls.resume
+        self._key = (verified, where, self._name) if resumes else None
         self._taken: ssl.SSLSession | None = None
 
     def layer(self, user: LinkUser) -> TlsLayer:
@@ -107,15 +111,24 @@ class Handshake:
         return TlsLayer(user, self._wrap, self._ready, self._judge, keep, in_memory=calls_python(self._context))
 
     def _wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-        self._taken = None if self._key is None else SESSIONS.take(self._key)
+        self._taken = self._take()
         return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name, session=self._taken)
+
+    def _take(self) -> ssl.SSLSession | None:
+        """Return the newest session that may go on, and forget those that have expired."""
+        if self._key is None:
+            return None
+        sessions = sessions_of(self._context)
+        while (session := sessions.take(self._key)) is not None and has_expired(session):
+            pass
+        return session
 
     def _keep(self, agreed: ssl.SSLObject) -> bool:
         """Keep a session for a later connection; with TLS 1.3 not the one that this one goes on with: it was used."""
         session = agreed.session
         if session is None or not session.has_ticket or (session == self._taken and agreed.version() == "TLSv1.3"):
             return False
-        SESSIONS.keep(self._key, session)
+        sessions_of(self._context).keep(self._key, session)
         return True
 
     def _judge(self, session: ssl.SSLObject) -> TlsError | None:
