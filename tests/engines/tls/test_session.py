@@ -130,3 +130,34 @@ def test_an_end_is_carried_out_though_close_notify_cannot_be_sent(end):
         end(talk.layer)
 
     assert talk.link.ended
+
+
+def test_a_ticket_that_comes_in_parts_is_kept():
+    """Until the first bytes of the user's come, in front of which it is, each read may bring the rest of it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server_certificate())
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(incoming, outgoing, server_side=True)
+    link, kept = FailingLink(), []
+
+    def keeps(agreed):
+        if agreed.session is None or not agreed.session.has_ticket:
+            return False
+        kept.append(agreed.session)
+        return True
+
+    def wrap(*buffers):
+        return authority().client().wrap_bio(*buffers, server_hostname="localhost")
+
+    layer = TlsLayer(Silent(), wrap, keeps=keeps)
+    layer.connection_made(link)
+    for _ in range(2):
+        incoming.write(bytes(link.sent))
+        link.sent.clear()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        sent = outgoing.read()
+        for at in range(len(sent)):
+            layer.data_received(sent[at : at + 1])
+
+    assert 1 == len(kept)

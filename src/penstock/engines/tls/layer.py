@@ -112,7 +112,7 @@ class TlsLayer(Layer):
         self._ready = ready
         self._judge = judge
         self._keeps = keeps
-        self._offers = keeps is not None  # with what is deciphered first, a session may have come
+        self._offers = keeps is not None  # a session may come, in front of what is the user's
         self.tls: TlsInfo | None = None
 
     # -- what the link under it tells ----------------------------------------------------------------------------------
@@ -239,8 +239,13 @@ class TlsLayer(Layer):
 
     def _offer_session(self) -> None:
         """Have the session kept that a later connection may go on with, if there is one and that was not done."""
-        if self._keeps is not None and self._keeps(self._in_use().object):
-            self._keeps = None
+        if self._keeps is None:
+            return
+        try:
+            if self._keeps(self._in_use().object):
+                self._keeps = None
+        except Exception:
+            self._keeps = None  # the next handshake is done in full; what is read and the end of this one go on
 
     def _be_ready(self, error: TlsError | None) -> None:
         ready, self._ready = self._ready, None
@@ -253,10 +258,10 @@ class TlsLayer(Layer):
         """Hand on what is whole of what was read, and of what was read just now, which has so many bytes."""
         session = self._in_use()
         data, ended, error = session.decipher()
-        had_offered = not self._offers
-        if self._offers:
-            self._offers = False
+        had_offered = not self._offers  # what is offered just now may be followed by more in the same read
+        if self._offers:  # until something of the user's comes: a session comes before that, maybe in parts
             self._offer_session()
+            self._offers = self._keeps is not None and not data
         if session.has_output:  # the answer to a change of keys, or an alert
             self._user.output_rose(self._flush())
         user = self._user
