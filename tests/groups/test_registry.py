@@ -125,3 +125,22 @@ async def test_a_wrong_policy_is_refused_when_it_is_given(devices):
     await log_in("7")
     with pytest.raises(penstock.ConfigurationError, match="did you mean refuse"):
         registry.hold(b"7", registry[b"7"], on_taken="Refuse")
+
+
+async def test_a_key_that_is_for_several_is_so_in_the_next_process(devices):
+    """Whichever of its connections arrives first, and however many are left here: none of them closes another one."""
+    registry, log_in, _ = devices
+    app = penstock.App()
+    peers = [await log_in("7"), await log_in("7", "join"), await log_in("8", "join"), await log_in("9")]
+    conns = [*registry.all(b"7"), registry[b"8"], registry[b"9"]]
+    app._registries["devices"] = registry
+    holds = [hold for key in (b"7", b"8", b"9") for hold in registry._holds[key]]
+    places = [hold.place(app) for hold in holds]
+
+    assert [True, True, True, False] == [place[3] for place in places]
+    other = penstock.App()
+    for conn, place in zip(conns, places, strict=True):
+        other.take_place(conn, place)
+    assert conns[:2] == other.registry("devices").all(b"7")
+    for conn, _ in peers:
+        conn.close()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import penstock
+from penstock.core.events import HandlerFailed
 from penstock.core.handover.snapshot import decoded, encoded
 from penstock.engines.registry import native_missing
 from penstock.testing.peers import dial
@@ -304,3 +305,52 @@ def test_the_time_of_a_drain_begins_after_the_handover(engine, hands_over_at, si
     worker = SimpleNamespace(is_stopping=False, ready=SimpleNamespace(drain_s=10.0), hands_over_at=hands_over_at)
 
     assert expected == late._is_overdue(worker, since_s)
+
+
+def test_a_hanging_successor_does_not_keep_a_reset_from_the_peer(engine, monkeypatch):
+    """It has a copy of the descriptor: closing the one here alone would tell nobody."""
+    monkeypatch.setattr(handing, "BEGIN_S", 600.0)
+    with serving(engine) as one, dial(one.address) as peer:
+        ask(peer, b"a")
+        ours, theirs = socket.socketpair()
+        monkeypatch.setattr(handing, "ANSWER_S", 0.01)
+        over = threading.Event()
+        one.call(lambda: handing.Departure(ours, [one.server], over.set))
+        channel = Channel(theirs, FromOldWorker)
+        _, descriptors = channel.receive()
+        assert over.wait(PATIENCE_S)
+        one.call(lambda: [conn.abort() for conn in one.server.connections])
+        peer.settimeout(PATIENCE_S)
+        with pytest.raises(ConnectionResetError):
+            peer.recv(1)
+        channel.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+class Events:
+    def __init__(self):
+        self.failures = []
+
+    def observe(self, event):
+        if isinstance(event, HandlerFailed):
+            self.failures.append((event.connection, str(event.error)))
+
+
+def test_a_handler_that_cannot_be_made_in_the_new_worker_is_reported(engine):
+    """And its connection stays where it is."""
+    threads = []
+
+    class Choosy(Counting):
+        def __init__(self):
+            if threading.current_thread() in threads:
+                raise RuntimeError("not here")
+
+    events = Events()
+    with serving(engine, Choosy) as one, serving(engine, Choosy, observers=[events]) as two, dial(one.address) as peer:
+        threads.append(two.call(threading.current_thread))
+        ask(peer, b"a")
+        assert 0 == hand_over(one, two)
+
+        assert [(None, "not here")] == events.failures
+        assert b"2 b\n" == ask(peer, b"b")

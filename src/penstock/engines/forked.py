@@ -1,27 +1,39 @@
 """Ending a connection that somebody else may hold: a child that was forked has a copy of every descriptor.
 
-There are two verbs. To *end* a connection tells its peer, by shutdown(2) or a reset, whoever has copies. To *release* a
+So has another worker, of those that are handed over. There are two verbs. To *end* a connection tells its peer, by shutdown(2) or a reset, whoever has copies. To *release* a
 descriptor takes it out of the loop's set and closes this copy; the last of them tells the peer, if nothing did before.
 A connection is ended, then released; a listener is only released, for what was inherited or handed down is another's to
 end as well. Descriptors that a program is started with by exec(2) are none of ours: they are all closed there.
 
-Where nobody was forked, closing ends: then none of this costs anything.
+Where nobody was forked, and nothing is handed over, closing ends: then none of this costs anything.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 _forked = False
+_told: Final[list[Callable[[], object]]] = []
 
 
 def note() -> None:
     """Take note that another process has copies of what this one has. The parent of a fork does so by itself."""
     global _forked
     _forked = True
+    for each in _told:
+        each()
+
+
+def tell_of_copies(told: Callable[[], object]) -> None:
+    """Have compiled code told as well, now if there are copies already."""
+    _told.append(told)
+    if _forked:
+        told()
 
 
 if hasattr(os, "register_at_fork"):
@@ -45,6 +57,7 @@ def reset(fd: int) -> None:
         _libc().connect(fd, address, len(address))
 
 
+@functools.cache
 def _libc() -> Any:  # Any: its functions are looked up by name
     import ctypes  # noqa: PLC0415 - rarely needed
 

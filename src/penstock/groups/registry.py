@@ -22,21 +22,23 @@ class Hold(Generic[C]):
     Attributes:
         key: The key.
         conn: The connection.
+        is_shared: Whether the key is for several: it, or another one after it, has joined.
     """
 
-    __slots__ = ("_registry", "conn", "key")
+    __slots__ = ("_registry", "conn", "is_shared", "key")
 
-    def __init__(self, registry: Registry[C], key: Hashable, conn: C) -> None:
+    def __init__(self, registry: Registry[C], key: Hashable, conn: C, *, is_shared: bool = False) -> None:
         self._registry = registry
         self.key = key
         self.conn = conn
+        self.is_shared = is_shared
 
     def place(self, app: Any) -> tuple[str, str, Hashable, bool] | None:
-        """As `Membership.place`: with the key, and whether others have it as well."""
+        """As `Membership.place`: with the key, and whether it is for several."""
         name = self._registry.name
         if app is None or not app.has_registry(name, self._registry):
             return None
-        return "key", name, self.key, len(self._registry.all(self.key)) > 1
+        return "key", name, self.key, self.is_shared
 
     def release(self) -> None:
         """Give the key up, if it is still this one's. May be repeated."""
@@ -98,9 +100,12 @@ class Registry(Generic[C]):
                     return other
             if before and on_taken == "refuse":
                 raise KeyTakenError(self.name, key)
-            hold = Hold(self, key, conn)
+            hold = Hold(self, key, conn, is_shared=on_taken == "join")
             if not conn.server.when_closed(conn, hold.release):
                 raise ClosedError("the connection is closing: it holds no key")
+            if on_taken == "join":
+                for other in before:
+                    other.is_shared = True
             # The winner first: the losers' ends find that the key is not theirs.
             self._holds[key] = [*before, hold] if on_taken == "join" else [hold]
         if on_taken == "replace":

@@ -19,6 +19,7 @@ from typing import Any, Final
 from ..core.handover import CannotMoveError
 from ..core.handover.snapshot import MOST_BYTES, decoded, encoded
 from ..core.interrupts import is_interrupt
+from ..engines import forked
 from ..engines.base import Adoption
 from ..engines.luggage import Late
 from ..server.server import Server
@@ -128,6 +129,7 @@ class Departure:
             size += len(data)
         if not snapshots:
             return False
+        forked.note()
         descriptors = [conn.fileno() for conn, _ in self._offered.values()]
         self._channel.send(Offer(at=time.monotonic(), snapshots=snapshots), descriptors)
         return True
@@ -280,6 +282,7 @@ class Arrivals:
                 self._close()
 
     def _take(self, offer: Offer, descriptors: list[int]) -> None:
+        forked.note()
         self._begun.clear()
         self._rests.clear()
         passed_s = max(0.0, time.monotonic() - offer.at)

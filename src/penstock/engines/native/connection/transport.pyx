@@ -17,6 +17,8 @@ from ..polling.poller cimport EPOLLIN, EPOLLOUT, READ_BYTES, SPARE_BYTES, Pollab
 from ..sealed cimport seal
 from ..system cimport receive, send
 
+from ...forked import tell_of_copies
+
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         SHUT_WR
@@ -41,6 +43,7 @@ cdef extern from *:
     """
     int penstock_forked
     int penstock_watch_forks()
+    void penstock_note_fork() noexcept
     void penstock_disconnect(int fd) noexcept
 
 if penstock_watch_forks() != 0:
@@ -119,6 +122,14 @@ cdef class Bypass:
 
 cdef class Stack:
     pass
+
+
+def note_copies():
+    """As `engines.forked.note`."""
+    penstock_note_fork()
+
+
+tell_of_copies(note_copies)
 
 
 cdef object top_of(object layer):
