@@ -215,6 +215,7 @@ OF_THE_WHOLE = {
     "client/test_both_ways.py",
     "client/test_datagrams.py",
     "client/test_native.py",
+    "client/test_on_full.py",
     "client/test_silence.py",
     "client/test_sync_datagrams.py",
     "client/test_switching.py",
