@@ -16,7 +16,7 @@ installed=$PWD/.venvs/wheel/bin
 "$installed/python" -m pip install -q -c pins.txt --group test dist/*.whl
 # The tests alone, in a place without the sources: what is imported is what the wheel brought.
 mkdir -p build/wheel/tests/engines
-cp -r tests/conftest.py tests/codecs tests/conformance build/wheel/tests
+cp -r tests/conftest.py tests/starter.py tests/codecs tests/conformance build/wheel/tests
 cp -r tests/engines/native build/wheel/tests/engines
 cp -r docs pyproject.toml build/wheel
 cd build/wheel
