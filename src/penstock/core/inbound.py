@@ -305,6 +305,17 @@ class StreamInbound(Generic[M]):
             return self.pending_bytes
         return max(self.pending_bytes - len(requests.unseen), 0)
 
+    @property
+    def partial_bytes(self) -> int | None:
+        """How many bytes of a message that is not whole are there, behind all that are.
+
+        So the last look for replies has it. None where nothing looks for any.
+        """
+        requests = self.requests
+        if not requests or self.codec is not requests.codec:
+            return None
+        return 0 if requests.unseen is None else min(len(requests.unseen), self.pending_bytes)
+
     def find_replies(self) -> None:
         """Look among what waits already: where order is all, a peer may reply before it is asked."""
         if self.requests is not None:
@@ -482,6 +493,11 @@ class RecordInbound(Generic[M]):
     def waiting_bytes(self) -> int:
         """All of it: a record is whole, and no reply stays here."""
         return self.pending_bytes
+
+    @property
+    def partial_bytes(self) -> int:
+        """0: a record is whole."""
+        return 0
 
     def __init__(self, codec: Codec[M]) -> None:
         self.codec = codec

@@ -104,6 +104,20 @@ class DeadlinesMachine(RuleBasedStateMachine):
             self.awaited = False
 
     @precondition(lambda self: self.asking)
+    @rule(came_bytes=st.integers(0, 200))
+    def some_of_a_reply_comes(self, came_bytes):
+        if not self.partial_bytes:
+            self.since.pop("MESSAGE", None)
+        elif self.partial_bytes <= came_bytes:
+            self.since["MESSAGE"] = self.now
+        else:
+            self.since.setdefault("MESSAGE", self.now)
+        message_s = self.lasts()["MESSAGE"]
+        due_at = inf if message_s is None else self.since.get("MESSAGE", inf) + message_s
+
+        assert due_at == self.law._lacks(self.now, self.partial_bytes, came_bytes)
+
+    @precondition(lambda self: self.asking)
     @rule()
     def one_asks_no_more(self):
         self.asking -= 1

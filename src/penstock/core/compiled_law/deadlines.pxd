@@ -62,6 +62,7 @@ cdef class Deadlines(Closing):
     cpdef void _works(self, double now) noexcept
     @cython.locals(rare=Rare, earliest=double)
     cpdef double _asks(self, double now, Py_ssize_t partial_bytes, bint is_first) except? -1
+    cpdef double _lacks(self, double now, Py_ssize_t partial_bytes, Py_ssize_t came_bytes) noexcept
     @cython.locals(rare=Rare)
     cpdef void _asked(self, double now, bint receives) noexcept
     cpdef void _has_reply(self) noexcept

@@ -383,6 +383,24 @@ class Deadlines(Closing):
         rare.asking += 1
         return earliest
 
+    def _lacks(self, now: float, partial_bytes: int, came_bytes: int) -> float:
+        """While a reply is waited for: start or stop the clock of a message that may be it, and is not whole.
+
+        Args:
+            now: The instant.
+            partial_bytes: How many bytes of it are there, behind all that are whole.
+            came_bytes: How many bytes came just now; where it is all among them, its clock starts anew.
+
+        Returns:
+            When it must be whole; infinity where none has begun.
+        """
+        if not partial_bytes:
+            self._partial_since = _INFINITY
+            return _INFINITY
+        if partial_bytes <= came_bytes or self._partial_since == _INFINITY:
+            self._partial_since = now
+        return self._message_due_at(partial_bytes)
+
     def _asked(self, now: float, receives: bool) -> None:
         """It is waited for no more: it has come, or was given up.
 

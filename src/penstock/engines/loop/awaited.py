@@ -296,6 +296,15 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             self._idle_since = self._clock.time()
         if self._is_full():
             self._pause_reading()
+        if self._rare is not None:
+            self._look_at_partial(len(data))
+
+    def _look_at_partial(self, came_bytes: int) -> None:
+        """A reply may be at hand that is not whole: where one is waited for, it must be in time, whoever receives."""
+        if self._rare is not None and self._rare.asking:
+            partial_bytes = 0 if self._reading_paused else self._inbound.partial_bytes
+            if partial_bytes is not None:
+                self._arm(self._lacks(self._clock.time(), partial_bytes, came_bytes))
 
     def _is_full(self) -> bool:
         """Whether so much waits to be received that no more is read until somebody does."""
@@ -306,6 +315,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         """Read on, if nothing else but what waits to be received has stopped that."""
         if self._waiter is None and not self._is_full() and not self._closing and not self._draining:
             self._resume_reading_if_idle()
+        self._look_at_partial(0)
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -367,9 +377,13 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         await self._turn.take()
         if self._write_paused:
             await self._wait_writable()
-        is_first = self._batch_size == 0 and self._expects_messages()
-        self._arm(self._asks(self._clock.time(), self._inbound.pending_bytes, is_first))
+        is_first, inbound = self._batch_size == 0 and self._expects_messages(), self._inbound
+        partial_bytes = inbound.partial_bytes  # what is whole may wait for who receives
+        if partial_bytes is None:
+            partial_bytes = inbound.pending_bytes  # until it was looked at, in `listens`
+        due_at = self._asks(self._clock.time(), partial_bytes, is_first)
         try:
+            self._arm(due_at)
             return await request_of(self, message, timeout_s)
         finally:
             self._asked(self._clock.time(), self._waiter is not None)

@@ -63,12 +63,11 @@ cdef class DeadlinedTransport(Transport):
                 self.poller.wheel.set(self, when)
                 self.poller.prod()
             else:
-                timer, self.timer = self.timer, None
-                self.due_at = INFINITY
+                # The later one is given up last: where there is no memory for this one, it goes on.
+                timer, self.timer = self.timer, self.host.clock.call_at(when, self._tick)
+                self.due_at = when
                 if timer is not None:
                     timer.cancel()
-                self.timer = self.host.clock.call_at(when, self._tick)
-                self.due_at = when
         return 0
 
     cdef int arm_next(self) except -1:

@@ -12,6 +12,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int keep_rest(self) except -1
     cdef int own_input(self) except -1
     cdef Py_ssize_t waiting_bytes(self) except -1
+    cdef Py_ssize_t partial_bytes(self) except -2
     cdef bytes first_bytes(self)
     cdef bint unhandled(self) except -1
     cdef bint holds_message(self) except -1

@@ -132,6 +132,15 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return inbound.waiting_bytes
         return self.pending_bytes()
 
+    cdef Py_ssize_t partial_bytes(self) except -2:
+        """Return how many bytes of a message that is not whole are there, behind all that are; -1 where no replies are owed."""
+        cdef CodecInput uncompiled
+        if self.framing is not None:
+            return -1
+        uncompiled = self.uncompiled
+        partial = uncompiled.inbound.partial_bytes
+        return -1 if partial is None else partial
+
     cdef bytes first_bytes(self):
         """Return how what no message has taken begins."""
         cdef CodecInput uncompiled

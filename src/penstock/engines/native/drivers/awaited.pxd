@@ -18,6 +18,7 @@ cdef class AwaitedConnection(Connection):
     cdef object message_at_hand(self, object message)
     cdef int bad_message_passed(self, object error) except -1
     cdef object its_callbacks(self)
+    cdef int look_at_partial(self, Py_ssize_t came_bytes) except -1
     cdef bint is_full(self) except -1
     cdef void look_at_row(self) noexcept
     cdef Waiter begin_wait(self, object limit, bint held)

@@ -151,8 +151,19 @@ cdef class AwaitedConnection(Connection):
             else:
                 if self.is_full():
                     self.pause_reading()
+                if self._rare is not None:
+                    self.look_at_partial(size)
         finally:
             self.keep_rest()
+        return 0
+
+    cdef int look_at_partial(self, Py_ssize_t came_bytes) except -1:
+        """A reply may be at hand that is not whole: where one is waited for, it must be in time though nobody receives."""
+        cdef Py_ssize_t partial_bytes
+        if self._rare is not None and self._rare.asking:
+            partial_bytes = self.partial_bytes() if self.reading else 0
+            if partial_bytes >= 0:
+                self.arm(self._lacks(self.time(), partial_bytes, came_bytes))
         return 0
 
     cdef bint is_full(self) except -1:
@@ -163,6 +174,7 @@ cdef class AwaitedConnection(Connection):
         """Read on, if nothing else but what waits to be received has stopped that."""
         if self.waiter is None and not self._closing and not self.drains and not self._write_paused and not self.is_full():
             self.read_again()
+        self.look_at_partial(0)
 
     cdef int token_came(self) except -1:
         return self.wake()

@@ -12,5 +12,6 @@ cdef class ConversationConnection(AwaitedConnection):
     cdef int run_ended(self, object task) except -1
     cdef int conclude_ended(self, object task) except -1
     cdef int wake_closed(self) except -1
+    cdef double ask(self) except? -1
     cdef object octets_by(self, object choose, object what, object max_bytes, object timeout_s)
     cdef object wait_s(self, object timeout_s)

@@ -230,6 +230,13 @@ cdef class ConversationConnection(AwaitedConnection):
     def __anext__(self):
         return receive_from(self, None, True)
 
+    cdef double ask(self) except? -1:
+        """A reply is waited for from now on; return when the peer would be late."""
+        cdef Py_ssize_t partial_bytes = self.partial_bytes()  # what is whole may wait for whoever receives
+        if partial_bytes < 0:
+            partial_bytes = self.pending_bytes()  # until it was looked at, in `listens`
+        return self._asks(self.time(), partial_bytes, not self.had_message and self.expects_messages())
+
     async def request(self, message, timeout_s=None):
         """Send one message; return the reply to it."""
         if self.codec.quiet_s is not None:
@@ -241,8 +248,9 @@ cdef class ConversationConnection(AwaitedConnection):
         await self.host.turn.take()
         while self._write_paused and self._can_send:
             await self.room()
-        self.arm(self._asks(self.time(), self.pending_bytes(), not self.had_message and self.expects_messages()))
+        due_at = self.ask()
         try:
+            self.arm(due_at)
             return await request_of(self, message, timeout_s)
         finally:
             self._asked(self.time(), self.waiter is not None)
