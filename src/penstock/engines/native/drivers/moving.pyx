@@ -136,13 +136,15 @@ cdef class MovingConnection(Connection):
         self.watch_wanted()
         stack.bottom = stack.top = held
         self.layer = stack
+        snapshot = None
         try:
             snapshot = self.put_down(mover, held, state, now)
         except BaseException as error:
             self.stay()
-            if isinstance(error, CannotMoveError):
-                return None
-            raise
+            if not isinstance(error, CannotMoveError):
+                raise
+        if snapshot is None:
+            return None
         self._forgets_output()
         self._write_paused = held.output_paused
         self.sending = True  # what is posted goes by the policy; see `watch_wanted`

@@ -428,10 +428,12 @@ cdef class OpenSslSession(Bypass):
 
 cdef object unsent():
     """Return why a connection ends of which a record is missing; None where there is no memory to say so."""
+    error = None
     try:
-        return TlsError(CloseReason.TLS_ERROR, UNSENT)
+        error = TlsError(CloseReason.TLS_ERROR, UNSENT)
     except (MemoryError, RecursionError):
-        return None
+        pass
+    return error
 
 
 def mnemonic(str text):
