@@ -119,20 +119,24 @@ class MovingConnection(AnsweringConnection[M]):
         held.is_gone = True
         return True
 
+    def _held(self) -> HeldLink | None:
+        link = getattr(self, "_link", None)  # an observer that hears of its acceptance is told before there is one
+        return link if isinstance(link, HeldLink) else None
+
     def expired(self) -> None:
         """Do what is due, unless it is held: `stay` looks again, and so does the other process."""
-        if isinstance(self._link, HeldLink):
+        if self._held() is not None:
             self._disarm()
         else:
             super().expired()
 
     def _obey(self, verdict: int) -> None:
-        if verdict and not isinstance(self._link, HeldLink):
+        if verdict and self._held() is None:
             super()._obey(verdict)
 
     def _lose(self, reason: CloseReason) -> None:
-        held = self._link
-        if isinstance(held, HeldLink) and held.is_gone:
+        held = self._held()
+        if held is not None and held.is_gone:
             held.lost = held.lost or reason  # the other process ends it
         else:
             super()._lose(reason)
