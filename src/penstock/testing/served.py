@@ -175,6 +175,6 @@ def _descriptors() -> set[str]:
 
 def _opened_on(number: str) -> str:
     try:
-        return os.readlink(f"/proc/self/fd/{number}")
+        return f"{number}: {os.readlink(f'/proc/self/fd/{number}')}"
     except FileNotFoundError:  # that of the directory itself, which has been read
-        return "nothing any more"
+        return f"{number}: nothing any more"
