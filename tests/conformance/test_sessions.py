@@ -306,6 +306,7 @@ def test_a_handler_that_does_not_receive_holds_so_much_and_no_more(serve, engine
         for _ in range(300):
             peer.send(bytes(200))
         dropped(server, "session_not_read")
+        server.wait_until(lambda each: sum(each.stats.datagrams_dropped.values()) > 100)
         released.set()
         assert b"\0" == peer.recv(100)
         server.wait_until(lambda each: sum(each.stats.datagrams_dropped.values()) + len(got) == 300)
