@@ -22,9 +22,11 @@ WIRES = {
 }
 REPLIES = {**WIRES, "resp": b"".join(b"$%d\r\n%b\r\n" % (len(message), message) for message in MESSAGES)}
 
+OVER_TLS_ALONE = ("c-tls-raw", "c-tls")
 CASES = [
     (contestant, framing)
     for contestant in contestants.CONTESTANTS
+    if contestant.key not in OVER_TLS_ALONE
     for framing in WIRES
     if framing in contestant.framings or ("any" in contestant.framings and framing == "raw")
 ]
