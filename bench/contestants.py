@@ -1,4 +1,4 @@
-"""Who is measured: how each server or client is started, and what it needs to run here."""
+"""What is measured: how each server or client is started, and what it needs to run here."""
 
 from __future__ import annotations
 

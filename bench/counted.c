@@ -1,4 +1,4 @@
-/* Loaded into a server that runs under callgrind: whoever drives the server says when a round ends.
+/* Loaded into a server that runs under callgrind: the program that drives the server says when a round ends.
  *
  * One byte on stdin has callgrind write what it counted since the last time, and is answered with one byte on stdout.
  * All of it happens in a thread that never holds the interpreter's lock, so that it costs the server no instruction worth counting.

@@ -1,6 +1,6 @@
-"""What it costs to move idle connections from a worker to the next one: CPU time of all processes of the server.
+"""Measure what moving idle connections from one worker to the next costs, in CPU time of all processes of the server.
 
-A roll without connections costs the start of a worker and the end of another; that is taken off. Run it with
+A roll without connections costs the start of one worker and the end of another; that cost is subtracted. Run it with
 ``.venv/bin/python -m bench.handover``.
 """
 
@@ -88,7 +88,7 @@ def _times(pid: int, *, own: bool = False) -> int:
 
 
 def measure(engine: str, connections: int, rounds: int) -> float:
-    """Return the median of what it costs to move so many connections, in seconds of CPU time."""
+    """Return the median cost of moving ``connections`` connections, in seconds of CPU time."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         served = Supervised(Path(directory), engine)
         stack.callback(served.process.wait)

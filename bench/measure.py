@@ -187,7 +187,7 @@ DRIVERS: dict[str, Callable[[Scenario, Server], Record]] = {
 def measure_pair(
     scenario: Scenario, contestants: tuple[Contestant, Contestant], interpreters: Interpreters, core: int
 ) -> tuple[Record, Record]:
-    """Start both servers on ``core`` and give them windows in turn, A B, B A, A B; whoever waits uses no CPU.
+    """Start both servers on ``core`` and give them windows in turn, A B, B A, A B; the one that waits uses no CPU.
 
     Returns:
         What `measure` returns for one, for each: sums over its windows, without latencies.

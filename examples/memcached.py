@@ -20,7 +20,7 @@ ANNOUNCES = re.compile(  # a value: the command, a key, flags, expiry, bytes, th
 )
 
 
-def instant(seconds: int) -> float:  # never, so many from now, or, beyond 30 days of them, a date
+def instant(seconds: int) -> float:  # 0: never; up to 30 days: from now; beyond: a date
     return float("inf") if seconds == 0 else seconds if seconds > 30 * 86400 else time.time() + seconds
 
 

@@ -265,7 +265,7 @@ class _Terminal:
             return False
         try:
             data = os.read(self._fd, 65536)
-        except OSError:  # Linux: whoever had the terminal has ended
+        except OSError:  # Linux: the program in the terminal has ended
             return False
         if b"\x1b[6n" in data:  # "where is the cursor?", which a terminal answers
             os.write(self._fd, b"\x1b[1;1R")

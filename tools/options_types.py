@@ -39,7 +39,7 @@ class ServerOptions(TypedDict, total=False):
 
 TIMEOUTS = '''\
 class TimeoutOptions(TypedDict, total=False):
-    """Those of them that a service may have for itself, whoever serves it."""
+    """The options that a service may set for itself."""
 
 '''
 

@@ -5,7 +5,7 @@ from typing import Final
 
 # Of a word this many letters may be wrong, and one in three: more, and it is another word.
 _MOST_WRONG: Final = 3
-# As many letters as say what is meant, where they are the beginning of one known word, or of a part of it.
+# This many letters say what is meant, where they are the beginning of one known word, or of a part of it.
 _TELLING: Final = 3
 # Longer than any known word: whatever is typed is compared in no time.
 _LONGEST: Final = 100

@@ -14,8 +14,8 @@ def test_what_it_writes_works(penstock, serve, tmp_path):
     sent = penstock("send", served.address, "hello", "--ca", "certs/ca.pem", "--cert", "certs/client-alice.pem")
 
     assert (0, 0) == (first.returncode, second.returncode), second.stderr
-    assert ["certs/ca.pem  new: what clients believe (--ca)"] == first.stdout.splitlines()[:1]
-    assert ["certs/ca.pem  as it was: what clients believe (--ca)"] == second.stdout.splitlines()[:1]
+    assert ["certs/ca.pem  new: what clients trust (--ca)"] == first.stdout.splitlines()[:1]
+    assert ["certs/ca.pem  as it was: what clients trust (--ca)"] == second.stdout.splitlines()[:1]
     assert "hello" == sent.stdout, sent.stderr
 
 

@@ -19,7 +19,7 @@ tell = penstock.on_message(codec="lines")(bytes.upper)
 
 
 def test_an_authority_stays_and_what_it_signs_is_new(tmp_path):
-    """A second run believes the first one's; keys are readable by their owner alone."""
+    """A second run trusts the first one's; keys are readable by their owner alone."""
     first = DevAuthority(tmp_path / "certs")
     one = first.issue("server", ["localhost", "127.0.0.1"]).read_bytes()
     second = DevAuthority(tmp_path / "certs")
@@ -61,7 +61,7 @@ def test_a_throw_away_certificate_is_for_where_the_server_listens():
 def test_a_server_shows_one_and_the_log_says_whom_to_believe(caplog):
     """``tls_dev``: nothing else has to be given, not even an address."""
     with ServerThread(tell, bind="tls://127.0.0.1:0", tls_dev=True) as server:
-        said = next(entry.getMessage() for entry in caplog.records if "throw-away" in entry.getMessage())
+        said = next(entry.getMessage() for entry in caplog.records if "temporary" in entry.getMessage())
         with connect_sync(server.address, tls=ClientTls(ca=said.rpartition(" ")[2])) as conn:
             answer = conn.request(b"hello", 20)
 

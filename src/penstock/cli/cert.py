@@ -9,8 +9,8 @@ from ..core.x509 import certificates_of_pem
 from .commands import PenstockCommand
 
 EPILOG = """\
-ca.pem is what clients believe, and stays from one run to the next; ca-key.pem signs: keep it here.
-In production certificates come from an authority that your clients believe anyway.
+ca.pem is what clients trust, and stays from one run to the next; ca-key.pem signs: keep it here.
+In production certificates come from an authority that your clients trust anyway.
 
 Exit status: 0 written; 2 usage error, or penstock[cert] is not installed; 5 a file cannot be read or written.
 """
@@ -51,7 +51,7 @@ def _cert(*, kind: str, names: tuple[str, ...], directory: Path, client: str | N
         path = authority.issue(f"client-{client}", (client, *names), days=days)
         use = f"penstock send tls://127.0.0.1:9443 hello --ca {authority.ca} --cert {path}"
     leaf = certificates_of_pem(path.read_bytes())[0]
-    click.echo(f"{authority.ca}  {'new' if authority.is_new else 'as it was'}: what clients believe (--ca)")
+    click.echo(f"{authority.ca}  {'new' if authority.is_new else 'as it was'}: what clients trust (--ca)")
     click.echo(f"{path}  {', '.join(leaf.names)} until {leaf.not_after:%Y-%m-%d}, with its key")
     click.echo(f"try: {use}")
     return 0

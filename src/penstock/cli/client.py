@@ -63,30 +63,30 @@ WAIT: Final = Option(
 )
 _TLS: Final = "TLS"
 TLS_OPTIONS: Final = [
-    flag("insecure", "Do not verify the server's certificate: anybody may be at the other end", _TLS),
+    flag("insecure", "Do not verify the server's certificate: any machine in between can read along", _TLS),
     Option(
         name="ca",
         kind=File("FILE", "the name of a PEM file", optional=True),
-        help="Believe servers whose certificates one of this file signed, and no others",
+        help="Trust the certificate authorities of this file only",
         default_text="the system's",
         section=_TLS,
     ),
     Option(
         name="cert",
         kind=File("FILE", "the name of a PEM file", optional=True),
-        help="Certificate to show to servers that ask for one",
+        help="Client certificate, for servers that ask for one",
         section=_TLS,
     ),
     Option(
         name="key",
         kind=File("FILE", "the name of a PEM file", optional=True),
-        help="Its private key, if the file of the certificate does not hold it",
+        help="Private key of --cert, if its file does not hold it",
         section=_TLS,
     ),
     Option(
         name="sni",
         kind=Text("NAME", "the name of a host", optional=True),
-        help="Whom to expect",
+        help="Host name that the server's certificate has to show",
         default_text="the host of the URL",
         section=_TLS,
     ),
@@ -100,7 +100,7 @@ TLS_OPTIONS: Final = [
     Option(
         name="pin",
         kind=Repeated(Text("PIN", "sha256/ and base64, as `penstock probe` shows it"), empty=True),
-        help="Believe only a server with this key; repeatable",
+        help="Accept only a server with this public key; repeatable",
         default=(),
         section=_TLS,
     ),

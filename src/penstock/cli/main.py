@@ -20,14 +20,14 @@ BROKEN_PIPE: Final = 141
 
 _COMMANDS: Final = {
     "serve": ("serve:command", "Serve a classic service or your own."),
-    "dev": ("dev.command:command", "Serve what you are writing, anew whenever it changes."),
+    "dev": ("dev.command:command", "Serve your code while you write it: restart on every change."),
     "check": ("check:command", "Check the configuration without serving."),
     "connect": ("connect:command", "Talk to a server interactively."),
     "send": ("send:command", "Send messages and print the replies."),
     "probe": ("probe:command", "Check whether servers accept connections, and how fast."),
     "cert": ("cert:command", "Make certificates for development."),
     "bench": ("bench.command:command", "Load-test a server."),
-    "ctl": ("ctl.command:command", "Ask a running server how it is, and tell it what to do."),
+    "ctl": ("ctl.command:command", "Inspect and control a running server."),
     "services": ("services:command", "List the classic services and the codecs."),
     "completion": ("completion:command", "Print a shell completion script."),
 }

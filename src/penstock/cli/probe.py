@@ -107,7 +107,7 @@ async def probe_all(
         timeout_s: For one attempt.
         wait_s: How long one that fails is tried again.
         options: Of the sockets; None: as `connect` does by default.
-        tls: Whom to believe; likewise.
+        tls: What to trust; likewise.
 
     Returns:
         What came of the last attempt at each, in their order. No connection is left open.

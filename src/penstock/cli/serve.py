@@ -40,7 +40,7 @@ Each option can also be set by an environment variable (PENSTOCK_TIMEOUT_IDLE=5m
 (timeout_idle = "5m"). Durations: 250ms, 10s, 5m, 1h, none. Sizes: 512, 64KiB, 1MiB.
 
 Exit status: 0 stopped as told; 1 failed while running; 2 usage or configuration error; 3 SERVICE cannot be loaded;
-4 cannot listen on an address; 5 a file of TLS is missing or wrong; 6 the system gives no process;
+4 cannot listen on an address; 5 a TLS file is missing or wrong; 6 a process cannot be started;
 7 connections were cut at the drain deadline; 130 interrupted before it served.
 """
 
@@ -89,7 +89,7 @@ def command() -> click.Command:
     reload = SectionOption(
         ["--reload"],
         is_flag=True,
-        help="Start the code anew whenever a .py or .toml file changes.",
+        help="Restart on every change of a .py or .toml file.",
         section="Development",
     )
     return PenstockCommand(

@@ -39,7 +39,7 @@ class Backoff:
             raise ConfigurationError(f"{self}: max_s is not below first_s, factor is 1 or more")
 
     def longest_s(self, failures: int) -> float:
-        """Return the longest wait after so many failures in a row, the first being 0."""
+        """Return the longest wait after ``failures`` failures in a row, counted from 0."""
         try:
             return min(self.max_s, self.first_s * self.factor**failures)
         except OverflowError:

@@ -64,7 +64,7 @@ def earlier(first: float | None, second: float | None) -> float | None:
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Wait until so much time has passed on a clock."""
+    """Wait until a time has passed on a clock."""
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def end() -> None:

@@ -153,7 +153,7 @@ async def connect(
         codec: A codec, or its name and options.
         timeouts: How long to wait, for what.
         options: Of the socket.
-        tls: Whom to believe, where TLS is spoken.
+        tls: What to trust, where TLS is spoken.
         limits: Of its buffers.
         clock: Where time comes from; None for the loop's own.
         network: Resolves and connects; the system's by default.

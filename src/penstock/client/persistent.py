@@ -74,7 +74,7 @@ class Client(Generic[M]):
         timeouts: ``connect_s`` is for each attempt, and again for its hello; ``read_s`` for each request;
             ``total_s`` has no meaning here.
         options: Of the socket.
-        tls: Whom to believe, where TLS is spoken.
+        tls: What to trust, where TLS is spoken.
         limits: Of the connection's buffers.
         clock: Where time comes from; None for the loop's own.
         network: Resolves and connects.

@@ -69,7 +69,7 @@ class Pool(Generic[M]):
         attempts_max: How often an idempotent `request` is sent at most.
         timeouts: Of each connection; ``total_s`` has no meaning here.
         options: Of each socket.
-        tls: Whom to believe, where TLS is spoken.
+        tls: What to trust, where TLS is spoken.
         limits: Of each connection's buffers.
         clock: Where time comes from; None for the loop's own.
         network: Resolves and connects.

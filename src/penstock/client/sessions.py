@@ -1,7 +1,7 @@
 """Sessions of TLS that a client may go on with (RFC 8446 section 2.2): what servers gave, kept by whom it is for.
 
 Each context has those that were agreed with it, and they go when it goes: a session holds its context, with all the
-authorities that it believes.
+authorities that it trusts.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def connect_sync(
         codec: A codec, or its name and options.
         timeouts: How long to wait, for what.
         options: Of the socket.
-        tls: Whom to believe, where TLS is spoken.
+        tls: What to trust, where TLS is spoken.
         limits: Of its buffers.
 
     Raises:

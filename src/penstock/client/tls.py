@@ -1,4 +1,4 @@
-"""What a client believes of whom it talks to over TLS, and what it shows itself."""
+"""What a client trusts of whom it talks to over TLS, and what it shows itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..errors import ConfigurationError, TlsError
 from ..reasons import CloseReason
 from .sessions import has_expired, sessions_of
 
-# How many different contexts are kept: each holds all the authorities that it believes.
+# How many different contexts are kept: each holds all the authorities that it trusts.
 _KEPT: Final = 16
 
 
@@ -28,12 +28,12 @@ _KEPT: Final = 16
 class ClientTls:
     """How a client speaks TLS: of addresses that begin with ``tls://`` or end with ``?tls=on``.
 
-    By default the peer has to show a certificate for the host of the address, signed by somebody this system believes.
+    By default the peer has to show a certificate for the host of the address, signed by somebody this system trusts.
 
     Attributes:
         verify: Whether the peer's certificate is verified. False: anybody may be at the other end, and read and change
             what is sent.
-        ca: A file of certificates, PEM: only who signs with these is believed. None: whom the system believes.
+        ca: A file of certificates, PEM: only who signs with these is trusted. None: whom the system trusts.
         cert: A file with a certificate of our own, PEM, for servers that ask for one, and those that sign it.
         key: The file of its key; None where that is in the same file.
         server_name: Whom the certificate has to be for, and whom to ask for (SNI); None: the host of the address.

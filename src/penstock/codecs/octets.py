@@ -88,7 +88,7 @@ class Oversize(Codec[M]):
 
 
 def too_long(size: int, limit: int, frame_bytes: int | None) -> FrameTooLongError:
-    """Return the error for a message of ``size`` bytes whose frame has so many, if that is known."""
+    """Return the error for a message of ``size`` bytes, with the size of its frame if that is known."""
     error = FrameTooLongError(size, limit)
     error.frame_bytes = frame_bytes
     return error

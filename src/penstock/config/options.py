@@ -295,8 +295,8 @@ class ServerConfig:
             ``one-at-a-time`` (one connection; the others wait in the backlog), or ``process`` (a process for each
             connection).
         threads: Most threads that handlers may occupy; on the blocking engine, most connections.
-        max_processes: Most processes that ``--as exec`` and ``--as filter`` have at once; what needs another one waits.
-            With ``--model process``, most connections.
+        max_processes: Most processes that ``--as exec`` and ``--as filter`` have at once; above it
+            connections and lines wait. With ``--model process``, most connections.
         program_timeout_s: How long a program of ``--as filter`` may take to answer a line; then it is killed.
         engine: What moves the bytes; ``auto`` takes the best there is.
         backlog: Connections the kernel may hold until they are accepted.
@@ -371,8 +371,8 @@ class ServerConfig:
         "max_processes",
         Integer(1, 65536),
         "Concurrency",
-        "Maximum processes of --model process, one for each connection, and of --as exec and --as filter; what needs "
-        "another one waits",
+        "Maximum processes of --model process, one for each connection, and of --as exec and --as filter; above it "
+        "connections and lines wait",
     )
     program_timeout_s: float = declare(
         10.0, "timeout_program", Duration(), "Concurrency", "How long a program of --as filter may take for a line"

@@ -79,7 +79,7 @@ class ProcessConfig:
         "umask",
         Unless(Mode()),
         "Process",
-        "Permissions that files made by the server do not get",
+        "Permissions to remove from files that the server makes",
         default_text="inherited",
     )
     chdir: str | None = declare(
@@ -104,7 +104,7 @@ class ProcessConfig:
         "control",
         ControlPath(),
         "Process",
-        "Unix socket for `penstock ctl`; auto: one that it finds by itself",
+        "Unix socket for `penstock ctl`; auto: a path that ctl finds by itself",
         default_text="none",
     )
 

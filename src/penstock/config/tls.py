@@ -57,7 +57,7 @@ class TlsConfig:
         "tls_client_ca",
         File("FILE", "the name of a PEM file", optional=True),
         "TLS",
-        "Require a certificate of each client, signed by one of this file",
+        "Require a certificate from each client, signed by an authority of this file",
         default_text="none",
         aliases=("--ssl-ca-certs", "--client-ca"),
     )
@@ -103,7 +103,7 @@ class TlsConfig:
         "tls_dev",
         Flag(),
         "TLS",
-        "Show a throw-away certificate, for development; the log says what clients are to believe",
+        "Use a temporary certificate, for development; the log says what clients have to trust",
     )
 
     link: TlsLink = declare(
@@ -111,7 +111,7 @@ class TlsConfig:
         "tls_link",
         Choice(("auto", "memory")),
         "TLS",
-        "Encipher in compiled code where the engine can, or always by Python's ssl over buffers in memory",
+        "Encrypt in compiled code where the engine can, or always with Python's ssl module",
     )
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ class ServerOptions(TypedDict, total=False):
     tls_key: str | Sequence[str]
     """Private key, if the file of the certificate does not hold it; repeatable in the same order."""
     tls_client_ca: str | None
-    """Require a certificate of each client, signed by one of this file. Default: none."""
+    """Require a certificate from each client, signed by an authority of this file. Default: none."""
     tls_client_auth: Literal["auto", "required", "optional", "off"]
     """Whether clients must show a certificate; auto requires it if there is a --tls-client-ca. Default: auto."""
     tls_crl: str | None
@@ -54,10 +54,9 @@ class ServerOptions(TypedDict, total=False):
     alpn_required: bool
     """Refuse clients that offer none of the protocols of --alpn. Default: false."""
     tls_dev: bool
-    """Show a throw-away certificate, for development; the log says what clients are to believe. Default: false."""
+    """Use a temporary certificate, for development; the log says what clients have to trust. Default: false."""
     tls_link: Literal["auto", "memory"]
-    """Encipher in compiled code where the engine can, or always by Python's ssl over buffers in memory. Default: auto.
-    """
+    """Encrypt in compiled code where the engine can, or always with Python's ssl module. Default: auto."""
     bad_messages: Literal["service", "close", "skip"]
     """What happens to a message that cannot be decoded while the next one can: as the service has it, close the
     connection, or skip the message. Default: service.
@@ -73,8 +72,8 @@ class ServerOptions(TypedDict, total=False):
     --engine blocking.
     """
     max_processes: int
-    """Maximum processes of --model process, one for each connection, and of --as exec and --as filter; what needs
-    another one waits. Default: 64.
+    """Maximum processes of --model process, one for each connection, and of --as exec and --as filter; above it
+    connections and lines wait. Default: 64.
     """
     timeout_program: str | float | None
     """How long a program of --as filter may take for a line. Default: 10s."""
@@ -215,13 +214,13 @@ class ServerOptions(TypedDict, total=False):
     group: str | None
     """Become a member of this group alone once every address is open. Default: the user's own groups."""
     umask: str | int | None
-    """Permissions that files made by the server do not get. Default: inherited."""
+    """Permissions to remove from files that the server makes. Default: inherited."""
     chdir: str | None
     """Change to this directory before the service is loaded. Default: none."""
     process_name: str | None
     """What ps and top call the process; 15 bytes are shown. Default: none."""
     control: str | None
-    """Unix socket for `penstock ctl`; auto: one that it finds by itself. Default: none."""
+    """Unix socket for `penstock ctl`; auto: a path that ctl finds by itself. Default: none."""
     gate: GateConfig | Mapping[str, object]
     """A group of options, whole or some of it; what is given beside it replaces its own."""
     timeouts: Timeouts | Mapping[str, object]
@@ -241,7 +240,7 @@ class ServerOptions(TypedDict, total=False):
 
 
 class TimeoutOptions(TypedDict, total=False):
-    """Those of them that a service may have for itself, whoever serves it."""
+    """The options that a service may set for itself."""
 
     timeout_handshake: str | float | None
     """Abort a client that has not finished its handshake in time, if the handler asks for one. Default: 10s."""

@@ -20,11 +20,11 @@ class WorkersConfig:
         count: How many workers serve; ``auto`` is one for each CPU that this process may use. None: this process serves
             by itself, and there is no supervisor.
         silence_s: A worker whose loop gives no sign of life for so long is killed, and replaced.
-        start_s: A worker that is not ready after so long is killed. It imports the application and opens its lifespan
+        start_s: A worker that is not ready after this time is killed. It imports the application and opens its lifespan
             in that time.
-        max_connections: A worker that has accepted so many is replaced.
-        max_age_s: A worker that has served for so long is replaced.
-        max_memory_bytes: A worker that has so much memory resident is replaced.
+        max_connections: A worker that has accepted this many connections is replaced.
+        max_age_s: A worker that has served for this long is replaced.
+        max_memory_bytes: A worker that has this much memory resident is replaced.
 
     Of the last three each worker has bounds of its own, up to a tenth higher, so that workers which began together are
     not replaced together.

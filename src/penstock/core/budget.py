@@ -72,7 +72,7 @@ class OutputBudget:
         """Choose whom to end so that what is owed is within the budget.
 
         Args:
-            spared: Who is being sent to: what it is owed has only just begun to wait.
+            spared: The debtor that is being sent to: what it is owed has only just begun to wait.
         """
         chosen: list[Debtor] = []
         if self._limit_bytes is None or self.used_bytes <= self._limit_bytes:

@@ -1,4 +1,4 @@
-"""What cuts one message past the codec of its connection: so many bytes, or all up to a delimiter."""
+"""What cuts one message past the codec of its connection: a number of bytes, or all up to a delimiter."""
 
 from __future__ import annotations
 

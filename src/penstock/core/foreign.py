@@ -7,7 +7,7 @@ from typing import Final
 from ..errors import CodecError, RemoteProtocolError
 from ..reasons import CloseReason
 
-# As many as it takes to know.
+# Enough bytes to recognize each protocol.
 FIRST_BYTES: Final = 16
 
 _VERBS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE")

@@ -197,7 +197,7 @@ class Gate:
         return True
 
     def let_go(self) -> None:
-        """Nobody was accepted for what `hold_place` has taken."""
+        """Give back what `hold_place` has taken: no connection was accepted for it."""
         shared = self._shared
         if shared is None:
             return

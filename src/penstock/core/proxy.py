@@ -59,7 +59,7 @@ class ProxyTls:
     """What a proxy says of the TLS that it ended.
 
     Attributes:
-        verified: Whether the client showed a certificate, and the proxy believes it.
+        verified: Whether the client showed a certificate, and the proxy trusts it.
         version: ``TLSv1.3``; empty where the proxy does not say.
         cipher: Likewise.
         common_name: Of the client's certificate; likewise.
@@ -109,7 +109,7 @@ class ProxyInfo:
 
     Attributes:
         version: Of the PROXY protocol: 1 or 2.
-        proxy: Who said it. ``conn.peer`` is whom it speaks for.
+        proxy: The proxy that sent it. ``conn.peer`` is the client it speaks for.
         is_local: The proxy speaks for itself: it looks whether the server is there.
         destination: Where the peer connected to; None where the proxy does not say.
         tlvs: All that version 2 said besides, as types and values.

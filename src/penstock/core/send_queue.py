@@ -17,7 +17,7 @@ _GIVES_WAY: Final = 2  # posted, and given up for a later one
 _WAYS: Final[dict[str, int]] = {"raise": _STAYS, "drop_newest": _STAYS, "drop_oldest": _GIVES_WAY, "latest": _GIVES_WAY}
 # As long as that, a frame costs less where it is than copied: what is for many peers waits once for all of them.
 _WORTH_A_REFERENCE: Final = 256
-# So many that were replaced are let go of together, and no fewer than those that wait.
+# Replaced frames are freed together once there are this many, and as many as wait.
 _REPLACED: Final = 16
 
 

@@ -234,7 +234,7 @@ class SharedCounts:
         return bool(self._own[HELD])
 
     def let_go(self) -> None:
-        """Nobody was accepted: the place is free again."""
+        """Give the place back: no connection was accepted for it."""
         if self._own[HELD]:
             self._change(HELD)
 

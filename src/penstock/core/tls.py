@@ -33,7 +33,7 @@ class TlsInfo:
 
     @property
     def chain(self) -> tuple[Certificate, ...]:
-        """The certificates of `chain_der`, up to the first that cannot be read. Nobody says they are right."""
+        """The certificates of `chain_der`, up to the first that cannot be read. They are not verified."""
         found: list[Certificate] = []
         for der in self.chain_der:
             try:

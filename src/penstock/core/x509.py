@@ -1,6 +1,6 @@
 """What an X.509 certificate says (RFC 5280): as much of it as is shown, compared and pinned. Read, never judged.
 
-Whether to believe it is OpenSSL's to say; this only reads what OpenSSL has accepted, and what a user's file holds.
+Whether to trust it is OpenSSL's to say; this only reads what OpenSSL has accepted, and what a user's file holds.
 """
 
 from __future__ import annotations

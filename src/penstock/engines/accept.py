@@ -80,7 +80,7 @@ def turn_away(sock: socket.socket, action: Action, text: bytes = b"") -> None:
                 sock.send(text)
             sock.shutdown(socket.SHUT_WR)
             # What the peer has sent by now and nobody has read would make the kernel answer with a reset instead, which
-            # can destroy the text on its way. Who sends more than this meets that.
+            # can destroy the text on its way. A peer that has sent more than this may lose the text.
             sock.recv(65536)
     sock.close()
 
@@ -307,7 +307,7 @@ class Backlog(ABC):
 
     def wake(self) -> None:
         """The gate may be open by now."""
-        # While the listener is polled, the gate is asked about whoever is accepted next.
+        # While the listener is polled, the gate is asked about the next connection.
         if self._running and not self._failing and not self._polling:
             self._look()
 
@@ -332,11 +332,11 @@ class Backlog(ABC):
         return is_open
 
     def _hold_place(self) -> bool:
-        """Take a place for whoever is accepted next: see `Gate.hold_place`."""
+        """Take a place for the next connection: see `Gate.hold_place`."""
         return self.acceptor.gate.hold_place(self.acceptor.clock.time())
 
     def let_go(self) -> None:
-        """Give it back: nobody was accepted."""
+        """Give it back: no connection was accepted."""
         self.acceptor.gate.let_go()
 
     def _opens_at(self) -> float:
@@ -396,7 +396,7 @@ class Backlog(ABC):
             sock, peer = taken
             if peer is not None:
                 self._begin(sock, peer)
-            if not self._running:  # whoever was told stopped the server
+            if not self._running:  # an observer stopped the server
                 return
         self._batch = min(2 * self._batch, ACCEPTS_PER_TURN)
 

@@ -31,7 +31,7 @@ class DatagramWire:
         """Send one message. Raises what send(2) says of this one.
 
         Of an earlier one, that nobody listened or that a router refused it, a connected socket tells once, and then
-        nothing has been sent: whoever listens now is to get this one.
+        nothing has been sent: a peer that listens now is to get this one.
         """
         try:
             self._sock.send(data, flags)

@@ -256,7 +256,7 @@ class DatagramEndpoint(ABC):
     def count_left(self) -> None:
         """The server ends: count what lies in the kernel, which nobody will answer, and what that dropped.
 
-        An inherited socket is left as it is: whoever has it besides, or next, reads on.
+        An inherited socket is left as it is: another process that has it reads on.
         """
         if not self._is_inherited and (left := _discard(self._socket)):
             self.drop("stopped", left)

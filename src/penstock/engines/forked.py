@@ -1,7 +1,8 @@
 """Ending a connection that somebody else may hold: a child that was forked has a copy of every descriptor.
 
-There are two verbs. To *end* a connection tells its peer, by shutdown(2) or a reset, whoever has copies. To *release* a
-descriptor takes it out of the loop's set and closes this copy; the last of them tells the peer, if nothing did before.
+There are two verbs. To *end* a connection tells its peer, by shutdown(2) or a reset, also if others have copies. To
+*release* a descriptor takes it out of the loop's set and closes this copy; the last of them tells the peer, if nothing
+did before.
 A connection is ended, then released; a listener is only released, for what was inherited or handed down is another's to
 end as well. Descriptors that a program is started with by exec(2) are none of ours: they are all closed there.
 

@@ -61,7 +61,7 @@ class LinkUser(Protocol):
         """
 
     def output_rose(self, queued_bytes: int, /) -> None:
-        """The link keeps so many bytes, some of which the user has not sent."""
+        """The link keeps ``queued_bytes`` bytes, some of which the user has not sent."""
 
     def input_cut(self, error: BaseException, /) -> None:
         """The peer's direction is over, and nothing says that all of it has come. Told in place of `eof_received`."""
@@ -290,7 +290,7 @@ class Layer(Link):
         self._link.abort()
 
     def watch(self, high: int, low: int) -> None:
-        """Have it tell of so many bytes."""
+        """Set the watermarks at which the link tells of its output."""
         self._link.watch(high, low)
 
     @property

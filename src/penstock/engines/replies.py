@@ -96,7 +96,7 @@ class ReplyQueue:
 
     def _send_kept(self, full: _Full) -> None:
         while full.replies:
-            data, name = self._take(full)  # first: whoever is told of a drop may send, or clear
+            data, name = self._take(full)  # first: an observer of a drop may send, or clear
             if self._offer(data, name) is None:
                 full.replies.appendleft((data, name))
                 self._count += 1

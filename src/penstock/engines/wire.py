@@ -21,7 +21,7 @@ MAX_DATAGRAM_BYTES: Final = 65536
 # stream by default is less (tcp(7), tcp_rmem), and a peer that sends without pause must not hold whoever reads it.
 READS_AT_ONCE: Final = 16
 
-# poll(2) and epoll_wait(2) take their timeout as an int of milliseconds: 24.8 days. Who waits longer asks again.
+# poll(2) and epoll_wait(2) take their timeout as an int of milliseconds: 24.8 days. A longer wait is several.
 MAX_WAIT_S: Final = 24 * 3600.0
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)

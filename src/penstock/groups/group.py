@@ -414,7 +414,7 @@ class Group(Generic[M]):
                 else:  # an engine may have a faster way for those that follow and are alike
                     to_each = getattr(conn, "post_frame_to_each", None)
                     if to_each is not None:
-                        # Nobody has left since, and for nobody anything waits: then members need not be looked at.
+                        # No member has left since, and nothing waits for any: then members need not be looked at.
                         to_each(publication, stop, frame, codec, stats, self._snapshot is members and not self._late)
         finally:
             stats.delivered += delivered

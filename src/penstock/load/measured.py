@@ -152,7 +152,7 @@ class Recorder:
         self._seen = Growth()
 
     def __call__(self, seconds: float) -> None:
-        """Note that an interval has ended, so many seconds after the beginning."""
+        """Note that an interval has ended, and when, in seconds after the beginning."""
         measured = self._measured
         replies, errors = measured.latency.count, measured.errors.total()
         times = self._seen.since(measured.told)

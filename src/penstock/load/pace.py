@@ -44,7 +44,7 @@ class Pace:
         return 2 * wanted / (self.first + math.sqrt(max(0.0, self.first**2 + 2 * self._growth * wanted)))
 
     def within(self, seconds: float) -> int:
-        """Return how many are due before so much time is over: those of a run of that length."""
+        """Return how many are due in a run of this length."""
         number = self.due(seconds)
         while number and self.due_at(number - 1) >= seconds * (1 - 1e-12):
             number -= 1

@@ -45,6 +45,6 @@ def _forced(sock: socket.socket, size: int) -> bool:
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
-    except OSError:  # for want of the right, or in a kernel without it
+    except OSError:  # without the right to it, or in a kernel without it
         return False
     return True

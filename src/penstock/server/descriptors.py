@@ -19,7 +19,7 @@ RESERVED_DESCRIPTORS: Final = 64
 
 
 def affordable(descriptors: int, each: int = 1) -> int:
-    """Return how many connections a process may hold that may have so many descriptors: nine tenths of what is left.
+    """Return how many connections fit into ``descriptors`` descriptors: nine tenths of what is left.
 
     Args:
         descriptors: How many the process may have open.
@@ -30,7 +30,7 @@ def affordable(descriptors: int, each: int = 1) -> int:
 
 
 def descriptors_for(connections: int, each: int = 1) -> int:
-    """Return how many descriptors are needed for so many connections; the inverse of `affordable`."""
+    """Return how many descriptors ``connections`` connections need; the inverse of `affordable`."""
     return connections * each * 10 // 9 + 1 + RESERVED_DESCRIPTORS
 
 

@@ -35,7 +35,7 @@ class DevAuthority:
         TlsMaterialError: A file cannot be read or written, or is no authority's.
 
     Attributes:
-        ca: The file that clients believe.
+        ca: The file that clients trust.
         is_new: Whether it was made just now.
     """
 
@@ -108,7 +108,7 @@ class ThrowAway:
 
     Attributes:
         cert: The file of the certificate and its key.
-        ca: The file that clients believe.
+        ca: The file that clients trust.
         close: Removes the files. May be repeated; what is forgotten goes with this object.
     """
 

@@ -98,7 +98,7 @@ class Farewell:
         self._look_at_backlogs()
 
     def end(self) -> None:
-        """Nobody is let go any more. May be repeated."""
+        """Close no more connections. May be repeated."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -144,7 +144,7 @@ class Farewell:
 
 
 def refuse_new(listener: Listener) -> None:
-    """Have nobody begin to connect to a listener of TCP; who has begun gets through. Who begins tries again later."""
+    """Drop SYNs to a listener of TCP, so that their clients try again. A handshake that has begun still completes."""
     if sys.platform != "linux" or listener.sock.family not in _NETWORK:
         return
     code = b"".join(struct.pack("=HBBI", *each) for each in _SYN_ALONE)

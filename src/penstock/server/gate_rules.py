@@ -48,7 +48,7 @@ def rules_of(
     if config.model == "process" and (limit is None or config.max_processes <= limit):
         limit = config.max_processes
         actions[Refusal.LIMIT] = Action.WAIT
-    # Behind a proxy nobody knows whose connections wait in the backlog.
+    # Behind a proxy it is not known whose connections wait in the backlog.
     knows_peers = not (gate.proxy_from and Action.WAIT in actions.values())
     per_peer, handshakes, orphans = gate.max_per_peer, gate.max_handshakes, gate.max_orphans
     # A share of what can be had: of connections that hold a thread each there are no more than threads.

@@ -59,7 +59,7 @@ class Notifier:
             self.stopping(event.connections)
 
     def stopping(self, connections: int) -> None:
-        """The server drains, and had so many connections."""
+        """Tell that the server drains, and how many connections it had."""
         self._status = None
         self._send("STOPPING=1", f"STATUS=draining {connections} connections")
 

@@ -1,7 +1,7 @@
 """The file with the process's number: there while it serves, its own and no other's.
 
 It is locked as long as the process lives, and the lock says whether a server is at work; the number in it is for people
-and scripts. So a file that a killed process has left is taken over, whoever has its number by now.
+and scripts. So a file that a killed process has left is taken over, even if another process has its number by now.
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ class Server:
         if self._tls is not None:
             logger.info("certificates: %s", self._tls.material.expiry(time.time()))
         if self._throw_away is not None:
-            logger.warning("tls_dev: a throw-away certificate; clients believe it with --ca %s", self._throw_away.ca)
+            logger.warning("tls_dev: a temporary certificate; clients trust it with --ca %s", self._throw_away.ca)
 
     def open(self) -> None:
         """Open every address, and accept nobody yet: who connects waits in the backlog. May be repeated.

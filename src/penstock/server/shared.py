@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Default(Enum):
-    """What stands for a value that nobody gave, where None is one."""
+    """What stands for a value that was not given, where None is one."""
 
     DEFAULT = "default"
 

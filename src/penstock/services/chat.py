@@ -32,7 +32,7 @@ def make() -> Service[Any]:
             """Say it."""
             room.publish(message, exclude=conn)
 
-    # Who only listens is no worse a member, and not late.
+    # A member that only listens is not late.
     service = callbacks(Member, name="chat", codec=LINES, timeouts={"first_message": None})
     return replace(service, datagram=None)  # a room has to know who is in it
 

@@ -9,7 +9,8 @@ from ..core.service import Service
 
 # The lines of the classic services. The classic clients send a word without a newline and wait for the answer. Linux
 # sends a lost segment again after 200 ms at the earliest: twice that, and one lost segment cuts no line in two. A peer
-# that has once ended a line is taken at its word. Who sends each keystroke pauses in a line: ``--codec lines`` waits.
+# that has once ended a line is taken at its word. A client that sends each keystroke pauses within a line: ``--codec
+# lines`` waits for its end.
 LINES: Final = "lines:quiet=400ms,unterminated=deliver"
 
 

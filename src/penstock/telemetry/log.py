@@ -46,11 +46,11 @@ access_logger = logging.getLogger("penstock.access")
 _NOTEWORTHY = frozenset({CloseReason.SLOW_CONSUMER, CloseReason.DRAIN_TIMEOUT})
 
 
-# What peers can bring about as often as they like gets so many lines in a second, a traceback being one.
+# Most lines in a second about what peers can bring about as often as they like; a traceback counts as one.
 LINES_PER_SECOND = 10
 REFUSALS_PER_SECOND = 1
 OVERFLOWS_PER_SECOND = 1
-# Scanners come from everywhere and try everything: each host gets one line in so many seconds.
+# Scanners come from everywhere and try everything: each host gets one line in this many seconds.
 SOURCE_S = 60.0
 MAX_SOURCES = 1024
 
@@ -64,7 +64,7 @@ _HINTS = {
 
 
 class Pace:
-    """Lines of one kind: so many in a second; the others are counted, and the next line tells.
+    """Lines of one kind, at a limited rate: the others are counted, and the next line tells how many.
 
     Args:
         lines: How many may be written in each second.

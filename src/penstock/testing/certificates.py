@@ -72,7 +72,7 @@ class Authority:
         return str(target)
 
     def client(self, cert: str | None = None, **versions: Any) -> ssl.SSLContext:
-        """Return a client's context that believes this authority, with a certificate to show."""
+        """Return a client's context that trusts this authority, with a certificate to show."""
         context = ssl.create_default_context(cafile=self.ca)
         if cert is not None:
             context.load_cert_chain(cert)

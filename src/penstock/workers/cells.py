@@ -50,7 +50,7 @@ def _made() -> tuple[int, int]:
 
 
 def _wake_all(wakes: int) -> None:
-    """Wake every worker that listens: its epoll set has an edge for each write, whoever else has one.
+    """Wake every worker that listens: each epoll set has an edge for each write.
 
     Nobody reads the counter: one who did would take the wake-ups of the others. It is full after 2**64 writes.
     """
@@ -96,7 +96,7 @@ class Cells:
             self.descriptors[0], max(os.fstat(self.descriptors[0]).st_size, _COMMON_BYTES + count * _CELL_BYTES)
         )
         self._count = count
-        # Last: whoever reads it finds the cell there.
+        # Last: a reader of the number finds the cell there.
         self._numbers[_CELLS_AT // 8] = max(count, self._numbers[_CELLS_AT // 8])
 
     def reserve(self) -> int:

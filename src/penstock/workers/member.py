@@ -66,7 +66,7 @@ BEAT_S: Final = 1.0
 # Connections are numbered by the process that has accepted them, and keep their number in another one.
 CONNECTIONS_OF_EACH: Final = 10**11
 
-# Of its own bounds: up to so much more than what is configured.
+# Each worker's own bounds are up to this much higher than what is configured.
 JITTER: Final = 0.1
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h

@@ -233,9 +233,9 @@ class Parted(Message, frozen=True, kw_only=True):
     """It was told to hand its connections over, and is about to end.
 
     Attributes:
-        moved: So many go on in its successor.
-        drained: So many have come to their end.
-        cut: So many were cut.
+        moved: How many go on in its successor.
+        drained: How many have come to their end.
+        cut: How many were cut.
     """
 
     moved: int

@@ -37,7 +37,7 @@ class State(StrEnum):
 
 
 class Listening(Protocol):
-    """Whoever is told what a worker says."""
+    """The receiver of what a worker says."""
 
     def heard(self, worker: WorkerProcess, message: FromWorker, /) -> object:
         """It has said this."""

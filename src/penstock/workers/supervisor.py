@@ -57,8 +57,8 @@ class Slot:
         number: From 1 on.
         restarts: What became of its workers that ended by themselves.
         leavings: What became of those that asked for a successor.
-        current: Who serves; None where no worker does.
-        coming: Who is to serve, and is not ready; None where no worker is.
+        current: The worker that serves; None where none does.
+        coming: The worker that is to serve and is not ready yet; None where none is.
         retry: Starts the next one; None where that is not put off.
     """
 
@@ -383,7 +383,7 @@ class Supervisor:
         self._settle()
 
     def scale(self, count: int) -> None:
-        """Serve with so many workers from now on. Of those that are too many the last ones drain.
+        """Serve with ``count`` workers from now on. If there are more, the last ones drain.
 
         Raises:
             ConfigurationError: It is not from 1 to 1,024, or another supervisor is taking over.

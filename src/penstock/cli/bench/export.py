@@ -7,7 +7,7 @@ from typing import Final
 from ...load.histogram import Histogram, percentile_of
 from ...load.measured import Measured
 
-# As HdrHistogram prints by default: so many steps to each half of what is left to 100 %.
+# Steps to each half of what is left to 100 %, as HdrHistogram prints by default.
 _STEPS: Final = 5
 
 COLUMNS: Final = ("ended_s", "seconds", "replies", "errors", "replies_per_s", "p50_s", "p90_s", "p99_s", "max_s")

@@ -36,12 +36,12 @@ SORT: Final = (
                 *("bytes_in", "bytes_out", "queued_bytes", "tls"),
             )
         ),
-        help="By what the rows are sorted",
+        help="Column to sort by",
         default="id",
         section=_ORDER,
     ),
     flag("descending", "The largest first", _ORDER),
-    Option(name="limit", kind=Integer(1, 10_000), help="Rows at most", default=100, section=_ORDER),
+    Option(name="limit", kind=Integer(1, 10_000), help="Maximum rows", default=100, section=_ORDER),
 )
 # What is held against every connection: as `control.messages.Selection` has it.
 FILTERS: Final = tuple(
@@ -74,7 +74,7 @@ def filters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def status() -> click.Command:
     """Make ``status``."""
-    return make("status", _status, help="Show how the server and its services are.")
+    return make("status", _status, help="Show the state of the server and its services.")
 
 
 def _status(session: Session, _params: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ def connections() -> click.Command:
     return make(
         "connections",
         _connections,
-        help="List the connections that are open: those of which all holds that is given.",
+        help="List the open connections that match all filters.",
         own=(*FILTERS, *SORT),
     )
 

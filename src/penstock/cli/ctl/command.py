@@ -7,17 +7,17 @@ import click
 from ..commands import CommandGroup
 
 _COMMANDS: Final = {
-    "status": ("asking:status", "Show how the server and its services are."),
+    "status": ("asking:status", "Show the state of the server and its services."),
     "workers": ("asking:workers", "Show the worker processes."),
     "connections": ("asking:connections", "List connections, filtered and sorted."),
     "stacks": ("asking:stacks", "Show what every handler, task and thread is doing."),
-    "kick": ("telling:kick", "End connections."),
-    "drain": ("telling:drain", "End the server in order, or replace one worker."),
-    "stop": ("telling:stop", "End the server at once."),
+    "kick": ("telling:kick", "Close connections."),
+    "drain": ("telling:drain", "Shut down gracefully, or replace one worker."),
+    "stop": ("telling:stop", "Shut down at once."),
     "scale": ("telling:scale", "Change the number of workers."),
-    "reload": ("telling:reload", "Read the configuration again; with workers, roll them."),
-    "limits": ("telling:limits", "Show how many clients are let in, and how fast; or change it."),
-    "log-level": ("telling:log_level", "Show from which level on the log is written, or change it."),
+    "reload": ("telling:reload", "Reload the configuration; with workers, replace them one by one."),
+    "limits": ("telling:limits", "Show or change the limits on clients."),
+    "log-level": ("telling:log_level", "Show or change the minimum level to log."),
 }
 
 
@@ -27,7 +27,7 @@ def command() -> click.Group:
         "ctl",
         commands=_COMMANDS,
         package=__package__,
-        help="Ask a server that was started with --control how it is, and tell it what to do.",
+        help="Inspect and control a server that was started with --control.",
         epilog="Which server: --control PATH of a command, else PENSTOCK_CONTROL, else control in penstock.toml, else "
         "the only one that runs with --control auto.",
     )

@@ -38,7 +38,7 @@ CONTROL: Final = replace(
 TIMEOUT: Final = Option(
     name="timeout",
     kind=Duration(),
-    help="Time allowed for an answer",
+    help="Time allowed for the answer",
     default=10.0,
     section="Options",
 )

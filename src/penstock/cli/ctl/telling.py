@@ -21,7 +21,7 @@ def kick() -> click.Command:
     return make(
         "kick",
         _kick,
-        help="End the connections with these IDs, or those of which all holds that is given.",
+        help="Close the connections with these IDs, or those that match all filters.",
         own=(
             flag("abort", "At once, with what is queued lost; else that is sent first"),
             flag("all", "Every connection"),
@@ -45,7 +45,7 @@ def drain() -> click.Command:
     return make(
         "drain",
         _drain,
-        help="End the server in order, as SIGTERM does; of a server with workers, replace WORKER, a process.",
+        help="Shut down gracefully, as SIGTERM does. With WORKER, a process number: replace that worker.",
         own=(flag("wait", "Return once it has ended"),),
         arguments=[click.Argument(["worker"], metavar="[WORKER]", type=_NUMBER, required=False)],
     )
@@ -65,7 +65,7 @@ def stop() -> click.Command:
     return make(
         "stop",
         _stop,
-        help="End the server at once: every connection is aborted.",
+        help="Shut down at once: every connection is aborted.",
         own=(flag("wait", "Return once it has ended"),),
     )
 
@@ -98,7 +98,7 @@ def _scale(session: Session, params: Mapping[str, Any]) -> None:
 
 def reload() -> click.Command:
     """Make ``reload``."""
-    return make("reload", _reload, help="Do what SIGHUP does, and say what came of it.")
+    return make("reload", _reload, help="Do what SIGHUP does, and show the result.")
 
 
 def _reload(session: Session, _params: Mapping[str, Any]) -> None:
@@ -148,7 +148,7 @@ def log_level() -> click.Command:
     return make(
         "log-level",
         _log_level,
-        help="Show from which level on the log is written; with LEVEL, change it.",
+        help="Show the minimum level to log; with LEVEL, change it.",
         arguments=[
             click.Argument(
                 ["level"], metavar="[debug|info|warning|error|critical]", type=RawText(Text()), required=False

@@ -20,8 +20,8 @@ def command() -> click.Command:
         "dev",
         params=own_parameters(),
         callback=_dev,
-        help="Serve what you are writing: on this machine alone, anew whenever a file changes, with a line for each "
-        "connection and message.",
+        help="Serve your code while you write it: on this machine only, restarted on every change of a file, with a "
+        "line for each connection and message.",
         epilog=EPILOG,
     )
 

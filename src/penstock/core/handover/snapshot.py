@@ -34,10 +34,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         owed: What was sent and the kernel has not taken.
         waiting: What waits behind that, in one piece.
         frames: Of each frame in it, how long it is and how it waits: see `core.send_queue`.
-        bytes_in: So many were read.
-        bytes_out: So many were sent, those that are owed included.
-        messages_in: So many were handled.
-        messages_out: So many were taken to be sent.
+        bytes_in: How many were read.
+        bytes_out: How many were sent, those that are owed included.
+        messages_in: How many were handled.
+        messages_out: How many were taken to be sent.
         timeouts: Those that were set for it alone.
         limits: Likewise.
         places: The groups and keys of the application that it has.

@@ -54,7 +54,7 @@ class ThreadBacklog(Backlog):
             return super()._hold_place()
 
     def let_go(self) -> None:
-        """Give a place back that was held for whoever would be accepted."""
+        """Give back a place that was held for the next connection."""
         with self._server.gate_lock:
             super().let_go()
 
@@ -87,4 +87,4 @@ class ThreadBacklog(Backlog):
         with self._server.gate_lock:
             self.acceptor.failed(error, self.listener)
         self._back_off()
-        self._server.report_refusals()  # last: whoever is told may move the clock
+        self._server.report_refusals()  # last: an observer may move the clock

@@ -87,7 +87,7 @@ class ThreadClientConnection(ClientEnd[M], ThreadConnection[M], SyncConnection[M
         return reply
 
     def _begin_to_send(self, data: bytes) -> None:
-        """Send a frame; whoever receives sends what the kernel does not take now."""
+        """Send a frame; the receiving thread sends what the kernel does not take now."""
         self._put(data)
         if queued_bytes := self._link.queued_bytes:
             self._obey(self._pauses(queued_bytes, self._clock.time()))  # the peer's time to read it counts

@@ -377,7 +377,7 @@ class LedConnection(GuardedConnection[M]):
         """Say whether the state is closed; if it is, so is the socket from now on."""
         if self._state != CLOSED:
             return False
-        self._news = True  # whoever waits is to look again, be it that the end was not carried out
+        self._news = True  # a waiting thread looks again, even if the end was not carried out
         self._dispose()
         return True
 
@@ -417,7 +417,7 @@ class LedConnection(GuardedConnection[M]):
             self._read_wanted()
             if self.bytes_in + self._link.heard_bytes == before:
                 break
-        self._wake()  # whoever polls may have nothing left to be told of
+        self._wake()  # the polling thread may have nothing left to be told of
         self._changed.notify_all()
 
     def _is_woken(self) -> bool:

@@ -138,7 +138,7 @@ class SocketLink(Link):
                 if self._user is not None:
                     self._user.connection_lost(error)
             except BaseException:
-                self._lost = False  # whoever ends it next does this
+                self._lost = False  # the next call that ends it does this
                 raise
 
 

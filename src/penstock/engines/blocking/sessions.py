@@ -273,7 +273,7 @@ class SessionThread(DatagramThread):
         super().cut()
 
     def drop(self, reason: str, count: int = 1) -> None:
-        """Say that datagrams were dropped, a moment later: whoever drops them may hold the lock of a session."""
+        """Say that datagrams were dropped, a moment later: the caller may hold the lock of a session."""
         self._dropped.append(DatagramDropped(reason, self._listener, count))
         if threading.current_thread() is not self.thread:
             self._poller.wake()

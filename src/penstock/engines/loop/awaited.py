@@ -300,7 +300,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             self._look_at_partial(len(data))
 
     def _look_at_partial(self, came_bytes: int) -> None:
-        """A reply may be at hand that is not whole: where one is waited for, it must be in time, whoever receives."""
+        """A reply may be at hand that is not whole: where one is waited for, it must be in time, received or not."""
         if self._rare is not None and self._rare.asking:
             partial_bytes = 0 if self._reading_paused else self._inbound.partial_bytes
             if partial_bytes is not None:

@@ -110,7 +110,7 @@ class LoopClientConnection(ClientEnd[M], AwaitedConnection[M], ClientConnection[
             return
         try:
             messages = self._inbound.take(PREFETCH)
-        except Exception:  # noqa: S110  # whoever receives meets it again
+        except Exception:  # noqa: S110  # the next receive raises it again
             pass
         else:
             if not messages:

@@ -230,7 +230,7 @@ class SocketLink(Link):
 
     def _finish(self, error: BaseException | None) -> None:
         if not self._lost:
-            if not self._entered:  # whoever closes may be in the middle of a call of this connection, or of another
+            if not self._entered:  # the close may come in the middle of a call of this connection, or of another
                 self._loop.call_soon(self._tell_lost)
             self._lost = True
             self._error = error

@@ -78,7 +78,7 @@ def in_threads(handler: MessageHandler | CallbackHandler, pool: ThreadPool) -> M
 def _tried(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
     """Return what a call returns, or what it raises.
 
-    A future takes no StopIteration: whoever awaits it would wait for ever. Of a TimeoutError asyncio hands on a copy,
+    A future takes no StopIteration: its awaiter would wait for ever. Of a TimeoutError asyncio hands on a copy,
     which does not know where it was raised.
     """
     try:
@@ -394,7 +394,7 @@ class ThreadSafeConnection(ConnectionBase[M]):
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Have the loop answer: what is asked comes after all that this thread asked for before."""
-        if threading.get_ident() == self._loop_thread:  # whoever waited here would wait for himself
+        if threading.get_ident() == self._loop_thread:  # the loop would wait for itself
             return question()
         answer: Future[T] = Future()
 

@@ -162,7 +162,7 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
         return True
 
     def pause_writing(self) -> None:
-        """So much waits for the kernel that it counts."""
+        """Note that what waits for the kernel is beyond the high watermark."""
         self._is_noticed = True
 
     def resume_writing(self) -> None:

@@ -66,7 +66,7 @@ def load_pair(context: ssl.SSLContext, cert: str, key: str | None, *, option: st
 
 
 def load_authorities(context: ssl.SSLContext, path: str, option: str) -> None:
-    """Have a context believe who signs with the certificates of a file.
+    """Have a context trust who signs with the certificates of a file.
 
     Raises:
         TlsMaterialError: The file cannot be read, or holds none.

@@ -48,7 +48,7 @@ _CERTIFICATES: Final = frozenset(
 )
 
 
-# So much is told of whom a refused certificate names itself.
+# Most characters of a refused certificate's subject that are told.
 _MOST_SUBJECT: Final = 200
 
 
@@ -73,7 +73,7 @@ def failure_of(error: Exception, *, shaking: bool, shown: bytes | None = None) -
 
 
 def _subject(shown: bytes | None) -> str:
-    """Say whose a certificate says it is. Nobody has verified that."""
+    """Say whose a certificate says it is. That is not verified."""
     if not shown:
         return ""
     try:

@@ -275,7 +275,7 @@ class TlsLayer(Layer):
                 self._let_begin()
 
     def heard(self, heard_bytes: int, *, brings_something: bool) -> None:
-        """So many bytes were read, with or without some of the user's: cut off who makes work for nothing."""
+        """Count bytes read, with or without some of the user's; cut off a peer that makes work and sends nothing."""
         if self._law.goes_too_far(heard_bytes, brings_something=brings_something) and self._user is not None:
             self._user.connection_broke(TlsError(CloseReason.TLS_ERROR, BARREN))
             self._link.abort()
