@@ -170,7 +170,7 @@ async def test_an_end_by_sigkill_is_no_crash(make, number, expected, monkeypatch
     monkeypatch.setattr(restarts, "FIRST_S", 0.0)
     supervised = make(1)
     await supervised.start()
-    (slot,) = supervised._slots
+    (slot,) = supervised._crew.slots
     failures = []
     for _ in expected:
         killed = slot.current
@@ -324,7 +324,7 @@ async def test_a_worker_that_ended_during_a_roll_is_replaced_when_that_is_given_
     await until(lambda: State.STARTING in {each.state for each in supervised.workers})
     os.kill(supervised.workers[0].pid, signal.SIGKILL)
     await said("worker 1 ended by itself")
-    await until(lambda: supervised._slots[0].retry is None)  # that came in vain: another one is starting
+    await until(lambda: supervised._crew.slots[0].retry is None)  # that came in vain: another one is starting
     (tmp_path / "go").touch()
     await said("the new code is not served: its first worker ended with status 3")
     await until(lambda: [(0, State.SERVING)] == [(each.generation, each.state) for each in supervised.workers])
@@ -347,7 +347,7 @@ async def test_a_worker_of_the_code_before_does_not_close_the_way_back(make, scr
     await until(lambda: 1 in {each.generation for each in supervised.workers})
     (tmp_path / "second").touch()
     await said("worker 2 serves")
-    await until(lambda: supervised._slots[1].current is not None)
+    await until(lambda: supervised._crew.slots[1].current is not None)
     (tmp_path / "first").touch()
     await said("the new code is not served: its first worker ended with status 3")
 
@@ -408,6 +408,27 @@ async def test_while_the_configuration_is_read_no_roll_is_over(make, said, caplo
     assert "1 worker of generation 1 serves" in await said("reloaded: ")
 
 
+async def test_a_roll_that_is_asked_for_while_a_bad_configuration_is_read_comes_after_it(make, said):
+    """Who has mended the file meanwhile is not left with the workers of before."""
+    read, reads = threading.Event(), []
+
+    def reread():
+        reads.append(len(reads))
+        assert read.wait(40)
+        if len(reads) == 1:
+            raise ConfigurationError("no number", "workers")
+        return supervised.plan
+
+    supervised = make(1, reread=reread)
+    await supervised.start()
+    supervised.reload()
+    await until(lambda: reads)
+    supervised.reload()
+    read.set()
+
+    assert "1 worker of generation 1 serves" in await said("reloaded: ")
+
+
 @pytest.mark.parametrize("why", ["told", "memory"])
 async def test_workers_that_leave_as_soon_as_they_serve_are_replaced_later_and_later(
     make, script, said, monkeypatch, why
@@ -421,7 +442,7 @@ async def test_workers_that_leave_as_soon_as_they_serve_are_replaced_later_and_l
     await said("worker 1 is replaced")
 
     assert [1] == [each.slot for each in supervised.workers]
-    assert supervised._slots[0].retry is not None
+    assert supervised._crew.slots[0].retry is not None
 
 
 async def test_told_to_end_before_the_start_it_does_not_begin(make):

@@ -7,15 +7,14 @@ import dataclasses
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from ..engines.aside import aside
 from ..errors import ConfigurationError, ExitStatus, PenstockError, StoppedError
 from ..server.inherited import InheritedSocket
 from .cells import AVAILABLE
+from .crew import Crew, Slot, is_current
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
@@ -23,7 +22,7 @@ from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, HandedO
 from .partings import Partings
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
-from .restarts import Restarts
+from .rolls import Rolls
 from .status import WorkerStatus
 from .succession import Inheritance, Successor, disown
 
@@ -49,27 +48,6 @@ class StartError(PenstockError):
         self.exit_status = ExitStatus(status) if known and status else ExitStatus.FAILED
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
-    """A place for a worker.
-
-    Attributes:
-        number: From 1 on.
-        restarts: What became of its workers that ended by themselves.
-        leavings: What became of those that asked for a successor.
-        current: The worker that serves; None where none does.
-        coming: The worker that is to serve and is not ready yet; None where none is.
-        retry: Starts the next one; None where that is not put off.
-    """
-
-    number: int
-    restarts: Restarts = field(default_factory=Restarts)
-    leavings: Restarts = field(default_factory=Restarts)
-    current: WorkerProcess | None = None
-    coming: WorkerProcess | None = None
-    retry: asyncio.TimerHandle | None = None
-
-
 class Supervisor:
     """Starts workers, replaces those that end, and ends them. It serves no peer and imports no code of the user's.
 
@@ -87,8 +65,6 @@ class Supervisor:
         on_end: Told that the workers drain, or are stopped, and how many connections they had.
 
     Attributes:
-        plan: What the workers go by.
-        generation: How many rolls there were.
         on_answer: Told what a worker answers that was asked over the control socket.
         on_serving: Told of each worker that begins to serve.
     """
@@ -106,33 +82,28 @@ class Supervisor:
         on_succeeded: Callable[[int], object] = lambda _: None,
         on_end: Callable[[int], object] = lambda _: None,
     ) -> None:
-        self.plan = plan
-        self.generation = 0
         self._command = tuple(command)
         self._cwd = cwd
-        self._reread = reread
         self._on_reload = on_reload
-        self._holdings = Holdings(Keeper(inherited), {}) if before is None else Holdings(before.keeper, before.cells)
-        self._keeper = self._holdings.keeper
         self._on_succeeded = on_succeeded
         self._on_end = on_end
-        self._successor: Successor | None = None
+        self._holdings = Holdings(Keeper(inherited), {}) if before is None else Holdings(before.keeper, before.cells)
+        self._keeper = self._holdings.keeper
         # A slot of the supervisor before has its worker until that has given all up: its listeners are open.
-        self._slots = [Slot(number) for number in range(1, max(plan.config.number, self._keeper.slots) + 1)]
-        self._leaving: list[WorkerProcess] = []
-        self._before: WorkersPlan | None = None  # while a roll may still be given up
-        self._is_rolling = self._reads = self._rolls_again = False
-        self._rolled: asyncio.Task[None] | None = None
+        self._crew = Crew(max(plan.config.number, self._keeper.slots))
+        self._rolls = Rolls(
+            plan, reread, self._crew, settle=self.settle, may_begin=self._may_roll, on_roll=self._roll_changes
+        )
+        self._successor: Successor | None = None
         self._serves = False
         self._ending = False
         self._status = ExitStatus.OK
         self._ready: asyncio.Future[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
-        self._overseer = Overseer(self._workers, lambda: self.plan.config, self._look_for_ends)
+        self._overseer = Overseer(lambda: self._crew, lambda: self._rolls.plan.config, self._look_for_ends)
         self._first_ready: Ready | None = None
         self._started = 0 if before is None else before.started  # workers, so far
         self._partings = Partings()
-        self._outcomes: list[asyncio.Future[str]] = []
         self.on_answer: Callable[[Answered], object] = lambda _: None
         self.on_serving: Callable[[WorkerProcess], object] = lambda _: None
 
@@ -142,7 +113,17 @@ class Supervisor:
     def workers(self) -> list[WorkerStatus]:
         """Every worker that has not ended, by slot."""
         now = self._now()
-        return [WorkerStatus.of(worker, now) for worker in sorted(self._workers(), key=lambda each: each.slot)]
+        return [WorkerStatus.of(worker, now) for worker in sorted(self._crew, key=lambda each: each.slot)]
+
+    @property
+    def plan(self) -> WorkersPlan:
+        """What the workers go by."""
+        return self._rolls.plan
+
+    @property
+    def generation(self) -> int:
+        """How many rolls there were."""
+        return self._rolls.generation
 
     @property
     def ready(self) -> Ready:
@@ -158,7 +139,7 @@ class Supervisor:
     @property
     def processes(self) -> list[WorkerProcess]:
         """Every worker that has not ended."""
-        return list(self._workers())
+        return list(self._crew)
 
     @property
     def is_ending(self) -> bool:
@@ -173,15 +154,7 @@ class Supervisor:
     @property
     def wanted(self) -> int:
         """How many workers there have to be."""
-        return len(self._slots)
-
-    def _workers(self) -> Iterator[WorkerProcess]:
-        for slot in self._slots:
-            if slot.current is not None:
-                yield slot.current
-            if slot.coming is not None:
-                yield slot.coming
-        yield from self._leaving
+        return len(self._crew.slots)
 
     @staticmethod
     def _now() -> float:
@@ -204,7 +177,7 @@ class Supervisor:
         self._ready, self._stopped = loop.create_future(), loop.create_future()
         loop.add_signal_handler(signal.SIGCHLD, self._look_for_ends)
         self._overseer.start()
-        self._begin(self._slots[0])
+        self._begin(self._crew.slots[0])
         try:
             await self._ready
         except BaseException:
@@ -216,15 +189,14 @@ class Supervisor:
     def begin_drain(self) -> None:
         """End in order: every worker drains. May be repeated; `wait_stopped` waits."""
         if self._begins_to_end():
-            for worker in self._workers():
-                if worker not in self._leaving:
-                    worker.drain(self._now(), last=True)
+            for worker in self._crew.staying:
+                worker.drain(self._now(), last=True)
             self._check_over()
 
     def begin_stop(self) -> None:
         """End at once: every worker aborts its connections. May be repeated."""
         self._begins_to_end()
-        for worker in self._workers():
+        for worker in self._crew:
             worker.stop(self._now())
         self._check_over()
 
@@ -238,25 +210,23 @@ class Supervisor:
         if self._ending:
             return False
         self._ending = True
-        self._on_end(sum(worker.connections for worker in self._workers()))
+        self._on_end(self._crew.connections)
         if self._stopped is None:
             return False  # `start` will not begin
-        self._say_outcome(ConfigurationError("the server ends"))
-        for slot in self._slots:
-            _cancel(slot)
+        self._rolls.server_ends()
+        self._crew.cancel()
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(StoppedError("told to stop before it served"))
         return True
 
     def _check_over(self) -> None:
-        if not self._ending or any(True for _ in self._workers()):
+        if not self._ending or not self._crew.is_empty:
             return
         if self._stopped is None or self._stopped.done():
             return
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
         self._overseer.end()
-        if self._rolled is not None:
-            self._rolled.cancel()
+        self._rolls.cancel()
         if self._successor is not None:
             self._successor.close()
         self._holdings.close()
@@ -270,17 +240,7 @@ class Supervisor:
         What is wrong with the new configuration or the new code is said, and the workers that serve go on. While the
         first worker of one roll is not ready, another roll is put off.
         """
-        if self._ending or not self._serves:
-            return
-        if self._successor is not None:
-            _logger.warning("no roll: another supervisor is starting")
-            return
-        if self._before is not None or (self._rolled is not None and not self._rolled.done()):
-            self._rolls_again = True
-            return
-        self._is_rolling = self._reads = True
-        self._on_reload(True)
-        self._rolled = asyncio.get_running_loop().create_task(self._roll(), name="penstock-roll")
+        self._rolls.begin()
 
     async def reloaded(self) -> str:
         """As `reload`; return what came of it, once it is over.
@@ -288,59 +248,27 @@ class Supervisor:
         Raises:
             ConfigurationError: The workers stay as they were.
         """
-        outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._outcomes.append(outcome)
-        self.reload()
-        if not self._is_rolling:
-            self._say_outcome(ConfigurationError("there is no roll now: the server starts, or ends"))
-        return await outcome
+        return await self._rolls.outcome()
 
-    def _say_outcome(self, outcome: str | Exception) -> None:
-        waiting, self._outcomes = self._outcomes, []
-        for future in waiting:
-            if future.done():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+    def _may_roll(self) -> bool:
+        if self._ending or not self._serves:
+            return False
+        if self._successor is not None:
+            _logger.warning("no roll: another supervisor is starting")
+            return False
+        return True
 
-    async def _roll(self) -> None:
-        try:
-            plan = await aside(self._reread, "penstock-configuration")
-        except Exception as error:
-            known = isinstance(error, ConfigurationError | RuntimeError)
-            text = str(error) if known else f"{type(error).__name__}: {error}"
-            _logger.error("the workers stay as they are: %s", "; ".join(text.splitlines()))
-            self._say_outcome(ConfigurationError(text))
-            self._roll_over()
-            return
-        self._reads = False
-        if self._ending:
-            return
-        self._before, self.plan = self.plan, plan
-        self.generation += 1
-        for slot in self._slots:
-            slot.restarts, slot.leavings = Restarts(), Restarts()
-        _logger.info("reloading: workers of generation %d are started", self.generation)
-        self._settle()
-
-    def _roll_over(self) -> None:
-        self._is_rolling = self._reads = False
-        self._before = None
-        self._on_reload(False)
-        if not self._leaving:
+    def _roll_changes(self, begins: bool) -> None:
+        self._on_reload(begins)
+        if not begins and not self._crew.leaving:
             self._partings.tell()
-        if self._rolls_again and not self._ending:
-            self._rolls_again = False
-            self.reload()
 
     def succeed(self) -> None:
         """Start the command line again, as a supervisor that takes over: new code of the supervisor's, too.
 
         Until all of its workers serve, nothing changes. While it starts there is no roll, and the number stays.
         """
-        if self._ending or not self._serves or self._successor is not None or self._is_rolling:
+        if self._ending or not self._serves or self._successor is not None or self._rolls.is_rolling:
             _logger.warning("no other supervisor is started: this one %s", "ends" if self._ending else "is at work")
             return
         try:
@@ -368,19 +296,14 @@ class Supervisor:
         self._successor.give()
         self._begins_to_end()
         successor = self._successor
-        for worker in list(self._workers()):
-            if worker not in self._leaving:
-                give = partial(successor.hand, worker.slot)
-                self._end(worker, successor.handover.get(worker.slot, 0), give)
+        for worker in self._crew.staying:
+            give = partial(successor.hand, worker.slot)
+            self._end(worker, successor.handover.get(worker.slot, 0), give)
         self._check_over()
 
     def _did_not_succeed(self, status: int) -> None:
         self._successor = None
         _logger.error("the other supervisor ended with status %d; this one goes on", status)
-
-    def settle(self) -> None:
-        """Have as many workers as there are to be, once nobody before this supervisor has any."""
-        self._settle()
 
     def scale(self, count: int) -> None:
         """Serve with ``count`` workers from now on. If there are more, the last ones drain.
@@ -390,8 +313,9 @@ class Supervisor:
         """
         if self._successor is not None:
             raise ConfigurationError("another supervisor is starting", "workers")
-        self.plan = WorkersPlan(dataclasses.replace(self.plan.config, count=count), self.plan.document)
-        self._settle()
+        plan = self._rolls.plan
+        self._rolls.plan = WorkersPlan(dataclasses.replace(plan.config, count=count), plan.document)
+        self.settle()
 
     def drain(self, worker: int) -> bool:
         """Replace one worker.
@@ -402,16 +326,16 @@ class Supervisor:
         Returns:
             False when there is no such worker, or it drains already.
         """
-        for slot in self._slots:
+        for slot in self._crew.slots:
             if slot.current is not None and slot.current.pid == worker:
                 slot.current.is_leaving = True
-                self._settle()
+                self.settle()
                 return True
         return False
 
     def reopen_log_files(self) -> None:
         """Have every worker open its log files again: this process has none."""
-        for worker in self._workers():
+        for worker in self._crew:
             if worker.state is not State.STARTING:  # one that is reads the configuration anyway, and opens them
                 worker.signal(signal.SIGUSR1)
 
@@ -419,65 +343,52 @@ class Supervisor:
         """Have every worker write to standard error what its threads and tasks are doing."""
         loop = asyncio.get_running_loop()
         # One after the other: each writes piece by piece, in a signal's handler, and two would be mixed.
-        able = [worker for worker in self._workers() if worker.state is not State.STARTING]
+        able = [worker for worker in self._crew if worker.state is not State.STARTING]
         for number, worker in enumerate(able):
             loop.call_later(number * STACKS_S, worker.signal, signal.SIGQUIT)
 
     # -- keeping as many as there have to be ---------------------------------------------------------------------------
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Bring about what has to be: for each slot a worker of this generation."""
         if self._ending:
             return
-        self._resize(self.plan.config.number)
-        first = self._slots[0]
-        if self._before is not None and not self._is_current(first.current):
+        rolls, crew = self._rolls, self._crew
+        count = rolls.plan.config.number
+        # Not before the new code serves: until then there is a way back.
+        while len(crew.slots) > count and self._serves and not rolls.may_go_back:
+            self._shed()
+        crew.grow(count)
+        first = crew.slots[0]
+        if rolls.may_go_back and not is_current(first.current, rolls.generation):
             self._begin(first)  # alone: whether the new code serves at all
             return
-        for slot in self._slots:
-            if not self._is_current(slot.current):
+        for slot in crew.slots:
+            if not is_current(slot.current, rolls.generation):
                 self._begin(slot)
-        if self._is_rolling and not self._reads and all(self._is_current(slot.current) for slot in self._slots):
-            drained = sum(worker.connections for worker in self._leaving)
-            serve = f"{len(self._slots)} workers of generation {self.generation} serve"
-            if len(self._slots) == 1:
-                serve = f"1 worker of generation {self.generation} serves"
-            _logger.info("reloaded: %s; those before drain, with %d connections", serve, drained)
-            self._say_outcome(serve)
-            self._roll_over()
+        rolls.check_over()
 
-    def _resize(self, count: int) -> None:
-        while len(self._slots) > count and self._serves and self._before is None:
-            # Not before the new code serves: until then there is a way back.
-            self._shed(self._slots.pop())
-        while len(self._slots) < count:
-            self._slots.append(Slot(len(self._slots) + 1))
-
-    def _shed(self, slot: Slot) -> None:
+    def _shed(self) -> None:
         """Have one worker less. It serves who is queued in its listeners before those close."""
-        _cancel(slot)
+        slot, workers = self._crew.shed()
         self._keeper.leave(slot.number)
-        for worker in (slot.current, slot.coming):
-            if worker is not None:
-                self._leaving.append(worker)
-                worker.drain(self._now(), closes_own=True)
-
-    def _is_current(self, worker: WorkerProcess | None) -> bool:
-        return worker is not None and worker.generation == self.generation and not worker.is_leaving
+        for worker in workers:
+            worker.drain(self._now(), closes_own=True)
 
     def _begin(self, slot: Slot) -> None:
         """Start a worker, unless one is coming already, or the next one is put off."""
         if slot.coming is not None or slot.retry is not None or self._ending:
             return
+        plan = self._rolls.plan
         begin = Begin(
             version=VERSION,
             slot=slot.number,
-            generation=self.generation,
-            warns=slot is self._slots[0],
-            file=self.plan.file,
+            generation=self._rolls.generation,
+            warns=slot is self._crew.slots[0],
+            file=plan.file,
             inherited=[(each.fd, each.name) for each in self._keeper.inherited],
-            silence_s=self.plan.config.silence_s,
-            workers=self.plan.config.number,
+            silence_s=plan.config.silence_s,
+            workers=plan.config.number,
             counts_together=AVAILABLE,
             number=self._started,
         )
@@ -488,19 +399,10 @@ class Supervisor:
             _logger.error("cannot start a worker: %s", error.strerror or error)
             if not self._serves:
                 self._fail(ExitStatus.LIMITS)
-            elif self._before is not None:
-                self._go_back("cannot be started")
+            elif self._rolls.may_go_back:
+                self._rolls.go_back("cannot be started")
             else:
                 self._replace(slot, 0.0)
-
-    def _put_off(self, slot: Slot, delay_s: float) -> None:
-        _cancel(slot)
-
-        def retry() -> None:
-            slot.retry = None
-            self._settle()
-
-        slot.retry = asyncio.get_running_loop().call_later(delay_s, retry)
 
     # -- what workers say ----------------------------------------------------------------------------------------------
 
@@ -510,7 +412,7 @@ class Supervisor:
         match message:
             case Beat():
                 worker.figures = message
-            case Open() if self._slot_of(worker) is None:
+            case Open() if self._crew.slot_of(worker) is None:
                 self._holdings.refuse(worker, message)
             case Open():
                 self._holdings.open(worker, message)
@@ -528,28 +430,21 @@ class Supervisor:
                 self.on_answer(message)
 
     def _is_ready(self, worker: WorkerProcess, message: Ready) -> None:
-        slot = self._slot_of(worker)
+        slot = self._crew.slot_of(worker)
         worker.ready, worker.ready_at = message, self._now()
         if worker.state is not State.STARTING or slot is None or slot.coming is not worker:
             return
         worker.state = State.SERVING
         self.on_serving(worker)
-        slot.coming = None
-        before, slot.current = slot.current, worker
+        before = self._crew.serves(slot, worker)
         self._first_ready = self._first_ready or message
         if before is not None:
-            self._leaving.append(before)
-            self._part(before, worker)
-        if worker.generation == self.generation:
-            self._before = None  # the new code serves: there is no way back
+            self._end(before, worker.handover, worker.take_over)
+        self._rolls.worker_serves(worker.generation)
         _logger.debug("worker %d serves: process %d", slot.number, worker.pid)
-        self._settle()
-        if self._ready is not None and not self._ready.done() and all(self._is_current(s.current) for s in self._slots):
+        self.settle()
+        if self._ready is not None and not self._ready.done() and self._crew.are_current(self._rolls.generation):
             self._ready.set_result(None)
-
-    def _part(self, before: WorkerProcess, worker: WorkerProcess) -> None:
-        """Have a worker drain that has a successor, which first goes on with the connections that can move."""
-        self._end(before, worker.handover, worker.take_over)
 
     def _end(self, worker: WorkerProcess, handover: int, give: Callable[[int], object]) -> None:
         """Have a worker drain that has a successor, which first goes on with connections if it knows the format."""
@@ -564,7 +459,7 @@ class Supervisor:
 
     def take_over(self, slot: int, descriptor: int) -> None:
         """Have the worker of a slot go on with connections of a worker of the supervisor before."""
-        for each in self._slots:
+        for each in self._crew.slots:
             if each.number == slot and each.current is not None:
                 each.current.take_over(descriptor)
         os.close(descriptor)
@@ -572,10 +467,10 @@ class Supervisor:
     @property
     def handover(self) -> dict[int, int]:
         """In which format the worker of each slot takes connections over."""
-        return {slot.number: slot.current.handover for slot in self._slots if slot.current is not None}
+        return {slot.number: slot.current.handover for slot in self._crew.slots if slot.current is not None}
 
     def _leaves(self, worker: WorkerProcess, why: str) -> None:
-        slot = self._slot_of(worker)
+        slot = self._crew.slot_of(worker)
         if slot is None or slot.current is not worker:
             return
         worker.is_leaving = True
@@ -583,7 +478,7 @@ class Supervisor:
             worker.state = State.DRAINING
             worker.told_at = worker.told_at or self._now()
             slot.current = None
-            self._leaving.append(worker)
+            self._crew.leaving.append(worker)
             _logger.info("worker %d is replaced, having been told to end: process %d", slot.number, worker.pid)
         else:
             _logger.info("worker %d is replaced for its %s: process %d", slot.number, why, worker.pid)
@@ -591,30 +486,27 @@ class Supervisor:
             # One that leaves as soon as it serves has a successor that may do the same: each of them comes later.
             delay_s = slot.leavings.ended(self._now() - worker.ready_at)
             if delay_s:
-                self._put_off(slot, delay_s)
-        self._settle()
-
-    def _slot_of(self, worker: WorkerProcess) -> Slot | None:
-        return next((slot for slot in self._slots if worker in (slot.current, slot.coming)), None)
+                slot.put_off(delay_s, self.settle)
+        self.settle()
 
     # -- how workers end -----------------------------------------------------------------------------------------------
 
     def _look_for_ends(self) -> None:
         if self._successor is not None:
             self._successor.look()
-        for worker in list(self._workers()):
+        for worker in list(self._crew):
             if worker.has_ended():
                 self._has_ended(worker)
         self._close_unused()
-        if not self._leaving and not self._is_rolling and not (self._ending and any(True for _ in self._workers())):
+        if not self._crew.leaving and not self._rolls.is_rolling and not (self._ending and not self._crew.is_empty):
             self._partings.tell()
         self._check_over()
 
     def _has_ended(self, worker: WorkerProcess) -> None:
         self._holdings.take_back(worker)
-        slot = self._slot_of(worker)
-        if worker in self._leaving:
-            self._leaving.remove(worker)
+        slot = self._crew.slot_of(worker)
+        if worker in self._crew.leaving:
+            self._crew.leaving.remove(worker)
         self._partings.add(worker.parted)
         if slot is not None and slot.coming is worker:
             slot.coming = None
@@ -644,21 +536,11 @@ class Supervisor:
         if not self._serves:
             self._fail(worker.status or 0)
             return
-        if self._before is not None and worker.generation == self.generation:
-            self._go_back(f"ended with {words}")
+        if self._rolls.may_go_back and worker.generation == self._rolls.generation:
+            self._rolls.go_back(f"ended with {words}")
             return
         _logger.error("worker %d did not start: process %d, %s", slot.number, worker.pid, words)
         self._replace(slot, 0.0)
-
-    def _go_back(self, why: str) -> None:
-        """Give the roll up: go on with the plan before, and have workers of the generation before in every slot."""
-        assert self._before is not None
-        _logger.error("the new code is not served: its first worker %s; those before go on", why)
-        self._say_outcome(ConfigurationError(f"the new code is not served: its first worker {why}"))
-        self.plan = self._before
-        self.generation -= 1
-        self._roll_over()
-        self._settle()
 
     def _fail(self, status: int) -> None:
         assert self._ready is not None
@@ -666,8 +548,8 @@ class Supervisor:
             self._ready.set_exception(StartError(status))
 
     def _replace(self, slot: Slot, served_s: float, *, was_killed: bool = False) -> None:
-        self._put_off(slot, slot.restarts.ended(served_s, was_killed=was_killed))
-        if slot.restarts.is_hopeless and not any(slot.current for slot in self._slots):
+        slot.put_off(slot.restarts.ended(served_s, was_killed=was_killed), self.settle)
+        if slot.restarts.is_hopeless and not any(slot.current for slot in self._crew.slots):
             _logger.critical(
                 "giving up: %d workers in a row ended before they had served for ten seconds, and no other serves",
                 slot.restarts.failures,
@@ -677,16 +559,10 @@ class Supervisor:
 
     def _close_unused(self) -> None:
         """Close the addresses that no worker of this generation listens on, once those before it have ended."""
-        workers = list(self._workers())
-        if self._ending or self._is_rolling or any(each.generation != self.generation for each in workers):
+        workers, generation = list(self._crew), self._rolls.generation
+        if self._ending or self._rolls.is_rolling or any(each.generation != generation for each in workers):
             return
         serving = [worker for worker in workers if worker.state is State.SERVING]
-        if serving and len(serving) >= len(self._slots):
+        if serving and len(serving) >= len(self._crew.slots):
             for text in self._keeper.close_but({key for worker in serving for key in worker.keys}):
                 _logger.info("no longer listening on %s", text)
-
-
-def _cancel(slot: Slot) -> None:
-    if slot.retry is not None:
-        slot.retry.cancel()
-        slot.retry = None
