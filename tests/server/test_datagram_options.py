@@ -60,7 +60,7 @@ async def test_a_server_says_it_when_it_starts(monkeypatch, caplog):
     def refuse(listener, size):
         return [f"{listener.kind} {size}"]
 
-    monkeypatch.setattr("penstock.server.server.set_receive_buffer", refuse)
+    monkeypatch.setattr("penstock.server.setup.set_receive_buffer", refuse)
     service = penstock.on_message(codec="raw")(lambda message: message)
     async with penstock.serve(service, bind="udp://127.0.0.1:0", receive_buffer="64KiB"):
         lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

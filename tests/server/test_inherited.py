@@ -267,7 +267,7 @@ def test_a_name_that_was_not_inherited_is_refused_with_those_that_were(inherited
 def inherit(make, monkeypatch):
     """Have the server meet one listening socket that was handed down; return its port."""
     fd = make(listening())
-    monkeypatch.setattr("penstock.server.server.inherited_listeners", lambda *_: [InheritedSocket(fd, "web")])
+    monkeypatch.setattr("penstock.server.setup.inherited_listeners", lambda *_: [InheritedSocket(fd, "web")])
     with socket.socket(fileno=os.dup(fd)) as sock:
         return sock.getsockname()[1]
 

@@ -257,7 +257,7 @@ async def test_a_listener_at_a_full_gate_is_woken_by_a_descriptor_from_elsewhere
 async def test_the_engine_is_chosen_once(monkeypatch):
     """However often it is asked which one it is, and by the start."""
     chosen = []
-    monkeypatch.setattr("penstock.server.server.choose", lambda *args: chosen.append(args) or choose(*args))
+    monkeypatch.setattr("penstock.server.setup.choose", lambda *args: chosen.append(args) or choose(*args))
     server = penstock.serve(echo, bind="tcp://127.0.0.1:0", engine="pure")
     server.check()
     async with server:

@@ -128,7 +128,11 @@ async def test_a_certificate_is_enough_where_no_scheme_was_chosen(options, monke
     service = penstock.on_message(codec="lines")(bytes.upper)
     server = penstock.serve(service, tls_cert=server_certificate(), **options)
 
-    assert ["tls"] == [server._with_tls([parse_address(text) for text in server.config.bind])[0].scheme.value]
+    server.open()
+    try:
+        assert ["tls"] == [parse_address(text).scheme.value for text in server.addresses]
+    finally:
+        server.close()
 
 
 def names_shown(server):

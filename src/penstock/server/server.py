@@ -5,85 +5,57 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from ssl import OPENSSL_VERSION, SSLContext
 from typing import TYPE_CHECKING, Any, Self
 
-from ..address import Address, Kind, parse_address
-from ..address.networks import AccessList
-from ..config import DefaultBind, DefaultThreads, ServerConfig
-from ..config.keywords import timeouts_of
+from ..config import ServerConfig
 from ..config.options import values
-from ..core.background import BackgroundTask, Work
-from ..core.budget import OutputBudget
 from ..core.contract import Clock, ConnectionBase
 from ..core.events import (
-    Closed,
-    DatagramHandled,
     Draining,
-    Event,
-    HandlerFailed,
     Listening,
     Observer,
     Resumed,
-    Stalled,
-    StallEnded,
     Stopped,
     Suspended,
-    TaskFailed,
 )
 from ..core.gate import Gate
-from ..core.interrupts import is_interrupt
-from ..core.replies import explained
 from ..core.rules import FIXED, Rules
-from ..core.schema import fitted
 from ..core.service import Service
-from ..core.texts import text_of
 from ..core.turns import turn_of
 from ..engines.aside import aside
 from ..engines.base import EngineServer
 from ..engines.link import LayerMaker
 from ..engines.listener import Listener
 from ..engines.plan import Plan
-from ..errors import ConfigurationError, LocalProtocolError, StoppedError
+from ..errors import StoppedError
 from ..reasons import CloseReason
-from ..telemetry.log import LogObserver, Pace, logger
+from ..telemetry.log import LogObserver, logger
 from ..telemetry.stats import Stats
 from .access_files import AccessFiles
-from .background import Background, RunningTask
-from .choice import Choice, choose
-from .datagram_options import set_receive_buffer
-from .descriptors import affordable, descriptor_limit
-from .dev_tls import ThrowAway
-from .ends import Ends
+from .belongings import Belongings
+from .choice import Choice
 from .farewell import Farewell
-from .gate_rules import rules_of
-from .identity import owner_of
-from .memory import follow_memory, memory_of
-from .model import refuse_unforked, refuse_without
-from .proxy import check_proxied, proxied
+from .observers import Observers, Once
 from .reload import with_live
+from .setup import Setup
 from .shared import DEFAULT, Default, Shared
-from .sockets import close_listeners, inherited_listeners, open_listeners
-from .tcp_options import set_tcp_options
-from .tls import Material, ServerTls, layer_by, layered, tls_of, warnings_now, with_tls
+from .sockets import close_listeners, open_listeners
+from .tls import Material, warnings_now
+from .upkeep import Upkeep
 from .warnings import warnings_about
-from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     import socket
 
     from ..address import Peer
-    from ..engines.base import Adoption, Engine
+    from ..engines.base import Adoption
     from ..engines.handover import Mover
     from ..engines.luggage import Arrival
 
 
-class Server:
+class Server(Belongings):
     """One service on its addresses, in the running event loop.
 
     Used as ``async with serve(…) as server:``; leaving the block drains it. All methods belong to the loop's thread.
@@ -101,7 +73,6 @@ class Server:
 
     Attributes:
         service: What is served, with the codec that was asked for, decoding into what the handler is annotated with.
-        config: How.
         app: The `penstock.App` it is part of, or None.
         stats: Counts of what happened so far.
         gate: Decides who is let in, from the start on; the same object from here to the end.
@@ -118,45 +89,42 @@ class Server:
         warn: Callable[[str], object] | None = None,
         shared: Shared | None = None,
     ) -> None:
-        if config.codec is not None:
-            service = service.with_codec(config.codec)
-        if config.bad_messages != "service":
-            service = service.with_bad_messages(config.bad_messages)
-        self.service = service = fitted(service)
-        self.config = config = replace(config, timeouts=config.timeouts.suited(timeouts_of(service.timeouts)))
         self._shared = shared = shared or Shared()
-        self.app = shared.app
+        self._setup = Setup(service, config, shared)
+        self.service = self._setup.service
         self.stats = Stats()
         self.gate = shared.gate or Gate()
         self._clock = clock
         self._warn = warn or logger.warning
-        self._observers: list[Observer] = [
-            self.stats,
-            LogObserver(access=config.access_log, course=shared.tells_course),
-            *observers,
-        ]
-        self._observer_failures = Pace(1, time.monotonic)
+        log = LogObserver(access=config.access_log, course=shared.tells_course)
+        super().__init__(shared.app, Observers(self.service, [self.stats, log, *observers]))
+        if config.once:
+            self._observers.append(Once(self._end_soon))
+        self._upkeep = Upkeep(self.config, shared, self.gate, self._observers.emit)
         self._listeners: list[Listener] = []
-        self._tls: ServerTls | None = None
-        self._throw_away: ThrowAway | None = None  # a certificate for development
-        self._choice: Choice | None = None
         self._at_work: EngineServer | None = None
         self._told_to_end = self._suspended = False  # before the start
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Future[None] | None = None
-        self._helpers: list[asyncio.Task[None]] = []
-        self._follower: asyncio.Task[None] | None = None  # of files of networks
         self._rules = Rules()  # what the configuration says, before what was set at the gate
-        self._watchdog: Watchdog | None = None
-        self._changed: list[asyncio.Future[None]] = []
-        self._background = Background(self._task_failed, self._task_over)
         self._end_at: float | None = None  # when what has not ended by then is given up
         self.is_last_at: Callable[[Listener], bool] = lambda _: False
         self._farewell: Farewell | None = None
-        self._ends: Ends | None = None
-        self._ends_lock = threading.RLock()
 
     # -- facts ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> ServerConfig:
+        """How it serves."""
+        return self._setup.config
+
+    @property
+    def choice(self) -> Choice:
+        """Which engine serves, why, and what it calls.
+
+        Raises:
+            ConfigurationError: As of `Setup.choice`.
+        """
+        return self._setup.choice
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -171,7 +139,7 @@ class Server:
     @property
     def threads(self) -> int:
         """The most threads that handlers may occupy."""
-        return _threads(self.config, self.choice.engine)
+        return self._setup.threads
 
     @property
     def engine_reason(self) -> str:
@@ -181,10 +149,12 @@ class Server:
     @property
     def tls_reason(self) -> str:
         """What enciphers, and why that; empty where no TLS is spoken."""
-        if self._tls is None:
-            return ""
-        why = self._tls.why_in_python(self.choice.engine)
-        return f"{OPENSSL_VERSION}, in compiled code" if why is None else f"Python's ssl: {why}"
+        return self._setup.tls_reason
+
+    @property
+    def certificate_warnings(self) -> Sequence[str]:
+        """What to warn of about the certificates, once they were loaded: by `check`, or the start."""
+        return warnings_now(self._setup.tls)
 
     @property
     def connections(self) -> Collection[ConnectionBase[Any]]:
@@ -239,42 +209,20 @@ class Server:
         """
         if self._told_to_end:
             raise StoppedError(f"{self.service.name} was told to stop before it served")
-        config = self.config
+        setup, config, supervision = self._setup, self.config, self._shared.supervision
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
-        supervision = self._shared.supervision
-        if supervision is None and config.supervisor.count is not None:
-            raise ConfigurationError(
-                "workers are started by a supervisor, which imports no code of yours: serve with `penstock serve "
-                "MODULE:OBJECT --workers N`, or say workers in penstock.toml, instead of in code",
-                "workers",
-            )
-        if config.model == "process" and self._shared.nursery is None:
-            raise ConfigurationError(
-                "processes for connections are forked before anything else begins, and for one service: `penstock "
-                "serve` and `penstock.run` do so",
-                "model",
-            )
+        setup.check_process()
         try:
-            plan, rules = self._prepare(access)
+            rules, plan = setup.rules_of(config, access.load()), self._plan()
             await self.obtain()
-            listeners = self._listeners
             self._loop = asyncio.get_running_loop()
-            for listener in listeners:
-                self._check_kind(listener.kind, listener.requested)
-                refused = set_tcp_options(listener, config.tcp)
-                for warning in refused + set_receive_buffer(listener, config.overload.receive_buffer_bytes):
-                    self._warn(warning)
-            if config.gate.proxy_from:
-                proxies = AccessList(config.gate.proxy_from)
-                self._listeners = listeners = [proxied(listener, proxies) for listener in listeners]
-            if self._tls is not None:
-                self._listeners = listeners = [layered(listener, self._tls) for listener in listeners]
+            self._listeners = listeners = setup.furnish(self._listeners, self._warn)
             self._stopped = self._loop.create_future()
             self._rules = rules
             if self._shared.begins_gate:
                 if supervision is not None:
-                    counts = await supervision.counts(self.service.name, self._most_here(), self.gate.wake)
+                    counts = await supervision.counts(self.service.name, setup.most_here(), self.gate.wake)
                     if counts is not None:
                         self.gate.share(counts)
                 self.gate.begin(rules)
@@ -283,34 +231,39 @@ class Server:
                 self._at_work = self.choice.engine.serve(listeners, plan)
             else:
                 self._at_work = nursery.serve(self._loop, listeners, plan)
-            for warning in [*warnings_about(config, self.addresses), *warnings_now(self._tls)]:
+            for warning in [*warnings_about(config, self.addresses), *warnings_now(setup.tls)]:
                 self._warn(warning)
-            if config.overload.stall_s is not None and self._shared.watches_loop:
-                self._watchdog = Watchdog(self._loop, config.overload.stall_s, self._stalled, self._stall_ended)
-                self._watchdog.prepare()
+            self._upkeep.prepare(self._loop)
             self._at_work.start()
             if self._suspended:
                 self._at_work.suspend()
         except BaseException:
-            if self._watchdog is not None:
-                self._watchdog.stop()
+            self._upkeep.stop()
             self._at_work = None
             self._close_listeners()
             raise
-        self._follow(access, before)
-        memory = memory_of(config.overload)
-        if memory is not None:
-            emit = self._emit if self._shared.watches_loop else _tell_nobody
-            follow = follow_memory(memory, self.gate, self._at_work, emit, share=self._shared.servers)
-            self._helpers.append(self._loop.create_task(follow))
-        if self._watchdog is not None:
-            self._watchdog.start()
+        self._upkeep.follow(self._loop, access, before)
+        self._upkeep.start(self._loop, self._at_work)
         for listener in listeners:
-            self._emit(Listening(listener))
-        if self._tls is not None:
-            logger.info("certificates: %s", self._tls.material.expiry(time.time()))
-        if self._throw_away is not None:
-            logger.warning("tls_dev: a temporary certificate; clients trust it with --ca %s", self._throw_away.ca)
+            self._observers.emit(Listening(listener))
+        if setup.tls is not None:
+            logger.info("certificates: %s", setup.tls.material.expiry(time.time()))
+        if setup.throw_away is not None:
+            logger.warning("tls_dev: a temporary certificate; clients trust it with --ca %s", setup.throw_away.ca)
+
+    def check(self) -> None:
+        """Refuse what `start` would refuse before it opens an address. Needs no loop.
+
+        Raises:
+            ConfigurationError: As `start`.
+        """
+        self._plan()
+        self._setup.check(AccessFiles(self.config.gate.allow, self.config.gate.deny))
+
+    def _plan(self) -> Plan:
+        return self._setup.plan(
+            emit=self._observers.emit, on_stopped=self._engine_stopped, gate=self.gate, clock=self._clock, server=self
+        )
 
     def open(self) -> None:
         """Open every address, and accept nobody yet: who connects waits in the backlog. May be repeated.
@@ -321,7 +274,7 @@ class Server:
             ConfigurationError, BindError: As `start`.
         """
         if not self._listeners:
-            self._listeners = open_listeners(**self._to_open())
+            self._listeners = open_listeners(**self._setup.to_open())
 
     async def obtain(self) -> None:
         """Open every address, or, in a worker, have its supervisor do so, which keeps them: else as `open`."""
@@ -329,140 +282,12 @@ class Server:
         if supervision is None:
             self.open()
         elif not self._listeners:
-            self._listeners = await supervision.listeners(self.service.name, **self._to_open())
-
-    def _to_open(self) -> dict[str, Any]:
-        """Say what is to be opened, and how: the arguments of `open_listeners`."""
-        config, supervision = self.config, self._shared.supervision
-        inherited = self._shared.inherited
-        if inherited is None:
-            inherited = supervision.inherited if supervision else inherited_listeners(os.environ, os.getpid())
-        if inherited and isinstance(config.bind, DefaultBind):
-            addresses = [found.address for found in inherited]  # what the service manager opened is what was meant
-        else:
-            addresses = [parse_address(text) for text in config.bind]
-        return {
-            "addresses": self._with_tls(addresses),
-            "backlog": config.backlog,
-            "reuse_address": config.reuse_address,
-            "uds_mode": config.uds_mode,
-            "uds_owner": owner_of(config.uds_owner, config.process),
-            "inherited": inherited,
-        }
+            self._listeners = await supervision.listeners(self.service.name, **self._setup.to_open())
 
     def close(self) -> None:
         """Close what `open` opened and no `start` has used. May be repeated."""
         if self._at_work is None:
             self._close_listeners()
-
-    def check(self) -> None:
-        """Refuse what `start` would refuse before it opens an address. Needs no loop.
-
-        Raises:
-            ConfigurationError: As `start`.
-        """
-        self._prepare(AccessFiles(self.config.gate.allow, self.config.gate.deny))
-        owner_of(self.config.uds_owner, self.config.process)
-        addresses = self._with_tls([parse_address(text) for text in self.config.bind])
-        self._throw_away_is_over()
-        for address in addresses:
-            self._check_kind(address.kind, address)
-
-    @property
-    def certificate_warnings(self) -> Sequence[str]:
-        """What to warn of about the certificates, once they were loaded: by `check`, or the start."""
-        return warnings_now(self._tls)
-
-    def _with_tls(self, addresses: list[Address]) -> list[Address]:
-        """Load what TLS is spoken with. Where the user chose no addresses, a certificate is enough for TLS on them.
-
-        Raises:
-            ConfigurationError: As `tls_of`, or a file is refused.
-        """
-        tls = self.config.tls
-        if isinstance(self.config.bind, DefaultBind) and (tls.cert or tls.dev):
-            addresses = [with_tls(address) for address in addresses]
-        if tls.dev and (self.app is None or any(at.may_be_tls for at in addresses)):
-            self._throw_away = self._throw_away or ThrowAway(addresses)
-            tls = self._throw_away.config(tls)
-        self._tls = tls_of(tls, addresses, alone=self.app is None)
-        return addresses
-
-    @property
-    def choice(self) -> Choice:
-        """Which engine serves, why, and what it calls. Chosen when it is asked for first, and once.
-
-        Raises:
-            ConfigurationError: The engine that was asked for is not there, the service and the model do not go
-                together, or an option is set that means nothing to the service.
-        """
-        if self._choice is None:
-            refuse_without(self.service, values(self.config))
-            self._choice = choose(self.service, self.config)
-        return self._choice
-
-    def _prepare(self, access: AccessFiles) -> tuple[Plan, Rules]:
-        """Say what the engine is to do, and what the gate is to go by."""
-        config = self.config
-        engine, service = self.choice.engine, self.choice.service
-        rules = self._rules_of(config, access.load())
-        plan = Plan(
-            service=service,
-            timeouts=config.timeouts,
-            limits=config.limits,
-            threads=_threads(config, engine),
-            emit=self._emit,
-            on_stopped=self._engine_stopped,
-            blocking=config.model == "threads",
-            cancels_orphans=config.on_after_close == "cancel",
-            gate=self.gate,
-            budget=OutputBudget(self._share_of(config.overload.write_total_bytes)),
-            clock=self._clock,
-            server=self,
-        )
-        refusal = engine.refuses(plan)
-        if refusal is not None:
-            raise ConfigurationError(refusal)
-        return plan, rules
-
-    def _rules_of(self, config: ServerConfig, access: AccessList) -> Rules:
-        engine = self.choice.engine
-        places = _threads(config, engine) if engine.thread_per_connection else None
-        if config.model == "process":
-            places = config.max_processes
-        # With workers the limit is that of all: this one is bounded by its own descriptors beside it.
-        descriptors = None if self._counts_together else self._descriptors()
-        return rules_of(config, access, descriptors, engine.descriptors_per_connection, places)
-
-    @property
-    def _counts_together(self) -> bool:
-        supervision = self._shared.supervision
-        return supervision is not None and supervision.counts_together
-
-    def _descriptors(self) -> int | None:
-        descriptors = descriptor_limit()
-        return None if descriptors is None else descriptors // self._shared.servers
-
-    def _most_here(self) -> int | None:
-        """Return how many connections this process can have."""
-        descriptors = self._descriptors()
-        return None if descriptors is None else affordable(descriptors, self.choice.engine.descriptors_per_connection)
-
-    def _share_of(self, total_bytes: int | None) -> int | None:
-        """Return what is this process's of what all workers may hold."""
-        supervision = self._shared.supervision
-        return total_bytes if total_bytes is None or supervision is None else max(1, total_bytes // supervision.workers)
-
-    def _follow(self, access: AccessFiles, before: Any) -> None:
-        """Look for changes of the files of networks from now on, in place of those before."""
-        assert self._loop is not None
-        if self._follower is not None:
-            self._follower.cancel()
-            self._helpers.remove(self._follower)
-        follows = access.paths and self._shared.begins_gate  # a gate that is shared has one who does
-        self._follower = self._loop.create_task(access.follow(self.gate, before)) if follows else None
-        if self._follower is not None:
-            self._helpers.append(self._follower)
 
     async def reload(self, config: ServerConfig) -> tuple[str, ...]:
         """Go by those values of ``config`` that may change while the server serves: see `with_live`.
@@ -480,76 +305,32 @@ class Server:
         before, after = values(self.config), values(new)
         changed = tuple(name for name, value in after.items() if value != before[name])
         if self._at_work is None:
-            self.config = new
+            self._setup.config = new
             return changed
         access = AccessFiles(new.gate.allow, new.gate.deny)
         signature, networks = await aside(lambda: (access.signature(), access.load()), "penstock-networks")
-        tls = self._tls
+        tls = self._setup.tls
         has_files = tls is not None and not new.tls.dev
         material = await aside(lambda: Material(new.tls), "penstock-certificates") if has_files else None
-        rules = self._rules_of(new, networks)
+        rules = self._setup.rules_of(new, networks)
         changes = {
             spec.name: value
             for spec in dataclasses.fields(Rules)
             if spec.name not in FIXED and (value := getattr(rules, spec.name)) != getattr(self._rules, spec.name)
         }
         self.gate.set(**changes)
-        self.config, self._rules = new, rules
+        self._setup.config, self._rules = new, rules
         if tls is not None and material is not None:
             tls.exchange(material)
             logger.info("certificates: %s", material.expiry(time.time()))
             for warning in warnings_now(tls):
                 self._warn(warning)
-        self._follow(access, signature)
+        self._upkeep.follow(self.loop, access, signature)
         return changed
 
-    def _check_kind(self, kind: Kind | None, requested: Address) -> None:
-        """Refuse what makes no sense together.
-
-        Raises:
-            ConfigurationError: A conversation on a datagram address, or the reverse; a kind of socket that none serves.
-        """
-        check_proxied(kind, requested, self.config.gate.proxy_from)
-        if self.config.model == "process":
-            refuse_unforked(self.config, kind, requested)
-        if kind is Kind.RAW:
-            raise ConfigurationError(f"{requested}: raw sockets can be connected, not served")
-        if requested.starts_tls and self.service.written_for:
-            raise ConfigurationError(
-                f"{requested}: {self.service.has_no('does not say when TLS begins')}, or say tls://"
-            )
-        if kind is Kind.DATAGRAM and self.service.datagram is None and not self.service.sessions:
-            raise ConfigurationError(
-                f"{self.service.name} needs connections, and {requested} has none: use tcp://, unix: or "
-                "unix+seqpacket:, or write it to keep sessions, with sessions=True"
-            )
-        timeouts = self.config.timeouts
-        if kind is Kind.DATAGRAM and self.service.sessions and timeouts.idle_s is None is timeouts.receive_idle_s:
-            raise ConfigurationError(
-                f"{self.service.name} keeps a session for each sender on {requested} until that is silent: "
-                "timeout_idle cannot be none",
-                "timeouts.idle_s",
-            )
-        if kind is not Kind.DATAGRAM and self.service.only_datagrams:
-            raise ConfigurationError(
-                f"{self.service.name} handles datagrams, and {requested} has connections: use udp:// or unix+dgram:"
-            )
-
     def secure(self, tls: Any) -> LayerMaker:
-        """For `ConnectionBase.start_tls`: return what makes the layer of a connection that has begun in clear.
-
-        Raises:
-            LocalProtocolError: The server has no certificate, and the caller brings none.
-        """
-        if tls is not None and not isinstance(tls, SSLContext):
-            raise LocalProtocolError(f"start_tls takes an ssl.SSLContext at a server, not {type(tls).__name__}")
-        if self._tls is not None:
-            return self._tls.secure(tls)
-        if tls is None:
-            raise LocalProtocolError(
-                "there is no certificate: give --tls-cert, and addresses as tcp://HOST:PORT?tls=start"
-            )
-        return layer_by(tls)
+        """As `Setup.secure`, for `ConnectionBase.start_tls`."""
+        return self._setup.secure(tls)
 
     def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         """Serve a connection that was accepted elsewhere."""
@@ -562,14 +343,14 @@ class Server:
         self._suspended = True
         if self._at_work is not None:
             self._at_work.suspend()
-            self._emit(Suspended())
+            self._observers.emit(Suspended())
 
     def resume(self) -> None:
         """Accept again. May be repeated."""
         self._suspended = False
         if self._at_work is not None:
             self._at_work.resume()
-            self._emit(Resumed())
+            self._observers.emit(Resumed())
 
     def begin_drain(self, *, timeout_s: float | Default | None = DEFAULT) -> None:
         """Stop accepting and let every connection finish what it received. May be repeated; `wait_stopped` waits.
@@ -581,7 +362,7 @@ class Server:
         """
         self._told_to_end = True
         if self._at_work is not None and self._stopped is not None and not self._stopped.done():
-            self._emit(Draining(len(self.connections)))
+            self._observers.emit(Draining(len(self.connections)))
             within_s = self.config.timeouts.drain_s if isinstance(timeout_s, Default) else timeout_s
             self._end_within(within_s)
             if self._shared.supervision is None:
@@ -641,14 +422,7 @@ class Server:
     async def wait_until(self, fact: Callable[[Self], bool]) -> None:
         """Wait until ``fact(server)`` is true; it is asked again after every event."""
         assert self._loop is not None, "the server was not started"
-        await turn_of(self._loop).take()
-        while True:
-            # Before the fact is looked at: an engine's thread may make it true right after.
-            change = self._loop.create_future()
-            self._changed.append(change)
-            if fact(self):
-                return
-            await change
+        await self._observers.wait_until(lambda: fact(self))
 
     async def wait_connections(self, count: int) -> None:
         """Wait until exactly ``count`` connections are open."""
@@ -661,103 +435,12 @@ class Server:
         """What tells other processes of its connections; None where none of them move, or it does not serve."""
         return None if self._at_work is None else self._at_work.mover
 
-    def busy(self) -> set[int]:
-        """Return the ids of connections that have background tasks here."""
-        return self._background.owners()
-
-    def places_of(self, conn: ConnectionBase[Any]) -> list[Sequence[Any]]:
-        """Return the application's groups and keys that a connection has, each as `App.take_place` has it."""
-        places = [each.place(self.app) for each in self._owners(conn) if hasattr(each, "place")]
-        return [place for place in places if place is not None]
-
-    def waiting_for(self, conn: ConnectionBase[Any]) -> bytes:
-        """Give away what groups have for a connection whose peer does not read."""
-        return b"".join(each.take_waiting() for each in self._owners(conn) if hasattr(each, "take_waiting"))
-
-    def _owners(self, conn: ConnectionBase[Any]) -> list[Any]:
-        return [] if self._ends is None else self._ends.owners(conn.id)
-
-    def take_places(self, conn: ConnectionBase[Any], places: Iterable[Sequence[Any]]) -> None:
-        """Have a connection that comes from another process in the groups and under the keys that it had there."""
-        if self.app is not None:
-            for place in places:
-                self.app.take_place(conn, place)
-
     def adopt(self, sock: socket.socket, arrival: Arrival) -> Adoption:
         """As `EngineServer.adopt`."""
         assert self._at_work is not None, "the server was not started"
         return self._at_work.adopt(sock, arrival)
 
-    # -- what belongs to its connections -------------------------------------------------------------------------------
-
-    def start_task(self, conn: ConnectionBase[Any], work: Work, name: str, *, finish: bool = False) -> BackgroundTask:
-        """Run ``work`` until ``conn`` has ended: what `ConnectionBase.task` does. Safe from every thread."""
-        assert self._loop is not None, "the server was not started"
-        if finish:
-            conn.task_begun()
-        try:
-            task = self._background.start(self._loop, conn, work, name, finish=finish)
-        except BaseException:
-            if finish:
-                conn.task_over()
-            raise
-        if not (conn.is_datagram or self.when_closed(conn, task.cancel)):
-            task.cancel()
-        elif task.done:  # at once, or on the loop's thread meanwhile: before there was anything to forget
-            self._task_over(task)
-        return task
-
-    def start_lasting(self, work: Work, name: str) -> BackgroundTask:
-        """Run ``work`` until the server has stopped: then it is cancelled, and waited for. Safe from every thread."""
-        assert self._loop is not None, "the server was not started"
-        return self._background.start(self._loop, None, work, name)
-
-    def _task_over(self, task: RunningTask) -> None:
-        if task.conn is not None:
-            self.forget_closed(task.conn, task.cancel)
-            if task.finish:
-                task.finish = False
-                task.conn.task_over()
-
-    def when_closed(
-        self, conn: ConnectionBase[Any], closed: Callable[[], object], resumed: Callable[[], object] | None = None
-    ) -> bool:
-        """Have ``closed`` called once a connection and its handler have ended, on the engine's thread.
-
-        Args:
-            conn: The connection.
-            closed: Called then.
-            resumed: Called whenever its output has sunk from over the high watermark to the low one.
-
-        Returns:
-            False when the connection is closing already: then nothing will be called.
-        """
-        with self._ends_lock:  # threads may be the first two to ask
-            if self._ends is None:
-                self._ends = Ends()
-                self._observers.append(self._ends)
-        return self._ends.add(conn, closed, resumed)
-
-    def forget_closed(
-        self, conn: ConnectionBase[Any], closed: Callable[[], object], resumed: Callable[[], object] | None = None
-    ) -> None:
-        """Have callbacks of `when_closed` not called. May be repeated."""
-        if self._ends is not None:
-            self._ends.remove(conn, closed, resumed)
-
-    @property
-    def slow_connections(self) -> Collection[int]:
-        """The ids of the connections whose output is over the high watermark, once `when_closed` was asked."""
-        return () if self._ends is None else self._ends.slow
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it serves in."""
-        assert self._loop is not None, "the server was not started"
-        return self._loop
-
-    def _task_failed(self, conn: ConnectionBase[Any] | None, name: str, error: BaseException) -> None:
-        self._emit(TaskFailed(conn, name, error))
+    # -- as a context --------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -771,48 +454,9 @@ class Server:
 
     # -- what the engine reports ---------------------------------------------------------------------------------------
 
-    def _emit(self, event: Event) -> None:
-        if type(event) is HandlerFailed:
-            event = self._explained(event)
-        interrupt: BaseException | None = None
-        for observer in self._observers:
-            try:
-                observer.observe(event)
-            except BaseException as error:  # an observer's mistake is no connection's
-                if is_interrupt(error):
-                    interrupt = error  # when all have been told
-                else:
-                    self._observer_failed(observer, event, error)
-        if interrupt is not None:
-            raise interrupt
-        if self.config.once and isinstance(event, Closed | DatagramHandled):
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self.begin_drain)
-        if self._changed:
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _explained(self, event: HandlerFailed) -> HandlerFailed:
-        conn = event.connection
-        return HandlerFailed(conn, explained(event.error, self.service, (self.service if conn is None else conn).codec))
-
-    def _observer_failed(self, observer: Observer, event: Event, error: BaseException) -> None:
-        more = self._observer_failures.more()
-        if more is not None:
-            with contextlib.suppress(Exception):  # the log itself may be what fails
-                logger.error("observer %s failed at %s%s", text_of(observer), event.name, more, exc_info=error)
-
-    def _stalled(self, frames: Sequence[str]) -> None:
-        self._emit(Stalled(frames))
-
-    def _stall_ended(self, duration_s: float) -> None:
-        self._emit(StallEnded(duration_s))
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, []
-        for future in changed:
-            if not future.done():
-                future.set_result(None)
+    def _end_soon(self) -> None:
+        """From any thread: end after what is going on."""
+        self.loop.call_soon_threadsafe(self.begin_drain)
 
     def _engine_stopped(self) -> None:
         """Finish on the loop: an engine may say it on a thread of its own."""
@@ -826,12 +470,9 @@ class Server:
     def _finish(self) -> None:
         assert self._stopped is not None
         try:
-            for helper in self._helpers:
-                helper.cancel()
-            if self._watchdog is not None:
-                self._watchdog.stop()
+            self._upkeep.stop()
             self._close_listeners()
-            self._emit(Stopped())
+            self._observers.emit(Stopped())
         finally:  # whatever failed without memory: no caller waits for ever
             if not self._stopped.done():
                 self._stopped.set_result(None)
@@ -839,17 +480,4 @@ class Server:
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []
         close_listeners(listeners)
-        self._throw_away_is_over()
-
-    def _throw_away_is_over(self) -> None:
-        throw_away, self._throw_away = self._throw_away, None
-        if throw_away is not None:
-            throw_away.close()
-
-
-def _tell_nobody(_event: Event) -> None:
-    """Another server of the application tells of it."""
-
-
-def _threads(config: ServerConfig, engine: Engine) -> int:
-    return engine.default_threads if isinstance(config.threads, DefaultThreads) else config.threads
+        self._setup.throw_away_is_over()

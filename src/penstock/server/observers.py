@@ -1,0 +1,105 @@
+"""Telling what happens: every event to every observer, and those who wait for a fact that it is worth another look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..core.events import Closed, DatagramHandled, Event, HandlerFailed, Observer
+from ..core.interrupts import is_interrupt
+from ..core.replies import explained
+from ..core.service import Service
+from ..core.texts import text_of
+from ..core.turns import turn_of
+from ..telemetry.log import Pace, logger
+
+
+class Observers:
+    """The observers of one server. What one of them raises is logged, once a second at most.
+
+    Args:
+        service: Whose codec explains why a handler failed.
+        observers: Told in this order.
+    """
+
+    def __init__(self, service: Service[Any], observers: Iterable[Observer]) -> None:
+        self._service = service
+        self._observers = list(observers)
+        self._failures = Pace(1, time.monotonic)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def append(self, observer: Observer) -> None:
+        """Have another one told, from now on. Safe from every thread."""
+        self._observers.append(observer)
+
+    def emit(self, event: Event) -> None:
+        """Tell all of them. Safe from every thread.
+
+        Raises:
+            BaseException: An interrupt of the process that came meanwhile, when all have been told.
+        """
+        if type(event) is HandlerFailed:
+            event = self._explained(event)
+        interrupt: BaseException | None = None
+        for observer in self._observers:
+            try:
+                observer.observe(event)
+            except BaseException as error:  # an observer's mistake is no connection's
+                if is_interrupt(error):
+                    interrupt = error
+                else:
+                    self._failed(observer, event, error)
+        if interrupt is not None:
+            raise interrupt
+        if self._waiters:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._wake)
+
+    async def wait_until(self, fact: Callable[[], bool]) -> None:
+        """Wait until ``fact()`` is true; it is asked again after every event."""
+        self._loop = asyncio.get_running_loop()
+        await turn_of(self._loop).take()
+        while True:
+            # Before the fact is looked at: an engine's thread may make it true right after.
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            if fact():
+                return
+            await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _explained(self, event: HandlerFailed) -> HandlerFailed:
+        conn = event.connection
+        codec = (self._service if conn is None else conn).codec
+        return HandlerFailed(conn, explained(event.error, self._service, codec))
+
+    def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
+        more = self._failures.more()
+        if more is not None:
+            with contextlib.suppress(Exception):  # the log itself may be what fails
+                logger.error("observer %s failed at %s%s", text_of(observer), event.name, more, exc_info=error)
+
+
+class Once:
+    """An observer that ends a server after its first connection or datagram.
+
+    Args:
+        end: Begins to end it. Safe from every thread.
+    """
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self._end = end
+
+    def observe(self, event: Event, /) -> None:
+        """Look whether it was one of these."""
+        if isinstance(event, Closed | DatagramHandled):
+            self._end()
