@@ -31,10 +31,11 @@ serve: $(READY)  ## serve echo on $(BIND)
 test: $(READY) apt  ## every test, on this Python
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-test-tls: $(READY)  ## the conformance suite of streams, over TLS on every engine
+test-tls: $(READY) apt  ## the conformance suite of streams, over TLS on every engine; TLS of others, and scanners
 	PENSTOCK_TEST_TLS=1 $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal \
 		$(filter-out $(wildcard tests/conformance/test_datagram*.py) tests/conformance/test_records.py, \
 		$(wildcard tests/conformance/test_*.py)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal -m "full or not full" tests/outside/tls $(PYTEST_ARGS)
 
 test-workers: $(READY)  ## workers that are killed, rolled and ended again and again, under load; prints figures
 	$(BIN)/python -m pytest -q -s -m full tests/workers $(PYTEST_ARGS)
@@ -111,9 +112,10 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss && \
 		command -v redis-server && command -v zsh && command -v fish && \
 		command -v openssl && command -v curl && command -v rev && command -v mbpoll && command -v memccapable && \
-		command -v mosquitto_pub && command -v swaks && command -v logger; } \
+		command -v mosquitto_pub && command -v swaks && command -v logger && command -v haproxy && command -v stunnel4 && \
+		command -v sslscan && command -v testssl; } \
 		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat openssl curl bsdextrautils telnet strace iproute2 \
-		redis-server zsh fish mbpoll libmemcached-tools mosquitto-clients swaks bsdutils) >/dev/null 2>&1 || true; fi
+		redis-server zsh fish mbpoll libmemcached-tools mosquitto-clients swaks bsdutils haproxy stunnel4 sslscan testssl.sh) >/dev/null 2>&1 || true; fi
 
 .venv-docs/.ready: pyproject.toml pins.txt
 	$(PYTHON) -m venv .venv-docs

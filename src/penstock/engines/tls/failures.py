@@ -26,7 +26,7 @@ _WORDS: Final = {
     "SSLV3_ALERT_BAD_CERTIFICATE": "the peer refuses the certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the peer says that the certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "the peer says that the certificate was revoked",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer found nothing to agree on: version, cipher, or a missing certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer found nothing to agree on: no version, cipher or certificate that it takes",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the peer speaks none of the protocols of ALPN that were offered",
     "TLSV1_UNRECOGNIZED_NAME": "the server knows no such name",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was changed on its way",
@@ -69,7 +69,9 @@ def failure_of(error: Exception, *, shaking: bool, shown: bytes | None = None) -
     words = _WORDS.get(name) or name.lower().replace("_", " ") or str(error) or type(error).__name__
     if name in _CERTIFICATES:
         return TlsError(CloseReason.TLS_CERTIFICATE, words)
-    return TlsError(CloseReason.TLS_HANDSHAKE if shaking else CloseReason.TLS_ERROR, words)
+    # With TLS 1.3 a client is done before its server is: what that makes of the client's certificate comes later.
+    shakes = shaking or name == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+    return TlsError(CloseReason.TLS_HANDSHAKE if shakes else CloseReason.TLS_ERROR, words)
 
 
 def _subject(shown: bytes | None) -> str:
