@@ -26,7 +26,7 @@ _WORDS: Final = {
     "SSLV3_ALERT_BAD_CERTIFICATE": "the peer refuses the certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the peer says that the certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "the peer says that the certificate was revoked",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer found nothing to agree on: no version, cipher or certificate that it takes",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer found no version, cipher or certificate that it takes",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the peer speaks none of the protocols of ALPN that were offered",
     "TLSV1_UNRECOGNIZED_NAME": "the server knows no such name",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was changed on its way",
