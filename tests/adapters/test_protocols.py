@@ -1,9 +1,12 @@
 """Protocols of asyncio are served unchanged, with the contract of their transport."""
 
 import asyncio
+import contextlib
 import functools
+import gc
 import socket
 import ssl
+import weakref
 
 import pytest
 
@@ -408,3 +411,117 @@ def test_a_protocol_of_subprocesses_is_refused():
     """It speaks to no peer."""
     with pytest.raises(ApplicationError, match="SubprocessProtocol is a protocol of neither streams nor datagrams"):
         service_of(asyncio.SubprocessProtocol)
+
+
+def test_a_transport_writes_what_asyncios_writes(serve, engine):
+    """Any object of bytes, by position or by name; nothing else, also once it is over, when bytes are dropped."""
+    refused, made = [], []
+
+    def write_all(self, transport):
+        made.append(transport)
+        for written in (b"one ", bytearray(b"two "), memoryview(b"three "), b""):
+            transport.write(written)
+        transport.write(data=b"four")
+        refuses(transport)
+        transport.close()
+
+    def refuses(transport):
+        for wrong in ("text", 5, None):
+            with pytest.raises(TypeError, match="bytes-like") as caught:
+                transport.write(wrong)
+            refused.append(type(caught.value))
+
+    with serve(noted([], connection_made=write_all)) as server, server.dial() as peer:
+        sent = read_to_end(peer)
+        server.wait_closed(1)
+        server.wait_connections(0)
+        server.call(lambda: made[0].write(b"nobody is there"))
+        server.call(lambda: refuses(made[0]))
+
+    assert b"one two three four" == sent
+    assert [TypeError] * 6 == refused
+
+
+@pytest.mark.ciphered
+def test_a_transport_goes_with_its_connection(serve, engine):
+    """Nothing of a connection that has ended waits for the collector of cycles."""
+    kept, notes = [], []
+
+    def answer(self, data):
+        kept.append(weakref.ref(self.transport))
+        self.transport.write(data)
+
+    def lost(self, exc):
+        self.transport = None
+        self.notes.append("lost")
+
+    with serve(noted(notes, data_received=answer, connection_lost=lost)) as server, without_collector():
+        with server.dial() as peer:
+            peer.sendall(b"x")
+            assert b"x" == read_exactly(peer, 1)
+        server.wait_until(lambda _: "lost" in notes)
+        server.wait_connections(0)
+        server.wait_until(lambda _: kept[0]() is None)
+
+
+@contextlib.contextmanager
+def without_collector():
+    """Have cycles stay where they are."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def test_a_protocol_may_be_replaced_and_may_pause_within_what_it_is_told(serve, engine):
+    """What was read after that goes to the new one, once it is to be read."""
+    notes = []
+
+    def replace(self, data):
+        self.notes.append(("first", data))
+        self.transport.pause_reading()
+        self.transport.set_protocol(second)
+        self.transport.write(b"1")
+
+    def note(self, data):
+        self.notes.append(("second", data))
+        transports[0].write(b"2")
+
+    def keep(self, transport):
+        self.transport = transport
+        transports.append(transport)
+
+    transports = []
+    second = noted(notes, data_received=note)()
+    with serve(noted(notes, data_received=replace, connection_made=keep)) as server, server.dial() as peer:
+        peer.sendall(b"one")
+        assert b"1" == read_exactly(peer, 1)
+        peer.sendall(b"two")
+        server.call(transports[0].resume_reading)
+        assert b"2" == read_exactly(peer, 1)
+        peer.sendall(b"three")
+        assert b"2" == read_exactly(peer, 1)
+
+    assert [("first", b"one"), ("second", b"two"), ("second", b"three")] == [n for n in notes if isinstance(n, tuple)]
+
+
+@pytest.mark.ciphered
+def test_what_a_protocol_raises_ends_its_connection_alone(serve, engine):
+    """It is told the error; what it wrote before still leaves."""
+    notes = []
+
+    def answer(self, data):
+        self.transport.write(b"before")
+        if data == b"bad":
+            raise ZeroDivisionError("of the protocol")
+
+    protocol = noted(notes, data_received=answer)
+    with serve(protocol, fails=1) as server, server.dial() as good, server.dial() as peer:
+        peer.sendall(b"bad")
+        assert b"before" == read_to_end(peer)
+        assert ["handler_error"] == list(server.reasons(1))
+        good.sendall(b"good")
+        assert b"before" == read_exactly(good, 6)
+
+    assert [ZeroDivisionError] == [type(note) for note in notes if isinstance(note, ZeroDivisionError)]

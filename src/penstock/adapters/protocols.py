@@ -13,8 +13,8 @@ from ..core.service import Service
 from ..core.signatures import name_of, positional, summary_of
 from ..errors import ApplicationError
 from .datagrams import Endpoints
+from .fed import transport_of
 from .sockets import CODEC
-from .transport import ConnectionTransport
 from .without import OF_BYTES, OF_DATAGRAMS
 
 
@@ -58,4 +58,4 @@ def of_protocol(target: Any, name: str) -> Service[bytes]:
 
 
 async def _serve(factory: Callable[[], Any], conn: Connection[bytes]) -> None:
-    await ConnectionTransport(conn, asyncio.get_running_loop()).carry(factory())
+    await transport_of(conn, asyncio.get_running_loop()).carry(factory())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from ..core.contract import Connection
@@ -98,6 +98,7 @@ class ConnectionTransport(asyncio.Transport):
         self._resumed: asyncio.Event | None = None  # reading is paused until it is set
         self._task: asyncio.Task[Any] | None = None  # that carries it
         self._failure: BaseException | None = None
+        self._receive_once: Callable[[], Awaitable[bytes]] = conn.receive
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._conn!r}>"
@@ -160,7 +161,12 @@ class ConnectionTransport(asyncio.Transport):
             self._conn.post(data)
         except ConnectionEndedError:
             return  # `connection_lost` tells why
-        if self._conn.output_paused and not self._writing_paused:  # type: ignore[attr-defined]  # of every engine
+        if self._conn.output_paused:  # type: ignore[attr-defined]  # of every engine
+            self.stop_writing()
+
+    def stop_writing(self) -> None:
+        """Output is over its high watermark: tell the protocol, once."""
+        if not self._writing_paused:
             self._pause_writing()
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
@@ -296,12 +302,16 @@ class ConnectionTransport(asyncio.Transport):
             task.uncancel()
             raise failure from None
         finally:
-            self._task = None
-            self._left = True
-            if self._resuming is not None:
-                self._resuming.cancel()
+            self._let_go()
             told = failure if isinstance(failure, Exception) else loss_of(self._conn)
             self._protocol.connection_lost(told)
+
+    def _let_go(self) -> None:
+        """Nothing is sent or received any more: end what was begun for the connection."""
+        self._task = None
+        self._left = True
+        if self._resuming is not None:
+            self._resuming.cancel()
 
     def fail(self, error: BaseException) -> None:
         """End the connection for what the protocol's own raised outside of its callbacks."""
@@ -310,8 +320,7 @@ class ConnectionTransport(asyncio.Transport):
             self._task.cancel()
 
     async def _receive(self) -> None:
-        conn = self._conn
-        receive = conn.receive
+        receive = self._receive_once
         while not self._left:
             try:
                 data = await receive()

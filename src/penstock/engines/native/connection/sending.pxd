@@ -27,3 +27,6 @@ cdef class SendingTransport(StatefulTransport):
     cdef Py_ssize_t room_bytes(self) except -1
     cdef int obey(self, int verdict) except -1
     cdef int stall_begins(self) except -1
+
+
+cdef object post_one(SendingTransport conn, object message)

@@ -392,6 +392,11 @@ cdef inline object post(SendingTransport conn, object message):
         conn.put_reply(message)
 
 
+cdef object post_one(SendingTransport conn, object message):
+    """As ``conn.post(message)``, for compiled code."""
+    return post(conn, message)
+
+
 cdef inline object post_frame(SendingTransport conn, object frame):
     if not PyBytes_Check(frame):
         refuse_frame(frame)

@@ -28,6 +28,7 @@ cdef class AwaitedConnection(Connection):
     cdef int end_wait(self) except -1
     cdef int wake(self) except -1
     cdef int wake_directly(self) except -1
+    cdef bint pours(self, const char* data, Py_ssize_t size) except -1
     cdef bint step_in_place(self) except -1
     cdef int finish_message(self, object reply) except -1
     cdef int begin_gathering(self) except -1

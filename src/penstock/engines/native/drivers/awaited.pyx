@@ -140,6 +140,8 @@ cdef class AwaitedConnection(Connection):
         self.bytes_in += size
         if not self._can_receive or self.drains:
             return 0
+        if self.waiter is not None and self.waiter.feed is not None and self.pours(data, size):
+            return 0
         self.take_in(data, size)
         try:
             if self._idle_since != INFINITY:
@@ -156,6 +158,10 @@ cdef class AwaitedConnection(Connection):
         finally:
             self.keep_rest()
         return 0
+
+    cdef bint pours(self, const char* data, Py_ssize_t size) except -1:
+        """Hand what was read to whom it is for, past the task that waits for it. Return whether that was possible."""
+        return False
 
     cdef int look_at_partial(self, Py_ssize_t came_bytes) except -1:
         """A reply may be at hand that is not whole: where one is waited for, it must be in time though nobody receives."""

@@ -14,6 +14,7 @@ from .awaited cimport wake_all
 from .carried cimport carried, unpacked
 from .driven cimport Driven
 from .exchange cimport receive_by, receive_from, send_raw_to, send_to
+from .feed cimport feed_of, pour
 from ..framing.choice cimport framing_of_cutter
 from ..host cimport Host
 from ..sealed cimport seal
@@ -178,6 +179,13 @@ cdef class ConversationConnection(AwaitedConnection):
             return False
         driven = <Driven>self.handler
         return driven.step_in_place(task)
+
+    cdef bint pours(self, const char* data, Py_ssize_t size) except -1:
+        return pour(self, data, size)
+
+    def protocol_feed(self, transport):
+        """Return what hands the protocol of a transport what is read, and writes for it."""
+        return feed_of(self, transport)
 
     cdef Waiter place_to_wait(self, object limit):
         # Where the task hangs already, when it is the one that asks: a step in place may have begun others (eager tasks).

@@ -13,6 +13,7 @@ cdef class Waiter:
     cdef object callback
     cdef object context
     cdef object error
+    cdef object feed  # the `ProtocolFeed` whose wait this is, or None
     cdef unsigned char state
     cdef flag blocking  # as `asyncio.Future._asyncio_future_blocking`
     cdef flag yielded
