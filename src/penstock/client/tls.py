@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -114,6 +115,16 @@ class Handshake:
         self._taken = self._take()
         return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name, session=self._taken)
 
+    def wrap_socket(self, sock: socket.socket) -> ssl.SSLSocket:
+        """Return what speaks TLS over a connected socket, which goes over to it; its handshake is still to be done."""
+        return self._context.wrap_socket(
+            sock, server_hostname=self._name, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+
+    def refuses(self, session: ssl.SSLObject | ssl.SSLSocket) -> TlsError | None:
+        """Return why a peer is refused whom `ssl` has accepted; None where it is not."""
+        return self._judge(session)
+
     def _take(self) -> ssl.SSLSession | None:
         """Return the newest session that may go on, and forget those that have expired."""
         if self._key is None:
@@ -131,7 +142,7 @@ class Handshake:
         sessions_of(self._context).keep(self._key, session)
         return True
 
-    def _judge(self, session: ssl.SSLObject) -> TlsError | None:
+    def _judge(self, session: ssl.SSLObject | ssl.SSLSocket) -> TlsError | None:
         if not self._pins:
             return None
         der = session.getpeercert(binary_form=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..address import Address, Kind
 from ..codecs import Codec
 from ..codecs.raw import is_raw
 from .pace import Pace
+
+if TYPE_CHECKING:
+    from ..client.tls import Handshake
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Load:
         count: How many requests are sent and counted; None: until `duration_s` is over.
         timeout_s: How long a reply may take, and how long the last ones are waited for.
         expect_echo: Whether a reply that is not what was sent is an error.
+        handshake: Whom to believe, and what to show, where TLS is spoken; each connection does all of it.
     """
 
     address: Address
@@ -40,6 +44,7 @@ class Load:
     count: int | None = None
     timeout_s: float = 5.0
     expect_echo: bool = False
+    handshake: Handshake | None = None
 
     @property
     def is_records(self) -> bool:

@@ -30,13 +30,19 @@ class Loop(Protocol):
 MakeLoop = Callable[[Load, Measured, Callable[[], socket.socket], float, Callable[[float], object]], Loop]
 
 
-def loop_of(engine: str) -> tuple[MakeLoop, bool]:
+def loop_of(engine: str, *, ciphered: bool = False) -> tuple[MakeLoop, bool]:
     """Return what runs a load on an engine, and whether it is compiled.
 
+    Args:
+        engine: One of `ENGINES`.
+        ciphered: The load speaks TLS, which the compiled one does not.
+
     Raises:
-        ConfigurationError: ``native`` was asked for, and is not there.
+        ConfigurationError: ``native`` was asked for, and is not there, or does not do it.
     """
-    if engine != "pure":
+    if ciphered and engine == "native":
+        raise ConfigurationError("the compiled load speaks no TLS; leave it to the one in Python", "--engine")
+    if engine != "pure" and not ciphered:
         try:
             from .native.loop import LoadLoop as NativeLoop
         except ImportError:
@@ -115,7 +121,7 @@ def run_here(
     Raises:
         PenstockError: There is no descriptor left to begin with.
     """
-    make, compiled = loop_of(order.engine)
+    make, compiled = loop_of(order.engine, ciphered=order.load.handshake is not None)
     measured = Measured(compiled=compiled)
     recorder = Recorder(measured, on_interval)
     try:

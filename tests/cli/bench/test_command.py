@@ -17,6 +17,7 @@ from penstock import __version__
 from penstock.cli.bench.assertions import parse_assertion
 from penstock.errors import ConfigurationError
 from penstock.load.measured import Measured
+from penstock.testing.certificates import authority, server_certificate
 
 
 def bench(penstock, *arguments, status=0):
@@ -304,7 +305,7 @@ def test_intervals_and_percentiles_are_written_for_other_tools(serve, penstock, 
         (["tcp://127.0.0.1:9", "-n", "1.5"], "--count: '1.5' is not a whole number from 0 to"),
         (["tcp://example.org:80"], "URL: example.org is not this machine; with its owner's consent add --allow-remote"),
         (["tcp://192.0.2.1:80", "--allow-remote", "192.0.2.2"], "URL: 192.0.2.1 is not this machine"),
-        (["raw+icmp://127.0.0.1"], "URL: raw+icmp://127.0.0.1: bench loads tcp://, udp:// and Unix sockets"),
+        (["raw+icmp://127.0.0.1"], "URL: raw+icmp://127.0.0.1: bench loads tcp://, tls://, udp:// and Unix sockets"),
         (["tcp://127.0.0.1:9", "--codec", "json-lines"], "--message: json-lines messages are written as JSON"),
         (["tcp://127.0.0.1:9", "--message", ""], "--message: with the codec raw an empty message is nothing"),
         (["tcp://127.0.0.1:9", "--assert", "x"], "--assert: 'x' is not a condition"),
@@ -362,3 +363,19 @@ def test_an_interruption_is_130_after_the_report(engine, peer, environ, director
     assert (130, "") == (process.returncode, errors)
     assert (True, {}) == (told["interrupted"], told["errors"])
     assert told["replies"] > 0
+
+
+def test_over_tls_the_server_is_verified(serve, penstock, tmp_path):
+    """As `penstock send` does; the compiled load says that it speaks none."""
+    pytest.importorskip("trustme")
+    served = serve("echo", "--codec", "lines", "--tls-cert", server_certificate(), bind="tls://127.0.0.1:0")
+    asked = ["bench", served.address, "--codec", "lines", "-n", "20", "-c", "2", "--expect-echo"]
+    believed = penstock(*asked, "--ca", authority().ca, "--json")
+    strange = penstock(*asked)
+    insecure = penstock(*asked, "--insecure", "--processes", "2")
+    compiled = penstock(*asked, "--engine", "native", "--ca", authority().ca)
+
+    assert (0, 20, {}) == (believed.returncode, *(json.loads(believed.stdout)[name] for name in ("replies", "errors")))
+    assert (4, True) == (strange.returncode, "certificate is refused" in strange.stderr)
+    assert (0, True) == (insecure.returncode, "errors      none" in insecure.stdout)
+    assert (2, True) == (compiled.returncode, "--engine" in compiled.stderr)

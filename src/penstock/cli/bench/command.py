@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,7 +22,19 @@ from ...load.measured import Measured
 from ...load.pace import Pace
 from ...load.run import ENGINES, Order, dialler, loop_of, run_here
 from ...units import parse_duration
-from ..client import HEX, JSON, REFUSED, TIMEOUT, client_options, client_timeouts, client_values, flag, run_client
+from ..client import (
+    HEX,
+    JSON,
+    REFUSED,
+    TIMEOUT,
+    TLS_OPTIONS,
+    client_options,
+    client_timeouts,
+    client_tls,
+    client_values,
+    flag,
+    run_client,
+)
 from ..commands import PenstockCommand
 from ..form import Form, read_file
 from ..report import fail
@@ -32,6 +44,9 @@ from .export import csv, hgrm
 from .html import page
 from .progress import make_progress
 from .report import as_data, lines_of
+
+if TYPE_CHECKING:
+    from ...client.tls import ClientTls, Handshake
 
 DEFAULT_SIZE: Final = 64
 DEFAULT_DURATION_S: Final = 10.0
@@ -163,6 +178,7 @@ OPTIONS: Final = [
         section="Report",
     ),
     replace(JSON, section="Report"),
+    *TLS_OPTIONS,
 ]
 
 
@@ -183,16 +199,17 @@ def command() -> click.Command:
 def _bench(**_params: Any) -> int:
     address, codec, values = client_values(click.get_current_context(), OPTIONS)
     if address.kind is None or address.kind is Kind.RAW:
-        raise ConfigurationError(f"{address}: bench loads tcp://, udp:// and Unix sockets", "URL")
+        raise ConfigurationError(f"{address}: bench loads tcp://, tls://, udp:// and Unix sockets", "URL")
     if address.is_public and values["allow_remote"] != address.host:
         problem = f"{address.host} is not this machine; with its owner's consent add --allow-remote {address.host}"
         raise ConfigurationError(problem, "URL")
     assertions = [parse_assertion(text) for text in values["assert"]]
     old = None if values["compare"] is None else read_report(values["compare"])
-    loop_of(values["engine"])
+    loop_of(values["engine"], ciphered=address.is_tls)
     if values["processes"] > values["connections"]:
         raise ConfigurationError("each process needs a connection of its own: --connections", "--processes")
     pace = _pace(values)
+    tls = client_tls(values)
     load = Load(
         address,
         codec,
@@ -205,11 +222,18 @@ def _bench(**_params: Any) -> int:
         count=values["count"] or None,
         timeout_s=values["timeout"],
         expect_echo=values["expect_echo"],
+        handshake=_handshake(address, tls),
     )
     _check_records(load)
     names: list[Any] = []
-    status = run_client(_reach(load, names), address)
+    status = run_client(_reach(load, tls, names), address)
     return status or _run(load, names[0], values, assertions, old)
+
+
+def _handshake(address: Address, tls: "ClientTls") -> "Handshake | None":
+    from ...client.tls import handshake_for
+
+    return handshake_for(address, tls)
 
 
 def _pace(values: dict[str, Any]) -> Pace | None:
@@ -276,11 +300,12 @@ def _check_records(load: Load) -> None:
         raise ConfigurationError("an empty record looks like the end of a connection", "--message")
 
 
-async def _reach(load: Load, names: list[Any]) -> int:
+async def _reach(load: Load, tls: "ClientTls", names: list[Any]) -> int:
     """Connect once: a server that is not there is told of as everywhere else. Keep what its name was resolved to."""
     from ...client import connect
 
-    async with await connect(load.address, codec="raw", timeouts=client_timeouts(load.timeout_s)) as conn:
+    timeouts = client_timeouts(load.timeout_s)
+    async with await connect(load.address, codec="raw", timeouts=timeouts, tls=tls) as conn:
         names.append(load.address.unix_name if load.address.is_unix else conn.peer.sockname)
     return 0
 

@@ -101,7 +101,7 @@ def bottleneck(load: Load, measured: Measured) -> str | None:
     who = "the load generator" if measured.processes == 1 else "the busiest process of the load"
     ways = ["use more --processes"] if measured.processes < (os.cpu_count() or 1) else []
     ways.append("use a lower --rate" if load.pace is not None else "use more --depth")
-    if not measured.compiled:
+    if not measured.compiled and load.handshake is None:
         ways.append("the compiled load, of the native engine, takes less")
     return f"{who} used {share:.0%} of a core: the server may be faster than this; {', or '.join(ways)}"
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ...core.inbound import RecordInbound, StreamInbound
 from ...engines.wire import is_connected_to_itself, reset_on_close
 from ...errors import CodecError, ProtocolError
+from .ciphered import Ciphered, CipherError
 
 if TYPE_CHECKING:
+    from ...client.tls import Handshake
     from .loop import LoadLoop
 
 # Before a connection that was lost is replaced.
@@ -31,6 +33,7 @@ class State(Enum):
 
     CLOSED = auto()
     CONNECTING = auto()
+    SHAKING = auto()  # hands, over TLS
     OPEN = auto()
 
 
@@ -55,7 +58,8 @@ class Stream:
         self._since = 0.0
         self._raw_have = 0
         self._raw_wrong = False
-        self._sock: socket.socket
+        self._sock: socket.socket | Ciphered
+        self._ciphered: Ciphered | None = None
         self._inbound: StreamInbound[Any] | RecordInbound[Any]
         self.state = State.CLOSED
         self.retry_at = 0.0
@@ -67,7 +71,7 @@ class Stream:
 
     def connecting(self, sock: socket.socket, now: float) -> None:
         """Wait until a socket has connected."""
-        self._sock = sock
+        self._sock, self._ciphered = sock, None
         self._since = now
         self.state = State.CONNECTING
         self._events = selectors.EVENT_WRITE
@@ -84,8 +88,13 @@ class Stream:
                     reset_on_close(self._sock)
             if number:
                 self.fail(f"connect: {errno.errorcode.get(number, number)}", now)
+            elif self._load.handshake is not None:
+                self._begin_tls(self._load.handshake, now)
             else:
                 self._connected(now)
+            return
+        if self.state is State.SHAKING:
+            self._shake(now)
             return
         try:
             if mask & selectors.EVENT_READ:
@@ -100,6 +109,23 @@ class Stream:
             raise error.__cause__ or error from None
         except ProtocolError as error:
             self.fail(f"protocol: {error}", now)
+
+    def _begin_tls(self, handshake: Handshake, now: float) -> None:
+        self._sock = self._ciphered = Ciphered(handshake, self._sock)
+        self.state = State.SHAKING
+        self._shake(now)
+
+    def _shake(self, now: float) -> None:
+        assert self._ciphered is not None
+        try:
+            events = self._ciphered.shake()
+        except OSError as error:
+            self.fail(f"connect: {name_of(error)}", now)
+            return
+        if events:
+            self._watch(events)
+        else:
+            self._connected(now)
 
     def _connected(self, now: float) -> None:
         self._inbound = (RecordInbound if self._load.is_records else StreamInbound)(self._load.codec)
@@ -168,6 +194,8 @@ class Stream:
                     if self._load.expect_echo:
                         self._wrong(sum([message != self._load.message for message in messages]))
                     self._replied(len(messages), now)
+            if self._ciphered is not None and self._ciphered.has_more:
+                continue  # the socket would not tell of it
             # Of records each is read by itself: no more than are waited for, for the last look finds nothing.
             if not self._load.is_records or not self._waiting:
                 break
@@ -219,7 +247,7 @@ class Stream:
 
     def give_up_before(self, instant: float, now: float) -> None:
         """Give up requests that were sent before ``instant``: on a stream, with all that follow them."""
-        if self.state is State.CONNECTING:
+        if self.state in (State.CONNECTING, State.SHAKING):
             if self._since < instant:
                 self.fail("connect: timeout", now)
         elif self._on_way and self._on_way[0][1] < instant:
@@ -252,4 +280,6 @@ class Stream:
 
 def name_of(error: OSError) -> str:
     """Name the kind of an error for a count of errors."""
+    if isinstance(error, CipherError):
+        return str(error)
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
