@@ -58,7 +58,8 @@ class Stream:
         self._since = 0.0
         self._raw_have = 0
         self._raw_wrong = False
-        self._sock: socket.socket | Ciphered
+        self._plain: socket.socket
+        self._sock: socket.socket | Ciphered  # that, or what enciphers it
         self._ciphered: Ciphered | None = None
         self._inbound: StreamInbound[Any] | RecordInbound[Any]
         self.state = State.CLOSED
@@ -71,7 +72,8 @@ class Stream:
 
     def connecting(self, sock: socket.socket, now: float) -> None:
         """Wait until a socket has connected."""
-        self._sock, self._ciphered = sock, None
+        self._plain = self._sock = sock
+        self._ciphered = None
         self._since = now
         self.state = State.CONNECTING
         self._events = selectors.EVENT_WRITE
@@ -83,9 +85,9 @@ class Stream:
         if self.state is State.CONNECTING:
             number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             with contextlib.suppress(OSError):  # not connected at all
-                if not number and is_connected_to_itself(self._sock):
+                if not number and is_connected_to_itself(self._plain):
                     number = errno.ECONNREFUSED
-                    reset_on_close(self._sock)
+                    reset_on_close(self._plain)
             if number:
                 self.fail(f"connect: {errno.errorcode.get(number, number)}", now)
             elif self._load.handshake is not None:
@@ -111,7 +113,7 @@ class Stream:
             self.fail(f"protocol: {error}", now)
 
     def _begin_tls(self, handshake: Handshake, now: float) -> None:
-        self._sock = self._ciphered = Ciphered(handshake, self._sock)
+        self._sock = self._ciphered = Ciphered(handshake, self._plain)
         self.state = State.SHAKING
         self._shake(now)
 
