@@ -136,7 +136,7 @@ def gone(server):
 @pytest.fixture
 def at_once(monkeypatch):
     """On threads, what outlives its connection is told of at once."""
-    monkeypatch.setattr("penstock.engines.blocking.engine.JOIN_AFTER_S", 0.0)
+    monkeypatch.setattr("penstock.engines.blocking.server.JOIN_AFTER_S", 0.0)
 
 
 @pytest.mark.usefixtures("at_once")

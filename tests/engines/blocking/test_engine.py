@@ -79,7 +79,7 @@ def test_a_connection_that_cannot_be_made_keeps_no_place(serve, monkeypatch):
                 raise MemoryError
             super().begin()
 
-    monkeypatch.setattr("penstock.engines.blocking.engine.ServedConnection", Failing)
+    monkeypatch.setattr("penstock.engines.blocking.server.ServedConnection", Failing)
     with serve(echo) as server:
         with dial(server.address) as first:
             assert b"" == read_to_end(first)

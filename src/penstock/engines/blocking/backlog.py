@@ -14,7 +14,7 @@ from ..listener import Listener
 from .poller import READ, Poller
 
 if TYPE_CHECKING:
-    from .engine import BlockingServer
+    from .server import BlockingServer
 
 
 class ThreadBacklog(Backlog):
