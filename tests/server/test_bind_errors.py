@@ -54,6 +54,26 @@ def test_a_port_in_time_wait_can_be_had_with_reuse_address_only(listen, refusal)
 
 
 @needs_linux
+def test_a_port_that_a_client_of_here_had_is_free_a_minute_after_its_end(listen, refusal):
+    """The system had chosen it for a connection that began here: nothing is there to be stopped."""
+    (listener,) = listen("tcp://127.0.0.1:0")
+    with socket.socket() as client:
+        client.bind(("127.0.0.1", 0))
+        port = client.getsockname()[1]
+        client.connect(listener.sock.getsockname())
+        accepted = listener.sock.accept()[0]
+    with accepted:
+        accepted.recv(1)
+    if not in_time_wait(port):
+        pytest.skip("the system keeps no more connections in TIME_WAIT: net.ipv4.tcp_max_tw_buckets is reached")
+    error = refusal(f"tcp://127.0.0.1:{port}", reuse_address=True)
+
+    assert (
+        f"port {port} is held by ended connections (TIME_WAIT) for up to a minute; wait, or use another port"
+    ) == error.problem
+
+
+@needs_linux
 def test_a_privileged_port_without_the_right_names_the_right(as_nobody, refusal):
     """And the two ways around it; exit status 4."""
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:

@@ -54,8 +54,10 @@ def _port_in_use(target: Target, port: int, reuse_address: bool) -> str:
     where = f"port {port}" if target.host in {target.address.host, "::"} else f"port {port} of {target.host}"
     transport = "udp" if target.address.kind is Kind.DATAGRAM else "tcp"
     holder = port_holder(transport, target.host, port)
-    if holder == ENDED_CONNECTIONS and not reuse_address:
-        return f"{where} is held by {holder} for up to a minute; wait, or allow it with reuse_address"
+    if holder == ENDED_CONNECTIONS:
+        # SO_REUSEADDR shares the port of connections that a server accepted, but not that of one that began here.
+        instead = "use another port" if reuse_address else "allow it with reuse_address"
+        return f"{where} is held by {holder} for up to a minute; wait, or {instead}"
     return f"{where} is in use{f' by {holder}' if holder else ''}; stop that, or use another port"
 
 
