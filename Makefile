@@ -20,7 +20,7 @@ TARGETS ?= $(notdir $(wildcard fuzz/corpus/*))
 PINNED := -q --disable-pip-version-check --constraint pins.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-tls test-workers attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
+.PHONY: help serve test test-tls test-workers combinations attacks test-busy test-all test-others test-deps pins wheel lint types check bench bench-report bench-smoke docs newcomer docs-tables fuzz fuzz-connections faults apt clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | sort | column -t -s '	'
@@ -39,6 +39,9 @@ test-tls: $(READY) apt  ## the conformance suite of streams, over TLS on every e
 
 test-workers: $(READY)  ## workers that are killed, rolled and ended again and again, under load; prints figures
 	$(BIN)/python -m pytest -q -s -m full tests/workers $(PYTEST_ARGS)
+
+combinations: $(READY)  ## combinations of engine, handler and parameter of which make test has others
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal -m combination $(PYTEST_ARGS)
 
 attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)

@@ -10,10 +10,12 @@ are a program that has to run without a word. Ports are moved to free ones.
 heading is not run, and the test says that it was skipped.
 """
 
+import contextlib
 import importlib.util
 import os
 import pkgutil
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,11 +29,15 @@ import pytest
 
 import penstock
 
+from .starter import OF_PYTHON, PROGRAM, clean_environment, finish
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "recipes").glob("*.md"))]
 # What a page cannot have run inside its own tests.
 NOT_RUN = ("make ", "git ", "pip ", "pipx ", "uvx ", "journalctl ", "systemctl ", "sudo ", "uvicorn ", "docker ")
 PROGRAMS = f"{os.environ['PATH']}:/usr/sbin"
+# Pages on which the system's name of the program counts, or processes that it starts again from its own command line.
+BEGIN_ANEW = ("cli.md", "faq.md", "handover.md", "workers.md")
 SERVES = "(Press CTRL+C to quit)"
 PATIENCE_S = 30
 
@@ -98,12 +104,30 @@ def matches(expected, actual):
     return re.fullmatch(pattern, actual[0]) is not None and matches(expected[1:], actual[1:])
 
 
-class Terminal:
-    """Runs one page's commands in one directory."""
+def stages(command):
+    """Split a command before a last stage that is ``penstock`` without anything for a shell: what feeds it, its words.
 
-    def __init__(self, directory, reserve):
+    None where a shell has to run all of it.
+    """
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    feeding, _, last = command.rpartition(" | ")
+    words = shlex.split(last)
+    if words[0] != "penstock" or re.search(r"[$`*?~{}\\]", re.sub(r"'[^']*'", "", last)):
+        return None
+    if any(set(word) <= set("();<>|&") for word in words) or list(lexer)[-len(words) :] != words:
+        return None
+    return feeding, words[1:]
+
+
+class Terminal:
+    """Runs one page's commands in one directory. What is ``penstock`` alone need not import it again."""
+
+    def __init__(self, directory, reserve, popen, *, begins_anew):
+        self.begins_anew = begins_anew
         self.directory = directory
         self.reserve = reserve
+        self.popen = popen
         self.servers = []
         self.ports = {}
         scripts = sysconfig.get_path("scripts")
@@ -113,6 +137,10 @@ class Terminal:
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
+        # What Python reads of it is what `starter.Starter` has read.
+        clean = clean_environment()
+        self.forked = {name: value for name, value in self.environ.items() if not name.startswith(OF_PYTHON)}
+        self.forked |= {name: value for name, value in clean.items() if name.startswith(OF_PYTHON)}
 
     def moved(self, text):
         """Replace the ports a page names by free ones, the same for the whole page."""
@@ -134,24 +162,48 @@ class Terminal:
             return self.serve(command[:-1].strip())
         # Not a pipe: a daemon that a command leaves behind would hold it open.
         with tempfile.TemporaryFile("w+") as printed:
-            subprocess.run(
-                ["bash", "-c", command],
-                cwd=self.directory,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE_S,
-            )
+            options = {"cwd": self.directory, "stdout": printed, "stderr": subprocess.STDOUT}
+            if (found := self.stages(command)) is None:
+                subprocess.run(
+                    ["bash", "-c", command],
+                    env=self.environ,
+                    stdin=subprocess.DEVNULL,
+                    timeout=PATIENCE_S,
+                    **options,
+                )
+            else:
+                self.fork(*found, options)
             printed.seek(0)
             return printed.read().splitlines()
 
+    def stages(self, command):
+        """As `stages`; None as well where every process has to begin as it does for a user."""
+        return None if self.begins_anew else stages(command)
+
+    def fork(self, feeding, words, options):
+        """Run ``penstock`` to its end, with what another command writes as its input, if there is one."""
+        with contextlib.ExitStack() as stack:
+            given = subprocess.DEVNULL
+            if feeding:
+                command = ["bash", "-c", feeding]
+                feeder = subprocess.Popen(
+                    command, cwd=self.directory, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+                )
+                given = stack.enter_context(feeder).stdout
+            finish(self.popen([*PROGRAM, *words], env=self.forked, stdin=given, **options), timeout=PATIENCE_S)
+
     def serve(self, command):
         """Start a server; return what it printed until it served."""
-        server = subprocess.Popen(
-            ["bash", "-c", f"exec {command}"],
+        found = self.stages(command)
+        start, words, environ = (
+            (subprocess.Popen, ["bash", "-c", f"exec {command}"], self.environ)
+            if found is None
+            else (self.popen, [*PROGRAM, *found[1]], self.forked)
+        )
+        server = start(
+            words,
             cwd=self.directory,
-            env=self.environ,
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -176,9 +228,10 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path, reserve):
+def terminal(tmp_path, reserve, popen, request):
     """A terminal in an empty directory."""
-    terminal = Terminal(tmp_path, reserve)
+    begins_anew = request.node.callspec.params["path"].name in BEGIN_ANEW
+    terminal = Terminal(tmp_path, reserve, popen, begins_anew=begins_anew)
     yield terminal
     for server in terminal.servers:
         if server.poll() is None:

@@ -33,7 +33,7 @@ def frame_bytes(scenario):
     return scenario["size"] + around[scenario["framing"]]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.usefixtures("load_program")
 @pytest.mark.parametrize(
     "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.full) for name in scenarios.BY_NAME]

@@ -11,9 +11,33 @@ __all__ = ["pytest_configure", "pytest_generate_tests", "serve"]
 
 # uvloop differs from the pure engine, an attached engine from the native one, in what moves bytes and tells time. The
 # drivers are the same, and so are the layers: whether a handler takes its connection, and what a layer is told, is
-# tried there in make attacks. So are callbacks that a task or a thread runs: ``def`` callbacks meet what moves bytes
-# at the same moments, and tasks and threads have their message handlers.
+# tried there in make combinations. So are callbacks that a task or a thread runs: ``def`` callbacks meet what moves
+# bytes at the same moments, and tasks and threads have their message handlers.
 TWINS = ("uvloop", "attached")
+# So are the laws of what messages mean, what handlers may say, and what is queued: none of them hears of bytes or time.
+OF_MESSAGES = frozenset(
+    {
+        "test_bad_messages",
+        "test_classic_mistakes",
+        "test_codec_errors",
+        "test_codecs_by_direction",
+        "test_codecs_of_ones_own",
+        "test_counts",
+        "test_framing_that_changes",
+        "test_groups",
+        "test_handlers_as_tasks",
+        "test_law_06_every_exception",
+        "test_null_replies",
+        "test_on_full",
+        "test_post_frame",
+        "test_refused_by_handlers",
+        "test_requests",
+        "test_requests_unreceived",
+        "test_reserve",
+        "test_switching",
+        "test_wrong_replies",
+    }
+)
 
 
 def is_tried_on_twins(form):
@@ -27,8 +51,9 @@ def pytest_collection_modifyitems(items):
         engine, form = params.get("engine"), params.get("form")
         if not isinstance(engine, EngineUnderTest) or not engine.label.startswith(TWINS):
             continue
-        if engine.tapped or (isinstance(form, Form) and not is_tried_on_twins(form)):
-            item.add_marker(pytest.mark.full)
+        of_messages = item.path.parent.name == "conformance" and item.path.stem in OF_MESSAGES
+        if engine.tapped or of_messages or (isinstance(form, Form) and not is_tried_on_twins(form)):
+            item.add_marker(pytest.mark.combination)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from penstock.testing import (
 )
 
 # How many examples of each codec each law is tried on; identity on three times as many.
-EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "20"))  # make attacks: 300
+EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "8"))  # make attacks: 300
 
 Options = dict[str, Any]
 

@@ -141,7 +141,7 @@ def test_every_partition_of_short_vectors_gives_the_same(codecs, figure):
     assert len(vectors) >= 40
 
 
-@pytest.mark.slow
+@pytest.mark.combination
 def test_every_cut_and_pair_of_cuts_of_long_vectors_gives_the_same(codecs, figure):
     """And octet by octet, in pieces of 997 bytes, and in 200 random ways."""
     chance = random.Random(20_261_121)
