@@ -82,7 +82,7 @@ class Supervised:
     @property
     def address(self):
         """Its first address, for `socket.create_connection`."""
-        host, _, port = self.facts["addresses"][0].partition("://")[2].rpartition(":")
+        host, _, port = self.facts["addresses"][0].partition("://")[2].partition("?")[0].rpartition(":")
         return host.strip("[]"), int(port)
 
     def await_ready(self):

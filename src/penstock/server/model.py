@@ -39,15 +39,10 @@ def refuse_unforked(config: ServerConfig, kind: Kind | None, address: Address) -
     """Refuse what ``--model process`` cannot do: the process of a connection takes it over once it was accepted.
 
     Raises:
-        ConfigurationError: Datagrams, TLS or the PROXY protocol.
+        ConfigurationError: Datagrams, or the PROXY protocol.
     """
     if kind is Kind.DATAGRAM:
         raise ConfigurationError(f"{address}: --model process is for connections, and datagrams have none")
-    if address.may_be_tls or address.starts_tls or config.tls.cert or config.tls.dev:
-        raise ConfigurationError(
-            f"{address}: --model process has no TLS, whose handshakes the gate could not count: put a proxy before "
-            "it, or take another model"
-        )
     if config.gate.proxy_from:
         raise ConfigurationError(
             f"{address}: --model process has no PROXY protocol: who it speaks for is known after the fork, too late "

@@ -275,6 +275,7 @@ class Server(Belongings):
         """
         if not self._listeners:
             self._listeners = open_listeners(**self._setup.to_open())
+            self._secure_nursery()
 
     async def obtain(self) -> None:
         """Open every address, or, in a worker, have its supervisor do so, which keeps them: else as `open`."""
@@ -283,6 +284,7 @@ class Server(Belongings):
             self.open()
         elif not self._listeners:
             self._listeners = await supervision.listeners(self.service.name, **self._setup.to_open())
+            self._secure_nursery()
 
     def close(self) -> None:
         """Close what `open` opened and no `start` has used. May be repeated."""
@@ -322,11 +324,18 @@ class Server(Belongings):
         self._setup.config, self._rules = new, rules
         if tls is not None and material is not None:
             tls.exchange(material)
+            self._secure_nursery()
             logger.info("certificates: %s", material.expiry(time.time()))
             for warning in warnings_now(tls):
                 self._warn(warning)
         self._upkeep.follow(self.loop, access, signature)
         return changed
+
+    def _secure_nursery(self) -> None:
+        """Have the processes of connections speak TLS as this one would: they are forked with the certificates."""
+        nursery, tls = self._shared.nursery, self._setup.tls
+        if nursery is not None and tls is not None:
+            nursery.secure(tls.material.config)
 
     def secure(self, tls: Any) -> LayerMaker:
         """As `Setup.secure`, for `ConnectionBase.start_tls`."""

@@ -41,12 +41,14 @@ class Material:
         TlsMaterialError: One of them is missing or wrong.
 
     Attributes:
+        config: The same.
         context: Of a client that asks for no name that is known; it hands others to the context of theirs.
         leaves: The certificates that are shown, in the order of the configuration.
         judge: Says why a client is refused whom `ssl` has accepted; None where there is nothing to say.
     """
 
     def __init__(self, config: TlsConfig) -> None:
+        self.config = config
         self._contexts: list[tuple[Certificate, ssl.SSLContext]] = []
         for index, cert in enumerate(config.cert):
             context = _context(config)

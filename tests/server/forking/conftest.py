@@ -58,6 +58,15 @@ def ends(conn, message):
     conn.server.begin_drain()
     return reply(message)
 
+@penstock.on_message(codec="lines")
+def ciphered(conn, message):
+    """Say which process answers, and to whom; begin TLS where that is said."""
+    if message == b"STARTTLS":
+        conn.start_tls()
+    shown = conn.tls and conn.tls.certificate
+    how = "clear" if conn.tls is None else "tls"
+    return f"{os.getpid()} {how} {shown.names[0] if shown else ''}".encode()
+
 class Requests(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:

@@ -257,7 +257,6 @@ def test_unix_sockets_are_served_and_a_handler_may_end_the_server(serve, tmp_pat
     ("arguments", "said"),
     [
         (("app:who", "--bind", "udp://127.0.0.1:0"), "datagrams have none"),
-        (("app:who", "--tls-dev", "--bind", "tls://127.0.0.1:0"), "has no TLS"),
         (("app:who", "--proxy-from", "127.0.0.1"), "has no PROXY protocol"),
         (("app:who", "--engine", "native"), "leave --engine out"),
         (("app:app",), "process is for one service"),

@@ -11,11 +11,12 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...address import Peer, parse_address
 from ...config import EngineName, GateConfig, ProcessConfig, ServerConfig, TlsConfig, WorkersConfig
-from ...core.events import Closed, Event, HandlerFailed, Observer
+from ...core.counts import Counts
+from ...core.events import Closed, Event, HandlerFailed, HandshakeFailed, Observer
 from ...engines import forked
 from ...engines.listener import Listener, peer_of
 from ...engines.wire import number_connections_from
@@ -23,8 +24,11 @@ from ...reasons import CloseReason
 from ..choice import choose
 from ..server import Server
 from ..shared import DEFAULT, Default, Shared
-from .messages import Serve, Told, WantsEnd, send
+from .messages import Message, Serve, Shakes, Told, WantsEnd, send
 from .nursery import DRAIN, STOP, TO_PROCESSES, Brood
+
+if TYPE_CHECKING:
+    from ..tls import ServerTls
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
 
@@ -39,6 +43,10 @@ class OneServer(Server):
     def addresses(self) -> Sequence[str]:
         """Where its connection came in: the process of one knows of no other address."""
         return self.came_in
+
+    def be_secured(self, tls: ServerTls) -> None:
+        """Have TLS that begins later be spoken with these certificates."""
+        self._setup.tls = tls
 
     async def obtain(self) -> None:
         """Open nothing: it has its connection already."""
@@ -64,6 +72,38 @@ class OneServer(Server):
         return True
 
 
+class _ToldCounts(Counts):
+    """The handshakes of this one connection, of which the server is told: they take places at its gate.
+
+    Args:
+        number: Of the connection.
+        report: To the server.
+    """
+
+    __slots__ = ("_number", "_report")
+
+    def __init__(self, number: int, report: socket.socket) -> None:
+        super().__init__()
+        self._number = number
+        self._report = report
+
+    def begin_handshake(self) -> None:
+        """As every counts."""
+        super().begin_handshake()
+        if self.handshakes == 1:
+            self._tell(Shakes(id=self._number))
+
+    def end_handshake(self) -> None:
+        """As every counts."""
+        super().end_handshake()
+        if not self.handshakes:
+            self._tell(Shakes(id=self._number, over=True))
+
+    def _tell(self, message: Message) -> None:
+        with contextlib.suppress(OSError):  # the server is gone, and its gate with it
+            send(self._report, message)
+
+
 class _Teller:
     """Takes note of what the server is told of."""
 
@@ -71,12 +111,15 @@ class _Teller:
         self.told = Told(id=number, reason=CloseReason.HANDLER_ERROR)
         self.is_over = False
         self._errors = 0
+        self._problem = ""
 
     def observe(self, event: Event, /) -> None:
         """As every observer."""
         if type(event) is HandlerFailed:
             self._errors += 1
             self.told = replace_errors(self.told, self._errors)
+        elif type(event) is HandshakeFailed:
+            self._problem = event.error.problem
         elif type(event) is Closed:
             conn = event.connection
             self.is_over = True
@@ -89,6 +132,7 @@ class _Teller:
                 messages_in=conn.messages_in,
                 messages_out=conn.messages_out,
                 handler_errors=self._errors,
+                problem=self._problem,
             )
 
 
@@ -140,7 +184,9 @@ def _server(brood: Brood, *observers: Observer) -> OneServer:
     )
 
 
-def serve_one(brood: Brood, asked: Serve, sock: socket.socket, report: socket.socket, nursery: int) -> None:
+def serve_one(
+    brood: Brood, asked: Serve, sock: socket.socket, report: socket.socket, nursery: int, *, tls: ServerTls | None
+) -> None:
     """Serve a connection to its end, and report that.
 
     Args:
@@ -149,6 +195,7 @@ def serve_one(brood: Brood, asked: Serve, sock: socket.socket, report: socket.so
         sock: It, which is closed at the end.
         report: To the server.
         nursery: The process from which this one was forked.
+        tls: What TLS is spoken with, where its address says so.
     """
     from ..process import _loop_factory  # noqa: PLC0415 - that module has the nursery, which has this one
 
@@ -158,14 +205,28 @@ def serve_one(brood: Brood, asked: Serve, sock: socket.socket, report: socket.so
     teller = _Teller(asked.id)
     server = _server(brood, teller)
     with asyncio.Runner(loop_factory=_loop_factory([server.choice.engine])) as runner:
-        runner.run(_serve(server, teller, asked, sock, report))
+        runner.run(_serve(server, teller, asked, sock, report, tls=tls))
 
 
-async def _serve(server: OneServer, teller: _Teller, asked: Serve, sock: socket.socket, report: socket.socket) -> None:
+async def _serve(
+    server: OneServer,
+    teller: _Teller,
+    asked: Serve,
+    sock: socket.socket,
+    report: socket.socket,
+    *,
+    tls: ServerTls | None,
+) -> None:
     loop = asyncio.get_running_loop()
     await server.start()
     address = parse_address(asked.address)
-    listener = Listener(sock, address, address)
+    listener = Listener(sock, parse_address(asked.requested or asked.address), address)
+    if tls is not None:
+        from ..tls import layered  # noqa: PLC0415 - few speak TLS
+
+        listener = layered(listener, tls)
+        server.be_secured(tls)
+    server.gate.counts = _ToldCounts(asked.id, report)
     server.came_in = (asked.address,)
     loop.add_signal_handler(DRAIN, lambda: Server.begin_drain(server))
     loop.add_signal_handler(STOP, lambda: Server.begin_stop(server))

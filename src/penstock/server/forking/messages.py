@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-# A packet has one message. The longest holds the detail of a close, 256 bytes, escaped.
-MOST_BYTES: Final = 16 * 1024
+from ...config import TlsConfig
+
+# A packet has one message. The longest has the names of files of certificates.
+MOST_BYTES: Final = 128 * 1024
 
 
 class Message(msgspec.Struct, tag_field="say", tag=str.lower, frozen=True, omit_defaults=True):
@@ -24,11 +26,13 @@ class Serve(Message, frozen=True, kw_only=True):
         id: Of the connection.
         address: Of the listener.
         peer: The name of the peer, as accept(2) gave it.
+        requested: The address that was asked for, which says whether TLS is spoken; empty for ``address``.
     """
 
     id: int
     address: str
     peer: Any
+    requested: str = ""
 
 
 class End(Message, frozen=True, kw_only=True):
@@ -40,6 +44,12 @@ class End(Message, frozen=True, kw_only=True):
 
 class Assume(Message, frozen=True):
     """Give up the rights that were needed to open addresses."""
+
+
+class Secure(Message, frozen=True):
+    """Speak TLS with these files from now on, which the server has read and found right."""
+
+    tls: TlsConfig
 
 
 class Began(Message, frozen=True, kw_only=True):
@@ -68,6 +78,7 @@ class Told(Message, frozen=True, kw_only=True):
         messages_in: As of the connection.
         messages_out: Likewise.
         handler_errors: How often the handler failed.
+        problem: Why there was no handshake, where that was what ended it.
     """
 
     id: int
@@ -78,6 +89,14 @@ class Told(Message, frozen=True, kw_only=True):
     messages_in: int = 0
     messages_out: int = 0
     handler_errors: int = 0
+    problem: str = ""
+
+
+class Shakes(Message, frozen=True, kw_only=True):
+    """By the process of a connection: a handshake has begun, or is over, TLS or the handler's own."""
+
+    id: int
+    over: bool = False
 
 
 class WantsEnd(Message, frozen=True, kw_only=True):
@@ -93,8 +112,8 @@ class Ended(Message, frozen=True, kw_only=True):
     status: int
 
 
-ToNursery = Serve | End | Assume
-FromNursery = Began | NotBegun | Told | WantsEnd | Ended
+ToNursery = Serve | End | Assume | Secure
+FromNursery = Began | NotBegun | Told | Shakes | WantsEnd | Ended
 
 _encoder: Final = msgspec.json.Encoder()
 _to_nursery: Final = msgspec.json.Decoder(ToNursery)
@@ -110,7 +129,7 @@ def send(sock: socket.socket, message: Message, descriptors: Sequence[int] = ())
     socket.send_fds(sock, [_encoder.encode(message)], descriptors)
 
 
-def received_by_nursery(sock: socket.socket) -> tuple[Serve | End | Assume, list[int]] | None:
+def received_by_nursery(sock: socket.socket) -> tuple[Serve | End | Assume | Secure, list[int]] | None:
     """Return the next message and its descriptors; None at the end."""
     data, descriptors, _, _ = socket.recv_fds(sock, MOST_BYTES, 1)
     for descriptor in descriptors:
@@ -118,7 +137,7 @@ def received_by_nursery(sock: socket.socket) -> tuple[Serve | End | Assume, list
     return (_to_nursery.decode(data), descriptors) if data else None
 
 
-def received_by_server(sock: socket.socket) -> Began | NotBegun | Told | WantsEnd | Ended | None:
+def received_by_server(sock: socket.socket) -> Began | NotBegun | Told | Shakes | WantsEnd | Ended | None:
     """Return the next message; None at the end."""
     data = sock.recv(MOST_BYTES)
     return _from_nursery.decode(data) if data else None

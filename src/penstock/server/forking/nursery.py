@@ -17,19 +17,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ...address import parse_address
-from ...config import ServerConfig
+from ...config import ServerConfig, TlsConfig
 from ...core.service import Service
 from ...errors import ConfigurationError, ExitStatus, LimitError
 from ..identity import identity_of
 from ..inherited import inherited_listeners
 from ..surroundings import settle_in
-from .messages import Assume, Began, End, Ended, NotBegun, Serve, received_by_nursery, send
+from .messages import Assume, Began, End, Ended, NotBegun, Secure, Serve, received_by_nursery, send
 
 if TYPE_CHECKING:
     import asyncio
 
     from ...engines.listener import Listener
     from ...engines.plan import Plan
+    from ..tls import ServerTls
     from .server import ForkingServer
 
 _logger: Final = logging.getLogger("penstock")
@@ -82,6 +83,7 @@ class Nursery:
         self.reports = reports
         self.pid = pid
         self.is_lost = False
+        self._at_work: ForkingServer | None = None
 
     @classmethod
     def begin(cls, load: Callable[[], Brood], *, bind: Iterable[str] = (), channel: int | None = None) -> Nursery:
@@ -129,7 +131,15 @@ class Nursery:
         """Prepare to serve, as an engine does."""
         from .server import ForkingServer  # noqa: PLC0415 - few servers fork
 
-        return ForkingServer(loop, listeners, plan, self)
+        self._at_work = ForkingServer(loop, listeners, plan, self)
+        return self._at_work
+
+    def secure(self, tls: TlsConfig) -> None:
+        """Have it speak TLS with these files, for connections from now on. They were read here, and are right."""
+        if self._at_work is None:
+            send(self.sock, Secure(tls))
+        else:
+            self._at_work.tell(Secure(tls))
 
     def assume(self) -> None:
         """Have it give up the rights that this process gives up."""
@@ -203,6 +213,7 @@ class _Process:
         self._children: dict[int, int] = {}  # by process: the connection
         self._by_connection: dict[int, int] = {}
         self._assumes = False
+        self._tls: ServerTls | None = None
         self._kills_at: float | None = None  # once the server is gone: when what is left of it is killed
 
     def run(self) -> None:
@@ -287,11 +298,21 @@ class _Process:
                 child = self._by_connection.get(message.id)
                 if child is not None:
                     os.kill(child, message.signal)
+            case Secure():
+                self._secure(message.tls)
             case Assume():
                 self._assumes = True
                 if self._brood is not None:
                     self._settle(self._brood.config)
         return True
+
+    def _secure(self, tls: TlsConfig) -> None:
+        from ..tls import ServerTls  # noqa: PLC0415 - few speak TLS
+
+        try:
+            self._tls = ServerTls(tls)
+        except ConfigurationError as error:  # a file has changed since the server read it
+            _logger.error("the certificates of new connections stay as they are: %s", error)
 
     def _settle(self, config: ServerConfig) -> None:
         identity = identity_of(config.process)
@@ -325,7 +346,7 @@ class _Process:
                 self._settle(brood.config)
             with brood.logging():
                 try:
-                    serve_one(brood, asked, sock, self._reports, nursery)
+                    serve_one(brood, asked, sock, self._reports, nursery, tls=self._tls)
                 except Exception:
                     _logger.exception("the process of connection %d failed", asked.id)
                 else:

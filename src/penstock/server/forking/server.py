@@ -17,7 +17,7 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...config import Action
 from ...core.contract import Clock, ConnectionBase, TimerHandle
-from ...core.events import Accepted, Closed
+from ...core.events import Accepted, Closed, HandshakeFailed
 from ...engines.accept import Acceptor, turn_away
 from ...engines.base import EngineServer
 from ...engines.listener import Listener
@@ -26,12 +26,13 @@ from ...engines.loop.timers import Timers
 from ...engines.plan import Plan
 from ...engines.spread import Spread
 from ...engines.wire import next_connection_id
-from ...errors import LocalProtocolError
+from ...errors import LocalProtocolError, TlsError
 from ...reasons import CloseReason
-from .messages import Began, End, Ended, NotBegun, Serve, Told, WantsEnd, received_by_server, send
+from .messages import Began, End, Ended, NotBegun, Secure, Serve, Shakes, Told, WantsEnd, received_by_server, send
 from .nursery import DRAIN, STOP
 
 if TYPE_CHECKING:
+    from ...core.gate import Handshake
     from ...core.handlers import Handler
     from .nursery import Nursery
 
@@ -65,6 +66,7 @@ class ForkedConnection(ConnectionBase[Any]):
         self._peer = peer
         self._listener = listener
         self._killer: TimerHandle | None = None
+        self._handshake: Handshake | None = None
 
     @property
     def peer(self) -> Peer:
@@ -110,8 +112,18 @@ class ForkedConnection(ConnectionBase[Any]):
     def _kill(self) -> None:
         self._server.signal(self, signal.SIGKILL)
 
+    def shakes(self, *, over: bool) -> None:
+        """Its process begins a handshake, or has ended it: it has one place at the gate meanwhile."""
+        if over:
+            handshake, self._handshake = self._handshake, None
+            if handshake is not None:
+                handshake.end()
+        elif self._handshake is None:
+            self._handshake = self._server.plan.gate.begin_handshake(self._server.now)
+
     def over(self) -> None:
         """Its process has ended."""
+        self.shakes(over=True)
         if self._killer is not None:
             self._killer.cancel()
 
@@ -182,7 +194,7 @@ class ForkingServer(EngineServer):
         plan.gate.watch(self._acceptor.wake)
         for listener in listeners:
             LoopBacklog(self._acceptor, listener, loop, self._accepted)
-        self._output: deque[End] = deque()
+        self._output: deque[End | Secure] = deque()
         self._ending = self._stopped = False
         self._deadline: TimerHandle | None = None
         self._spread: Spread[ForkedConnection] | None = None
@@ -252,7 +264,7 @@ class ForkingServer(EngineServer):
     def _accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         connection = ForkedConnection(self, peer, listener, self.plan.service.codec)
         name = list(peer.sockname) if isinstance(peer.sockname, tuple) else None
-        asked = Serve(id=connection.id, address=str(listener.address), peer=name)
+        asked = Serve(id=connection.id, address=str(listener.address), peer=name, requested=str(listener.requested))
         try:
             send(self._sock, asked, [sock.fileno()])
         except OSError as error:  # the nursery has not caught up, or is gone
@@ -260,6 +272,8 @@ class ForkingServer(EngineServer):
             return
         sock.close()
         self._connections[connection.id] = connection
+        if listener.layer is not None:  # or who come all at once would be let in before their processes begin
+            connection.shakes(over=False)
         self.plan.emit(Accepted(connection, listener))
 
     def _not_begun(self, sock: socket.socket, peer: Peer, listener: Listener, error: OSError) -> None:
@@ -273,7 +287,11 @@ class ForkingServer(EngineServer):
         if self._nursery.is_lost:
             self._signal_orphan(connection, number)
             return
-        self._output.append(End(id=connection.id, signal=number))
+        self.tell(End(id=connection.id, signal=number))
+
+    def tell(self, message: End | Secure) -> None:
+        """Tell the nursery something, once it hears."""
+        self._output.append(message)
         self._write()
 
     def _signal_orphan(self, connection: ForkedConnection, number: int) -> None:
@@ -324,7 +342,7 @@ class ForkingServer(EngineServer):
             self._heard(message)
         return False
 
-    def _heard(self, message: Began | NotBegun | Told | WantsEnd | Ended) -> None:
+    def _heard(self, message: Began | NotBegun | Told | Shakes | WantsEnd | Ended) -> None:
         match message:
             case Began():
                 if (connection := self._connections.get(message.id)) is not None:
@@ -333,6 +351,9 @@ class ForkingServer(EngineServer):
                 self._told(message)
                 if self._nursery.is_lost:
                     self._has_ended(message.id, None)
+            case Shakes():
+                if (connection := self._connections.get(message.id)) is not None:
+                    connection.shakes(over=message.over)
             case WantsEnd():
                 server = self.plan.server
                 server.begin_stop() if message.at_once else server.begin_drain()
@@ -352,6 +373,8 @@ class ForkingServer(EngineServer):
         connection.bytes_in, connection.bytes_out = told.bytes_in, told.bytes_out
         connection.messages_in, connection.messages_out = told.messages_in, told.messages_out
         self.plan.server.stats.handler_errors += told.handler_errors
+        if told.problem:
+            self.plan.emit(HandshakeFailed(connection, TlsError(connection.close_reason, told.problem)))
 
     def _has_ended(self, number: int, status: int | None) -> None:
         connection = self._connections.pop(number, None)
