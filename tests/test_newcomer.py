@@ -9,7 +9,7 @@ import pytest
 NEWCOMER = Path(__file__).parent.parent / "tools" / "newcomer.py"
 
 
-@pytest.mark.slow
+@pytest.mark.combination
 @pytest.mark.timeout(180)
 def test_what_a_newcomer_tries_first_works():
     """Server, classic programs, mistakes, load test and prompt, as they are met after the installation."""

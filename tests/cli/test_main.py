@@ -170,7 +170,15 @@ def test_an_error_that_cannot_be_written_keeps_its_status(environ, directory, ar
     ],
     ids=str,
 )
-@pytest.mark.parametrize("arguments", [["check", "app:echo"], ["services"], ["serve", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "app:echo"],
+        pytest.param(["services"], marks=pytest.mark.combination),
+        pytest.param(["serve", "--help"], marks=pytest.mark.combination),
+    ],
+    ids=" ".join,
+)
 def test_the_environment_does_not_matter(penstock, env, arguments):
     """Debug mode, no assertions, warnings as errors, the C locale, no home, a narrow terminal: rows 34, 53 to 55."""
     done = penstock(*arguments, env=env)

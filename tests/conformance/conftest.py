@@ -10,26 +10,32 @@ __all__ = ["pytest_configure", "pytest_generate_tests", "serve"]
 
 
 # uvloop differs from the pure engine, an attached engine from the native one, in what moves bytes and tells time. The
-# drivers are the same, and so are the layers: whether a handler takes its connection, and what a layer is told, is
-# tried there in make combinations. So are callbacks that a task or a thread runs: ``def`` callbacks meet what moves
-# bytes at the same moments, and tasks and threads have their message handlers.
+# drivers are the same, and so are the layers: of all handlers, one that is called at once and one that is a task are
+# tried there. The other ones, and what a layer is told, are in make combinations.
 TWINS = ("uvloop", "attached")
+ON_TWINS = ("def-message-conn", "async-connection")
 # So are the laws of what messages mean, what handlers may say, and what is queued: none of them hears of bytes or time.
 OF_MESSAGES = frozenset(
     {
+        "test_background_tasks",
         "test_bad_messages",
         "test_classic_mistakes",
         "test_codec_errors",
         "test_codecs_by_direction",
         "test_codecs_of_ones_own",
         "test_counts",
+        "test_ends_in_own_code",
         "test_framing_that_changes",
         "test_groups",
         "test_handlers_as_tasks",
+        "test_handshakes",
+        "test_law_02_closed_event",
         "test_law_06_every_exception",
+        "test_lifespans",
         "test_null_replies",
         "test_on_full",
         "test_post_frame",
+        "test_recursion_limit",
         "test_refused_by_handlers",
         "test_requests",
         "test_requests_unreceived",
@@ -40,8 +46,13 @@ OF_MESSAGES = frozenset(
 )
 
 
-def is_tried_on_twins(form):
-    return form.has_conn and form.label not in ("async-callbacks", "threads-callbacks")
+def is_one_of_many(item, engine, form):
+    """Say whether a test is left to make combinations."""
+    if not engine.label.startswith(TWINS):
+        # Whether a handler takes its connection is decided by the plan, which Python's engines have in common.
+        return form is not None and not form.has_conn and engine.name != "native"
+    of_messages = item.path.parent.name == "conformance" and item.path.stem in OF_MESSAGES
+    return engine.tapped or of_messages or (form is not None and form.label not in ON_TWINS)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,10 +60,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         engine, form = params.get("engine"), params.get("form")
-        if not isinstance(engine, EngineUnderTest) or not engine.label.startswith(TWINS):
-            continue
-        of_messages = item.path.parent.name == "conformance" and item.path.stem in OF_MESSAGES
-        if engine.tapped or of_messages or (isinstance(form, Form) and not is_tried_on_twins(form)):
+        known = form if isinstance(form, Form) else None
+        if isinstance(engine, EngineUnderTest) and is_one_of_many(item, engine, known):
             item.add_marker(pytest.mark.combination)
 
 
