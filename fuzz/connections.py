@@ -93,7 +93,7 @@ class World:
         self.rng = random.Random(seed)
         self.engine = engine
         self.tls = self.rng.choice(("tls", "tls", "start")) if ciphered else ""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may do what has an event while another is kept
         self.live: dict[int, Any] = {}
         self.accepted: Counter[int] = Counter()
         self.closed: Counter[int] = Counter()
