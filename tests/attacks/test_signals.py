@@ -198,6 +198,23 @@ def test_a_signal_between_bind_and_ready_drains(tmp_path, engine, number):
     assert [0] * ROUNDS == statuses
 
 
+@pytest.mark.engines("native")
+@pytest.mark.parametrize("way", [(), ("--workers", "2"), ("--reload",), ("--model", "process")], ids=" ".join)
+def test_a_signal_before_it_listens_leaves_no_file_of_its_number(tmp_path, way):
+    """As soon as the file is there somebody may see it, and stop what has made it: it goes."""
+    path = tmp_path / "pid"
+    command = [sys.executable, "-m", "penstock", "serve", "echo", *way, "--bind", f"unix:{tmp_path}/s"]
+    statuses = set()
+    for _ in range(ROUNDS):
+        with subprocess.Popen([*command, "--pid-file", path], stderr=subprocess.DEVNULL, cwd=tmp_path) as popen:
+            wait_for_file(path, popen)
+            popen.send_signal(signal.SIGTERM)
+            statuses.add(popen.wait(PATIENCE_S))
+
+        assert not path.exists()
+    assert {0, 130} >= statuses
+
+
 @pytest.mark.engines("pure", "blocking", "native")
 def test_networks_that_cannot_be_read_hold_no_end(start, tmp_path, engine):
     """The file became a pipe into which nobody writes: one signal is enough."""

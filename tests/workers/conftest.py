@@ -160,6 +160,17 @@ class Supervised:
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
             return {int(pid) for pid in file.read().split()}
 
+    def descendants(self):
+        """Return every process that has come of it and has not ended."""
+        found, left = [], [self.process.pid]
+        while left:
+            with contextlib.suppress(FileNotFoundError):
+                for task in os.listdir(f"/proc/{(parent := left.pop())}/task"):
+                    with open(f"/proc/{parent}/task/{task}/children") as file:
+                        left += (children := [int(pid) for pid in file.read().split()])
+                        found += children
+        return found
+
     def await_work(self, *pids):
         """Wait until each of these workers has a message at work, of those that `late` answers late."""
         while not all((self.directory / f"waits-{pid}").exists() for pid in pids):

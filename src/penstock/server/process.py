@@ -163,8 +163,6 @@ def live(
     formats = [server.config.log_format for server in servers]
     # Under a supervisor the number is its own.
     pid_file = None if process.pid_file is None or supervision is not None else PidFile(process.pid_file)
-    if pid_file is not None:
-        pid_file.take()
     work = _live(
         life,
         servers,
@@ -242,6 +240,8 @@ async def _live(
         supervision.begin(server, servers)
     try:
         try:
+            if pid_file is not None:
+                pid_file.take()  # with the signals' handlers in place: their default action would leave it there
             if beside is not None:
                 steers = beside(Steered(end.name, server, None if reloader is None else reloader.done))
                 steers.open()

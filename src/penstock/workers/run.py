@@ -67,8 +67,10 @@ def supervise(
     settle_in(process)
     before = Inheritance.from_environment(os.environ)
     pid_file = None if process.pid_file is None else PidFile(process.pid_file)
-    if pid_file is not None and before is None:
-        pid_file.take()
+
+    def take() -> None:
+        if pid_file is not None and before is None:
+            pid_file.take()
 
     def ready(supervisor: Supervisor) -> None:
         if pid_file is not None:
@@ -107,7 +109,8 @@ def supervise(
             on_succeeded=succeeded,
             on_end=ends,
         )
-        return await _supervise(supervisor, before, log_format, ready, None if beside is None else beside(supervisor))
+        steers = None if beside is None else beside(supervisor)
+        return await _supervise(supervisor, before, log_format=log_format, take=take, on_ready=ready, steers=steers)
 
     try:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
@@ -122,16 +125,20 @@ def supervise(
 async def _supervise(
     supervisor: Supervisor,
     before: Inheritance | None,
+    *,
     log_format: LogFormat,
+    take: Callable[[], object],
     on_ready: Callable[[Supervisor], object],
     steers: Life | None,
 ) -> ExitStatus:
     loop = asyncio.get_running_loop()
     # Its workers have a last resort of their own, which says what holds them: it comes first.
     ends = EndSignals(supervisor, loop, log_format=log_format, after_s=2 * LAST_RESORT_S)
+    supervisor.on_first = ends.started
     signals = SupervisorSignals(supervisor, loop)
     late: list[asyncio.Task[None]] = []
     try:
+        take()  # with the signals' handlers in place: their default action would leave what it makes
         if before is not None:
 
             def taken() -> None:
@@ -144,7 +151,6 @@ async def _supervise(
         elif steers is not None:
             await steers.start()
         await supervisor.start()
-        ends.started()
         if before is None:
             on_ready(supervisor)
         else:
@@ -152,7 +158,7 @@ async def _supervise(
         await supervisor.wait_stopped()
         status = supervisor.exit_status
     except StoppedError as error:
-        status = error.exit_status
+        status = supervisor.exit_status if supervisor.has_served else error.exit_status
     except BaseException:
         ends.end(for_good=False)
         supervisor.begin_stop()

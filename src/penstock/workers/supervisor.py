@@ -67,6 +67,7 @@ class Supervisor:
     Attributes:
         on_answer: Told what a worker answers that was asked over the control socket.
         on_serving: Told of each worker that begins to serve.
+        on_first: Told when the first one does: from then on there is something to drain.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Supervisor:
         self._partings = Partings()
         self.on_answer: Callable[[Answered], object] = lambda _: None
         self.on_serving: Callable[[WorkerProcess], object] = lambda _: None
+        self.on_first: Callable[[], object] = lambda: None
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
@@ -130,6 +132,11 @@ class Supervisor:
         """What the first worker said when it was ready."""
         assert self._first_ready is not None, "it does not serve yet"
         return self._first_ready
+
+    @property
+    def has_served(self) -> bool:
+        """Whether a worker was ever ready: peers can have been served, though others never were."""
+        return self._first_ready is not None
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -437,7 +444,9 @@ class Supervisor:
         worker.state = State.SERVING
         self.on_serving(worker)
         before = self._crew.serves(slot, worker)
-        self._first_ready = self._first_ready or message
+        if self._first_ready is None:
+            self._first_ready = message
+            self.on_first()
         if before is not None:
             self._end(before, worker.handover, worker.take_over)
         self._rolls.worker_serves(worker.generation)
