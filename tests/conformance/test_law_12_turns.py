@@ -194,7 +194,7 @@ def test_sending_to_many_in_turn_lets_the_loop_turn(serve, engine):
     assert MOST_IN_A_ROW + 2 >= counts[0]
 
 
-@pytest.mark.engines(*(label for label in LOOPS if label != "uvloop"))  # which writes in its next turn
+@pytest.mark.engines(*LOOPS)
 @pytest.mark.parametrize("name", ["send", "post", "try_send"])
 def test_a_connection_that_was_lost_takes_nothing_more(serve, engine, name):
     """What meets the loss is the last to be taken; the next call raises, though the loop has not turned meanwhile."""

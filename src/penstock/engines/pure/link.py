@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, cast
@@ -112,13 +113,16 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
     from the system and gives back each time (a line echo: 22 µs of CPU that way, 7 µs without). uvloop, which has a
     buffer of its own, takes it for a plain one.
 
+    What it sends goes to the socket at once, as long as nothing waits for the kernel: uvloop's transports write in the
+    loop's next turn, and would take all that is sent until then to a peer that is gone.
+
     Args:
         user: Told of everything.
         begun: Called with the link when it has its transport.
         buffer: What every read goes into, on loops that let it.
     """
 
-    __slots__ = ("_begun", "_buffer", "_is_noticed", "_transport", "_user", "data_received")
+    __slots__ = ("_begun", "_buffer", "_fd", "_is_noticed", "_transport", "_user", "data_received")
 
     _transport: asyncio.Transport
 
@@ -127,6 +131,7 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
         self._begun = begun
         self._buffer = buffer
         self._is_noticed = False  # so much waits for the kernel that it counts
+        self._fd = -1  # that is written to; -1 where only the transport may
         # Not a method of its own: one call less for each read.
         self.data_received = user.data_received  # type: ignore[method-assign, assignment]
 
@@ -146,6 +151,7 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
         """Begin."""
         # Not isinstance: uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        self._fd = _writable(self.socket)
         self._begun(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -210,9 +216,23 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
 
     def send(self, data: bytes) -> int:
         """Send, now or when the kernel takes it."""
-        self._transport.write(data)
+        transport = self._transport
+        if self._fd >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+            try:
+                sent = os.write(self._fd, data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._fd = -1
+                self._user.connection_broke(error)
+                transport.abort()
+                return 0
+            if sent == len(data):
+                return 0
+            data = data[sent:]
+        transport.write(data)
         try:
-            return self._transport.get_write_buffer_size() if self._is_noticed else 0
+            return transport.get_write_buffer_size() if self._is_noticed else 0
         except (RecursionError, MemoryError):
             return 0  # it was taken all the same
 
@@ -237,6 +257,7 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
 
     def send_eof(self) -> None:
         """End our direction after what was sent."""
+        self._fd = -1
         # ENOTCONN: the peer's reset has arrived and was not read yet. Reading it ends the connection.
         with contextlib.suppress(OSError):
             self._transport.write_eof()
@@ -248,6 +269,12 @@ class TransportLink(asyncio.BufferedProtocol, asyncio.Protocol, Link):
     def abort(self) -> None:
         """Close without sending what waits."""
         self._transport.abort()
+
+
+def _writable(sock: SocketOptions | None) -> int:
+    """Return the descriptor that may be written to beside a loop's transport; -1 where none may."""
+    descriptor = -1 if sock is None or os.name != "posix" else sock.fileno()
+    return -1 if descriptor < 0 or os.get_blocking(descriptor) else descriptor
 
 
 def has_our_links(loop: asyncio.AbstractEventLoop) -> bool:
