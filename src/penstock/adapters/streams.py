@@ -1,8 +1,4 @@
-"""Callbacks of `asyncio.start_server`: a reader and a writer for each connection.
-
-The reader is asyncio's own, and takes what it lacks from the connection at the moment when somebody waits for it: no
-task stands between the two.
-"""
+"""Callbacks of `asyncio.start_server`: a reader and a writer for each connection."""
 
 from __future__ import annotations
 
@@ -17,7 +13,8 @@ from ..core.handlers import ConnectionHandler
 from ..core.service import Service
 from ..core.signatures import name_of, positional, summary_of
 from ..core.turns import turn_of
-from ..errors import BrokenError, ClosedError, ConnectionEndedError, EndOfStreamError
+from ..errors import ConnectionEndedError
+from .readers import LIMIT_BYTES, ConnectionReader, FedReader
 from .sockets import CODEC, LostError
 from .transport import ConnectionTransport, loss_of
 from .without import OF_BYTES
@@ -41,24 +38,39 @@ def of_streams(function: Callable[..., Any], name: str) -> Service[bytes]:
 
 
 async def _serve(function: Callable[..., Any], conn: Connection[bytes]) -> None:
+    answer = None
     try:
-        await _call(function, conn)
+        answer = function(*_ends_of(conn, asyncio.get_running_loop()))
+        if inspect.isawaitable(answer):
+            await answer
     except LostError:
         if conn.close_reason is None:
             raise  # another connection's
     # What kept the writer closes it, also after the function has returned; with the last of them it closes itself.
+    answer = None
     await conn.wait_closed()
 
 
-async def _call(function: Callable[..., Any], conn: Connection[bytes]) -> None:
-    loop = asyncio.get_running_loop()
+def _ends_of(conn: Connection[bytes], loop: asyncio.AbstractEventLoop) -> tuple[asyncio.StreamReader, ConnectionWriter]:
+    """Return the reader and the writer of a connection."""
     transport = StreamsTransport(conn, loop)
-    reader = ConnectionReader(conn, loop)
     flow: Any = _Flow(transport, conn)
-    writer = ConnectionWriter(transport, flow, reader, loop, conn)
-    answer = function(reader, writer)
-    if inspect.isawaitable(answer):
-        await answer
+    make_feed = getattr(conn, "stream_feed", None)  # of connections in compiled code
+    if make_feed is None:
+        reader = ConnectionReader(conn, loop)
+        return reader, ConnectionWriter(transport, flow, reader, loop, conn)
+    feed = make_feed(LIMIT_BYTES, partial(ConnectionReader, conn, loop), transport, partial(_drain, transport, flow))
+    fed = FedReader(feed, loop)
+    return fed, FedWriter(transport, flow, fed, loop, conn).use(feed)
+
+
+async def _drain(transport: StreamsTransport, flow: _Flow, reader: asyncio.StreamReader | None) -> None:
+    """Wait as `asyncio.StreamWriter.drain` does, for a writer that must not be kept."""
+    if reader is not None and (error := reader.exception()) is not None:
+        raise error
+    if transport.is_closing():
+        await asyncio.sleep(0)
+    await flow._drain_helper()  # noqa: SLF001 - what a writer asks
 
 
 class StreamsTransport(ConnectionTransport):
@@ -83,122 +95,11 @@ class StreamsTransport(ConnectionTransport):
         """Do nothing: what nobody waits for is not read."""
 
 
-class ConnectionReader(asyncio.StreamReader):
-    """A reader that receives from a connection what it is asked for.
-
-    Args:
-        conn: The connection, which speaks `CODEC`.
-        loop: The loop that runs.
-    """
-
-    def __init__(self, conn: Connection[bytes], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._buffer: bytearray  # these are asyncio's
-        self._eof: bool
-        self._limit: int
-        self._exception: BaseException | None
-        self._conn = conn
-        self._receiving = False
-        self._turn = turn_of(loop)
-
-    # What is buffered, and the end, is returned at once: law 12. What can be served from what is there, or from what
-    # comes next, is served in place. The rest, errors and long ones, is served by asyncio's reader. Each counts its
-    # turn in place, as `Turn.take` does: a coroutine more would cost as much as the method.
-
-    async def readline(self) -> bytes:
-        """As asyncio's."""
-        turn = self._turn
-        if turn.left <= 0:
-            await turn.end()
-        turn.left -= 1
-        if self._is_asked_for_more():
-            await self._wait_for_data("readline")
-        return self._take_until(b"\n") or await super().readline()
-
-    async def readuntil(self, separator: Any = b"\n") -> bytes:
-        """As asyncio's."""
-        turn = self._turn
-        if turn.left <= 0:
-            await turn.end()
-        turn.left -= 1
-        if type(separator) is bytes and separator:
-            if self._is_asked_for_more():
-                await self._wait_for_data("readuntil")
-            if found := self._take_until(separator):
-                return found
-        return await super().readuntil(separator)
-
-    async def readexactly(self, n: int) -> bytes:
-        """As asyncio's."""
-        turn = self._turn
-        if turn.left <= 0:
-            await turn.end()
-        turn.left -= 1
-        if n > 0 and self._is_asked_for_more():
-            await self._wait_for_data("readexactly")
-        if 0 < n <= len(self._buffer) and self._exception is None:
-            return self._take(n)
-        return await super().readexactly(n)
-
-    async def read(self, n: int = -1) -> bytes:
-        """As asyncio's."""
-        turn = self._turn
-        if turn.left <= 0:
-            await turn.end()
-        turn.left -= 1
-        if n > 0 and self._is_asked_for_more():
-            await self._wait_for_data("read")
-        if n > 0 and self._buffer and self._exception is None:
-            return self._take(n)
-        return await super().read(n)
-
-    def _is_asked_for_more(self) -> bool:
-        return not (self._buffer or self._eof or self._exception is not None)
-
-    def _take_until(self, separator: bytes) -> bytes:
-        """Take what there is to the end of the next separator; nothing where that is not there, or too far."""
-        found: int = self._buffer.find(separator)
-        if found < 0 or found > self._limit or self._exception is not None:
-            return b""
-        return self._take(found + len(separator))
-
-    def _take(self, size: int) -> bytes:
-        buffer = self._buffer
-        if size >= len(buffer):
-            data = bytes(buffer)
-            buffer.clear()
-        else:
-            data = bytes(buffer[:size])
-            del buffer[:size]
-        return data
-
-    async def _wait_for_data(self, func_name: str) -> None:
-        """Receive once: what all methods of a reader that wait are made of."""
-        if self._receiving:
-            raise RuntimeError(f"{func_name}() called while another coroutine is already waiting for incoming data")
-        self._receiving = True
-        try:
-            self._buffer += await self._conn.receive()
-        except EndOfStreamError:
-            self.feed_eof()
-        except BrokenError as error:
-            lost = loss_of(self._conn)
-            if lost is None:
-                self.feed_eof()
-            else:
-                self.set_exception(lost)
-                raise lost from error
-        except ClosedError:
-            self.feed_eof()  # as asyncio, when the writer was closed
-        finally:
-            self._receiving = False
-
-
 class ConnectionWriter(asyncio.StreamWriter):
     """A writer; the connection closes with the last reference to it."""
 
     def __init__(
-        self, transport: StreamsTransport, flow: Any, reader: ConnectionReader, loop: Any, conn: Connection[bytes]
+        self, transport: StreamsTransport, flow: Any, reader: asyncio.StreamReader, loop: Any, conn: Connection[bytes]
     ) -> None:
         super().__init__(transport, flow, reader, loop)
         self.write = transport.write  # type: ignore[method-assign]  # as asyncio's, with a call less
@@ -211,13 +112,24 @@ class ConnectionWriter(asyncio.StreamWriter):
         if turn.left <= 0:
             await turn.end()
         turn.left -= 1
-        conn = self._conn
-        if conn.output_paused or conn.close_reason is not None or self._transport.is_closing():  # type: ignore[attr-defined]
+        lost: Any = self._reader.exception()  # type: ignore[attr-defined]
+        if self._conn.output_paused or lost is not None or self._transport.is_closing():  # type: ignore[attr-defined]
             await super().drain()
 
     def __del__(self) -> None:
         if not self._transport.is_closing():  # type: ignore[attr-defined]
             self.close()
+
+
+class FedWriter(ConnectionWriter):
+    """A writer whose `write` and `drain` are in compiled code."""
+
+    __slots__ = ("drain", "write")
+
+    def use(self, feed: Any) -> FedWriter:
+        """Write and drain by a feed's."""
+        self.write, self.drain = feed.write, feed.drain  # type: ignore[method-assign]
+        return self
 
 
 class _Flow:

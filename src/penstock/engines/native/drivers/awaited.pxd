@@ -32,6 +32,7 @@ cdef class AwaitedConnection(Connection):
     cdef bint step_in_place(self) except -1
     cdef int finish_message(self, object reply) except -1
     cdef int begin_gathering(self) except -1
+    cdef int gather_replies(self) except -1
     cdef int release_cork(self) except -1
     cdef object room(self)
     cdef int wake_senders(self) except -1

@@ -248,6 +248,11 @@ cdef class AwaitedConnection(Connection):
         # While messages that were read together are being answered, the answers are gathered too. They leave when the
         # next message is waited for, or at the loop's next turn if the handler awaits something else.
         if not self.corking and self._attached and self.unhandled():
+            return self.gather_replies()
+        return 0
+
+    cdef int gather_replies(self) except -1:
+        if not self.corking and self._attached:
             self.corking = True
             self.defer(FLUSH)
         return 0

@@ -18,6 +18,7 @@ from .feed cimport feed_of, pour
 from ..framing.choice cimport framing_of_cutter
 from ..host cimport Host
 from ..sealed cimport seal
+from .reading cimport stream_feed_of
 from .waiter cimport PENDING, Waiter, waiter_of
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
@@ -186,6 +187,10 @@ cdef class ConversationConnection(AwaitedConnection):
     def protocol_feed(self, transport):
         """Return what hands the protocol of a transport what is read, and writes for it."""
         return feed_of(self, transport)
+
+    def stream_feed(self, limit, make_reader, transport, drain):
+        """Return what reads and writes for a reader and a writer of asyncio."""
+        return stream_feed_of(self, limit, make_reader, transport, drain)
 
     cdef Waiter place_to_wait(self, object limit):
         # Where the task hangs already, when it is the one that asks: a step in place may have begun others (eager tasks).

@@ -8,5 +8,6 @@ cdef class ProtocolFeed(Receive):
     cdef object failure  # what the protocol raised, for the task
 
 
+cdef bint written(AwaitedConnection conn, object data) except -1
 cdef bint pour(AwaitedConnection conn, const char* data, Py_ssize_t size) except -1
 cdef ProtocolFeed feed_of(AwaitedConnection conn, object transport)

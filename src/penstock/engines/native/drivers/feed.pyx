@@ -33,15 +33,8 @@ cdef class ProtocolFeed(Receive):
     def write(self, data):
         """As the transport's own, which has all that is rare."""
         cdef AwaitedConnection conn = self.conn
-        if (
-            not PyBytes_CheckExact(data) or not PyBytes_GET_SIZE(data) or not conn._can_send or conn._close_after is not None
-            or self.transport is None
-        ):
+        if self.transport is None or not written(conn, data):
             return _write_rarely(self.transport, data)
-        try:
-            post_one(conn, data)
-        except ConnectionEndedError:
-            return None  # `connection_lost` tells why
         if conn._write_paused:
             self.transport.stop_writing()
         return None
@@ -66,6 +59,17 @@ cdef class ProtocolFeed(Receive):
         if self.phase == WAITING:
             self.conn.waiter.feed = None
         return Receive.abandon(self)
+
+
+cdef bint written(AwaitedConnection conn, object data) except -1:
+    """Queue bytes, as a transport of asyncio does. Return False for all that is rare: then nothing was done."""
+    if not PyBytes_CheckExact(data) or not PyBytes_GET_SIZE(data) or not conn._can_send or conn._close_after is not None:
+        return False
+    try:
+        post_one(conn, data)
+    except ConnectionEndedError:
+        pass  # the transport is told why by another way
+    return True
 
 
 cdef object _write_rarely(object transport, object data):
