@@ -116,9 +116,10 @@ apt:  # outside clients and tools for the tests; without them those tests say th
 		command -v redis-server && command -v zsh && command -v fish && \
 		command -v openssl && command -v curl && command -v rev && command -v mbpoll && command -v memccapable && \
 		command -v mosquitto_pub && command -v swaks && command -v logger && command -v haproxy && command -v stunnel4 && \
-		command -v sslscan && command -v testssl; } \
+		command -v sslscan && command -v testssl && command -v dig && command -v wrk; } \
 		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat openssl curl bsdextrautils telnet strace iproute2 \
-		redis-server zsh fish mbpoll libmemcached-tools mosquitto-clients swaks bsdutils haproxy stunnel4 sslscan testssl.sh) >/dev/null 2>&1 || true; fi
+		redis-server zsh fish mbpoll libmemcached-tools mosquitto-clients swaks bsdutils haproxy stunnel4 sslscan testssl.sh \
+		bind9-dnsutils wrk) >/dev/null 2>&1 || true; fi
 
 .venv-docs/.ready: pyproject.toml pins.txt
 	$(PYTHON) -m venv .venv-docs

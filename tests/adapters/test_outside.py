@@ -3,6 +3,7 @@
 import functools
 import http.client
 import json
+import re
 import shutil
 import smtplib
 import subprocess
@@ -66,10 +67,8 @@ def test_the_protocol_of_aiosmtpd_takes_mail_of_swaks(serve, engine):
     assert [("a@a.example", ["b@b.example"], "127.0.0.1", True)] == mailbox.mails
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-@on_threads
-def test_the_server_of_dnslib_resolves(serve, engine, transport):
-    """A server of `socketserver` with its state: a resolver, a logger."""
+def resolving(transport):
+    """A server of dnslib's that knows one name."""
     dnslib = pytest.importorskip("dnslib")
     module = pytest.importorskip("dnslib.server")
 
@@ -81,7 +80,30 @@ def test_the_server_of_dnslib_resolves(serve, engine, transport):
 
     made = (module.UDPServer if transport == "udp" else module.TCPServer)(("127.0.0.1", 0), module.DNSHandler)
     made.resolver, made.logger = Resolver(), module.DNSLogger(logf=lambda line: None)
-    with serve(made, bind=f"{transport}://127.0.0.1:0") as server:
+    return made
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("dig") is None, reason="dig is not installed")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@on_threads
+def test_the_server_of_dnslib_answers_dig(serve, engine, transport):
+    """As people look a name up."""
+    with serve(resolving(transport), bind=f"{transport}://127.0.0.1:0") as server:
+        where = ["@127.0.0.1", "-p", str(server.port), "+tcp" if transport == "tcp" else "+notcp"]
+        done = subprocess.run(
+            ["dig", *where, "+short", "+time=20", "+tries=1", "a.example"], capture_output=True, text=True, timeout=30
+        )
+
+    assert ("192.0.2.7\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@on_threads
+def test_the_server_of_dnslib_resolves(serve, engine, transport):
+    """A server of `socketserver` with its state: a resolver, a logger."""
+    dnslib = pytest.importorskip("dnslib")
+    with serve(resolving(transport), bind=f"{transport}://127.0.0.1:0") as server:
         question = dnslib.DNSRecord.question("a.example")
         reply = dnslib.DNSRecord.parse(question.send("127.0.0.1", server.port, tcp=transport == "tcp", timeout=20))
 
@@ -118,19 +140,46 @@ async def application(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-@pytest.mark.outside
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("name", ["h11_impl.H11Protocol", "httptools_impl.HttpToolsProtocol"])
-@on_loops
-def test_the_protocols_of_uvicorn_serve_curl(serve, engine, name):
-    """Two requests over one connection."""
+def of_uvicorn(name):
+    """What makes a protocol of uvicorn's."""
     uvicorn = pytest.importorskip("uvicorn")
     module, _, kind = name.partition(".")
     protocol = getattr(pytest.importorskip(f"uvicorn.protocols.http.{module}"), kind)
     state = pytest.importorskip("uvicorn.server").ServerState()
-    config = uvicorn.Config(application, log_config=None)
+    config = uvicorn.Config(application, log_config=None, access_log=False)
+    return functools.partial(protocol, config=config, server_state=state, app_state={})
 
-    with serve(functools.partial(protocol, config=config, server_state=state, app_state={})) as server:
+
+OF_UVICORN = ["h11_impl.H11Protocol", "httptools_impl.HttpToolsProtocol"]
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.parametrize("name", OF_UVICORN)
+@on_loops
+def test_the_protocols_of_uvicorn_serve_wrk(serve, engine, name):
+    """A second of requests over eight connections: each is answered well, and none of them breaks."""
+    with serve(of_uvicorn(name)) as server:
+        done = subprocess.run(
+            ["wrk", "-t1", "-c8", "-d1s", "--timeout", "20s", f"http://127.0.0.1:{server.port}/load"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    answered = int(re.findall(r"(\d+) requests in", done.stdout)[0])
+    # It says so where a socket failed or an answer was not 2xx or 3xx.
+    complaints = [line for line in done.stdout.splitlines() if "Socket errors" in line or "Non-2xx" in line]
+    assert ([], "", 0, True) == (complaints, done.stderr, done.returncode, answered > 8)
+
+
+@pytest.mark.outside
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("name", OF_UVICORN)
+@on_loops
+def test_the_protocols_of_uvicorn_serve_curl(serve, engine, name):
+    """Two requests over one connection."""
+    with serve(of_uvicorn(name)) as server:
         url = f"http://127.0.0.1:{server.port}"
         done = subprocess.run(
             ["curl", "-sS", "-d", "hello", f"{url}/one", f"{url}/two"], capture_output=True, text=True, timeout=20
