@@ -68,8 +68,8 @@ def test_the_class_of_a_protocol_is_served_by_itself(serve, engine):
         assert [b"ONE\n", b"TWO\n"] == [read_exactly(peer, 4), read_exactly(other, 4)]
 
 
-def test_a_factory_begins_with_the_first_connection_and_ends_with_the_server(serve, engine):
-    """Once, however many connections there are; one for which it makes no protocol is closed."""
+def test_a_factory_begins_and_ends_with_the_server(serve, engine):
+    """Once, before the first connection; one for which it makes no protocol is closed."""
     course = []
 
     class Some(protocol.Factory):
@@ -84,6 +84,7 @@ def test_a_factory_begins_with_the_first_connection_and_ends_with_the_server(ser
             return
 
     with serve(Some) as server:
+        assert ["start"] == course
         for _ in range(2):
             with server.dial() as peer:
                 assert b"" == read_to_end(peer)

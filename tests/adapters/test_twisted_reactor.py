@@ -70,22 +70,24 @@ def test_an_end_that_never_comes_is_given_up(serve, engine, monkeypatch):
         assert (b"later", True) == (ask(server), reactor.running)
 
 
-def test_a_factory_that_cannot_begin_is_asked_again(serve, engine):
-    """For the next connection; the one before has met the failure, and the reactor ends with the server."""
+def test_a_factory_that_cannot_begin_keeps_its_server_from_starting(serve, engine):
+    """By name and reason; the reactor is free for the next server."""
 
     class Opens(protocol.Factory):
         protocol = Later
         begun = 0
 
         def startFactory(self):
-            self.begun += 1
+            type(self).begun += 1
             if self.begun == 1:
                 raise OSError("no database")
 
-    with serve(Opens, fails=1) as server:
-        assert [b"", b"later", b"later"] == [ask(server) for _ in range(3)]
-
+    with pytest.raises(ApplicationError, match=r"Opens.startFactory raised OSError\('no database'\)"), serve(Opens):
+        pass
     assert not reactor.running
+
+    with serve(Opens) as server:
+        assert (b"later", True) == (ask(server), reactor.running)
 
 
 def test_a_factory_that_cannot_end_keeps_the_reactor_from_nothing(serve, engine):
@@ -107,11 +109,9 @@ def test_a_second_loop_is_refused_while_the_first_one_is_served(serve, engine):
     """By name; the first server goes on, and the second may have the reactor once that has stopped."""
     with serve(Later) as first:
         assert b"later" == ask(first)
-        with serve(protocol.Factory.forProtocol(Later), fails=1) as second:
-            assert b"" == ask(second)
-            (failure,) = second.record.failures
-            assert b"later" == ask(first)
-
-    assert (ApplicationError, True) == (type(failure), "Twisted's reactor runs on the loop of Later" in str(failure))
+        with pytest.raises(ApplicationError, match="Twisted's reactor runs on the loop of Later"):
+            with serve(protocol.Factory.forProtocol(Later)):
+                pass
+        assert b"later" == ask(first)
     with serve(Later) as third:
         assert b"later" == ask(third)

@@ -25,6 +25,7 @@ from ..core.interrupts import is_interrupt
 from ..core.service import Service
 from ..core.signatures import name_of, positional, summary_of
 from ..errors import ApplicationError
+from .fed import transport_of
 from .sockets import CODEC, LostError
 from .transport import ConnectionTransport
 from .twisted_import import install
@@ -49,13 +50,15 @@ def of_twisted(target: Any, name: str) -> Service[bytes]:
     install()
     of = getattr(made, "protocol", None)
     called = of.__name__ if type(made) is Factory and isinstance(of, type) else kind.__name__
+    factories = Factories(made)
     return Service(
         name=name or called,
-        handler=ConnectionHandler(partial(_serve, Factories(made)), is_async=True),
+        handler=ConnectionHandler(partial(_serve, factories), is_async=True),
         codec=CODEC,
         summary=summary_of(kind) if kind is not Factory else "",
         written_for="Twisted",
         without=OF_BYTES,
+        at_start=factories.begin,
     )
 
 
@@ -65,13 +68,12 @@ def _is_protocol(kind: type) -> bool:
 
 
 async def _serve(factories: Factories, conn: Connection[bytes]) -> None:
-    factories.begin(conn)
-    transport = ConnectionTransport(conn, asyncio.get_running_loop())
-    await transport.carry(Bridge(factories.factory))
+    factories.begin(conn.server)  # in a process for one connection nobody has done so
+    await transport_of(conn, asyncio.get_running_loop()).carry(Bridge(factories.factory))
 
 
 class Factories:
-    """A factory, begun with the first connection of each server and ended when that stops.
+    """A factory, begun with each server and ended when that stops.
 
     Args:
         factory: Makes the protocols.
@@ -81,15 +83,21 @@ class Factories:
         self.factory = factory
         self._begun: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
-    def begin(self, conn: Connection[bytes]) -> None:
-        """Call ``doStart``, once for each server, with the reactor on its loop."""
-        server = conn.server
+    def begin(self, server: Any) -> None:
+        """Call ``doStart``, once for each server, with the reactor on its loop.
+
+        Raises:
+            ApplicationError: It failed, or the reactor is on another loop.
+        """
         if server in self._begun:
             return
         reactor = install()
         if isinstance(reactor, ServersReactor) and not reactor.has(server):
             reactor.join(server, asyncio.get_running_loop())
-        self.factory.doStart()  # one that fails is called again for the next connection
+        try:
+            self.factory.doStart()
+        except Exception as error:
+            raise ApplicationError(f"{type(self.factory).__name__}.startFactory raised {error!r}") from error
         server.start_lasting(self._end(server), name="Twisted's factory")
         self._begun[server] = True
 

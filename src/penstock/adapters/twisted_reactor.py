@@ -128,7 +128,7 @@ class ServersReactor(AsyncioSelectorReactor):
     # -- what programs call --------------------------------------------------------------------------------------------
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Any:  # noqa: A002, N802
-        """Have something called later; before the first connection has begun the reactor, that long after it has."""
+        """Have something called later; before a server has begun the reactor, that long after it has."""
         if self._loop is None:
             return super(AsyncioSelectorReactor, self).callLater(delay, callable, *args, **kw)
         return super().callLater(delay, callable, *args, **kw)  # type: ignore[no-untyped-call]

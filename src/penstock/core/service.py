@@ -72,6 +72,8 @@ class Service(Generic[M]):
         only_datagrams: It makes no sense with connections.
         written_for: What the handler was written for, where that is not Penstock: it cuts the bytes itself.
         without: Options that mean nothing to it, by name, each with the reason. One that is set is refused at start.
+        at_start: Called with the server, in its loop, before it serves. Not where each connection has a process, which
+            begins by itself what it needs. What it raises keeps the server from starting.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Service(Generic[M]):
     written_for: str = ""
     without: Mapping[str, str] = field(default_factory=dict)
     sessions: bool = False
+    at_start: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
         if self.timeouts:

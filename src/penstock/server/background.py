@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from ..core.background import Work, is_failure
@@ -154,6 +155,17 @@ class Background:
                 raise ClosedError(str(error)) from error
             raise
         return task
+
+    async def give_back(self) -> None:
+        """Cancel all, and wait until they have ended; others may be started then."""
+        if self._running:
+            await asyncio.sleep(0)  # all have had their first step, and so come to their ends by themselves
+            over = asyncio.get_running_loop().create_future()
+            self._then = partial(over.set_result, None)
+            for task in tuple(self._running):
+                task.cancel()
+            self._look()
+            await over
 
     def end(self, then: Callable[[], object], clock: Clock, at: float | None) -> None:
         """Cancel all, start no more, and call ``then`` when the last one has ended. On the loop.

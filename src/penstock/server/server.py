@@ -202,6 +202,7 @@ class Server(Belongings):
         """Open every address and begin to serve.
 
         Raises:
+            ApplicationError: What the service begins with the server failed: a factory of Twisted's.
             ConfigurationError: The service, the addresses and the model do not go together. Nothing was opened.
             BindError: An address cannot be listened on. Those opened before it were closed again.
             LimitError: The system gives no thread, or does not say how many descriptors there may be.
@@ -234,6 +235,8 @@ class Server(Belongings):
             for warning in [*warnings_about(config, self.addresses), *warnings_now(setup.tls)]:
                 self._warn(warning)
             self._upkeep.prepare(self._loop)
+            if self.service.at_start is not None and nursery is None:
+                self.service.at_start(self)
             self._at_work.start()
             if self._suspended:
                 self._at_work.suspend()
@@ -241,6 +244,7 @@ class Server(Belongings):
             self._upkeep.stop()
             self._at_work = None
             self._close_listeners()
+            await self._background.give_back()
             raise
         self._upkeep.follow(self._loop, access, before)
         self._upkeep.start(self._loop, self._at_work)
