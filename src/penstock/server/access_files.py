@@ -20,7 +20,7 @@ logger = logging.getLogger("penstock")
 FOLLOW_S: Final = 1.0
 MAX_FILE_BYTES: Final = 16 * 1024**2
 
-_Signature = tuple[int, int, int, int] | None
+Signature = tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class AccessFiles:
         """
         return AccessList(_expanded(self.allow), _expanded(self.deny))
 
-    def signature(self) -> list[_Signature]:
+    def signature(self) -> list[Signature]:
         """Return what changes when a file does."""
-        return [_signature(path) for path in self.paths]
+        return [signature_of(path) for path in self.paths]
 
-    async def follow(self, gate: Gate, before: list[_Signature]) -> None:
+    async def follow(self, gate: Gate, before: list[Signature]) -> None:
         """Give the gate a new list whenever a file has changed. What cannot be read changes nothing, and is logged.
 
         Args:
@@ -73,7 +73,7 @@ class AccessFiles:
             except (MemoryError, RuntimeError):  # the second of a system that gives no thread
                 pass  # what is not done yet is tried again at the next look
 
-    def _look(self, before: list[_Signature]) -> tuple[list[_Signature], AccessList | None, ConfigurationError | None]:
+    def _look(self, before: list[Signature]) -> tuple[list[Signature], AccessList | None, ConfigurationError | None]:
         """Return the signature, and what the files say if it has changed, or why they cannot be read."""
         now = self.signature()
         if now == before:
@@ -110,7 +110,8 @@ def _entries(path: str) -> Iterator[str]:
             yield entry
 
 
-def _signature(path: str) -> _Signature:
+def signature_of(path: str) -> Signature:
+    """Return what changes when a file does; None while it cannot be looked at."""
     try:
         found = os.stat(path)
     except OSError:

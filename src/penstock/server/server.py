@@ -33,8 +33,9 @@ from ..errors import StoppedError
 from ..reasons import CloseReason
 from ..telemetry.log import LogObserver, logger
 from ..telemetry.stats import Stats
-from .access_files import AccessFiles
+from .access_files import AccessFiles, Signature
 from .belongings import Belongings
+from .certificate_files import follow, signatures
 from .choice import Choice
 from .farewell import Farewell
 from .observers import Observers, Once
@@ -252,6 +253,7 @@ class Server(Belongings):
             self._observers.emit(Listening(listener))
         if setup.tls is not None:
             logger.info("certificates: %s", setup.tls.material.expiry(time.time()))
+            self._follow_certificates(setup.certificates)
         if setup.throw_away is not None:
             logger.warning("tls_dev: a temporary certificate; clients trust it with --ca %s", setup.throw_away.ca)
 
@@ -317,7 +319,12 @@ class Server(Belongings):
         signature, networks = await aside(lambda: (access.signature(), access.load()), "penstock-networks")
         tls = self._setup.tls
         has_files = tls is not None and not new.tls.dev
-        material = await aside(lambda: Material(new.tls), "penstock-certificates") if has_files else None
+        if has_files:
+            certificates, material = await aside(
+                lambda: (signatures(new.tls), Material(new.tls)), "penstock-certificates"
+            )
+        else:
+            certificates, material = [], None
         rules = self._setup.rules_of(new, networks)
         changes = {
             spec.name: value
@@ -326,14 +333,26 @@ class Server(Belongings):
         }
         self.gate.set(**changes)
         self._setup.config, self._rules = new, rules
-        if tls is not None and material is not None:
-            tls.exchange(material)
-            self._secure_nursery()
-            logger.info("certificates: %s", material.expiry(time.time()))
-            for warning in warnings_now(tls):
-                self._warn(warning)
+        if material is not None:
+            self._exchange(material)
+            self._follow_certificates(certificates)
         self._upkeep.follow(self.loop, access, signature)
         return changed
+
+    def _exchange(self, material: Material) -> None:
+        """Show other certificates from now on; say until when they are valid, and what is to be warned of."""
+        tls = self._setup.tls
+        assert tls is not None
+        tls.exchange(material)
+        self._secure_nursery()
+        logger.info("certificates: %s", material.expiry(time.time()))
+        for warning in warnings_now(tls):
+            self._warn(warning)
+
+    def _follow_certificates(self, before: list[Signature]) -> None:
+        tls = self._setup.tls
+        if tls is not None and self._setup.throw_away is None:
+            self._upkeep.follow_certificates(self.loop, follow(tls, self._exchange, self._warn, before))
 
     def _secure_nursery(self) -> None:
         """Have the processes of connections speak TLS as this one would: they are forked with the certificates."""

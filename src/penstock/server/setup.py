@@ -24,7 +24,8 @@ from ..engines.link import LayerMaker
 from ..engines.listener import Listener
 from ..engines.plan import Plan
 from ..errors import ConfigurationError, LocalProtocolError
-from .access_files import AccessFiles
+from .access_files import AccessFiles, Signature
+from .certificate_files import signatures
 from .choice import Choice, choose
 from .datagram_options import set_receive_buffer
 from .descriptors import affordable, descriptor_limit
@@ -57,6 +58,7 @@ class Setup:
         config: With the service's own timeouts, where nothing else was asked for.
         shared: As given.
         tls: What TLS is spoken with, once the addresses are known; None where none is.
+        certificates: The signatures of their files, from before these were read.
         throw_away: A certificate for development, in use; None where there is none.
     """
 
@@ -69,6 +71,7 @@ class Setup:
         self.config = replace(config, timeouts=config.timeouts.suited(timeouts_of(self.service.timeouts)))
         self.shared = shared
         self.tls: ServerTls | None = None
+        self.certificates: list[Signature] = []
         self.throw_away: ThrowAway | None = None
         self._choice: Choice | None = None
 
@@ -244,6 +247,7 @@ class Setup:
         if tls.dev and (app is None or any(at.may_be_tls for at in addresses)):
             self.throw_away = self.throw_away or ThrowAway(addresses)
             tls = self.throw_away.config(tls)
+        self.certificates = signatures(tls)
         self.tls = tls_of(tls, addresses, alone=app is None)
         return addresses
 

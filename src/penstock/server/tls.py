@@ -87,6 +87,15 @@ class Material:
         return "; ".join(shown)
 
     def warnings(self, now: float) -> list[str]:
+        """Say what is wrong with the files, a sentence each: as `of_time`, and who can read them."""
+        found = self.of_time(now)
+        for path in self._keys:
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_mode & stat.S_IROTH:
+                    found.append(f"{path}: every user of this machine can read the private key; chmod 600 it")
+        return found
+
+    def of_time(self, now: float) -> list[str]:
         """Say of each certificate whose time has not come, is over, or is so soon, a sentence each."""
         found = []
         for leaf in self.leaves:
@@ -100,10 +109,6 @@ class Material:
                 found.append(f"the certificate for {names} is valid from {leaf.not_before:%Y-%m-%d} on, not before")
             elif days < WARN_DAYS:
                 found.append(f"the certificate for {names} expires in {days:.0f} days, on {leaf.not_after:%Y-%m-%d}")
-        for path in self._keys:
-            with contextlib.suppress(OSError):
-                if os.stat(path).st_mode & stat.S_IROTH:
-                    found.append(f"{path}: every user of this machine can read the private key; chmod 600 it")
         return found
 
 

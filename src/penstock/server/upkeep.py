@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from ..config import ServerConfig
@@ -33,6 +33,7 @@ class Upkeep:
         self._emit = emit
         self._memory: asyncio.Task[None] | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._certificates: asyncio.Task[None] | None = None
         self._watchdog: Watchdog | None = None
 
     def prepare(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -69,9 +70,15 @@ class Upkeep:
         follows = access.paths and self._shared.begins_gate  # a gate that is shared has one who does
         self._follower = loop.create_task(access.follow(self._gate, before)) if follows else None
 
+    def follow_certificates(self, loop: asyncio.AbstractEventLoop, following: Coroutine[Any, Any, None]) -> None:
+        """Look for changes of the files of certificates from now on, in place of those before."""
+        if self._certificates is not None:
+            self._certificates.cancel()
+        self._certificates = loop.create_task(following)
+
     def stop(self) -> None:
         """End all of it. May be repeated."""
-        for helper in (self._memory, self._follower):
+        for helper in (self._memory, self._follower, self._certificates):
             if helper is not None:
                 helper.cancel()
         if self._watchdog is not None:

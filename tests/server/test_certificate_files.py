@@ -1,0 +1,150 @@
+"""Files of certificates that change while the server serves: T-50."""
+
+import shutil
+import threading
+
+import pytest
+
+import penstock
+from penstock.testing.certificates import authority, server_certificate
+from penstock.testing.ciphered import CipheredSocket
+from penstock.testing.peers import dial
+from penstock.testing.thread import ServerThread
+
+pytest.importorskip("trustme")
+
+
+@penstock.on_message(codec="lines")
+def upper(message):
+    return message.upper()
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A certificate and its key, in files of their own, that are looked at again and again."""
+    monkeypatch.setattr("penstock.server.certificate_files.FOLLOW_S", 0.001)
+    return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Two certificates for this machine, each with its key."""
+    return [authority().issue(f"f-{number}", "localhost", f"n{number}.example") for number in range(2)]
+
+
+def put(source, *targets):
+    """Put a file in place of others, as what renews certificates does: each at once, one after the other."""
+    for target in targets:
+        new = target.with_suffix(".new")
+        shutil.copyfile(source, new)
+        new.chmod(0o600)
+        new.replace(target)
+
+
+def names_shown(server):
+    with CipheredSocket(dial(server.address), authority().client()) as peer:
+        return peer.certificate.dns_names[-1]
+
+
+def serve(cert, key):
+    return ServerThread(upper, bind="tls://127.0.0.1:0", tls_cert=str(cert), tls_key=str(key))
+
+
+def await_names(server, name):
+    while names_shown(server) != name:
+        pass
+
+
+@pytest.mark.timeout(40)
+def test_new_files_are_shown_without_a_word_to_the_server(files, pairs):
+    """A connection that is open keeps what it has."""
+    put(pairs[0], *files)
+    with serve(*files) as server, CipheredSocket(dial(server.address), authority().client()) as peer:
+        before = names_shown(server)
+        put(pairs[1], *files)
+        await_names(server, "n1.example")
+        peer.sendall(b"still here\n")
+
+        assert ("n0.example", b"STILL HERE\n") == (before, peer.recv(100))
+
+
+@pytest.mark.timeout(40)
+def test_a_pair_that_is_broken_is_none_until_it_is_whole(files, pairs, caplog):
+    """The key is another certificate's: the log says so, the old pair stays; with its own key the new one is shown."""
+    put(pairs[0], *files)
+    with serve(*files) as server:
+        put(pairs[1], files[0])
+        while "stay as they are" not in caplog.text:
+            assert "n0.example" == names_shown(server)
+        put(pairs[1], files[1])
+        await_names(server, "n1.example")
+
+    assert 1 == caplog.text.count("is not that of the certificate")
+
+
+@pytest.mark.timeout(40)
+def test_no_handshake_fails_while_they_change(files, pairs):
+    """Peers connect one after the other, from several threads, and never meet half of a pair."""
+    put(pairs[0], *files)
+    problems, over = [], threading.Event()
+
+    def connects(server):
+        while not over.is_set():
+            try:
+                names_shown(server)
+            except Exception as error:  # any
+                problems.append(error)
+
+    with serve(*files) as server:
+        threads = [threading.Thread(target=connects, args=(server,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in (1, 0) * 3:
+                put(pairs[number], *files)
+                await_names(server, f"n{number}.example")
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        closed = server.call(lambda: dict(server.server.stats.closed))
+
+    assert ([], {"peer_closed"}) == (problems, {str(reason) for reason in closed})
+
+
+@pytest.mark.timeout(40)
+def test_a_list_of_revoked_clients_is_followed_too(tmp_path, monkeypatch):
+    """Who was let in is refused from when the list says so."""
+    monkeypatch.setattr("penstock.server.certificate_files.FOLLOW_S", 0.001)
+    mine = authority().issue("f-client", "c@example.org")
+    other = authority().issue("f-other", "d@example.org")
+    path = tmp_path / "crl.pem"
+    put(authority().revoke("f-one", other), path)
+    options = {"tls_cert": server_certificate(), "tls_client_ca": authority().ca, "tls_crl": str(path)}
+    with ServerThread(upper, bind="tls://127.0.0.1:0", **options) as server:
+
+        def is_served():
+            try:
+                with CipheredSocket(dial(server.address), authority().client(mine)) as peer:
+                    peer.sendall(b"a\n")
+                    return peer.recv(10) == b"A\n"
+            except OSError:
+                return False
+
+        before = is_served()
+        put(authority().revoke("f-two", other, mine), path)
+        while is_served():
+            pass
+
+    assert before
+
+
+@pytest.mark.timeout(40)
+def test_a_certificate_that_expires_soon_is_spoken_of_each_day(monkeypatch, caplog):
+    """Not only at the start: a server may serve for longer than its certificate is valid."""
+    monkeypatch.setattr("penstock.server.certificate_files.FOLLOW_S", 0.001)
+    monkeypatch.setattr("penstock.server.certificate_files.REMIND_S", 0.002)
+    cert = authority().issue("f-soon", "localhost", "soon.example", days=3)
+    with ServerThread(upper, bind="tls://127.0.0.1:0", tls_cert=cert) as server:
+        while caplog.text.count("expires in 3 days") < 3:
+            assert "soon.example" == names_shown(server)
