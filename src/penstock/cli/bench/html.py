@@ -100,7 +100,7 @@ def _asserted(assertions: Sequence[Assertion], measured: Measured) -> str:
     for each in assertions:
         kind, mark = ("good", "\N{CHECK MARK}") if each.holds(measured) else ("bad", "\N{BALLOT X}")
         rows.append(f'<li><span class="{kind}">{mark}</span> {escape(each.verdict(measured))}</li>')
-    return f'<h2>Asserted</h2><ul class="asserts">{"".join(rows)}</ul>'
+    return f'<h2>Assertions</h2><ul class="asserts">{"".join(rows)}</ul>'
 
 
 def _errors(measured: Measured) -> str:
@@ -120,7 +120,7 @@ def _plots(load: Load, measured: Measured) -> str:
     plots = {
         "rate": "Replies per second",
         "latency": f"Latency over time, {since}",
-        "histogram": f"How many replies took how long, {since}",
+        "histogram": f"Latency histogram, {since}",
         "percentiles": "Latency by percentile, in %",
     }
     scriptless = "<noscript><p>The plots need JavaScript; the text below says the same.</p></noscript>"

@@ -61,7 +61,7 @@
           overTime.xSeries,
           series("p50", "one", seconds, { paths: stepped }),
           series("p99", "two", seconds, { paths: stepped }),
-          series("longest", "bad", seconds, { paths: stepped, dash: [4, 3] }),
+          series("max", "bad", seconds, { paths: stepped, dash: [4, 3] }),
         ],
       },
       values: [[0, ...time], ...["p50_s", "p99_s", "max_s"].map((name) => first(positive(data.intervals[name])))],
@@ -77,7 +77,7 @@
             axis(short),
           ],
           series: [
-            { label: "about", value: (_, value) => (value == null ? "" : seconds(10 ** value)) },
+            { label: "latency", value: (_, value) => (value == null ? "" : seconds(10 ** value)) },
             series("replies", "one", count, { paths: uPlot.paths.bars({ size: [0.9, 60] }), fill: () => colour("one"), width: 0 }),
           ],
         },
