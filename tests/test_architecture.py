@@ -205,6 +205,7 @@ def test_the_bottom_layers_do_no_input_or_output():
 OF_THE_WHOLE = {
     "adapters/test_cpython.py",
     "adapters/test_exceptions.py",
+    "adapters/test_features.py",
     "adapters/test_outside.py",
     "adapters/test_surroundings.py",
     "adapters/test_tutorials.py",
