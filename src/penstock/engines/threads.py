@@ -32,7 +32,8 @@ class ThreadPool:
         self._limit = limit
         self._name = name
         self._on_free = on_free
-        self._lock = threading.Lock()  # of what follows
+        # Of what follows. A signal handler, or a finaliser, may submit in the middle of a call.
+        self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._free = 0  # threads without a job, less the jobs that wait for one
         self._over = False

@@ -26,14 +26,17 @@ class Poller:
         OSError: Out of descriptors (EMFILE, ENFILE) when it is made.
     """
 
-    __slots__ = ("_events", "_lock", "_poll", "_waker")
+    __slots__ = ("_closes", "_events", "_lock", "_poll", "_waker")
 
     def __init__(self) -> None:
         self._waker: _Waker | None = _EventFd() if _HAS_EVENTFD else _SocketPair()
         self._poll = _Poll() if _HAS_POLL else _Select()
         self._poll.set(self._waker.fd, READ)
         self._events: dict[int, int] = {}
-        self._lock = threading.Lock()  # so that nobody writes to a descriptor that was closed and given out anew
+        # So that nobody writes to a descriptor that was closed and given out anew. A signal handler, or a finaliser, may call
+        # in the middle of a call: a thread that holds it comes in again.
+        self._lock = threading.RLock()
+        self._closes = False
 
     def set(self, fd: int, events: int) -> None:
         """Wait for ``events`` of a descriptor from now on: `READ`, `WRITE`, both, or 0 to forget it."""
@@ -65,15 +68,25 @@ class Poller:
     def wake(self) -> None:
         """Make `wait` return, the one under way or the next. After `close` it does nothing."""
         with self._lock:
-            if self._waker is not None:
+            if self._waker is None or self._closes:
+                return
+            try:
                 self._waker.set()
+            except (OSError, ValueError):
+                if self._waker is not None:  # else it was closed in the middle of this
+                    raise
 
     def close(self) -> None:
         """Give back its descriptors. May be repeated."""
         with self._lock:
-            if self._waker is not None:
+            if self._waker is None or self._closes:
+                return
+            self._closes = True
+            try:
                 self._waker.close()
                 self._waker = None  # last: at the limit of recursion closing fails, and is done again
+            finally:
+                self._closes = False
 
 
 # -- how the system waits: poll(2), or select(2) where there is no poll ------------------------------------------------
@@ -139,6 +152,7 @@ class _EventFd:
 
     def close(self) -> None:
         os.close(self.fd)
+        self.fd = -1
 
 
 class _SocketPair:

@@ -77,7 +77,8 @@ class BlockingServer(EngineServer):
             gate_lock=self.gate_lock,
             orphaned=self._orphaned,
         )
-        self._lock = threading.Lock()  # of what follows, and of accept(2)
+        # Of what follows, and of accept(2). A signal handler may stop the server in the middle of a call.
+        self._lock = threading.RLock()
         self._connections: dict[int, ServedConnection[Any]] = {}
         self._messages_in = self._messages_out = 0  # of connections that have ended
         self._endpoints_left = 0

@@ -21,7 +21,7 @@ class Timers:
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler, or a finaliser, may set and cancel in the middle of a call
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._cancelled = 0
@@ -75,12 +75,17 @@ class Timers:
     def _prune(self) -> None:
         heap = self._heap
         while heap and heap[0][2].callback is None:
-            heapq.heappop(heap)
+            entry = heapq.heappop(heap)
+            if entry[2].callback is not None:  # it was set just now, and is due earlier
+                heapq.heappush(heap, entry)
+                break
             self._cancelled -= 1
         # Connections that end take their timers with them long before these are due; asyncio's loop does the same.
         if self._cancelled > 100 and self._cancelled * 2 > len(heap):
-            self._heap = [entry for entry in heap if entry[2].callback is not None]
-            heapq.heapify(self._heap)
+            self._heap = []  # first: what is set meanwhile goes there
+            for entry in heap:
+                if entry[2].callback is not None:
+                    heapq.heappush(self._heap, entry)
             self._cancelled = 0
 
 
