@@ -98,13 +98,15 @@ def test_what_is_posted_close_to_the_limit_is_sent_whole_or_not_at_all(serve, en
     allowed = [[b"before", *posted, b"after", b"reply", b"went on", b""] for posted in ([], [what])]
     with serve(react, fails=None) as server:
         for count, depth in enumerate(DEPTHS, 1):
-            with contextlib.suppress(ConnectionError), server.dial() as peer:
+            with contextlib.suppress(OSError if engine.ciphered else ConnectionError), server.dial() as peer:
                 peer.sendall(b"%d\ngo on\n" % depth)
                 peer.shutdown(1)
                 seen = read_to_end(peer)
                 assert seen.split(b"\n") in allowed or server.reasons(count)[-1] == "handler_error", depth
             server.wait_closed(count)
-        assert set(server.record.reasons) <= {"peer_closed", "handler_error", "done"}
+        # A record is missing, without which none that follows can be deciphered; or there was no stack to say that.
+        cut = {"tls_error", "aborted"} if engine.ciphered else set()
+        assert set(server.record.reasons) <= {"peer_closed", "handler_error", "done", *cut}
 
 
 @pytest.mark.tapped
@@ -114,8 +116,6 @@ def test_what_is_posted_close_to_the_limit_is_sent_whole_or_not_at_all(serve, en
 def test_another_connection_ends_that_is_ended_close_to_the_limit(serve, engine, form, way):
     """The other one ends when its peer leaves, if it was not ended before; so does the one that did it."""
     others = []
-    if engine.ciphered and engine.name == "blocking" and way == "close":
-        pytest.skip("where close_notify fails for want of stack, the connection ends at its deadline and not before")
 
     def react(conn, message):
         if message == b"other":

@@ -372,10 +372,22 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         return self.close_reason
 
     def _close(self, reason: CloseReason) -> None:
-        super()._close(reason)
+        try:
+            super()._close(reason)
+        except BaseException:
+            if self._state != CLOSED and isinstance(self._sock, socket.socket):
+                self._sock.shutdown(
+                    socket.SHUT_RDWR
+                )  # nothing needs less stack: whoever polls it finds its end, and carries it out
+            raise
         if self._closing:
             self._ready.clear()
 
     def _lose(self, reason: CloseReason) -> None:
-        super()._lose(reason)
+        try:
+            super()._lose(reason)
+        except BaseException:
+            if self._state != CLOSED and isinstance(self._sock, socket.socket):
+                self._sock.shutdown(socket.SHUT_RDWR)
+            raise
         self._ready.clear()
