@@ -72,6 +72,7 @@ def test_what_is_too_long_is_what_comes_in(serve):
         assert ["frame_too_large"] == server.reasons(1)
 
 
+@pytest.mark.uncipherable("its client asks in clear")
 @pytest.mark.engines("pure", "native", "uvloop")
 def test_a_client_has_them_the_other_way_round(serve, engine):
     """On each loop that a client may run on."""

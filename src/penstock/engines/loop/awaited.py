@@ -193,8 +193,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             self._send_waiters.append(waiter)
             await waiter
         info = self.tls
+        await self._turn.take()
         if info is None:
-            await self._turn.take()
             raise LocalProtocolError("there is no TLS") if self._can_send else self._why_not()
         return info
 

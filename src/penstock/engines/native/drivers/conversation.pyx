@@ -312,8 +312,8 @@ cdef class ConversationConnection(AwaitedConnection):
         while self in upgrades and not self._closing and not self.lost:
             await self.room()
         info = self.tls
+        await self.host.turn.take()
         if info is None:
-            await self.host.turn.take()
             raise LocalProtocolError("there is no TLS") if self._can_send else self.why_not()
         return info
 
