@@ -9,6 +9,9 @@ cdef enum:
     SSL_ERROR_SYSCALL = 5
     SSL_ERROR_ZERO_RETURN = 6
     BIO_TYPE_SOURCE_SINK = 0x0400
+    SSL_CTRL_MODE = 33
+    SSL_CTRL_CLEAR_MODE = 78
+    SSL_MODE_RELEASE_BUFFERS = 0x10
 
 cdef struct OpenSsl:
     unsigned long (*version_num)() noexcept nogil
@@ -22,9 +25,11 @@ cdef struct OpenSsl:
     void* (*ssl_get_rbio)(const void*) noexcept nogil
     void (*ssl_set_read_ahead)(void*, int) noexcept nogil
     void (*ssl_set_msg_callback)(void*, void*) noexcept nogil
+    int (*ssl_in_init)(const void*) noexcept nogil
+    long (*ssl_ctrl)(void*, int, long, void*) noexcept nogil
+    int (*ssl_free_buffers)(void*) noexcept nogil
     unsigned long long (*ctx_get_options)(const void*) noexcept nogil
     int (*ctx_get_verify_mode)(const void*) noexcept nogil
-    unsigned long (*err_peek_error)() noexcept nogil
     unsigned long (*err_peek_last_error)() noexcept nogil
     void (*err_clear_error)() noexcept nogil
     const char* (*err_reason)(unsigned long) noexcept nogil

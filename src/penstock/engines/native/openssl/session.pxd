@@ -1,5 +1,6 @@
 from ..connection.layered cimport Below
 from ..connection.transport cimport Bypass, flag
+from .warm cimport Warm, Warmth
 
 
 cdef extern from *:
@@ -12,6 +13,8 @@ cdef extern from *:
         char *out;  /* what it has written: owned */
         size_t size;
         size_t capacity;
+        int dry;  /* OpenSSL asked for more than there was */
+        int starved;  /* there was no memory for what it wrote */
     };
     """
     ctypedef struct Wire "struct penstock_wire":
@@ -20,6 +23,8 @@ cdef extern from *:
         char* out
         size_t size
         size_t capacity
+        bint dry
+        bint starved
 
 
 cdef class OpenSslSession(Bypass):
@@ -31,6 +36,8 @@ cdef class OpenSslSession(Bypass):
     cdef void* ssl
     cdef void* bio  # one of our own references
     cdef Wire wire
+    cdef Warm warm  # None: records pass the layer
+    cdef Warmth warmth
     cdef flag is_over  # nothing more is deciphered
     cdef flag barren  # what was read last had nothing of the user's
     cdef flag notified  # nothing more is enciphered

@@ -22,6 +22,8 @@ from .loaded cimport (
     BIO_TYPE_SOURCE_SINK, SSL_ERROR_SSL, SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN, openssl, ssl_of
 )
 
+from .warm cimport warm_of
+
 from . import loaded
 from ....errors import TlsError
 from ....reasons import CloseReason
@@ -50,6 +52,7 @@ cdef extern from *:
             return -1;
         }
         if (wire->left == 0) {
+            wire->dry = 1;
             penstock_set_flags(bio, BIO_READS | BIO_SHOULD_RETRY);
             return -1;
         }
@@ -77,6 +80,7 @@ cdef extern from *:
             }
             grown = realloc(wire->out, capacity);
             if (grown == NULL) {
+                wire->starved = 1;
                 return -1;
             }
             wire->out = grown;
@@ -89,11 +93,13 @@ cdef extern from *:
 
     static long penstock_bio_ctrl(void *bio, int what, long number, void *pointer)
     {
-        struct penstock_wire *wire = penstock_wire_of(bio);
+        struct penstock_wire *wire;
         switch (what) {
         case 10: /* BIO_CTRL_PENDING */
+            wire = penstock_wire_of(bio);
             return wire == NULL ? 0 : (long)wire->left;
         case 13: /* BIO_CTRL_WPENDING */
+            wire = penstock_wire_of(bio);
             return wire == NULL ? 0 : (long)wire->size;
         case 11: /* BIO_CTRL_FLUSH */
         case 12: /* BIO_CTRL_DUP */
@@ -118,6 +124,8 @@ cdef enum:
     ENDED = -2
     # What is kept for the next one that enciphers.
     MOST_KEPT = 262144
+    # A read of fewer bytes is one whose records are worth less than the allocations that they cost.
+    SHORT = 4096
 
 cdef size_t RECORD_BYTES = _RECORD_BYTES
 
@@ -177,6 +185,8 @@ cdef class OpenSslSession(Bypass):
             openssl.bio_free(self.bio)
             if PENSTOCK_DEBUG:
                 living.blocks -= 1
+        if self.warm is not None and self.warmth.place >= 0:
+            self.warm.leave(&self.warmth)
         free(self.wire.out)
 
     cdef bint take_over(self, object session) except -1:
@@ -213,6 +223,11 @@ cdef class OpenSslSession(Bypass):
     def has_output(self):
         """Whether something is to be sent."""
         return self.wire.size > 0
+
+    @property
+    def keeps_buffers(self):
+        """Whether OpenSSL keeps its buffers between two records."""
+        return self.warm is not None and self.warmth.place >= 0
 
     def feed(self, bytes data not None):
         """Lend OpenSSL what was read."""
@@ -274,6 +289,9 @@ cdef class OpenSslSession(Bypass):
             below.bottom = layer  # not what was under it until now, and hands on everything since
             below.bypass = self
             self.layer = layer
+            self.warmth.ssl = self.ssl
+            self.warmth.place = -1
+            self.warm = warm_of(below.transport.poller)
             self.reads = not self.is_over
             self.writes = not self.notified
 
@@ -292,6 +310,10 @@ cdef class OpenSslSession(Bypass):
         else:
             self.wire.at = data
             self.wire.left = size
+        if self.warmth.place >= 0:
+            self.warmth.used = True
+        elif size < SHORT:
+            self.warm.heard(&self.warmth, poller.now)
         plain = poller.take_plain()
         try:
             while status == NO_ROOM:
@@ -376,6 +398,9 @@ cdef class OpenSslSession(Bypass):
 
         Without read-ahead OpenSSL takes from the wire what the record at hand needs and no more, and gives one record in one call. So
         when the wire is empty it holds no whole record.
+
+        The queue of errors is the thread's, and an error of others may be left in it. To look first is 200 instructions a record; so it is
+        looked at when something went wrong.
         """
         cdef size_t size, before
         cdef int kind
@@ -384,12 +409,15 @@ cdef class OpenSslSession(Bypass):
             before = self.wire.left
             if room - got[0] < RECORD_BYTES:
                 return NO_ROOM
-            if openssl.err_peek_error():
-                openssl.err_clear_error()  # of others: it would be taken for ours
             size = 0
+            self.wire.dry = False
             if openssl.ssl_read_ex(self.ssl, place + got[0], room - got[0], &size) == 1:
                 got[0] += size
                 continue
+            if self.wire.dry:
+                break  # the rest of a record is missing
+            if not openssl.ssl_in_init(self.ssl):
+                openssl.err_clear_error()  # of others: after an error of its own a session is in no state to go on
             kind = openssl.ssl_get_error(self.ssl, 0)
             if kind == SSL_ERROR_WANT_READ and self.wire.left < before:
                 continue
@@ -400,8 +428,6 @@ cdef class OpenSslSession(Bypass):
         """Encipher. Return 0, or a kind of failure."""
         cdef size_t written
         while size:
-            if openssl.err_peek_error():
-                openssl.err_clear_error()
             written = 0
             if openssl.ssl_write_ex(self.ssl, data, size, &written) != 1:
                 return max(openssl.ssl_get_error(self.ssl, 0), SSL_ERROR_SSL)
@@ -412,8 +438,9 @@ cdef class OpenSslSession(Bypass):
     cdef object problem(self, int kind):
         """Return what OpenSSL has just failed at, as `ssl` would raise it."""
         cdef unsigned long code = openssl.err_peek_last_error()
-        cdef const char* words = openssl.err_reason(code) if code else NULL
+        cdef const char* words = openssl.err_reason(code) if code and not self.wire.starved else NULL
         openssl.err_clear_error()
+        self.wire.starved = False
         if words == NULL:
             text = "OpenSSL failed, and does not say at what"
             name = None

@@ -67,6 +67,7 @@ cdef class Poller:
     cdef char* plain
     cdef char* cipher
     cdef size_t cipher_size
+    cdef object warm  # the sessions that keep OpenSSL's buffers: None until there is one
     cdef bint dispatching
     cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
     cdef bint looking  # a connection reads and decides on its own: a clock that is told the time had it do so
