@@ -1,4 +1,4 @@
-"""A signal handler, or a finaliser, calls in the middle of a call of its thread: no lock is waited for that it holds."""
+"""A signal handler, or a finaliser, calls in the middle of a call of its thread: it waits for no lock of that one."""
 
 import itertools
 import threading

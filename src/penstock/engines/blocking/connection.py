@@ -376,9 +376,8 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             super()._close(reason)
         except BaseException:
             if self._state != CLOSED and isinstance(self._sock, socket.socket):
-                self._sock.shutdown(
-                    socket.SHUT_RDWR
-                )  # nothing needs less stack: whoever polls it finds its end, and carries it out
+                # Nothing needs less stack. Whoever polls the socket finds its end, and carries it out.
+                self._sock.shutdown(socket.SHUT_RDWR)
             raise
         if self._closing:
             self._ready.clear()

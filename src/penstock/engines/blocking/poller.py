@@ -33,8 +33,8 @@ class Poller:
         self._poll = _Poll() if _HAS_POLL else _Select()
         self._poll.set(self._waker.fd, READ)
         self._events: dict[int, int] = {}
-        # So that nobody writes to a descriptor that was closed and given out anew. A signal handler, or a finaliser, may call
-        # in the middle of a call: a thread that holds it comes in again.
+        # So that nobody writes to a descriptor that was closed and given out anew. A signal handler, or a finaliser,
+        # may call in the middle of a call: a thread that holds it comes in again.
         self._lock = threading.RLock()
         self._closes = False
 
