@@ -123,7 +123,8 @@ class TlsLayer(Layer):
         self._user.layer_begins(self)
         if self._law.state == SHAKING:
             link.resume_reading()
-            self._shake()
+            if not self._in_use().object.server_side:  # a server has nothing to say before the client has
+                self._shake()
 
     def data_received(self, data: bytes) -> None:
         """Go on with the handshake, or decipher."""
