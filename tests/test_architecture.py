@@ -222,6 +222,7 @@ OF_THE_WHOLE = {
     "client/test_switching.py",
     "client/test_turns.py",
     "codecs/test_reference.py",
+    "engines/blocking/test_calls_within_calls.py",
     "engines/native/test_faults.py",
     "engines/native/test_foreign_code.py",
     "engines/native/test_sources.py",
