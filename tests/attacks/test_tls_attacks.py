@@ -114,6 +114,25 @@ def test_garbage_is_refused_and_holds_nothing(serve_tls, begins):
     assert {"tls_handshake"} == set(reasons[:count])
 
 
+@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.full)])
+def test_what_comes_in_clear_is_never_a_message_however_the_peer_leaves(serve_tls, count):
+    """As CVE-2023-40217: text before, in and behind what begins a handshake, and an end in the window after it."""
+    greeting = hello()
+    with serve_tls() as server:
+        for number in range(count):
+            with contextlib.suppress(ConnectionError), dial(server.address) as raw:
+                raw.sendall((b"evil\n", greeting + b"evil\n", greeting[:-40] + b"evil\n" * 8)[number % 3])
+                if number % 2:
+                    raw.shutdown(socket.SHUT_WR)
+        server.wait_until(lambda running: running.stats.closed.total() == count)
+        messages = server.call(lambda: server.server.messages_in)
+        served = is_served(server)
+        reasons = set(server.reasons(count + 1)[:count])
+
+    assert (0, True) == (messages, served)
+    assert reasons <= {"not_tls", "tls_handshake", "reset", "peer_closed"}
+
+
 def test_a_certificate_without_end_is_refused(serve_tls, tmp_path):
     """A client's chain of more than OpenSSL takes (100 KiB): the handshake fails, and nothing of it is kept."""
     mine = Path(authority().issue("endless", "c@example.org")).read_text()

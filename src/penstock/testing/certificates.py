@@ -52,6 +52,41 @@ class Authority:
         issued.private_key_and_cert_chain_pem.write_to_path(str(path))
         return str(path)
 
+    def issue_by_another(self, name: str, *names: str, chain: bool) -> str:
+        """Write a certificate that an authority below this one has signed, with that one's behind it or without."""
+        issued = self.trustme.create_child_ca().issue_cert(*names)
+        path = self.directory / f"{name}.pem"
+        issued.private_key_pem.write_to_path(str(path))
+        for pem in issued.cert_chain_pems if chain else issued.cert_chain_pems[:1]:
+            pem.write_to_path(str(path), append=True)
+        return str(path)
+
+    def issue_for_servers(self, name: str, *names: str) -> str:
+        """Write a certificate that is good for a server alone (RFC 5280 section 4.2.1.12)."""
+        x509 = importlib.import_module("cryptography.x509")
+        hashes = importlib.import_module("cryptography.hazmat.primitives.hashes")
+        serialization = importlib.import_module("cryptography.hazmat.primitives.serialization")
+        path = self.issue(name, *names)
+        pem = Path(path).read_bytes()
+        old = x509.load_pem_x509_certificate(pem)
+        key: Any = serialization.load_pem_private_key(self.trustme.private_key_pem.bytes(), None)
+        builder = x509.CertificateBuilder(
+            old.issuer,
+            old.subject,
+            old.public_key(),
+            old.serial_number,
+            old.not_valid_before_utc,
+            old.not_valid_after_utc,
+        )
+        for extension in old.extensions:
+            if not isinstance(extension.value, x509.ExtendedKeyUsage):
+                builder = builder.add_extension(extension.value, extension.critical)
+        usage = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH])
+        made = builder.add_extension(usage, critical=True).sign(key, hashes.SHA256())
+        begin = pem.index(b"-----BEGIN CERTIFICATE")
+        Path(path).write_bytes(pem[:begin] + made.public_bytes(serialization.Encoding.PEM))
+        return path
+
     def revoke(self, name: str, *paths: str) -> str:
         """Write a list that revokes certificates; return its path."""
         x509 = importlib.import_module("cryptography.x509")

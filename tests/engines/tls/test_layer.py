@@ -271,6 +271,8 @@ CLIENTS = {
     "not yet valid": (REFUSED.format("certificate is not yet valid"), "tls_certificate"),
     "another authority": (REFUSED.format("unable to get local issuer certificate"), "tls_certificate"),
     "revoked": (REFUSED.format("certificate revoked"), "tls_certificate"),
+    "of a server": (REFUSED.format("unsuitable certificate purpose"), "tls_certificate"),
+    "who signed it is missing": (REFUSED.format("unable to get local issuer certificate"), "tls_certificate"),
 }
 
 
@@ -286,6 +288,8 @@ def client_files(tmp_path_factory):
         "not yet valid": ours.issue("c-early", "c@example.org", since_days=-1),
         "another authority": strangers.issue("c-other", "c@example.org"),
         "revoked": ours.issue("c-revoked", "c@example.org"),
+        "of a server": ours.issue_for_servers("c-server", "c@example.org"),
+        "who signed it is missing": ours.issue_by_another("c-short", "c@example.org", chain=False),
     }
     return found, ours.revoke("crl", found["revoked"])
 

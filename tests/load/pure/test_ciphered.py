@@ -50,7 +50,10 @@ def test_every_request_has_its_reply(server, codec, message, depth, size):
         server.address, codec=codec, message=message, connections=3, depth=depth, count=60, expect_echo=True
     )  # fmt: skip
 
+    reasons = server.reasons(3)
+
     assert (60, {}, False) == (seen.latency.count, dict(seen.errors), seen.compiled)
+    assert {"peer_closed"} == set(reasons)
 
 
 WRONG = {

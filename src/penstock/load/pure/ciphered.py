@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import ssl
@@ -87,5 +88,7 @@ class Ciphered:
         return self._sock.getsockopt(level, option)
 
     def close(self) -> None:
-        """Close, without close_notify: what is measured is over."""
+        """Send close_notify, if it goes now, and close: what the peer still sends is not waited for."""
+        with contextlib.suppress(OSError, ValueError):  # the handshake has not ended; the peer has not answered yet
+            self._sock.unwrap()
         self._sock.close()
