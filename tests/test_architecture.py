@@ -232,6 +232,7 @@ OF_THE_WHOLE = {
     "services/test_discard_chargen_qotd.py",
     "services/test_outside.py",
     "services/test_services.py",
+    "workers/test_across.py",
     "workers/test_at_full_size.py",
     "workers/test_descriptors.py",
     "workers/test_foreign.py",

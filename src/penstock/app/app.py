@@ -12,6 +12,7 @@ from ..core.background import Work, close_unused
 from ..core.contract import ConnectionBase
 from ..errors import ApplicationError, KeyTakenError
 from ..groups import Group, Registry
+from ..groups.elsewhere import Scope
 from ..server.surroundings import refuse_process_options
 from .declaring import Declaring
 from .lifespan import Lifespan, Opened
@@ -131,23 +132,38 @@ class App(Declaring, Generic[S]):
 
     # -- who is there --------------------------------------------------------------------------------------------------
 
-    def group(self, name: str) -> Group[Any]:
+    def group(self, name: str, *, scope: Scope = "workers") -> Group[Any]:
         """Return the group of that name, of which there is one: its members get what is published to it.
 
         It lasts, with its counts, while it has members or the program keeps it. Safe from every thread.
+
+        Args:
+            name: What it is called.
+            scope: As of `Group`. It is that of the first call.
+
+        Raises:
+            ConfigurationError: There is no such scope.
         """
         with self._names:
             found = self._groups.get(name)
             if found is None:
-                found = self._groups[name] = Group(name)
+                found = self._groups[name] = Group(name, scope=scope if name else "process")
             return found
 
-    def registry(self, name: str) -> Registry[Any]:
-        """Return the registry of that name, of which there is one: connections by key. It lasts as a group does."""
+    def registry(self, name: str, *, scope: Scope = "workers") -> Registry[Any]:
+        """Return the registry of that name, of which there is one: connections by key. It lasts as a group does.
+
+        Args:
+            name: What it is called.
+            scope: As of `Registry`. It is that of the first call.
+
+        Raises:
+            ConfigurationError: There is no such scope.
+        """
         with self._names:
             found = self._registries.get(name)
             if found is None:
-                found = self._registries[name] = Registry(name)
+                found = self._registries[name] = Registry(name, scope=scope if name else "process")
             return found
 
     def has_group(self, name: str, group: Group[Any]) -> bool:
@@ -164,11 +180,11 @@ class App(Declaring, Generic[S]):
         Where another connection has the key here by now, and it is for one, that one is the newer: this one closes.
         """
         if place[0] == "group":
-            self.group(place[1]).join(conn)
+            self.group(place[1]).join_from(conn, dict(place[2]) if len(place) > 2 else None)
             return
-        _, name, key, is_shared = place
+        _, name, key, is_shared, *order = place
         try:
-            self.registry(name).hold(_hashable(key), conn, on_taken="join" if is_shared else "refuse")
+            self.registry(name).take(_hashable(key), conn, "join" if is_shared else "refuse", *order)
         except KeyTakenError:
             conn.close(detail="another connection has its key")
 

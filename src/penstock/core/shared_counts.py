@@ -151,7 +151,7 @@ class SharedCounts:
     def of_key(self, key: Hashable) -> int:
         """Return how many of those who are counted under ``key`` are in, anywhere."""
         number = self._number(key)
-        return self._of_key.get(key, 0) + sum(_count_of(cell.keys, number) for cell in self._memory.others())
+        return self._of_key.get(key, 0) + sum(number_in(cell.keys, number) for cell in self._memory.others())
 
     def _number(self, key: Hashable) -> int:
         digest = blake2b(repr(key).encode(), digest_size=8, key=self._memory.secret).digest()
@@ -313,8 +313,8 @@ class SharedCounts:
             self._memory.own.keys[2 * place + 1] = count
 
 
-def _count_of(keys: memoryview, number: int) -> int:
-    """Return how many are in under a key in the cell of another process."""
+def number_in(keys: memoryview, number: int) -> int:
+    """Return what the cell of another process has for a key: how many are in under it; 0 for none."""
     place = number % KEYS
     while found := keys[2 * place]:
         if found == number:

@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from time import perf_counter
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 
 from ..core.contract import ConnectionBase
 from ..core.send_queue import check_policy
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
-from .membership import Frames, JoinedFrames, Membership
+from . import elsewhere
+from .elsewhere import Elsewhere, Scope, check_scope
+from .membership import Membership
+from .publication import FramedAlready, Frames, JoinedFrames, OnSlow, Publication
 from .stats import GroupStats
 
 M = TypeVar("M")
-
-OnSlow = Literal["disconnect", "drop", "drop_oldest", "drop_newest", "latest"]
 
 # How long a publication holds the loop until the others have their turn.
 SLICE_S: Final = 0.001
@@ -40,49 +41,11 @@ class Published(NamedTuple):
 
     Attributes:
         here: Members in this process.
-        elsewhere: Members in other processes, as far as they are known.
+        elsewhere: Members in other workers, as far as they have told.
     """
 
     here: int
     elsewhere: int = 0
-
-
-class _Publication:
-    __slots__ = ("at", "conns", "exclude", "frames", "joined", "key", "members", "on_slow")
-
-    def __init__(
-        self,
-        frames: Frames,
-        members: tuple[Membership[Any], ...],
-        conns: tuple[ConnectionBase[Any], ...],
-        exclude: frozenset[int],
-        *,
-        on_slow: OnSlow | None,
-        key: Hashable,
-    ) -> None:
-        self.frames = frames
-        self.members = members
-        self.conns = conns  # theirs, in the same order
-        self.exclude = exclude
-        self.on_slow = on_slow
-        self.key = key
-        self.at = 0
-        self.joined: JoinedFrames | None = None  # of this one and those after it, in place of ``frames``
-
-    @property
-    def count(self) -> int:
-        """How many messages it is."""
-        return 1 if self.joined is None else len(self.joined.parts)
-
-    def joins(self, other: _Publication) -> bool:
-        """Whether another one is for the same members, all of whom get it the same way."""
-        return self.members is other.members and self.exclude == other.exclude and self.on_slow is None is other.on_slow
-
-    def alone(self, member: Membership[Any]) -> Iterator[_Publication]:
-        """Go through its messages, each as a publication of its own to one member."""
-        assert self.joined is not None
-        for frames in self.joined.parts:
-            yield _Publication(frames, (member,), (member.conn,), frozenset(), on_slow=self.on_slow, key=self.key)
 
 
 class Group(Generic[M]):
@@ -95,18 +58,22 @@ class Group(Generic[M]):
     Args:
         name: What it is called.
         max_waiting: How many messages wait for one slow member at most, in the policies that have them wait.
+        scope: Whose members it has. ``workers``: those of the groups of this name in all workers of the machine; then
+            there is one order for what one worker publishes. ``process``: those of this process.
 
     Attributes:
         name: As above.
         stats: Counts.
 
     Raises:
-        ConfigurationError: ``max_waiting`` is no whole number above 0.
+        ConfigurationError: ``max_waiting`` is no whole number above 0; ``scope`` is none of these, or there is no name
+            by which the workers know the group.
     """
 
-    def __init__(self, name: str = "", *, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
+    def __init__(self, name: str = "", *, max_waiting: int = DEFAULT_MAX_WAITING, scope: Scope = "process") -> None:
         if type(max_waiting) is not int or max_waiting < 1:
             raise ConfigurationError(f"max_waiting is {max_waiting!r}: it has to be a whole number above 0")
+        self._spans = check_scope(scope, name)
         self.name = name
         self.stats = GroupStats()
         self._max_waiting = max_waiting
@@ -117,7 +84,7 @@ class Group(Generic[M]):
         self._snapshot: tuple[Membership[M], ...] | None = ()
         self._conns: tuple[ConnectionBase[M], ...] = ()  # of the snapshot
         self._late: set[int] = set()  # members for whom something waits, by id
-        self._pending: deque[_Publication] = deque()
+        self._pending: deque[Publication] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pumping = False
         self._scheduled = False
@@ -133,8 +100,14 @@ class Group(Generic[M]):
 
     @property
     def elsewhere(self) -> int:
-        """How many are in it in other processes, as far as they are known: none, for a group is one process's."""
-        return 0
+        """How many are in it in the other workers, as far as they have told: what they say comes a moment later."""
+        far = self._far
+        return 0 if far is None else far.members_of(self.name)
+
+    @property
+    def _far(self) -> Elsewhere | None:
+        """The other workers; None where there are none, or the group is this process's."""
+        return elsewhere.current() if self._spans else None
 
     def __iter__(self) -> Iterator[ConnectionBase[M]]:
         """Go through the connections that are in it now, in the order in which they joined."""
@@ -147,7 +120,8 @@ class Group(Generic[M]):
         """Have a connection hear what is published from now on. One that is in it already stays, as it is.
 
         Raises:
-            LocalProtocolError: It is a client's, stands for a datagram, or belongs to another loop than the others.
+            LocalProtocolError: It is a client's, stands for a datagram, or belongs to another loop than the others; or
+                there is another group of this name that spans the workers.
             ClosedError: It is closing.
         """
         with self._lock:
@@ -161,9 +135,30 @@ class Group(Generic[M]):
                     member.detach()
                     raise LocalProtocolError("a group is of one event loop, and this connection is of another")
                 self._move(member.loop)
+            far = self._far
+            if far is not None:
+                try:
+                    far.joined(self, member)
+                except BaseException:
+                    member.detach()
+                    raise
             self._members[conn.id] = member
             self._snapshot, self._conns = None, ()
             return member
+
+    def join_from(self, conn: ConnectionBase[M], cursor: Mapping[int, int] | None) -> None:
+        """Have a connection that comes from the worker before be a member, as it was there.
+
+        Args:
+            conn: The connection.
+            cursor: What had come for it there, by worker: what has come since is delivered here. None where it was
+                delivered there.
+        """
+        far = self._far
+        with self._lock:
+            member = self.join(conn)
+            if far is not None and cursor is not None:
+                far.catch_member_up(self, member, cursor)
 
     def leave(self, conn: ConnectionBase[M] | Membership[M]) -> None:
         """Have a connection hear no more, not even what was published before and waits. May be repeated."""
@@ -178,7 +173,79 @@ class Group(Generic[M]):
             if member.waiting:
                 self.stats.gone += member.waiting.count
                 member.waiting.clear()
+            if member.kept:
+                self.stats.gone += len(member.kept)
+                member.kept.clear()
+            far = self._far
+            if far is not None:
+                far.left(self, member)
             member.detach()
+
+    # -- members that move to another worker ---------------------------------------------------------------------------
+
+    def keep_for(self, member: Membership[M]) -> dict[int, int] | None:
+        """Deliver no more to a member that is held, and keep it; return what has come for it by now, by worker.
+
+        None where what is published here is known nowhere else: then it is delivered, and follows the member.
+        """
+        far = self._far
+        if far is None:
+            return None
+        with self._lock:
+            cursor = far.cursor()
+            for publication in self._pending:
+                if publication.origin is not None and publication.is_ahead_of(member):
+                    worker, number = publication.origin
+                    cursor[worker] = min(cursor.get(worker, number), number - 1)
+            member.kept = []
+            self._late.add(member.conn.id)
+            return cursor
+
+    def deliver_kept(self, member: Membership[M]) -> None:
+        """A member is not held any more: deliver what was kept for it."""
+        with self._lock:
+            kept, member.kept = member.kept, None
+            if kept is None:
+                return
+            if not member.waiting:
+                self._late.discard(member.conn.id)
+            for frame, on_slow, key in kept:
+                publication = Publication(
+                    FramedAlready(frame), (member,), (member.conn,), frozenset(), on_slow=on_slow, key=key
+                )
+                self._deliver_some(publication)
+
+    def deliver_arrived(
+        self,
+        frames: Frames,
+        origin: tuple[int, int],
+        exclude: frozenset[int],
+        on_slow: OnSlow | None,
+        key: Hashable,
+        *,
+        only: Membership[M] | None = None,
+    ) -> None:
+        """Deliver what another worker has published, in the loop.
+
+        Args:
+            frames: The message.
+            origin: That worker, and the number of the publication.
+            exclude: As of `publish`, by id.
+            on_slow: Likewise.
+            key: Likewise.
+            only: The only member that it is for; None for all.
+        """
+        with self._lock:
+            members, conns = (self._now(), self._conns) if only is None else ((only,), (only.conn,))
+            here = sum(member.conn.id not in exclude for member in members)
+            if not here or self._loop is None:
+                return
+            self.stats.deliveries += here
+            publication = Publication(frames, members, conns, exclude, on_slow=on_slow, key=key, origin=origin)
+            self._pending.append(publication)
+        too_many = len(self._pending) - MAX_PENDING
+        if not self._pumping and (too_many > 0 or not self._scheduled):
+            self._pump(self._loop, too_many)
 
     def give_away(self, member: Membership[M]) -> bytes:
         """Return what waits for a member whose connection goes on elsewhere, and there is sent: whole frames."""
@@ -258,6 +325,9 @@ class Group(Generic[M]):
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
         ids = frozenset(conn.id for conn in excluded)
+        far = self._far
+        if far is not None:
+            far.catch_up()
         with self._lock:
             if self._members and running is not self._loop:
                 self._wait_for_room(running)
@@ -266,11 +336,17 @@ class Group(Generic[M]):
             frames = Frames(message)
             if members:
                 frames.of(members[0])
+            there, origin = 0, None
+            if far is not None:
+                there, number = far.publish(self, frames, ids, on_slow, key)
+                origin = (far.number, number) if number else None
             self.stats.published += 1
             self.stats.deliveries += here
+            self.stats.elsewhere += there
             if not here:
-                return Published(0)
-            self._pending.append(_Publication(frames, members, self._conns, ids, on_slow=on_slow, key=key))
+                return Published(0, there)
+            publication = Publication(frames, members, self._conns, ids, on_slow=on_slow, key=key, origin=origin)
+            self._pending.append(publication)
             loop = self._loop
             assert loop is not None
         if running is not loop:
@@ -279,7 +355,7 @@ class Group(Generic[M]):
             too_many = len(self._pending) - MAX_PENDING
             if too_many > 0 or not self._scheduled:
                 self._pump(loop, too_many)
-        return Published(here)
+        return Published(here, there)
 
     def _wait_for_room(self, running: asyncio.AbstractEventLoop | None) -> None:
         """Wait until the loop has delivered enough of what is pending. The lock is held, except while waiting.
@@ -353,7 +429,7 @@ class Group(Generic[M]):
                 with self._room:
                     self._room.notify_all()
 
-    def _join_those_after(self, first: _Publication) -> None:
+    def _join_those_after(self, first: Publication) -> None:
         """Make the first publications that are pending one of them, as long as that is not too long."""
         pending = self._pending
         with self._lock:
@@ -367,7 +443,7 @@ class Group(Generic[M]):
             if len(parts) > 1:
                 first.joined = JoinedFrames(parts)
 
-    def _deliver_some(self, publication: _Publication) -> None:
+    def _deliver_some(self, publication: Publication) -> None:
         """Deliver one message to the next few of its members."""
         members, stop = publication.members, min(publication.at + _LOOK_EVERY, len(publication.members))
         exclude, on_slow, frames, stats = publication.exclude, publication.on_slow, publication.frames, self.stats
@@ -386,7 +462,9 @@ class Group(Generic[M]):
                 if not member.active:
                     stats.gone += count
                     continue
-                if joined is not None and (member.waiting or not (frame := joined.of(member))):
+                if joined is not None and (
+                    member.waiting or member.kept is not None or not (frame := joined.of(member))
+                ):
                     for each in publication.alone(member):
                         self._deliver_some(each)
                     continue
@@ -399,7 +477,7 @@ class Group(Generic[M]):
                     if conn.codec is not codec or member.records is not records:
                         frame = frames.of(member)
                         codec, records = conn.codec, member.records
-                    if member.waiting or (on_slow is not None and member.is_slow):
+                    if member.takes_its_time or (on_slow is not None and member.is_slow):
                         self._deliver_late(member, frame, publication)
                     else:
                         conn.post_frame(frame)
@@ -419,9 +497,12 @@ class Group(Generic[M]):
         finally:
             stats.delivered += delivered
 
-    def _deliver_late(self, member: Membership[M], frame: bytes, publication: _Publication) -> None:
+    def _deliver_late(self, member: Membership[M], frame: bytes, publication: Publication) -> None:
         """Deliver to a member that is slow, or for whom something waits already."""
         policy, stats = publication.on_slow, self.stats
+        if member.kept is not None:
+            member.kept.append((frame, policy, publication.key))
+            return
         if not member.is_slow:  # it reads again, and its `resume` has not had its turn
             self._flush(member, False)
             if not member.waiting:

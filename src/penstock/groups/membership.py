@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..address import Kind
-from ..codecs.base import Codec
 from ..core.contract import ConnectionBase
 from ..core.send_queue import SendQueue
-from ..errors import ClosedError, LocalProtocolError, PenstockError
+from ..errors import ClosedError, LocalProtocolError
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,9 +24,12 @@ class Membership(Generic[M]):
     Attributes:
         conn: The connection.
         active: Whether it is in the group.
+        records: Whether its transport keeps the bounds of each message.
+        kind: What the other workers know its codec by; None where they know nothing of it.
+        kept: What has come while it was held, to be handed over to another worker; None while it is not.
     """
 
-    __slots__ = ("_group", "_slow", "active", "conn", "records", "waiting")
+    __slots__ = ("_cursor", "_group", "_slow", "active", "conn", "kept", "kind", "records", "waiting")
 
     def __init__(self, group: Group[M], conn: ConnectionBase[Any]) -> None:
         self._group = group
@@ -36,6 +38,9 @@ class Membership(Generic[M]):
         self.records = conn.local.kind is not Kind.STREAM
         self.waiting: SendQueue | None = None  # as long as nothing ever did
         self._slow: Collection[int] = ()
+        self.kind: tuple[str, bool] | None = None
+        self.kept: list[tuple[bytes, Any, Hashable]] | None = None
+        self._cursor: Mapping[int, int] = {}
 
     def attach(self) -> None:
         """Hear of the connection's end, and of its peer's reading again.
@@ -57,10 +62,20 @@ class Membership(Generic[M]):
         self.conn.server.forget_closed(self.conn, self.leave, self._resume)
 
     @property
+    def group_name(self) -> str:
+        """What its group is called."""
+        return self._group.name
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop of its server."""
         loop: asyncio.AbstractEventLoop = self.conn.server.loop
         return loop
+
+    @property
+    def takes_its_time(self) -> bool:
+        """Whether what comes cannot be sent at once: something waits for it, or it is held."""
+        return bool(self.waiting) or self.kept is not None
 
     @property
     def is_slow(self) -> bool:
@@ -73,10 +88,25 @@ class Membership(Generic[M]):
             self.waiting = SendQueue()
         return self.waiting
 
-    def place(self, app: Any) -> tuple[str, str] | None:
-        """Say what it is in words that another process of the application knows; None for a group that has no such."""
+    def place(self, app: Any) -> Sequence[Any] | None:
+        """Say what it is in words that another process of the application knows; None for a group that has no such.
+
+        From now on what is published is kept, until it `stays`: where the group spans the workers, the next process has
+        it, too, and delivers what has not been delivered here.
+        """
         name = self._group.name
-        return ("group", name) if app is not None and app.has_group(name, self._group) else None
+        if app is None or not app.has_group(name, self._group):
+            return None
+        if self.kept is None:
+            cursor = self._group.keep_for(self)
+            if cursor is None:
+                return "group", name
+            self._cursor = cursor
+        return "group", name, sorted(self._cursor.items())
+
+    def stays(self) -> None:
+        """It does not move: deliver what was kept."""
+        self._group.deliver_kept(self)
 
     def take_waiting(self) -> bytes:
         """Give away what waits for its peer to read again: whole frames."""
@@ -101,63 +131,3 @@ class Membership(Generic[M]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.leave()
-
-
-class Frames:
-    """One message, encoded once for each codec and kind of transport that members have.
-
-    Args:
-        message: The message.
-    """
-
-    __slots__ = ("_frames", "_message", "size")
-
-    def __init__(self, message: Any) -> None:  # Any: of whatever codec
-        self._message = message
-        self.size = 0  # of the frame that was made last
-        self._frames: dict[tuple[int, bool], tuple[Codec[Any], bytes]] = {}
-
-    def of(self, member: Membership[Any]) -> bytes:
-        """Return the frame for a member.
-
-        Raises:
-            LocalProtocolError, TypeError, CodecError: Its codec refuses the message, or fails at it.
-        """
-        codec = member.conn.codec
-        key = id(codec), member.records
-        found = self._frames.get(key)
-        if found is None:  # with the codec, which so keeps its id
-            found = self._frames[key] = codec, member.conn.frame(self._message)
-            self.size = len(found[1])
-        return found[1]
-
-
-class JoinedFrames:
-    """Several messages, framed and joined once for each codec.
-
-    Args:
-        parts: Each message.
-    """
-
-    __slots__ = ("_joined", "parts")
-
-    def __init__(self, parts: Sequence[Frames]) -> None:
-        self.parts = parts
-        self._joined: dict[int, tuple[Codec[Any], bytes]] = {}
-
-    def of(self, member: Membership[Any]) -> bytes:
-        """Return the frames for a member; nothing where they have to be sent one by one.
-
-        That is where its codec refuses one, its transport keeps the bounds of each, or its policy gives up some.
-        """
-        conn: Any = member.conn
-        if member.records or conn.slow_consumer != "disconnect":
-            return b""
-        found = self._joined.get(id(conn.codec))
-        if found is None:
-            try:
-                joined = b"".join([part.of(member) for part in self.parts])
-            except (PenstockError, TypeError):
-                joined = b""
-            found = self._joined[id(conn.codec)] = conn.codec, joined
-        return found[1]

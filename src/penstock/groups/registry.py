@@ -10,6 +10,8 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 from ..config.kinds.words import check_word
 from ..core.contract import ConnectionBase
 from ..errors import ClosedError, KeyTakenError, LocalProtocolError
+from . import elsewhere
+from .elsewhere import Elsewhere, Scope, check_scope
 
 C = TypeVar("C", bound=ConnectionBase[Any])
 
@@ -23,22 +25,24 @@ class Hold(Generic[C]):
         key: The key.
         conn: The connection.
         is_shared: Whether the key is for several: it, or another one after it, has joined.
+        order: Which of the holds of all workers it is: a later one has a greater number. 0 where none of them know it.
     """
 
-    __slots__ = ("_registry", "conn", "is_shared", "key")
+    __slots__ = ("_registry", "conn", "is_shared", "key", "order")
 
     def __init__(self, registry: Registry[C], key: Hashable, conn: C, *, is_shared: bool = False) -> None:
         self._registry = registry
         self.key = key
         self.conn = conn
         self.is_shared = is_shared
+        self.order = 0
 
-    def place(self, app: Any) -> tuple[str, str, Hashable, bool] | None:
-        """As `Membership.place`: with the key, and whether it is for several."""
+    def place(self, app: Any) -> tuple[str, str, Hashable, bool, int] | None:
+        """As `Membership.place`: with the key, whether it is for several, and which hold it is."""
         name = self._registry.name
         if app is None or not app.has_registry(name, self._registry):
             return None
-        return "key", name, self.key, self.is_shared
+        return "key", name, self.key, self.is_shared, self.order
 
     def release(self) -> None:
         """Give the key up, if it is still this one's. May be repeated."""
@@ -62,12 +66,18 @@ class Registry(Generic[C]):
 
     Args:
         name: What it is called.
+        scope: ``workers``: a key has one connection in all workers of the machine, and is found by each of them.
+            ``process``: in this process.
 
     Attributes:
         name: As above.
+
+    Raises:
+        ConfigurationError: ``scope`` is none of these, or there is no name by which the workers know the registry.
     """
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", *, scope: Scope = "process") -> None:
+        self._spans = check_scope(scope, name)
         self.name = name
         self._lock = threading.RLock()  # closing a connection may have it release another key
         self._holds: dict[Hashable, list[Hold[C]]] = {}
@@ -90,6 +100,10 @@ class Registry(Generic[C]):
             LocalProtocolError: It is a client's, or stands for a datagram: nobody would tell of its end.
             ConfigurationError: ``on_taken`` is none of these.
         """
+        return self.take(key, conn, on_taken)
+
+    def take(self, key: Hashable, conn: C, on_taken: OnTaken, order: int | None = None) -> Hold[C]:
+        """As `hold`; ``order`` is that of a hold that comes from the worker before with its connection."""
         check_word("on_taken", on_taken, get_args(OnTaken))
         if conn.server is None or conn.is_datagram:
             raise LocalProtocolError("only a connection of a server can be held in a registry")
@@ -103,6 +117,16 @@ class Registry(Generic[C]):
             hold = Hold(self, key, conn, is_shared=on_taken == "join")
             if not conn.server.when_closed(conn, hold.release):
                 raise ClosedError("the connection is closing: it holds no key")
+            far = self._far
+            if far is not None:
+                try:
+                    is_ours = far.claim(self, hold, refuses=on_taken == "refuse", order=order or None)
+                except BaseException:
+                    self._forget(hold)
+                    raise
+                if not is_ours:
+                    self._forget(hold)
+                    raise KeyTakenError(self.name, key)
             if on_taken == "join":
                 for other in before:
                     other.is_shared = True
@@ -112,7 +136,22 @@ class Registry(Generic[C]):
             for other in before:
                 self._forget(other)
                 _close(other.conn)
+            if far is not None:
+                far.displace(self, hold)
         return hold
+
+    @property
+    def _far(self) -> Elsewhere | None:
+        """As of `Group`."""
+        return elsewhere.current() if self._spans else None
+
+    def displace(self, key: Hashable, order: int) -> None:
+        """Another worker has a later hold of a key, which is for one: close those that are earlier."""
+        with self._lock:
+            lost = [hold for hold in self._holds.get(key, ()) if hold.order < order]
+        for hold in lost:
+            self.release(hold)
+            _close(hold.conn)
 
     def release(self, hold: Hold[C]) -> None:
         """Take one hold out. May be repeated, and comes too late where another one has the key."""
@@ -120,6 +159,9 @@ class Registry(Generic[C]):
             holds = self._holds.get(hold.key, [])
             if hold in holds:
                 holds.remove(hold)
+                far = self._far
+                if far is not None:
+                    far.unclaim(self, hold.key, holds[-1].order if holds else None)
                 if not holds:
                     del self._holds[hold.key]
         self._forget(hold)
@@ -129,30 +171,52 @@ class Registry(Generic[C]):
         hold.conn.server.forget_closed(hold.conn, hold.release)
 
     def __getitem__(self, key: Hashable) -> C:
-        """Return the connection that has a key: of several, the one that took it last."""
-        with self._lock:
-            return self._holds[key][-1].conn
+        """Return the connection that has a key: of several, the one that took it last.
+
+        Where it is another worker's, that is a `DistantConnection`, which has ``request``, ``post`` and ``close``.
+        """
+        found = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
     def get(self, key: Hashable) -> C | None:
-        """Return the connection that has a key, or None."""
+        """Return the connection that has a key, as by ``registry[key]``, or None."""
+        found = self._found(key)
+        return found[-1][1] if found else None
+
+    def all(self, key: Hashable) -> list[C]:
+        """Return every connection that has a key, in the order in which they took it; of other workers, the latest."""
+        return [conn for _, conn in self._found(key)]
+
+    def here(self, key: Hashable) -> C | None:
+        """Return the connection of this process that has a key; None where there is none, whoever else has it."""
         with self._lock:
             holds = self._holds.get(key)
             return holds[-1].conn if holds else None
 
-    def all(self, key: Hashable) -> list[C]:
-        """Return every connection that has a key, in the order in which they took it."""
+    def _found(self, key: Hashable) -> list[tuple[int, C]]:
         with self._lock:
-            return [hold.conn for hold in self._holds.get(key, ())]
+            found: list[tuple[int, C]] = [(hold.order, hold.conn) for hold in self._holds.get(key, ())]
+        far = self._far
+        if far is not None:
+            others: list[tuple[int, Any]] = far.find(self, key)
+            if others:
+                # A connection on its way to another worker has one order in both: of two, this one's is first.
+                known = {order for order, _ in found if order}
+                found += [each for each in others if each[0] not in known]
+                found.sort(key=lambda each: each[0])
+        return found
 
     def __contains__(self, key: object) -> bool:
-        return key in self._holds
+        return key in self._holds or (self._spans and bool(self._found(key)))
 
     def __len__(self) -> int:
-        """How many keys are held."""
+        """How many keys are held, in this process."""
         return len(self._holds)
 
     def __iter__(self) -> Iterator[Hashable]:
-        """Go through the keys that are held now."""
+        """Go through the keys that are held now, in this process."""
         with self._lock:
             return iter(list(self._holds))
 

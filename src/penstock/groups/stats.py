@@ -15,9 +15,12 @@ class GroupStats:
         dropped: Those that a slow member was not sent, by policy; ``refused`` where its codec or its kind of transport
             does not send them.
         gone: Those for members that had left before.
+        elsewhere: Messages for one member each in other workers, as far as they have told: they count them as their
+            ``deliveries`` when they come.
+        unsent: Those of them that did not go there, for that worker was too far behind, or had ended.
     """
 
-    __slots__ = ("delivered", "deliveries", "dropped", "gone", "published")
+    __slots__ = ("delivered", "deliveries", "dropped", "elsewhere", "gone", "published", "unsent")
 
     def __init__(self) -> None:
         self.published = 0
@@ -25,6 +28,8 @@ class GroupStats:
         self.delivered = 0
         self.dropped: Counter[str] = Counter()
         self.gone = 0
+        self.elsewhere = 0
+        self.unsent = 0
 
     @property
     def waiting(self) -> int:

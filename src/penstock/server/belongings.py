@@ -117,6 +117,12 @@ class Belongings:
         """Give away what groups have for a connection whose peer does not read."""
         return b"".join(each.take_waiting() for each in self._owners(conn) if hasattr(each, "take_waiting"))
 
+    def stays(self, conn: ConnectionBase[Any]) -> None:
+        """Tell the groups of a connection, which was to move, that it does not."""
+        for each in self._owners(conn):
+            if hasattr(each, "stays"):
+                each.stays()
+
     def _owners(self, conn: ConnectionBase[Any]) -> list[Any]:
         return [] if self._ends is None else self._ends.owners(conn.id)
 

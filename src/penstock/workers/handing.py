@@ -47,6 +47,14 @@ def _end_process(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def _stay(conn: Any, server: Server) -> None:
+    """Have a connection that was held go on here: first as before, then with what came for it meanwhile."""
+    try:
+        conn.stay()
+    finally:
+        server.stays(conn)
+
+
 class Departure:
     """The old worker's end. It accepts nobody from now on.
 
@@ -139,13 +147,14 @@ class Departure:
         try:
             snapshot = conn.hold(server.mover)
             if snapshot is None:
+                server.stays(conn)
                 return None
             data = encoded(snapshot)
             if len(data) <= MOST_BYTES:
                 return data
         except Exception:
             _logger.exception("connection %d is not handed over", conn.id)
-        conn.stay()
+        _stay(conn, server)
         return None
 
     def _busy(self) -> set[int]:
@@ -171,10 +180,10 @@ class Departure:
 
     def _go(self, taken: set[int]) -> None:
         busy = self._busy()
-        for number, (conn, _) in list(self._offered.items()):
+        for number, (conn, server) in list(self._offered.items()):
             if number not in taken or number in busy or not conn.still_moves():
                 del self._offered[number]
-                conn.stay()
+                _stay(conn, server)
         gone = list(self._offered)
         # Whatever happens from here on, the successor has them, unless it dies before it says that it has begun.
         self._channel.send(Go(ids=gone))
@@ -223,9 +232,9 @@ class Departure:
 
     def _take_back(self) -> None:
         offered, self._offered, self._gone = self._offered, {}, []
-        for conn, _ in offered.values():
+        for conn, server in offered.values():
             try:
-                conn.stay()
+                _stay(conn, server)
             except Exception:
                 _logger.exception("connection %d is not taken back", conn.id)
 

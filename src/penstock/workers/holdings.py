@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import BindError, ConfigurationError
 from ..server.inherited import InheritedSocket
 from .cells import Cells
+from .introductions import Introductions
 from .keeper import Keeper
 from .messages import Count, Counted, Message, NotOpened, Open, Opened, OpenedSocket
 from .process import WorkerProcess
@@ -20,11 +21,13 @@ class Holdings:
     Attributes:
         keeper: The same.
         cells: The same.
+        introductions: Has the workers know each other.
     """
 
     def __init__(self, keeper: Keeper, cells: dict[str, Cells]) -> None:
         self.keeper = keeper
         self.cells = cells
+        self.introductions = Introductions()
 
     def open(self, worker: WorkerProcess, asked: Open) -> None:
         """Open what a worker asks for, and hand it over."""
@@ -79,6 +82,7 @@ class Holdings:
 
     def take_back(self, worker: WorkerProcess) -> None:
         """Free what a worker that has ended had counted."""
+        self.introductions.gone(worker.pid)
         for cells in self.cells.values():
             cells.take_back(worker.pid)
 

@@ -23,6 +23,7 @@ from ..core.shared_counts import SharedCounts
 from ..engines.listener import Listener
 from ..engines.wire import number_connections_from
 from ..errors import ConfigurationError, ExitStatus, StoppedError
+from ..groups import elsewhere
 from ..server.inherited import InheritedSocket
 from ..server.last_resort import LastResort
 from ..server.life import Life
@@ -31,6 +32,9 @@ from ..server.server import Server
 from . import VARIABLE
 from .cells import WorkerMemory
 from .channel import Channel
+from .mesh.keys import SERVICE as KEYS_SERVICE
+from .mesh.keys import SharedKeys
+from .mesh.mesh import Mesh
 from .messages import (
     VERSION,
     Answered,
@@ -43,12 +47,15 @@ from .messages import (
     FromSupervisor,
     HandedOver,
     HandOver,
+    Introduced,
     Leaving,
+    Meet,
     NotOpened,
     Open,
     Opened,
     OpenedSocket,
     Parted,
+    Peer,
     Ready,
     Stop,
     TakeOver,
@@ -126,6 +133,8 @@ class Member:
         self._answering: set[asyncio.Task[None]] = set()
         self.set_level: Callable[[LogLevel], bool] = lambda _: False
         self._last_resort: LastResort | None = None
+        self._mesh: Mesh | None = None  # the other workers
+        self._introduction: asyncio.Task[None] | None = None
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Member | None:
@@ -210,6 +219,10 @@ class Member:
         Raises:
             ConfigurationError, BindError: As `open_listeners`.
         """
+        if self.begin_message.introduces:  # before anybody is served
+            if self._introduction is None:
+                self._introduction = asyncio.get_running_loop().create_task(self._introduce(), name="penstock-mesh")
+            await asyncio.shield(self._introduction)
         answer = self._ask()
         self._channel.send(
             Open(
@@ -230,11 +243,27 @@ class Member:
         """Return what this worker counts together with the others; None where each counts by itself."""
         if not self.counts_together:
             return None
+        memory, _ = await self._memory(service)
+        return SharedCounts(memory, most_here, woken)
+
+    async def _memory(self, service: str) -> tuple[WorkerMemory, int]:
+        """Return memory that the workers share, and which cell of it is this one's."""
         answer = self._ask()
         self._channel.send(Count(number=len(self._asked) - 1, service=service))
         descriptors, cell = await answer
         self._memories.append(WorkerMemory(descriptors, cell, asyncio.get_running_loop()))
-        return SharedCounts(self._memories[-1], most_here, woken)
+        return self._memories[-1], cell
+
+    async def _introduce(self) -> None:
+        """Get to know the other workers, whose members and keys this one's groups and registries have, too."""
+        keys = SharedKeys(*await self._memory(KEYS_SERVICE)) if self.counts_together else None
+        worker, slot = self.begin_message.number, self.begin_message.slot
+        self._mesh = Mesh(worker, slot, {server.service.codec for server in self._servers}, keys)
+        answer = self._ask()
+        self._channel.send(Meet(number=len(self._asked) - 1, worker=worker))
+        await answer
+        await self._mesh.acquainted()
+        elsewhere.set_current(self._mesh)
 
     def _ask(self) -> asyncio.Future[Any]:
         """Return what the answer to the next question is told to; its number is that of the last one asked."""
@@ -286,6 +315,11 @@ class Member:
         signal.signal(ORPHANED, signal.SIG_IGN)
         if self._last_resort is not None:
             self._last_resort.disarm()
+        if self._introduction is not None:
+            self._introduction.cancel()
+        elsewhere.set_current(None)
+        if self._mesh is not None:
+            self._mesh.close()
         for memory in self._memories:
             memory.close()
         if self._departure is not None:
@@ -305,6 +339,14 @@ class Member:
                 self._asked[message.number].set_result((descriptors, message.cell))
             case NotOpened():
                 self._asked[message.number].set_exception(getattr(errors, message.error)(*message.arguments))
+            case Peer():
+                peer = socket.socket(fileno=descriptors[0])
+                if self._mesh is None:
+                    peer.close()
+                else:
+                    self._mesh.add(peer, message.worker, message.slot)
+            case Introduced():
+                self._asked[message.number].set_result(None)
             case TakeOver():
                 self._take_over(socket.socket(fileno=descriptors[0]))
             case HandOver():
@@ -331,6 +373,8 @@ class Member:
 
     def _has_taken_over(self) -> None:
         self._arrivals = None
+        if self._mesh is not None:
+            self._mesh.settle()
         self._hand_over()
 
     def _hand_over(self) -> None:

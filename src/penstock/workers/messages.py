@@ -52,6 +52,7 @@ class Begin(Message, frozen=True, kw_only=True):
         workers: How many there are to be.
         counts_together: Whether the workers count together: `Count` is answered.
         number: How many workers were started before it, by this supervisor and by those before it.
+        introduces: Whether the workers get to know each other: `Meet` is answered.
     """
 
     version: int
@@ -64,6 +65,7 @@ class Begin(Message, frozen=True, kw_only=True):
     workers: int = 1
     counts_together: bool = False
     number: int = 0
+    introduces: bool = False
 
 
 class OpenedSocket(msgspec.Struct, frozen=True):
@@ -107,6 +109,24 @@ class Counted(Message, frozen=True, kw_only=True):
 
     number: int
     cell: int
+
+
+class Peer(Message, frozen=True, kw_only=True):
+    """Another worker is at the other end of the descriptor: see docs/design/groups-across-workers.md.
+
+    Attributes:
+        worker: Its `Begin.number`.
+        slot: Its slot.
+    """
+
+    worker: int
+    slot: int
+
+
+class Introduced(Message, frozen=True, kw_only=True):
+    """The answer to `Meet`: all the others were told of."""
+
+    number: int
 
 
 class HandOver(Message, frozen=True):
@@ -168,6 +188,18 @@ class Count(Message, frozen=True, kw_only=True):
 
     number: int
     service: str
+
+
+class Meet(Message, frozen=True, kw_only=True):
+    """Introduce this worker to the others, and those that come later to it.
+
+    Attributes:
+        number: Which the answer repeats.
+        worker: Its `Begin.number`.
+    """
+
+    number: int
+    worker: int
 
 
 class Ready(Message, frozen=True, kw_only=True):
@@ -247,8 +279,8 @@ class HandedOver(Message, frozen=True):
     """What could move has moved, or the time for that is over: it drains from now on."""
 
 
-FromSupervisor = Begin | Opened | NotOpened | Counted | HandOver | TakeOver | Drain | Stop | Ask
-FromWorker = Open | Count | Ready | Beat | Leaving | Answered | HandedOver | Parted
+FromSupervisor = Begin | Opened | NotOpened | Counted | Peer | Introduced | HandOver | TakeOver | Drain | Stop | Ask
+FromWorker = Open | Count | Meet | Ready | Beat | Leaving | Answered | HandedOver | Parted
 
 
 # -- between supervisors -----------------------------------------------------------------------------------------------
@@ -288,11 +320,13 @@ class Succeed(Message, frozen=True, kw_only=True):
         version: `VERSION` of the old supervisor.
         inherited: The sockets that were handed down to it: number and name.
         started: From which number on the new one's workers are numbered.
+        introduces: Whether `Meeting` is answered.
     """
 
     version: int
     inherited: list[tuple[int, str]] = []
     started: int = 0
+    introduces: bool = False
 
 
 class Yours(Message, frozen=True):
@@ -319,8 +353,34 @@ class TookOver(Message, frozen=True):
     handover: dict[int, int] = {}
 
 
-FromPredecessor = Kept | KeptCells | Succeed | Yours | Arriving
-FromSuccessor = TookOver
+class Meeting(Message, frozen=True, kw_only=True):
+    """A worker of the new supervisor is to know those of the old one.
+
+    Attributes:
+        worker: Its `Begin.number`.
+        slot: Its slot.
+    """
+
+    worker: int
+    slot: int
+
+
+class Paired(Message, frozen=True, kw_only=True):
+    """The answer to `Meeting`, for each of them: it is at the other end of the descriptor.
+
+    Attributes:
+        worker: As of `Meeting`.
+        peer: Its `Begin.number`.
+        slot: Its slot.
+    """
+
+    worker: int
+    peer: int
+    slot: int
+
+
+FromPredecessor = Kept | KeptCells | Succeed | Yours | Arriving | Paired
+FromSuccessor = TookOver | Meeting
 
 
 # -- between a worker and its successor --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from ..server.inherited import InheritedSocket
 from ..server.unix_file import adopt_file, disown_file
 from .cells import Cells
 from .channel import Channel
+from .introductions import Introductions
 from .keeper import Keeper
 from .messages import (
     VERSION,
@@ -31,7 +32,9 @@ from .messages import (
     FromSuccessor,
     Kept,
     KeptCells,
+    Meeting,
     OpenedSocket,
+    Paired,
     Succeed,
     TookOver,
     Yours,
@@ -74,6 +77,7 @@ class Successor:
         keeper: What it gets.
         cells: Likewise.
         started: From which number on its workers are numbered.
+        introductions: Has its workers know those here.
         took_over: Called once its workers serve.
         failed: Called when it has ended before that, with its status.
 
@@ -90,6 +94,7 @@ class Successor:
         cells: dict[str, Cells],
         started: int,
         *,
+        introductions: Introductions,
         took_over: Callable[[], object],
         failed: Callable[[int], object],
     ) -> None:
@@ -110,6 +115,7 @@ class Successor:
         finally:
             theirs.close()
         self.pid = self._process.pid
+        self._introductions = introductions
         self._took_over = took_over
         self._failed = failed
         self._serves = False
@@ -119,13 +125,16 @@ class Successor:
         for message, descriptors in kept_by(keeper, cells):
             self._channel.send(message, descriptors)
         inherited = [(each.fd, each.name) for each in keeper.inherited]
-        self._channel.send(Succeed(version=VERSION, inherited=inherited, started=started))
+        self._channel.send(Succeed(version=VERSION, inherited=inherited, started=started, introduces=True))
 
     def hand(self, slot: int, descriptor: int) -> None:
         """Have its worker of a slot take over what the worker at the other end of the descriptor hands over."""
         self._channel.send(Arriving(slot=slot), [descriptor])
 
     def _heard(self, message: FromSuccessor, _descriptors: list[int]) -> None:
+        if isinstance(message, Meeting):
+            self._introductions.meeting(message, self._channel.send)
+            return
         self._serves = True
         self.handover = message.handover
         self._took_over()
@@ -158,6 +167,8 @@ class Inheritance:
         cells: What its workers count in, by service.
         files: Those of Unix sockets, which are its own once `taken` was called.
         started: From which number on its workers are numbered.
+        introduces: Whether that supervisor has its workers know this one's.
+        introductions: Those of this supervisor.
     """
 
     channel: Channel[FromPredecessor]
@@ -165,6 +176,8 @@ class Inheritance:
     cells: dict[str, Cells]
     files: list[SocketFile] = field(default_factory=list)
     started: int = 0
+    introduces: bool = False
+    introductions: Introductions | None = None
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -197,6 +210,7 @@ class Inheritance:
                             f"{message.version} and not {VERSION}: restart it"
                         )
                     found.started = message.started
+                    found.introduces = message.introduces
                     found.keeper.inherited = tuple(InheritedSocket(fd, name) for fd, name in message.inherited)
                     return found
 
@@ -212,6 +226,12 @@ class Inheritance:
             sock, parse_address(opened.requested), parse_address(opened.address), opened.backlog, opened.name, file
         )
         self.keeper.adopt((kept.service, kept.text), kept.place, kept.slot, listener)
+
+    def introduce(self, introductions: Introductions) -> None:
+        """Have the workers of the supervisor before known to those of this one."""
+        self.introductions = introductions
+        if self.introduces:
+            introductions.before = self.channel.send
 
     def attach(
         self, taken: Callable[[], object], arriving: Callable[[int, int], object], orphaned: Callable[[], object]
@@ -230,6 +250,11 @@ class Inheritance:
             nonlocal is_taken
             if isinstance(message, Arriving):
                 arriving(message.slot, descriptors[0])
+                return
+            if isinstance(message, Paired):
+                if self.introductions is not None:
+                    self.introductions.paired(message, descriptors[0])
+                os.close(descriptors[0])
                 return
             is_taken = True
             for file in self.files:

@@ -18,7 +18,7 @@ from .crew import Crew, Slot, is_current
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
-from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, HandedOver, Leaving, Open, Parted, Ready
+from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, HandedOver, Leaving, Meet, Open, Parted, Ready
 from .partings import Partings
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
@@ -90,6 +90,8 @@ class Supervisor:
         self._on_end = on_end
         self._holdings = Holdings(Keeper(inherited), {}) if before is None else Holdings(before.keeper, before.cells)
         self._keeper = self._holdings.keeper
+        if before is not None:
+            before.introduce(self._holdings.introductions)
         # A slot of the supervisor before has its worker until that has given all up: its listeners are open.
         self._crew = Crew(max(plan.config.number, self._keeper.slots))
         self._rolls = Rolls(
@@ -285,6 +287,7 @@ class Supervisor:
                 self._keeper,
                 self._holdings.cells,
                 self._started + LEAP,
+                introductions=self._holdings.introductions,
                 took_over=self._succeeded,
                 failed=self._did_not_succeed,
             )
@@ -398,6 +401,7 @@ class Supervisor:
             workers=plan.config.number,
             counts_together=AVAILABLE,
             number=self._started,
+            introduces=True,
         )
         self._started += 1
         try:
@@ -425,6 +429,8 @@ class Supervisor:
                 self._holdings.open(worker, message)
             case Count():
                 self._holdings.count(worker, message)
+            case Meet():
+                self._holdings.introductions.meet(worker, message)
             case Ready():
                 self._is_ready(worker, message)
             case Leaving():

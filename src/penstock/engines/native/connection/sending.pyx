@@ -129,7 +129,7 @@ cdef class SendingTransport(StatefulTransport):
                 conn = <SendingTransport>each
                 if not untroubled:
                     member = members[at]
-                    if not member.active or member.waiting:
+                    if not member.active or member.waiting or member.kept is not None:
                         break
                 if excludes and conn.id in exclude:
                     at += 1

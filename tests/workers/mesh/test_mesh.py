@@ -1,0 +1,308 @@
+"""One worker's side, with the other one played by the test: who is told what, and what becomes of what comes."""
+
+import asyncio
+import gc
+import socket
+
+import msgspec
+import pytest
+
+import penstock
+from penstock.codecs.lines import Lines
+from penstock.core.handover.codecs import text_of
+from penstock.groups import elsewhere
+from penstock.workers.mesh import link as link_module
+from penstock.workers.mesh.frames import (
+    Hello,
+    Known,
+    Presence,
+    Publication,
+    Reply,
+    Request,
+    Settled,
+    encoded,
+    taken,
+)
+from penstock.workers.mesh.mesh import Mesh
+
+LINES = text_of(Lines())
+
+
+class Other:
+    """The other worker, by hand."""
+
+    def __init__(self, mesh, number=7, slot=2):
+        self.sock, theirs = socket.socketpair()
+        self.sock.setblocking(False)
+        self._input = bytearray()
+        self.heard = []
+        mesh.add(theirs, number, slot)
+
+    def say(self, *said):
+        self.sock.sendall(b"".join(map(encoded, said)))
+
+    async def hear(self, kind):
+        """Wait for the next message of a kind, and return it; those before it are passed over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for at, said in enumerate(self.heard):
+                if isinstance(said, kind):
+                    del self.heard[: at + 1]
+                    return said
+            self._input += await loop.sock_recv(self.sock, 65536)
+            self.heard += taken(self._input)
+
+
+@pytest.fixture
+async def mesh():
+    """A worker's mesh, known to its groups."""
+    found = Mesh(3, 1, [Lines()], None)
+    elsewhere.set_current(found)
+    yield found
+    elsewhere.set_current(None)
+    found.close()
+    gc.collect()
+
+
+@pytest.fixture
+async def room(mesh):
+    """A served application with a group, what makes members, and another worker."""
+    app = penstock.App()
+    joined = []
+
+    @app.on_message(codec="lines", bind="tcp://127.0.0.1:0")
+    def member(conn, message):
+        joined.append(conn)
+        app.group("lobby").join(conn)
+        return message
+
+    async with app.test() as t:
+
+        async def join():
+            peer = await t.connect("member")
+            await peer.request(b"hello")
+            return peer
+
+        other = Other(mesh)
+        other.say(Hello(), Known())
+        await mesh.acquainted()
+        yield app.group("lobby"), join, joined, other
+        other.sock.close()
+
+
+async def test_a_member_is_told_of_before_it_is_answered(room):
+    """Whoever hears that it has joined finds that the others know it."""
+    _, join, _, other = room
+    await join()
+
+    assert Presence("lobby", LINES, False, 1) == await other.hear(Presence)
+
+
+async def test_what_is_published_goes_where_members_are_and_is_encoded_here(room):
+    """Nothing goes to a worker that has told of none; frames go by the codecs that it has told of."""
+    group, _, _, other = room
+    assert (0, 0) == group.publish(b"unheard")
+    other.say(Presence("lobby", LINES, False, 2))
+    published = group.publish(b"hi", on_slow="latest", key=("a", 1))
+    came = await other.hear(Publication)
+
+    assert (0, 2) == published
+    assert Publication("lobby", 1, [(LINES, False, b"hi\n")], [], "latest", ["a", 1]) == came
+    assert (2, 2) == (group.elsewhere, group.stats.elsewhere)
+
+
+async def test_what_the_codec_elsewhere_refuses_is_refused_to_the_publisher(room):
+    """As what the codec of a member here refuses."""
+    group, _, _, other = room
+    other.say(Presence("lobby", LINES, False, 1))
+    with pytest.raises(penstock.LocalProtocolError):
+        group.publish(b"two\nlines")
+    assert (0, 0) == (group.stats.published, group.stats.elsewhere)
+
+
+async def test_a_key_that_cannot_be_told_is_refused_by_name(room):
+    """For what waits elsewhere with the same key would not be known."""
+    group, _, _, other = room
+    other.say(Presence("lobby", LINES, False, 1))
+    with pytest.raises(penstock.ConfigurationError, match="key is a object: other workers are told plain data"):
+        group.publish(b"x", on_slow="latest", key=object())
+
+
+async def test_what_comes_is_delivered_but_to_those_it_excludes(room):
+    """By the ids of connections, which are theirs in every worker."""
+    group, join, joined, other = room
+    first, second = await join(), await join()
+    told = [(LINES, False, b"one\n")], [(LINES, False, b"two\n")]
+    other.say(Publication("lobby", 1, told[0], [joined[1].id]), Publication("lobby", 2, told[1]))
+
+    assert (b"one", b"two") == (await first.receive(), await first.receive())
+    assert b"two" == await second.receive()
+    assert (3, 3, 0) == (group.stats.deliveries, group.stats.delivered, group.stats.published)
+
+
+async def test_what_was_published_elsewhere_before_comes_before_what_is_published_here(room):
+    """Also where the loop has not had its turn: a connection that has moved published both."""
+    group, join, _, other = room
+    member = await join()
+    other.say(Publication("lobby", 1, [(LINES, False, b"first\n")]))
+    group.publish(b"second")
+
+    assert (b"first", b"second") == (await member.receive(), await member.receive())
+
+
+async def test_what_is_not_encoded_for_a_members_codec_is_counted(room):
+    """It is refused there, as what the codec itself refuses."""
+    group, join, _, other = room
+    member = await join()
+    other.say(Publication("lobby", 1, [("another codec", False, b"x")]), Publication("lobby", 2, []))
+    other.say(Publication("lobby", 3, [(LINES, False, b"last\n")]))
+
+    assert b"last" == await member.receive()
+    assert {"refused": 2} == dict(group.stats.dropped)
+
+
+async def test_a_worker_that_does_not_read_costs_its_members_messages_and_nobody_waits(room, monkeypatch):
+    """They are counted as unsent, and those that were taken come in order."""
+    group, _, _, other = room
+    monkeypatch.setattr(link_module, "MOST_WAITING_BYTES", 100_000)
+    other.say(Presence("lobby", LINES, False, 3))
+    message = bytes(50_000)
+    for _ in range(40):
+        group.publish(message)
+        await asyncio.sleep(0)
+    unsent = group.stats.unsent // 3
+    assert 0 < unsent < 40
+    assert (120, unsent * 3) == (group.stats.elsewhere, group.stats.unsent)
+    numbers = [(await other.hear(Publication)).number for _ in range(40 - unsent)]
+    assert sorted(set(numbers)) == numbers
+
+
+async def test_the_members_of_a_worker_that_has_ended_are_gone_at_once(room):
+    """The kernel closes its sockets, however it ended."""
+    group, _, _, other = room
+    other.say(Presence("lobby", LINES, False, 2))
+    assert (0, 2) == group.publish(b"x")
+    other.sock.close()
+
+    assert (0, 0) == group.publish(b"y")
+    assert 0 == group.elsewhere
+
+
+async def test_the_last_member_that_leaves_is_told_of_a_moment_later(room):
+    """Counts that change often are told together."""
+    group, join, joined, other = room
+    await join()
+    await other.hear(Presence)
+    group.leave(joined[0])
+
+    assert Presence("lobby", LINES, False, 0) == await other.hear(Presence)
+
+
+async def test_what_is_said_by_newer_code_is_passed_over(room):
+    """Further fields, and messages of a kind that is not known."""
+    group, _, _, other = room
+    newer = msgspec.msgpack.encode(["shrug", 1]), msgspec.msgpack.encode(["presence", "lobby", LINES, False, 4, "?"])
+    other.sock.sendall(b"".join(len(each).to_bytes(4, "big") + each for each in newer))
+
+    assert (0, 4) == group.publish(b"x")
+
+
+async def test_there_is_one_group_of_a_name_that_spans_the_workers(room):
+    """Two would each hear half of it."""
+    _, join, joined, _ = room
+    await join()
+    another = penstock.Group("lobby", scope="workers")
+    with pytest.raises(penstock.LocalProtocolError, match="there is another group called lobby"):
+        another.join(joined[0])
+    assert 0 == len(another)
+    penstock.Group("lobby").join(joined[0])
+
+
+async def test_a_group_of_the_process_is_known_nowhere_else(room, mesh):
+    """Neither its members nor what is published to it."""
+    _, join, joined, other = room
+    await join()
+    await other.hear(Presence)
+    own = penstock.Group("own", scope="process")
+    own.join(joined[0])
+    other.say(Presence("own", LINES, False, 2))
+
+    mesh.catch_up()
+    assert (1, 0) == own.publish(b"x")
+    assert (0, 2) == (own.elsewhere, mesh.members_of("own"))
+
+
+@pytest.mark.parametrize(("scope", "name", "problem"), [("machine", "x", "scope"), ("workers", "", "needs a name")])
+def test_a_scope_that_there_is_not_is_refused(scope, name, problem):
+    """And one that needs a name."""
+    with pytest.raises(penstock.ConfigurationError, match=problem):
+        penstock.Group(name, scope=scope)
+    with pytest.raises(penstock.ConfigurationError, match=problem):
+        penstock.Registry(name, scope=scope)
+
+
+# -- members that move -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def before(mesh):
+    """The worker that had this one's slot before, whose connections may come."""
+    other = Other(mesh, number=1, slot=1)
+    other.say(Hello(), Known())
+    yield other
+    other.sock.close()
+
+
+async def test_a_worker_whose_slot_had_another_one_wants_all(before, mesh):
+    """Until no connection comes any more."""
+    assert Hello(-1, True) == await before.hear(Hello)
+    mesh.settle()
+    mesh.settle()
+
+    assert Settled() == await before.hear(Settled)
+
+
+async def test_a_member_that_comes_gets_what_it_has_not_got_once_and_in_order(room, before, mesh):
+    """What came before it did, what comes after, and nothing of what it has had: not even what is late here."""
+    group, join, joined, other = room
+    told = [[(LINES, False, b"%d\n" % number)] for number in range(6)]
+    member = await join()
+    group.leave(joined[0])
+    for number in (1, 2, 3):
+        before.say(Publication("lobby", number, told[number]))
+    mesh.catch_up()  # there is nobody to deliver it to
+    witness = await join()
+    group.join_from(joined[0], {1: 2, 7: 4})  # of the other worker it has had what this one has not
+    other.say(Publication("lobby", 4, told[4]), Publication("lobby", 5, told[5]))
+    assert (b"3", b"5") == (await member.receive(), await member.receive())
+    assert (b"4", b"5") == (await witness.receive(), await witness.receive())
+    mesh.settle()
+    other.say(Publication("lobby", 6, told[0]))
+    assert b"0" == await member.receive()
+
+
+async def test_a_member_that_is_held_gets_what_came_meanwhile_when_it_stays(room):
+    """And where it has moved, that is delivered there."""
+    group, join, joined, other = room
+    member = await join()
+    other.say(Publication("lobby", 1, [(LINES, False, b"before\n")]))
+    assert b"before" == await member.receive()
+    membership = group.join(joined[0])
+    app = joined[0].server.app
+    place = membership.place(app)
+    group.publish(b"meanwhile")
+    other.say(Publication("lobby", 2, [(LINES, False, b"also\n")]))
+    await other.hear(Presence)
+    assert ("group", "lobby", [(3, 0), (7, 1)]) == place == membership.place(app)
+    membership.stays()
+    group.publish(b"after")
+
+    assert [b"meanwhile", b"also", b"after"] == [await member.receive() for _ in range(3)]
+
+
+async def test_a_request_for_a_key_that_is_not_here_is_answered_so(room):
+    """Nothing was done, so the other worker may ask elsewhere."""
+    *_, other = room
+    other.say(Request(9, "devices", "x", "request", ("", msgspec.msgpack.encode(b"hello"))))
+
+    assert Reply(9, error="gone") == await other.hear(Reply)
