@@ -1,6 +1,7 @@
 """Groups and registries over the workers of a server, as clients on several workers see them."""
 
 import os
+import select
 import signal
 import threading
 
@@ -93,6 +94,12 @@ def amiss(heard, expected):
     return found
 
 
+def await_heard(hears, listeners, who, count):
+    """Wait until each listener has heard so much of somebody."""
+    with hears:
+        assert hears.wait_for(lambda: all(len(each.heard.get(who, ())) >= count for each in listeners), PATIENCE_S)
+
+
 def speak(peer, who, numbers):
     """Say numbers to the room, a few at a time; those that say it on have been published when this returns."""
     for number in numbers:
@@ -111,6 +118,31 @@ def members_of_each(supervised, pids, of_each):
         else:
             peer.close()
     return found
+
+
+def test_chat_is_one_room_whatever_the_number_of_workers(supervise):
+    """Each line reaches every other client, wherever both are served; the speaker does not hear it."""
+    supervised = supervise("chat", workers=2)
+    peers = [supervised.connect() for _ in range(8)]
+    for number, peer in enumerate(peers):  # until all are known to have come in
+        while True:
+            peers[number - 1].sendall(b"anybody there\n")
+            if select.select([peer], [], [], 0.05)[0]:
+                break
+    heard = [peer.makefile("rb") for peer in peers]
+    for number, peer in enumerate(peers):
+        peer.sendall(b"from %d\n" % number)
+    for number, lines in enumerate(heard):
+        others = {b"from %d\n" % each for each in range(8) if each != number}
+        got = []
+        while len(got) < 7:
+            line = lines.readline()
+            if line.startswith(b"from"):
+                got.append(line)
+        assert sorted(others) == sorted(got)
+    for each in [*heard, *peers]:
+        each.close()
+    assert supervised.stop() == 0
 
 
 def test_each_member_gets_each_message_once_in_the_order_of_its_publisher(across):
@@ -185,10 +217,7 @@ def test_members_and_publishers_that_move_in_a_roll_miss_nothing_and_get_nothing
         while not is_over.is_set():
             speak(peer, names[pid], range(number, number + 10))
             number += 10
-            with hears:  # one that is owed too much does not move
-                assert hears.wait_for(
-                    lambda: all(len(each.heard.get(names[pid], ())) >= number - 50 for each in listeners), PATIENCE_S
-                )
+            await_heard(hears, listeners, names[pid], number - 50)  # a member that is owed too much does not move
         said[names[pid]] = number
         peer.sendall(b"say %s end\n" % names[pid])
 

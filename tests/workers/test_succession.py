@@ -14,6 +14,7 @@ import pytest
 from penstock.control.client import Control
 from penstock.control.messages import Limits, Status
 from penstock.errors import ConnectError
+from penstock.workers.introductions import Introductions
 from penstock.workers.keeper import Keeper
 from penstock.workers.succession import Successor
 
@@ -107,7 +108,9 @@ async def test_what_watches_the_first_supervisor_by_its_number_watches_the_next_
     found = []
     code = "import os, sys; sys.exit(('WATCHDOG_PID' in os.environ) * 2 + ('WATCHDOG_USEC' in os.environ))"
     command = [sys.executable, "-c", code]
-    successor = Successor(command, None, Keeper(), {}, 0, took_over=lambda: None, failed=found.append)
+    successor = Successor(
+        command, None, Keeper(), {}, 0, introductions=Introductions(), took_over=lambda: None, failed=found.append
+    )
     while not found:
         successor.look()
         await asyncio.sleep(0.01)

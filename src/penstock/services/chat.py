@@ -2,7 +2,7 @@
 
 Wire format: one message per LF, both ways; a line may end in CR LF, or in 400 ms of silence as long as the peer has
 ended none, and the last one need not end at all. Nothing is said back to the speaker, nor to anybody about who comes
-and goes. There is one room. Needs connections.
+and goes. There is one room, whatever the number of workers. Needs connections.
 
 A member that does not read is owed at most ``--write-max`` bytes; then it is cut, and nobody else notices.
 """
@@ -19,7 +19,7 @@ from .definition import LINES, Definition
 
 def make() -> Service[Any]:
     """Make the service, with a room of its own."""
-    room: Group[Any] = Group("room")
+    room: Group[Any] = Group("room", scope="workers")
 
     class Member(Handler[Any]):
         """One peer in the room, until it closes."""

@@ -125,7 +125,8 @@ class Member:
         self._beat: asyncio.TimerHandle | None = None
         self._began_at = 0.0
         self._is_leaving = self._is_orphaned = False
-        self._arrivals: Arrivals | None = None  # while connections of the worker before come
+        self._arrivals: Arrivals | None = None  # of the worker before
+        self._takes_over = False  # while its connections come
         self._departure: Departure | None = None
         self._departs: socket.socket | None = None  # to the successor, once none come any more
         self._left = 0  # how many connections did not move
@@ -348,7 +349,11 @@ class Member:
             case Introduced():
                 self._asked[message.number].set_result(None)
             case TakeOver():
-                self._take_over(socket.socket(fileno=descriptors[0]))
+                self._takes_over = True
+                work = self._take_over(socket.socket(fileno=descriptors[0]))
+                task = asyncio.get_running_loop().create_task(work, name="penstock-handover")
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
             case HandOver():
                 self._departs = socket.socket(fileno=descriptors[0])
                 self._hand_over()
@@ -361,9 +366,11 @@ class Member:
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
 
-    def _take_over(self, sock: socket.socket) -> None:
+    async def _take_over(self, sock: socket.socket) -> None:
         from .handing import Arrivals  # noqa: PLC0415 - as above
 
+        if self._mesh is not None:  # what is published from now on is for connections that come
+            await self._mesh.acquainted()
         try:
             self._arrivals = Arrivals(sock, self._servers, self._has_taken_over)
         except Exception:
@@ -372,7 +379,7 @@ class Member:
             self._has_taken_over()
 
     def _has_taken_over(self) -> None:
-        self._arrivals = None
+        self._arrivals, self._takes_over = None, False
         if self._mesh is not None:
             self._mesh.settle()
         self._hand_over()
@@ -380,7 +387,7 @@ class Member:
     def _hand_over(self) -> None:
         """Have the successor go on with what can move, once all that the worker before had is here; then drain."""
         sock = self._departs
-        if sock is None or self._arrivals is not None:
+        if sock is None or self._takes_over:
             return
         from .handing import Departure  # noqa: PLC0415 - as above
 

@@ -281,6 +281,19 @@ async def test_a_member_that_comes_gets_what_it_has_not_got_once_and_in_order(ro
     assert b"0" == await member.receive()
 
 
+async def test_what_a_worker_that_has_ended_had_published_is_not_forgotten(room, mesh):
+    """A member that moves has had it: the next process may have it still to deliver."""
+    group, join, joined, _ = room
+    ended = Other(mesh, number=2, slot=3)
+    member = await join()
+    ended.say(Hello(), Publication("lobby", 5, [(LINES, False, b"last\n")]))
+    ended.sock.close()
+    assert b"last" == await member.receive()
+    place = group.join(joined[0]).place(joined[0].server.app)
+
+    assert ("group", "lobby", [(2, 5), (3, 0)]) == place
+
+
 async def test_a_member_that_is_held_gets_what_came_meanwhile_when_it_stays(room):
     """And where it has moved, that is delivered there."""
     group, join, joined, other = room

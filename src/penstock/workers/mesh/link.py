@@ -39,7 +39,6 @@ class Link:
         is_known: Whether it knows this worker, and has told of all its members.
         wants_all: As of `Hello`, and until it is `Settled`.
         members: How many members it has, by group and by the codec that they speak.
-        heard: The number of its last publication that was delivered.
         is_open: Whether it is there.
     """
 
@@ -51,7 +50,6 @@ class Link:
         self.hello: Hello | None = None
         self.is_known = self.wants_all = False
         self.members: dict[str, dict[Kind, int]] = {}
-        self.heard = 0
         self.is_open = True
         self._sock = sock
         self._sock.setblocking(False)

@@ -52,6 +52,9 @@ RECORDED_BYTES: Final = 16 * 1024 * 1024
 # Codecs whose text is known; a connection may have one of its own.
 _CODECS: Final = 256
 
+# Workers of which it is known what has come.
+_REMEMBERED: Final = 4096
+
 _logger: Final = logging.getLogger("penstock")
 
 
@@ -92,6 +95,8 @@ class Mesh:
         self._published: deque[tuple[Link, Publication]] = deque()
         self._flushes: set[Link] = set()
         self._seq = 0
+        # By worker, also by those that have ended: the number of the last publication that was delivered.
+        self._heard: dict[int, int] = {}
         self._texts: dict[int, tuple[Codec[Any], str]] = {}
         self._codecs = {self._text(codec): codec for codec in codecs}
         self._groups: WeakValueDictionary[str, Group[Any]] = WeakValueDictionary()
@@ -115,13 +120,21 @@ class Mesh:
         with self._lock:
             if slot == self._slot and number < self.number and self._recorded is None:
                 self._recorded = deque()  # its connections may move here
+                for each in self._links.values():
+                    each.is_known = False  # until it answers that, too
+                    each.say(self._hello)
             self._links[number] = link
+            while len(self._heard) > _REMEMBERED:
+                del self._heard[next(iter(self._heard))]
             self._selector.register(link, selectors.EVENT_READ)
-            cell = -1 if self._keys is None else self._keys.cell
-            link.say(Hello(cell, self._recorded is not None))
+            link.say(self._hello)
             for name, kinds in self._members.items():
                 for (codec, records), count in kinds.items():
                     link.say(Presence(name, codec, records, count))
+
+    @property
+    def _hello(self) -> Hello:
+        return Hello(-1 if self._keys is None else self._keys.cell, self._recorded is not None)
 
     async def acquainted(self) -> None:
         """Wait until each of the others sends what it publishes here, and has told of its members; not for ever."""
@@ -404,7 +417,7 @@ class Mesh:
         return told
 
     def _arrived(self, link: Link, said: Publication) -> None:
-        link.heard = max(link.heard, said.number)
+        self._heard[link.number] = said.number
         self._record(said, link.number)
         group = self._groups.get(said.group)
         if group is None:
@@ -431,8 +444,12 @@ class Mesh:
 
     def _is_past(self, floors: dict[int, Cursor]) -> bool:
         """Whether all has come that members had got in the worker before."""
-        heard = {link.number: link.heard for link in self._links.values()}
-        return all(heard.get(worker, number) >= number for floor in floors.values() for worker, number in floor.items())
+        heard, links = self._heard, self._links
+        return all(
+            worker not in links or heard.get(worker, 0) >= number
+            for floor in floors.values()
+            for worker, number in floor.items()
+        )
 
     # -- members that come from another worker, or go there ------------------------------------------------------------
 
@@ -448,7 +465,7 @@ class Mesh:
     def cursor(self) -> dict[int, int]:
         """As `Elsewhere.cursor`."""
         with self._lock:
-            return {self.number: self._seq} | {link.number: link.heard for link in self._links.values()}
+            return {self.number: self._seq} | self._heard
 
     def catch_member_up(self, group: Group[Any], member: Membership[Any], cursor: Cursor) -> None:
         """As `Elsewhere.catch_member_up`."""
