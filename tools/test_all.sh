@@ -17,6 +17,9 @@ while read -r minor version python <&3; do
     fi
     echo "== CPython $version ($python)"
     make --no-print-directory test PYTHON="$python" VENV=".venvs/$minor" PYTEST_ARGS="${PYTEST_ARGS:-} $tests"
+    if [ -z "$tests" ]; then
+        make --no-print-directory combinations PYTHON="$python" VENV=".venvs/$minor"
+    fi
     ran="$ran $version"
 done 3< <(each_cpython)
 echo "== ran on:${ran:- no other interpreter, for none is here}"
