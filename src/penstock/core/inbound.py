@@ -372,6 +372,25 @@ class StreamInbound(Generic[M]):
         if requests is not None:
             requests.fail(EndOfStreamError(why))
 
+    def take_by(self, cutter: Codec[bytes]) -> bytes | NeedData:
+        """Take what another codec cuts, if all of it is there, without a change to that codec and back.
+
+        Nothing must have been cut ahead. Where it is not that simple, nothing was taken: `switch` leads to the rest.
+        """
+        buffer = self._buffer
+        if not buffer or self._chunk or self._singly is not None:
+            return NEED_DATA
+        buffer.resume = None
+        try:
+            taken = cutter.decode(buffer)
+        except RemoteProtocolError:
+            return NEED_DATA
+        if taken is not NEED_DATA:
+            self._few = SINGLY_AFTER_SWITCH
+            self._batch, self._batch_rest = b"", 0
+            self.pending_bytes = len(buffer)
+        return taken
+
     def rest(self) -> bytes:
         """Return all that no message has taken, once `switch` was called or `take` has returned nothing."""
         return bytes(self._buffer)

@@ -6,7 +6,7 @@ import contextlib
 from collections import deque
 from typing import Any, Final, TypeVar
 
-from ..codecs.base import Codec
+from ..codecs.base import NEED_DATA, Codec, NeedData
 from ..core.endings import last_message
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED
@@ -116,6 +116,25 @@ class ReceivingConnection(LinkedConnection[M]):
         inbound = self._inbound
         if self._ready and isinstance(inbound, StreamInbound) and inbound.gives_back:
             self._cut_by(inbound.codec)
+
+    def _take_by(self, cutter: Codec[bytes]) -> bytes | NeedData:
+        """Take what another codec cuts, if it is there and nothing has to be looked at before."""
+        if (
+            self._ready
+            or self._expired is not None
+            or self._levels.message_step_s
+            or self._closing
+            or self._has_refused()
+            or not isinstance(self._inbound, StreamInbound)
+        ):
+            return NEED_DATA
+        taken = self._inbound.take_by(cutter)
+        if taken is not NEED_DATA:
+            self._has_finished()
+            self._has_message()
+            self._batch_size = 1
+            self.messages_in += 1
+        return taken
 
     def _lend(self, cutter: Codec[bytes]) -> None:
         """Have the next message cut by another codec, past the connection's own."""

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
-from ...codecs.base import Codec
+from ...codecs.base import NEED_DATA, Codec
 from ...core.contract import Connection, refuse_frame
 from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
@@ -97,15 +97,17 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
     def __anext__(self) -> Coroutine[Any, Any, M]:
         return self._next(None, StopAsyncIteration)  # one coroutine for each message, not one around another
 
-    async def receive_exactly(self, n: int, timeout_s: float | None = None, *, max_bytes: int | None = None) -> bytes:
+    def receive_exactly(
+        self, n: int, timeout_s: float | None = None, *, max_bytes: int | None = None
+    ) -> Coroutine[Any, Any, bytes]:
         """Return the next ``n`` bytes, past the codec."""
-        return await self._next_by(exactly, n, max_bytes, timeout_s)
+        return self._next_by(exactly, n, max_bytes, timeout_s)
 
-    async def receive_until(
+    def receive_until(
         self, delimiter: bytes, max_bytes: int | None = None, timeout_s: float | None = None
-    ) -> bytes:
+    ) -> Coroutine[Any, Any, bytes]:
         """Return the bytes up to the next delimiter, past the codec."""
-        return await self._next_by(until, delimiter, max_bytes, timeout_s)
+        return self._next_by(until, delimiter, max_bytes, timeout_s)
 
     async def _next_by(
         self,
@@ -128,6 +130,11 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         if cutter is None:
             await self._turn.take()
             return b""
+        if self._streak < self._streak_end or self._goes_on_in_a_row():
+            at_once = self._take_by(cutter)
+            if at_once is not NEED_DATA:
+                self._streak += 1
+                return at_once
         self._lend(cutter)
         try:
             taken: Any = await self._next(timeout_s, EndOfStreamError)
@@ -152,8 +159,6 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                     continue
                 self.messages_in += 1
                 return self._ready.popleft()
-            if self._corked:
-                self._uncork()
             if self._inbound.pending_bytes or not self._can_receive or self._draining or self._expired is not None:
                 # Before a message is cut: one that was gathered cannot be cut again, by another codec.
                 if self._streak >= self._streak_end and self._expired is None and not self._goes_on_in_a_row():
@@ -177,6 +182,9 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                     if ended is StopAsyncIteration and isinstance(error, EndOfStreamError):
                         raise ended from None
                     raise
+            if self._corked:
+                self._uncork()
+                continue  # that may have met the end
             self._streak = 0
             self._streak_end = 1
             if timeout_s is not None:
@@ -357,7 +365,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         data = self._encode(message)
         if more := len(data) >> SIZE_SHIFT:
             turn.left -= more
-        if self._ready and not self._corking:
+        if (self._ready or self._inbound.pending_bytes) and not self._corking:
             self._gather()
         if self._corking or not self._can_send:
             StreamConnection._put(self, data)  # noqa: SLF001 - super() would cost what counting turns does
@@ -418,7 +426,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         await self._turn.end()
 
     def _put(self, data: bytes) -> None:
-        if self._ready and not self._corking:
+        if (self._ready or self._inbound.pending_bytes) and not self._corking:
             self._gather()
         super()._put(data)
 
