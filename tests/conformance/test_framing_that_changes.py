@@ -9,6 +9,8 @@ import penstock
 from penstock import errors
 from penstock.codecs import Buffer, Codec, parse_codec
 from penstock.codecs.base import NEED_DATA
+from penstock.core.service import callbacks
+from penstock.engines.receiving import PREFETCH
 from penstock.testing.peers import read_exactly, read_to_end
 
 
@@ -26,6 +28,8 @@ class OwnLines(Codec[bytes]):
     def encode(self, message):
         return message + b"\n"
 
+
+COMMANDS = 500  # that come together
 
 CODECS = {
     "lines": parse_codec("lines"),
@@ -416,3 +420,63 @@ def test_a_wait_that_is_cancelled_takes_nothing(serve, converse):
         peer.sendall(b"abc\n")
 
         assert b"abc\n" == read_to_end(peer)
+
+
+class CountedLines(OwnLines):
+    """Counts what it has cut."""
+
+    def __init__(self):
+        self.cut = 0
+
+    def decode(self, buffer: Buffer):
+        line = super().decode(buffer)
+        self.cut += line is not NEED_DATA
+        return line
+
+
+@pytest.mark.parametrize("how", ["exactly", "until", "codec"])
+def test_after_a_switch_the_rest_is_not_cut_again_and_again(serve, converse, how):
+    """Hundreds of commands that came together, each with a block past its line: each line is cut once.
+
+    What is cut ahead before the first block is known of is cut in vain.
+    """
+    lines, blocks = CountedLines(), parse_codec("fixed:size=6")
+
+    def script(conn):
+        for _ in range(COMMANDS):
+            yield conn.receive()
+            if how == "codec":
+                conn.set_codec(blocks)
+                block = yield conn.receive()
+                conn.set_codec(lines)
+            else:
+                block = yield conn.receive_exactly(6) if how == "exactly" else conn.receive_until(b";")
+            yield conn.send_raw(block)
+
+    with serve(converse(script, lines)) as server, server.dial() as peer:
+        peer.sendall(b"set\nab\ncd;" * COMMANDS)
+        peer.shutdown(socket.SHUT_WR)
+
+        assert (b"ab\ncd" if how == "until" else b"ab\ncd;") * COMMANDS == read_to_end(peer)
+    assert 0 <= lines.cut - COMMANDS <= PREFETCH
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+def test_callbacks_that_switch_for_each_message_have_nothing_cut_again_and_again(serve):
+    """As above, where the engine calls the handler, which may cut a whole batch ahead before the first change."""
+    lines, blocks = CountedLines(), parse_codec("fixed:size=6")
+
+    class Commands(penstock.Handler):
+        def on_message(self, conn, message):
+            if conn.codec is lines:
+                conn.set_codec(blocks)
+                return None
+            conn.set_codec(lines)
+            return message
+
+    with serve(callbacks(Commands, name="commands", codec=lines)) as server, server.dial() as peer:
+        peer.sendall(b"set\nab\ncd;" * COMMANDS)
+        peer.shutdown(socket.SHUT_WR)
+
+        assert b"ab\ncd;\n" * COMMANDS == read_to_end(peer)
+    assert 0 <= lines.cut - COMMANDS <= penstock.Limits().batch_messages

@@ -20,6 +20,8 @@ M = TypeVar("M")
 # May say that a message is none of the codec's; what decodes may say so of what the peer sent.
 ENCODERS = frozenset({"encode", "encode_many", "encode_datagram"})
 
+TOOK_NOTHING = "returned a message and took no bytes off the buffer"
+
 
 def decode(codec: Codec[M], buffer: Buffer) -> M | NeedData:
     """Take one message off the front of ``buffer``.
@@ -33,7 +35,7 @@ def decode(codec: Codec[M], buffer: Buffer) -> M | NeedData:
     except Exception as error:
         raise failure(codec, "decode", error)
     if message is not NEED_DATA and len(buffer) >= before:
-        raise breach(codec, "decode", "returned a message and took no bytes off the buffer")
+        raise breach(codec, "decode", TOOK_NOTHING)
     return message
 
 

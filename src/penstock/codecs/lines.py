@@ -75,7 +75,7 @@ class Lines(Delimited):
             raise ConfigurationError("strict does not go with keep_cr, unterminated=deliver, on_oversize=skip or quiet")
         self.strict = strict
         if strict:
-            self._compiled = False
+            self._compiled = self._is_simple = False
         self._end = b"\r\n" if newline == "crlf" else b"\n"
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
@@ -85,6 +85,15 @@ class Lines(Delimited):
             FrameTooLongError: It is longer than ``max_frame_bytes``, terminated or not.
             BadFrameError: CR or LF stands where ``strict`` allows none.
         """
+        note = buffer.resume
+        if self._is_simple and (note is None or type(note) is int):  # as `_find_frame` would, in fewer calls
+            end = buffer.find(_LF, note or 0)
+            if 0 <= end <= self.max_frame_bytes:
+                has_cr = end and buffer[end - 1] == _CR
+                line = bytes(buffer[:end])
+                del buffer[: end + 1]
+                buffer.resume = None
+                return line.rstrip(b"\r") if has_cr and not self.keep_cr else line
         if self.strict:
             self._look_at_ends(buffer)
         return self._without_cr(super().decode(buffer))

@@ -41,6 +41,7 @@ class StreamInbound(Generic[M]):
 
     Attributes:
         codec: What cuts it.
+        few: How many messages are still to be cut one by one, after a switch.
         on_skipped: Told how many frames were passed over.
         pending_bytes: How many received bytes no message has taken yet.
         requests: What its peer owes a reply, which is taken out of what waits as soon as it is whole; None: nothing
@@ -52,10 +53,10 @@ class StreamInbound(Generic[M]):
         "_batch_rest",
         "_buffer",
         "_chunk",
-        "_few",
         "_singly",
         "_skips_bad",
         "codec",
+        "few",
         "on_skipped",
         "pending_bytes",
         "requests",
@@ -71,7 +72,7 @@ class StreamInbound(Generic[M]):
         self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
         self._batch = b""  # what the latest batch was cut from, for `switch`
         self._batch_rest = 0  # how many bytes of it the batch did not take
-        self._few = 0  # messages that are still to be cut one by one
+        self.few = 0
         self.requests: Requests[M] | None = None
 
     @property
@@ -153,19 +154,43 @@ class StreamInbound(Generic[M]):
 
     def _take_gathered(self) -> list[M]:
         """Take the one message whose start came with an earlier read."""
-        buffer = self._buffer
+        buffer, codec = self._buffer, self.codec
         self._batch = b""
-        message = guard.decode(self.codec, buffer)
-        self.pending_bytes = len(buffer)
+        before = len(buffer)
+        try:  # as `guard` does: here it would be a call more for each message of a stream of switches
+            message = codec.decode(buffer)
+        except Exception as error:
+            raise guard.failure(codec, "decode", error)  # noqa: B904 - as there
+        self.pending_bytes = left = len(buffer)
         if message is NEED_DATA:
             return []
+        if left >= before:
+            raise guard.breach(codec, "decode", guard.TOOK_NOTHING)
         buffer.resume = None
-        if self._few:
-            self._few -= 1
+        if self.few:
+            self.few -= 1
         elif buffer:  # a frame starts at its front now: back to the batch form
             self._chunk = bytes(buffer)
             buffer.clear()
         return [message]
+
+    def take_one(self) -> M | NeedData:
+        """Take the next message, if `few` are to be cut one by one; NEED_DATA where `take` has to look at it."""
+        buffer = self._buffer
+        if self._chunk or self._singly is not None or self.requests is not None:
+            return NEED_DATA
+        before = len(buffer)
+        try:
+            message = self.codec.decode(buffer)
+        except Exception:  # the bytes are where they were: `take` meets the same
+            message = NEED_DATA
+        self.pending_bytes = left = len(buffer)
+        if message is NEED_DATA or left >= before:
+            return NEED_DATA
+        buffer.resume = None
+        self._batch, self._batch_rest = b"", 0
+        self.few -= 1
+        return message
 
     def _take_singly(self, singly: _Singly) -> list[M]:
         buffer = self._buffer
@@ -253,7 +278,7 @@ class StreamInbound(Generic[M]):
             self._count_skipped()
         return message
 
-    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> None:
+    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> bool:
         """Go on with another codec from the byte after the last message that was handled.
 
         Args:
@@ -262,6 +287,9 @@ class StreamInbound(Generic[M]):
             unhandled: How many of it were cut and not handled. Their bytes are given back to the new codec.
             silence_counts: Whether a silence ends a message, where the codec says so. False: its peer is known to end
                 its messages itself.
+
+        Returns:
+            Whether its messages are taken one by one: frames are passed over that are to be counted, or silence counts.
         """
         buffer = self._buffer  # or in `_chunk`: what waits stands in one of the two
         if unhandled:
@@ -274,18 +302,36 @@ class StreamInbound(Generic[M]):
         elif self._chunk:
             buffer += self._chunk
         # Left where it is, and cut from its front: a stream of switches moves no byte twice.
-        self._few = SINGLY_AFTER_SWITCH
+        self.few = SINGLY_AFTER_SWITCH
         self._chunk = self._batch = b""
         buffer.resume = None
         buffer.silence_counts = silence_counts
         self.pending_bytes = len(buffer)
         self.codec = codec
-        self._singly = singly = _Singly.of(codec, self._skips_bad)
-        if singly is not None and not silence_counts:
-            self._ignore_silence(singly)
+        if codec.quiet_s is None and codec.on_oversize != "skip" and not self._skips_bad:
+            self._singly = None
+        else:
+            self._singly = singly = _Singly.of(codec, self._skips_bad)
+            if singly is not None and not silence_counts:
+                self._ignore_silence(singly)
         if self.requests is not None:
             self.requests.look_again(len(buffer))
             self.find_replies()
+        return self._singly is not None
+
+    def change(self, codec: Codec[M]) -> bool:
+        """As `switch`, where nothing was cut ahead and nothing has to be looked at; return whether that was so."""
+        if self._chunk or self._singly is not None or self._skips_bad or self.requests is not None:
+            return False
+        if codec.quiet_s is not None or codec.on_oversize == "skip":
+            return False
+        buffer = self._buffer
+        buffer.resume = None
+        buffer.silence_counts = True
+        self.few = SINGLY_AFTER_SWITCH
+        self._batch = b""
+        self.codec = codec
+        return True
 
     @property
     def is_gathering(self) -> bool:
@@ -372,23 +418,37 @@ class StreamInbound(Generic[M]):
         if requests is not None:
             requests.fail(EndOfStreamError(why))
 
-    def take_by(self, cutter: Codec[bytes]) -> bytes | NeedData:
+    def take_by(self, cutter: Codec[bytes]) -> bytes | None:
         """Take what another codec cuts, if all of it is there, without a change to that codec and back.
 
-        Nothing must have been cut ahead. Where it is not that simple, nothing was taken: `switch` leads to the rest.
+        Nothing must have been cut ahead. None: it is not that simple. Nothing was taken then; `switch` leads on.
         """
         buffer = self._buffer
-        if not buffer or self._chunk or self._singly is not None:
-            return NEED_DATA
+        if self._chunk or self._singly is not None:
+            return None
         buffer.resume = None
         try:
             taken = cutter.decode(buffer)
         except RemoteProtocolError:
-            return NEED_DATA
-        if taken is not NEED_DATA:
-            self._few = SINGLY_AFTER_SWITCH
-            self._batch, self._batch_rest = b"", 0
-            self.pending_bytes = len(buffer)
+            return None
+        if taken is NEED_DATA:
+            return None
+        self.few = SINGLY_AFTER_SWITCH
+        self._batch, self._batch_rest = b"", 0
+        self.pending_bytes = len(buffer)
+        return taken
+
+    def take_bytes(self, count: int) -> bytes | None:
+        """As `take_by`, for what takes so many bytes; None: nothing was taken."""
+        buffer = self._buffer
+        if self._chunk or self._singly is not None or len(buffer) < count:
+            return None
+        taken = bytes(buffer[:count])
+        del buffer[:count]
+        buffer.resume = None
+        self.few = SINGLY_AFTER_SWITCH
+        self._batch, self._batch_rest = b"", 0
+        self.pending_bytes = len(buffer)
         return taken
 
     def rest(self) -> bytes:
@@ -501,9 +561,25 @@ class RecordInbound(Generic[M]):
     __slots__ = ("_records", "codec", "pending_bytes", "requests")
 
     batch_bytes = 0  # a batch is one message, which is being handled
+    few = 0  # as of `StreamInbound`, and what follows
     is_gathering = True  # as of `StreamInbound`: a record is cut alone, and cannot be cut again
     silence_counts = True
     quiet_s = None  # a record is a message, whatever comes after it
+
+    def change(self, codec: Codec[M]) -> bool:
+        """Decode the records that follow with another codec."""
+        self.codec = codec
+        return True
+
+    def take_one(self) -> NeedData:
+        """Leave it to `take`."""
+        return NEED_DATA
+
+    def take_by(self, _cutter: Codec[bytes]) -> None:
+        """Cut no record."""
+
+    def take_bytes(self, _count: int) -> None:
+        """Cut no record."""
 
     def note_silence(self) -> None:
         """Nothing is left to end."""
@@ -579,9 +655,10 @@ class RecordInbound(Generic[M]):
         """Nothing is ever left over."""
         return NEED_DATA
 
-    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> None:
-        """Decode the records that follow with another codec."""
+    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> bool:
+        """Decode the records that follow with another codec. Return False: none is passed over, no silence counts."""
         self.codec = codec
+        return False
 
     def clear(self) -> None:
         """Forget everything: the connection is leaving."""

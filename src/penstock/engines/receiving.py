@@ -102,14 +102,16 @@ class ReceivingConnection(LinkedConnection[M]):
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one received last."""
         self.codec = codec
-        if self._cutter is None:
+        if self._cutter is None and (self._ready or self._rare is not None or not self._inbound.change(codec)):
             self._cut_by(codec)
 
     def _cut_by(self, codec: Codec[Any], *, silence_counts: bool = True) -> None:
         unhandled = len(self._ready)
         self._ready.clear()
-        self._inbound.switch(codec, self._batch_size - unhandled, unhandled, silence_counts=silence_counts)
-        if not self._gone:  # what counts the frames that are passed over would be a cycle for ever
+        handled = self._batch_size - unhandled
+        is_watched = self._inbound.switch(codec, handled, unhandled, silence_counts=silence_counts)
+        # What counts the frames that are passed over would be a cycle for ever, where the link is gone.
+        if (is_watched or self._rare is not None) and not self._gone:
             self._watch_input()
 
     def _uncut(self) -> None:
@@ -117,20 +119,28 @@ class ReceivingConnection(LinkedConnection[M]):
         if self._ready and isinstance(inbound, StreamInbound) and inbound.gives_back:
             self._cut_by(inbound.codec)
 
-    def _take_by(self, cutter: Codec[bytes]) -> bytes | NeedData:
-        """Take what another codec cuts, if it is there and nothing has to be looked at before."""
-        if (
-            self._ready
-            or self._expired is not None
-            or self._levels.message_step_s
-            or self._closing
-            or self._has_refused()
-            or not isinstance(self._inbound, StreamInbound)
-        ):
+    def _take_one(self) -> M | NeedData:
+        """Take the next message, if nothing has to be looked at before; NEED_DATA where `_finds_message` has to."""
+        if self._ready or self._rare is not None or self._expired is not None or self._closing:
             return NEED_DATA
-        taken = self._inbound.take_by(cutter)
-        if taken is not NEED_DATA:
-            self._has_finished()
+        if self._levels.message_step_s or self._cutter is not None:
+            return NEED_DATA
+        message = self._inbound.take_one()
+        if message is not NEED_DATA:
+            self._has_message()
+            self._batch_size = 1
+            self.messages_in += 1
+        return message
+
+    def _take_past(self, cutter: Codec[bytes] | int) -> bytes | None:
+        """Take what another codec cuts, or so many bytes, if they are there and nothing has to be looked at before."""
+        if self._ready or self._rare is not None or self._expired is not None or self._closing:
+            return None
+        if self._levels.message_step_s or self._cutter is not None:
+            return None
+        inbound = self._inbound
+        taken = inbound.take_bytes(cutter) if isinstance(cutter, int) else inbound.take_by(cutter)
+        if taken is not None:
             self._has_message()
             self._batch_size = 1
             self.messages_in += 1

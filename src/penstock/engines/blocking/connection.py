@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
-from ...codecs.base import NEED_DATA, Codec
+from ...codecs.base import Codec
 from ...codecs.raw import Raw
 from ...core.blocking import BlockingConnection
 from ...core.contract import refuse_frame
@@ -140,8 +140,8 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         with self._lock:
             if self._receiving or self._cutter is not None:
                 raise LocalProtocolError(ANOTHER_RECEIVES)
-            taken: Any = self._take_by(cutter)
-            if taken is NEED_DATA:
+            taken: Any = self._take_past(cutter)
+            if taken is None:
                 self._lend(cutter)
                 try:
                     taken = self._next(timeout_s)

@@ -168,7 +168,11 @@ class AnsweringConnection(StreamConnection[M]):
 
     def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
         """The handler returned, or raised: send what it left, then do what it asked for."""
-        self._corking = self._handling = False
+        self._handling = False
+        if error is None and self._next_codec is not None and self._gathers_on():
+            self._go_on_by(self._next_codec, handled, unhandled)
+            return
+        self._corking = False
         if error is not None and is_interrupt(error):
             # Not the handler's: when the loop runs again, the connection goes on with what it has.
             self._inbound.switch(self.codec, handled, unhandled)
@@ -185,11 +189,21 @@ class AnsweringConnection(StreamConnection[M]):
         elif self._close_after is not None:
             self._close(self._close_after)
         elif self._next_codec is not None:
-            self._inbound.switch(self._next_codec, handled, unhandled)
-            self._watch_input()
-            self._next_codec = None
+            self._go_on_by(self._next_codec, handled, unhandled)
             if self.is_to_be_secured:
                 self._secure()
+
+    def _go_on_by(self, codec: Codec[Any], handled: int, unhandled: int) -> None:
+        """Have the rest of the batch, and what follows, cut by another codec, or once more by this one."""
+        self._next_codec = None
+        if not unhandled and self._rare is None and self._inbound.change(codec):
+            return
+        if self._inbound.switch(codec, handled, unhandled) or self._rare is not None:
+            self._watch_input()
+
+    def _gathers_on(self) -> bool:
+        """Whether what was answered leaves with the answers to what else is there: nothing has to be done before."""
+        return False
 
     def _encode_replies(self) -> None:
         """Move the replies of the batch to the output, in the order of their messages.

@@ -116,6 +116,13 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         max_bytes: int | None,
         timeout_s: float | None,
     ) -> bytes:
+        is_in_turn = self._waiter is None and (self._streak < self._streak_end or self._goes_on_in_a_row())
+        at_once: bytes | None
+        if is_in_turn and max_bytes is None and type(what) is int and 0 < what <= self.codec.max_frame_bytes:
+            at_once = self._take_past(what)
+            if at_once is not None:
+                self._streak += 1
+                return at_once
         try:
             if self._records:
                 raise no_stream()
@@ -130,9 +137,9 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         if cutter is None:
             await self._turn.take()
             return b""
-        if self._streak < self._streak_end or self._goes_on_in_a_row():
-            at_once = self._take_by(cutter)
-            if at_once is not NEED_DATA:
+        if is_in_turn:
+            at_once = self._take_past(cutter)
+            if at_once is not None:
                 self._streak += 1
                 return at_once
         self._lend(cutter)
@@ -164,13 +171,22 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                 if self._streak >= self._streak_end and self._expired is None and not self._goes_on_in_a_row():
                     await self._let_others()
                     continue
+                if self._inbound.few:
+                    one = self._take_one()
+                    if one is not NEED_DATA:
+                        self._streak += 1
+                        return one
                 if self._levels.message_step_s and self._is_held_back():
                     limit = limit or Deadline.after(timeout_s, self._clock)
                     await self._wait_readable(limit, held=True)
                     continue
                 try:
                     if self._finds_message(PREFETCH):
-                        continue
+                        if self._levels.message_step_s or self._expired is not None or not self._ready:
+                            continue
+                        self._streak += 1
+                        self.messages_in += 1
+                        return self._ready.popleft()
                 except BadMessagePassedError as passed:
                     self._answer_bad_message(passed.error)
                     if callable(self._on_bad_message):

@@ -28,7 +28,7 @@ FIRST_BATCH = 16
 class PushConnection(MovingConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
-    __slots__ = ("_batch_limit", "_continuing", "_ending")
+    __slots__ = ("_batch_limit", "_continuing", "_ending", "_processing")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class PushConnection(MovingConnection[M]):
     ) -> None:
         super().__init__(context, handler, codec, peer, local, records=records)
         self._batch_limit = FIRST_BATCH
+        self._processing = False  # messages of what was read are being taken, one batch after the other
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
 
@@ -78,73 +79,84 @@ class PushConnection(MovingConnection[M]):
         inbound = self._inbound
         budget = self._context.limits.batch_messages
         until = 0.0
-        while not self._closing:
-            if self._write_paused:
-                return  # resume_writing goes on from here
-            limit = self._batch_limit
-            if limit > budget:  # noqa: PLR1730 - a call per read
-                limit = budget
-            is_limited = self._levels.message_step_s
-            try:
-                if is_limited and inbound.pending_bytes and not (limit := self._allowed(limit)):
-                    return  # `_go_on` goes on from here
-                messages = inbound.take(limit if limit > 0 else 1, data)
-            except (RemoteProtocolError, CodecError) as error:
-                if not self._passes_over(error):
-                    self._break_off(error)
+        self._processing = True
+        try:
+            while not self._closing:
+                if self._write_paused:
+                    return  # resume_writing goes on from here
+                limit = self._batch_limit
+                if limit > budget:  # noqa: PLR1730 - a call per read
+                    limit = budget
+                is_limited = self._levels.message_step_s
+                try:
+                    if is_limited and inbound.pending_bytes and not (limit := self._allowed(limit)):
+                        return  # `_go_on` goes on from here
+                    messages = inbound.take(limit if limit > 0 else 1, data)
+                except (RemoteProtocolError, CodecError) as error:
+                    if not self._passes_over(error):
+                        self._break_off(error)
+                        return
+                    self._call(partial(self._answer_bad_message, error))
+                    data = b""
+                    budget -= 1
+                    if self._continuing or self._closing:
+                        return
+                    if budget <= 0:
+                        self._continue_later()
+                        return
+                    continue
+                except BaseException as error:  # a lack of memory, or what is no `Exception`, out of the codec
+                    self._called(error, 0, 0)
                     return
-                self._call(partial(self._answer_bad_message, error))
+                if not messages:
+                    self._settle()
+                    return
                 data = b""
-                budget -= 1
-                if self._continuing or self._closing:
+                if limit < 0:
+                    self._close(CloseReason.MESSAGE_RATE)
                     return
+                # Whatever is missing after these messages, it is not one that began before them.
+                self._first_since = self._partial_since = inf
+                if self._rare is not None:
+                    self._has_taken()
+                bytes_before = self.bytes_out + self._corked_bytes
+                count = len(messages)
+                if is_limited:
+                    self._handle_paced(messages)
+                else:
+                    self.messages_in += count
+                    self._handle(messages)
+                if self._continuing:  # a signal has interrupted it
+                    return
+                budget -= count
+                if self._late:
+                    self._late = False
+                    self._batch_limit = FIRST_BATCH
+                    budget = 0
+                written_bytes = self.bytes_out + self._corked_bytes - bytes_before
+                if count == self._batch_limit or written_bytes > self._levels.high:
+                    self._learn(count, written_bytes)
+                if not inbound.pending_bytes and not self._closing:
+                    if self._ending or self._draining or self._idle_since == inf:
+                        self._settle()
+                    return
+                if budget > 0:
+                    now = monotonic()
+                    until = until or now + LONGEST_S
+                    if now > until:
+                        budget = 0
                 if budget <= 0:
                     self._continue_later()
                     return
-                continue
-            except BaseException as error:  # a lack of memory, or what is no `Exception`, out of the codec
-                self._called(error, 0, 0)
-                return
-            if not messages:
-                self._settle()
-                return
-            data = b""
-            if limit < 0:
-                self._close(CloseReason.MESSAGE_RATE)
-                return
-            # Whatever is missing after these messages, it is not one that began before them.
-            self._first_since = self._partial_since = inf
-            if self._rare is not None:
-                self._has_taken()
-            bytes_before = self.bytes_out
-            count = len(messages)
-            if is_limited:
-                self._handle_paced(messages)
-            else:
-                self.messages_in += count
-                self._handle(messages)
-            if self._continuing:  # a signal has interrupted it
-                return
-            budget -= count
-            if self._late:
-                self._late = False
-                self._batch_limit = FIRST_BATCH
-                budget = 0
-            written_bytes = self.bytes_out - bytes_before
-            if count == self._batch_limit or written_bytes > self._levels.high:
-                self._learn(count, written_bytes)
-            if not inbound.pending_bytes and not self._closing:
-                if self._ending or self._draining or self._idle_since == inf:
-                    self._settle()
-                return
-            if budget > 0:
-                now = monotonic()
-                until = until or now + LONGEST_S
-                if now > until:
-                    budget = 0
-            if budget <= 0:
-                self._continue_later()
-                return
+        finally:
+            self._processing = False
+            if self._corking and not self._handling:  # the codec was changed, and what was answered was gathered on
+                self._corking = False
+                self._uncork()
+
+    def _gathers_on(self) -> bool:
+        is_done = self._closing or self._close_after is not None or self._failure is not None
+        return self._processing and not is_done and not self.is_to_be_secured
 
     def _handle_paced(self, messages: list[M]) -> None:
         """As `_handle`, for a peer whose messages have a highest rate: they count by when they came."""

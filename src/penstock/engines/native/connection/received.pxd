@@ -19,6 +19,7 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef object finish_rest(self, object codec)
     cdef object next_message(self, Py_ssize_t limit)
     cdef object next_by(self, Framing by)
+    cdef object next_bytes(self, Py_ssize_t size)
     cdef int take_back(self) except -1
     cdef bint settles(self) except -1
     cdef int hold_rest(self, bytes rest) except -1

@@ -186,6 +186,14 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return uncompiled.next_message(1)
         return NEED_DATA if self.input == NULL else by.cut(self.input)
 
+    cdef object next_bytes(self, Py_ssize_t size):
+        """Return the next ``size`` bytes, or NEED_DATA, where compiled framing cuts."""
+        if self.input == NULL or self.input.end - self.input.at < size:
+            return NEED_DATA
+        message = PyBytes_FromStringAndSize(self.input.at, size)
+        take(self.input, size)
+        return message
+
     cdef int take_back(self) except -1:
         """Have what follows cut by the connection's own framing, which has not looked at it."""
         cdef CodecInput uncompiled
@@ -369,6 +377,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
                 self.uncompiled = None
         elif framing is None:
             self.uncompile(codec)
+            uncompiled = self.uncompiled
+            uncompiled.cut_by(codec, True)  # one by one at first: it may be changed for each message
         elif self.input != NULL:
             self.input.searched = 0
         self.framing = framing

@@ -8,6 +8,7 @@ from inspect import iscoroutinefunction
 from types import CoroutineType
 
 from cpython.contextvars cimport PyContext_Copy
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 
 from .answer cimport Answer, answer_of, Conversation, conversation_of
 from .awaited cimport wake_all
@@ -15,7 +16,8 @@ from .carried cimport carried, unpacked
 from .driven cimport Driven
 from .exchange cimport receive_by, receive_from, send_raw_to, send_to
 from .feed cimport feed_of, pour
-from ..framing.choice cimport framing_of_cutter
+from ..framing.choice cimport framing_of_cutter, known_until
+from ..framing.frames cimport Framing
 from ..host cimport Host
 from ..sealed cimport seal
 from .reading cimport stream_feed_of
@@ -31,7 +33,7 @@ from ....core.timeouts import Timeout
 from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import Connection as _AnyConnection
-from ....core.cutters import exactly, until
+from ....core.cutters import LARGEST as _LARGEST, exactly, until
 from ...loop.awaited import ANOTHER_RECEIVES
 from ...requests import request_of
 from ...loop.scopes import Departure, DrainNotice, OpenScope, tell_of_drain
@@ -40,6 +42,8 @@ from .exchange import DeadlinePassed
 
 # None where no task can be begun within a step of another one.
 cdef object current_task = asyncio.current_task if sys.version_info >= (3, 12) else None
+
+cdef long long LARGEST = _LARGEST
 
 cdef object DRAINED = CloseReason.DRAINED
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
@@ -213,10 +217,21 @@ cdef class ConversationConnection(AwaitedConnection):
 
     def receive_exactly(self, n, timeout_s=None, *, max_bytes=None):
         """Return the next ``n`` bytes, past the codec, once awaited."""
+        cdef int is_more = 0
+        cdef long long size
+        if max_bytes is None and type(n) is int and self.framing is not None and self.waiter is None:
+            size = PyLong_AsLongLongAndOverflow(n, &is_more)
+            if 0 < size <= min(self.framing.limit, LARGEST):  # what is more than it holds is -1
+                return receive_by(self, None, size, self.wait_s(timeout_s))
         return self.octets_by(exactly, n, max_bytes, timeout_s)
 
     def receive_until(self, delimiter, max_bytes=None, timeout_s=None):
         """Return the bytes up to the next delimiter, past the codec, once awaited."""
+        cdef Framing by
+        if max_bytes is None and type(delimiter) is bytes and self.framing is not None and self.waiter is None:
+            by = known_until(delimiter, self.framing.limit)
+            if by is not None:
+                return receive_by(self, by, 0, self.wait_s(timeout_s))
         return self.octets_by(until, delimiter, max_bytes, timeout_s)
 
     cdef object octets_by(self, object choose, object what, object max_bytes, object timeout_s):
@@ -231,7 +246,7 @@ cdef class ConversationConnection(AwaitedConnection):
             return _refuse(self, refusal)
         if cutter is None:
             return _nothing(self)
-        return receive_by(self, framing_of_cutter(cutter), self.wait_s(timeout_s))
+        return receive_by(self, framing_of_cutter(what, cutter), 0, self.wait_s(timeout_s))
 
     cdef object wait_s(self, object timeout_s):
         """Return how long a message is waited for."""

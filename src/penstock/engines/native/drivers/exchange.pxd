@@ -15,7 +15,10 @@ cdef class Receive(Step):
 
 
 cdef class ReceiveOctets(Receive):
-    cdef Framing by
+    cdef Framing by  # None: `size` bytes are taken, which need no framing of their own where the connection's is compiled
+    cdef Py_ssize_t size
+
+    cdef Framing cutter(self)
 
 
 cdef class Send(Step):
@@ -30,6 +33,6 @@ cdef class SendRaw(Send):
 
 
 cdef Receive receive_from(AwaitedConnection conn, object limit, bint iterates)
-cdef ReceiveOctets receive_by(AwaitedConnection conn, Framing by, object limit)
+cdef ReceiveOctets receive_by(AwaitedConnection conn, Framing by, Py_ssize_t size, object limit)
 cdef Send send_to(AwaitedConnection conn, object message)
 cdef Send send_raw_to(AwaitedConnection conn, object data)

@@ -6,7 +6,7 @@ They are awaitables of their own: a message that is there, or output that has ro
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .contexts cimport Py_REFCNT
-from ..framing.choice cimport NEED_DATA
+from ..framing.choice cimport NEED_DATA, framing_of
 from ..polling.poller cimport MOST_IN_A_ROW, SIZE_SHIFT
 from ..sealed cimport seal
 from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
@@ -19,6 +19,7 @@ from ....errors import EndOfStreamError
 from ....reasons import CloseReason
 from ...loop.awaited import OTHERS_TURN
 from ....core.contract import refuse_frame
+from ....core.cutters import fixed
 from ....core.deadline import Deadline
 
 cdef object MESSAGE_RATE = CloseReason.MESSAGE_RATE
@@ -33,6 +34,7 @@ class DeadlinePassed(Exception):
 
 # The last ones that have ended. As a rule their awaiters have let go of them: then they serve for the next message.
 cdef Receive spare_receive = None
+cdef ReceiveOctets spare_octets = None
 cdef Send spare_send = None
 
 
@@ -165,13 +167,21 @@ cdef class ReceiveOctets(Receive):
 
     cdef object cut(self):
         cdef AwaitedConnection conn = self.conn
-        return conn.message_at_hand(conn.next_by(self.by))
+        if self.by is None and conn.framing is not None:
+            return conn.message_at_hand(conn.next_bytes(self.size))
+        return conn.message_at_hand(conn.next_by(self.cutter()))
 
     cdef object last(self):
-        return self.conn.last(self.by.codec)
+        return self.conn.last(self.cutter().codec)
+
+    cdef Framing cutter(self):
+        if self.by is None:
+            self.by = framing_of(fixed(self.size))
+        return self.by
 
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
+        global spare_octets
         yielded = STOP
         if self.phase == FRESH:
             conn.take_back()  # the codec may have looked at what is there
@@ -180,6 +190,9 @@ cdef class ReceiveOctets(Receive):
         finally:
             if yielded is STOP:
                 conn.take_back()
+        if yielded is STOP:
+            self.conn = self.by = self.limit = None
+            spare_octets = self
         return yielded
 
     cdef int abandon(self) except -1:
@@ -266,11 +279,18 @@ cdef Send send_to(AwaitedConnection conn, object message):
     return step
 
 
-cdef ReceiveOctets receive_by(AwaitedConnection conn, Framing by, object limit):
-    """Return the next message as another framing cuts it, once awaited."""
-    cdef ReceiveOctets step = ReceiveOctets.__new__(ReceiveOctets)
+cdef ReceiveOctets receive_by(AwaitedConnection conn, Framing by, Py_ssize_t size, object limit):
+    """Return the next message as another framing cuts it, None: the next ``size`` bytes; once awaited."""
+    global spare_octets
+    cdef ReceiveOctets step = spare_octets
+    if step is not None and Py_REFCNT(step) == 2:  # as above
+        spare_octets = None
+        step.phase = FRESH
+    else:
+        step = ReceiveOctets.__new__(ReceiveOctets)
     step.conn = conn
     step.by = by
+    step.size = size
     step.limit = limit
     return step
 

@@ -50,6 +50,12 @@ cdef object LARGEST_LIMIT = 1 << 56
 cdef object LARGEST_ADJUSTMENT = 1 << 31
 
 
+# A protocol that changes its framing for each message goes back and forth between a few.
+cdef dict KEPT = {}  # by codec: of built-in ones alone, which are equal to themselves only
+cdef dict ENDED = {}  # by delimiter: of what takes all up to it
+cdef Py_ssize_t MOST_KEPT = 512
+
+
 cdef Framing framing_of(object codec, bint settled=False):
     """Return the compiled framing of a codec; None when there is none and the codec itself is to be called.
 
@@ -57,13 +63,31 @@ cdef Framing framing_of(object codec, bint settled=False):
 
     A subclass of a built-in codec has none: nothing is known of what it overrides.
     """
+    framing = FRAMINGS.get(type(codec))
+    if settled or framing is None:
+        return _made(codec, framing, settled)
+    kept = KEPT.get(codec)
+    if kept is None:
+        kept = _made(codec, framing, False)
+        if kept is not None:
+            _keep(KEPT, codec, kept)
+    return kept
+
+
+cdef int _keep(dict kept, object key, object value) except -1:
+    if len(kept) >= MOST_KEPT:
+        kept.clear()
+    kept[key] = value
+    return 0
+
+
+cdef Framing _made(object codec, object framing, bint settled):
     cdef DuplexFraming both
     if type(codec) is Duplex:
         both = DuplexFraming(codec)
         both.received = framing_of(codec.receives, settled)
         both.sent = framing_of(codec.sends, True)
         return None if both.received is None else both
-    framing = FRAMINGS.get(type(codec))
     if framing is None or not codec._compiled or codec.max_frame_bytes > LARGEST_LIMIT:
         return None
     if codec.quiet_s is not None and not settled:
@@ -85,18 +109,20 @@ cdef class DuplexFraming(Framing):
         return self.sent is not None and self.sent.put(to, message)
 
 
-# What `core.cutters` keeps is asked for again.
-cdef dict CUTTERS = {}
-cdef Py_ssize_t MOST_CUTTERS = 512
+# -- past the codec ----------------------------------------------------------------------------------------------------
 
 
-cdef Framing framing_of_cutter(object cutter):
-    """Return the compiled framing of what cuts one message past the codec."""
-    framing = CUTTERS.get(cutter)
-    if framing is None:
-        if len(CUTTERS) >= MOST_CUTTERS:
-            CUTTERS.clear()
-        framing = CUTTERS[cutter] = framing_of(cutter)
+cdef Framing known_until(bytes delimiter, Py_ssize_t limit):
+    """Return what cuts all up to a delimiter, for a codec of that limit; None: it has yet to be chosen."""
+    cdef Framing known = ENDED.get(delimiter)
+    return known if known is not None and known.limit == limit else None
+
+
+cdef Framing framing_of_cutter(object what, object cutter):
+    """Return the compiled framing of what `core.cutters` has chosen, and know it by its delimiter."""
+    cdef Framing framing = framing_of(cutter)
+    if type(what) is bytes:
+        _keep(ENDED, what, framing)
     return framing
 
 
