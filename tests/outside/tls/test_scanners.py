@@ -18,7 +18,7 @@ pytestmark = pytest.mark.outside
 # What testssl.sh says of a certificate that no public authority has signed.
 OF_THE_AUTHORITY = {"cert_chain_of_trust", "cert_revocation"}
 WEIGHTY = {"MEDIUM", "HIGH", "CRITICAL", "FATAL"}
-SCAN_S = 150
+SCAN_S = 300
 
 
 @pytest.fixture
