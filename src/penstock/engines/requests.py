@@ -19,6 +19,10 @@ class Asking(Protocol):
     """A connection, as far as requests go."""
 
     @property
+    def codec(self) -> Any:
+        """What cuts what its peer sends."""
+
+    @property
     def close_reason(self) -> CloseReason | None:
         """Why it has ended, if it has."""
 
@@ -109,6 +113,11 @@ def put_request(conn: Asking, message: Any, reply: Reply) -> None:
         requests.forget(request_id)
         raise
     requests.sent(request_id, reply)
+    # What noted it, an id of the user's say, may have ended the input, or had another codec cut it: no reply is found.
+    if not conn.hears():
+        requests.fail(EndOfStreamError(""))
+    elif conn.codec is not requests.codec:
+        requests.fail(EndOfStreamError("another codec was set as the request was sent"))
     conn.find_replies()
     conn.listens()
 

@@ -272,6 +272,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef int watch_input(self) except -1:
         """Have the frames counted that the codec passes over, and silence as it wants it. One that does so is not compiled."""
         cdef CodecInput uncompiled = self.uncompiled
+        if uncompiled is None:  # the codec that was asked has given the connection one that is compiled
+            return 0
         inbound = uncompiled.inbound
         if inbound.codec.on_oversize == "skip":
             inbound.on_skipped = self._frames_skipped
@@ -338,6 +340,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
     def find_replies(self):
         """Look for them among what was received before."""
         cdef CodecInput uncompiled = self.uncompiled
+        if uncompiled is None:  # what noted the request has ended the input, and the codec since is compiled
+            return
         inbound = uncompiled.inbound
         inbound.find_replies()
 
