@@ -14,15 +14,24 @@ from penstock.telemetry import configure_logging
 
 @contextlib.contextmanager
 def own_root():
-    """The root logger without the handlers of the test runner, which come anew with each phase of a test."""
+    """The root logger without the handlers of the test runner, which come anew with each phase of a test.
+
+    `logging.config.dictConfig` closes all handlers of the process: those of the runner are kept from it. Its file, once
+    closed, is opened again with the next record that is logged, which may be another test's.
+    """
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
-    logger.handlers.clear()
+    closable, by_name = logging._handlerList[:], dict(logging._handlers)
+    for each in (logger.handlers, logging._handlerList, logging._handlers):
+        each.clear()
     try:
         yield logger
     finally:
         logger.handlers[:] = handlers
         logger.setLevel(level)
+        logging._handlerList[:] = closable
+        logging._handlers.update(by_name)
+        assert [] == [handler for handler in handlers if handler._closed]
 
 
 @pytest.fixture
