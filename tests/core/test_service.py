@@ -298,5 +298,13 @@ def test_a_function_that_may_wait_is_not_handed_over():
             penstock.on_message(handover=True, **options)(function)
 
 
+def test_a_conversation_that_is_handed_over_is_a_coroutine():
+    """A thread cannot be begun anew elsewhere."""
+    assert penstock.on_connection(handover=True)(_waits).handler.handover
+    assert not penstock.on_connection(_waits).handler.handover
+    with pytest.raises(penstock.ApplicationError, match="only an async def conversation is handed over"):
+        penstock.on_connection(handover=True)(lambda conn: None)
+
+
 async def _waits(message):
     pass

@@ -25,7 +25,7 @@ each_engine = pytest.mark.parametrize("engine", LOOPS)
 
 # Answers with its process, how often it was asked on this connection, the connection's number, and the message.
 APP = '''\
-import asyncio, os, time
+import asyncio, os, sys, time
 import penstock
 
 VERSION = "one"
@@ -64,6 +64,28 @@ def room(conn, message):
         return None
     found = app.registry("names").get(("name", message.decode()))
     return f"{os.getpid()} {found and found.id}".encode()
+
+@penstock.on_connection(codec="lines", handover=True)
+async def conversing(conn):
+    count = conn.state or 0
+    conn.checkpoint(count)
+    async for message in conn:
+        count += 1
+        await conn.send(f"{os.getpid()} {VERSION} {count} {conn.id} {message.decode()}".encode())
+        conn.checkpoint(count)
+
+@penstock.on_connection(codec="lines", handover=True)
+async def thinking(conn):
+    count = conn.state or 0
+    conn.checkpoint(count)
+    async for message in conn:
+        count += 1
+        if message == b"think":
+            print("begins to think", file=sys.stderr, flush=True)
+            while not os.path.exists("go"):
+                await asyncio.sleep(0.01)
+        await conn.send(f"{os.getpid()} {VERSION} {count} {conn.id} {message.decode()}".encode())
+        conn.checkpoint(count)
 
 class Slow(Numbered):
     """Takes over once there is a file ``go``, or dies then if there is one that says so."""
@@ -332,6 +354,15 @@ def test_pipelined_conversations_go_through_rolls_without_a_byte_lost(serving, e
 
 
 @each_engine
+def test_conversations_of_coroutines_go_through_rolls_from_their_checkpoints(serving, engine):
+    """Each worker begins them anew, and their peers notice nothing."""
+    served = serving("conversing", engine)
+
+    assert 60 * 3 == conversations_through_rolls(served, 60, 3)
+    assert 0 == served.stop()
+
+
+@each_engine
 def test_another_supervisor_takes_the_connections_over(serving, engine):
     """SIGUSR2: the workers of the old one hand theirs to those of the new one, who knows them by the same numbers."""
     served = serving("Numbered", engine)
@@ -367,4 +398,24 @@ def test_two_thousand_conversations_through_twenty_rolls(serving, engine, figure
     moved = conversations_through_rolls(served, 2000, 20)
     assert 2000 * 20 == moved
     figure(f"handover, {engine}: 2,000 pipelined conversations through 20 rolls, {moved} moved, none ended")
+    assert 0 == served.stop()
+
+
+def test_a_conversation_that_is_at_work_moves_once_it_has_come_to_its_checkpoint(serving):
+    """It has a moment for that. What it works at is answered by the worker that has received it."""
+    served = serving("thinking", workers=1)
+    with served.connect() as peer:
+        pid, *_ = fields(ask(peer))
+        peer.sendall(b"think\n")
+        served.said("begins to think")
+        served.tell(signal.SIGHUP)
+        served.said("reloaded: ")
+        (served.directory / "go").touch()
+        during = fields(answer(peer))
+        counts = [int(word) for word in served.said("handed over: ").replace(",", "").split() if word.isdecimal()]
+        after = fields(ask(peer))
+
+    assert [1, 0, 0] == counts[-3:]
+    assert (pid, "2", "3") == (during[0], during[2], after[2])
+    assert pid != after[0]
     assert 0 == served.stop()

@@ -229,6 +229,7 @@ class Declaring:
         name: str = ...,
         cancel_on_close: bool = ...,
         sessions: bool = ...,
+        handover: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -241,6 +242,7 @@ class Declaring:
         name: str = ...,
         cancel_on_close: bool = ...,
         sessions: bool = ...,
+        handover: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -253,6 +255,7 @@ class Declaring:
         name: str = ...,
         cancel_on_close: bool = ...,
         sessions: bool = ...,
+        handover: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -265,6 +268,7 @@ class Declaring:
         name: str = ...,
         cancel_on_close: bool = ...,
         sessions: bool = ...,
+        handover: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -277,6 +281,7 @@ class Declaring:
         name: str = ...,
         cancel_on_close: bool = ...,
         sessions: bool = ...,
+        handover: bool = ...,
         on_bad_message: OnBadMessage = ...,
         drain_after: str | Sequence[str] = ...,
         **options: Unpack[ServerOptions],
@@ -290,13 +295,14 @@ class Declaring:
         name: str = "",
         cancel_on_close: bool = False,
         sessions: bool = False,
+        handover: bool = False,
         on_bad_message: OnBadMessage = "close",
         drain_after: str | Sequence[str] = (),
         **options: Any,  # as above
     ) -> Any:
         """Add a service of a function called once for each connection: `penstock.on_connection`, and where.
 
-        The arguments are those of `on_message`.
+        The arguments are those of `on_message`, and ``handover`` that of `penstock.on_connection`.
         """
 
         def decorate(function: Callable[..., Any]) -> Any:
@@ -305,6 +311,7 @@ class Declaring:
                 name=name,
                 cancel_on_close=cancel_on_close,
                 sessions=sessions,
+                handover=handover,
                 on_bad_message=on_bad_message,
             )(function)
             return self._add(service, drain_after, options)

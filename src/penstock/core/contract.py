@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
+NO_CHECKPOINT: Final = "its connections are not handed over: that is said by @on_connection(handover=True)"
 NO_HANDSHAKE: Final = "only a connection of a server has a handshake"
 
 
@@ -414,6 +415,22 @@ class Connection(ConnectionBase[M]):
         Cancelling is safe: cancelled while it waits, nothing was queued. Several tasks may send at once; frames never
         interleave. Returning says nothing about the peer: the bytes may still be in this process or in the kernel.
         """
+
+    def checkpoint(self, state: Any) -> None:
+        """Say that the conversation can begin anew here, in another process: ``@on_connection(handover=True)``.
+
+        Every message that was received is dealt with. When workers are replaced while the conversation waits for the
+        next one, in ``async for`` or `receive`, its connection goes on in the next worker, with all that was sent: the
+        function is called there, and finds ``state`` in ``conn.state``. Here it is cancelled where it waits. A message
+        that was received, `receive_exactly` and `receive_until` end what this has said, until it is called again.
+
+        Args:
+            state: Plain data, a dataclass or a `msgspec.Struct`. It is written down when the connection moves.
+
+        Raises:
+            LocalProtocolError: The service does not hand its connections over.
+        """
+        raise LocalProtocolError(NO_CHECKPOINT)
 
     @abstractmethod
     async def send_raw(self, data: bytes) -> None:

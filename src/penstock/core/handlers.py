@@ -180,13 +180,14 @@ class ConnectionHandler:
         is_async: It is ``async def``.
         cancel_on_close: It is cancelled when its connection has ended, or its peer has and nothing of it is left.
         on_bad_message: What is done with a message that cannot be decoded.
+        handover: Its connections go on in another process from their last `Connection.checkpoint`.
     """
 
     function: Callable[..., Any]
     is_async: bool
     cancel_on_close: bool = False
     on_bad_message: OnBadMessage = "close"
-    handover: ClassVar[Literal[False]] = False
+    handover: bool = False
     is_threaded: ClassVar[Literal[False]] = False
     converses: ClassVar[Literal[True]] = True  # it receives for itself
 

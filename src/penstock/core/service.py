@@ -310,6 +310,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     sessions: bool = ...,
+    handover: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[bytes]: ...
@@ -321,6 +322,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     sessions: bool = ...,
+    handover: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[str]: ...
@@ -332,6 +334,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     sessions: bool = ...,
+    handover: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfJsonConnection: ...
@@ -343,6 +346,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     sessions: bool = ...,
+    handover: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfConnection[M]: ...
@@ -354,6 +358,7 @@ def on_connection(
     timeouts: OwnTimeouts = ...,
     cancel_on_close: bool = ...,
     sessions: bool = ...,
+    handover: bool = ...,
     on_bad_message: OnBadMessage = ...,
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> OfAnything: ...
@@ -368,6 +373,7 @@ def on_connection(
     timeouts: OwnTimeouts = NO_TIMEOUTS,
     cancel_on_close: bool = False,
     sessions: bool = False,
+    handover: bool = False,
     on_bad_message: OnBadMessage = "close",
     **more_timeouts: Unpack[TimeoutOptions],
 ) -> Any:
@@ -384,6 +390,9 @@ def on_connection(
         cancel_on_close: Cancel the function, an ``async def``, when the connection has ended; and when the peer has
             sent EOF and all before it was received, for nothing more will come.
         sessions: As of `on_message`. Without it the service has no use for datagrams, and is refused such addresses.
+        handover: Its connections go on in the next worker when workers are replaced, from the last
+            `Connection.checkpoint`: the function, an ``async def``, is called there with what that was told in
+            ``conn.state``.
         on_bad_message: As of `on_message`.
         timeouts: As of `on_message`.
         more_timeouts: As of `on_message`.
@@ -396,6 +405,10 @@ def on_connection(
 
     def decorate(function: Callable[..., Any]) -> FunctionService[Any, Any]:
         positional(function, "a connection handler takes one argument, the connection", 1)
+        if handover and not is_async(function):
+            raise ApplicationError(
+                f"{name_of(function)} waits in a thread: only an async def conversation is handed over"
+            )
         return FunctionService(
             name=name or name_of(function),
             handler=ConnectionHandler(
@@ -403,6 +416,7 @@ def on_connection(
                 is_async=is_async(function),
                 cancel_on_close=_cancelled(function, cancel_on_close),
                 on_bad_message=_checked(on_bad_message),
+                handover=handover,
             ),
             codec=codec_of(codec),
             summary=summary_of(function),

@@ -57,6 +57,14 @@ class Mover:
         """
         return packed(conn.state if callbacks is None else callbacks.on_handover(conn))
 
+    def told_by(self, state: object) -> bytes:
+        """Return the state of a conversation's checkpoint as it is told.
+
+        Raises:
+            CannotMoveError: It is no plain data.
+        """
+        return packed(state)
+
     def snapshot(self, conn: Any, luggage: Luggage, now: float) -> Snapshot:
         """Return all there is to know of a connection that is held.
 

@@ -29,6 +29,11 @@ from .messages import HANDOVER_S, Back, FromNewWorker, FromOldWorker, Go, Offer,
 # Connections that are held at a time.
 BATCH: Final = 64
 
+# A conversation that is at work may have come to its next checkpoint a little later: it is looked at again so often,
+# and for so long.
+AGAIN_S: Final = 0.02
+AT_WORK_S: Final = 5.0
+
 # How long a successor may take for its answer to an offer: it may be at work. After that the connections go on here.
 ANSWER_S: Final = 5.0
 
@@ -78,6 +83,8 @@ class Departure:
         self.moved = 0
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + HANDOVER_S
+        self._waits_until = self._loop.time() + AT_WORK_S
+        self._at_work: list[tuple[Any, Server]] = []
         self._channel: Channel[FromNewWorker] = Channel(sock, FromNewWorker)
         self._over: Callable[[], object] | None = over
         self._end_process = end_process
@@ -100,6 +107,10 @@ class Departure:
         try:
             if self._offer_next():
                 self._timer = self._loop.call_later(ANSWER_S, self._give_up)
+                return
+            if self._at_work and self._loop.time() < self._waits_until:
+                self._waiting, self._at_work = self._at_work, []
+                self._timer = self._loop.call_later(AGAIN_S, self._offer)
                 return
             self._channel.send(Over())
             self._channel.when_flushed(self._finish)
@@ -148,6 +159,8 @@ class Departure:
             snapshot = conn.hold(server.mover)
             if snapshot is None:
                 server.stays(conn)
+                if conn.is_at_work():
+                    self._at_work.append((conn, server))
                 return None
             data = encoded(snapshot)
             if len(data) <= MOST_BYTES:

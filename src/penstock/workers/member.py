@@ -24,6 +24,7 @@ from ..engines.listener import Listener
 from ..engines.wire import number_connections_from
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from ..groups import elsewhere
+from ..reasons import CloseReason
 from ..server.inherited import InheritedSocket
 from ..server.last_resort import LastResort
 from ..server.life import Life
@@ -400,7 +401,9 @@ class Member:
             self._has_handed_over()
 
     def _has_handed_over(self) -> None:
-        self._left = sum(len(server.connections) for server in self._servers)
+        handed_over = CloseReason.HANDED_OVER  # a conversation of that reason has to end, and is no connection here
+        connections = [conn for server in self._servers for conn in server.connections]
+        self._left = sum(conn.close_reason is not handed_over for conn in connections)
         self._channel.send(HandedOver())
         self._drain(last=False)
 

@@ -47,6 +47,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         "_expired",
         "_flush_scheduled",
         "_input_over",
+        "_limited",
+        "_mark",
         "_read_s",
         "_ready",
         "_silence_counted",
@@ -68,6 +70,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         self._turn = context.turn
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._waiter: asyncio.Future[None] | Waiter | None = None
+        self._limited: asyncio.Future[None] | Waiter | None = None  # the one that had a time of its own last
+        self._mark: tuple[int, Any] | None = None  # the last checkpoint: how many messages were received, and the state
         self._flush_scheduled = False
 
     def _begin(self) -> None:
@@ -116,6 +120,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         max_bytes: int | None,
         timeout_s: float | None,
     ) -> bytes:
+        self._mark = None  # what was received so is no message that begins anew
         is_in_turn = self._waiter is None and (self._streak < self._streak_end or self._goes_on_in_a_row())
         at_once: bytes | None
         if is_in_turn and max_bytes is None and type(what) is int and 0 < what <= self.codec.max_frame_bytes:
@@ -276,7 +281,10 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             if due_at < self.due_at:
                 self._arm(due_at)
         waiter = self._waiter = self._context.loop.create_future()
-        timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
+        timer = None
+        if limit is not None:
+            self._limited = waiter
+            timer = self._clock.call_at(limit.at, partial(self._give_up, waiter, limit))
         if not held and self._reading_paused:
             self._resume_reading_if_idle()
         if self._overdue:

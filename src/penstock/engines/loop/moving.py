@@ -15,8 +15,8 @@ from ...core.law.deadlines import OWN
 from ...reasons import CloseReason
 from ..held import HeldLink
 from ..link import Link
-from ..luggage import Arrival, Late, Luggage, take_state
-from .answering import AnsweringConnection
+from ..luggage import Arrival, Late, Luggage
+from .stream import StreamConnection
 
 if TYPE_CHECKING:
     from ...core.handover.snapshot import Snapshot
@@ -26,10 +26,44 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
-class MovingConnection(AnsweringConnection[M]):
+class MovingConnection(StreamConnection[M]):
     """The part of a connection that moves. While it is held it is as in the middle of a callback: nothing begins."""
 
     __slots__ = ()
+
+    # -- what a subclass does ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _why_handler_stays(self) -> str:
+        """Say why its handler cannot go on in another process from here; empty where it can."""
+
+    def is_at_work(self) -> bool:
+        """Say whether its handler is at work, and has been at a point before from which it goes on elsewhere."""
+        return False
+
+    @abstractmethod
+    def _tell(self, mover: Mover) -> bytes:
+        """Return what its handler has to say to the next process."""
+
+    @abstractmethod
+    def _asks_for_more(self) -> bool:
+        """Whether the handler, which has spoken, has asked for something that is to be done here."""
+
+    @abstractmethod
+    def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
+        """It is held no longer, or will not be: do what was asked for meanwhile."""
+
+    @abstractmethod
+    def _handler_leaves(self) -> None:
+        """The connection is another process's: let go of the handler, then of the connection."""
+
+    @abstractmethod
+    def _handler_arrives(self, arrival: Arrival) -> None:
+        """Have the handler know what it knew in the process before."""
+
+    @abstractmethod
+    def _handler_goes_on(self) -> None:
+        """The connection is this process's: a handler that has to begin for that begins."""
 
     @abstractmethod
     def _goes_on(self) -> None:
@@ -39,9 +73,7 @@ class MovingConnection(AnsweringConnection[M]):
 
     def why_it_stays(self) -> str:
         """Say why it cannot be handed over now; empty where it can."""
-        if self._handling:
-            return "its handler is at work"
-        return self._why_held_up()
+        return self._why_handler_stays() or self._why_held_up()
 
     def _why_held_up(self) -> str:
         if not self._begun or self._gone or self._upgrade is not None:
@@ -62,13 +94,13 @@ class MovingConnection(AnsweringConnection[M]):
         self._corking = self._handling = True
         state, failure = b"", None
         try:
-            state = self._variables.run(mover.state_of, self, self._callbacks)
+            state = self._tell(mover)
         except BaseException as error:
             failure = error
         if failure is not None and is_interrupt(failure):
             self._called(failure, 0, 0)
             return None
-        if failure is None and self._next_codec is None and self._close_after is None:
+        if failure is None and not self._asks_for_more() and self._close_after is None:
             self._corking = False
             try:
                 self._uncork()
@@ -114,7 +146,7 @@ class MovingConnection(AnsweringConnection[M]):
         held = self._link
         if not isinstance(held, HeldLink) or self._state == CLOSED or self._close_after is not None or self._gone:
             return False
-        if self._next_codec is not None or self._upgrade_or_task() or not held.is_as_told(self):
+        if self._asks_for_more() or self._upgrade_or_task() or not held.is_as_told(self):
             return False
         held.is_gone = True
         return True
@@ -197,9 +229,7 @@ class MovingConnection(AnsweringConnection[M]):
         self._drop_output()
         self._inbound.clear()
         self._corking = self._handling = False
-        self._callbacks = None
-        self._on_message = _nothing
-        self._release()
+        self._handler_leaves()
         return late
 
     # -- arriving ------------------------------------------------------------------------------------------------------
@@ -230,18 +260,16 @@ class MovingConnection(AnsweringConnection[M]):
             self._begins_handshake(now - arrival.ages["handshake"], OWN)
         self._handling = True
         try:
-            self._variables.run(take_state, self, self._callbacks, arrival.state, snapshot.places)
+            self._handler_arrives(arrival)
         finally:
             self._handling = False
 
     def never_was(self) -> None:
         """Be no connection of this process after `take_over`: it has gone on where it was."""
-        self._callbacks = None
-        self._on_message = _nothing
         self._lost(CloseReason.HANDED_OVER)
         self._gone = True
         self._drop_output()
-        self._release()
+        self._handler_leaves()
 
     def go_on(self, link: Link, arrival: Arrival) -> None:
         """Read and send from now on: no other process does any more."""
@@ -271,6 +299,7 @@ class MovingConnection(AnsweringConnection[M]):
         if self._state == CLOSED or self._closing:
             return
         self._arm_next()
+        self._handler_goes_on()
         if self._draining:
             self.drain()
         elif not self._rate_held() and not self._write_paused:
@@ -285,7 +314,3 @@ class MovingConnection(AnsweringConnection[M]):
             self._put(late.data)
         if late.closes:
             self._close(CloseReason.DONE)
-
-
-def _nothing(_message: object) -> None:
-    """Handle no message any more."""

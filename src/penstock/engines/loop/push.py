@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import NEED_DATA, Codec
@@ -15,8 +15,13 @@ from ...core.timeouts import Timeout
 from ...core.turns import LONGEST_S
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
+from ..luggage import Arrival, take_state
+from .answering import AnsweringConnection
 from .context import LoopContext
 from .moving import MovingConnection
+
+if TYPE_CHECKING:
+    from ..handover import Mover
 
 M = TypeVar("M")
 
@@ -25,7 +30,7 @@ M = TypeVar("M")
 FIRST_BATCH = 16
 
 
-class PushConnection(MovingConnection[M]):
+class PushConnection(AnsweringConnection[M], MovingConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
     __slots__ = ("_batch_limit", "_continuing", "_ending", "_processing")
@@ -257,8 +262,32 @@ class PushConnection(MovingConnection[M]):
     def _input_resumed(self) -> None:
         self._continue()
 
+    # -- to another process, and from one ------------------------------------------------------------------------------
+
+    def _why_handler_stays(self) -> str:
+        return "its handler is at work" if self._handling else ""
+
+    def _tell(self, mover: Mover) -> bytes:
+        return self._variables.run(mover.state_of, self, self._callbacks)
+
+    def _asks_for_more(self) -> bool:
+        return self._next_codec is not None
+
+    def _handler_leaves(self) -> None:
+        self._callbacks = None
+        self._on_message = _nothing
+        self._release()
+
+    def _handler_arrives(self, arrival: Arrival) -> None:
+        self._variables.run(take_state, self, self._callbacks, arrival.state, arrival.snapshot.places)
+
+    def _handler_goes_on(self) -> None:
+        """Nothing: it is called for the next message."""
+
     def _goes_on(self) -> None:
         self._continue()
+
+    # -- the server's end, and deadlines -------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """Handle what was received whole, then close."""

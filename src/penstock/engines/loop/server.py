@@ -33,6 +33,7 @@ from ..threads import ThreadPool
 from .backlog import LoopBacklog
 from .context import LoopContext, alarms_of
 from .datagrams import LoopEndpoint
+from .moving import MovingConnection
 from .push import PushConnection
 from .records import RecordLink
 from .sessions import SessionEndpoint, SessionLink
@@ -44,7 +45,6 @@ from .timers import Timers
 
 if TYPE_CHECKING:
     from ..handover import Mover
-    from .moving import MovingConnection
 
 # How long a coroutine that was cut has until it is cancelled once more: it may have been in the middle of its clean-up,
 # or wait for a thread to call on_close in, while handlers that are stuck hold them all.
@@ -283,7 +283,7 @@ class LoopServer(EngineServer):
     def mover(self) -> Mover | None:
         """What tells other processes of its connections; None where its handler is none that is called at once."""
         plan = self._plan
-        if self._mover is None and plan.service.handler.handover and plan.driver is Driver.PUSH:
+        if self._mover is None and plan.service.handler.handover and plan.driver in {Driver.PUSH, Driver.TASK}:
             from ..handover import Mover  # noqa: PLC0415 - few servers hand anything over
 
             self._mover = Mover(plan.service, plan.timeouts, plan.limits)
@@ -307,7 +307,7 @@ class LoopServer(EngineServer):
         from .adoption import LoopAdoption  # noqa: PLC0415 - as above
 
         connection = self._make(arrival.peer, arrival.local)
-        assert isinstance(connection, PushConnection)
+        assert isinstance(connection, MovingConnection)
         connection.id = arrival.snapshot.id
         self._plan.gate.take_over(arrival.peer)
         self._connections[connection.id] = connection

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
+from ...core.contract import NO_CHECKPOINT
 from ...core.handlers import (
     AnyHandler,
     Handler,
@@ -20,18 +22,23 @@ from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
-from ...errors import EndOfStreamError, RemoteProtocolError
+from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..in_turn import InTurnConnection
+from ..luggage import Arrival, take_state
 from ..receiving import TimeoutPassedError
 from ..whereabouts import place_of_task
 from .awaited import AwaitedConnection
 from .context import LoopContext
+from .moving import MovingConnection
+
+if TYPE_CHECKING:
+    from ..handover import Mover
 
 M = TypeVar("M")
 
 
-class TaskConnection(InTurnConnection[M], AwaitedConnection[M]):
+class TaskConnection(InTurnConnection[M], MovingConnection[M], AwaitedConnection[M]):
     """A connection with a handler and its task."""
 
     __slots__ = ("_callbacks", "_connected", "_handler", "_task", "_variables")
@@ -234,7 +241,8 @@ class TaskConnection(InTurnConnection[M], AwaitedConnection[M]):
         return bool(self._handler.converses)
 
     def _expects_messages(self) -> bool:
-        return self._callbacks is None or expects_messages(self._callbacks)
+        # Those of a process before count, too.
+        return not self.messages_in and (self._callbacks is None or expects_messages(self._callbacks))
 
     def _timed_out(self, which: Timeout) -> bool:
         if self._callbacks is None or self._task is None or not self._connected:
@@ -248,6 +256,76 @@ class TaskConnection(InTurnConnection[M], AwaitedConnection[M]):
         if self._callbacks is None:
             super().set_handler(handler)
         self._callbacks = handler
+
+    # -- to another process, and from one ------------------------------------------------------------------------------
+
+    def checkpoint(self, state: Any) -> None:
+        """Say that the conversation can begin anew here."""
+        if not self._handler.handover:
+            raise LocalProtocolError(NO_CHECKPOINT)
+        self._mark = self.messages_in, state
+
+    def _why_handler_stays(self) -> str:
+        if self._mark is None or self._mark[0] != self.messages_in:
+            return "it has made no checkpoint since its last message"
+        waiter, task = self._waiter, self._task
+        if waiter is None or waiter.done() or waiter is self._limited or self._handling:
+            return "it does not wait for a message alone"
+        return "" if getattr(task, "_fut_waiter", None) is waiter else "another task of it receives"
+
+    def is_at_work(self) -> bool:
+        """Say whether it has made a checkpoint, and does something else than to wait for its next message."""
+        return self._mark is not None and (self._waiter is None or self._waiter.done()) and not self._closing
+
+    def _tell(self, mover: Mover) -> bytes:
+        assert self._mark is not None
+        return mover.told_by(self._mark[1])
+
+    def _asks_for_more(self) -> bool:
+        """Say whether it goes on here: it was cancelled, or another task has it wake."""
+        waiter = self._waiter
+        return waiter is None or waiter.done() or self._mark is None or self._mark[0] != self.messages_in
+
+    def _called(self, error: BaseException | None, _handled: int, _unhandled: int) -> None:
+        self._corking = self._handling = False
+        self._uncork()
+        if error is not None:
+            raise error
+        if self._close_after is not None:
+            reason, self._close_after = self._close_after, None
+            self._close(reason)
+
+    def _handler_leaves(self) -> None:
+        if self._task is None:
+            self._release()
+        else:
+            self._task.cancel()
+            self._part()
+
+    def _handler_arrives(self, arrival: Arrival) -> None:
+        take_state(self, None, arrival.state, arrival.snapshot.places)
+        self._mark = self.messages_in, arrival.state
+
+    def _handler_goes_on(self) -> None:
+        since, before = self._idle_since, self.messages_in
+        self._start(self._run(self._handler), self._run_ended)
+        self._context.loop.call_soon(self._is_idle_since, since, before)
+
+    def _is_idle_since(self, since: float, before: int) -> None:
+        """It has begun anew: where it waits for a message, it has waited since before it moved."""
+        if self._waiter is not None and self.messages_in == before and self._idle_since != inf:
+            self._idle_since = since
+            self._arm_next()
+
+    def _goes_on(self) -> None:
+        """Nothing: it reads when it receives."""
+
+    def drain(self) -> None:
+        """Let the handler receive what came whole; then it meets the end of the stream."""
+        if self._held() is None:
+            super().drain()
+        else:
+            self._draining = True  # here it drains when it is taken back, and elsewhere it goes on
 
     def cut(self, reason: CloseReason) -> None:
         """End the connection now, and its handler with it."""

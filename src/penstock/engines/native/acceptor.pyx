@@ -16,6 +16,7 @@ from .drivers.conversation cimport ConversationConnection
 from .host cimport Host
 from .connection.sockname cimport AF_INET, AF_INET6, AF_UNIX, caller, note, peer, sockaddr, sockaddr_storage, socklen_t
 from .polling.poller cimport EPOLLIN, Pollable
+from .drivers.moving cimport MovingConnection
 from .drivers.push cimport PushConnection
 from .sealed cimport seal
 
@@ -187,10 +188,14 @@ def adopted(Host host, object handler, object local, object sock, object arrival
     Raises:
         Exception: What the factory of handlers raises, or the gate. The socket is closed.
     """
-    cdef PushConnection connection = PushConnection.__new__(PushConnection)
+    cdef MovingConnection connection
     cdef sockaddr_storage name
     cdef socklen_t size = sizeof(name)
     snapshot, who = arrival.snapshot, arrival.peer
+    if handler.converses:
+        connection = ConversationConnection.__new__(ConversationConnection)
+    else:
+        connection = PushConnection.__new__(PushConnection)
     connection.fd = sock.detach()  # and is closed with it, whatever comes
     connection.sockname.family = <unsigned char>who.family
     connection.sockname_rest = who

@@ -148,6 +148,7 @@ class NativeServer(LoopServer):
         self._native.keeper = self._orphans
         self._native.secure = self._context.secure
         self._native.cancels_on_close = handler.cancel_on_close
+        self._native.hands_over = handler.handover
         self._native.closes_at_eof = handler.converses and handler.cancel_on_close
         self._native.threaded = handler.is_threaded
         self._native.survive_bad_messages(handler.on_bad_message)

@@ -35,6 +35,7 @@ cdef class Host:
     cdef readonly long long messages_out
     cdef public object keeper  # of handlers that outlive their connections; None: a client has none
     cdef public bint cancels_on_close  # its handlers, when their connections have ended
+    cdef public bint hands_over  # its conversations, from their checkpoints
     cdef public bint closes_at_eof  # conversations that wait for something else than their peer
     cdef public bint threaded  # its handlers cannot be cancelled
     cdef bint skips_bad  # messages that cannot be decoded are passed over, where their ends are known

@@ -22,6 +22,7 @@ class Host:
     keeper: OrphanKeeper | None
     cancels_on_close: bool
     closes_at_eof: bool
+    hands_over: bool
     threaded: bool
     secure: Callable[[Any], LayerMaker] | None
     def __init__(

@@ -1,9 +1,9 @@
-from ..connection.connection cimport Connection
 from ..connection.transport cimport flag
+from .moving cimport MovingConnection
 from .waiter cimport Waiter
 
 
-cdef class AwaitedConnection(Connection):
+cdef class AwaitedConnection(MovingConnection):
     cdef Waiter waiter  # of whoever receives
     cdef object timer_of_wait
     cdef object expired_by  # the deadline that `on_timeout` is to be told of

@@ -6,6 +6,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
 from ..framing.choice cimport NEED_DATA
+from .moving cimport MovingConnection
 from ..sealed cimport seal
 from ..connection.transport cimport REPORT_LOST, Transport
 from .waiter cimport DONE, PENDING, Waiter, waiter_of
@@ -21,7 +22,7 @@ cdef enum:
     FLUSH = 4  # of Pollable.todo
 
 
-cdef class AwaitedConnection(Connection):
+cdef class AwaitedConnection(MovingConnection):
     """Whoever waits is resumed as soon as bytes were read for it."""
 
     # -- receiving -----------------------------------------------------------------------------------------------------
@@ -290,12 +291,12 @@ cdef class AwaitedConnection(Connection):
         return 0
 
     cdef int flushed(self) except -1:
-        Connection.flushed(self)
+        MovingConnection.flushed(self)
         return self.wake_senders()
 
     def send_eof(self):
         """End our direction after what was queued; go on receiving."""
-        Connection.send_eof(self)
+        MovingConnection.send_eof(self)
         self.wake_senders()
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -303,19 +304,21 @@ cdef class AwaitedConnection(Connection):
     def drain(self):
         """Let the handler receive what came whole; then it meets the end of the stream."""
         self.drains = True
+        if self.while_held() is not None:
+            return  # here it drains when it is taken back, and elsewhere it goes on
         self.end_requests("the server drains")
         if self._attached and not self._closing:
             self.pause_reading()
             self.wake()
 
     cdef int leave(self, object reason) except -1:
-        Connection.leave(self, reason)
+        MovingConnection.leave(self, reason)
         if self._closing:
             self.wake_senders()
         return self.wake()
 
     cdef int lose(self, object reason) except -1:
-        Connection.lose(self, reason)
+        MovingConnection.lose(self, reason)
         self.wake_senders()
         return self.wake()
 

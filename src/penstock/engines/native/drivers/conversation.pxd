@@ -3,11 +3,12 @@ from .awaited cimport AwaitedConnection
 
 cdef class ConversationConnection(AwaitedConnection):
     cdef object handler  # the service's until it begins; then what its task runs, a `Driven`, until that has ended
-    cdef object callbacks
     cdef object task
-    cdef object variables  # the context of all its tasks; None before the first
+    cdef object mark  # what the last checkpoint was told, where it still holds: see `marked_at`
+    cdef long long marked_at  # how many messages were received then; -1 before the first
     cdef list closed_waiters
 
+    cdef int start_task(self) except -1
     cdef int run_coroutine(self, object coroutine, object ended) except -1
     cdef int run_ended(self, object task) except -1
     cdef int conclude_ended(self, object task) except -1

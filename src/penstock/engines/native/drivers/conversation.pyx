@@ -12,6 +12,8 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 
 from .answer cimport Answer, answer_of, Conversation, conversation_of
 from .awaited cimport wake_all
+from libc.math cimport INFINITY
+
 from .carried cimport carried, unpacked
 from .driven cimport Driven
 from .exchange cimport receive_by, receive_from, send_raw_to, send_to
@@ -32,9 +34,10 @@ from ....core.requests import refuse_silence
 from ....core.timeouts import Timeout
 from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
-from ....core.contract import Connection as _AnyConnection
+from ....core.contract import NO_CHECKPOINT, Connection as _AnyConnection
 from ....core.cutters import LARGEST as _LARGEST, exactly, until
 from ...loop.awaited import ANOTHER_RECEIVES
+from ...luggage import take_state
 from ...requests import request_of
 from ...loop.scopes import Departure, DrainNotice, OpenScope, tell_of_drain
 from ...whereabouts import place_of_task
@@ -54,14 +57,18 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int settle_in(self, Host host, object local, object handler) except -1:
         AwaitedConnection.settle_in(self, host, local, handler)
+        self.marked_at = -1
         self.handler = handler
         self.callbacks = None if handler is None else handler.callbacks()
         return 0
 
     cdef int start(self) except -1:
-        handler = self.handler
         self._starts(self.time(), False)
         self.arm_next()
+        return self.start_task()
+
+    cdef int start_task(self) except -1:
+        handler = self.handler
         if handler.converses:
             function = handler.function
             self.handler = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
@@ -209,7 +216,8 @@ cdef class ConversationConnection(AwaitedConnection):
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     cdef bint expects_messages(self) except -1:
-        return self.callbacks is None or expects_messages(self.callbacks)
+        # Those of a process before count, too.
+        return not self.messages_in and (self.callbacks is None or expects_messages(self.callbacks))
 
     def receive(self, timeout_s=None):
         """Return the next message, once awaited."""
@@ -217,6 +225,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     def receive_exactly(self, n, timeout_s=None, *, max_bytes=None):
         """Return the next ``n`` bytes, past the codec, once awaited."""
+        self.marked_at = -1  # what is received so is no message that begins anew
         cdef int is_more = 0
         cdef long long size
         if max_bytes is None and type(n) is int and self.framing is not None and self.waiter is None:
@@ -236,6 +245,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef object octets_by(self, object choose, object what, object max_bytes, object timeout_s):
         cutter = refusal = None
+        self.marked_at = -1  # what is received so is no message that begins anew
         try:
             cutter = choose(what, self.codec, max_bytes)
             if self.waiter is not None:
@@ -399,6 +409,66 @@ cdef class ConversationConnection(AwaitedConnection):
         if self.closed_waiters is None:
             self.closed_waiters = []
         self.closed_waiters.append(departure)
+
+    # -- to another process, and from one ------------------------------------------------------------------------------
+
+    def checkpoint(self, state):
+        """Say that the conversation can begin anew here."""
+        if not self.host.hands_over:
+            raise LocalProtocolError(NO_CHECKPOINT)
+        self.mark = state
+        self.marked_at = self.messages_in
+
+    cdef str why_handler_stays(self):
+        if self.marked_at != self.messages_in:
+            return "it has made no checkpoint since its last message"
+        if self.waiter is None or self.waiter.state != PENDING or self.timer_of_wait is not None or self._handling:
+            return "it does not wait for a message alone"
+        return "" if getattr(self.task, "_fut_waiter", None) is self.waiter else "another task of it receives"
+
+    def is_at_work(self):
+        """Say whether it has made a checkpoint, and does something else than to wait for its next message."""
+        return self.marked_at >= 0 and (self.waiter is None or self.waiter.state != PENDING) and not self._closing
+
+    cdef bytes tell(self, object mover):
+        return mover.told_by(self.mark)
+
+    cdef bint handler_waits(self) except -1:
+        return self.waiter is not None and self.waiter.state == PENDING and self.marked_at == self.messages_in
+
+    cdef int called(self, object error) except -1:
+        self.release_cork()
+        if error is not None:
+            raise error
+        if self._close_after is not None:
+            reason, self._close_after = self._close_after, None
+            return self.leave(reason)
+        return 0
+
+    cdef int handler_leaves(self) except -1:
+        if self.task is None:
+            self.handler = None
+            return self.released()
+        self.task.cancel()
+        return self.part()
+
+    cdef int handler_arrives(self, object arrival) except -1:
+        take_state(self, None, arrival.state, arrival.snapshot.places)
+        self.mark = arrival.state
+        self.marked_at = self.messages_in
+        return 0
+
+    cdef int handler_goes_on(self) except -1:
+        cdef double since = self._idle_since
+        self.start_task()
+        self.host.loop.call_soon(self._is_idle_since, since, self.messages_in)
+        return 0
+
+    def _is_idle_since(self, double since, long long before):
+        """It has begun anew: where it waits for a message, it has waited since before it moved."""
+        if self.waiter is not None and self.messages_in == before and self._idle_since != INFINITY:
+            self._idle_since = since
+            self.arm_next()
 
     cdef int input_ended(self) except -1:
         cdef bint wants_more = self.waiter is not None or self.unhandled()

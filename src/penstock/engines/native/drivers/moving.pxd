@@ -3,10 +3,15 @@ from ..connection.connection cimport Connection
 
 cdef class MovingConnection(Connection):
     cdef object callbacks  # None when the handler is a function
-    cdef object function  # called for each message
     cdef object variables  # the context of its calls, once something was set in it
 
     # A subclass's.
+    cdef str why_handler_stays(self)
+    cdef bytes tell(self, object mover)
+    cdef bint handler_waits(self) except -1
+    cdef int handler_leaves(self) except -1
+    cdef int handler_arrives(self, object arrival) except -1
+    cdef int handler_goes_on(self) except -1
     cdef int called(self, object error) except -1
     cdef int go_on(self) except -1
 

@@ -62,6 +62,43 @@ cdef class MovingConnection(Connection):
         self.owe(self.all_owed())
         self._queued(queued_bytes, self.room_bytes(), self.time())
 
+    cdef str why_handler_stays(self):
+        """Say why its handler cannot go on in another process from here; empty where it can."""
+        return "its handler is at work" if self._handling else ""
+
+    def is_at_work(self):
+        """Say whether its handler has to come to a point from which it goes on elsewhere, and has been at one before."""
+        return False
+
+    cdef bytes tell(self, object mover):
+        """Return what its handler has to say to the next process."""
+        context = self.host.contexts.enter(self.variables)
+        try:
+            return mover.state_of(self, self.callbacks)
+        finally:
+            self.variables = self.host.contexts.leave(self.variables, context)
+
+    cdef bint handler_waits(self) except -1:
+        """Say whether its handler, which has spoken, goes on nowhere yet."""
+        return True
+
+    cdef int handler_leaves(self) except -1:
+        """The connection is another process's: let go of the handler, then of the connection."""
+        return self.released()
+
+    cdef int handler_arrives(self, object arrival) except -1:
+        """Have the handler know what it knew in the process before."""
+        context = self.host.contexts.enter(self.variables)
+        try:
+            take_state(self, self.callbacks, arrival.state, arrival.snapshot.places)
+        finally:
+            self.variables = self.host.contexts.leave(self.variables, context)
+        return 0
+
+    cdef int handler_goes_on(self) except -1:
+        """The connection is this process's: a handler that has to begin for that begins."""
+        return 0
+
     cdef int called(self, object error) except -1:
         """A callback has returned, or raised."""
         return 0
@@ -74,7 +111,7 @@ cdef class MovingConnection(Connection):
 
     def why_it_stays(self):
         """Say why it cannot be handed over now; empty where it can."""
-        return "its handler is at work" if self._handling else self.why_held_up()
+        return self.why_handler_stays() or self.why_held_up()
 
     cdef str why_held_up(self):
         cdef CodecInput uncompiled = self.uncompiled
@@ -99,14 +136,11 @@ cdef class MovingConnection(Connection):
         failure = None
         if self.why_it_stays():
             return None
-        context = self.host.contexts.enter(self.variables)
         self.corking = self._handling = True
         try:
-            state = mover.state_of(self, self.callbacks)
+            state = self.tell(mover)
         except BaseException as error:
             failure = error
-        finally:
-            self.variables = self.host.contexts.leave(self.variables, context)
         if failure is None and self._close_after is None:
             try:
                 self.uncork()
@@ -184,7 +218,7 @@ cdef class MovingConnection(Connection):
             return False
         if uncompiled is not None and uncompiled.inbound.requests:
             return False
-        if (self._rare is not None and self._rare.tasks) or not held.is_as_told(self):
+        if (self._rare is not None and self._rare.tasks) or not held.is_as_told(self) or not self.handler_waits():
             return False
         held.is_gone = True
         return True
@@ -249,7 +283,7 @@ cdef class MovingConnection(Connection):
 
     cdef int vanish(self) except -1:
         """Leave without a word to the peer: close this copy of the descriptor, and tell that it is another process's."""
-        self.layer = self.callbacks = self.function = None
+        self.layer = self.callbacks = None
         self.lost = self.shutting = True
         self.sending = self.corking = self._handling = False
         self.drop_output()
@@ -261,7 +295,7 @@ cdef class MovingConnection(Connection):
         self.owe(0)
         close_fd(self.fd)
         self.fd = -1
-        return self.released()
+        return self.handler_leaves()
 
     # -- arriving ------------------------------------------------------------------------------------------------------
 
@@ -287,13 +321,11 @@ cdef class MovingConnection(Connection):
         if "handshake" in arrival.ages:
             self.host.handshakes[self] = self.host.gate.begin_handshake(now)
             self._begins_handshake(now - <double>arrival.ages["handshake"], OWN)
-        context = self.host.contexts.enter(self.variables)
         self._handling = True
         try:
-            take_state(self, self.callbacks, arrival.state, snapshot.places)
+            self.handler_arrives(arrival)
         finally:
             self._handling = False
-            self.variables = self.host.contexts.leave(self.variables, context)
 
     cdef int take_input(self, object arrival) except -1:
         cdef CodecInput uncompiled
@@ -346,6 +378,7 @@ cdef class MovingConnection(Connection):
         if self.lost or self._closing:
             return 0
         self.arm_next()
+        self.handler_goes_on()
         if self.drains:
             (<object>self).drain()
         elif not self._rate_held() and not self._write_paused:

@@ -4,6 +4,7 @@ from .moving cimport MovingConnection
 
 
 cdef class PushConnection(MovingConnection):
+    cdef object function  # called for each message
     cdef flag takes_connection
     cdef flag interrupted  # the batch at hand ends with the message at hand
     cdef flag continuing  # the rest of the input waits for its turn

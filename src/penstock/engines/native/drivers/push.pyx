@@ -46,6 +46,10 @@ cdef class PushConnection(MovingConnection):
         self.takes_connection = True
         return 0
 
+    cdef int handler_leaves(self) except -1:
+        self.function = None
+        return MovingConnection.handler_leaves(self)
+
     cdef int start(self) except -1:
         self._starts(self.time(), self.callbacks is None or expects_messages(self.callbacks))
         self.arm_next()
