@@ -113,6 +113,8 @@ def test_pipelined_messages_are_neither_lost_nor_doubled_nor_out_of_order(serve)
 
         assert expected == bytes(got)
         peer.close()
+        for each in (one, two):
+            each.wait_connections(0)
     assert {"handed_over"} == {*one.record.reasons, *two.record.reasons} - {"peer_closed"}
 
 
