@@ -119,27 +119,29 @@ class StreamInbound(Generic[M]):
             RemoteProtocolError: The next frame is bad. Every message before it has been returned by earlier calls.
             CodecError: The codec failed at it.
         """
-        if self.requests is not None and data:
-            self.feed(data)
-            data = b""
-        if self._singly is not None or self._buffer:
+        if self._buffer or self.requests is not None or self._singly is not None:
             if data:
                 self.feed(data)
-            return self._take_gathered() if self._singly is None else self._take_singly(self._singly)
+                data = b""
+            if self._singly is not None:
+                return self._take_singly(self._singly)
+            if self._buffer:
+                return self._take_gathered()
         chunk, codec = self._chunk, self.codec
         if data:
             chunk = self._chunk = chunk + data if chunk else data
-        if not chunk:
+        elif not chunk:
             self._batch = b""
             return []
         try:  # as `guard` does: here it would be a call more for each read
             messages, taken = codec.decode_many(chunk, limit)
-            if messages and not 0 < taken <= len(chunk):
+            rest = len(chunk) - taken
+            if rest and messages and not 0 < taken <= len(chunk):
                 raise guard.breach(codec, "decode_many", f"returned messages and says that they took {taken} bytes")
         except Exception as error:
             raise guard.failure(codec, "decode_many", error)  # noqa: B904 - as there
         self._batch = chunk
-        self._batch_rest = self.pending_bytes = rest = len(chunk) - taken
+        self._batch_rest = self.pending_bytes = rest
         if not rest:
             self._chunk = b""
         elif len(messages) >= limit:

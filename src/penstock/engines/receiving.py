@@ -67,7 +67,7 @@ class ReceivingConnection(LinkedConnection[M]):
         if self._ready:
             return True
         self._has_finished()
-        if (self._closing and self._state != CLOSED) or self._has_refused():
+        if (self._closing and self._state != CLOSED) or (self._rare is not None and self._has_refused()):
             raise self._why_not()
         try:
             messages = self._inbound.take(most)

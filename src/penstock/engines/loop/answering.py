@@ -150,9 +150,14 @@ class AnsweringConnection(StreamConnection[M]):
             return None
         codec = self.codec
         try:
-            data = codec.encode(replies[0]) if count == 1 else codec.encode_many(replies)
-            if type(data) is not bytes:
-                data = guard.as_bytes(codec, "encode" if count == 1 else "encode_many", data)
+            if count == 1:
+                data = codec.encode(replies[0])
+                if type(data) is not bytes:
+                    data = guard.as_bytes(codec, "encode", data)
+            else:
+                data = codec.encode_many(replies)
+                if type(data) is not bytes:
+                    data = guard.as_bytes(codec, "encode_many", data)
         except Exception as error:
             if count == 1:
                 replies.clear()
@@ -169,7 +174,7 @@ class AnsweringConnection(StreamConnection[M]):
     def _called(self, error: BaseException | None, handled: int, unhandled: int) -> None:
         """The handler returned, or raised: send what it left, then do what it asked for."""
         self._handling = False
-        if error is None and self._next_codec is not None and self._gathers_on():
+        if handled and error is None and self._next_codec is not None and self._gathers_on():
             self._go_on_by(self._next_codec, handled, unhandled)
             return
         self._corking = False

@@ -33,7 +33,7 @@ FIRST_BATCH = 16
 class PushConnection(AnsweringConnection[M], MovingConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
-    __slots__ = ("_batch_limit", "_continuing", "_ending", "_processing")
+    __slots__ = ("_batch_limit", "_continuing", "_ending", "_gathering")
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
     ) -> None:
         super().__init__(context, handler, codec, peer, local, records=records)
         self._batch_limit = FIRST_BATCH
-        self._processing = False  # messages of what was read are being taken, one batch after the other
+        self._gathering = False  # answers wait for those to what else is there
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
 
@@ -75,93 +75,116 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
             else:
                 self._process(data)
 
-    def _process(self, data: bytes = b"") -> None:
+    def _process(self, data: bytes = b"", budget: int = 0) -> None:
         """Handle what is there, up to the budget of one turn, unless output is stalled or the connection leaves.
 
         Args:
             data: What was read just now, where nothing keeps it from being handled.
+            budget: How many messages are left to this turn; 0 for all of them.
         """
         inbound = self._inbound
-        budget = self._context.limits.batch_messages
+        if not budget:
+            budget = self._context.limits.batch_messages
         until = 0.0
-        self._processing = True
-        try:
-            while not self._closing:
-                if self._write_paused:
-                    return  # resume_writing goes on from here
-                limit = self._batch_limit
-                if limit > budget:  # noqa: PLR1730 - a call per read
-                    limit = budget
-                is_limited = self._levels.message_step_s
-                try:
-                    if is_limited and inbound.pending_bytes and not (limit := self._allowed(limit)):
-                        return  # `_go_on` goes on from here
-                    messages = inbound.take(limit if limit > 0 else 1, data)
-                except (RemoteProtocolError, CodecError) as error:
-                    if not self._passes_over(error):
-                        self._break_off(error)
-                        return
-                    self._call(partial(self._answer_bad_message, error))
-                    data = b""
-                    budget -= 1
-                    if self._continuing or self._closing:
-                        return
-                    if budget <= 0:
-                        self._continue_later()
-                        return
-                    continue
-                except BaseException as error:  # a lack of memory, or what is no `Exception`, out of the codec
-                    self._called(error, 0, 0)
-                    return
-                if not messages:
-                    self._settle()
-                    return
-                data = b""
-                if limit < 0:
-                    self._close(CloseReason.MESSAGE_RATE)
-                    return
-                # Whatever is missing after these messages, it is not one that began before them.
-                self._first_since = self._partial_since = inf
-                if self._rare is not None:
-                    self._has_taken()
-                bytes_before = self.bytes_out + self._corked_bytes
-                count = len(messages)
+        while not self._closing:
+            if self._write_paused:
+                return  # resume_writing goes on from here
+            limit = self._batch_limit
+            if limit > budget:  # noqa: PLR1730 - a call per read
+                limit = budget
+            is_limited = self._levels.message_step_s
+            try:
                 if is_limited:
-                    self._handle_paced(messages)
+                    if inbound.pending_bytes and not (limit := self._allowed(limit)):
+                        return  # `_go_on` goes on from here
+                    messages = inbound.take(max(limit, 1), data)
                 else:
-                    self.messages_in += count
-                    self._handle(messages)
-                if self._continuing:  # a signal has interrupted it
+                    messages = inbound.take(limit, data)
+            except (RemoteProtocolError, CodecError) as error:
+                if not self._passes_over(error):
+                    self._break_off(error)
                     return
-                budget -= count
-                if self._late:
-                    self._late = False
-                    self._batch_limit = FIRST_BATCH
-                    budget = 0
-                written_bytes = self.bytes_out + self._corked_bytes - bytes_before
-                if count == self._batch_limit or written_bytes > self._levels.high:
-                    self._learn(count, written_bytes)
-                if not inbound.pending_bytes and not self._closing:
-                    if self._ending or self._draining or self._idle_since == inf:
-                        self._settle()
+                self._call(partial(self._answer_bad_message, error))
+                data = b""
+                budget -= 1
+                if self._continuing or self._closing:
                     return
-                if budget > 0:
-                    now = monotonic()
-                    until = until or now + LONGEST_S
-                    if now > until:
-                        budget = 0
                 if budget <= 0:
                     self._continue_later()
                     return
+                continue
+            except BaseException as error:  # a lack of memory, or what is no `Exception`, out of the codec
+                self._called(error, 0, 0)
+                return
+            if not messages:
+                self._settle()
+                return
+            data = b""
+            if is_limited and limit < 0:
+                self._close(CloseReason.MESSAGE_RATE)
+                return
+            # Whatever is missing after these messages, it is not one that began before them.
+            self._first_since = self._partial_since = inf
+            if self._rare is not None:
+                self._has_taken()
+            bytes_before = self.bytes_out
+            count = len(messages)
+            if is_limited:
+                self._handle_paced(messages)
+            else:
+                self.messages_in += count
+                self._handle(messages)
+            if self._continuing:  # a signal has interrupted it, or the handler has led here once more
+                if self._corking:
+                    self._send_gathered()
+                return
+            written_bytes = self.bytes_out - bytes_before
+            if count == self._batch_limit or written_bytes > self._levels.high:
+                self._learn(count, written_bytes)
+            if not inbound.pending_bytes and not self._closing:
+                if self._ending or self._draining or self._idle_since == inf:
+                    self._settle()
+                if self._corking:
+                    self._send_gathered()
+                return
+            budget -= count
+            if self._late:  # and so the rest of them is pending
+                self._late = False
+                self._batch_limit = FIRST_BATCH
+                budget = 0
+            if budget > 0:
+                now = monotonic()
+                until = until or now + LONGEST_S
+                if now > until:
+                    budget = 0
+            if budget <= 0:
+                self._continue_later()
+                if self._corking:
+                    self._send_gathered()
+                return
+            if self._corking and not self._gathering:
+                self._gather(budget)
+                return
+
+    def _gather(self, budget: int) -> None:
+        """The codec was changed: go on with what else is there, and send the answers to all of it at once."""
+        self._gathering = True
+        try:
+            self._process(b"", budget)
         finally:
-            self._processing = False
-            if self._corking and not self._handling:  # the codec was changed, and what was answered was gathered on
-                self._corking = False
-                self._uncork()
+            self._gathering = False
+            if self._corking:
+                self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        if not (self._handling or self._gathering):
+            self._corking = False
+            self._uncork()
 
     def _gathers_on(self) -> bool:
-        is_done = self._closing or self._close_after is not None or self._failure is not None
-        return self._processing and not is_done and not self.is_to_be_secured
+        return not (
+            self._closing or self._close_after is not None or self._failure is not None or self.is_to_be_secured
+        )
 
     def _handle_paced(self, messages: list[M]) -> None:
         """As `_handle`, for a peer whose messages have a highest rate: they count by when they came."""
@@ -207,6 +230,8 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
         if self._handling:  # the handler itself has led here
             self._continue_later()
             return
+        if self._corked:  # answers to messages before one that a signal has interrupted
+            self._uncork()
         self._process()
         if not self._held_up() and not self._draining:
             self._resume_reading()
@@ -254,6 +279,7 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
             self._inbound.clear()
             self.messages_in += 1
             self._handle([last])
+            self._send_gathered()
         if self._callbacks is not None and not self._closing:
             self._call(partial(self._callbacks.on_eof, self))
         if not self._waits_for_tasks():

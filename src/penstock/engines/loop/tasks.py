@@ -174,7 +174,7 @@ class TaskConnection(InTurnConnection[M], MovingConnection[M], AwaitedConnection
         if self._close_after is not None:
             reason, self._close_after = self._close_after, None
             self._close(reason)
-        elif self.is_to_be_secured:
+        elif self._upgrade is not None and self.is_to_be_secured:
             self._secure()
 
     def _ended(self) -> None:
