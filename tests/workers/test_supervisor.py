@@ -429,6 +429,27 @@ async def test_a_roll_that_is_asked_for_while_a_bad_configuration_is_read_comes_
     assert "1 worker of generation 1 serves" in await said("reloaded: ")
 
 
+async def test_a_roll_that_is_asked_for_before_the_server_serves_comes_then(make, said):
+    """What its workers were started with may have been read before."""
+    supervised = make(1)
+    supervised.reload()
+    await supervised.start()
+
+    assert "1 worker of generation 1 serves" in await said("reloaded: ")
+
+
+async def test_who_asks_for_a_roll_while_the_server_drains_is_refused_also_where_one_was_under_way(make, script):
+    """It does not wait for a roll that will not end."""
+    supervised = make(1)
+    await supervised.start()
+    script.set("1.1: time.sleep(600)", "*: serve()")
+    supervised.reload()
+    await until(lambda: supervised.generation == 1)
+    supervised.begin_drain()
+    with pytest.raises(ConfigurationError, match="there is no roll now"):
+        await supervised.reloaded()
+
+
 @pytest.mark.parametrize("why", ["told", "memory"])
 async def test_workers_that_leave_as_soon_as_they_serve_are_replaced_later_and_later(
     make, script, said, monkeypatch, why

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -51,9 +52,14 @@ class Rolls:
         self._may_begin = may_begin
         self._on_roll = on_roll
         self._before: WorkersPlan | None = None  # while the roll may still be given up
-        self._reads = self._again = False
+        self._reads = self._again = self._has_ended = False
+        self._goes_on = False  # the roll before this one is not over: it goes on if this one fails
+        self._count: int | None = None  # of workers, where that was said while the configuration is read
         self._task: asyncio.Task[None] | None = None
-        self._outcomes: list[asyncio.Future[str]] = []
+        # Each waits for the roll that began after it was asked for: the next one, this one, or the one before.
+        self._asked_next: list[asyncio.Future[str]] = []
+        self._asked: list[asyncio.Future[str]] = []
+        self._asked_before: list[asyncio.Future[str]] = []
 
     @property
     def may_go_back(self) -> bool:
@@ -67,36 +73,59 @@ class Rolls:
         if self._before is not None or self._reads:
             self._again = True
             return
+        self._goes_on = self.is_rolling
+        self._asked_before += self._asked
+        self._asked, self._asked_next = self._asked_next, []
+        self._count = None
         self.is_rolling = self._reads = True
         self._on_roll(True)
         self._task = asyncio.get_running_loop().create_task(self._roll(), name="penstock-roll")
 
     async def outcome(self) -> str:
-        """As `begin`; return what came of it, once it is over.
+        """As `begin`; return what came of the roll that reads the configuration after this, once it is over.
 
         Raises:
             ConfigurationError: The workers stay as they were.
         """
         outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._outcomes.append(outcome)
-        self.begin()
-        if not self.is_rolling:
-            self._say(ConfigurationError("there is no roll now: the server starts, or ends"))
+        self._asked_next.append(outcome)
+        self._begin_next()
         return await outcome
+
+    def _begin_next(self) -> None:
+        self.begin()
+        if not self._again:  # nor has it begun, where somebody is left who has asked for it
+            refused, self._asked_next = self._asked_next, []
+            _say(refused, ConfigurationError("there is no roll now: the server starts, or ends"))
+
+    def scale(self, count: int) -> None:
+        """Have so many workers from now on, whatever comes of the roll that is under way.
+
+        Raises:
+            ConfigurationError: It is not from 1 to 1,024.
+        """
+        self.plan = _with_count(self.plan, count)
+        if self._before is not None:
+            self._before = _with_count(self._before, count)
+        if self._reads:
+            self._count = count
 
     async def _roll(self) -> None:
         try:
             plan = await aside(self._reread, "penstock-configuration")
         except Exception as error:
+            if self._has_ended:
+                return
             known = isinstance(error, ConfigurationError | RuntimeError)
             text = str(error) if known else f"{type(error).__name__}: {error}"
             _logger.error("the workers stay as they are: %s", "; ".join(text.splitlines()))
             self._over(ConfigurationError(text))
+            self.check_over()  # of the one before: its last worker may have become ready meanwhile
+            return
+        if self._has_ended:
             return
         self._reads = False
-        if not self._may_begin():
-            return
-        self._before, self.plan = self.plan, plan
+        self._before, self.plan = self.plan, plan if self._count is None else _with_count(plan, self._count)
         self.generation += 1
         self._crew.begin_anew()
         _logger.info("reloading: workers of generation %d are started", self.generation)
@@ -128,8 +157,13 @@ class Rolls:
         self._settle()
 
     def server_ends(self) -> None:
-        """Whoever waits for the outcome of a roll is told that there is none."""
-        self._say(ConfigurationError("the server ends"))
+        """There is no roll any more: those who wait for the outcome of one are told."""
+        self._has_ended = True
+        self.is_rolling = self._reads = self._again = self._goes_on = False
+        self._before = None
+        asked = [*self._asked_before, *self._asked, *self._asked_next]
+        self._asked_before, self._asked, self._asked_next = [], [], []
+        _say(asked, ConfigurationError("the server ends"))
 
     def cancel(self) -> None:
         """All has ended."""
@@ -137,20 +171,32 @@ class Rolls:
             self._task.cancel()
 
     def _over(self, outcome: str | Exception) -> None:
-        self._say(outcome)
-        self.is_rolling = self._reads = False
-        self._before = None
-        self._on_roll(False)
+        """The roll is over. One that fails is none: that before it goes on, if it was not over."""
+        self._reads, self._before = False, None
+        self.is_rolling = self._goes_on and isinstance(outcome, Exception)
+        self._goes_on = False
+        asked, self._asked = self._asked, []
+        before, self._asked_before = self._asked_before, []
+        if self.is_rolling:
+            self._asked = before
+        else:
+            asked += before
+            self._on_roll(False)
+        _say(asked, outcome)
         if self._again:
             self._again = False
-            self.begin()
+            self._begin_next()
 
-    def _say(self, outcome: str | Exception) -> None:
-        waiting, self._outcomes = self._outcomes, []
-        for future in waiting:
-            if future.done():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+
+def _with_count(plan: WorkersPlan, count: int) -> WorkersPlan:
+    return WorkersPlan(dataclasses.replace(plan.config, count=count), plan.document)
+
+
+def _say(asked: list[asyncio.Future[str]], outcome: str | Exception) -> None:
+    for future in asked:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 import signal
@@ -98,7 +97,7 @@ class Supervisor:
             plan, reread, self._crew, settle=self.settle, may_begin=self._may_roll, on_roll=self._roll_changes
         )
         self._successor: Successor | None = None
-        self._serves = False
+        self._serves = self._reloads_then = False
         self._ending = False
         self._status = ExitStatus.OK
         self._ready: asyncio.Future[None] | None = None
@@ -194,6 +193,8 @@ class Supervisor:
             await self.wait_stopped()
             raise
         self._serves = True
+        if self._reloads_then:  # once the caller has said that it serves
+            loop.call_soon(self._rolls.begin)
 
     def begin_drain(self) -> None:
         """End in order: every worker drains. May be repeated; `wait_stopped` waits."""
@@ -247,9 +248,12 @@ class Supervisor:
         """Roll: read the configuration again and replace every worker, each as soon as its successor is ready.
 
         What is wrong with the new configuration or the new code is said, and the workers that serve go on. While the
-        first worker of one roll is not ready, another roll is put off.
+        first worker of one roll is not ready, another roll is put off; so is one before the server serves.
         """
-        self._rolls.begin()
+        if self._serves:
+            self._rolls.begin()
+        else:
+            self._reloads_then = True
 
     async def reloaded(self) -> str:
         """As `reload`; return what came of it, once it is over.
@@ -323,8 +327,7 @@ class Supervisor:
         """
         if self._successor is not None:
             raise ConfigurationError("another supervisor is starting", "workers")
-        plan = self._rolls.plan
-        self._rolls.plan = WorkersPlan(dataclasses.replace(plan.config, count=count), plan.document)
+        self._rolls.scale(count)
         self.settle()
 
     def drain(self, worker: int) -> bool:
