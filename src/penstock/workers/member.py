@@ -74,6 +74,10 @@ BEAT_S: Final = 1.0
 # Connections are numbered by the process that has accepted them, and keep their number in another one.
 CONNECTIONS_OF_EACH: Final = 10**11
 
+# How long a worker that is to take connections over waits until the others send it what they publish. Connections are
+# held meanwhile, and the worker before waits for `handing.ANSWER_S`: another worker that is stuck must not use that up.
+ACQUAINTED_S: Final = 1.0
+
 # Each worker's own bounds are up to this much higher than what is configured.
 JITTER: Final = 0.1
 
@@ -370,9 +374,10 @@ class Member:
     async def _take_over(self, sock: socket.socket) -> None:
         from .handing import Arrivals  # noqa: PLC0415 - as above
 
-        if self._mesh is not None:  # what is published from now on is for connections that come
-            await self._mesh.acquainted()
         try:
+            if self._mesh is not None:  # what is published from now on is for connections that come
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._mesh.acquainted(), ACQUAINTED_S)
             self._arrivals = Arrivals(sock, self._servers, self._has_taken_over)
         except Exception:
             _logger.exception("the connections of the worker before are not taken over")
