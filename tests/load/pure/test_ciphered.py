@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 
@@ -9,7 +10,7 @@ import pytest
 
 import penstock
 from penstock.address import parse_address
-from penstock.client.tls import ClientTls, handshake_for
+from penstock.client.tls import ClientTls, Handshake, handshake_for
 from penstock.engines.tls.failures import TRUNCATED
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.served import served
@@ -101,3 +102,31 @@ def test_who_ends_in_the_middle_is_counted(peer, notifies, kind):
     seen = run(peer(leave).replace("tcp:", "tls:"), count=1, timeout_s=5)
 
     assert {kind} == set(seen.errors)
+
+
+SPOKE_FIRST = ssl.SSLError(errno.ENOTCONN, "Closed before TLS handshake with data in recv buffer.")
+SPOKE_FIRST.reason = SPOKE_FIRST.strerror  # as `ssl` does
+FAULTS = {
+    "reset": (OSError(errno.EINVAL, "reset"), "connect: EINVAL"),
+    "spoke first": (SPOKE_FIRST, "connect: tls: the peer has spoken and left before the handshake"),
+}
+
+
+@pytest.mark.parametrize("which", FAULTS)
+def test_a_peer_that_is_gone_before_the_handshake_begins_is_counted(server, monkeypatch, which):
+    """It ends its own connection, which is replaced, and not the load."""
+    error, kind = FAULTS[which]
+    begun = []
+
+    def wrap_socket(handshake, sock):
+        begun.append(sock)
+        if len(begun) == 2:
+            socket.socket(fileno=sock.detach()).close()  # as `ssl` does: it has gone over
+            raise error
+        return wrapped(handshake, sock)
+
+    wrapped = Handshake.wrap_socket
+    monkeypatch.setattr(Handshake, "wrap_socket", wrap_socket)
+    seen = run(server.address, connections=3, count=60)
+
+    assert (60, {kind: 1}) == (seen.latency.count, dict(seen.errors))

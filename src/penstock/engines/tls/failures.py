@@ -31,6 +31,7 @@ _WORDS: Final = {
     "TLSV1_UNRECOGNIZED_NAME": "the server knows no such name",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was changed on its way",
     "WRONG_VERSION_NUMBER": "a record has no version of TLS",
+    "Closed before TLS handshake with data in recv buffer.": "the peer has spoken and left before the handshake",
     "UNEXPECTED_MESSAGE": "the peer sent a message where none of that kind belongs",
 }
 # Those that are about a certificate.

@@ -26,12 +26,15 @@ class Ciphered:
         sock: Connected; it goes over to this object.
 
     Raises:
-        OSError: It is not connected any more.
+        OSError: It is not connected any more, or its peer has spoken first.
     """
 
     def __init__(self, handshake: Handshake, sock: socket.socket) -> None:
         self._handshake = handshake
-        self._sock = handshake.wrap_socket(sock)
+        try:
+            self._sock = handshake.wrap_socket(sock)
+        except ssl.SSLError as error:
+            raise CipherError(f"tls: {failure_of(error, shaking=True).problem}") from error
 
     def shake(self) -> int:
         """Go on with the handshake.

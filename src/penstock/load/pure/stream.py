@@ -113,7 +113,13 @@ class Stream:
             self.fail(f"protocol: {error}", now)
 
     def _begin_tls(self, handshake: Handshake, now: float) -> None:
-        self._sock = self._ciphered = Ciphered(handshake, self._plain)
+        try:
+            ciphered = Ciphered(handshake, self._plain)
+        except OSError as error:
+            # What is registered is the plain socket still, though the connection has gone over and is closed.
+            self.fail(f"connect: {name_of(error)}", now)
+            return
+        self._sock = self._ciphered = ciphered
         self.state = State.SHAKING
         self._shake(now)
 
