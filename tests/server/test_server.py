@@ -1,6 +1,8 @@
 """A server's life: start, facts, suspend, drain, stop."""
 
 import asyncio
+import contextlib
+import dataclasses
 import socket
 
 import pytest
@@ -10,6 +12,7 @@ from penstock.config import GateConfig, ServerConfig
 from penstock.core.events import EventName
 from penstock.errors import BindError, ConfigurationError
 from penstock.server.choice import choose
+from penstock.testing.certificates import server_certificate
 
 
 @penstock.on_message(codec="lines")
@@ -290,6 +293,94 @@ async def test_a_reload_that_is_refused_changes_nothing(tmp_path):
             await server.reload(ServerConfig(gate=GateConfig(deny=(f"@{tmp_path}/none",), max_connections=8)))
 
         assert before == (server.config, server.gate.rules)
+
+
+async def test_a_reload_under_way_at_the_end_leaves_nothing_at_work(monkeypatch, tmp_path):
+    """Files are not followed for a server that is no more, in a loop that goes on."""
+    pytest.importorskip("trustme")
+    (tmp_path / "networks").write_text("127.0.0.1\n")
+    allow = GateConfig(allow=(f"@{tmp_path}/networks",))
+    before = asyncio.all_tasks()
+    server = penstock.serve(echo, bind="tls://127.0.0.1:0", engine="pure", gate=allow, tls_cert=server_certificate())
+    read = []
+
+    async def ends(function, name):
+        if not read:
+            await server.stop()
+        read.append(name)
+        return function()
+
+    async with server:
+        monkeypatch.setattr("penstock.server.server.aside", ends)
+        await server.reload(server.config)
+
+    assert ["penstock-networks", "penstock-certificates"] == read
+    assert set() == {task for task in asyncio.all_tasks() - before if not task.cancelling()}
+
+
+async def fails_at_start(work):
+    """Start a server that begins a task and then fails; return it, and what it has told."""
+    told = Record()
+
+    def begin(server):
+        server.start_lasting(work(), "at work")
+        raise penstock.ApplicationError("on purpose")
+
+    service = dataclasses.replace(echo, at_start=begin)
+    server = penstock.serve(service, bind="tcp://127.0.0.1:0", engine="pure", observers=[told])
+    with pytest.raises(penstock.ApplicationError, match="on purpose"):
+        await server.start()
+    return server, told.names
+
+
+async def test_a_start_that_fails_does_not_wait_for_ever_for_a_task_that_ignores_its_end(monkeypatch):
+    """It is given up after a time, and told of, as at the end of a server."""
+    monkeypatch.setattr("penstock.server.background.CLEAN_UP_S", 0.01)
+    ends, ended = asyncio.Event(), asyncio.Event()
+
+    async def stubborn():
+        while not ends.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ends.wait()
+        ended.set()
+
+    _, told = await fails_at_start(stubborn)
+    assert [EventName.TASK_FAILED] == told
+    ends.set()
+    await ended.wait()
+
+
+async def test_a_start_that_fails_and_is_cancelled_then_leaves_its_task_to_end_by_itself():
+    """Its end, later, is told to nobody who has left."""
+    loop, ends = asyncio.get_running_loop(), asyncio.Event()
+    ended, told = [], []
+    loop.set_exception_handler(lambda _loop, context: told.append(repr(context)))
+
+    async def slow():
+        try:
+            await ends.wait()
+        except asyncio.CancelledError:
+            starting.cancel()
+            await ends.wait()
+            ended.append(True)
+
+    starting = loop.create_task(fails_at_start(slow))
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    ends.set()
+    while not ended:
+        await asyncio.sleep(0)
+
+    await asyncio.sleep(0)
+    assert [] == told
+
+
+async def test_nobody_waits_for_the_end_of_a_server_whose_start_has_failed():
+    """There will be none."""
+    server, _ = await fails_at_start(lambda: asyncio.sleep(600))
+    await server.wait_stopped()
+
+    assert [] == server.addresses
 
 
 @pytest.mark.parametrize("end", ["begin_drain", "begin_stop"])

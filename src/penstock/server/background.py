@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from ..core.background import Work, is_failure
@@ -157,15 +156,25 @@ class Background:
         return task
 
     async def give_back(self) -> None:
-        """Cancel all, and wait until they have ended; others may be started then."""
-        if self._running:
-            await asyncio.sleep(0)  # all have had their first step, and so come to their ends by themselves
-            over = asyncio.get_running_loop().create_future()
-            self._then = partial(over.set_result, None)
-            for task in tuple(self._running):
-                task.cancel()
-            self._look()
-            await over
+        """Cancel all, and wait until they have ended; others may be started then.
+
+        Those that have not ended within `CLEAN_UP_S` are told of and given up.
+        """
+        if not self._running:
+            return
+        await asyncio.sleep(0)  # all have had their first step, and so come to their ends by themselves
+        over = asyncio.Event()
+        self._then = over.set
+        for task in tuple(self._running):
+            task.cancel()
+        self._look()
+        try:
+            async with asyncio.timeout(CLEAN_UP_S):
+                await over.wait()
+        except TimeoutError:
+            self._give_up()
+        finally:
+            self._then = None
 
     def end(self, then: Callable[[], object], clock: Clock, at: float | None) -> None:
         """Cancel all, start no more, and call ``then`` when the last one has ended. On the loop.

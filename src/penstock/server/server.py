@@ -245,7 +245,10 @@ class Server(Belongings):
             self._upkeep.stop()
             self._at_work = None
             self._close_listeners()
-            await self._background.give_back()
+            try:
+                await self._background.give_back()
+            finally:
+                self._tell_stopped()
             raise
         self._upkeep.follow(self._loop, access, before)
         self._upkeep.start(self._loop, self._at_work)
@@ -506,8 +509,11 @@ class Server(Belongings):
             self._close_listeners()
             self._observers.emit(Stopped())
         finally:  # whatever failed without memory: no caller waits for ever
-            if not self._stopped.done():
-                self._stopped.set_result(None)
+            self._tell_stopped()
+
+    def _tell_stopped(self) -> None:
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
 
     def _close_listeners(self) -> None:
         listeners, self._listeners = self._listeners, []

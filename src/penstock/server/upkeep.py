@@ -35,6 +35,7 @@ class Upkeep:
         self._follower: asyncio.Task[None] | None = None
         self._certificates: asyncio.Task[None] | None = None
         self._watchdog: Watchdog | None = None
+        self._is_over = False
 
     def prepare(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the thread that it needs.
@@ -42,6 +43,7 @@ class Upkeep:
         Raises:
             LimitError: The system gives none.
         """
+        self._is_over = False
         stall_s = self._config.overload.stall_s
         if stall_s is not None and self._shared.watches_loop:
             self._watchdog = Watchdog(loop, stall_s, self._stalled, self._stall_ended)
@@ -58,7 +60,7 @@ class Upkeep:
             self._watchdog.start()
 
     def follow(self, loop: asyncio.AbstractEventLoop, access: AccessFiles, before: Any) -> None:
-        """Look for changes of the files of networks from now on, in place of those before.
+        """Look for changes of the files of networks from now on, in place of those before; after the end, no more.
 
         Args:
             loop: The running loop.
@@ -67,17 +69,21 @@ class Upkeep:
         """
         if self._follower is not None:
             self._follower.cancel()
-        follows = access.paths and self._shared.begins_gate  # a gate that is shared has one who does
+        follows = access.paths and self._shared.begins_gate and not self._is_over  # a shared gate has one who does
         self._follower = loop.create_task(access.follow(self._gate, before)) if follows else None
 
     def follow_certificates(self, loop: asyncio.AbstractEventLoop, following: Coroutine[Any, Any, None]) -> None:
-        """Look for changes of the files of certificates from now on, in place of those before."""
+        """Look for changes of the files of certificates, in place of those before; after the end, no more."""
+        if self._is_over:
+            following.close()
+            return
         if self._certificates is not None:
             self._certificates.cancel()
         self._certificates = loop.create_task(following)
 
     def stop(self) -> None:
-        """End all of it. May be repeated."""
+        """End all of it. May be repeated; after `prepare` it may begin again."""
+        self._is_over = True
         for helper in (self._memory, self._follower, self._certificates):
             if helper is not None:
                 helper.cancel()
