@@ -59,6 +59,11 @@ def room(conn, message):
         app.group("room").join(conn)
         app.registry("names").hold(("name", message[5:].decode()), conn)
         return f"{os.getpid()} {conn.id}".encode()
+    if message.startswith(b"own "):
+        app.group("own", scope="process").join(conn)
+        own = app.registry("own", scope="process")
+        own.hold(message[4:], conn, on_taken="refuse")
+        return f"{os.getpid()} {len(app.group('own'))} {app.group('own').elsewhere} {own.scope}".encode()
     if message.startswith(b"say "):
         app.group("room").publish(message[4:])
         return None
@@ -418,4 +423,20 @@ def test_a_conversation_that_is_at_work_moves_once_it_has_come_to_its_checkpoint
     assert [1, 0, 0] == counts[-3:]
     assert (pid, "2", "3") == (during[0], during[2], after[2])
     assert pid != after[0]
+    assert 0 == served.stop()
+
+
+def test_what_is_of_each_process_is_so_after_a_roll(serving):
+    """A group and a registry that the handler asks for with a scope, and nobody else: the first one to ask for them in
+    the next worker is the connection that comes. Two workers may have the same key."""
+    served = serving("app", codec=None)
+    peers = served.connect_to_each(2).values()
+    before = [ask(peer, b"own same").partition(" ")[2] for peer in peers]
+    moved, drained, cut = roll(served)[-3:]
+    after = [ask(peer, b"own same").partition(" ")[2] for peer in peers]
+
+    assert (2, 0, 0) == (moved, drained, cut)
+    assert [["1 0 process"] * 2] * 2 == [before, after]
+    for peer in peers:
+        peer.close()
     assert 0 == served.stop()

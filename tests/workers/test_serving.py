@@ -23,6 +23,45 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="workers a
 each_engine = pytest.mark.parametrize("engine", [name for name in ENGINES if name != "native" or not native_missing()])
 
 
+ODD = """\
+import dataclasses
+import penstock
+from penstock.codecs import Lines
+
+@dataclasses.dataclass
+class Unhashable(Lines):
+    number: int = 0
+
+    def __post_init__(self):
+        super().__init__()
+
+class Unsigned(Lines):
+    __signature__ = "as of a class in C that does not say what it is made with"
+
+app = penstock.App()
+
+@app.on_message(codec=Unhashable(), bind="tcp://127.0.0.1:0")
+def one(message):
+    return message
+
+@app.on_message(codec=Unsigned(), bind="tcp://127.0.0.1:0", handover=True)
+def other(conn, message):
+    app.group("all").join(conn)
+    return message
+"""
+
+
+def test_workers_start_whatever_codecs_of_the_user_are(supervise, directory):
+    """One that has an equality and no hash, and one that does not say what it was made with."""
+    (directory / "app.py").write_text(ODD)
+    served = supervise("app:app", bind=())
+    for address in served.facts["addresses"]:
+        host, _, port = address.partition("://")[2].rpartition(":")
+        with socket.create_connection((host, int(port)), 40) as peer:
+            assert "hello" == ask(peer)
+    assert 0 == served.stop()
+
+
 @each_engine
 def test_two_workers_serve_are_replaced_by_new_code_and_end_in_order(supervise, engine):
     """Readiness and the banner come once, when all serve. SIGHUP has the code as it is now, and each old worker goes

@@ -180,11 +180,14 @@ class App(Declaring, Generic[S]):
         Where another connection has the key here by now, and it is for one, that one is the newer: this one closes.
         """
         if place[0] == "group":
-            self.group(place[1]).join_from(conn, dict(place[2]) if len(place) > 2 else None)
+            _, name, *cursor = place  # what spans the workers has one
+            group = self.group(name, scope="workers" if cursor else "process")
+            group.join_from(conn, dict(cursor[0]) if cursor else None)
             return
-        _, name, key, is_shared, *order = place
+        _, name, key, is_shared, order, scope = place
         try:
-            self.registry(name).take(_hashable(key), conn, "join" if is_shared else "refuse", *order)
+            registry = self.registry(name, scope=scope)
+            registry.take(_hashable(key), conn, "join" if is_shared else "refuse", order)
         except KeyTakenError:
             conn.close(detail="another connection has its key")
 

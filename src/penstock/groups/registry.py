@@ -37,12 +37,12 @@ class Hold(Generic[C]):
         self.is_shared = is_shared
         self.order = 0
 
-    def place(self, app: Any) -> tuple[str, str, Hashable, bool, int] | None:
-        """As `Membership.place`: with the key, whether it is for several, and which hold it is."""
+    def place(self, app: Any) -> tuple[str, str, Hashable, bool, int, Scope] | None:
+        """As `Membership.place`: with the key, whether it is for several, which hold it is, and the scope."""
         name = self._registry.name
         if app is None or not app.has_registry(name, self._registry):
             return None
-        return "key", name, self.key, self.is_shared, self.order
+        return "key", name, self.key, self.is_shared, self.order, self._registry.scope
 
     def release(self) -> None:
         """Give the key up, if it is still this one's. May be repeated."""
@@ -71,6 +71,7 @@ class Registry(Generic[C]):
 
     Attributes:
         name: As above.
+        scope: As above.
 
     Raises:
         ConfigurationError: ``scope`` is none of these, or there is no name by which the workers know the registry.
@@ -79,6 +80,7 @@ class Registry(Generic[C]):
     def __init__(self, name: str = "", *, scope: Scope = "process") -> None:
         self._spans = check_scope(scope, name)
         self.name = name
+        self.scope = scope
         self._lock = threading.RLock()  # closing a connection may have it release another key
         self._holds: dict[Hashable, list[Hold[C]]] = {}
 

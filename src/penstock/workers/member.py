@@ -264,7 +264,7 @@ class Member:
         """Get to know the other workers, whose members and keys this one's groups and registries have, too."""
         keys = SharedKeys(*await self._memory(KEYS_SERVICE)) if self.counts_together else None
         worker, slot = self.begin_message.number, self.begin_message.slot
-        self._mesh = Mesh(worker, slot, {server.service.codec for server in self._servers}, keys)
+        self._mesh = Mesh(worker, slot, [server.service.codec for server in self._servers], keys)
         answer = self._ask()
         self._channel.send(Meet(number=len(self._asked) - 1, worker=worker))
         await answer

@@ -1,6 +1,7 @@
 """One worker's side, with the other one played by the test: who is told what, and what becomes of what comes."""
 
 import asyncio
+import dataclasses
 import gc
 import socket
 
@@ -239,6 +240,61 @@ def test_a_scope_that_there_is_not_is_refused(scope, name, problem):
         penstock.Group(name, scope=scope)
     with pytest.raises(penstock.ConfigurationError, match=problem):
         penstock.Registry(name, scope=scope)
+
+
+@dataclasses.dataclass
+class Unhashable(Lines):
+    """It has an equality of its own."""
+
+    number: int = 0
+
+    def __post_init__(self):
+        super().__init__()
+
+
+class Failing(Lines):
+    """An option that cannot be asked for."""
+
+    def __init__(self, option=None):
+        super().__init__()
+
+    @property
+    def option(self):
+        raise RuntimeError("not now")
+
+
+class Unsigned(Lines):
+    """As a class in C that does not say what it is made with."""
+
+    __signature__ = "(?)"
+
+
+@pytest.mark.parametrize("kind", [Unhashable, Failing, Unsigned])
+async def test_a_worker_knows_others_whatever_its_codecs_are(kind):
+    """A codec that cannot be told apart is this process's: its members get what is published here."""
+    mesh = Mesh(3, 1, [kind(), kind()], None)
+    elsewhere.set_current(mesh)
+    app = penstock.App()
+
+    @app.on_message(codec=kind(), bind="tcp://127.0.0.1:0")
+    def member(conn, message):
+        app.group("lobby").join(conn)
+        return message
+
+    async with app.test() as t:
+        other = Other(mesh)
+        other.say(Hello(), Known())
+        await mesh.acquainted()
+        peer = await t.connect("member")
+        await peer.request(b"hello")
+        app.group("lobby").publish(b"news")
+        assert b"news" == await peer.receive()
+        said = await other.hear(Presence)
+    elsewhere.set_current(None)
+    mesh.close()
+    other.sock.close()
+
+    assert ("lobby", 1) == (said.group, said.count)
 
 
 # -- members that move -------------------------------------------------------------------------------------------------

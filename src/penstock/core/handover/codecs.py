@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Any, Final
 
 from ...codecs.base import Codec
@@ -21,13 +22,14 @@ _NOTES: Final = {kind.__name__.lower(): kind for kind in (Left, Gone, Cut)}
 def text_of(codec: Codec[Any]) -> str:
     """Return what stands for a codec: its class, and the options it was made with as far as it shows them.
 
-    An option that is a codec itself, as of `Duplex`, stands there with its own.
+    An option that is a codec itself, as of `Duplex`, stands there with its own. A codec whose options cannot be asked
+    for, as one of a class in C without a signature, has a text of its own in each process: no other one speaks it.
     """
     kind = type(codec)
-    shown = []
-    for name in inspect.signature(kind).parameters:
-        value = getattr(codec, name, None)
-        shown.append(f"{name}={_shown(value)}")
+    try:
+        shown = [f"{name}={_shown(getattr(codec, name, None))}" for name in inspect.signature(kind).parameters]
+    except Exception:  # what a property raises is the user's
+        shown = [f"{os.getpid()}:{id(codec):x}"]
     return f"{kind.__module__}.{kind.__qualname__}({', '.join(shown)})"
 
 
