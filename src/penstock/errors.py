@@ -89,7 +89,7 @@ class StoppedError(PenstockError):
 
 
 class LimitError(PenstockError):
-    """The system refuses what a server cannot do without: a thread, or to say how many descriptors there may be."""
+    """There is no more: of what the system lets a server have, as threads and descriptors; of keys in one worker."""
 
     exit_status = ExitStatus.LIMITS
 

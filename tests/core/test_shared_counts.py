@@ -48,9 +48,9 @@ class Woken:
 
 
 @contextlib.contextmanager
-def together(number, most_here=None):
+def together(number, most_here=None, **options):
     """Yield what some workers count with, and the cells; worker ``n`` is process ``n``."""
-    made = Cells()
+    made = Cells(**options)
     try:
         loops = [Woken() for _ in range(number)]
         memories = [
@@ -145,12 +145,11 @@ def test_a_process_has_a_bound_of_its_own_beside():
         assert None is gates[1].admit(PEERS[0], 0.0)
 
 
-def test_keys_that_were_there_once_make_room(monkeypatch):
+def test_keys_that_were_there_once_make_room():
     """A cell holds many more addresses one after the other than at once; where there are too many at once those beyond
     are counted by their own process."""
-    monkeypatch.setattr(shared_counts, "KEYS", 8)
     peers = [Peer((f"198.51.100.{number}", 1), 2) for number in range(200)]
-    with together(2) as (gates, _, _):
+    with together(2, keys=8) as (gates, _, _):
         for gate in gates:
             gate.begin(Rules(max_per_peer=1))
         assert None is gates[0].admit(PEERS[0], 0.0)

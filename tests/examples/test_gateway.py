@@ -76,6 +76,28 @@ def test_an_operator_asks_a_device(served, admin):
     assert (IMEI, 59.95, 10.75) in rows
 
 
+def test_an_operator_at_another_worker_asks_a_device(start):
+    """The command goes to the worker that has it, and the answer comes back."""
+    binds = [word for name in ("tracker", "admin") for word in ("--bind", f"{name}=tcp://127.0.0.1:0")]
+    served = start("gateway.py:app", *binds, "--workers", "2")
+    tracker = Tracker(served.ports[0])
+    with tracker.conn, contextlib.ExitStack() as stack:
+        thread = threading.Thread(target=tracker.answer_commands)
+        thread.start()
+        while True:  # until one is at the worker that does not have the device
+            admin = stack.enter_context(socket.create_connection(("127.0.0.1", served.ports[1]), 20))
+            lines = admin.makefile("rwb", buffering=0)
+            lines.write(b"list\n")
+            if IMEI.encode() not in lines.readline():
+                break
+        lines.write(b"ask %b status#\n" % IMEI.encode())
+        reply = lines.readline()
+        tracker.conn.close()
+        thread.join(20)
+
+    assert b"STATUS#\n" == reply
+
+
 def test_a_device_that_connects_anew_takes_the_place_of_its_old_connection(served):
     """The old one is closed."""
     old, new = Tracker(served.port), Tracker(served.port)

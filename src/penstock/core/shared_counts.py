@@ -21,7 +21,7 @@ from .buckets import SLACK_S
 OPEN, RESERVED, HANDSHAKES, ORPHANS, HELD, WAITS = range(6)
 CELL_NUMBERS: Final = 8
 
-# Of one process. Those beyond three quarters of it are counted by their own process alone.
+# Of one process, if nobody says otherwise. Those beyond three quarters of it are counted by their own process alone.
 KEYS: Final = 2**17
 
 # Of the rate per address, in each of two generations: see `core.buckets`.
@@ -42,7 +42,7 @@ class Cell(Protocol):
 
     @property
     def keys(self) -> memoryview:
-        """Pairs of a key's number, 0 for none, and how many are in under it."""
+        """Pairs of a key's number, 0 for none, and how many are in under it. There is room for a power of two."""
 
     def clear_keys(self) -> None:
         """Make all of ``keys`` 0."""
@@ -105,7 +105,19 @@ class SharedCounts:
         refused: Refusals of this process so far, by reason.
     """
 
-    __slots__ = ("_memory", "_most_here", "_of_key", "_own", "_places", "_used", "_woken", "lock", "refused")
+    __slots__ = (
+        "_memory",
+        "_most_here",
+        "_most_keys",
+        "_most_used",
+        "_of_key",
+        "_own",
+        "_places",
+        "_used",
+        "_woken",
+        "lock",
+        "refused",
+    )
 
     def __init__(self, memory: Memory, most_here: int | None, woken: Callable[[], object]) -> None:
         self._memory = memory
@@ -117,6 +129,9 @@ class SharedCounts:
         self._of_key: dict[Hashable, int] = {}
         self._places: dict[Hashable, int] = {}  # where each of them is in the cell
         self._used = 0  # places of the cell that have a key, or had one
+        room = len(memory.own.keys) // 2
+        # Of the eighth between the two a rebuild, which takes long, frees all: it is paid by as many keys.
+        self._most_keys, self._most_used = room * 3 // 4, room * 7 // 8
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -278,34 +293,36 @@ class SharedCounts:
                 del self._of_key[key]
                 self._places.pop(key, None)
 
-    def _find_place(self, key: Hashable) -> None:
-        """Give a key a place in the cell: where there is none, a key is counted by this process alone."""
-        keys, number = self._memory.own.keys, self._number(key)
-        if self._used >= KEYS * 3 // 4:
+    def _find_place(self, key: Hashable) -> bool:
+        """Give a key a place in the cell; return False where there is none: this process alone counts it then."""
+        if len(self._places) >= self._most_keys:
+            return False
+        if self._used >= self._most_used:
             self._rebuild()
-            if self._used >= KEYS * 3 // 4:
-                return
-        place = number % KEYS
+        keys, number = self._memory.own.keys, self._number(key)
+        room = len(keys) // 2
+        place = number % room
         # One that nobody is in under any more may be taken: nobody is in under the key itself.
         while keys[2 * place] and keys[2 * place + 1]:
-            place = (place + 1) % KEYS
+            place = (place + 1) % room
         self._used += not keys[2 * place]
         keys[2 * place] = number
         self._places[key] = place
+        return True
 
     def _rebuild(self) -> None:
         """Drop the keys that nobody is in under. Others do not read meanwhile: the lock is held."""
-        cell = self._memory.own
-        cell.clear_keys()
-        places, self._places, self._used = self._places, {}, 0
-        for key in places:
-            number = self._number(key)
-            place = number % KEYS
-            while cell.keys[2 * place]:
-                place = (place + 1) % KEYS
-            cell.keys[2 * place], cell.keys[2 * place + 1] = number, self._of_key[key]
-            self._places[key] = place
-            self._used += 1
+        keys = self._memory.own.keys
+        room = len(keys) // 2
+        numbers = [keys[2 * place] for place in self._places.values()]
+        self._memory.own.clear_keys()
+        for key, number in zip(self._places, numbers, strict=True):
+            place = number % room
+            while keys[2 * place]:
+                place = (place + 1) % room
+            keys[2 * place], keys[2 * place + 1] = number, self._of_key[key]
+            self._places[key] = place  # a dict may have its values replaced while it is gone through
+        self._used = len(self._places)
 
     def _write(self, key: Hashable, count: int) -> None:
         place = self._places.get(key)
@@ -315,12 +332,13 @@ class SharedCounts:
 
 def number_in(keys: memoryview, number: int) -> int:
     """Return what the cell of another process has for a key: how many are in under it; 0 for none."""
-    place = number % KEYS
+    room = len(keys) // 2
+    place = number % room
     while found := keys[2 * place]:
         if found == number:
             count: int = keys[2 * place + 1]
             return count
-        place = (place + 1) % KEYS
+        place = (place + 1) % room
     return 0
 
 

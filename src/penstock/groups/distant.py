@@ -22,13 +22,13 @@ class Carrier(Protocol):
 class DistantConnection:
     """A connection that another worker of the machine serves: what a registry finds where the key is held there.
 
-    It stands for whatever connection has the key there when it is used. Messages are plain data, `msgspec.Struct` or
-    dataclasses; a tuple in another one arrives as a list.
+    It stands for whatever connection has the key when it is used, also where that has moved to another worker since.
+    Messages are plain data, `msgspec.Struct` or dataclasses; a tuple in another one arrives as a list.
 
     Attributes:
         registry: The name of the registry.
         key: The key.
-        worker: The number of the worker.
+        worker: The number of the worker that had it when it was found.
     """
 
     __slots__ = ("_carrier", "key", "registry", "worker")
@@ -58,7 +58,9 @@ class DistantConnection:
             ClosedError: Nobody has the key any more. Nothing was sent.
             TimeoutError: ``timeout_s`` passed.
             RequestLostError: The connection has ended before the reply came, or the worker that has it has. Whether it
-                was done is unknown.
+                was done is unknown. With the reason ``codec_error``: the codec has failed there; or the reply cannot be
+                told to another worker, or is of a class that this one does not know, as ``__cause__`` says then. With
+                ``handler_error``: what was raised there is an error of your own code.
         """
         return await self._carrier.ask(self, message, timeout_s)
 
@@ -68,7 +70,7 @@ class DistantConnection:
         Raises:
             LocalProtocolError: It is nothing that can be told to another worker.
             QueueFullError: That worker is too far behind. Nothing was sent.
-            ClosedError: It has ended.
+            ClosedError: Nobody has the key any more.
 
         Safe from every thread.
         """

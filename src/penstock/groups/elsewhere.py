@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ..config.kinds.words import check_word
@@ -82,6 +82,10 @@ class Elsewhere(Protocol):
 
         Returns:
             Whether it is held: False where another worker has it, and this one refuses, or has a later hold.
+
+        Raises:
+            LimitError: This worker has as many keys as it can.
+            LocalProtocolError: This thread is deciding on a key already: see `put_off`.
         """
 
     def displace(self, registry: Registry[Any], hold: Hold[Any]) -> None:
@@ -89,6 +93,12 @@ class Elsewhere(Protocol):
 
     def unclaim(self, registry: Registry[Any], key: Hashable, order: int | None) -> None:
         """A key is held here no longer; or its latest hold here is this one."""
+
+    def put_off(self, work: Callable[[], object]) -> bool:
+        """Return whether this thread is deciding on a key: then ``work`` is done in the loop's next turn.
+
+        It is so for a finalizer which the collector runs meanwhile, and for a handler of a signal.
+        """
 
     def find(self, registry: Registry[Any], key: Hashable) -> list[tuple[int, DistantConnection]]:
         """Return the connections that other workers have for a key, with the order of each."""

@@ -15,6 +15,7 @@ from ..core.send_queue import check_policy
 from ..errors import ConfigurationError, ConnectionEndedError, LocalProtocolError, PenstockError, QueueFullError
 from . import elsewhere
 from .elsewhere import Elsewhere, Scope, check_scope
+from .keys import plain_key
 from .membership import Membership
 from .publication import FramedAlready, Frames, JoinedFrames, OnSlow, Publication
 from .stats import GroupStats
@@ -307,13 +308,15 @@ class Group(Generic[M]):
                 What waits when a message comes that does not wait leaves the group before it, and then may be given
                 up as what was posted with the same word of `post`'s ``on_full``. There is no ``raise``: a publication
                 has many members, and no one of them speaks for the others.
-            key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well.
+            key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well. Where the scope is
+                ``workers`` it is one as of `Registry.hold`.
 
         Returns:
             For how many members it is.
 
         Raises:
-            ConfigurationError: ``on_slow`` is none of these, or ``key`` is not hashable and ``latest`` needs it.
+            ConfigurationError: ``on_slow`` is none of these, or ``key`` is not hashable and ``latest`` needs it, or it
+                is nothing that other workers can be told.
             LocalProtocolError, TypeError, CodecError: The codec of the member who joined first refuses it. It was sent
                 to nobody. What only another member's codec refuses is counted in ``stats.dropped["refused"]``.
             QueueFullError: 256 messages wait for the group's loop, which stands still or is not this thread's own. In a
@@ -321,6 +324,8 @@ class Group(Generic[M]):
         """
         if on_slow is not None:
             on_slow = check_policy("on_slow", on_slow, key, get_args(OnSlow))
+        if key is not None and self._spans:  # with one worker, too: a program has as many as it is started with
+            key = plain_key(key)
         running = asyncio._get_running_loop()  # noqa: SLF001  # the public one raises where there is none
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude

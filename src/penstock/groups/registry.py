@@ -12,6 +12,7 @@ from ..core.contract import ConnectionBase
 from ..errors import ClosedError, KeyTakenError, LocalProtocolError
 from . import elsewhere
 from .elsewhere import Elsewhere, Scope, check_scope
+from .keys import plain_key
 
 C = TypeVar("C", bound=ConnectionBase[Any])
 
@@ -91,7 +92,8 @@ class Registry(Generic[C]):
         """Have ``conn`` found by ``key`` until it ends, or gives the key up.
 
         Args:
-            key: Whose connection it is.
+            key: Whose connection it is. Where the scope is ``workers`` it is a str, bytes, a number of 64 bits, None,
+                or a tuple of these: other workers are told of it.
             conn: The connection of a server.
             on_taken: What happens where another connection has the key. ``replace``: that one is closed, and found no
                 more. ``refuse``: this one does not get it. ``join``: both have it; the latest is found first.
@@ -100,7 +102,8 @@ class Registry(Generic[C]):
             KeyTakenError: Another one has it, and the policy is ``refuse``.
             ClosedError: ``conn`` is closing.
             LocalProtocolError: It is a client's, or stands for a datagram: nobody would tell of its end.
-            ConfigurationError: ``on_taken`` is none of these.
+            ConfigurationError: ``on_taken`` is none of these, or ``key`` is nothing that other workers can be told.
+            LimitError: This worker has as many keys as it can (196,608), and other workers would not know of this one.
         """
         return self.take(key, conn, on_taken)
 
@@ -109,6 +112,8 @@ class Registry(Generic[C]):
         check_word("on_taken", on_taken, get_args(OnTaken))
         if conn.server is None or conn.is_datagram:
             raise LocalProtocolError("only a connection of a server can be held in a registry")
+        if self._spans:  # with one worker, too: a program has as many as it is started with
+            plain_key(key)
         with self._lock:
             before = list(self._holds.get(key, ()))
             for other in before:
@@ -129,6 +134,7 @@ class Registry(Generic[C]):
                 if not is_ours:
                     self._forget(hold)
                     raise KeyTakenError(self.name, key)
+                before = [other for other in before if other in self._holds.get(key, ())]  # one may have been collected
             if on_taken == "join":
                 for other in before:
                     other.is_shared = True
@@ -157,13 +163,15 @@ class Registry(Generic[C]):
 
     def release(self, hold: Hold[C]) -> None:
         """Take one hold out. May be repeated, and comes too late where another one has the key."""
+        far = self._far
+        if far is not None and far.put_off(hold.release):
+            return
         with self._lock:
             holds = self._holds.get(hold.key, [])
             if hold in holds:
                 holds.remove(hold)
-                far = self._far
                 if far is not None:
-                    far.unclaim(self, hold.key, holds[-1].order if holds else None)
+                    far.unclaim(self, hold.key, max(each.order for each in holds) if holds else None)
                 if not holds:
                     del self._holds[hold.key]
         self._forget(hold)
@@ -175,7 +183,8 @@ class Registry(Generic[C]):
     def __getitem__(self, key: Hashable) -> C:
         """Return the connection that has a key: of several, the one that took it last.
 
-        Where it is another worker's, that is a `DistantConnection`, which has ``request``, ``post`` and ``close``.
+        Where it is another worker's, that is a `DistantConnection`, which has ``request``, ``post`` and ``close`` and
+        nothing else of a connection.
         """
         found = self.get(key)
         if found is None:
@@ -205,8 +214,9 @@ class Registry(Generic[C]):
             others: list[tuple[int, Any]] = far.find(self, key)
             if others:
                 # A connection on its way to another worker has one order in both: of two, this one's is first.
+                # Of two others it is that of the later worker, to which it goes.
                 known = {order for order, _ in found if order}
-                found += [each for each in others if each[0] not in known]
+                found += [each for each in dict(others).items() if each[0] not in known]
                 found.sort(key=lambda each: each[0])
         return found
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import mmap
 import os
 import secrets
 import select
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -18,14 +20,13 @@ from ..core.shared_counts import ANY_WAITS, CELL_NUMBERS, COMMON_NUMBERS, KEYS, 
 _PAGE: Final = mmap.PAGESIZE
 _SECRET_AT: Final = COMMON_NUMBERS * 8
 _SECRET_BYTES: Final = 16
-# How many cells there are, whether somebody has them or not.
+# How many cells there are, whether somebody has them or not; and how many pairs each of them has.
 _CELLS_AT: Final = _SECRET_AT + _SECRET_BYTES
+_KEYS_AT: Final = _CELLS_AT + 8
 
 _PAIR_BYTES: Final = 16
 _GENERATION_BYTES: Final = RATE_KEYS * _PAIR_BYTES
 _COMMON_BYTES: Final = _PAGE + 2 * _GENERATION_BYTES
-# Pages that nobody has written to take no memory.
-_CELL_BYTES: Final = _PAGE + KEYS * _PAIR_BYTES
 
 # The system has neither a file without a name nor a counter that wakes its readers: then each worker counts by itself.
 AVAILABLE: Final = (
@@ -35,8 +36,16 @@ AVAILABLE: Final = (
 )
 
 
+# After a deadlock that there is not: see `ProcessLock`.
+_AGAIN_S: Final = 0.0001
+
 # Kept by an old supervisor for workers that are still to come, beside one for each it has.
 SPARE: Final = 8
+
+
+def _cell_bytes(keys: int) -> int:
+    """Return the size of a cell in whole pages. Those that nobody has used take no memory."""
+    return _PAGE + -(-keys * _PAIR_BYTES // _PAGE) * _PAGE
 
 
 def _made() -> tuple[int, int]:
@@ -63,17 +72,20 @@ class Cells:
     Args:
         descriptors: Those of an old supervisor; None to make the memory.
         first: From which number on cells are this one's to give.
+        keys: For how many pairs of a key each cell has room, if it makes the memory: a power of two.
 
     Attributes:
         descriptors: What a worker is handed: the memory, and what wakes those who wait for a place.
     """
 
-    def __init__(self, descriptors: tuple[int, int] | None = None, first: int = 0) -> None:
+    def __init__(self, descriptors: tuple[int, int] | None = None, first: int = 0, keys: int = KEYS) -> None:
         self.descriptors = descriptors or _made()
         self._common = mmap.mmap(self.descriptors[0], _PAGE)
+        self._numbers = memoryview(self._common).cast("Q")
         if descriptors is None:
             self._common[_SECRET_AT:_CELLS_AT] = secrets.token_bytes(_SECRET_BYTES)
-        self._numbers = memoryview(self._common).cast("Q")
+            self._numbers[_KEYS_AT // 8] = keys
+        self._cell_bytes = _cell_bytes(self._numbers[_KEYS_AT // 8])
         self._count = first
         self._free: list[int] = []
         self._given: dict[int, list[int]] = {}
@@ -93,7 +105,7 @@ class Cells:
 
     def _extend(self, count: int) -> None:
         os.ftruncate(
-            self.descriptors[0], max(os.fstat(self.descriptors[0]).st_size, _COMMON_BYTES + count * _CELL_BYTES)
+            self.descriptors[0], max(os.fstat(self.descriptors[0]).st_size, _COMMON_BYTES + count * self._cell_bytes)
         )
         self._count = count
         # Last: a reader of the number finds the cell there.
@@ -111,12 +123,12 @@ class Cells:
         """Clear the cells of a worker that has ended, however it ended, and wake those who wait for its places."""
         numbers = self._given.get(pid, [])
         for number in numbers:
-            offset = _COMMON_BYTES + number * _CELL_BYTES
+            offset = _COMMON_BYTES + number * self._cell_bytes
             try:
-                with mmap.mmap(self.descriptors[0], _CELL_BYTES, offset=offset) as cell:
+                with mmap.mmap(self.descriptors[0], self._cell_bytes, offset=offset) as cell:
                     cell.madvise(mmap.MADV_REMOVE)
             except OSError:  # a map needs a descriptor of its own; zeros need memory until the cell is cleared again
-                os.pwrite(self.descriptors[0], bytes(_CELL_BYTES), offset)
+                os.pwrite(self.descriptors[0], bytes(self._cell_bytes), offset)
         self._given.pop(pid, None)  # last: what fails is done once more
         self._free += numbers
         if numbers and self._numbers[ANY_WAITS] and self._given:
@@ -133,15 +145,16 @@ class Cells:
 class WorkerCell:
     """A cell, as a worker has it mapped."""
 
-    def __init__(self, descriptor: int, number: int) -> None:
-        self._map = mmap.mmap(descriptor, _CELL_BYTES, offset=_COMMON_BYTES + number * _CELL_BYTES)
+    def __init__(self, descriptor: int, number: int, keys: int = KEYS) -> None:
+        size = _cell_bytes(keys)
+        self._map = mmap.mmap(descriptor, size, offset=_COMMON_BYTES + number * size)
         numbers = memoryview(self._map).cast("Q")
         self.numbers = numbers[:CELL_NUMBERS]
-        self.keys = numbers[_PAGE // 8 :]
+        self.keys = numbers[_PAGE // 8 : _PAGE // 8 + 2 * keys]
 
     def clear_keys(self) -> None:
         """Make all of ``keys`` 0."""
-        self._map.madvise(mmap.MADV_REMOVE, _PAGE, _CELL_BYTES - _PAGE)
+        self._map.madvise(mmap.MADV_REMOVE, _PAGE, len(self._map) - _PAGE)
 
 
 class ProcessLock(AbstractContextManager[None]):
@@ -149,13 +162,25 @@ class ProcessLock(AbstractContextManager[None]):
 
     A record lock belongs to the process, and every process has the same open file: flock(2) and locks of open file
     descriptions would hold off nobody here.
+
+    The kernel looks for deadlocks among processes, not threads: where one thread of a process waits for this lock and
+    another one has a second lock, it may see one that there is not. Each lock is held for some microseconds, whatever
+    else its process waits for, so that this is tried again.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def __enter__(self) -> None:
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno != errno.EDEADLK:
+                    raise
+                time.sleep(_AGAIN_S)
+            else:
+                return
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -184,11 +209,12 @@ class WorkerMemory:
         numbers, times = memoryview(common).cast("Q"), memoryview(common).cast("d")
         self._common = common
         self._count = numbers[_CELLS_AT // 8 : _CELLS_AT // 8 + 1]
+        self._keys = numbers[_KEYS_AT // 8]
         self.common, self.common_times = numbers[:COMMON_NUMBERS], times[:COMMON_NUMBERS]
         self.rate_keys, self.rate_times = numbers[_PAGE // 8 :], times[_PAGE // 8 :]
         self.secret = bytes(common[_SECRET_AT:_CELLS_AT])
         self.lock = ProcessLock(self._descriptor)
-        self.own = WorkerCell(self._descriptor, number)
+        self.own = WorkerCell(self._descriptor, number, self._keys)
         self._others: list[WorkerCell] = []
         self._mapped = 0
 
@@ -196,7 +222,7 @@ class WorkerMemory:
         """Return the cells of the other workers; those that nobody has are 0."""
         while self._mapped < self._count[0]:
             if self._mapped != self._number:
-                self._others.append(WorkerCell(self._descriptor, self._mapped))
+                self._others.append(WorkerCell(self._descriptor, self._mapped, self._keys))
             self._mapped += 1
         return self._others
 

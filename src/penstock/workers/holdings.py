@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..core.shared_counts import KEYS as COUNTED_KEYS
 from ..errors import BindError, ConfigurationError
 from ..server.inherited import InheritedSocket
 from .cells import Cells
 from .introductions import Introductions
 from .keeper import Keeper
+from .mesh.keys import KEYS, SERVICE
 from .messages import Count, Counted, Message, NotOpened, Open, Opened, OpenedSocket
 from .process import WorkerProcess
 
@@ -67,7 +69,7 @@ class Holdings:
         try:
             cells = self.cells.get(asked.service)
             if cells is None:
-                cells = self.cells[asked.service] = Cells()
+                cells = self.cells[asked.service] = Cells(keys=KEYS if asked.service == SERVICE else COUNTED_KEYS)
             answer, descriptors = Counted(number=asked.number, cell=cells.give(worker.pid)), cells.descriptors
         except OSError as error:
             problem = f"there is no memory to count in: {error.strerror or error}"

@@ -87,6 +87,7 @@ class Request(Said, frozen=True):
         verb: ``request``, ``post`` or ``close``.
         message: As `values.packed` has it.
         timeout_s: How long a reply may take.
+        is_passed_on: Whether the sender has it from another worker, where the key was before.
     """
 
     number: int
@@ -95,6 +96,7 @@ class Request(Said, frozen=True):
     verb: str
     message: tuple[str, bytes] = ("", b"")
     timeout_s: float | None = None
+    is_passed_on: bool = False
 
 
 class Dropped(Said, frozen=True):

@@ -9,7 +9,7 @@ import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -19,6 +19,7 @@ from ...errors import ConfigurationError, LocalProtocolError, PenstockError
 from ...groups.distant import DistantConnection
 from ...groups.elsewhere import Cursor
 from ...groups.group import Group
+from ...groups.keys import plain_key
 from ...groups.membership import Membership
 from ...groups.publication import ArrivedFrames, Frames
 from ...groups.registry import Hold, Registry
@@ -38,7 +39,7 @@ from .frames import (
 from .keys import SharedKeys
 from .link import Kind, Link
 from .requests import Requests
-from .values import can_be_told, key_of
+from .values import key_of
 
 # How long a worker that begins waits for the others: one that is held knows it later, and until then sends it nothing.
 ACQUAINTED_S: Final = 5.0
@@ -281,7 +282,7 @@ class Mesh:
     def _hear(self, link: Link, said: AnySaid | None) -> None:
         match said:
             case Request():
-                self.requests.serve(link, said, self._registries.get(said.registry))
+                self.requests.serve(link, said)
             case Reply():
                 self.requests.answered(said)
             case Dropped():
@@ -381,8 +382,6 @@ class Mesh:
                 kinds |= self._members.get(name, {}).keys()
             if not kinds:
                 return 0, 0
-            if not can_be_told(key):
-                raise ConfigurationError(f"key is a {type(key).__name__}: other workers are told plain data", "key")
             told = self._framed(frames, kinds, must=name not in self._members)
             publication = Publication(name, self._seq + 1, told, sorted(exclude), on_slow, key)
             data = encoded(publication)
@@ -480,11 +479,12 @@ class Mesh:
 
     def claim(self, registry: Registry[Any], hold: Hold[Any], *, refuses: bool, order: int | None) -> bool:
         """As `Elsewhere.claim`."""
-        if self._keys is None or not can_be_told(hold.key):
+        if self._keys is None:
             return True
         with self._lock:
             self._registries[registry.name] = registry
-        found = self._keys.claim((registry.name, hold.key), refuses=refuses, order=order, is_shared=hold.is_shared)
+        key = registry.name, plain_key(hold.key)
+        found = self._keys.claim(key, refuses=refuses, order=order, is_shared=hold.is_shared)
         if not found:
             return False
         hold.order = found
@@ -494,31 +494,48 @@ class Mesh:
         """As `Elsewhere.displace`."""
         if self._keys is None or not hold.order:
             return
-        earlier = {cell for cell, order in self._keys.elsewhere((registry.name, hold.key)) if order < hold.order}
+        key = plain_key(hold.key)
+        earlier = {cell for cell, order in self._keys.elsewhere((registry.name, key)) if order < hold.order}
         if earlier:
             with self._lock:
                 links = [link for link in self._links.values() if link.hello is None or link.hello.cell in earlier]
             for link in links:
-                link.say(Displaced(registry.name, hold.key, hold.order))
+                link.say(Displaced(registry.name, key, hold.order))
 
     def unclaim(self, registry: Registry[Any], key: Hashable, order: int | None) -> None:
         """As `Elsewhere.unclaim`."""
-        if self._keys is not None and can_be_told(key):
-            self._keys.leave((registry.name, key), order)
+        if self._keys is not None:
+            self._keys.leave((registry.name, plain_key(key)), order)
+
+    def put_off(self, work: Callable[[], object]) -> bool:
+        """As `Elsewhere.put_off`."""
+        if self._keys is None or not self._keys.is_deciding:
+            return False
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(work)
+        return True
 
     def find(self, registry: Registry[Any], key: Hashable) -> list[tuple[int, DistantConnection]]:
         """As `Elsewhere.find`."""
-        if self._keys is None or not can_be_told(key):
-            return []
         with self._lock:
             self._registries.setdefault(registry.name, registry)
-        orders = dict(self._keys.elsewhere((registry.name, key)))
+        return self.find_named(registry.name, key)
+
+    def find_named(self, name: str, key: Hashable) -> list[tuple[int, DistantConnection]]:
+        """As `find`, of a registry by its name."""
+        if self._keys is None:
+            return []
+        try:
+            key = plain_key(key)
+        except ConfigurationError:  # nobody can have it
+            return []
+        orders = dict(self._keys.elsewhere((name, key)))
         if not orders:
             return []
         self.catch_up()
         with self._lock:
             return [
-                (orders[link.hello.cell], DistantConnection(self.requests, registry.name, key, link.number))
+                (orders[link.hello.cell], DistantConnection(self.requests, name, key, link.number))
                 for link in sorted(self._links.values(), key=lambda each: each.number)
                 if link.hello is not None and link.hello.cell in orders
             ]

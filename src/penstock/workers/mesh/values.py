@@ -51,13 +51,6 @@ def unpacked(told: tuple[str, bytes]) -> Any:
         raise LocalProtocolError(f"a message of {qualname} is another one in this worker: {error}") from error
 
 
-def can_be_told(key: Hashable) -> bool:
-    """Whether another worker has an equal key of what it is told: plain data, and tuples of that."""
-    if isinstance(key, tuple) and type(key) is tuple:
-        return all(map(can_be_told, key))
-    return type(key) in (str, bytes, int, bool, float, type(None))
-
-
 def key_of(told: Any) -> Hashable:
     """Return a key as it was: tuples come as lists."""
     return tuple(map(key_of, told)) if isinstance(told, list) else told
