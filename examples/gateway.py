@@ -101,7 +101,7 @@ async def tracker(conn: penstock.Connection[Packet]) -> None:
 @app.on_message(codec="lines", bind="unix:admin.sock", drain_after="tracker")
 async def admin(line: bytes) -> bytes:
     match line.decode().split(maxsplit=2):
-        case ["list"]:
+        case ["list"]:  # those of this worker
             return " ".join(sorted(app.registry("devices"))).encode()
         case ["where", imei]:
             query = "SELECT latitude, longitude FROM position WHERE imei = ? ORDER BY rowid DESC LIMIT 1"
@@ -110,10 +110,10 @@ async def admin(line: bytes) -> bytes:
         case ["ask", imei, command]:
             if (device := app.registry("devices").get(imei)) is None:
                 return b"not connected"
-            number = device.messages_out  # which no other request to it has
-            body = bytes((4 + len(command),)) + number.to_bytes(4, "big") + command.encode()
+            flag = os.urandom(4)  # which no other request to it has, whichever worker asks
+            packet = Packet(COMMAND, bytes((4 + len(command),)) + flag + command.encode(), flag[2] << 8 | flag[3])
             try:
-                return (await device.request(Packet(COMMAND, body, number & 0xFFFF), timeout_s=10)).body[5:]
+                return (await device.request(packet, timeout_s=10)).body[5:]
             except (TimeoutError, penstock.ConnectionEndedError):
                 return b"no answer"
     return b"list, where IMEI, or ask IMEI COMMAND"
