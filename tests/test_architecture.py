@@ -226,6 +226,7 @@ OF_THE_WHOLE = {
     "engines/native/test_faults.py",
     "engines/native/test_foreign_code.py",
     "engines/native/test_sources.py",
+    "engines/tls/test_never_in_clear.py",
     "engines/tls/test_start_tls.py",
     "engines/tls/test_start_tls_meanwhile.py",
     "engines/tls/test_unsent.py",

@@ -1,11 +1,20 @@
 """Files of certificates that change while the server serves: T-50."""
 
+import asyncio
+import errno
+import functools
 import shutil
+import ssl
 import threading
 
 import pytest
 
 import penstock
+from penstock.config import TlsConfig
+from penstock.errors import TlsMaterialError
+from penstock.server import certificate_files as module
+from penstock.server.certificate_files import follow, signatures
+from penstock.server.tls import ServerTls
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.peers import dial
@@ -148,3 +157,69 @@ def test_a_certificate_that_expires_soon_is_spoken_of_each_day(monkeypatch, capl
     with ServerThread(upper, bind="tls://127.0.0.1:0", tls_cert=cert) as server:
         while caplog.text.count("expires in 3 days") < 3:
             assert "soon.example" == names_shown(server)
+
+
+class FailsOnce:
+    """Stands for a function, and raises in place of its ``at``-th call."""
+
+    def __init__(self, function, error, at=1):
+        self._function = function
+        self._error = error
+        self._left = at
+
+    def __call__(self, *args, **kwargs):
+        self._left -= 1
+        if self._left == 0:
+            raise self._error
+        return self._function(*args, **kwargs)
+
+    def __get__(self, found, _):
+        return functools.partial(self, found)
+
+
+FAILURES = {
+    "no thread to look": ("aside", RuntimeError("can't start new thread"), 2),
+    "no thread to read": ("aside", RuntimeError("can't start new thread"), 4),
+    "no memory to read": ("aside", MemoryError(), 4),
+    "no descriptor": ("load_cert_chain", OSError(errno.EMFILE, "Too many open files"), 1),
+    "gone meanwhile": ("load_cert_chain", FileNotFoundError(errno.ENOENT, "No such file or directory"), 1),
+    "refused elsewhere": ("exchange", TlsMaterialError("there it cannot be read"), 1),
+    "a mistake": ("exchange", ValueError("wrong"), 1),
+    "warnings": ("warn", ValueError("wrong"), 1),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_whatever_fails_once_certificates_are_followed(files, pairs, monkeypatch, failure):
+    """The files change once; what is in them is shown, and the next ones are, too."""
+    what, error, at = FAILURES[failure]
+    put(pairs[0], *files)
+    config = TlsConfig(cert=(str(files[0]),), key=(str(files[1]),))
+    before, tls, shown = signatures(config), ServerTls(config), asyncio.Event()
+    files[1].chmod(0o644)  # which is warned of
+
+    async def show(material):
+        tls.exchange(material)
+        shown.set()
+
+    exchange, warn = show, lambda _: None
+    if what == "aside":
+        monkeypatch.setattr(module, "aside", FailsOnce(module.aside, error, at))
+    elif what == "load_cert_chain":
+        monkeypatch.setattr(ssl.SSLContext, what, FailsOnce(ssl.SSLContext.load_cert_chain, error, at))
+    elif what == "exchange":
+        exchange = FailsOnce(show, error, at)
+    else:
+        warn = FailsOnce(warn, error, at)
+    follower = asyncio.create_task(follow(tls, exchange, warn, before))
+    async with asyncio.timeout(40):
+        for pair, name in ((pairs[1], "n1.example"), (pairs[0], "n0.example")):
+            put(pair, *files)
+            while tls.material.leaves[0].names[-1] != name:
+                await shown.wait()
+                shown.clear()
+    follower.cancel()
+
+    assert not follower.done()
+    with pytest.raises(asyncio.CancelledError):
+        await follower

@@ -1,6 +1,8 @@
 """What a server makes of its certificates: loaded, judged, refused in one line."""
 
+import errno
 import os
+import ssl
 import time
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 import penstock
 from penstock.address import parse_address
 from penstock.config import TlsConfig
-from penstock.errors import ExitStatus
-from penstock.server.tls import Material, tls_of
+from penstock.engines.listener import Listener
+from penstock.errors import ExitStatus, TlsMaterialError
+from penstock.server.tls import Material, layered, tls_of
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.peers import dial
@@ -163,3 +166,28 @@ def test_certificates_are_exchanged_while_they_are_in_use(tmp_path):
 
     assert (("localhost", "old.example"), ("localhost", "new.example")) == (kept, shown)
     assert b"STILL HERE\n" == answer
+
+
+@pytest.mark.parametrize(
+    "requested",
+    ["tls://127.0.0.1:1", "tcp+tls://127.0.0.1:1", "tcp://127.0.0.1:1?tls=start", "unix:/x?tls=on", "fd://3?tls=on"],
+)
+def test_a_listener_of_tls_without_a_certificate_is_refused(requested):
+    """Whatever has become of it: the address says TLS, so nothing is served there in clear."""
+    listener = Listener(None, parse_address(requested), parse_address("tcp://127.0.0.1:1"))
+
+    with pytest.raises(TlsMaterialError, match="no certificate"):
+        layered(listener, None)
+
+
+@pytest.mark.parametrize("loads", ["load_cert_chain", "load_verify_locations"])
+def test_a_file_that_openssl_cannot_open_is_said_in_one_line(monkeypatch, loads):
+    """It opens what was read a moment before; by then it may be gone, or there is no descriptor left."""
+
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(ssl.SSLContext, loads, fail)
+
+    with pytest.raises(TlsMaterialError, match="cannot be read: too many open files"):
+        Material(TlsConfig(cert=(server_certificate(),), client_ca=authority().ca))

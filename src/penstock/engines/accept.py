@@ -257,9 +257,13 @@ class Backlog(ABC):
     Args:
         acceptor: The server's. It joins its backlogs.
         listener: Where connections come from.
+
+    Raises:
+        TlsMaterialError: As of `Listener.refuse_clear`.
     """
 
     def __init__(self, acceptor: Acceptor, listener: Listener) -> None:
+        listener.refuse_clear()
         self.acceptor = acceptor
         self.listener = listener
         acceptor.backlogs.append(self)

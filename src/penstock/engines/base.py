@@ -151,6 +151,9 @@ class EngineServer(ABC):
             sock: Non-blocking. It is the connection's from now on.
             peer: Who is at the other end.
             listener: Where it was accepted; none of this server's.
+
+        Raises:
+            TlsMaterialError: As of `Listener.refuse_clear`. The socket is the caller's still.
         """
         raise NotImplementedError
 

@@ -278,9 +278,17 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
         if self._state == CLOSED:  # the kernel said just now that nobody is there
             return
         self._upgrade = True
-        layer, link = maker(cast("LinkUser", self)), self._link
-        self._put_on(link, layer)
-        layer.connection_made(link)
+        link = self._link
+        try:
+            layer = maker(cast("LinkUser", self))
+            self._put_on(link, layer)
+            layer.connection_made(link)
+        except BaseException:  # whoever goes on after that would send in clear what was to be ciphered
+            try:
+                self._lose(CloseReason.TLS_HANDSHAKE)
+            finally:
+                link.abort()
+            raise
 
     def _refuse_clear(self) -> None:
         """Close: what came in clear was behind the last message in clear, be it that a layer under TLS had kept it."""

@@ -6,8 +6,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from ..address import Address, Kind, Peer
+from ..address import Address, Kind, Peer, Scheme
 from ..address.networks import AccessList
+from ..errors import TlsMaterialError
 from .link import LayerMaker
 
 # struct ucred is pid_t, uid_t, gid_t: see unix(7). Elsewhere the option is missing or has another shape.
@@ -74,6 +75,15 @@ class Listener:
     def is_datagram(self) -> bool:
         """Whether it hears all peers, a whole datagram at a time, and has nothing to accept."""
         return self.address.is_datagram
+
+    def refuse_clear(self) -> None:
+        """Refuse to have connections served in clear where the address says TLS.
+
+        Raises:
+            TlsMaterialError: It has no layer.
+        """
+        if self.layer is None and (self.requested.is_tls or self.requested.scheme is Scheme.TCP_TLS):
+            raise TlsMaterialError(f"{self.requested}: nothing was made that speaks TLS")
 
 
 class _Socket(Protocol):

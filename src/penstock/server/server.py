@@ -209,8 +209,7 @@ class Server(Belongings):
             LimitError: The system gives no thread, or does not say how many descriptors there may be.
             StoppedError: It was told to end before. Nothing was opened.
         """
-        if self._told_to_end:
-            raise StoppedError(f"{self.service.name} was told to stop before it served")
+        self._refuse_start()
         setup, config, supervision = self._setup, self.config, self._shared.supervision
         access = AccessFiles(config.gate.allow, config.gate.deny)
         before = access.signature()
@@ -232,6 +231,9 @@ class Server(Belongings):
             if nursery is None:
                 self._at_work = self.choice.engine.serve(listeners, plan)
             else:
+                if setup.tls is not None:
+                    await nursery.secured()
+                    self._refuse_start()
                 self._at_work = nursery.serve(self._loop, listeners, plan)
             for warning in [*warnings_about(config, self.addresses), *warnings_now(setup.tls)]:
                 self._warn(warning)
@@ -268,6 +270,10 @@ class Server(Belongings):
         """
         self._plan()
         self._setup.check(AccessFiles(self.config.gate.allow, self.config.gate.deny))
+
+    def _refuse_start(self) -> None:
+        if self._told_to_end:
+            raise StoppedError(f"{self.service.name} was told to stop before it served")
 
     def _plan(self) -> Plan:
         return self._setup.plan(
@@ -329,6 +335,8 @@ class Server(Belongings):
         else:
             certificates, material = [], None
         rules = self._setup.rules_of(new, networks)
+        if material is not None:
+            await self._exchange_nursery(material)
         changes = {
             spec.name: value
             for spec in dataclasses.fields(Rules)
@@ -337,20 +345,33 @@ class Server(Belongings):
         self.gate.set(**changes)
         self._setup.config, self._rules = new, rules
         if material is not None:
-            self._exchange(material)
+            self._show(material)
             self._follow_certificates(certificates)
+            for warning in warnings_now(tls):
+                self._warn(warning)
         self._upkeep.follow(self.loop, access, signature)
         return changed
 
-    def _exchange(self, material: Material) -> None:
-        """Show other certificates from now on; say until when they are valid, and what is to be warned of."""
+    async def _exchange(self, material: Material) -> None:
+        """Show other certificates from now on, here and in the processes of connections.
+
+        Raises:
+            TlsMaterialError: Those cannot. Nothing has changed.
+        """
+        await self._exchange_nursery(material)
+        self._show(material)
+
+    async def _exchange_nursery(self, material: Material) -> None:
+        nursery = self._shared.nursery
+        if nursery is not None:
+            await nursery.exchange(material.config)
+
+    def _show(self, material: Material) -> None:
+        """Show other certificates from now on, and say until when they are valid."""
         tls = self._setup.tls
         assert tls is not None
         tls.exchange(material)
-        self._secure_nursery()
         logger.info("certificates: %s", material.expiry(time.time()))
-        for warning in warnings_now(tls):
-            self._warn(warning)
 
     def _follow_certificates(self, before: list[Signature]) -> None:
         tls = self._setup.tls

@@ -215,9 +215,7 @@ class Setup:
         if config.gate.proxy_from:
             proxies = AccessList(config.gate.proxy_from)
             furnished = [proxied(listener, proxies) for listener in furnished]
-        if self.tls is not None:
-            furnished = [layered(listener, self.tls) for listener in furnished]
-        return furnished
+        return [layered(listener, self.tls) for listener in furnished]
 
     def secure(self, tls: Any) -> LayerMaker:
         """For `ConnectionBase.start_tls`: return what makes the layer of a connection that has begun in clear.

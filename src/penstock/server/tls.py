@@ -195,13 +195,22 @@ def with_tls(address: Address) -> Address:
     return address
 
 
-def layered(listener: Listener, tls: ServerTls) -> Listener:
+def layered(listener: Listener, tls: ServerTls | None) -> Listener:
     """Return a listener whose connections speak TLS, where its address says so; else itself.
 
+    Args:
+        listener: It.
+        tls: What TLS is spoken with; None where there is nothing.
+
     Raises:
+        TlsMaterialError: Its address says so, and there is nothing to speak it with: in clear it is never served.
         ConfigurationError: Its socket is no stream.
     """
     requested = listener.requested
+    if tls is None:
+        if requested.may_be_tls:
+            raise TlsMaterialError(f"{requested}: there is no certificate to speak TLS with")
+        return listener
     if requested.starts_tls:
         return dataclasses.replace(listener, address=dataclasses.replace(listener.address, starts_tls=True))
     if requested.scheme is Scheme.TCP_TLS:

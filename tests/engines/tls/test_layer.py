@@ -426,7 +426,7 @@ def test_a_session_is_resumed_until_the_certificates_are_others(serve_tls, upper
     with serve_tls(upper) as server:
         for number in range(3):
             if number == 2:
-                server.call(lambda: server.server._exchange(Material(TlsConfig(cert=(other,)))))
+                server.call(lambda: server.server._show(Material(TlsConfig(cert=(other,)))))
             with context.wrap_socket(dial(server.address), server_hostname="localhost", session=session) as peer:
                 peer.sendall(b"one\n")
                 assert b"ONE\n" == peer.recv(100)

@@ -11,14 +11,28 @@ import threading
 import pytest
 
 import penstock
-from penstock.config import ServerConfig
+from penstock.config import ServerConfig, TlsConfig
 from penstock.engines import forked
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, TlsMaterialError
 from penstock.reasons import CloseReason
 from penstock.server.forking import nursery as module
 from penstock.server.forking.child import OneServer, config_of_one
-from penstock.server.forking.messages import Began, End, Ended, Serve, Told, received_by_server, send
+from penstock.server.forking.messages import (
+    Began,
+    End,
+    Ended,
+    NotBegun,
+    Secure,
+    Secured,
+    Serve,
+    Told,
+    received_by_server,
+    send,
+)
 from penstock.server.forking.nursery import DRAIN, Brood, Nursery
+from penstock.server.server import Server
+from penstock.server.shared import Shared
+from penstock.testing.certificates import server_certificate
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork(2)")
 
@@ -142,3 +156,63 @@ async def test_in_a_loop_that_runs_it_is_refused():
     with pytest.raises(ConfigurationError, match="forked before anything else begins"):
         await server.start()
     assert 64 == ServerConfig().max_processes
+
+
+@pytest.mark.parametrize(
+    "requested",
+    ["tls://127.0.0.1:1", "tcp+tls://127.0.0.1:1", "tcp://127.0.0.1:1?tls=start", "unix:/nowhere?tls=on"],
+)
+@pytest.mark.parametrize("is_told", [False, True])
+def test_without_a_certificate_nothing_is_served_where_tls_may_be_spoken(requested, is_told):
+    """Not in clear: its files could not be read, or nothing was said of them. The server is told why."""
+    nursery = Nursery.begin(lambda: Brood(penstock.on_message(codec="lines")(bytes.upper), ServerConfig()))
+    ours, theirs = socket.socketpair()
+    found = []
+    with ours, theirs:
+        if is_told:
+            send(nursery.sock, Secure(TlsConfig(cert=("/nowhere",))))
+            found.append(received_by_server(nursery.sock))
+        ours.sendall(b"a\n")
+        asked = Serve(id=5, address="tcp://127.0.0.1:1", peer=["127.0.0.1", 9], requested=requested)
+        send(nursery.sock, asked, [theirs.fileno()])
+        theirs.close()
+        found.append(received_by_server(nursery.sock))
+        ours.settimeout(40)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"" == ours.recv(100)
+    nursery.close()
+
+    assert [Secured, NotBegun] if is_told else [NotBegun] == list(map(type, found))
+    assert not is_told or "/nowhere cannot be read" in found[0].problem
+    assert "no certificate" in found[-1].problem
+
+
+async def test_a_start_is_refused_whose_certificates_the_nursery_cannot_read(monkeypatch):
+    """It reads them later than the server, which has read them: before a connection comes the two are of one mind."""
+    pytest.importorskip("trustme")
+    service = penstock.on_message(codec="lines")(bytes.upper)
+    config = ServerConfig(bind=("tls://127.0.0.1:0",), model="process", tls=TlsConfig(cert=(server_certificate(),)))
+    monkeypatch.setattr(Nursery, "secure", lambda self, _: send(self.sock, Secure(TlsConfig(cert=("/nowhere",)))))
+    nursery = Nursery.begin(lambda: Brood(service, config))
+    try:
+        with pytest.raises(TlsMaterialError, match="/nowhere cannot be read"):
+            await Server(service, config, shared=Shared(nursery=nursery)).start()
+    finally:
+        nursery.close()
+
+
+async def test_an_exchange_that_the_nursery_refuses_is_none(monkeypatch):
+    """The server shows what the processes of connections show: it is told, and has nothing else than they have."""
+    pytest.importorskip("trustme")
+    service = penstock.on_message(codec="lines")(bytes.upper)
+    config = ServerConfig(bind=("tls://127.0.0.1:0",), model="process", tls=TlsConfig(cert=(server_certificate(),)))
+    nursery = Nursery.begin(lambda: Brood(service, config))
+    try:
+        async with Server(service, config, shared=Shared(nursery=nursery)):
+            with pytest.raises(TlsMaterialError, match="/nowhere cannot be read"):
+                await nursery.exchange(TlsConfig(cert=("/nowhere",)))
+            await nursery.exchange(config.tls)
+        with pytest.raises(TlsMaterialError, match="no process"):
+            await nursery.exchange(config.tls)
+    finally:
+        nursery.close()

@@ -348,6 +348,7 @@ class BlockingServer(EngineServer):
 
     def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         """Serve a connection that was accepted elsewhere."""
+        listener.refuse_clear()
         self.take(lambda: None)  # what a connection needs
         self.begin(sock, peer, listener)
 

@@ -339,6 +339,7 @@ class LoopServer(EngineServer):
 
     def serve_accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:
         """Serve a connection that was accepted elsewhere."""
+        listener.refuse_clear()
         self._accepted(sock, peer, listener)
 
     def _accepted(self, sock: socket.socket, peer: Peer, listener: Listener) -> None:

@@ -62,6 +62,8 @@ def load_pair(context: ssl.SSLContext, cert: str, key: str | None, *, option: st
                 f"the key in {key or cert} is not that of the certificate in {cert}", key_option
             ) from None
         raise TlsMaterialError(f"{cert} cannot be used: {_words(error)}", option) from None
+    except OSError as error:
+        raise _unread(f"{cert} or {key}" if key else cert, error, option) from None
     return chain
 
 
@@ -72,10 +74,7 @@ def load_authorities(context: ssl.SSLContext, path: str, option: str) -> None:
         TlsMaterialError: The file cannot be read, or holds none.
     """
     read_certificates(path, option)
-    try:
-        context.load_verify_locations(cafile=path)
-    except ssl.SSLError as error:
-        raise TlsMaterialError(f"{path} cannot be used: {_words(error)}", option) from None
+    _load_verify(context, path, option)
 
 
 def load_revoked(context: ssl.SSLContext, path: str, option: str) -> None:
@@ -86,11 +85,17 @@ def load_revoked(context: ssl.SSLContext, path: str, option: str) -> None:
     """
     if b"-----BEGIN X509 CRL-----" not in _read(path, option):
         raise TlsMaterialError(f"{path} holds no list of revoked certificates (X509 CRL) in PEM", option)
+    _load_verify(context, path, option)
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+
+
+def _load_verify(context: ssl.SSLContext, path: str, option: str) -> None:
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:
         raise TlsMaterialError(f"{path} cannot be used: {_words(error)}", option) from None
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    except OSError as error:
+        raise _unread(path, error, option) from None
 
 
 def calls_python(context: ssl.SSLContext) -> bool:
@@ -121,8 +126,13 @@ def _read(path: str, option: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        words = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise TlsMaterialError(f"{path} cannot be read: {words}", option) from None
+        raise _unread(path, error, option) from None
+
+
+def _unread(path: str, error: OSError, option: str) -> TlsMaterialError:
+    """Say that a file cannot be read. OpenSSL opens it once more, which may fail where the first time did not."""
+    words = os.strerror(error.errno).lower() if error.errno else str(error)
+    return TlsMaterialError(f"{path} cannot be read: {words}", option)
 
 
 def _words(error: ssl.SSLError) -> str:

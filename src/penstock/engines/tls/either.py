@@ -47,7 +47,11 @@ class EitherLayer(Layer):
         maker, self._tls, self._beginning = self._tls, None, b""
         assert maker is not None
         if speaks_tls:
-            self._user = maker(self._user)
+            try:
+                self._user = maker(self._user)
+            except BaseException:
+                self._link.abort()  # what comes next would pass as it is
+                raise
         else:
             self._user.layer_begun()
         self._user.connection_made(self._link)

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ...address import Peer, parse_address
 from ...config import EngineName, GateConfig, ProcessConfig, ServerConfig, TlsConfig, WorkersConfig
@@ -24,11 +24,9 @@ from ...reasons import CloseReason
 from ..choice import choose
 from ..server import Server
 from ..shared import DEFAULT, Default, Shared
+from ..tls import ServerTls, layered
 from .messages import Message, Serve, Shakes, Told, WantsEnd, send
 from .nursery import DRAIN, STOP, TO_PROCESSES, Brood
-
-if TYPE_CHECKING:
-    from ..tls import ServerTls
 
 _PR_SET_PDEATHSIG: Final = 1  # from linux/prctl.h
 
@@ -221,10 +219,8 @@ async def _serve(
     await server.start()
     address = parse_address(asked.address)
     listener = Listener(sock, parse_address(asked.requested or asked.address), address)
+    listener = layered(listener, tls)
     if tls is not None:
-        from ..tls import layered  # noqa: PLC0415 - few speak TLS
-
-        listener = layered(listener, tls)
         server.be_secured(tls)
     server.gate.counts = _ToldCounts(asked.id, report)
     server.came_in = (asked.address,)

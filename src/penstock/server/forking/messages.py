@@ -47,9 +47,19 @@ class Assume(Message, frozen=True):
 
 
 class Secure(Message, frozen=True):
-    """Speak TLS with these files from now on, which the server has read and found right."""
+    """Speak TLS with these files from now on, which the server has read and found right. `Secured` answers it."""
 
     tls: TlsConfig
+
+
+class Secured(Message, frozen=True, kw_only=True):
+    """Connections from now on speak TLS with the files that `Secure` named.
+
+    Attributes:
+        problem: Why they do not: the files were read again, later than by the server. Empty where they do.
+    """
+
+    problem: str = ""
 
 
 class Began(Message, frozen=True, kw_only=True):
@@ -113,7 +123,7 @@ class Ended(Message, frozen=True, kw_only=True):
 
 
 ToNursery = Serve | End | Assume | Secure
-FromNursery = Began | NotBegun | Told | Shakes | WantsEnd | Ended
+FromNursery = Began | NotBegun | Secured | Told | Shakes | WantsEnd | Ended
 
 _encoder: Final = msgspec.json.Encoder()
 _to_nursery: Final = msgspec.json.Decoder(ToNursery)
@@ -137,7 +147,7 @@ def received_by_nursery(sock: socket.socket) -> tuple[Serve | End | Assume | Sec
     return (_to_nursery.decode(data), descriptors) if data else None
 
 
-def received_by_server(sock: socket.socket) -> Began | NotBegun | Told | Shakes | WantsEnd | Ended | None:
+def received_by_server(sock: socket.socket) -> Began | NotBegun | Secured | Told | Shakes | WantsEnd | Ended | None:
     """Return the next message; None at the end."""
     data = sock.recv(MOST_BYTES)
     return _from_nursery.decode(data) if data else None

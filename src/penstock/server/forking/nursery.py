@@ -19,11 +19,23 @@ from typing import TYPE_CHECKING, Any, Final
 from ...address import parse_address
 from ...config import ServerConfig, TlsConfig
 from ...core.service import Service
-from ...errors import ConfigurationError, ExitStatus, LimitError
+from ...errors import ConfigurationError, ExitStatus, LimitError, TlsMaterialError
 from ..identity import identity_of
 from ..inherited import inherited_listeners
 from ..surroundings import settle_in
-from .messages import Assume, Began, End, Ended, NotBegun, Secure, Serve, received_by_nursery, send
+from .messages import (
+    Assume,
+    Began,
+    End,
+    Ended,
+    NotBegun,
+    Secure,
+    Secured,
+    Serve,
+    received_by_nursery,
+    received_by_server,
+    send,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -135,11 +147,43 @@ class Nursery:
         return self._at_work
 
     def secure(self, tls: TlsConfig) -> None:
-        """Have it speak TLS with these files, for connections from now on. They were read here, and are right."""
-        if self._at_work is None:
-            send(self.sock, Secure(tls))
-        else:
-            self._at_work.tell(Secure(tls))
+        """Before it serves: have it read these files, which were read here. What came of it, `secured` tells."""
+        send(self.sock, Secure(tls))
+
+    async def secured(self) -> None:
+        """Wait until it can speak TLS, as `secure` has told it: before that there is no connection.
+
+        Raises:
+            TlsMaterialError: It cannot: a file has changed since it was read here.
+        """
+        import asyncio  # noqa: PLC0415 - the nursery itself has no loop
+
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[None] = loop.create_future()
+
+        def hear() -> None:
+            if not heard.done():
+                heard.set_result(None)
+
+        loop.add_reader(self.sock, hear)
+        try:
+            await heard
+        finally:
+            loop.remove_reader(self.sock)
+        answer = None
+        with contextlib.suppress(OSError):  # it is gone: the server that begins now meets that, and has no connection
+            answer = received_by_server(self.sock)
+        if isinstance(answer, Secured) and answer.problem:
+            raise TlsMaterialError(answer.problem)
+
+    async def exchange(self, tls: TlsConfig) -> None:
+        """While it serves: have it speak TLS with these files, for connections from now on.
+
+        Raises:
+            TlsMaterialError: It cannot, and goes on with what it had.
+        """
+        assert self._at_work is not None, "it does not serve"
+        await self._at_work.exchange(tls)
 
     def assume(self) -> None:
         """Have it give up the rights that this process gives up."""
@@ -299,20 +343,22 @@ class _Process:
                 if child is not None:
                     os.kill(child, message.signal)
             case Secure():
-                self._secure(message.tls)
+                send(self._sock, Secured(problem=self._secure(message.tls)))
             case Assume():
                 self._assumes = True
                 if self._brood is not None:
                     self._settle(self._brood.config)
         return True
 
-    def _secure(self, tls: TlsConfig) -> None:
+    def _secure(self, tls: TlsConfig) -> str:
+        """Read the files of certificates. Return why they are not used: the server read them earlier."""
         from ..tls import ServerTls  # noqa: PLC0415 - few speak TLS
 
         try:
             self._tls = ServerTls(tls)
-        except ConfigurationError as error:  # a file has changed since the server read it
-            _logger.error("the certificates of new connections stay as they are: %s", error)
+        except Exception as error:  # whatever it is, what was there stays, and the server knows
+            return str(error) or type(error).__name__
+        return ""
 
     def _settle(self, config: ServerConfig) -> None:
         identity = identity_of(config.process)
@@ -323,6 +369,9 @@ class _Process:
     def _serve(self, asked: Serve, descriptor: int) -> None:
         nursery = os.getpid()
         with socket.socket(fileno=descriptor) as sock:
+            if self._tls is None and parse_address(asked.requested or asked.address).may_be_tls:
+                send(self._sock, NotBegun(id=asked.id, problem="there is no certificate to speak TLS with"))
+                return
             try:
                 child = os.fork()
             except OSError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ...address import Address, Peer
 from ...codecs.base import Codec
-from ...config import Action
+from ...config import Action, TlsConfig
 from ...core.contract import Clock, ConnectionBase, TimerHandle
 from ...core.events import Accepted, Closed, HandshakeFailed
 from ...engines.accept import Acceptor, turn_away
@@ -26,9 +26,22 @@ from ...engines.loop.timers import Timers
 from ...engines.plan import Plan
 from ...engines.spread import Spread
 from ...engines.wire import next_connection_id
-from ...errors import LocalProtocolError, TlsError
+from ...errors import LocalProtocolError, TlsError, TlsMaterialError
 from ...reasons import CloseReason
-from .messages import Began, End, Ended, NotBegun, Secure, Serve, Shakes, Told, WantsEnd, received_by_server, send
+from .messages import (
+    Began,
+    End,
+    Ended,
+    NotBegun,
+    Secure,
+    Secured,
+    Serve,
+    Shakes,
+    Told,
+    WantsEnd,
+    received_by_server,
+    send,
+)
 from .nursery import DRAIN, STOP
 
 if TYPE_CHECKING:
@@ -195,6 +208,7 @@ class ForkingServer(EngineServer):
         for listener in listeners:
             LoopBacklog(self._acceptor, listener, loop, self._accepted)
         self._output: deque[End | Secure] = deque()
+        self._exchanges: deque[asyncio.Future[str]] = deque()  # those that the nursery has not answered, in their order
         self._ending = self._stopped = False
         self._deadline: TimerHandle | None = None
         self._spread: Spread[ForkedConnection] | None = None
@@ -287,9 +301,29 @@ class ForkingServer(EngineServer):
         if self._nursery.is_lost:
             self._signal_orphan(connection, number)
             return
-        self.tell(End(id=connection.id, signal=number))
+        self._tell(End(id=connection.id, signal=number))
 
-    def tell(self, message: End | Secure) -> None:
+    async def exchange(self, tls: TlsConfig) -> None:
+        """As `Nursery.exchange`."""
+        if self._nursery.is_lost or self._stopped:
+            raise TlsMaterialError("no process for connections is forked any more")
+        answer: asyncio.Future[str] = self._loop.create_future()
+        self._exchanges.append(answer)
+        self._tell(Secure(tls))
+        if problem := await answer:
+            raise TlsMaterialError(problem)
+
+    def _answered(self, problem: str) -> None:
+        """Say what became of the oldest exchange; of one that is waited for no more, nothing."""
+        answer = self._exchanges.popleft()
+        if not answer.done():
+            answer.set_result(problem)
+
+    def _give_up_exchanges(self) -> None:
+        while self._exchanges:
+            self._answered("the process that forks those of connections has ended")
+
+    def _tell(self, message: End | Secure) -> None:
         """Tell the nursery something, once it hears."""
         self._output.append(message)
         self._write()
@@ -342,7 +376,7 @@ class ForkingServer(EngineServer):
             self._heard(message)
         return False
 
-    def _heard(self, message: Began | NotBegun | Told | Shakes | WantsEnd | Ended) -> None:
+    def _heard(self, message: Began | NotBegun | Secured | Told | Shakes | WantsEnd | Ended) -> None:
         match message:
             case Began():
                 if (connection := self._connections.get(message.id)) is not None:
@@ -357,6 +391,8 @@ class ForkingServer(EngineServer):
             case WantsEnd():
                 server = self.plan.server
                 server.begin_stop() if message.at_once else server.begin_drain()
+            case Secured():
+                self._answered(message.problem)
             case NotBegun():
                 _logger.error("no process for connection %d: %s", message.id, message.problem)
                 self._has_ended(message.id, None)
@@ -410,6 +446,7 @@ class ForkingServer(EngineServer):
             return
         self._nursery.is_lost = True
         self._output.clear()
+        self._give_up_exchanges()
         self.suspend()
         for connection in list(self._connections.values()):
             if connection.pid is None or connection.close_reason is not None:  # no process yet, or none any more
@@ -422,6 +459,7 @@ class ForkingServer(EngineServer):
         if not self._ending or self._stopped or self._connections:
             return
         self._stopped = True
+        self._give_up_exchanges()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._loop.remove_reader(self._reports)

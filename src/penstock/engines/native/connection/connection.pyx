@@ -55,6 +55,7 @@ cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 cdef object REFUSED = CloseReason.REFUSED
 cdef object RESET_ACTION = Action.RESET
 cdef object SLOW_CONSUMER = CloseReason.SLOW_CONSUMER
+cdef object TLS_HANDSHAKE = CloseReason.TLS_HANDSHAKE
 cdef object TLS_INJECTED = CloseReason.TLS_INJECTED
 
 
@@ -186,13 +187,17 @@ cdef class Connection(TeardownTransport):
         if self.lost:
             return 0
         self.host.upgrades[self] = None
-        if not isinstance(self.layer, Stack):
-            return self.begin_layer(maker)
-        stack = <Stack>self.layer
-        top = stack.top
-        layer = maker(stack)
-        top.hand_to(layer)
-        layer.connection_made(top)
+        try:
+            if not isinstance(self.layer, Stack):
+                return self.begin_layer(maker)
+            stack = <Stack>self.layer
+            top = stack.top
+            layer = maker(stack)
+            top.hand_to(layer)
+            layer.connection_made(top)
+        except BaseException:  # whoever goes on after that would send in clear what was to be ciphered
+            self.lose(TLS_HANDSHAKE)
+            raise
         return 0
 
     cdef bint layer_reads_on(self) except -1:
