@@ -5,7 +5,9 @@ import gc
 import ssl
 import subprocess
 import sys
+import threading
 import weakref
+from collections import OrderedDict
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from penstock.core.events import EventName
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.engines import ALL_ENGINES
 from penstock.testing.served import served
+from penstock.testing.thread import PATIENCE_S
 
 pytest.importorskip("trustme")
 engines = pytest.mark.parametrize("engine", ALL_ENGINES, ids=lambda engine: engine.label)
@@ -291,3 +294,33 @@ def test_a_session_that_cannot_be_kept_costs_nothing_but_itself(server, engine, 
 
     assert [False, False] == [each.resumed for each in agreed]
     assert ["peer_closed"] * 2 == list(server.reasons(2))
+
+
+@pytest.mark.parametrize("outer", ["take", "keep"])
+@pytest.mark.parametrize("inner", ["take", "keep"])
+def test_a_signal_handler_may_connect_while_another_connection_takes_or_keeps_one(outer, inner):
+    """It waits for no lock of its own thread, and no session is taken twice."""
+
+    acts = []
+
+    class Kept(OrderedDict):
+        def pop(self, *args):
+            found = super().pop(*args)
+            if acts:
+                acts.pop()()
+            return found
+
+    sessions, taken = Sessions(), []
+    sessions._kept = Kept(sessions._kept)
+    calls = {"take": lambda: taken.append(sessions.take("key")), "keep": lambda: sessions.keep("key", "new")}
+    sessions.keep("key", "old")
+    acts.append(calls[inner])
+    thread = threading.Thread(target=calls[outer], daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+    while (left := sessions.take("key")) is not None:
+        taken.append(left)
+    expected = ["old", *["new"] * [outer, inner].count("keep")]
+    assert sorted(expected) == sorted(each for each in taken if each is not None)

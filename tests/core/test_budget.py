@@ -1,5 +1,9 @@
 """What all peers together may be owed: counted, shared, and held."""
 
+import itertools
+import sys
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +86,50 @@ def test_what_all_are_owed_is_the_sum(steps, limit_bytes):
     assert sum(owed.values()) == budget.used_bytes
     assert sum(chosen) >= min(excess_bytes, sum(owed.values()) - owed[peers[0]])
     assert bool(chosen) is (excess_bytes > 0 and any(owed[peer] for peer in peers[1:]))
+
+
+class Interrupted:
+    """Have something done at one of the moments in a function at which a signal handler may run: where it calls one."""
+
+    def __init__(self, function, at, act):
+        self._code = function.__code__
+        self._moments = itertools.count()
+        self._at = at
+        self._act = act
+
+    def __enter__(self):
+        sys.setprofile(self._profile)
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+
+    def _profile(self, frame, _event, _argument):
+        if frame.f_code is self._code and next(self._moments) == self._at:
+            sys.setprofile(None)
+            self._act()
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("inner", [(0, 0), (0, 7), (1, 0), (1, 30), (2, 5)], ids=str)
+@pytest.mark.parametrize("outer", [0, 5, 15])
+def test_what_is_owed_may_change_while_it_is_counted(outer, inner, at):
+    """By a signal handler, or a finaliser: of the same connection, or of another one. The sum stays that of all."""
+    budget = OutputBudget(100)
+    peers = [*owing(budget, 10, 20), Peer()]
+    which, owed_bytes = inner
+    with Interrupted(OutputBudget.owe, at, lambda: budget.owe(peers[which], owed_bytes)):
+        budget.owe(peers[0], outer)
+
+    assert sum(budget._debtors.values()) == budget.used_bytes
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_what_is_owed_may_change_while_those_are_chosen_who_go(at):
+    """Whoever is chosen was owed something when the choice began."""
+    budget = OutputBudget(10)
+    peers = owing(budget, 10 * KIB, 10 * KIB, 10 * KIB)
+    with Interrupted(OutputBudget.to_be_ended, at, lambda: budget.owe(peers[0], 0)):
+        chosen = budget.to_be_ended(peers[2])
+
+    assert set(chosen) <= set(peers)
+    assert sum(budget._debtors.values()) == budget.used_bytes

@@ -78,7 +78,7 @@ class App(Declaring, Generic[S]):
         # Names are often a peer's: those of empty groups must not add up. A member's connection keeps its group.
         self._groups: WeakValueDictionary[str, Group[Any]] = WeakValueDictionary()
         self._registries: WeakValueDictionary[str, Registry[Any]] = WeakValueDictionary()
-        self._names = threading.Lock()
+        self._names = threading.RLock()  # a signal handler, or a finaliser, may ask in the middle of a call
 
     def __repr__(self) -> str:
         return f"<App {self.name}: {', '.join(self._declared) or 'no services'}>"
@@ -147,7 +147,7 @@ class App(Declaring, Generic[S]):
         with self._names:
             found = self._groups.get(name)
             if found is None:
-                found = self._groups[name] = Group(name, scope=scope if name else "process")
+                found = self._groups.setdefault(name, Group(name, scope=scope if name else "process"))
             return found
 
     def registry(self, name: str, *, scope: Scope = "workers") -> Registry[Any]:
@@ -163,7 +163,7 @@ class App(Declaring, Generic[S]):
         with self._names:
             found = self._registries.get(name)
             if found is None:
-                found = self._registries[name] = Registry(name, scope=scope if name else "process")
+                found = self._registries.setdefault(name, Registry(name, scope=scope if name else "process"))
             return found
 
     def has_group(self, name: str, group: Group[Any]) -> bool:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Final
 
 # A session holds the server's certificates, some kilobytes. A server that sends more tickets than these sends two for
@@ -35,7 +36,7 @@ class Sessions:
         self._most_servers = most_servers
         self._most_each = most_each
         self._kept: OrderedDict[Hashable, deque[ssl.SSLSession]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler, or a finaliser, may connect in the middle of a call
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -45,23 +46,30 @@ class Sessions:
     def take(self, key: Hashable) -> ssl.SSLSession | None:
         """Return the newest session for ``key``, and keep it no longer; None where there is none."""
         with self._lock:
-            found = self._kept.get(key)
+            found = self._kept.pop(key, None)  # whole: a call within this one finds nothing, or what it keeps itself
             if found is None:
                 return None
             session = found.pop()
             if found:
-                self._kept.move_to_end(key)
-            else:
-                del self._kept[key]
+                self._put(key, found)
             return session
 
     def keep(self, key: Hashable, session: ssl.SSLSession) -> None:
         """Keep a session for ``key``; the oldest gives way where there is no room."""
         with self._lock:
-            self._kept.setdefault(key, deque(maxlen=self._most_each)).append(session)
-            self._kept.move_to_end(key)
+            found = self._kept.pop(key, None)
+            if found is None:
+                found = deque(maxlen=self._most_each)
+            found.append(session)
+            self._put(key, found)
             if len(self._kept) > self._most_servers:
-                self._kept.popitem(last=False)
+                with suppress(KeyError):
+                    self._kept.popitem(last=False)
+
+    def _put(self, key: Hashable, found: deque[ssl.SSLSession]) -> None:
+        """Have these kept as those that were used most lately, after what was kept meanwhile."""
+        found.extend(self._kept.pop(key, ()))
+        self._kept[key] = found
 
 
 # Where a context has its own. A child that was forked keeps nothing of its parent's, which shows the same tickets; and

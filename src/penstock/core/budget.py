@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final, Protocol
 
 from ..reasons import CloseReason
@@ -50,15 +51,19 @@ class OutputBudget:
         """Take note of what a connection is owed from now on; with less than before, its peer reads."""
         if self._limit_bytes is None:
             return
-        before = self._debtors.get(debtor, 0)
+        debtors = self._debtors
+        # A signal handler, or a finaliser, may call this in the middle: where a function is called. So none is called
+        # until the sum is right again.
+        before = debtors[debtor] if debtor in debtors else 0  # noqa: SIM401 - see above
         used_bytes = self.used_bytes + owed_bytes - before
         if owed_bytes:
-            self._debtors[debtor] = owed_bytes
-            if owed_bytes < before:
-                self._debtors.move_to_end(debtor)
-        else:
-            self._debtors.pop(debtor, None)
-        self.used_bytes = used_bytes  # last: without memory for any of it nothing has changed
+            debtors[debtor] = owed_bytes
+        elif before:
+            del debtors[debtor]
+        self.used_bytes = used_bytes  # without memory for any of it nothing has changed
+        if 0 < owed_bytes < before:
+            with suppress(KeyError):  # nothing is owed any more
+                debtors.move_to_end(debtor)
 
     def uncounted_bytes(self, limit_bytes: int) -> int:
         """Return what a connection may be owed before it is looked at, that has a limit of its own."""
@@ -78,7 +83,7 @@ class OutputBudget:
         if self._limit_bytes is None or self.used_bytes <= self._limit_bytes:
             return chosen
         excess_bytes = self.used_bytes - self._limit_bytes - FREE_BYTES * len(self._debtors)
-        for debtor, owed_bytes in self._debtors.items():
+        for debtor, owed_bytes in list(self._debtors.items()):  # which a call within this one may change
             if excess_bytes <= 0:
                 break
             if debtor is not spared:

@@ -35,6 +35,7 @@ class ThreadPool:
         # Of what follows. A signal handler, or a finaliser, may submit in the middle of a call.
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
+        self._starting = 0  # threads that are none of them yet: starting one may be interrupted by a call of these
         self._free = 0  # threads without a job, less the jobs that wait for one
         self._over = False
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -43,7 +44,7 @@ class ThreadPool:
     def has_room(self) -> bool:
         """Whether a job would begin at once."""
         with self._lock:
-            return self._free > 0 or len(self._threads) < self._limit
+            return self._free > 0 or len(self._threads) + self._starting < self._limit
 
     def reserve(self) -> None:
         """Have a free thread, if there may be one more: what is needed to begin a job is there before it is taken on.
@@ -55,10 +56,14 @@ class ThreadPool:
             self._have_free()
 
     def _have_free(self) -> None:
-        if self._free <= 0 and len(self._threads) < self._limit:
+        if self._free <= 0 and len(self._threads) + self._starting < self._limit:
             thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-            start_thread(thread)
-            self._threads.append(thread)
+            self._starting += 1
+            try:
+                start_thread(thread)
+                self._threads.append(thread)
+            finally:
+                self._starting -= 1
             self._free += 1
 
     def do(self, function: Callable[..., object], /, *args: Any) -> None:

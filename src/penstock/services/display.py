@@ -19,7 +19,7 @@ NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EBADF})
 _failures: Final = Pace(1, time.monotonic)
 
 # Handlers may run in several threads, and a line is written in one piece.
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def describe(message: Any) -> str:

@@ -2,9 +2,13 @@
 
 import itertools
 import threading
+from pathlib import Path
 
 import pytest
 
+import penstock
+from penstock.core.budget import OutputBudget
+from penstock.engines import blocking
 from penstock.engines.blocking.poller import Poller
 from penstock.engines.blocking.timers import Timers
 from penstock.engines.threads import ThreadPool
@@ -94,3 +98,42 @@ def test_a_job_is_submitted_while_another_one_is(monkeypatch):
     finally:
         threads.end(PATIENCE_S)
     assert {"meanwhile", "first"} == set(done)
+
+
+def test_a_connection_is_ended_while_what_it_owes_is_counted(pair):
+    """Nothing is owed by it after that, whatever the call that was interrupted knew."""
+    conn, _ = pair()
+    budget = OutputBudget(1 << 20)
+    conn._context.budget = Interrupted(budget, "owe", conn.abort)
+
+    def owe():
+        with conn._lock:
+            conn._owe(100)
+
+    assert ends(owe)
+    assert 0 == budget.used_bytes
+
+
+def test_the_server_stops_while_its_sessions_are_looked_at(serve):
+    """And they end."""
+
+    @penstock.on_message(codec="raw", sessions=True)
+    def echo(message):
+        return message
+
+    with serve(echo, bind="udp://127.0.0.1:0") as server:
+        engine = server.server._at_work
+
+        def stop():
+            with engine._sessions_lock:
+                engine.suspend()
+                engine.stop()
+
+        assert ends(stop)
+
+
+def test_no_lock_of_the_engine_is_one_that_its_own_thread_waits_for():
+    """`threading.Lock` is: a signal handler that meets it in the call that it interrupts waits for ever."""
+    sources = Path(blocking.__file__).parent.glob("*.py")
+
+    assert [] == [source.name for source in sources if "threading.Lock" in source.read_text()]

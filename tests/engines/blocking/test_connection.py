@@ -1,6 +1,7 @@
 """A connection as threads see it, without a server."""
 
 import contextlib
+import errno
 import socket
 import threading
 
@@ -9,6 +10,8 @@ import pytest
 import penstock
 from penstock.codecs.registry import parse_codec
 from penstock.config import Limits, Timeouts
+from penstock.engines.blocking.link import SocketLink
+from penstock.engines.connection import LinkedConnection
 from penstock.testing.peers import read_exactly
 from penstock.testing.thread import PATIENCE_S
 
@@ -235,3 +238,23 @@ def test_a_connection_that_ended_says_so(pair):
 
     assert penstock.CloseReason.PEER_CLOSED == conn.close_reason
     assert -1 == conn.fileno()
+
+
+@pytest.mark.parametrize("end", ["_close", "_lose"])
+def test_what_keeps_a_connection_from_its_end_is_what_is_raised(pair, monkeypatch, end):
+    """Not that its socket could not be shut down either: the peer was faster."""
+
+    def fail(*_):
+        raise RecursionError
+
+    def shutdown(*_):
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    conn, _ = pair()
+    with monkeypatch.context() as patch:
+        patch.setattr(LinkedConnection, end, fail)
+        patch.setattr(socket.socket, "shutdown", shutdown)
+        patch.setattr(SocketLink, "abort", lambda _: None)
+        with pytest.raises(RecursionError):
+            (conn.close if end == "_close" else conn.abort)()
+    conn.abort()

@@ -379,7 +379,10 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         except BaseException:
             if self._state != CLOSED and isinstance(self._sock, socket.socket):
                 # Nothing needs less stack. Whoever polls the socket finds its end, and carries it out.
-                self._sock.shutdown(socket.SHUT_RDWR)
+                try:  # noqa: SIM105 - a call more is what there may be no stack for
+                    self._sock.shutdown(socket.SHUT_RDWR)
+                except OSError:  # the peer was faster, or the socket is closed: it is ended, and the error is this one
+                    pass
             raise
         if self._closing:
             self._ready.clear()
@@ -389,6 +392,9 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             super()._lose(reason)
         except BaseException:
             if self._state != CLOSED and isinstance(self._sock, socket.socket):
-                self._sock.shutdown(socket.SHUT_RDWR)
+                try:  # noqa: SIM105 - as above
+                    self._sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
             raise
         self._ready.clear()

@@ -12,6 +12,7 @@ from ...address import Address, Peer
 from ...codecs.base import Codec
 from ...core.events import Event
 from ...core.gate import Handshake
+from ...core.law.closing import CLOSED
 from ...reasons import CloseReason, Refusal
 from ..connection import LinkedConnection
 from ..context import Context
@@ -41,7 +42,7 @@ class ThreadContext(Context):
 
     report: Callable[[deque[Event]], None]
     timers: Timers | None = None
-    budget_lock: threading.Lock = field(default_factory=threading.Lock)
+    budget_lock: threading.RLock = field(default_factory=threading.RLock)
     gate_lock: threading.RLock = field(default_factory=threading.RLock)
     orphaned: Callable[[Any], None] = _nothing
 
@@ -76,6 +77,8 @@ class GuardedConnection(LinkedConnection[M]):
         if size != self._owed_bytes():
             with self._context.budget_lock:
                 super()._owe(size)
+                if self._state == CLOSED:  # a signal handler has ended it meanwhile: nothing is owed any more
+                    super()._owe(0)
 
     def _end_others(self) -> None:
         with self._context.budget_lock:

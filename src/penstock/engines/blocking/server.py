@@ -103,7 +103,7 @@ class BlockingServer(EngineServer):
         self._spare: Poller | None = None  # for the next connection, made before it is accepted
         self._own = OwnAddresses(listeners)
         self._sessions: Sessions[SharedSocket] = Sessions()
-        self._sessions_lock = threading.Lock()
+        self._sessions_lock = threading.RLock()  # a signal handler may stop the server in the middle of any call
         self._session_context = replace(self._context, only_received_counts=True)
         self._endpoints = [self._endpoint(each, name) for each in listeners if each.kind is Kind.DATAGRAM]
         self._accepting = False

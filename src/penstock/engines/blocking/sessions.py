@@ -227,7 +227,7 @@ class SessionThread(DatagramThread):
         codec: Codec[Any],
         *,
         sessions: Sessions[SharedSocket],
-        sessions_lock: threading.Lock,
+        sessions_lock: threading.RLock,
         begin: BeginSession,
         gate: Gate,
         gate_lock: threading.RLock,
@@ -264,7 +264,7 @@ class SessionThread(DatagramThread):
         """Take newcomers from now on, or no longer; sessions go on, as connections do."""
         with self._sessions_lock:
             self._is_open = running
-            self._reading = running or bool(self._shared)
+            self._reading = self._is_open or bool(self._shared)  # as a call within this one may have left it
         self._poller.wake()
 
     def cut(self) -> None:

@@ -73,20 +73,20 @@ class Timers:
                 self._cancelled += 1
 
     def _prune(self) -> None:
-        heap = self._heap
-        while heap and heap[0][2].callback is None:
-            entry = heapq.heappop(heap)
+        # Whatever is called here may be interrupted by one that prunes as well: the heap may be another one after it.
+        while self._heap and self._heap[0][2].callback is None:
+            entry = heapq.heappop(self._heap)
             if entry[2].callback is not None:  # it was set just now, and is due earlier
-                heapq.heappush(heap, entry)
+                heapq.heappush(self._heap, entry)
                 break
             self._cancelled -= 1
         # Connections that end take their timers with them long before these are due; asyncio's loop does the same.
-        if self._cancelled > 100 and self._cancelled * 2 > len(heap):
-            self._heap = []  # first: what is set meanwhile goes there
+        if self._cancelled > 100 and self._cancelled * 2 > len(self._heap):
+            fresh: list[tuple[float, int, Timer]] = []
+            heap, self._heap, self._cancelled = self._heap, fresh, 0  # first: what is set meanwhile goes there
             for entry in heap:
                 if entry[2].callback is not None:
                     heapq.heappush(self._heap, entry)
-            self._cancelled = 0
 
 
 class Timer:

@@ -57,7 +57,8 @@ class Link:
         self._input = bytearray()
         self._output: deque[bytes | memoryview] = deque()
         self._size = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler, or a finaliser, may publish in the middle of a call
+        self._is_writing = False
         self._waits = False  # for room
 
     def fileno(self) -> int:
@@ -81,11 +82,12 @@ class Link:
             data: The message.
             may_drop: Whether it is given up where too much waits.
         """
+        size = len(data)
         with self._lock:
-            if not self.is_open or (may_drop and self._size + len(data) > MOST_WAITING_BYTES):
+            if not self.is_open or (may_drop and self._size + size > MOST_WAITING_BYTES):
                 return False
             self._output.append(data)
-            self._size += len(data)
+            self._size += size
         return True
 
     @property
@@ -96,28 +98,37 @@ class Link:
     def flush(self) -> None:
         """Write what waits, as far as there is room."""
         with self._lock:
-            while self._output and self.is_open:
-                try:
-                    first = [self._output[at] for at in range(min(_AT_ONCE, len(self._output)))]
-                    written = self._sock.sendmsg(first)
-                except BlockingIOError:
-                    break
-                except OSError:  # the reader is told of the end
-                    self._output.clear()
-                    self._size = 0
-                    break
-                self._size -= written
-                while written:
-                    size = len(self._output[0])
-                    if written < size:
-                        self._output[0] = memoryview(self._output[0])[written:]
-                        break
-                    written -= size
-                    self._output.popleft()
+            if self._is_writing:  # by the call that this one interrupts, which goes on with what was queued since
+                return
+            self._is_writing = True
+            try:
+                self._write()
+            finally:
+                self._is_writing = False
             waits = bool(self._output)
             changed, self._waits = waits != self._waits, waits
         if changed:
             self._wants_writing(self, waits)
+
+    def _write(self) -> None:
+        while self._output and self.is_open:
+            try:
+                first = [self._output[at] for at in range(min(_AT_ONCE, len(self._output)))]
+                written = self._sock.sendmsg(first)
+            except BlockingIOError:
+                break
+            except OSError:  # the reader is told of the end
+                self._output.clear()
+                self._size = 0
+                break
+            self._size -= written
+            while written and self._output:  # none after a `close` within this call
+                size = len(self._output[0])
+                if written < size:
+                    self._output[0] = memoryview(self._output[0])[written:]
+                    break
+                written -= size
+                self._output.popleft()
 
     def read(self) -> tuple[list[AnySaid], bool]:
         """Return what has come, and whether the other end is still there."""
