@@ -264,7 +264,7 @@ class ConnectionBase(ABC, Generic[M]):
                 handler at work has called `start_tls`, and has yet to return.
             QueueFullError: The peer does not read, or owes 1024 replies. Nothing was sent.
             TimeoutError: ``timeout_s`` passed. The connection is as it was.
-            EndOfStreamError: The peer sent EOF, or the server drains.
+            EndOfStreamError: The peer sent EOF, the server drains, or another codec was set, before the reply came.
             RequestLostError: The connection has ended before the reply came. Whether it was done is unknown.
             ClosedError, BrokenError: It had ended, or was closing, before.
 

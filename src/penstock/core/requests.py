@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import Buffer, Codec
-from ..errors import LocalProtocolError, QueueFullError
+from ..errors import EndOfStreamError, LocalProtocolError, QueueFullError
 from .matching import InOrder, Matcher, matcher_of
 
 M = TypeVar("M")
@@ -122,6 +122,12 @@ def refuse_owed(requests: Requests[Any] | None) -> None:
     """Raise LocalProtocolError where replies are owed: they come in clear, and TLS is about to begin."""
     if requests:
         raise LocalProtocolError(f"{len(requests)} requests have no reply yet, which would come in clear: wait for it")
+
+
+def end_superseded(requests: Requests[Any] | None, codec: Codec[Any]) -> None:
+    """Tell all who wait that there will be no reply, where another codec is to cut the input: that looks for none."""
+    if requests and requests.codec is not codec:
+        requests.fail(EndOfStreamError("another codec was set before the reply came"))
 
 
 class Asked(Protocol):

@@ -10,6 +10,7 @@ from ..codecs.base import NEED_DATA, Codec, NeedData
 from ..core.endings import last_message
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED
+from ..core.requests import end_superseded
 from ..core.timeouts import Timeout
 from ..errors import CodecError, RemoteProtocolError
 from ..reasons import CloseReason
@@ -101,6 +102,7 @@ class ReceivingConnection(LinkedConnection[M]):
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one received last."""
+        end_superseded(self._inbound.requests, codec)
         self.codec = codec
         if self._cutter is None and (self._ready or self._rare is not None or not self._inbound.change(codec)):
             self._cut_by(codec)

@@ -18,6 +18,7 @@ from ...config import OnFull
 from ...core.endings import reason_after
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, answer_to_bad_messages
 from ...core.interrupts import is_interrupt
+from ...core.requests import end_superseded
 from ...core.turns import FIRST_LOOK, LONGEST_S, LOOKED_AT
 from ...reasons import CloseReason
 from .context import LoopContext
@@ -291,6 +292,7 @@ class AnsweringConnection(StreamConnection[M]):
         """Speak another codec, from the message after the one at hand."""
         if self._replies:
             self._encode_replies_before()
+        end_superseded(self._inbound.requests, codec)
         self.codec = codec
         if self._handling:
             self._next_codec = codec

@@ -13,7 +13,7 @@ from ....codecs.base import Buffer
 from ....codecs.guard import finish
 from ....core.foreign import FIRST_BYTES as _FIRST_BYTES
 from ....core.events import FramesSkipped
-from ....core.requests import refuse_owed, refuse_silence, requests_of
+from ....core.requests import end_superseded, refuse_owed, refuse_silence, requests_of
 
 
 cdef Py_ssize_t FIRST_BYTES = _FIRST_BYTES
@@ -368,9 +368,12 @@ cdef class ReceivingTransport(DeadlinedTransport):
 
     cdef int switch(self, object codec) except -1:
         """Cut what no message has taken yet, and what follows, with another codec."""
-        cdef Framing framing = None if self.host.skips_bad or self.takes_replies() else framing_of(codec)
+        cdef Framing framing
         cdef CodecInput uncompiled
         cdef bytes rest = b""
+        if self.takes_replies():
+            end_superseded(self.uncompiled.inbound.requests, codec)
+        framing = None if self.host.skips_bad or self.takes_replies() else framing_of(codec)
         if self.framing is None:
             uncompiled = self.uncompiled
             uncompiled.switch_to(codec)
