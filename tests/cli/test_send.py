@@ -362,3 +362,37 @@ def test_objects_are_written_and_shown_as_json_or_refused(
     else:
         shown = done.stdout if isinstance(output, str) else json.loads(done.stdout)["reply"]
         assert (0, output, "") == (done.returncode, shown, done.stderr)
+
+
+def test_a_port_that_speaks_tls_may_be_one(serve, penstock):
+    """Plain text at a port of TLS: the peer ends without a word, as one that speaks TLS does."""
+    pytest.importorskip("trustme")
+    from penstock.testing.certificates import server_certificate
+
+    address = serve("hello", "--tls-cert", server_certificate(), bind="tls://127.0.0.1:0").address
+    done = penstock("send", address.replace("tls://", "tcp://"), "--codec", "lines", "hello")
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert (
+        f"  it said nothing: its log may say why; a port that speaks TLS ends so, too: {address}"
+        == (done.stderr.splitlines()[1])
+    )
+
+
+def test_an_alert_of_tls_is_told_by_its_size(penstock):
+    """What most servers of TLS answer to plain text: a record of seven bytes, and the end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def alert():
+            with listener.accept()[0] as peer:
+                peer.recv(100)
+                peer.sendall(bytes.fromhex("15030300020250"))
+
+        thread = threading.Thread(target=alert)
+        thread.start()
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        done = penstock("send", address, "--codec", "netstring", "hello")
+        thread.join()
+
+    assert 5 == done.returncode
+    assert f"may speak that: {address.replace('tcp', 'tls')}" in done.stderr

@@ -11,15 +11,16 @@ from typing import Any, Final
 
 import click
 
-from ..address import Address
+from ..address import Address, Scheme
 from ..codecs.raw import is_raw
 from ..config import Duration, Integer, Option, Text
 from ..core.contract import Connection
-from ..errors import ConnectionEndedError, EndOfStreamError
+from ..errors import BrokenError, ConnectionEndedError, DatagramError, EndOfStreamError, RemoteProtocolError
 from ..units import format_duration
 from .client import (
     HEX,
     JSON,
+    PROTOCOL,
     PROXY,
     REFUSED,
     TIMED_OUT,
@@ -32,6 +33,7 @@ from .client import (
     client_values,
     flag,
     run_client,
+    words_of,
 )
 from .commands import PenstockCommand
 from .connect import make_output
@@ -42,6 +44,9 @@ from .report import fail
 
 # What is kept of a stream of bytes in which --expect looks for its pattern.
 SEARCHED_BYTES: Final = 64 * 1024
+
+# A record of TLS with an alert in it (RFC 8446 sections 5.1 and 6): what a server of TLS says to plain text.
+ALERT_BYTES: Final = 7
 
 OPTIONS: Final = [
     replace(TIMEOUT, kind=Duration(), help="Time allowed for all replies, including connecting"),
@@ -119,8 +124,17 @@ async def _exchange(address: Address, form: Form, messages: Sequence[Any], value
                 await (exchange.until_the_end(conn) if values["all"] else exchange.one_by_one(conn))
         except EndOfStreamError:
             if expected is None:
-                fail(f"{address}{_tried(address, conn)} closed after {exchange.replies} of {plan.count} replies")
+                told = f"{address}{_tried(address, conn)} closed after {exchange.replies} of {plan.count} replies"
+                fail(told + _end_hint(address, exchange, conn))
                 return REFUSED
+        except DatagramError:
+            raise
+        except BrokenError as error:
+            fail(f"{address}: {words_of(error)}{_end_hint(address, exchange, conn)}")
+            return REFUSED
+        except RemoteProtocolError as error:
+            fail(f"{address}: {error}{_end_hint(address, exchange, conn)}")
+            return PROTOCOL
         except TimeoutError:
             # Datagrams have no end but silence.
             if expected is None and values["all"] and address.is_datagram and exchange.replies:
@@ -146,6 +160,18 @@ def _tried(address: Address, conn: Connection[Any]) -> str:
     from ..client.failures import tried_of
 
     return tried_of(address, [str(conn.peer)])
+
+
+def _end_hint(address: Address, exchange: "Exchange", conn: Connection[Any]) -> str:
+    """Say what may be the reason that the peer ended without a reply; empty where it is not likely to be that."""
+    if exchange.replies or address.scheme is not Scheme.TCP:
+        return ""
+    ciphered = replace(address, scheme=Scheme.TLS)
+    if conn.bytes_in == ALERT_BYTES:
+        return f"\n  {ALERT_BYTES} bytes came, as of an alert of TLS: the port may speak that: {ciphered}"
+    if conn.bytes_in:
+        return ""
+    return f"\n  it said nothing: its log may say why; a port that speaks TLS ends so, too: {ciphered}"
 
 
 def _hint(exchange: "Exchange", conn: Connection[Any], form: Form) -> str:
