@@ -84,6 +84,18 @@ def send_each() -> Path:
 
 
 @_once
+def udp_echo() -> Path:
+    """Build the limit of datagrams."""
+    return _compile_c(BUILD / "udp_echo", [HERE / "limit/udp_echo.c"], [])
+
+
+@_once
+def udp_load() -> Path:
+    """Build the load of datagrams."""
+    return _compile_c(BUILD / "udp_load", [HERE / "limit/udp_load.c"], [])
+
+
+@_once
 def load() -> Path:
     """Build the load generator."""
     folder = HERE / "load"

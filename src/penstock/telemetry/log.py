@@ -16,6 +16,7 @@ from ..core.events import (
     Closed,
     CodecFailed,
     DatagramDropped,
+    DatagramHandled,
     Draining,
     Event,
     FramesSkipped,
@@ -142,10 +143,10 @@ class LogObserver:
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""
         kind = type(event)
-        if kind is Closed:  # of each connection, as the next: before all that is rare
+        if kind is Closed:  # of each connection, or datagram, as the next: before all that is rare
             self._closed(event)  # type: ignore[arg-type]  # mypy narrows no type by identity
             return
-        if kind is Accepted:
+        if kind is Accepted or kind is DatagramHandled:
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s", event.name, extra=_extra(event))
             return
