@@ -11,6 +11,8 @@ import threading
 import pytest
 
 import penstock
+from penstock.config import Limits
+from penstock.units import Rate
 
 from .test_handover import move, pair, talk, the_only
 
@@ -126,6 +128,10 @@ def test_pipelined_messages_are_neither_lost_nor_doubled_nor_out_of_order(serve)
         ("limited", "it does not wait for a message alone"),
         ("elsewhere", "it does not wait for a message alone"),
         ("octets", "it has made no checkpoint since its last message"),
+        ("told in the middle of octets", "it does not wait for a message alone"),
+        ("told before octets", "it has made no checkpoint since its last message"),
+        ("has sent", "it has made no checkpoint since its last message"),
+        ("has sent raw", "it has made no checkpoint since its last message"),
         ("another task", "another task of it receives"),
     ],
 )
@@ -144,6 +150,19 @@ def test_one_that_is_at_no_boundary_stays(serve, kind, reason):
                 await never.wait()
             case "octets":
                 await conn.receive_exactly(5)
+            case "told in the middle of octets":
+                asyncio.get_running_loop().call_soon(conn.checkpoint, None)
+                await conn.receive_exactly(5)
+            case "told before octets":
+                octets = conn.receive_exactly(5)
+                conn.checkpoint(None)
+                await octets
+            case "has sent":
+                await conn.send(b"question")
+                await conn.receive()
+            case "has sent raw":
+                await conn.send_raw(b"question\n")
+                await conn.receive()
             case "another task":
                 await asyncio.gather(conn.receive())
             case _:
@@ -158,6 +177,71 @@ def test_one_that_is_at_no_boundary_stays(serve, kind, reason):
         one.wait_until(lambda server: reason == the_only(server).why_it_stays())
 
         assert not move(one, two)
+        one.call(never.set)  # the end has nothing to wait for
+
+
+@pytest.mark.parametrize("codec", ["lines", "lines:quiet=400ms"])
+def test_one_that_has_asked_something_stays(serve, codec):
+    """The next worker would ask it again, and take the answer to the first question for that to the second."""
+    answers = []
+
+    @penstock.on_connection(handover=True, codec=codec)
+    async def asking(conn):
+        conn.checkpoint(None)
+        answers.append(await conn.request(b"question"))
+        await conn.receive()
+
+    with pair(serve, asking, fails=None) as (one, two, peer):
+        assert b"question\n" == peer.recv(100)
+        assert not move(one, two)
+        peer.sendall(b"answer\n")
+        one.wait_until(lambda _: answers)
+
+        assert "it has made no checkpoint since its last message" == why(one)
+        assert not move(one, two)
+
+
+def test_what_others_send_while_it_waits_leaves_its_checkpoint_as_it_is(serve):
+    """It is no work of the conversation, and goes along: each is sent once."""
+    with pair(serve, counting()) as (one, two, peer):
+        one.wait_until(lambda server: server.connections and the_only(server).why_it_stays() == "")
+        one.call(lambda: asyncio.ensure_future(the_only(one.server).send(b"from another")))
+        assert b"from another\n" == peer.recv(100)
+
+        assert moves(one, two)
+        assert b"1 hello\n" == ask(peer, b"hello")
+
+
+@pytest.mark.parametrize(
+    ("keeps", "expected"), [("work", True), ("rate", True), ("task", False), ("eof", False), ("no checkpoint", False)]
+)
+def test_it_is_looked_at_again_where_only_its_work_keeps_it(serve, keeps, expected):
+    """A drain waits for that: what keeps a connection here in any case is not waited for."""
+    never = asyncio.Event()
+
+    @penstock.on_connection(handover=True)
+    async def working(conn):
+        if keeps != "no checkpoint":
+            conn.checkpoint(None)
+        async for _message in conn:
+            await conn.send(b"here")
+            if keeps == "task":
+                conn.task(never.wait(), finish=True)
+            if keeps != "rate":
+                await never.wait()
+
+    limits = Limits(max_message_rate=Rate(1, 64.0)) if keeps == "rate" else Limits()
+    with pair(serve, working, fails=None, limits=limits) as (one, two, peer):
+        assert b"here\n" == ask(peer, b"hello")
+        if keeps == "rate":
+            peer.sendall(b"more\n")
+        if keeps == "eof":
+            peer.shutdown(socket.SHUT_WR)
+        one.wait_until(lambda server: expected == the_only(server).is_at_work())
+
+        assert why(one)
+        assert not move(one, two)
+        one.call(lambda: (never.set(), the_only(one.server).abort()))  # the end has nothing to wait for
 
 
 def test_where_it_was_it_is_cancelled_and_can_send_nothing(serve):

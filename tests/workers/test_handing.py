@@ -1,5 +1,6 @@
 """Connections that live through a roll: their peers notice nothing, whoever of the two workers dies."""
 
+import asyncio
 import json
 import os
 import selectors
@@ -7,6 +8,8 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,6 +243,45 @@ def test_a_new_worker_that_does_not_answer_is_told_and_the_connections_go_on(mon
         assert ["offer", "back"] == [json.loads(line)["say"] for line in said.splitlines()]
         assert (1, 0) == (len(descriptors), departure.moved)
         assert b"2 two\n" == ask_in_bytes(peer, b"two\n")
+
+
+class AtWork:
+    """A connection whose conversation does not come to its checkpoint; it notes in which turn it is looked at."""
+
+    close_reason = None
+
+    def __init__(self, number, look):
+        self.id = number
+        self.hold = lambda _: look()
+        self.why_it_stays = lambda: look() or "it is at work"
+
+    def is_at_work(self):
+        return True
+
+
+async def test_thousands_that_are_at_work_do_not_have_the_loop_of_their_worker(monkeypatch):
+    """Some are looked at in each of its turns: they need it to come to their checkpoints."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    turn, looks = 0, []
+
+    def turns():
+        nonlocal turn
+        turn += 1
+        if not over.is_set():
+            loop.call_soon(turns)
+
+    conns = [AtWork(number, lambda: looks.append(turn)) for number in range(3 * handing.LOOKED_AT)]
+    server = SimpleNamespace(mover=object(), suspend=lambda: None, busy=set, stays=lambda _: None, connections=conns)
+    monkeypatch.setattr(handing, "AT_WORK_S", 0.05)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        turns()
+        departure = handing.Departure(ours, [server], over.set)
+        await over.wait()
+
+    assert 0 == departure.moved
+    assert handing.LOOKED_AT == max(Counter(looks).values())
+    assert 0 == len(looks) % len(conns)  # each as often as every other
 
 
 def begin_to_roll(served):

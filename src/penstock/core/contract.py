@@ -422,7 +422,8 @@ class Connection(ConnectionBase[M]):
         Every message that was received is dealt with. When workers are replaced while the conversation waits for the
         next one, in ``async for`` or `receive`, its connection goes on in the next worker, with all that was sent: the
         function is called there, and finds ``state`` in ``conn.state``. Here it is cancelled where it waits. A message
-        that was received, `receive_exactly` and `receive_until` end what this has said, until it is called again.
+        that was received, `receive_exactly`, `receive_until`, `send`, `send_raw` and `request` end what this has said,
+        until it is called again: the next worker would do that another time. `post` does not.
 
         Args:
             state: Plain data, a dataclass or a `msgspec.Struct`. It is written down when the connection moves.

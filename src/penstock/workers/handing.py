@@ -29,10 +29,14 @@ from .messages import HANDOVER_S, Back, FromNewWorker, FromOldWorker, Go, Offer,
 # Connections that are held at a time.
 BATCH: Final = 64
 
-# A conversation that is at work may have come to its next checkpoint a little later: it is looked at again so often,
-# and for so long.
+# A conversation that is at work may have come to its next checkpoint a little later: it is looked at again after the
+# first of these, then after twice as long each time up to the second, and for so long in all.
 AGAIN_S: Final = 0.02
+RARELY_S: Final = 0.64
 AT_WORK_S: Final = 5.0
+
+# Connections that are looked at before the loop turns: those that stay are at work, and need it.
+LOOKED_AT: Final = 256
 
 # How long a successor may take for its answer to an offer: it may be at work. After that the connections go on here.
 ANSWER_S: Final = 5.0
@@ -85,6 +89,8 @@ class Departure:
         self._until = self._loop.time() + HANDOVER_S
         self._waits_until = self._loop.time() + AT_WORK_S
         self._at_work: list[tuple[Any, Server]] = []
+        self._again_s = AGAIN_S
+        self._looks_again = False
         self._channel: Channel[FromNewWorker] = Channel(sock, FromNewWorker)
         self._over: Callable[[], object] | None = over
         self._end_process = end_process
@@ -108,9 +114,14 @@ class Departure:
             if self._offer_next():
                 self._timer = self._loop.call_later(ANSWER_S, self._give_up)
                 return
+            if self._waiting:
+                self._timer = self._loop.call_later(0, self._offer)
+                return
             if self._at_work and self._loop.time() < self._waits_until:
                 self._waiting, self._at_work = self._at_work, []
-                self._timer = self._loop.call_later(AGAIN_S, self._offer)
+                self._looks_again = True
+                self._timer = self._loop.call_later(self._again_s, self._offer)
+                self._again_s = min(2 * self._again_s, RARELY_S)
                 return
             self._channel.send(Over())
             self._channel.when_flushed(self._finish)
@@ -129,14 +140,18 @@ class Departure:
 
     def _offer_next(self) -> bool:
         snapshots: list[bytes] = []
-        size = 0
+        size = looked_at = 0
         busy = self._busy()
         if self._waiting and self._loop.time() > self._until:
             _logger.error("the handover has taken %.0f s: connections that are left drain", HANDOVER_S)
             self._waiting.clear()
-        while self._waiting and len(snapshots) < BATCH and size < MOST_BYTES:
+        while self._waiting and len(snapshots) < BATCH and size < MOST_BYTES and looked_at < LOOKED_AT:
             conn, server = self._waiting.pop()
+            looked_at += 1
             if conn.id in busy or conn.close_reason is not None:
+                continue
+            if self._looks_again and conn.why_it_stays():  # groups were told that it stays when it was held first
+                self._note_work(conn, server)
                 continue
             # At once, and not when its snapshot is there: whatever fails in between, it is taken back.
             self._offered[conn.id] = conn, server
@@ -159,8 +174,7 @@ class Departure:
             snapshot = conn.hold(server.mover)
             if snapshot is None:
                 server.stays(conn)
-                if conn.is_at_work():
-                    self._at_work.append((conn, server))
+                self._note_work(conn, server)
                 return None
             data = encoded(snapshot)
             if len(data) <= MOST_BYTES:
@@ -169,6 +183,11 @@ class Departure:
             _logger.exception("connection %d is not handed over", conn.id)
         _stay(conn, server)
         return None
+
+    def _note_work(self, conn: Any, server: Server) -> None:
+        """Look at a connection again later if it may move then."""
+        if conn.is_at_work():
+            self._at_work.append((conn, server))
 
     def _busy(self) -> set[int]:
         """Return the ids of connections that have background tasks, which belong to this process."""

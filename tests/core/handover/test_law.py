@@ -173,3 +173,4 @@ def test_a_connection_that_ends_or_works_stays(laws, happens, why):
     happens(law)
 
     assert why == moving.why_it_stays(law)
+    assert moving.why_it_ends_here(law) == ("" if happens is _work else why)

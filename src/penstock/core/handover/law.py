@@ -23,8 +23,8 @@ _SINCE: Final = {
 }
 
 
-def why_it_stays(law: Any) -> str:
-    """Say why a connection cannot move now; empty where it can.
+def why_it_ends_here(law: Any) -> str:
+    """Say why a connection cannot move, however long that is waited for; empty where it may come to that.
 
     Args:
         law: The `core.law.rate.Law` of the connection, or its compiled twin.
@@ -33,14 +33,27 @@ def why_it_stays(law: Any) -> str:
         return "it is closing"
     if law._state not in (OPEN, LOCAL_EOF):  # noqa: SLF001
         return "its peer has sent EOF"
-    if law._whose_move != PEER:  # noqa: SLF001
-        return "a message is at work"
     rare = law._rare  # noqa: SLF001
     if rare is not None and rare.tasks:
         return "a task of it is at work"
+    return ""
+
+
+def why_it_stays(law: Any) -> str:
+    """Say why a connection cannot move now; empty where it can. The argument as of `why_it_ends_here`."""
+    if why := why_it_ends_here(law):
+        return why
+    if has_message_at_work(law):
+        return "a message is at work"
+    rare = law._rare  # noqa: SLF001
     if rare is not None and rare.asking:
         return "its peer owes a reply"
     return ""
+
+
+def has_message_at_work(law: Any) -> bool:
+    """Say whether it is not the peer's move: a message is at work, or is held back by a rate."""
+    return law._whose_move != PEER  # type: ignore[no-any-return]  # noqa: SLF001
 
 
 def ages_of(law: Any, now: float) -> Ages:

@@ -35,6 +35,7 @@ M = TypeVar("M")
 OTHERS_TURN: Final = 3
 
 LOOKED_AT_RECEIVED: Final = 16  # messages received in a row after which the time is looked at
+OVER: Final = -1, None  # a checkpoint that does not hold
 ANOTHER_RECEIVES: Final = "another task is already receiving from this connection"
 
 
@@ -71,7 +72,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         self._read_s: float | None = None  # how long `receive` waits where it is not told
         self._waiter: asyncio.Future[None] | Waiter | None = None
         self._limited: asyncio.Future[None] | Waiter | None = None  # the one that had a time of its own last
-        self._mark: tuple[int, Any] | None = None  # the last checkpoint: how many messages were received, and the state
+        # The last checkpoint: how many messages were received, and the state. None before the first one.
+        self._mark: tuple[int, Any] | None = None
         self._flush_scheduled = False
 
     def _begin(self) -> None:
@@ -120,7 +122,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         max_bytes: int | None,
         timeout_s: float | None,
     ) -> bytes:
-        self._mark = None  # what was received so is no message that begins anew
+        self._end_mark()  # what is received so is no message that begins anew
         is_in_turn = self._waiter is None and (self._streak < self._streak_end or self._goes_on_in_a_row())
         at_once: bytes | None
         if is_in_turn and max_bytes is None and type(what) is int and 0 < what <= self.codec.max_frame_bytes:
@@ -153,6 +155,14 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         finally:
             self._take_back()
         return taken  # type: ignore[no-any-return]
+
+    def _end_mark(self) -> None:
+        """What the conversation does now its successor would do again: the last checkpoint holds no longer.
+
+        While it waits for a message it does nothing: what others send meanwhile is none of its work.
+        """
+        if self._mark is not None and self._waiter is None:
+            self._mark = OVER
 
     async def _next(self, timeout_s: float | None, ended: type[Exception]) -> M:
         if timeout_s is None:
@@ -374,6 +384,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         if self._write_paused:
             await self._wait_writable()
         self._require_sendable()
+        self._end_mark()
         self._put(data)
 
     async def send(self, message: M) -> None:
@@ -386,6 +397,8 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
             await self._wait_writable()
         if not self._can_send or self._close_after is not None:
             raise self._why_not()
+        if self._mark is not None:
+            self._end_mark()
         data = self._encode(message)
         if more := len(data) >> SIZE_SHIFT:
             turn.left -= more
@@ -413,6 +426,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         partial_bytes = inbound.partial_bytes  # what is whole may wait for who receives
         if partial_bytes is None:
             partial_bytes = inbound.pending_bytes  # until it was looked at, in `listens`
+        self._end_mark()
         due_at = self._asks(self._clock.time(), partial_bytes, is_first)
         try:
             self._arm(due_at)

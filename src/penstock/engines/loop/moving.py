@@ -38,7 +38,7 @@ class MovingConnection(StreamConnection[M]):
         """Say why its handler cannot go on in another process from here; empty where it can."""
 
     def is_at_work(self) -> bool:
-        """Say whether its handler is at work, and has been at a point before from which it goes on elsewhere."""
+        """Say whether only its handler's work keeps it, which has been at a point before from which it moves on."""
         return False
 
     @abstractmethod
@@ -76,13 +76,18 @@ class MovingConnection(StreamConnection[M]):
         return self._why_handler_stays() or self._why_held_up()
 
     def _why_held_up(self) -> str:
+        if why := self._why_link_stays():
+            return why
+        if self._inbound.requests:
+            return "its peer owes a reply"
+        return moving.why_it_stays(self)
+
+    def _why_link_stays(self) -> str:
         if not self._begun or self._gone or self._upgrade is not None:
             return "it has not begun, or has ended"
         if self._records or not self._link.may_move:
             return "its link cannot move"
-        if self._inbound.requests:
-            return "its peer owes a reply"
-        return moving.why_it_stays(self)
+        return ""
 
     def hold(self, mover: Mover) -> Snapshot | None:
         """Stop here: read and send nothing, and return what another process has to know; None where it has to stay.

@@ -18,6 +18,7 @@ from ...core.handlers import (
     expects_messages,
     settled,
 )
+from ...core.handover import law as moving
 from ...core.interrupts import is_interrupt
 from ...core.law.closing import CLOSED
 from ...core.law.deadlines import IDLE
@@ -269,13 +270,16 @@ class TaskConnection(InTurnConnection[M], MovingConnection[M], AwaitedConnection
         if self._mark is None or self._mark[0] != self.messages_in:
             return "it has made no checkpoint since its last message"
         waiter, task = self._waiter, self._task
-        if waiter is None or waiter.done() or waiter is self._limited or self._handling:
+        if waiter is None or waiter.done() or waiter is self._limited or self._cutter is not None or self._handling:
             return "it does not wait for a message alone"
         return "" if getattr(task, "_fut_waiter", None) is waiter else "another task of it receives"
 
     def is_at_work(self) -> bool:
-        """Say whether it has made a checkpoint, and does something else than to wait for its next message."""
-        return self._mark is not None and (self._waiter is None or self._waiter.done()) and not self._closing
+        """Say whether it has made a checkpoint and may come to another one: nothing else keeps it for good."""
+        waiter = self._waiter
+        if self._mark is None or not (waiter is None or waiter.done() or moving.has_message_at_work(self)):
+            return False
+        return not self._why_link_stays() and not moving.why_it_ends_here(self)
 
     def _tell(self, mover: Mover) -> bytes:
         assert self._mark is not None

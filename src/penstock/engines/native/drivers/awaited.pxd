@@ -8,9 +8,11 @@ cdef class AwaitedConnection(MovingConnection):
     cdef object timer_of_wait
     cdef object expired_by  # the deadline that `on_timeout` is to be told of
     cdef list send_waiters
+    cdef long long marked_at  # how many messages were received at the last checkpoint; `OVER`, and `NONE` before the first
     cdef int streak  # messages received without letting the loop turn
     cdef flag input_over
     cdef flag had_message
+    cdef flag past_codec  # octets are waited for, and no message
     cdef flag connected  # on_connect was called: on_close is owed. A subclass's, here because one byte was free
 
     cdef object at_hand(self)
@@ -39,3 +41,16 @@ cdef class AwaitedConnection(MovingConnection):
 
 
 cdef int wake_all(list waiters, object result) except -1
+
+cdef enum:
+    OVER = -1  # the last checkpoint does not hold
+    NONE = -2
+
+cdef inline void end_mark(AwaitedConnection conn) noexcept:
+    """What the conversation does now its successor would do again: the last checkpoint holds no longer.
+
+    While it waits for a message it does nothing: what others send meanwhile is none of its work.
+    """
+    if conn.marked_at >= 0 and conn.waiter is None:
+        conn.marked_at = OVER
+

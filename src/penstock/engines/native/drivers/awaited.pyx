@@ -131,6 +131,7 @@ cdef class AwaitedConnection(MovingConnection):
 
     cdef int end_wait(self) except -1:
         self.waiter = None
+        self.past_codec = False
         self._works(self.time())
         timer, self.timer_of_wait = self.timer_of_wait, None
         if timer is not None:

@@ -5,7 +5,6 @@ cdef class ConversationConnection(AwaitedConnection):
     cdef object handler  # the service's until it begins; then what its task runs, a `Driven`, until that has ended
     cdef object task
     cdef object mark  # what the last checkpoint was told, where it still holds: see `marked_at`
-    cdef long long marked_at  # how many messages were received then; -1 before the first
     cdef list closed_waiters
 
     cdef int start_task(self) except -1

@@ -11,7 +11,7 @@ from cpython.contextvars cimport PyContext_Copy
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 
 from .answer cimport Answer, answer_of, Conversation, conversation_of
-from .awaited cimport wake_all
+from .awaited cimport end_mark, NONE, wake_all
 from libc.math cimport INFINITY
 
 from .carried cimport carried, unpacked
@@ -30,6 +30,7 @@ from ....core.compiled_law.deadlines cimport _IDLE as IDLE
 
 from ....core.interrupts import is_interrupt
 from ....core.handlers import expects_messages, may_keep_idle
+from ....core.handover.law import has_message_at_work, why_it_ends_here
 from ....core.requests import refuse_silence
 from ....core.timeouts import Timeout
 from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
@@ -57,7 +58,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int settle_in(self, Host host, object local, object handler) except -1:
         AwaitedConnection.settle_in(self, host, local, handler)
-        self.marked_at = -1
+        self.marked_at = NONE
         self.handler = handler
         self.callbacks = None if handler is None else handler.callbacks()
         return 0
@@ -225,7 +226,6 @@ cdef class ConversationConnection(AwaitedConnection):
 
     def receive_exactly(self, n, timeout_s=None, *, max_bytes=None):
         """Return the next ``n`` bytes, past the codec, once awaited."""
-        self.marked_at = -1  # what is received so is no message that begins anew
         cdef int is_more = 0
         cdef long long size
         if max_bytes is None and type(n) is int and self.framing is not None and self.waiter is None:
@@ -245,7 +245,6 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef object octets_by(self, object choose, object what, object max_bytes, object timeout_s):
         cutter = refusal = None
-        self.marked_at = -1  # what is received so is no message that begins anew
         try:
             cutter = choose(what, self.codec, max_bytes)
             if self.waiter is not None:
@@ -286,6 +285,7 @@ cdef class ConversationConnection(AwaitedConnection):
         await self.host.turn.take()
         while self._write_paused and self._can_send:
             await self.room()
+        end_mark(self)
         due_at = self.ask()
         try:
             self.arm(due_at)
@@ -422,13 +422,19 @@ cdef class ConversationConnection(AwaitedConnection):
     cdef str why_handler_stays(self):
         if self.marked_at != self.messages_in:
             return "it has made no checkpoint since its last message"
-        if self.waiter is None or self.waiter.state != PENDING or self.timer_of_wait is not None or self._handling:
+        if self.waiter is None or self.waiter.state != PENDING or self.timer_of_wait is not None:
+            return "it does not wait for a message alone"
+        if self.past_codec or self._handling:
             return "it does not wait for a message alone"
         return "" if getattr(self.task, "_fut_waiter", None) is self.waiter else "another task of it receives"
 
     def is_at_work(self):
-        """Say whether it has made a checkpoint, and does something else than to wait for its next message."""
-        return self.marked_at >= 0 and (self.waiter is None or self.waiter.state != PENDING) and not self._closing
+        """Say whether it has made a checkpoint and may come to another one: nothing else keeps it for good."""
+        if self.marked_at == NONE:
+            return False
+        if self.waiter is not None and self.waiter.state == PENDING and not has_message_at_work(self):
+            return False
+        return not self.why_link_stays() and not why_it_ends_here(self)
 
     cdef bytes tell(self, object mover):
         return mover.told_by(self.mark)
@@ -520,6 +526,7 @@ def _run_ended(task):
 
 
 async def _refuse(ConversationConnection conn, error):
+    end_mark(conn)
     if isinstance(error, RemoteProtocolError) and not (conn._closing or conn._has_refused()):
         conn.break_off(error)
     await conn.host.turn.take()
@@ -527,6 +534,7 @@ async def _refuse(ConversationConnection conn, error):
 
 
 async def _nothing(ConversationConnection conn):
+    end_mark(conn)
     await conn.host.turn.take()
     return b""
 

@@ -5,6 +5,7 @@ They are awaitables of their own: a message that is there, or output that has ro
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 
+from .awaited cimport end_mark
 from .contexts cimport Py_REFCNT
 from ..framing.choice cimport NEED_DATA, framing_of
 from ..polling.poller cimport MOST_IN_A_ROW, SIZE_SHIFT
@@ -174,6 +175,11 @@ cdef class ReceiveOctets(Receive):
     cdef object last(self):
         return self.conn.last(self.cutter().codec)
 
+    cdef object wait(self, bint held):
+        waiter = Receive.wait(self, held)
+        self.conn.past_codec = True
+        return waiter
+
     cdef Framing cutter(self):
         if self.by is None:
             self.by = framing_of(fixed(self.size))
@@ -184,6 +190,7 @@ cdef class ReceiveOctets(Receive):
         global spare_octets
         yielded = STOP
         if self.phase == FRESH:
+            end_mark(conn)  # what is received so is no message that begins anew
             conn.take_back()  # the codec may have looked at what is there
         try:
             yielded = Receive.step(self)
@@ -223,6 +230,7 @@ cdef class Send(Step):
             return None
         if not conn._can_send or conn._close_after is not None:
             raise conn.why_not()
+        end_mark(conn)
         message = self.message
         if type(message) is bytes:
             self.put(conn, message)

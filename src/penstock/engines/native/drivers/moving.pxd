@@ -16,6 +16,7 @@ cdef class MovingConnection(Connection):
     cdef int go_on(self) except -1
 
     cdef str why_held_up(self)
+    cdef str why_link_stays(self)
     cdef object stop_here(self, object mover, bytes state)
     cdef object put_down(self, object mover, object held, bytes state, double now)
     cdef object remembered(self)

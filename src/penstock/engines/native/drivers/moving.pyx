@@ -67,7 +67,7 @@ cdef class MovingConnection(Connection):
         return "its handler is at work" if self._handling else ""
 
     def is_at_work(self):
-        """Say whether its handler has to come to a point from which it goes on elsewhere, and has been at one before."""
+        """Say whether only its handler's work keeps it, which has been at a point before from which it moves on."""
         return False
 
     cdef bytes tell(self, object mover):
@@ -113,12 +113,18 @@ cdef class MovingConnection(Connection):
         """Say why it cannot be handed over now; empty where it can."""
         return self.why_handler_stays() or self.why_held_up()
 
-    cdef str why_held_up(self):
-        cdef CodecInput uncompiled = self.uncompiled
+    cdef str why_link_stays(self):
         if not self.begun or self._gone or self.lost or (self.host.upgrades and self in self.host.upgrades):
             return "it has not begun, or has ended"
         if self.layer is not None or self.read_over or self.shutting:
             return "its link cannot move"
+        return ""
+
+    cdef str why_held_up(self):
+        cdef CodecInput uncompiled = self.uncompiled
+        why = self.why_link_stays()
+        if why:
+            return why
         if self.framing is None:
             inbound = uncompiled.inbound
             if inbound.requests:
