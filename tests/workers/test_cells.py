@@ -54,24 +54,22 @@ def test_a_deadlock_that_the_kernel_sees_among_threads_is_none(monkeypatch):
     """It knows processes only: what another thread of the other process frees in a moment is waited for."""
     first, second = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("first", "second"))
     tried = []
-    with ProcessLock(second):
-        command = [sys.executable, "-c", OTHER_PROCESS, str(first), str(second)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, pass_fds=(first, second), **pipes) as other:
-            assert "ready\n" == other.stdout.readline()
-            while not waits(other.pid):
-                assert None is other.poll()
+    command = [sys.executable, "-c", OTHER_PROCESS, str(first), str(second)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, pass_fds=(first, second), **pipes) as other, ProcessLock(second):
+        assert "ready\n" == other.stdout.readline()
+        while not waits(other.pid):
+            assert None is other.poll()
 
-            def sleep(duration_s):
-                tried.append(duration_s)
-                if not other.stdin.closed:
-                    other.stdin.close()
+        def sleep(duration_s):
+            tried.append(duration_s)
+            if not other.stdin.closed:
+                other.stdin.close()
 
-            monkeypatch.setattr(cells.time, "sleep", sleep)
-            with ProcessLock(first):
-                assert tried
-            ProcessLock(second).__exit__(None, None, None)
-            assert 0 == other.wait(40)
+        monkeypatch.setattr(cells.time, "sleep", sleep)
+        with ProcessLock(first):
+            assert tried
+    assert 0 == other.returncode
     os.close(first)
     os.close(second)
 
