@@ -16,8 +16,9 @@ def logger():
     logger.others = reopen_log_files()  # those of the tests' own
     yield logger
     for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
+        if type(handler) in (logging.FileHandler, logging.StreamHandler):  # not the test runner's
+            logger.removeHandler(handler)
+            handler.close()
 
 
 @pytest.mark.parametrize("mode", ["a", "w"])
@@ -34,6 +35,29 @@ def test_a_file_that_was_moved_away_is_opened_again(tmp_path, logger, mode):
         (tmp_path / "log.1").read_text(),
         (tmp_path / "log").read_text(),
     )
+
+
+def test_what_was_open_is_open_afterwards(tmp_path, logger):
+    """Not with the next record, which may be long in coming: what follows the file finds it."""
+    handler = logging.FileHandler(tmp_path / "log")
+    logger.addHandler(handler)
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    reopen_log_files()
+
+    assert str(tmp_path / "log") == handler.stream.name
+    assert (tmp_path / "log").exists()
+
+
+def test_one_that_cannot_be_opened_is_tried_again_with_the_next_record(tmp_path, logger):
+    """Its folder was moved as well: nothing else fails for that."""
+    (tmp_path / "logs").mkdir()
+    logger.addHandler(logging.FileHandler(tmp_path / "logs" / "log"))
+    (tmp_path / "logs").rename(tmp_path / "old")
+
+    assert logger.others + 1 == reopen_log_files()
+    (tmp_path / "logs").mkdir()
+    logger.info("again")
+    assert "again\n" == (tmp_path / "logs" / "log").read_text()
 
 
 def test_a_file_that_was_not_written_to_yet_is_not_made(tmp_path, logger):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 
 
 def reopen_log_files() -> int:
-    """Close every log file of `logging`; the next record opens it anew, at its end. Return how many there are."""
+    """Open every log file of `logging` anew, at its end. Return how many there are.
+
+    One that nothing was written to yet is opened with its first record, as ever; so is one that cannot be opened now.
+    """
     handlers = list(dict.fromkeys(_file_handlers()))
     for handler in handlers:
         handler.acquire()
@@ -16,6 +20,8 @@ def reopen_log_files() -> int:
             stream, handler.stream = handler.stream, None  # as FileHandler itself does
             if stream is not None:
                 stream.close()
+                with contextlib.suppress(OSError):
+                    handler.stream = handler._open()  # noqa: SLF001 - what FileHandler's own subclasses call
         finally:
             handler.release()
     return len(handlers)
