@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import penstock
+from penstock.codecs.lines import Lines
 from penstock.config import Limits
 from penstock.testing.peers import PATIENCE_S
 
@@ -326,3 +327,28 @@ def lines_at_once(peer, count):
     """The next lines that a peer hears, where those are long."""
     with peer.makefile("rb") as file:
         return [file.readline() for _ in range(count)]
+
+
+@WITH_CONN
+def test_a_member_that_sets_another_codec_is_told_of(serve, form):
+    """To the group, by the time of the next line: what other workers publish has to be encoded by that one."""
+    room = Room()
+    told = []
+    codecs = [Lines(), Lines(newline="crlf")]
+    room.group.codec_changed = lambda member: told.append(member.conn.codec)
+
+    def react(conn, message):
+        if message == b"switch":
+            conn.set_codec(codecs[len(told)])
+            return b"switched"
+        return room.react(conn, message)
+
+    with serve(react) as server, server.dial() as peer:
+        room.join(peer)
+        for _ in codecs:
+            peer.sendall(b"switch\n")
+            assert b"switched" == lines(peer, 1)[0].rstrip()
+        peer.sendall(b"leave\n")
+        assert b"left\r\n" == lines(peer, 1)[0]
+
+    assert codecs == told

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -215,6 +216,13 @@ def answer(peer):
             break
         data += more
     return data.rstrip(b"\n").decode()
+
+
+def await_answer(peer, message, expected):
+    """Ask until that is the answer."""
+    until = time.monotonic() + PATIENCE_S
+    while (found := ask(peer, message)) != expected:
+        assert time.monotonic() < until, f"{message!r} is answered {found!r}, and was to be {expected!r}"
 
 
 def halt(pid):

@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
-from .conftest import PATIENCE_S, ask, pid_of
+from .conftest import PATIENCE_S, ask, await_answer, pid_of
 
 APP = """\
 import os
+import signal
 import penstock
 
 app = penstock.App("across")
@@ -30,6 +31,11 @@ def talk(conn, message):
     elif verb == b"stats":
         stats = room.stats
         return b"%d %d %d" % (stats.unsent, stats.dropped.total(), stats.waiting)
+    elif verb == b"fork":
+        child = os.fork()
+        while child == 0:
+            signal.pause()
+        return b"%d" % child
     else:
         return PID
     return None
@@ -175,9 +181,11 @@ def test_the_members_of_a_killed_worker_are_gone_and_the_others_miss_nothing(acr
     killed, *others = speakers
     names = {pid: b"w%d" % pid for pid in speakers}
     members = members_of_each(supervised, speakers, 1)
-    listeners = {pid: Listener(peers[0], [names[each] for each in others]) for pid, peers in members.items()}
+    hears = threading.Condition()
+    listeners = {pid: Listener(peers[0], [names[each] for each in others], hears) for pid, peers in members.items()}
     for pid, peer in speakers.items():
         speak(peer, names[pid], range(100))
+    await_heard(hears, [listeners[pid] for pid in others], names[killed], 100)  # they leave it in its loop's next turn
     for number in range(100, 2000):  # of these it publishes what it can
         speakers[killed].sendall(b"say %s %d\n" % (names[killed], number))
     os.kill(killed, signal.SIGKILL)
@@ -194,10 +202,26 @@ def test_the_members_of_a_killed_worker_are_gone_and_the_others_miss_nothing(acr
         of_killed = heard[names[killed]]
         assert 100 <= len(of_killed)
         assert list(range(len(of_killed))) == of_killed
-    while ask(speakers[others[0]], b"count") != "1 1":  # it hears of the end when the kernel has closed all
-        pass
+    await_answer(speakers[others[0]], b"count", "1 1")  # it hears of the end when the kernel has closed all
     for each in listeners.values():
         each.peer.close()
+    supervised.said("ended by itself")
+    supervised.stop()
+
+
+def test_a_killed_worker_is_gone_though_a_child_that_it_has_forked_lives(across):
+    """The child has copies of all its sockets: the others hear of the end from the supervisor."""
+    supervised, speakers = across
+    (_, killed), (_, other), _ = speakers.items()
+    killed.sendall(b"join\n")
+    pid = pid_of(killed)
+    child = int(ask(killed, b"fork"))
+    try:
+        assert "0 1" == ask(other, b"count")
+        os.kill(pid, signal.SIGKILL)
+        await_answer(other, b"count", "0 0")
+    finally:
+        os.kill(child, signal.SIGKILL)
     supervised.said("ended by itself")
     supervised.stop()
 
@@ -232,6 +256,7 @@ def test_members_and_publishers_that_move_in_a_roll_miss_nothing_and_get_nothing
     for each in listeners:
         each.wait()
 
+    assert set(speakers).isdisjoint(map(pid_of, speakers.values()))  # all have moved
     expected = {name: list(range(number)) for name, number in said.items()}
     assert [[]] * 6 == [amiss(each.heard, expected) for each in listeners]
     for each in listeners:

@@ -40,6 +40,10 @@ class Mesh:
     def __init__(self, acquainted):
         self.acquainted = acquainted
 
+    async def heard(self):
+        """They do not say what they have published, either."""
+        await self.acquainted()
+
     def settle(self):
         """No further connection comes."""
 

@@ -180,9 +180,9 @@ class App(Declaring, Generic[S]):
         Where another connection has the key here by now, and it is for one, that one is the newer: this one closes.
         """
         if place[0] == "group":
-            _, name, *cursor = place  # what spans the workers has one
-            group = self.group(name, scope="workers" if cursor else "process")
-            group.join_from(conn, dict(cursor[0]) if cursor else None)
+            _, name, *told = place  # where it has got to, for what spans the workers
+            group = self.group(name, scope="workers" if told else "process")
+            group.join_from(conn, dict(told[0]) if told else None, *told[1:])
             return
         _, name, key, is_shared, order, scope = place
         try:

@@ -48,6 +48,8 @@ class Text(Oversize[str]):
     ) -> None:
         require_choice("errors", errors, ("strict", "replace"))
         self.errors: Literal["strict", "replace"] = errors
+        self.newline: Literal["lf", "crlf"] = newline
+        self.unterminated: Unterminated = unterminated
         self.max_frame_bytes = max_frame_bytes
         self._lines = Lines(
             newline=newline,

@@ -30,6 +30,13 @@ NO_CHECKPOINT: Final = "its connections are not handed over: that is said by @on
 NO_HANDSHAKE: Final = "only a connection of a server has a handshake"
 
 
+def codec_changed(conn: ConnectionBase[Any]) -> None:
+    """Tell the server of a connection, where it has one, that it speaks another codec from now on."""
+    tell = getattr(conn.server, "codec_changed", None)
+    if tell is not None:
+        tell(conn)
+
+
 def app_of(server: object) -> Any:
     """Return the application that a server is part of, or None."""
     return getattr(server, "app", None)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any, Final, TypeVar
 
 from ..codecs.base import NEED_DATA, Codec, NeedData
+from ..core.contract import codec_changed
 from ..core.endings import last_message
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED
@@ -106,6 +107,7 @@ class ReceivingConnection(LinkedConnection[M]):
         self.codec = codec
         if self._cutter is None and (self._ready or self._rare is not None or not self._inbound.change(codec)):
             self._cut_by(codec)
+        codec_changed(self)
 
     def _cut_by(self, codec: Codec[Any], *, silence_counts: bool = True) -> None:
         unhandled = len(self._ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
@@ -50,6 +51,9 @@ class Elsewhere(Protocol):
 
     def left(self, group: Group[Any], member: Membership[Any]) -> None:
         """Likewise that it has left."""
+
+    def codec_changed(self, member: Membership[Any]) -> None:
+        """Likewise that it speaks another codec."""
 
     def publish(
         self, group: Group[Any], frames: Frames, exclude: frozenset[int], on_slow: Any, key: Hashable
@@ -129,3 +133,8 @@ def set_current(elsewhere: Elsewhere | None) -> None:
     """Have groups and registries that span workers know them by this."""
     global _current
     _current = elsewhere
+
+
+# A child that is forked is no worker: what it would read and write there is its parent's.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: set_current(None))

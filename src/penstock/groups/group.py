@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 
@@ -147,17 +147,32 @@ class Group(Generic[M]):
             self._snapshot, self._conns = None, ()
             return member
 
-    def join_from(self, conn: ConnectionBase[M], cursor: Mapping[int, int] | None) -> None:
+    def codec_changed(self, member: Membership[M]) -> None:
+        """A member speaks another codec: what others publish is to be encoded by it."""
+        far = self._far
+        if far is not None and member.active:
+            far.codec_changed(member)
+
+    def join_from(
+        self, conn: ConnectionBase[M], cursor: Mapping[int, int] | None, data: bytes = b"", frames: Sequence[int] = ()
+    ) -> None:
         """Have a connection that comes from the worker before be a member, as it was there.
 
         Args:
             conn: The connection.
             cursor: What had come for it there, by worker: what has come since is delivered here. None where it was
                 delivered there.
+            data: What waited there for its peer to read again: it is older than that.
+            frames: Of each frame of it the size and the way, as `SendQueue.told` has it.
         """
         far = self._far
         with self._lock:
             member = self.join(conn)
+            if frames:
+                self.stats.deliveries += len(frames)
+                member.queue().recall(data, frames)
+                self._late.add(conn.id)
+                self.resume(member)
             if far is not None and cursor is not None:
                 far.catch_member_up(self, member, cursor)
 
@@ -210,6 +225,8 @@ class Group(Generic[M]):
                 return
             if not member.waiting:
                 self._late.discard(member.conn.id)
+            elif not member.is_slow:  # it may have read while nothing was sent
+                self.resume(member)
             for frame, on_slow, key in kept:
                 publication = Publication(
                     FramedAlready(frame), (member,), (member.conn,), frozenset(), on_slow=on_slow, key=key
@@ -249,10 +266,15 @@ class Group(Generic[M]):
             self._pump(self._loop, too_many)
 
     def give_away(self, member: Membership[M]) -> bytes:
-        """Return what waits for a member whose connection goes on elsewhere, and there is sent: whole frames."""
+        """Return what waits for a member whose connection goes on elsewhere, and there is sent: whole frames.
+
+        Nothing where its place has told of it.
+        """
         with self._lock:
             self._late.discard(member.conn.id)
             if not member.waiting:
+                return b""
+            if member.kept is not None:
                 return b""
             self.stats.delivered += member.waiting.count
             return member.waiting.take(len(member.waiting))
@@ -541,7 +563,7 @@ class Group(Generic[M]):
     def _flush(self, member: Membership[M], all_of_it: bool) -> None:
         """Send what waits for a member, until it is slow again, or all of it."""
         waiting, stats = member.waiting, self.stats
-        while waiting and (all_of_it or not member.is_slow):
+        while waiting and member.kept is None and (all_of_it or not member.is_slow):
             with self._lock:
                 if not waiting:  # it has left, in another thread
                     return

@@ -102,7 +102,7 @@ class Membership(Generic[M]):
             if cursor is None:
                 return "group", name
             self._cursor = cursor
-        return "group", name, sorted(self._cursor.items())
+        return "group", name, sorted(self._cursor.items()), *(self.waiting.told() if self.waiting else ())
 
     def stays(self) -> None:
         """It does not move: deliver what was kept."""
@@ -111,6 +111,10 @@ class Membership(Generic[M]):
     def take_waiting(self) -> bytes:
         """Give away what waits for its peer to read again: whole frames."""
         return self._group.give_away(self)
+
+    def codec_changed(self) -> None:
+        """Its connection speaks another codec."""
+        self._group.codec_changed(self)
 
     def leave(self) -> None:
         """Leave the group. May be repeated."""

@@ -101,7 +101,8 @@ class Registry(Generic[C]):
         Raises:
             KeyTakenError: Another one has it, and the policy is ``refuse``.
             ClosedError: ``conn`` is closing.
-            LocalProtocolError: It is a client's, or stands for a datagram: nobody would tell of its end.
+            LocalProtocolError: It is a client's, or stands for a datagram: nobody would tell of its end. Or there is
+                another registry of this name that spans the workers.
             ConfigurationError: ``on_taken`` is none of these, or ``key`` is nothing that other workers can be told.
             LimitError: This worker has as many keys as it can (196,608), and other workers would not know of this one.
         """
@@ -205,6 +206,11 @@ class Registry(Generic[C]):
         with self._lock:
             holds = self._holds.get(key)
             return holds[-1].conn if holds else None
+
+    def sole_holds(self) -> list[Hold[C]]:
+        """Return the holds of this process of keys that are for one, as far as other workers know them."""
+        with self._lock:
+            return [holds[0] for holds in self._holds.values() if holds[0].order and not holds[0].is_shared]
 
     def _found(self, key: Hashable) -> list[tuple[int, C]]:
         with self._lock:

@@ -113,6 +113,12 @@ class Belongings:
         places = [each.place(self.app) for each in self._owners(conn) if hasattr(each, "place")]
         return [place for place in places if place is not None]
 
+    def codec_changed(self, conn: ConnectionBase[Any]) -> None:
+        """Tell the groups of a connection that it speaks another codec from now on."""
+        for each in self._owners(conn):
+            if hasattr(each, "codec_changed"):
+                each.codec_changed()
+
     def waiting_for(self, conn: ConnectionBase[Any]) -> bytes:
         """Give away what groups have for a connection whose peer does not read."""
         return b"".join(each.take_waiting() for each in self._owners(conn) if hasattr(each, "take_waiting"))

@@ -39,6 +39,7 @@ from .mesh.mesh import Mesh
 from .messages import (
     VERSION,
     Answered,
+    Apart,
     Ask,
     Beat,
     Begin,
@@ -46,6 +47,7 @@ from .messages import (
     Counted,
     Drain,
     FromSupervisor,
+    Gone,
     HandedOver,
     HandOver,
     Introduced,
@@ -264,7 +266,14 @@ class Member:
         """Get to know the other workers, whose members and keys this one's groups and registries have, too."""
         keys = SharedKeys(*await self._memory(KEYS_SERVICE)) if self.counts_together else None
         worker, slot = self.begin_message.number, self.begin_message.slot
-        self._mesh = Mesh(worker, slot, [server.service.codec for server in self._servers], keys)
+        self._mesh = Mesh(
+            worker,
+            slot,
+            {server.service.name: server.service.codec for server in self._servers},
+            keys,
+            takes_over=any(server.service.handler.handover for server in self._servers),
+            parted=lambda peer: self._channel.send(Apart(worker=worker, peer=peer)),
+        )
         answer = self._ask()
         self._channel.send(Meet(number=len(self._asked) - 1, worker=worker))
         await answer
@@ -281,6 +290,8 @@ class Member:
         """It serves."""
         assert self._life is not None
         _end_with_parent()  # once more: who becomes another user is not told any more
+        if self._mesh is not None and not self._handover:
+            self._mesh.settle()
         config = self._servers[0].config.supervisor
         self._bounds = _own_bounds(config)
         self._channel.send(
@@ -351,10 +362,15 @@ class Member:
                     peer.close()
                 else:
                     self._mesh.add(peer, message.worker, message.slot)
+            case Gone():
+                if self._mesh is not None:
+                    self._mesh.gone(message.worker)
             case Introduced():
                 self._asked[message.number].set_result(None)
             case TakeOver():
                 self._takes_over = True
+                if self._mesh is not None:
+                    self._mesh.is_taking_over = True
                 work = self._take_over(socket.socket(fileno=descriptors[0]))
                 task = asyncio.get_running_loop().create_task(work, name="penstock-handover")
                 self._answering.add(task)
@@ -387,6 +403,7 @@ class Member:
     def _has_taken_over(self) -> None:
         self._arrivals, self._takes_over = None, False
         if self._mesh is not None:
+            self._mesh.is_taking_over = False
             self._mesh.settle()
         self._hand_over()
 
@@ -395,9 +412,30 @@ class Member:
         sock = self._departs
         if sock is None or self._takes_over:
             return
+        self._departs = None
+        if self._mesh is None:
+            self._depart(sock)
+            return
+        task = asyncio.get_running_loop().create_task(
+            self._depart_up_to_date(self._mesh, sock), name="penstock-handover"
+        )
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _depart_up_to_date(self, mesh: Mesh, sock: socket.socket) -> None:
+        """Hand over once all has come that the successor does not get: what was published before it was known."""
+        try:
+            await mesh.heard()
+        except asyncio.CancelledError:  # the worker ends
+            sock.close()
+            raise
+        except Exception:
+            _logger.exception("what the other workers have published is not waited for")
+        self._depart(sock)
+
+    def _depart(self, sock: socket.socket) -> None:
         from .handing import Departure  # noqa: PLC0415 - as above
 
-        self._departs = None
         try:
             self._departure = Departure(sock, self._servers, self._has_handed_over)
         except Exception:

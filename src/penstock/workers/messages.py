@@ -129,6 +129,16 @@ class Introduced(Message, frozen=True, kw_only=True):
     number: int
 
 
+class Gone(Message, frozen=True, kw_only=True):
+    """Another worker has ended. A child that it has forked may have copies of its sockets, and so keep their end back.
+
+    Attributes:
+        worker: Its `Begin.number`.
+    """
+
+    worker: int
+
+
 class HandOver(Message, frozen=True):
     """Have the successor, at the other end of the descriptor, go on with the connections that can move; then drain."""
 
@@ -200,6 +210,18 @@ class Meet(Message, frozen=True, kw_only=True):
 
     number: int
     worker: int
+
+
+class Apart(Message, frozen=True, kw_only=True):
+    """This worker has cut its link to another one, which does not read: introduce the two once more.
+
+    Attributes:
+        worker: The number of this one.
+        peer: That of the other one.
+    """
+
+    worker: int
+    peer: int
 
 
 class Ready(Message, frozen=True, kw_only=True):
@@ -279,8 +301,10 @@ class HandedOver(Message, frozen=True):
     """What could move has moved, or the time for that is over: it drains from now on."""
 
 
-FromSupervisor = Begin | Opened | NotOpened | Counted | Peer | Introduced | HandOver | TakeOver | Drain | Stop | Ask
-FromWorker = Open | Count | Meet | Ready | Beat | Leaving | Answered | HandedOver | Parted
+FromSupervisor = (
+    Begin | Opened | NotOpened | Counted | Peer | Introduced | Gone | HandOver | TakeOver | Drain | Stop | Ask
+)
+FromWorker = Open | Count | Meet | Apart | Ready | Beat | Leaving | Answered | HandedOver | Parted
 
 
 # -- between supervisors -----------------------------------------------------------------------------------------------
@@ -359,10 +383,12 @@ class Meeting(Message, frozen=True, kw_only=True):
     Attributes:
         worker: Its `Begin.number`.
         slot: Its slot.
+        peer: The only one of them that it is to know, once more; -1 for all.
     """
 
     worker: int
     slot: int
+    peer: int = -1
 
 
 class Paired(Message, frozen=True, kw_only=True):
@@ -379,8 +405,8 @@ class Paired(Message, frozen=True, kw_only=True):
     slot: int
 
 
-FromPredecessor = Kept | KeptCells | Succeed | Yours | Arriving | Paired
-FromSuccessor = TookOver | Meeting
+FromPredecessor = Kept | KeptCells | Succeed | Yours | Arriving | Paired | Gone
+FromSuccessor = TookOver | Meeting | Gone
 
 
 # -- between a worker and its successor --------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from .messages import (
     Arriving,
     FromPredecessor,
     FromSuccessor,
+    Gone,
     Kept,
     KeptCells,
     Meeting,
@@ -134,6 +135,9 @@ class Successor:
     def _heard(self, message: FromSuccessor, _descriptors: list[int]) -> None:
         if isinstance(message, Meeting):
             self._introductions.meeting(message, self._channel.send)
+            return
+        if isinstance(message, Gone):
+            self._introductions.gone_there(message)
             return
         self._serves = True
         self.handover = message.handover
@@ -255,6 +259,10 @@ class Inheritance:
                 if self.introductions is not None:
                     self.introductions.paired(message, descriptors[0])
                 os.close(descriptors[0])
+                return
+            if isinstance(message, Gone):
+                if self.introductions is not None:
+                    self.introductions.gone_there(message)
                 return
             is_taken = True
             for file in self.files:

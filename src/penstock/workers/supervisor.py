@@ -17,7 +17,21 @@ from .crew import Crew, Slot, is_current
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
-from .messages import VERSION, Answered, Beat, Begin, Count, FromWorker, HandedOver, Leaving, Meet, Open, Parted, Ready
+from .messages import (
+    VERSION,
+    Answered,
+    Apart,
+    Beat,
+    Begin,
+    Count,
+    FromWorker,
+    HandedOver,
+    Leaving,
+    Meet,
+    Open,
+    Parted,
+    Ready,
+)
 from .partings import Partings
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
@@ -317,6 +331,7 @@ class Supervisor:
 
     def _did_not_succeed(self, status: int) -> None:
         self._successor = None
+        self._started += 2 * LEAP  # its workers have had numbers, and no other worker has one of them
         _logger.error("the other supervisor ended with status %d; this one goes on", status)
 
     def scale(self, count: int) -> None:
@@ -434,6 +449,8 @@ class Supervisor:
                 self._holdings.count(worker, message)
             case Meet():
                 self._holdings.introductions.meet(worker, message)
+            case Apart():
+                self._holdings.introductions.again(worker, message)
             case Ready():
                 self._is_ready(worker, message)
             case Leaving():

@@ -49,7 +49,7 @@ async def test_a_key_that_is_given_up_in_the_middle_of_a_decision_is_given_up_af
     """In the same thread, which must not wait for itself: it holds off every worker. What comes in the loop's next turn
     finds what has become of the key meanwhile."""
     keys, other, lock = made
-    mesh = Mesh(1, 0, [Lines()], keys)
+    mesh = Mesh(1, 0, {"service": Lines()}, keys)
     elsewhere.set_current(mesh)
     registry = Registry("devices", scope="workers")
     first, second = registry.hold("first", Device()), registry.hold("second", Device())
@@ -142,7 +142,7 @@ async def test_one_key_more_than_there_is_room_for_is_refused(made):
 async def test_a_hold_that_is_refused_for_want_of_room_leaves_nothing_behind(made):
     """The connection has no key, in this worker either."""
     keys, _, _ = made
-    mesh = Mesh(1, 0, [Lines()], keys)
+    mesh = Mesh(1, 0, {"service": Lines()}, keys)
     elsewhere.set_current(mesh)
     registry = Registry("devices", scope="workers")
     for key in range(6):

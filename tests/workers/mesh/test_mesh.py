@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import gc
+import os
 import socket
 
 import msgspec
@@ -12,10 +13,15 @@ import penstock
 from penstock.codecs.lines import Lines
 from penstock.core.handover.codecs import text_of
 from penstock.groups import elsewhere
+from penstock.workers.cells import AVAILABLE, Cells, WorkerMemory
 from penstock.workers.mesh import link as link_module
+from penstock.workers.mesh import mesh as mesh_module
 from penstock.workers.mesh.frames import (
+    Displaced,
     Hello,
     Known,
+    Mark,
+    Marked,
     Presence,
     Publication,
     Reply,
@@ -24,6 +30,7 @@ from penstock.workers.mesh.frames import (
     encoded,
     taken,
 )
+from penstock.workers.mesh.keys import SharedKeys
 from penstock.workers.mesh.mesh import Mesh
 
 LINES = text_of(Lines())
@@ -55,9 +62,15 @@ class Other:
 
 
 @pytest.fixture
-async def mesh():
+def parted():
+    """The workers that were cut."""
+    return []
+
+
+@pytest.fixture
+async def mesh(parted):
     """A worker's mesh, known to its groups."""
-    found = Mesh(3, 1, [Lines()], None)
+    found = Mesh(3, 1, {"member": Lines()}, None, parted=parted.append)
     elsewhere.set_current(found)
     yield found
     elsewhere.set_current(None)
@@ -272,7 +285,7 @@ class Unsigned(Lines):
 @pytest.mark.parametrize("kind", [Unhashable, Failing, Unsigned])
 async def test_a_worker_knows_others_whatever_its_codecs_are(kind):
     """A codec that cannot be told apart is this process's: its members get what is published here."""
-    mesh = Mesh(3, 1, [kind(), kind()], None)
+    mesh = Mesh(3, 1, {"a": kind(), "b": kind()}, None)
     elsewhere.set_current(mesh)
     app = penstock.App()
 
@@ -297,6 +310,174 @@ async def test_a_worker_knows_others_whatever_its_codecs_are(kind):
     assert ("lobby", 1) == (said.group, said.count)
 
 
+async def all_before(other, kind):
+    """What comes before the next message of a kind."""
+    before = []
+    while not isinstance(said := await other.hear(msgspec.Struct), kind):
+        before.append(said)
+    return before
+
+
+async def test_a_member_that_speaks_another_codec_is_told_of_at_once(room):
+    """What is published elsewhere next is encoded by that one."""
+    _, join, joined, other = room
+    await join()
+    await other.hear(Presence)
+    codec = Lines(newline="crlf")
+    joined[0].set_codec(codec)
+
+    assert Presence("lobby", text_of(codec), False, 1) == await other.hear(Presence)
+    assert Presence("lobby", LINES, False, 0) == await other.hear(Presence)
+
+
+# -- links that are cut, and workers that end --------------------------------------------------------------------------
+
+
+async def test_a_worker_that_was_cut_is_told_of_and_is_known_anew(room, mesh, parted, monkeypatch):
+    """Beyond what may wait of what may not be lost. Both sides begin at the beginning: members are told again."""
+    group, join, _, other = room
+    await join()
+    other.say(Presence("lobby", LINES, False, 2))
+    monkeypatch.setattr(link_module, "MOST_BYTES", 100_000)
+    while not parted:
+        link = mesh.link(7)
+        if link is not None:
+            link.say(Displaced("devices", "x" * 10_000, 1))
+        await asyncio.sleep(0)
+    monkeypatch.undo()
+    assert ([7], None, 0) == (parted, mesh.link(7), group.elsewhere)
+    again = Other(mesh)
+    assert Hello(-1, False) == await again.hear(Hello)
+    assert Presence("lobby", LINES, False, 1) == await again.hear(Presence)
+    again.sock.close()
+
+
+async def test_a_link_that_is_told_of_again_takes_the_place_of_the_one_before(room, mesh):
+    """The other worker has cut that one, which may not have been heard of; what it had said is heard."""
+    group, join, _, other = room
+    member = await join()
+    other.say(Publication("lobby", 1, [(LINES, False, b"last\n")]))
+    again = Other(mesh)
+    again.say(Hello(), Presence("lobby", LINES, False, 2))
+
+    assert b"last" == await member.receive()
+    assert (1, 2) == tuple(group.publish(b"x"))
+    assert "x\n" == (await again.hear(Publication)).frames[0][2].decode()
+    again.sock.close()
+
+
+async def test_a_worker_that_has_ended_is_gone_though_a_child_has_copies_of_its_sockets(room, mesh):
+    """The supervisor says so. What it had published before is delivered."""
+    group, join, _, other = room
+    member = await join()
+    other.say(Presence("lobby", LINES, False, 2), Publication("lobby", 1, [(LINES, False, b"last\n")]))
+    mesh.gone(7)
+    mesh.gone(7)
+
+    assert (None, 0) == (mesh.link(7), group.elsewhere)
+    assert b"last" == await member.receive()
+
+
+async def test_a_worker_that_leaves_ends_its_links_though_a_child_has_copies_of_its_sockets():
+    """By shutdown(2), and with all that it has said."""
+    mesh = Mesh(3, 1, {}, None)
+    other = Other(mesh)
+    copy = os.dup(mesh.link(7).fileno())
+    mesh.close()
+
+    assert Hello(-1, False) == await other.hear(Hello)
+    assert b"" == await asyncio.get_running_loop().sock_recv(other.sock, 100)
+    os.close(copy)
+    other.sock.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_that_was_forked_is_no_worker(monkeypatch):
+    """What its groups would read and write is its parent's."""
+    monkeypatch.setattr(elsewhere, "_current", "the workers")
+    child = os.fork()
+    if child == 0:
+        os._exit(elsewhere.current() is None)
+    status = os.waitpid(child, 0)[1]
+
+    assert 1 == os.waitstatus_to_exitcode(status)
+    assert "the workers" == elsewhere.current()
+
+
+@pytest.fixture
+async def keys():
+    """The keys of two workers."""
+    if not AVAILABLE:
+        pytest.skip("no memory without a name here")
+    cells = Cells()
+    numbers = [cells.give(1), cells.give(2)]
+    loop = asyncio.get_running_loop()
+    memories = [WorkerMemory([os.dup(fd) for fd in cells.descriptors], number, loop) for number in numbers]
+    yield [SharedKeys(memory, number) for memory, number in zip(memories, numbers, strict=True)]
+    for memory in memories:
+        memory.close()
+    cells.close()
+
+
+@pytest.fixture
+async def devices(keys):
+    """A worker with a registry, a function that makes a connection which holds a key, and the keys of another one."""
+    here, there = keys
+    mesh = Mesh(3, 1, {}, here)
+    elsewhere.set_current(mesh)
+    app = penstock.App()
+    conns = []
+
+    @app.on_message(codec="lines", bind="tcp://127.0.0.1:0")
+    def device(conn, message):
+        app.registry("devices").hold(message, conn)
+        conns.append(conn)
+        return message
+
+    async with app.test() as t:
+
+        async def hold(key):
+            await (await t.connect("device")).request(key)
+            return conns[-1]
+
+        yield mesh, hold, there
+    elsewhere.set_current(None)
+    mesh.close()
+
+
+def take(keys, key):
+    """Have a key in another worker."""
+    assert keys.claim(("devices", key), refuses=False, order=None, is_shared=False)
+
+
+async def test_a_later_hold_is_told_to_a_worker_that_gets_known_after_it(devices):
+    """There was no link when the key was taken: else both connections would have it for good."""
+    mesh, hold, there = devices
+    take(there, b"a")
+    take(there, b"b")
+    await hold(b"a")
+    await hold(b"c")
+    take(there, b"c")
+    other = Other(mesh)
+    other.say(Hello(there.cell))
+
+    assert Displaced("devices", b"a", 3) == await other.hear(Displaced)
+    mesh.link(7).say(Displaced("end", "", 1))
+    assert Displaced("end", "", 1) == await other.hear(Displaced)
+    other.sock.close()
+
+
+async def test_there_is_one_registry_of_a_name_that_spans_the_workers(devices):
+    """Of two each would take keys of the other out."""
+    _, hold, _ = devices
+    conn = await hold(b"a")
+    another = penstock.Registry("devices", scope="workers")
+    with pytest.raises(penstock.LocalProtocolError, match="there is another registry called devices"):
+        another.hold(b"b", conn)
+    assert 0 == len(another)
+    penstock.Registry("devices").hold(b"b", conn)
+
+
 # -- members that move -------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +497,101 @@ async def test_a_worker_whose_slot_had_another_one_wants_all(before, mesh):
     mesh.settle()
 
     assert Settled() == await before.hear(Settled)
+
+
+async def test_what_is_published_goes_to_those_who_want_all_and_where_members_are(room, before, mesh):
+    """Not to all: this worker wants all for itself."""
+    group, join, _, other = room
+    await join()
+    before.say(Presence("lobby", LINES, False, 1))
+    group.publish(b"x")
+    mesh.link(7).say(Displaced("end", "", 1))
+
+    assert (await before.hear(Publication)).number == 1
+    assert {Hello, Known, Presence} >= set(map(type, await all_before(other, Displaced)))
+
+
+async def test_a_worker_none_of_whose_connections_move_wants_no_more_than_others():
+    """Nothing would come to which it could be delivered."""
+    mesh = Mesh(3, 1, {}, None, takes_over=False)
+    before = Other(mesh, number=1, slot=1)
+
+    assert Hello(-1, False) == await before.hear(Hello)
+    mesh.close()
+    before.sock.close()
+
+
+async def test_what_the_others_have_published_is_waited_for(room, mesh):
+    """They say so after it. One that is gone is not waited for."""
+    *_, other = room
+    another = Other(mesh, number=8, slot=3)
+    waiting = asyncio.ensure_future(mesh.heard())
+    mark = await other.hear(Mark)
+    assert mark == await another.hear(Mark)
+    other.say(Publication("lobby", 1, []), Marked(mark.number))
+    another.sock.close()
+    await waiting
+
+    assert {3: 0, 7: 1} == mesh.cursor()
+
+
+async def test_a_mark_is_answered_after_what_was_published(room):
+    """In its place among that."""
+    group, _, _, other = room
+    other.say(Presence("lobby", LINES, False, 1))
+    group.publish(b"before")
+    other.say(Mark(5))
+    assert 1 == (await other.hear(Publication)).number
+    assert Marked(5) == await other.hear(Marked)
+
+
+async def test_a_worker_that_ends_while_it_hands_over_leaves_what_was_remembered(room, before, mesh, monkeypatch):
+    """What it has offered may still be read. Later nothing comes, and nothing is remembered."""
+    monkeypatch.setattr(mesh_module, "SETTLED_S", 0)
+    group, join, joined, other = room
+    member = await join()
+    group.leave(joined[0])
+    mesh.is_taking_over = True
+    before.say(Publication("lobby", 1, [(LINES, False, b"1\n")]))
+    before.sock.close()
+    while mesh.link(1) is not None:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    group.join_from(joined[0], {1: 0})
+    assert b"1" == await member.receive()
+    mesh.is_taking_over = False
+    mesh.settle()
+    assert Settled() == await other.hear(Settled)
+
+
+async def test_what_is_remembered_is_forgotten_once_the_worker_before_has_ended(room, before, mesh, monkeypatch):
+    """Where it hands nothing over."""
+    monkeypatch.setattr(mesh_module, "SETTLED_S", 0)
+    *_, other = room
+    before.sock.close()
+
+    assert Settled() == await other.hear(Settled)
+
+
+async def test_what_waits_for_a_slow_member_moves_with_it_before_what_is_newer(room, before):
+    """Its place says what waits. There it comes first."""
+    group, join, joined, _ = room
+    member = await join()
+    membership = group.join(joined[0])
+    group.stats.deliveries = 2
+    for each in (b"1\n", b"2\n"):
+        membership.queue().admit(each, "drop_oldest", 0)
+    place = membership.place(joined[0].server.app)
+    assert place == membership.place(joined[0].server.app)
+    assert b"" == membership.take_waiting()
+    group.leave(joined[0])
+    before.say(Publication("lobby", 1, [(LINES, False, b"3\n")]))
+    elsewhere.current().catch_up()
+    joined[0].server.app.take_place(joined[0], (*place[:2], [(1, 0)], *place[3:]))
+
+    assert [b"1", b"2", b"3"] == [await member.receive() for _ in range(3)]
+    assert 0 == group.stats.waiting
 
 
 async def test_a_member_that_comes_gets_what_it_has_not_got_once_and_in_order(room, before, mesh):

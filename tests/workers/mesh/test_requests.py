@@ -61,7 +61,7 @@ class Worker:
         cell = cells.give(number)
         descriptors = [os.dup(each) for each in cells.descriptors]
         self.memory = WorkerMemory(descriptors, cell, asyncio.get_running_loop())
-        self.mesh = Mesh(number, number, [Lines()], SharedKeys(self.memory, cell))
+        self.mesh = Mesh(number, number, {"service": Lines()}, SharedKeys(self.memory, cell))
         self.registry = Registry("devices", scope="workers")
         self._descriptors = descriptors
 

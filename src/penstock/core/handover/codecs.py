@@ -16,6 +16,10 @@ from ..inbound import Remembered
 # What can be written down as it is.
 _PLAIN: Final = (type(None), bool, int, float, str, bytes)
 
+_MISSING: Final = object()
+
+_OURS: Final = "penstock.codecs."
+
 _NOTES: Final = {kind.__name__.lower(): kind for kind in (Left, Gone, Cut)}
 
 
@@ -31,6 +35,26 @@ def text_of(codec: Codec[Any]) -> str:
     except Exception:  # what a property raises is the user's
         shown = [f"{os.getpid()}:{id(codec):x}"]
     return f"{kind.__module__}.{kind.__qualname__}({', '.join(shown)})"
+
+
+def tells_all(codec: Codec[Any]) -> bool:
+    """Whether `text_of` says all that a frame depends on, so that codecs of one text frame alike.
+
+    It does not where an option is no attribute of its name, or is an object or a function: only its name is shown.
+    """
+    kind = type(codec)
+    names = set(inspect.signature(kind).parameters)
+    if kind.__module__.startswith(_OURS):
+        names.discard("type")  # what a frame is decoded into, which is the same frame
+    return all(_is_told(getattr(codec, name, _MISSING)) for name in names)
+
+
+def _is_told(value: object) -> bool:
+    if isinstance(value, Codec):
+        return tells_all(value)
+    if isinstance(value, tuple):
+        return all(map(_is_told, value))
+    return isinstance(value, _PLAIN)
 
 
 def _shown(value: object) -> str:

@@ -15,6 +15,7 @@ from ...address import Address, Peer
 from ...codecs import guard
 from ...codecs.base import Codec
 from ...config import OnFull
+from ...core.contract import codec_changed
 from ...core.endings import reason_after
 from ...core.handlers import CallbackHandler, Handler, MessageHandler, answer_to_bad_messages
 from ...core.interrupts import is_interrupt
@@ -300,6 +301,7 @@ class AnsweringConnection(StreamConnection[M]):
         else:
             self._inbound.switch(codec, 0, 0)
             self._watch_input()
+        codec_changed(self)
 
     def _uncut(self) -> None:
         if self._handling:

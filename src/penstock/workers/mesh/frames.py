@@ -124,7 +124,19 @@ class Reply(Said, frozen=True):
     reason: str = ""
 
 
-AnySaid = Hello | Known | Settled | Presence | Publication | Displaced | Request | Dropped | Reply
+class Mark(Said, frozen=True):
+    """To be answered by `Marked`, after all that the other worker has published by then."""
+
+    number: int
+
+
+class Marked(Said, frozen=True):
+    """The answer to `Mark`."""
+
+    number: int
+
+
+AnySaid = Hello | Known | Settled | Presence | Publication | Displaced | Request | Dropped | Reply | Mark | Marked
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(AnySaid)
@@ -141,7 +153,7 @@ def encoded(said: Said) -> bytes:
 
 
 def taken(buffer: bytearray) -> Iterator[AnySaid]:
-    """Take what is whole out of a buffer; what is of a kind that nobody knows here is passed over.
+    """Take what is whole out of a buffer; what is of a kind that is not known here is passed over.
 
     Raises:
         msgspec.DecodeError: It is no message.
@@ -156,7 +168,7 @@ def taken(buffer: bytearray) -> Iterator[AnySaid]:
             at = end
             try:
                 said = _decoder.decode(body)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, RecursionError):
                 continue
             yield said
     finally:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from .frames import AnySaid, Hello, Said, encoded, taken
+from .frames import AnySaid, Hello, Presence, Reply, Said, encoded, taken
 
-# So much may wait for a worker that does not read. Publications beyond it are given up, and counted.
+# So much may wait for a worker that does not read. Publications beyond it are given up, and counted; replies, and how
+# many members there are, wait beside it.
 MOST_WAITING_BYTES: Final = 8 * 1024 * 1024
-# What else is said, of members and keys, may not be lost: beyond that the two know nothing of each other any more.
+# Of the replies. Who has asked for one beyond it is told that it is lost.
+MOST_REPLY_BYTES: Final = 8 * MOST_WAITING_BYTES
+# Of what else is said, which may not be lost: beyond that the two begin anew.
 MOST_BYTES: Final = 4 * MOST_WAITING_BYTES
 
 _READ_BYTES: Final = 256 * 1024
@@ -30,7 +36,7 @@ class Link:
         sock: The socket, of which this is the owner.
         number: Of the other worker.
         slot: Its slot.
-        wants_writing: Told whether the socket is to be watched for room.
+        changed: Told that `waits` or `is_lost` has changed.
 
     Attributes:
         number: As above.
@@ -40,95 +46,176 @@ class Link:
         wants_all: As of `Hello`, and until it is `Settled`.
         members: How many members it has, by group and by the codec that they speak.
         is_open: Whether it is there.
+        waits: Whether something waits for room in the socket.
     """
 
-    def __init__(
-        self, sock: socket.socket, number: int, slot: int, wants_writing: Callable[[Link, bool], object]
-    ) -> None:
+    def __init__(self, sock: socket.socket, number: int, slot: int, changed: Callable[[Link], object]) -> None:
         self.number = number
         self.slot = slot
         self.hello: Hello | None = None
         self.is_known = self.wants_all = False
         self.members: dict[str, dict[Kind, int]] = {}
         self.is_open = True
+        self.waits = False
         self._sock = sock
         self._sock.setblocking(False)
-        self._wants_writing = wants_writing
+        self._changed = changed
         self._input = bytearray()
         self._output: deque[bytes | memoryview] = deque()
+        self._may_drop: deque[bool] = deque()  # for each of them
         self._size = 0
+        self._lasting_size = 0  # of those that may not be dropped
+        self._presences: dict[tuple[str, str, bool], Presence] = {}  # which wait beside the others, and so do replies
+        self._replies: deque[bytes] = deque()
+        self._reply_size = 0
         self._lock = threading.RLock()  # a signal handler, or a finaliser, may publish in the middle of a call
-        self._is_writing = False
-        self._waits = False  # for room
+        self._is_flushing = False
 
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._sock.fileno()
 
-    @property
-    def waiting_bytes(self) -> int:
-        """How much was said and not written so far."""
-        return self._size
+    # -- saying --------------------------------------------------------------------------------------------------------
 
     def say(self, said: Said) -> None:
         """Say something that may not be lost, and write it now if there is room."""
-        self.queue(encoded(said))
+        self.put(said)
         self.flush()
+
+    def put(self, said: Said) -> None:
+        """As `say`, and have it written by the next `flush`."""
+        if isinstance(said, Presence):
+            self._put_presence(said)
+        elif isinstance(said, Reply):
+            self._put_reply(said)
+        else:
+            self.queue(encoded(said))
+
+    def _put_presence(self, said: Presence) -> None:
+        """The latest word on each group and codec is what counts: where much waits there is one of each."""
+        key = said.group, said.codec, said.records
+        with self._lock:
+            if key in self._presences or self._size > MOST_WAITING_BYTES:
+                if self.is_open:
+                    self._presences[key] = said
+                return
+        self.queue(encoded(said))
+
+    def _put_reply(self, said: Reply) -> None:
+        data = encoded(said)
+        size = len(data)
+        with self._lock:
+            if not self.is_open:
+                return
+            if self._reply_size + size > MOST_REPLY_BYTES and self._replies:
+                data = encoded(Reply(said.number, error="RequestLostError"))
+                size = len(data)
+            self._replies.append(data)
+            self._reply_size += size
 
     def queue(self, data: bytes, *, may_drop: bool = False) -> bool:
         """Have something written by the next `flush`; return False where it is given up.
 
         Args:
             data: The message.
-            may_drop: Whether it is given up where too much waits.
+            may_drop: Whether it is given up where too much waits. One that is longer than may wait goes by itself.
         """
         size = len(data)
+        if may_drop and self._size + size > MOST_WAITING_BYTES:
+            self.flush()  # the other worker may have read since
         with self._lock:
-            if not self.is_open or (may_drop and self._size + size > MOST_WAITING_BYTES):
+            if not self.is_open or (may_drop and self._output and self._size + size > MOST_WAITING_BYTES):
                 return False
-            self._output.append(data)
-            self._size += size
+            self._append(data, may_drop)
+            is_lost = self.is_lost and not self._is_flushing  # no other lock is taken under this one
+        if is_lost:
+            self._changed(self)
         return True
+
+    def _append(self, data: bytes, may_drop: bool) -> None:
+        size = len(data)
+        self._output.append(data)
+        self._may_drop.append(may_drop)
+        self._size += size
+        if not may_drop:
+            self._lasting_size += size
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much was said and not written so far, beside what waits for that."""
+        return self._size
 
     @property
     def is_lost(self) -> bool:
         """Whether more waits than may."""
-        return self._size > MOST_BYTES
+        return self._lasting_size > MOST_BYTES
 
     def flush(self) -> None:
         """Write what waits, as far as there is room."""
         with self._lock:
-            if self._is_writing:  # by the call that this one interrupts, which goes on with what was queued since
+            if self._is_flushing:  # by the call that this one interrupts, which goes on with what was queued since
                 return
-            self._is_writing = True
+            self._is_flushing = True
             try:
                 self._write()
             finally:
-                self._is_writing = False
+                self._is_flushing = False
             waits = bool(self._output)
-            changed, self._waits = waits != self._waits, waits
-        if changed:
-            self._wants_writing(self, waits)
+            has_changed, self.waits = waits != self.waits, waits
+        if has_changed:
+            self._changed(self)
 
     def _write(self) -> None:
-        while self._output and self.is_open:
+        while self.is_open:
+            self._fill_up()
+            if not self._output:
+                return
+            first = [self._output[at] for at in range(min(_AT_ONCE, len(self._output)))]
             try:
-                first = [self._output[at] for at in range(min(_AT_ONCE, len(self._output)))]
                 written = self._sock.sendmsg(first)
             except BlockingIOError:
-                break
+                return
             except OSError:  # the reader is told of the end
-                self._output.clear()
-                self._size = 0
-                break
+                self._clear()
+                return
+            if not self._output:  # it was closed within this call
+                return
             self._size -= written
-            while written and self._output:  # none after a `close` within this call
+            while written:
                 size = len(self._output[0])
-                if written < size:
-                    self._output[0] = memoryview(self._output[0])[written:]
+                taken_size = min(size, written)
+                if not self._may_drop[0]:
+                    self._lasting_size -= taken_size
+                written -= taken_size
+                if taken_size < size:
+                    self._output[0] = memoryview(self._output[0])[taken_size:]
                     break
-                written -= size
                 self._output.popleft()
+                self._may_drop.popleft()
+
+    def _fill_up(self) -> None:
+        """Have what waits beside the others wait in their line, as far as there is room."""
+        while self._presences and self._size <= MOST_WAITING_BYTES:
+            key = next(iter(self._presences))
+            self._append(encoded(self._presences.pop(key)), False)
+        while self._replies and (self._size <= MOST_WAITING_BYTES // 2 or not self._output):
+            data = self._replies.popleft()
+            size = len(data)
+            self._reply_size -= size
+            self._append(data, True)  # it is bounded by itself
+
+    def drain(self, until: float) -> None:
+        """Write what waits, and wait for room until then, on the clock of `time.monotonic`."""
+        self.flush()
+        if not self._output:
+            return
+        room = select.poll()
+        room.register(self._sock, select.POLLOUT)
+        while self._output and (left_s := until - time.monotonic()) > 0:
+            room.poll(left_s * 1000)
+            self.flush()
+
+    # -- hearing -------------------------------------------------------------------------------------------------------
 
     def read(self) -> tuple[list[AnySaid], bool]:
         """Return what has come, and whether the other end is still there."""
@@ -151,9 +238,17 @@ class Link:
                 return found, True
 
     def close(self) -> None:
-        """Close this end. May be repeated."""
+        """End this link, and close this end. May be repeated."""
         with self._lock:
-            self.is_open = False
+            if not self.is_open:
+                return
+            self.is_open = self.waits = False
+            with contextlib.suppress(OSError):  # a child that was forked may have a copy, which close(2) does not end
+                self._sock.shutdown(socket.SHUT_RDWR)
             self._sock.close()
-            self._output.clear()
-            self._size = 0
+            self._clear()
+
+    def _clear(self) -> None:
+        for each in (self._output, self._may_drop, self._presences, self._replies):
+            each.clear()
+        self._size = self._lasting_size = self._reply_size = 0

@@ -8,13 +8,13 @@ import logging
 import selectors
 import socket
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from ...codecs.base import Codec
-from ...core.handover.codecs import text_of
 from ...errors import ConfigurationError, LocalProtocolError, PenstockError
 from ...groups.distant import DistantConnection
 from ...groups.elsewhere import Cursor
@@ -23,12 +23,15 @@ from ...groups.keys import plain_key
 from ...groups.membership import Membership
 from ...groups.publication import ArrivedFrames, Frames
 from ...groups.registry import Hold, Registry
+from .codecs import KnownCodecs
 from .frames import (
     AnySaid,
     Displaced,
     Dropped,
     Hello,
     Known,
+    Mark,
+    Marked,
     Presence,
     Publication,
     Reply,
@@ -42,7 +45,21 @@ from .requests import Requests
 from .values import key_of
 
 # How long a worker that begins waits for the others: one that is held knows it later, and until then sends it nothing.
-ACQUAINTED_S: Final = 5.0
+# Less than a worker waits for the answer to what it hands over.
+ACQUAINTED_S: Final = 2.0
+
+# Likewise one that is about to hand over, for what the others have published by then.
+HEARD_S: Final = 2.0
+
+# Likewise one that ends, for room for what it has said last.
+LAST_WORDS_S: Final = 2.0
+
+# After the worker before has ended, what it has handed over may not have been told of so far.
+SETTLED_S: Final = 5.0
+
+# When two workers get to know each other, later holds are told of: so many at a time, and the next ones after so long.
+HOLDS_AT_ONCE: Final = 100
+HOLDS_EVERY_S: Final = 0.01
 
 # Members who come and go change a count, which is told after so long: a first one is told of at once.
 TOLD_AFTER_S: Final = 0.05
@@ -50,11 +67,11 @@ TOLD_AFTER_S: Final = 0.05
 # Of what was published lately, for connections that come from another worker.
 RECORDED_BYTES: Final = 16 * 1024 * 1024
 
-# Codecs whose text is known; a connection may have one of its own.
-_CODECS: Final = 256
-
 # Workers of which it is known what has come.
 _REMEMBERED: Final = 4096
+
+# So often is read what a worker has said that has ended: a socket holds less than that.
+_LAST_READS: Final = 64
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -72,15 +89,27 @@ class Mesh:
     Args:
         number: Of this worker.
         slot: Its slot.
-        codecs: Those of its services: what members elsewhere speak is encoded by one of them.
+        codecs: Those of its services, by name: what members elsewhere speak is encoded by one of them.
         keys: The memory of all keys; None where there is none.
+        takes_over: Whether connections of the worker before may come, where its slot had one.
+        parted: Told the number of a worker that was cut, as it does not read: the two are to be introduced again.
 
     Attributes:
         number: As above.
         requests: What is asked of connections elsewhere.
+        is_taking_over: Whether connections are coming: then `settle` is not called here.
     """
 
-    def __init__(self, number: int, slot: int, codecs: Iterable[Codec[Any]], keys: SharedKeys | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        slot: int,
+        codecs: Mapping[str, Codec[Any]],
+        keys: SharedKeys | None,
+        *,
+        takes_over: bool = True,
+        parted: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self.number = number
         self.requests = Requests(self)
         self._slot = slot
@@ -98,28 +127,34 @@ class Mesh:
         self._seq = 0
         # By worker, also by those that have ended: the number of the last publication that was delivered.
         self._heard: dict[int, int] = {}
-        self._texts: dict[int, tuple[Codec[Any], str]] = {}
-        self._codecs = {self._text(codec): codec for codec in codecs}
+        self._codecs = KnownCodecs(codecs, number)
         self._groups: WeakValueDictionary[str, Group[Any]] = WeakValueDictionary()
         self._registries: WeakValueDictionary[str, Registry[Any]] = WeakValueDictionary()
         self._members: dict[str, dict[Kind, int]] = {}
         self._changed: set[tuple[str, Kind]] = set()  # counts that the others are to be told
         self._recorded: deque[_Recorded] | None = None  # while connections may come from another worker
         self._recorded_bytes = 0
+        self._has_forgotten = False
         self._floors: dict[str, dict[int, Cursor]] = {}  # by group, for each member that has come: what it had got
         self._acquainted: asyncio.Future[None] | None = None
+        self._is_settled = not takes_over
+        self.is_taking_over = False
+        self._parted = parted
+        self._last_mark = 0
+        self._marks: dict[int, tuple[asyncio.Future[None], set[Link]]] = {}  # and who has not answered
         self._is_closed = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def add(self, sock: socket.socket, number: int, slot: int) -> None:
-        """Know another worker, at the other end of the socket."""
-        if self._is_closed or number in self._links:
+        """Know another worker, at the other end of the socket; one that is known by now has cut the link before."""
+        if self._is_closed:
             sock.close()
             return
-        link = Link(sock, number, slot, self._watch)
+        self.gone(number)
+        link = Link(sock, number, slot, self._link_changed)
         with self._lock:
-            if slot == self._slot and number < self.number and self._recorded is None:
+            if slot == self._slot and number < self.number and self._recorded is None and not self._is_settled:
                 self._recorded = deque()  # its connections may move here
                 for each in self._links.values():
                     each.is_known = False  # until it answers that, too
@@ -128,10 +163,22 @@ class Mesh:
             while len(self._heard) > _REMEMBERED:
                 del self._heard[next(iter(self._heard))]
             self._selector.register(link, selectors.EVENT_READ)
-            link.say(self._hello)
+            link.put(self._hello)
             for name, kinds in self._members.items():
                 for (codec, records), count in kinds.items():
-                    link.say(Presence(name, codec, records, count))
+                    link.put(Presence(name, codec, records, count))
+            link.flush()
+
+    def gone(self, number: int) -> None:
+        """A worker has ended, whichever child of it has copies of its sockets: what it has said is heard."""
+        with self._lock:
+            link = self._links.get(number)
+            if link is None:
+                return
+            for _ in range(_LAST_READS):
+                if not link.is_open or not self._read(link):
+                    break
+            self._end(link)
 
     @property
     def _hello(self) -> Hello:
@@ -144,6 +191,34 @@ class Mesh:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._acquainted, ACQUAINTED_S)
 
+    async def heard(self) -> None:
+        """Wait until all has come that the others have published by now; not for ever.
+
+        A successor gets from each of them what is published after that one knew it, which has been by now.
+        """
+        with self._lock:
+            links = set(self._links.values())
+            self._last_mark += 1
+            number, heard = self._last_mark, self._loop.create_future()
+            self._marks[number] = heard, set(links)
+        if not links:
+            heard.set_result(None)
+        for link in links:
+            link.say(Mark(number))
+        try:
+            await asyncio.wait_for(heard, HEARD_S)
+        except TimeoutError:
+            slots = ", ".join(str(link.slot) for link in self._marks[number][1])
+            _logger.error("worker %s has not said what it has published: members that move may miss it", slots)
+        finally:
+            del self._marks[number]
+
+    def _has_marked(self, link: Link, number: int) -> None:
+        heard, left = self._marks.get(number, (None, set()))
+        left.discard(link)
+        if heard is not None and not left and not heard.done():
+            heard.set_result(None)
+
     def _check_acquainted(self) -> None:
         waits = self._acquainted
         if waits is not None and not waits.done() and all(link.is_known for link in self._links.values()):
@@ -152,9 +227,11 @@ class Mesh:
     def settle(self) -> None:
         """No further connection comes from another worker."""
         with self._lock:
+            self._is_settled = True
             if self._recorded is None:
                 return
             self._recorded = None
+            self._recorded_bytes = 0
             links = list(self._links.values())
         for link in links:
             link.say(Settled())
@@ -167,8 +244,9 @@ class Mesh:
         self._loop.remove_reader(self._selector)
         with self._lock:
             links, self._links = list(self._links.values()), {}
+            until = time.monotonic() + LAST_WORDS_S
             for link in links:
-                link.flush()
+                link.drain(until)
                 self._selector.unregister(link)
                 link.close()
             self._selector.close()
@@ -194,14 +272,20 @@ class Mesh:
             self._flushes.discard(link)
         link.flush()
         if link.is_lost and link.is_open:
-            _logger.error("worker %d does not read what this one says: they know nothing of each other now", link.slot)
+            _logger.error(
+                "worker %d does not read: what waits for it is given up, and they get to know each other anew",
+                link.slot,
+            )
             self._end(link)
+            self._parted(link.number)
 
-    def _watch(self, link: Link, for_room: bool) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if for_room else 0)
-        with self._lock:
+    def _link_changed(self, link: Link) -> None:
+        with self._lock:  # two threads may come in another order than they have changed it
             if link.is_open and self._links.get(link.number) is link:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.waits else 0)
                 self._selector.modify(link, events)
+                if link.is_lost:
+                    self.flush_soon(link)
 
     def _readable(self) -> None:
         self.catch_up()
@@ -228,7 +312,8 @@ class Mesh:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._hear_all)
 
-    def _read(self, link: Link) -> None:
+    def _read(self, link: Link) -> bool:
+        """Take note of what a worker has said; return whether that was anything."""
         found, is_there = link.read()
         for said in found:
             match said:  # what says whom the next publication goes to holds at once
@@ -238,6 +323,9 @@ class Mesh:
                     link.hello = said
                     link.wants_all = said.wants_all
                     link.say(Known())
+                    self._inbox.append((link, said))
+                case Mark():
+                    link.say(Marked(said.number))
                 case Settled():
                     link.wants_all = False
                 case Publication():
@@ -246,6 +334,7 @@ class Mesh:
                     self._inbox.append((link, said))
         if not is_there:
             self._end(link)
+        return bool(found)
 
     def _end(self, link: Link) -> None:
         """The other worker is gone: so are its members, at once."""
@@ -294,11 +383,24 @@ class Mesh:
             case Known():
                 link.is_known = True
                 self._check_acquainted()
+            case Marked():
+                self._has_marked(link, said.number)
+            case Hello():
+                self._tell_holds(link)
             case None:
                 self.requests.lost(link)
                 self._check_acquainted()
-                if not any(each.slot == self._slot and each.number < self.number for each in self._links.values()):
-                    self.settle()
+                for number in list(self._marks):
+                    self._has_marked(link, number)
+                if self._recorded is not None:
+                    self._loop.call_later(SETTLED_S, self._settle_alone)
+
+    def _settle_alone(self) -> None:
+        """Where no worker is left that had this one's slot, and none is handing over, no connection comes."""
+        if not self.is_taking_over and not any(
+            each.slot == self._slot and each.number < self.number for each in self._links.values()
+        ):
+            self.settle()
 
     # -- groups --------------------------------------------------------------------------------------------------------
 
@@ -307,23 +409,20 @@ class Mesh:
         with self._lock:
             return sum(sum(link.members.get(name, {}).values()) for link in self._links.values())
 
-    def _text(self, codec: Codec[Any]) -> str:
-        """Return what the workers know a codec by."""
-        found = self._texts.get(id(codec))
-        if found is None:
-            if len(self._texts) >= _CODECS:
-                self._texts.clear()
-            found = self._texts[id(codec)] = codec, text_of(codec)  # with the codec, which so keeps its id
-        return found[1]
-
     def _kind(self, member: Membership[Any]) -> Kind:
-        kind = self._text(member.conn.codec), member.records
-        if member.kind is not None and member.kind != kind:  # it speaks another codec by now
+        """Return what the workers know a member's codec by; tell them where it speaks another one by now."""
+        kind = self._codecs.text(member.conn.codec), member.records
+        if member.kind is not None and member.kind != kind:
             with self._lock:
-                self._change(member.group_name, member.kind, -1)
-                self._change(member.group_name, kind, 1)
-                member.kind = kind
+                if member.kind is not None:  # else it has left
+                    self._change(member.group_name, kind, 1)
+                    self._change(member.group_name, member.kind, -1)
+                    member.kind = kind
         return kind
+
+    def codec_changed(self, member: Membership[Any]) -> None:
+        """As `Elsewhere.codec_changed`."""
+        self._kind(member)
 
     def joined(self, group: Group[Any], member: Membership[Any]) -> None:
         """As `Elsewhere.joined`."""
@@ -332,8 +431,7 @@ class Mesh:
             if known is not None and known is not group and len(known):
                 raise LocalProtocolError(f"there is another group called {group.name} that spans the workers")
             self._groups[group.name] = group
-            member.kind = self._text(member.conn.codec), member.records
-            self._codecs.setdefault(member.kind[0], member.conn.codec)
+            member.kind = self._codecs.text(member.conn.codec), member.records
             self._change(group.name, member.kind, 1)
 
     def left(self, group: Group[Any], member: Membership[Any]) -> None:
@@ -345,6 +443,8 @@ class Mesh:
             floors = self._floors.get(group.name)
             if floors is not None:
                 floors.pop(member.conn.id, None)
+                if not floors:
+                    del self._floors[group.name]
 
     def _change(self, name: str, kind: Kind, by: int) -> None:
         count = self._members.get(name, {}).get(kind, 0) + by
@@ -366,7 +466,7 @@ class Mesh:
             said = [Presence(name, *kind, self._members.get(name, {}).get(kind, 0)) for name, kind in changed]
             for link in list(self._links.values()):
                 for each in said:
-                    link.queue(encoded(each))
+                    link.put(each)
                 self.flush_soon(link)
 
     def publish(
@@ -376,9 +476,9 @@ class Mesh:
         name = group.name
         with self._lock:
             links = list(self._links.values())
-            to_all = self._recorded is not None or any(link.wants_all for link in links)
+            wanted = self._recorded is not None or any(link.wants_all for link in links)
             kinds = {kind for link in links for kind in link.members.get(name, ())}
-            if to_all:
+            if wanted:
                 kinds |= self._members.get(name, {}).keys()
             if not kinds:
                 return 0, 0
@@ -389,7 +489,7 @@ class Mesh:
             there = 0
             for link in links:
                 count = sum(link.members.get(name, {}).values())
-                if not (to_all or count):
+                if not (link.wants_all or count):
                     continue
                 there += count
                 if link.queue(data, may_drop=True):
@@ -404,7 +504,7 @@ class Mesh:
         told = []
         refusal: Exception | None = None
         for text, records in kinds:
-            codec = self._codecs.get(text)
+            codec = self._codecs.by_text(text)
             if codec is None:
                 continue
             try:
@@ -422,11 +522,12 @@ class Mesh:
         if group is None:
             return
         exclude = frozenset(said.exclude)
-        floors = self._floors.get(said.group)
-        if floors:
-            exclude |= {number for number, floor in floors.items() if floor.get(link.number, 0) >= said.number}
-            if self._recorded is None and not self._published and self._is_past(floors):
-                del self._floors[said.group]
+        with self._lock:
+            floors = self._floors.get(said.group)
+            if floors:
+                exclude |= {number for number, floor in floors.items() if floor.get(link.number, 0) >= said.number}
+                if self._recorded is None and not self._published and self._is_past(floors):
+                    del self._floors[said.group]
         self._deliver(group, said, link.number, exclude)
 
     def _deliver(
@@ -459,6 +560,9 @@ class Mesh:
         recorded.append(_Recorded(said, (worker, said.number)))
         self._recorded_bytes += _size(said)
         while self._recorded_bytes > RECORDED_BYTES and recorded:
+            if not self._has_forgotten:
+                self._has_forgotten = True
+                _logger.error("more is published than is remembered for members that move: they may miss some of it")
             self._recorded_bytes -= _size(recorded.popleft().publication)
 
     def cursor(self) -> dict[int, int]:
@@ -482,6 +586,9 @@ class Mesh:
         if self._keys is None:
             return True
         with self._lock:
+            known = self._registries.get(registry.name)
+            if known is not None and known is not registry and len(known):  # each would take out keys of the other
+                raise LocalProtocolError(f"there is another registry called {registry.name} that spans the workers")
             self._registries[registry.name] = registry
         key = registry.name, plain_key(hold.key)
         found = self._keys.claim(key, refuses=refuses, order=order, is_shared=hold.is_shared)
@@ -501,6 +608,27 @@ class Mesh:
                 links = [link for link in self._links.values() if link.hello is None or link.hello.cell in earlier]
             for link in links:
                 link.say(Displaced(registry.name, key, hold.order))
+
+    def _tell_holds(self, link: Link) -> None:
+        """A worker is known, or known again: have it close what holds a key of which there is a later hold here."""
+        with self._lock:
+            registries = list(self._registries.values())
+        holds = [(registry.name, hold) for registry in registries for hold in registry.sole_holds()]
+        if self._keys is not None and holds:
+            self._tell_some_holds(link, self._keys, holds)
+
+    def _tell_some_holds(self, link: Link, keys: SharedKeys, holds: list[tuple[str, Hold[Any]]]) -> None:
+        assert link.hello is not None
+        if not link.is_open:
+            return
+        for _ in range(min(HOLDS_AT_ONCE, len(holds))):
+            name, hold = holds.pop()
+            key = plain_key(hold.key)
+            others = keys.elsewhere((name, key))
+            if any(cell == link.hello.cell and order < hold.order for cell, order in others):
+                link.say(Displaced(name, key, hold.order))
+        if holds:
+            self._loop.call_later(HOLDS_EVERY_S, self._tell_some_holds, link, keys, holds)
 
     def unclaim(self, registry: Registry[Any], key: Hashable, order: int | None) -> None:
         """As `Elsewhere.unclaim`."""

@@ -35,7 +35,7 @@ from ....core.requests import refuse_silence
 from ....core.timeouts import Timeout
 from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
-from ....core.contract import NO_CHECKPOINT, Connection as _AnyConnection
+from ....core.contract import NO_CHECKPOINT, Connection as _AnyConnection, codec_changed
 from ....core.cutters import LARGEST as _LARGEST, exactly, until
 from ...loop.awaited import ANOTHER_RECEIVES
 from ...luggage import take_state
@@ -345,6 +345,7 @@ cdef class ConversationConnection(AwaitedConnection):
     def set_codec(self, codec):
         """Speak another codec, from the message after the one received last."""
         self.switch(codec)
+        codec_changed(self)
 
     def set_handler(self, handler):
         """Hand the messages after the one at hand to another handler."""

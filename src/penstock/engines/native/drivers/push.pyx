@@ -16,7 +16,7 @@ from ....core.interrupts import is_interrupt
 from ....core.handlers import expects_messages, may_keep_idle
 from ....errors import CodecError, RemoteProtocolError
 from ....reasons import CloseReason
-from ....core.contract import ConnectionBase
+from ....core.contract import ConnectionBase, codec_changed
 from ....core.turns import FIRST_LOOK as _FIRST_LOOK, LOOKED_AT as _LOOKED_AT
 
 cdef int FIRST_LOOK = _FIRST_LOOK
@@ -278,6 +278,7 @@ cdef class PushConnection(MovingConnection):
         if self.corked() and not self._handling:
             self.uncork()
         self.switch(codec)
+        codec_changed(self)
 
     def set_handler(self, handler):
         """Hand the messages after the one at hand to another handler."""
