@@ -77,19 +77,27 @@ def test_buffers_are_kept_while_there_is_work_and_given_back_after_it(serve):
     assert (0, 1, 1) == (at_first, at_work, again)
 
 
+def begun():
+    """Return how many sessions have the beginning of a record."""
+    return sum(each.has_begun for each in gc.get_objects() if type(each) is OpenSslSession)
+
+
 @engines
-def test_the_beginning_of_a_record_outlives_the_buffers_that_are_given_back(serve):
-    """OpenSSL refuses to give back what it holds in one of them; it goes once the rest was read."""
+@pytest.mark.parametrize("cut", [1, 4, 5, 6, 9, -1])
+def test_the_beginning_of_a_record_outlives_the_buffers_that_are_given_back(serve, cut):
+    """The buffer that holds it is not given back: some versions of OpenSSL would free one that holds a header alone."""
     with serve(upper) as server, CipheredSocket(dial(server.address)) as peer, peer.makefile() as answers:
         work(peer, answers)
+        at_work = begun()
         peer._session.write(b"cut in two\n")
         record = peer._outgoing.read()
-        peer.raw.sendall(record[:9])
+        peer.raw.sendall(record[:cut])
+        server.wait_until(lambda _: begun())
         rest(server)
-        peer.raw.sendall(record[9:])
+        peer.raw.sendall(record[cut:])
         answer = answers.readline()
 
-    assert b"CUT IN TWO\n" == answer
+    assert (0, b"CUT IN TWO\n") == (at_work, answer)
 
 
 @engines

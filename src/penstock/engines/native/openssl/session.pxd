@@ -14,6 +14,7 @@ cdef extern from *:
         size_t size;
         size_t capacity;
         int dry;  /* OpenSSL asked for more than there was */
+        int begun;  /* it was given some since it gave a record */
         int starved;  /* there was no memory for what it wrote */
     };
     """
@@ -24,6 +25,7 @@ cdef extern from *:
         size_t size
         size_t capacity
         bint dry
+        bint begun
         bint starved
 
 

@@ -60,6 +60,7 @@ cdef extern from *:
         memcpy(into, wire->at, size);
         wire->at += size;
         wire->left -= size;
+        wire->begun = 1;
         return (int)size;
     }
 
@@ -229,6 +230,11 @@ cdef class OpenSslSession(Bypass):
         """Whether OpenSSL keeps its buffers between two records."""
         return self.warm is not None and self.warmth.place >= 0
 
+    @property
+    def has_begun(self):
+        """Whether OpenSSL may have the beginning of a record."""
+        return self.wire.begun
+
     def feed(self, bytes data not None):
         """Lend OpenSSL what was read."""
         if self.wire.left:
@@ -291,6 +297,7 @@ cdef class OpenSslSession(Bypass):
             self.layer = layer
             self.warmth.ssl = self.ssl
             self.warmth.place = -1
+            self.warmth.begun = &self.wire.begun
             self.warm = warm_of(below.transport.poller)
             self.reads = not self.is_over
             self.writes = not self.notified
@@ -413,6 +420,7 @@ cdef class OpenSslSession(Bypass):
             self.wire.dry = False
             if openssl.ssl_read_ex(self.ssl, place + got[0], room - got[0], &size) == 1:
                 got[0] += size
+                self.wire.begun = False
                 continue
             if self.wire.dry:
                 break  # the rest of a record is missing

@@ -10,6 +10,7 @@ cdef struct Warmth:
     int place  # among those whose buffers are kept; -1: it is none of them
     bint used  # since that was last looked at
     double heard_at
+    const bint* begun  # whether OpenSSL has the beginning of a record, or may have it
 
 
 cdef class Warm(Timed):

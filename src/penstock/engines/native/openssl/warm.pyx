@@ -3,6 +3,9 @@
 Python has OpenSSL give both back after each record (`SSL_MODE_RELEASE_BUFFERS`): an idle connection would hold 34 KiB more. That costs
 two allocations of 17 KiB for a record and its reply, a tenth of a short message. So a session that is read twice within a second keeps
 them, until it was not read for one. More than `MOST_WARM` of a loop do not.
+
+A buffer that holds the beginning of a record must stay. Not every OpenSSL refuses to free it when that is just the five bytes of a
+header: it would decipher the rest in memory that is no longer its own (CVE-2024-4741, whose fix no version number tells).
 """
 
 from cython cimport no_gc_clear
@@ -57,7 +60,8 @@ cdef class Warm(Timed):
                 continue
             self.leave(session)
             openssl.ssl_ctrl(session.ssl, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, NULL)
-            openssl.ssl_free_buffers(session.ssl)  # one with the beginning of a record goes when the rest was read
+            if not session.begun[0]:  # else they go when the rest was read
+                openssl.ssl_free_buffers(session.ssl)
         if self.count:
             self.wheel.set(self, self.wheel.epoch + <double>self.wheel.tick / TICKS_PER_S + PERIOD_S)
         return 0
