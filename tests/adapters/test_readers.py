@@ -176,3 +176,81 @@ def test_reader_and_writer_go_with_their_connection(serve, engine):
             server.wait_until(lambda _: [None, None] == [each() for each in kept])
         finally:
             gc.enable()
+
+
+def test_two_tasks_share_a_reader(serve, engine):
+    """Each line goes to one of them, whole and in order: one that let the loop turn finds what the other has left."""
+    sent = b"".join(b"%d %s\n" % (number, b"x" * (number % 97)) for number in range(6000))
+    lines = []
+
+    async def read(reader):
+        while True:
+            try:
+                line = await reader.readline()
+            except RuntimeError:  # the other one waits
+                await asyncio.sleep(0)
+                continue
+            if not line:
+                return
+            lines.append(line)
+
+    async def callback(reader, writer):
+        await asyncio.gather(read(reader), read(reader), read(reader))
+        writer.close()
+
+    with serve(callback, batch_messages=1) as server, server.dial() as peer:
+        peer.sendall(sent)
+        peer.shutdown(socket.SHUT_WR)
+        assert b"" == read_to_end(peer)
+
+    assert sent == b"".join(lines)
+
+
+def test_what_is_fed_while_a_read_waits_comes_first(serve, engine):
+    """Before what the peer sends later."""
+    lines = []
+
+    async def callback(reader, writer):
+        task = asyncio.ensure_future(reader.readline())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reader.feed_data(b"fed, ")
+        writer.write(b"go")
+        lines.append(await task)
+        lines.append(await reader.readline())
+        writer.close()
+
+    with serve(callback) as server, server.dial() as peer:
+        assert b"go" == read_exactly(peer, 2)
+        peer.sendall(b"sent\nmore\n")
+        assert b"" == read_to_end(peer)
+
+    assert [b"fed, sent\n", b"more\n"] == lines
+
+
+ENDS = {
+    "read": lambda reader, _: reader.read(2),
+    "readexactly": lambda reader, _: reader.readexactly(2),
+    "readuntil": lambda reader, _: reader.readuntil(b"b"),
+    "readline": lambda reader, _: reader.readline(),
+    "drain": lambda _, writer: writer.drain(),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_what_has_ended_is_closed_in_vain_and_not_thrown_into(serve, engine, what):
+    """As any coroutine that has."""
+
+    async def callback(reader, writer):
+        ended = ENDS[what](reader, writer)
+        await ended
+        ended.close()
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            ended.throw(ZeroDivisionError())
+        await reader.readuntil(b"last")
+        writer.write(b"over")
+        writer.close()
+
+    with serve(callback) as server, server.dial() as peer:
+        peer.sendall(b"ab\nlast")
+        assert b"over" == read_to_end(peer)

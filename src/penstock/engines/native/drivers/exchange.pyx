@@ -203,8 +203,10 @@ cdef class ReceiveOctets(Receive):
         return yielded
 
     cdef int abandon(self) except -1:
+        cdef AwaitedConnection conn = self.conn  # None once it has ended
+        cdef bint has_begun = self.phase != FRESH and self.phase != FINISHED
         Receive.abandon(self)
-        return self.conn.take_back()
+        return conn.take_back() if has_begun else 0
 
 
 cdef class Send(Step):

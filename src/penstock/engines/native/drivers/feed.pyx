@@ -28,7 +28,7 @@ cdef class ProtocolFeed(Receive):
 
     def let_go(self):
         """Let go of the transport."""
-        self.protocol = self.transport = None
+        self.protocol = self.transport = self.failure = None
 
     def write(self, data):
         """As the transport's own, which has all that is rare."""
@@ -58,6 +58,7 @@ cdef class ProtocolFeed(Receive):
     cdef int abandon(self) except -1:
         if self.phase == WAITING:
             self.conn.waiter.feed = None
+        self.failure = None  # its traceback refers to this
         return Receive.abandon(self)
 
 

@@ -13,7 +13,7 @@ from libc.string cimport memchr
 from .contexts cimport Py_REFCNT
 from .feed cimport written
 from ..sealed cimport seal
-from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP
+from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, YIELDING
 
 from ....errors import BrokenError, ClosedError, EndOfStreamError
 
@@ -114,6 +114,11 @@ cdef class Streaming(Receive):
         cdef AwaitedConnection conn = self.conn
         if self.phase == AWAITING:
             return self.go_on()
+        if self.phase == YIELDING:
+            self.turns -= 1
+            if self.turns > 0:
+                return None
+            self.phase = FRESH  # another may have read meanwhile
         if self.phase == FRESH:
             if not self.counted:
                 self.counted = True
@@ -141,7 +146,12 @@ cdef class Streaming(Receive):
             return self.go_rarely()
         if awaited is not STOP:
             return awaited
-        feed.chunk, self.value = self.value, None
+        value, self.value = self.value, None
+        if feed.is_rare():  # somebody fed it while this waited
+            rare = feed.rare_reader()
+            rare._buffer += value
+            return self.go_rarely()
+        feed.chunk = value
         return self.over() if self.serve() else self.go_rarely()
 
     cdef bint serve(self) except -1:
@@ -205,8 +215,7 @@ cdef class Streaming(Receive):
         """Raise in what is awaited."""
         error = kind if isinstance(kind, BaseException) else kind() if value is None else value
         if self.phase != AWAITING:
-            self.abandon()
-            raise error
+            return Receive.throw(self, error)
         try:
             return self.coroutine.throw(error)
         except BaseException:

@@ -43,6 +43,8 @@ cdef extern from *:
 
 STOP = object()
 
+cdef str REUSED = "cannot reuse already awaited coroutine"  # as of a coroutine
+
 
 cdef class Step:
     """An awaitable that is a coroutine to everybody who asks: it can be made a task, and cancelled."""
@@ -66,6 +68,8 @@ cdef class Step:
 
     def throw(self, kind, value=None, traceback=None):
         """Stop waiting and raise."""
+        if self.phase == FINISHED:
+            raise RuntimeError(REUSED)
         self.abandon()
         if isinstance(kind, BaseException):
             raise kind
@@ -87,7 +91,7 @@ cdef class Step:
 cdef object advance(Step step):
     """Return what is to be awaited, or STOP; what has raised has ended."""
     if step.phase == FINISHED:
-        raise RuntimeError("cannot reuse already awaited coroutine")
+        raise RuntimeError(REUSED)
     try:
         return step.step()
     except StopIteration as stop:  # which ends a coroutine, and is a failure within one: PEP 479
