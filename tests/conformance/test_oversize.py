@@ -67,3 +67,16 @@ def test_after_it_the_peer_owes_no_message(serve, form):
         peer.sendall(b"b\n")
 
         assert b"b\n" == read_exactly(peer, 2)
+
+
+@each_driver
+def test_the_limit_of_a_codec_is_the_one_it_has_when_its_server_starts(serve, form):
+    """It may be set between two servers that have the same one."""
+    codec = Lines(max_frame_bytes=100)
+    for limit, answer in ((100, b"123456789\n"), (5, b""), (9, b"123456789\n")):
+        codec.max_frame_bytes = limit
+        with serve(echo, codec=codec) as server, server.dial() as peer:
+            peer.sendall(b"123456789\n")
+            peer.shutdown(1)
+
+            assert answer == read_to_end(peer)

@@ -22,6 +22,8 @@ cdef class ReceivingTransport(DeadlinedTransport):
     cdef object next_bytes(self, Py_ssize_t size)
     cdef int take_back(self) except -1
     cdef bint settles(self) except -1
+    cdef bint compiles(self) except -1
+    cdef int compile(self, Framing framing) except -1
     cdef int hold_rest(self, bytes rest) except -1
     cdef int watch_input(self) except -1
     cdef int watch_rest(self) except -1

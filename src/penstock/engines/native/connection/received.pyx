@@ -18,6 +18,11 @@ from ....core.requests import end_superseded, refuse_owed, refuse_silence, reque
 
 cdef Py_ssize_t FIRST_BYTES = _FIRST_BYTES
 
+cdef enum:
+    # What waits for a codec itself is left to it while it is more: a protocol may go to and fro between one of its own and a built-in
+    # one for each message, and all that waits behind it would be moved each time.
+    MOST_MOVED = 1024
+
 cdef class ReceivingTransport(DeadlinedTransport):
     """A transport with a codec: compiled framing where there is one, else the codec itself."""
 
@@ -168,9 +173,13 @@ cdef class ReceivingTransport(DeadlinedTransport):
         cdef CodecInput uncompiled
         if framing is None:
             uncompiled = self.uncompiled
-            if not uncompiled.may_settle or not self.settles():
-                return uncompiled.next_message(limit)
+            if uncompiled.compiled is not None:
+                self.compiles()
+            elif uncompiled.may_settle:
+                self.settles()
             framing = self.framing
+            if framing is None:
+                return uncompiled.next_message(limit)
         return NEED_DATA if self.input == NULL else framing.cut(self.input)
 
     cdef object next_by(self, Framing by):
@@ -213,13 +222,26 @@ cdef class ReceivingTransport(DeadlinedTransport):
             return False
         framing = framing_of(uncompiled.own, True)
         if framing is not None:
-            uncompiled.cut_by(uncompiled.own, False)
-            self.hold_rest(inbound.rest())
-            self.framing = framing
-            self.uncompiled = None
-            self._listens_for(None)
+            self.compile(framing)
         uncompiled.may_settle = False
         return framing is not None
+
+    cdef bint compiles(self) except -1:
+        """Let the compiled framing of its codec cut from now on, if little waits. Say whether it does."""
+        cdef CodecInput uncompiled = self.uncompiled
+        if uncompiled.at < len(uncompiled.batch) or uncompiled.pending_bytes() > MOST_MOVED or self.takes_replies():
+            return False
+        self.compile(uncompiled.compiled)
+        return True
+
+    cdef int compile(self, Framing framing) except -1:
+        """Hand what waits for a codec itself to its compiled framing."""
+        cdef CodecInput uncompiled = self.uncompiled
+        uncompiled.cut_by(uncompiled.own, False)
+        self.hold_rest(uncompiled.inbound.rest())
+        self.framing = framing
+        self.uncompiled = None
+        return self._listens_for(None)
 
     cdef int hold_rest(self, bytes rest) except -1:
         """What no message has taken, and was not in the hands of compiled framing, is from now on."""
@@ -370,7 +392,6 @@ cdef class ReceivingTransport(DeadlinedTransport):
         """Cut what no message has taken yet, and what follows, with another codec."""
         cdef Framing framing
         cdef CodecInput uncompiled
-        cdef bytes rest = b""
         if self.takes_replies():
             end_superseded(self.uncompiled.inbound.requests, codec)
         framing = None if self.host.skips_bad or self.takes_replies() else framing_of(codec)
@@ -379,19 +400,20 @@ cdef class ReceivingTransport(DeadlinedTransport):
             uncompiled.switch_to(codec)
             if uncompiled is not self.uncompiled:  # the codec before, which was asked, ended or switched the connection
                 return self.switch(codec)
-            if framing is not None:
-                self.hold_rest(uncompiled.inbound.rest())
-                self.uncompiled = None
-        elif framing is None:
+            uncompiled.compiled = framing
+            if framing is not None and self.compiles():
+                return 0
+            return self.watch_rest()
+        if framing is None:
             self.uncompile(codec)
             uncompiled = self.uncompiled
             uncompiled.cut_by(codec, True)  # one by one at first: it may be changed for each message
-        elif self.input != NULL:
+            self.framing = None
+            return self.watch_rest()
+        if self.input != NULL:
             self.input.searched = 0
         self.framing = framing
-        if framing is not None:
-            return self._listens_for(None)
-        return self.watch_rest()
+        return self._listens_for(None)
 
 
 seal(globals())

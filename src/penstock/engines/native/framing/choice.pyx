@@ -66,8 +66,8 @@ cdef Framing framing_of(object codec, bint settled=False):
     framing = FRAMINGS.get(type(codec))
     if settled or framing is None:
         return _made(codec, framing, settled)
-    kept = KEPT.get(codec)
-    if kept is None:
+    cdef Framing kept = KEPT.get(codec)
+    if kept is None or kept.limit != codec.max_frame_bytes:  # which may be set
         kept = _made(codec, framing, False)
         if kept is not None:
             _keep(KEPT, codec, kept)
@@ -121,6 +121,7 @@ cdef Framing known_until(bytes delimiter, Py_ssize_t limit):
 cdef Framing framing_of_cutter(object what, object cutter):
     """Return the compiled framing of what `core.cutters` has chosen, and know it by its delimiter."""
     cdef Framing framing = framing_of(cutter)
+    assert framing is not None, "what takes all up to a delimiter, or so many bytes, is compiled"
     if type(what) is bytes:
         _keep(ENDED, what, framing)
     return framing
