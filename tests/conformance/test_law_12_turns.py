@@ -9,8 +9,11 @@ import threading
 import pytest
 
 import penstock
+from penstock.core.events import Accepted
 from penstock.core.turns import MOST_IN_A_ROW
-from penstock.testing.peers import PATIENCE_S
+from penstock.testing.certificates import server_certificate
+from penstock.testing.ciphered import CipheredSocket
+from penstock.testing.peers import PATIENCE_S, dial, read_exactly
 
 # Those that run coroutines.
 LOOPS = ("pure", "uvloop", "native", "attached", "eager", "eager-native")
@@ -227,3 +230,37 @@ def test_a_connection_that_was_lost_takes_nothing_more(serve, engine, name):
         assert ["reset"] == server.reasons(1)
 
     assert [(1, penstock.BrokenError, "reset")] == outcomes
+
+
+class Early:
+    """Talks to the first connection as soon as that is accepted, before it has a link."""
+
+    def __init__(self):
+        self.task = None
+
+    def observe(self, event):
+        if isinstance(event, Accepted) and self.task is None:
+            self.task = asyncio.ensure_future(self.talk(event.connection))
+
+    async def talk(self, conn):
+        with contextlib.suppress(penstock.PenstockError):
+            await conn.send(b"early")
+            await conn.receive()
+
+
+@pytest.mark.engines(*LOOPS)
+def test_what_waits_for_a_connection_without_a_link_waits(serve):
+    """Its TLS handshake has not begun: what was sent cannot leave yet, and others are served meanwhile."""
+    pytest.importorskip("trustme")
+
+    @penstock.on_connection(codec="lines")
+    async def upper(conn):
+        async for message in conn:
+            await conn.send(message.upper())
+
+    options = {"bind": "tls://127.0.0.1:0", "tls_cert": server_certificate()}
+    with serve(upper, observers=[Early()], **options) as server, dial(server.address):
+        with CipheredSocket(dial(server.address)) as peer:
+            peer.sendall(b"line\n")
+
+            assert b"LINE\n" == read_exactly(peer, 5)

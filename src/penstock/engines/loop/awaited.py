@@ -213,7 +213,7 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                     if ended is StopAsyncIteration and isinstance(error, EndOfStreamError):
                         raise ended from None
                     raise
-            if self._corked:
+            if self._corked and self._attached:
                 self._uncork()
                 continue  # that may have met the end
             self._streak = 0
