@@ -2,6 +2,7 @@
 
 import pytest
 
+import penstock
 from penstock.testing.engines import EngineUnderTest
 from penstock.testing.fixtures import pytest_configure, pytest_generate_tests, serve
 from penstock.testing.forms import Form
@@ -84,3 +85,38 @@ def pytest_sessionfinish():
     for label, (count, figure) in _SUMS.items():
         figure(f"{label}: {count}")
     _SUMS.clear()
+
+
+@pytest.fixture
+def converse(engine):
+    """Make a service of a generator that yields what it receives and sends: awaited where there is a loop."""
+
+    def make(script, codec="lines", **options):
+        async def on_loop(conn):
+            steps = script(conn)
+            waited = next(steps, None)
+            while waited is not None:
+                try:
+                    result = await waited
+                except Exception as error:
+                    waited = _next(steps.throw, error)
+                else:
+                    waited = _next(steps.send, result)
+
+        def in_thread(conn):
+            steps = script(conn)
+            _, result = None, next(steps, steps)
+            while result is not steps:
+                result = _next(steps.send, result, steps)
+
+        handler = in_thread if engine.name == "blocking" else on_loop
+        return penstock.on_connection(codec=codec, **options)(handler)
+
+    return make
+
+
+def _next(step, given, end=None):
+    try:
+        return step(given)
+    except StopIteration:
+        return end

@@ -39,41 +39,6 @@ CODECS = {
 }
 
 
-@pytest.fixture
-def converse(engine):
-    """Make a service of a generator that yields what it receives and sends: awaited where there is a loop."""
-
-    def make(script, codec="lines", **options):
-        async def on_loop(conn):
-            steps = script(conn)
-            waited = next(steps, None)
-            while waited is not None:
-                try:
-                    result = await waited
-                except Exception as error:
-                    waited = _next(steps.throw, error)
-                else:
-                    waited = _next(steps.send, result)
-
-        def in_thread(conn):
-            steps = script(conn)
-            _, result = None, next(steps, steps)
-            while result is not steps:
-                result = _next(steps.send, result, steps)
-
-        handler = in_thread if engine.name == "blocking" else on_loop
-        return penstock.on_connection(codec=codec, **options)(handler)
-
-    return make
-
-
-def _next(step, given, end=None):
-    try:
-        return step(given)
-    except StopIteration:
-        return end
-
-
 def memcached(conn):
     """``set N`` is followed by N bytes and a line end, ``text`` by a text up to ``.,.``; both are echoed, raw."""
     while True:

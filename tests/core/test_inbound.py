@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.codecs import Delimited, Gap, Lines, Text, parse_codec
+from penstock.codecs import Codec, Delimited, Gap, Lines, Text, parse_codec
 from penstock.codecs.base import NEED_DATA
 from penstock.core.inbound import RecordInbound, StreamInbound
 from penstock.errors import BadLengthError, FrameTooLongError, RemoteProtocolError, TruncatedError
@@ -257,6 +257,34 @@ def test_cr_alone_is_no_line():
     assert [b"123", b"456", b""] == taken
 
 
+class TakesFirst(Lines):
+    """Takes a line off the buffer, and only then looks what it is."""
+
+    def decode(self, buffer):
+        line = super().decode(buffer)
+        if line == b"bad":
+            raise BadLengthError("taken and refused")
+        return line
+
+    decode_many = Codec.decode_many
+
+
+@pytest.mark.parametrize("begun", [b"", b"good\nb"], ids=["whole", "in two pieces"])
+def test_a_bad_frame_that_is_only_looked_for_is_met_again(begun):
+    """However often that is done, whatever its codec has taken of it."""
+    inbound = StreamInbound(TakesFirst())
+    inbound.feed(begun)
+    good = inbound.take(10)
+    inbound.feed(b"good\nbad\nnot this\n"[len(begun) :])
+    good = good or inbound.take(10)
+    looked = [inbound.take_whole(10) for _ in range(3)]
+    pending = inbound.pending_bytes
+    with pytest.raises(BadLengthError):
+        inbound.take(10)
+
+    assert ([b"good"], [[]] * 3, len(b"bad\nnot this\n")) == (good, looked, pending)
+
+
 class TestRecords:
     """Records delimit themselves."""
 
@@ -280,6 +308,18 @@ class TestRecords:
 
         with pytest.raises(RemoteProtocolError):
             inbound.take(10)
+
+    def test_a_bad_record_that_is_only_looked_for_is_met_again(self):
+        """As a frame is."""
+        inbound = RecordInbound(FIXED)
+        inbound.feed(b"five5")
+        inbound.feed(b"four")
+        looked = [inbound.take_whole(10) for _ in range(3)]
+        pending = inbound.pending_bytes
+        with pytest.raises(RemoteProtocolError):
+            inbound.take(10)
+
+        assert ([[]] * 3, 9, [b"four"]) == (looked, pending, inbound.take_whole(10))
 
     def test_the_codec_changes_with_the_next_record(self):
         """Nothing was cut ahead, so nothing is given back."""

@@ -176,16 +176,35 @@ class StreamInbound(Generic[M]):
             buffer.clear()
         return [message]
 
+    def take_whole(self, limit: int) -> list[M]:
+        """As `take`; nothing where the next frame is bad. It is met again then, whatever its codec has taken of it."""
+        before = self.pending()
+        try:
+            return self.take(limit)
+        except (RemoteProtocolError, CodecError):
+            buffer = self._buffer
+            if len(buffer) + len(self._chunk) != len(before):
+                buffer[:] = before
+                buffer.resume = None
+                self._chunk = b""
+            self.pending_bytes = len(before)
+            return []
+
     def take_one(self) -> M | NeedData:
-        """Take the next message, if `few` are to be cut one by one; NEED_DATA where `take` has to look at it."""
+        """Take the next message, if `few` are to be cut one by one; NEED_DATA where `take` has to look at it.
+
+        Raises:
+            RemoteProtocolError, CodecError: As `take`. The codec may have taken the bad frame off the buffer.
+        """
         buffer = self._buffer
-        if self._chunk or self._singly is not None or self.requests is not None:
+        if not buffer or self._chunk or self._singly is not None or self.requests is not None:
             return NEED_DATA
         before = len(buffer)
         try:
             message = self.codec.decode(buffer)
-        except Exception:  # the bytes are where they were: `take` meets the same
-            message = NEED_DATA
+        except Exception as error:
+            self.pending_bytes = len(buffer)
+            raise guard.failure(self.codec, "decode", error)  # noqa: B904 - as in `take`
         self.pending_bytes = left = len(buffer)
         if message is NEED_DATA or left >= before:
             return NEED_DATA
@@ -648,6 +667,18 @@ class RecordInbound(Generic[M]):
         record = self._records.popleft()
         self.pending_bytes -= len(record) or 1
         return [guard.decode_datagram(self.codec, record)]
+
+    def take_whole(self, limit: int) -> list[M]:
+        """As of `StreamInbound`."""
+        if not self._records:
+            return []
+        record, before = self._records[0], self.pending_bytes
+        try:
+            return self.take(limit)
+        except (RemoteProtocolError, CodecError):
+            self._records.appendleft(record)
+            self.pending_bytes = before
+            return []
 
     def pass_over(self, error: RemoteProtocolError) -> bool:
         """Return True: a record ends where it ends, and a bad one is gone by now."""

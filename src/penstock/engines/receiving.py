@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from typing import Any, Final, TypeVar
 
@@ -124,12 +123,21 @@ class ReceivingConnection(LinkedConnection[M]):
             self._cut_by(inbound.codec)
 
     def _take_one(self) -> M | NeedData:
-        """Take the next message, if nothing has to be looked at before; NEED_DATA where `_finds_message` has to."""
+        """Take the next message, if nothing has to be looked at before; NEED_DATA where `_finds_message` has to.
+
+        Raises:
+            RemoteProtocolError, CodecError: It is bad; none of those that are passed over.
+        """
         if self._ready or self._rare is not None or self._expired is not None or self._closing:
             return NEED_DATA
         if self._levels.message_step_s or self._cutter is not None:
             return NEED_DATA
-        message = self._inbound.take_one()
+        try:
+            message = self._inbound.take_one()
+        except (RemoteProtocolError, CodecError) as error:
+            self._has_finished()
+            self._break_off(error)
+            raise
         if message is not NEED_DATA:
             self._has_message()
             self._batch_size = 1
@@ -173,10 +181,9 @@ class ReceivingConnection(LinkedConnection[M]):
     def has_unfinished(self) -> bool:
         """Whether a message that was received whole is at work, or has yet to be; asked when the link is gone."""
         if not self._ready:
-            with contextlib.suppress(RemoteProtocolError, CodecError):  # its handler will meet that
-                self._ready.extend(messages := self._inbound.take(PREFETCH))
-                if messages:
-                    self._batch_size = len(messages)
+            self._ready.extend(messages := self._inbound.take_whole(PREFETCH))  # its handler will meet one that is bad
+            if messages:
+                self._batch_size = len(messages)
         return bool(self._ready) or self._has_unfinished()
 
     @property

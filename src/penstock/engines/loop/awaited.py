@@ -187,7 +187,11 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                     await self._let_others()
                     continue
                 if self._inbound.few:
-                    one = self._take_one()
+                    try:
+                        one = self._take_one()
+                    except Exception:
+                        await self._turn.take()  # as below
+                        raise
                     if one is not NEED_DATA:
                         self._streak += 1
                         return one

@@ -4,7 +4,6 @@ from .frames cimport NEED_DATA
 from ..sealed cimport seal
 
 from ....core.inbound import StreamInbound
-from ....errors import CodecError, RemoteProtocolError
 
 
 cdef class CodecInput:
@@ -45,15 +44,10 @@ cdef class CodecInput:
 
     cdef bint holds_message(self) except -1:
         """Whether a whole one is there; one that is bad is none."""
-        cdef list batch = None, before
+        cdef list batch, before
         if self.at < len(self.batch):
             return True
-        try:
-            batch = self.inbound.take(1)
-        except (RemoteProtocolError, CodecError):
-            pass
-        if batch is None:
-            return False
+        batch = self.inbound.take_whole(1)
         before = self.batch  # given up last, as above
         self.batch = batch
         self.at = 0
