@@ -1,9 +1,13 @@
 """Twisted's reactor lives as long as the servers that are on it, again and again, and on one loop at a time."""
 
+import asyncio
+import os
+
 import pytest
 
-from penstock.adapters import install_reactor
-from penstock.errors import ApplicationError
+import penstock
+from penstock.adapters import install_reactor, service_of
+from penstock.errors import ApplicationError, StoppedError
 from penstock.testing.engines import LOOPS
 from penstock.testing.peers import read_to_end
 
@@ -88,6 +92,45 @@ def test_a_factory_that_cannot_begin_keeps_its_server_from_starting(serve, engin
 
     with serve(Opens) as server:
         assert (b"later", True) == (ask(server), reactor.running)
+
+
+def test_a_factory_that_cannot_begin_leaves_no_descriptor(serve, engine):
+    """However often it is tried, in a loop that goes on."""
+
+    class Fails(protocol.Factory):
+        protocol = Later
+
+        def startFactory(self):
+            raise OSError("no database")
+
+    async def descriptors_after_each_try():
+        counts = []
+        for _ in range(4):
+            server = penstock.serve(service_of(Fails), bind="tcp://127.0.0.1:0", engine=engine.name)
+            with pytest.raises(ApplicationError):
+                await server.start()
+            await server.stop()
+            counts.append(len(os.listdir("/dev/fd")))
+        return counts
+
+    with asyncio.Runner(loop_factory=engine.loop_factory) as runner:
+        counts = runner.run(descriptors_after_each_try())
+
+    assert counts[:1] * 4 == counts
+
+
+def test_a_factory_that_stops_the_reactor_as_it_begins_keeps_its_server_from_starting(serve, engine):
+    """The reactor is free for the next server."""
+
+    class Stops(protocol.Factory):
+        protocol = Later
+
+        def startFactory(self):
+            reactor.stop()
+
+    with pytest.raises(StoppedError), serve(Stops):
+        pass
+    assert not reactor.running
 
 
 def test_a_factory_that_cannot_end_keeps_the_reactor_from_nothing(serve, engine):

@@ -13,6 +13,7 @@ from penstock.core.events import EventName
 from penstock.errors import BindError, ConfigurationError
 from penstock.server.choice import choose
 from penstock.testing.certificates import server_certificate
+from penstock.testing.peers import PATIENCE_S
 
 
 @penstock.on_message(codec="lines")
@@ -413,3 +414,19 @@ async def test_suspended_before_its_start_it_leaves_new_connections_in_the_backl
 
         conn.close()
         await conn.wait_closed()
+
+
+async def test_a_server_that_is_told_to_end_while_it_starts_does_not_serve():
+    """The start is refused, and the end that somebody waits for has come."""
+    ends = []
+
+    def end(server):
+        ends.append(asyncio.ensure_future(server.drain()))
+        server.begin_drain()
+
+    server = penstock.serve(dataclasses.replace(echo, at_start=end), bind="tcp://127.0.0.1:0", engine="pure")
+    with pytest.raises(penstock.StoppedError, match="was told to stop before it served"):
+        await server.start()
+    await asyncio.wait_for(asyncio.gather(*ends, server.wait_stopped()), PATIENCE_S)
+
+    assert [] == server.addresses

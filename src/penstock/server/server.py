@@ -207,7 +207,7 @@ class Server(Belongings):
             ConfigurationError: The service, the addresses and the model do not go together. Nothing was opened.
             BindError: An address cannot be listened on. Those opened before it were closed again.
             LimitError: The system gives no thread, or does not say how many descriptors there may be.
-            StoppedError: It was told to end before. Nothing was opened.
+            StoppedError: It was told to end before, or meanwhile. Nothing is open.
         """
         self._refuse_start()
         setup, config, supervision = self._setup, self.config, self._shared.supervision
@@ -228,7 +228,12 @@ class Server(Belongings):
                         self.gate.share(counts)
                 self.gate.begin(rules)
             nursery = self._shared.nursery
-            if nursery is None:
+            self._upkeep.prepare(self._loop)
+            if self.service.at_start is not None and nursery is None:
+                self.service.at_start(self)
+            if self._told_to_end:
+                raise StoppedError(f"{self.service.name} was told to stop before it served")
+            if nursery is None:  # after all that may fail: an engine's server that has not begun to serve has no end
                 self._at_work = self.choice.engine.serve(listeners, plan)
             else:
                 if setup.tls is not None:
@@ -237,9 +242,6 @@ class Server(Belongings):
                 self._at_work = nursery.serve(self._loop, listeners, plan)
             for warning in [*warnings_about(config, self.addresses), *warnings_now(setup.tls)]:
                 self._warn(warning)
-            self._upkeep.prepare(self._loop)
-            if self.service.at_start is not None and nursery is None:
-                self.service.at_start(self)
             self._at_work.start()
             if self._suspended:
                 self._at_work.suspend()

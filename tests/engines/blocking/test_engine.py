@@ -186,3 +186,21 @@ def test_a_handler_class_that_cannot_be_made_ends_one_connection(serve):
         server.wait_closed(2)
 
     assert 1 == server.server.stats.handler_errors
+
+
+@pytest.mark.parametrize("name", ["penstock-watchdog", "penstock-echo-keeper"])
+async def test_a_server_for_which_there_is_no_thread_leaves_nothing(monkeypatch, name):
+    """No descriptor, and nobody whom its gate tells of room."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    server = penstock.serve(echo, bind="tcp://127.0.0.1:0", engine="blocking")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(penstock.LimitError, match=name):
+        await server.start()
+
+    assert [] == server.gate._watchers

@@ -173,8 +173,11 @@ class BlockingServer(EngineServer):
                 start_thread(endpoint.thread)
             start_thread(self._keeper)
         except LimitError:
+            self._plan.gate.unwatch(self._poller.wake)
             for endpoint in self._endpoints:
                 endpoint.give_up()
+            self._orphans.close()
+            self._departures.close()
             self._poller.close()
             self._acceptor.close()
             raise
