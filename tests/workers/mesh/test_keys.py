@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ..conftest import answer, ask
+from ..conftest import answer, ask, await_answer
 
 APP = """\
 import os
@@ -86,13 +86,12 @@ def test_a_key_has_one_connection_and_every_worker_finds_it(workers):
     assert ["True 1", "held", "True 2"] == [ask(third, b"has k"), ask(third, b"hold k join"), ask(second, b"has k")]
     assert "closed" == ask(second, b"close k")
     assert "" == answer(third)
-    while "True 1" != ask(second, b"has k"):  # a peer sees the end before its handler has ended
-        pass
+    await_answer(second, b"has k", "True 1")  # a peer sees the end before its handler has ended
     assert "closed" == ask(connect().popitem()[1], b"close k")
     assert "" == answer(second)
     others = connect().values()
-    while {"False 0"} != {ask(peer, b"has k") for peer in others}:  # likewise
-        pass
+    for peer in others:  # likewise
+        await_answer(peer, b"has k", "False 0")
     assert {"KeyError: b'k'"} == {ask(peer, b"ask k x 1") for peer in others}
     assert supervised.stop() == 0
 
