@@ -40,10 +40,10 @@ test-tls: $(READY) apt  ## the conformance suite of streams, over TLS on every e
 test-workers: $(READY)  ## workers that are killed, rolled and ended again and again, under load; prints figures
 	$(BIN)/python -m pytest -q -s -m full tests/workers $(PYTEST_ARGS)
 
-combinations: $(READY)  ## combinations of engine, handler and parameter of which make test has others
+combinations: $(READY) apt  ## combinations of engine, handler and parameter of which make test has others
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal -m combination $(PYTEST_ARGS)
 
-attacks: $(READY)  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
+attacks: $(READY) apt  ## the attacks that take minutes, at full size, one after the other; more examples of every codec
 	$(BIN)/python -m pytest -q -m full tests/attacks tests/conformance $(PYTEST_ARGS)
 	CODEC_EXAMPLES=300 DIFFERENTIAL_INPUTS=20000 $(BIN)/python -m pytest -q -n auto tests/properties/test_codec_laws.py \
 		tests/properties/test_codec_differential.py tests/engines/native/framing/test_choice.py
@@ -111,15 +111,7 @@ docs-tables: $(READY)  ## regenerate what comes from the source: tables in docs/
 	$(BIN)/python tools/man_page.py
 
 apt:  # outside clients and tools for the tests; without them those tests say that they were skipped
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		! { command -v ncat && command -v socat && command -v telnet && command -v strace && command -v ss && \
-		command -v redis-server && command -v zsh && command -v fish && \
-		command -v openssl && command -v curl && command -v rev && command -v mbpoll && command -v memccapable && \
-		command -v mosquitto_pub && command -v swaks && command -v logger && command -v haproxy && command -v stunnel4 && \
-		command -v sslscan && command -v testssl && command -v dig && command -v wrk; } \
-		>/dev/null 2>&1; then (apt-get update -qq && apt-get install -y -qq ncat socat openssl curl bsdextrautils telnet strace iproute2 \
-		redis-server zsh fish mbpoll libmemcached-tools mosquitto-clients swaks bsdutils haproxy stunnel4 sslscan testssl.sh \
-		bind9-dnsutils wrk) >/dev/null 2>&1 || true; fi
+	@tools/apt.sh
 
 .venv-docs/.ready: pyproject.toml pins.txt
 	$(PYTHON) -m venv .venv-docs
