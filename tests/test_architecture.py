@@ -292,6 +292,16 @@ def test_every_test_that_a_command_or_a_page_names_is_there():
     assert [] == lost
 
 
+def test_every_test_of_full_size_is_run_by_a_command():
+    """What is marked ``full`` is in no other run: a target of the Makefile names its file or a directory above it."""
+    runs = re.findall(r'-m (?:full|"full or not full") ([^$\n]+)', (ROOT / "Makefile").read_text())
+    named = [ROOT / name for run in runs for name in run.split()]
+    marked = [path for path in sorted((ROOT / "tests").rglob("*.py")) if re.search(r"\bmark\.full\b", path.read_text())]
+
+    assert marked
+    assert [] == [path for path in marked if not any(path.is_relative_to(name) for name in named)]
+
+
 def test_every_public_name_can_be_imported_from_the_package():
     """What __all__ promises is there, and is what its home has."""
     assert sorted(penstock._HOME_OF) == sorted(set(penstock.__all__) - {"__version__"})

@@ -297,6 +297,7 @@ def test_the_image_is_built_of_files_that_are_there():
 
 
 @pytest.mark.full
+@pytest.mark.timeout(900)  # it compiles the native engine
 def test_the_images_steps_make_a_program(tmp_path):
     """The steps of the Dockerfile, but for the packages of Debian and the user, in a directory instead of an image."""
     text = (DEPLOY / "docker" / "Dockerfile").read_text()

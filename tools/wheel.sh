@@ -16,7 +16,7 @@ installed=$PWD/.venvs/wheel/bin
 "$installed/python" -m pip install -q -c pins.txt --group test dist/*.whl
 # The tests alone, in a place without the sources: what is imported is what the wheel brought.
 mkdir -p build/wheel/tests/engines
-cp -r tests/conftest.py tests/starter.py tests/codecs tests/conformance build/wheel/tests
+cp -r tests/conftest.py tests/starter.py tests/combinations.py tests/codecs tests/conformance build/wheel/tests
 cp -r tests/engines/native build/wheel/tests/engines
 cp -r docs pyproject.toml build/wheel
 cd build/wheel
@@ -30,7 +30,8 @@ assert where.is_relative_to(sys.prefix), f"{where} is not what the wheel brought
 assert native_missing() is None, native_missing()
 END
 "$installed/penstock" --version
-"$installed/python" -m pytest -q -n auto --dist worksteal tests/codecs tests/engines/native tests/conformance -k "codecs or native or attached"
+"$installed/python" -m pytest -q -n auto --dist worksteal -m "not full" tests/codecs tests/engines/native tests/conformance \
+    -k "codecs or native or attached"
 cd ../..
 rm -rf .venvs/wheel build/wheel
 ls -l dist/*.whl

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.engines.registry import native_missing
 from penstock.testing import fixtures
 from penstock.testing.peers import PATIENCE_S
+
+from ..combinations import ENGINE, leave_to_combinations
 
 shared_serve = fixtures.serve
 pytest_configure = fixtures.pytest_configure
@@ -30,17 +31,18 @@ GATED = ("pure", "uvloop", "blocking", "native")
 # Servers of these are processes of their own. What is attacked is the process, or its addresses, more than its engine:
 # one engine is enough beside make combinations.
 OF_PROCESSES = ("test_descriptors", "test_ipv6", "test_signals")
-ENGINE = "pure" if native_missing() else "native"
+
+
+def is_one_of_many(item, params):
+    """Say whether a test is left to make combinations."""
+    engine = params.get("engine", ENGINE)
+    of_processes = item.path.parent.name == "attacks" and item.path.stem in OF_PROCESSES
+    return of_processes and getattr(engine, "label", engine) != ENGINE
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
-        of_processes = item.path.parent.name == "attacks" and item.path.stem in OF_PROCESSES
-        is_other = engine is not None and getattr(engine, "label", engine) != ENGINE
-        if of_processes and is_other and item.get_closest_marker("full") is None:
-            item.add_marker(pytest.mark.combination)
+    leave_to_combinations(items, is_one_of_many)
 
 
 def pytest_generate_tests(metafunc):

@@ -17,9 +17,6 @@ TAKING_PART = ("c-epoll*", "asyncio-protocol", "penstock-pure", "penstock-pure-c
                "penstock-pure-limits-*", "client-socket", "client-asyncio*", "penstock-pure-done", "penstock-pure-turn",
                "penstock-pure-executor", "asyncio-tasks-*")  # fmt: skip
 
-# In `make test`; the others are in `make bench-smoke`.
-ALWAYS = {"line-echo-1", "accept"}
-
 
 def bench(*arguments):
     """Run ``python -m bench.run`` and return how it ended."""
@@ -35,9 +32,7 @@ def frame_bytes(scenario):
 
 @pytest.mark.full
 @pytest.mark.usefixtures("load_program")
-@pytest.mark.parametrize(
-    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.full) for name in scenarios.BY_NAME]
-)
+@pytest.mark.parametrize("name", scenarios.BY_NAME)
 def test_a_scenario_runs_from_end_to_end(name, tmp_path):
     """Every contestant that can run is measured in every round; every byte is accounted for; a report is written."""
     if name.startswith("redis-benchmark") and shutil.which("redis-benchmark") is None:

@@ -7,6 +7,8 @@ from penstock.testing.engines import EngineUnderTest
 from penstock.testing.fixtures import pytest_configure, pytest_generate_tests, serve
 from penstock.testing.forms import Form
 
+from ..combinations import ENGINE, leave_to_combinations
+
 __all__ = ["pytest_configure", "pytest_generate_tests", "serve"]
 
 
@@ -15,7 +17,7 @@ __all__ = ["pytest_configure", "pytest_generate_tests", "serve"]
 # tried there. The other ones, and what a layer is told, are in make combinations.
 TWINS = ("uvloop", "attached")
 ON_TWINS = ("def-message-conn", "async-connection")
-# So are the laws of what messages mean, what handlers may say, and what is queued: none of them hears of bytes or time.
+# So are the laws of what messages mean, what handlers may do and raise, and what is queued: none is of bytes or time.
 OF_MESSAGES = frozenset(
     {
         "test_background_tasks",
@@ -32,6 +34,7 @@ OF_MESSAGES = frozenset(
         "test_handshakes",
         "test_law_02_closed_event",
         "test_law_06_every_exception",
+        "test_law_06_told_of_the_peer",
         "test_lifespans",
         "test_null_replies",
         "test_on_full",
@@ -39,6 +42,7 @@ OF_MESSAGES = frozenset(
         "test_recursion_limit",
         "test_refused_by_handlers",
         "test_requests",
+        "test_requests_and_ends",
         "test_requests_unreceived",
         "test_reserve",
         "test_switching",
@@ -47,23 +51,23 @@ OF_MESSAGES = frozenset(
 )
 
 
-def is_one_of_many(item, engine, form):
+def is_one_of_many(item, params):
     """Say whether a test is left to make combinations."""
+    engine, form = params.get("engine"), params.get("form")
+    if not isinstance(engine, EngineUnderTest):
+        return False
+    if not isinstance(form, Form):
+        form = None
     if not engine.label.startswith(TWINS):
         # Whether a handler takes its connection is decided by the plan, which Python's engines have in common.
-        return form is not None and not form.has_conn and engine.name != "native"
+        return form is not None and not form.has_conn and engine.name != ENGINE
     of_messages = item.path.parent.name == "conformance" and item.path.stem in OF_MESSAGES
     return engine.tapped or of_messages or (form is not None and form.label not in ON_TWINS)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        engine, form = params.get("engine"), params.get("form")
-        known = form if isinstance(form, Form) else None
-        if isinstance(engine, EngineUnderTest) and is_one_of_many(item, engine, known):
-            item.add_marker(pytest.mark.combination)
+    leave_to_combinations(items, is_one_of_many)
 
 
 @pytest.fixture

@@ -9,23 +9,25 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from penstock.engines.registry import native_missing
+from ..combinations import ENGINE, leave_to_combinations
+
+HERE = Path(__file__).parent
+
 
 # Supervisors and workers are the same for every engine. What an engine does where one worker ends and another begins
 # (`tests/conformance`) is tried there on each; here, with processes, on one, and on the others in make combinations.
-ENGINE = "pure" if native_missing() else "native"
+def is_one_of_many(item, params):
+    """Say whether a test is left to make combinations."""
+    return item.path.is_relative_to(HERE) and params.get("engine", ENGINE) != ENGINE
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        is_other = item.path.parent.name == "workers" and params.get("engine", ENGINE) != ENGINE
-        if is_other and item.get_closest_marker("full") is None:
-            item.add_marker(pytest.mark.combination)
+    leave_to_combinations(items, is_one_of_many)
 
 
 # A worker answers with its process, the version of the code it has, and the message.
