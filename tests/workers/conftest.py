@@ -167,7 +167,7 @@ class Supervised:
         """Return every process that has come of it and has not ended."""
         found, left = [], [self.process.pid]
         while left:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
                 for task in os.listdir(f"/proc/{(parent := left.pop())}/task"):
                     with open(f"/proc/{parent}/task/{task}/children") as file:
                         left += (children := [int(pid) for pid in file.read().split()])
@@ -178,6 +178,7 @@ class Supervised:
         """Wait until each of these workers has a message at work, of those that `late` answers late."""
         while not all((self.directory / f"waits-{pid}").exists() for pid in pids):
             assert self.process.poll() is None
+            pause()
 
     def left(self):
         """Return the processes of its session, without those that end now: their files close before they are gone."""
@@ -201,6 +202,11 @@ def _session(pid):
         fields = file.read().rpartition(")")[2].split()
         return int(fields[3]) if fields[0] != "Z" else 0
     return 0
+
+
+def pause():
+    """Leave the machine to others between two looks at a fact that nothing tells of."""
+    time.sleep(0.01)
 
 
 def ask(peer, message=b"hello"):
@@ -232,7 +238,7 @@ def halt(pid):
     os.kill(pid, signal.SIGSTOP)
     tasks = f"/proc/{pid}/task"
     while any(_state(f"{tasks}/{task}") != "T" for task in os.listdir(tasks)):
-        pass
+        pause()
 
 
 def _state(task):

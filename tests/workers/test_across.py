@@ -41,12 +41,14 @@ def talk(conn, message):
     return None
 """
 
+each_engine = pytest.mark.parametrize("engine", ["native", "pure"])
 
-@pytest.fixture(params=["native", "pure"])
-def across(request, directory, supervise):
-    """Three workers, on each engine, and a connection of each."""
+
+@pytest.fixture
+def across(engine, directory, supervise):
+    """Three workers, and a connection of each."""
     (directory / "app.py").write_text(APP)
-    supervised = supervise("app:app", "--engine", request.param, "--timeout-drain", "5s", workers=3)
+    supervised = supervise("app:app", "--engine", engine, "--timeout-drain", "5s", workers=3)
     with_pid = supervised.connect_to_each(3)
     yield supervised, with_pid
     for peer in with_pid.values():
@@ -143,6 +145,7 @@ def test_chat_is_one_room_whatever_the_number_of_workers(supervise):
         got = []
         while len(got) < 7:
             line = lines.readline()
+            assert line, f"it was closed after {got}"
             if line.startswith(b"from"):
                 got.append(line)
         assert sorted(others) == sorted(got)
@@ -151,6 +154,7 @@ def test_chat_is_one_room_whatever_the_number_of_workers(supervise):
     assert supervised.stop() == 0
 
 
+@each_engine
 def test_each_member_gets_each_message_once_in_the_order_of_its_publisher(across):
     """Whichever worker has it; len and elsewhere tell who is there."""
     supervised, speakers = across
@@ -175,6 +179,7 @@ def test_each_member_gets_each_message_once_in_the_order_of_its_publisher(across
     assert supervised.stop() == 0
 
 
+@each_engine
 def test_the_members_of_a_killed_worker_are_gone_and_the_others_miss_nothing(across):
     """What it had published before comes without a gap; those of the others hear all, and nothing twice."""
     supervised, speakers = across
@@ -209,6 +214,7 @@ def test_the_members_of_a_killed_worker_are_gone_and_the_others_miss_nothing(acr
     supervised.stop()
 
 
+@each_engine
 def test_a_killed_worker_is_gone_though_a_child_that_it_has_forked_lives(across):
     """The child has copies of all its sockets: the others hear of the end from the supervisor."""
     supervised, speakers = across
@@ -226,6 +232,7 @@ def test_a_killed_worker_is_gone_though_a_child_that_it_has_forked_lives(across)
     supervised.stop()
 
 
+@each_engine
 def test_members_and_publishers_that_move_in_a_roll_miss_nothing_and_get_nothing_twice(across):
     """Each worker is replaced while all of them publish: what each connection says comes to each member in order."""
     supervised, speakers = across

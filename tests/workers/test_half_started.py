@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from .conftest import PATIENCE_S, answer, pid_of
+from .conftest import PATIENCE_S, answer, pause, pid_of
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="workers are a thing of Unix")
 
@@ -36,6 +36,7 @@ def half_started(launch, directory):
     served = launch("app:late_or_held", "--stall-warning", "none", bind=[f"unix:{path}"])
     while not (directory / "hangs").exists():
         assert served.process.poll() is None, served.rest()
+        pause()
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(PATIENCE_S)
         peer.connect(str(path))

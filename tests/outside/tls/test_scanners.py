@@ -9,7 +9,6 @@ import pytest
 
 import penstock
 from penstock.testing.certificates import server_certificate
-from penstock.testing.peers import PATIENCE_S
 from penstock.testing.served import served
 
 pytest.importorskip("trustme")
@@ -43,17 +42,19 @@ def need(program):
     return path
 
 
+@pytest.mark.timeout(2 * SCAN_S)
 def test_sslscan_finds_nothing_weak(server):
     """TLS 1.2 and 1.3, ciphers that it calls strong or acceptable, no compression, no renegotiation."""
     command = [need("sslscan"), "--xml=-", f"127.0.0.1:{server.port}"]
-    done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=SCAN_S, check=True)
     found = ET.fromstring(done.stdout)
     spoken = {each.get("version") for each in found.iter("protocol") if each.get("enabled") == "1"}
     ciphers = {each.get("cipher"): each for each in found.iter("cipher")}
 
     assert {"1.2", "1.3"} == spoken
-    assert {"strong", "acceptable"} == {each.get("strength") for each in ciphers.values()}
-    assert {"ECDHE", "TLS_A", "TLS_C"} == {name[:5] for name in ciphers}
+    # Which of them there are is for the machine's OpenSSL to say.
+    assert {"strong", "acceptable"} >= {each.get("strength") for each in ciphers.values()}
+    assert {"ECDHE", "TLS_A", "TLS_C"} >= {name[:5] for name in ciphers} >= {"ECDHE", "TLS_A"}
     assert {"0"} == {each.get("vulnerable") for each in found.iter("heartbleed")}
     assert {"0"} == {each.get("supported") for name in ("renegotiation", "compression") for each in found.iter(name)}
     assert {"false"} == {each.text for each in found.iter("expired")}

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ..conftest import answer, ask, await_answer
+from ..conftest import answer, ask, await_answer, pause
 
 APP = """\
 import os
@@ -44,11 +44,14 @@ async def device(conn):
 """
 
 
-@pytest.fixture(params=["native", "pure"])
-def workers(request, directory, supervise):
+pytestmark = pytest.mark.parametrize("engine", ["native", "pure"])
+
+
+@pytest.fixture
+def workers(engine, directory, supervise):
     """Three workers, and a function that connects to each."""
     (directory / "app.py").write_text(APP)
-    supervised = supervise("app:app", "--engine", request.param, workers=3)
+    supervised = supervise("app:app", "--engine", engine, workers=3)
     with contextlib.ExitStack() as stack:
 
         def connect():
@@ -123,6 +126,7 @@ def test_at_any_churn_a_key_has_one_connection_at_last(workers):
     heard = {peer: answer(peer) for peer in peers}
     left = [peer for peer in peers if heard[peer] and not is_closed(peer)]
     while len(left) > 1:
+        pause()
         left = [peer for peer in left if not is_closed(peer)]
 
     assert 1 == len(left)
