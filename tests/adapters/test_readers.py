@@ -156,7 +156,6 @@ def test_a_reader_is_asyncios_to_those_who_look_into_it(serve, engine):
 def test_reader_and_writer_go_with_their_connection(serve, engine):
     """Nothing of one that has ended waits for the collector of cycles, however the reader was used."""
     kept = []
-    kept = []
 
     async def callback(reader, writer):
         kept.extend(weakref.ref(each) for each in (reader, writer))

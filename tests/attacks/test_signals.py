@@ -198,7 +198,6 @@ def test_a_signal_between_bind_and_ready_drains(tmp_path, engine, number):
     assert [0] * ROUNDS == statuses
 
 
-@pytest.mark.engines("native")
 @pytest.mark.parametrize("way", [(), ("--workers", "2"), ("--reload",), ("--model", "process")], ids=" ".join)
 def test_a_signal_before_it_listens_leaves_no_file_of_its_number(tmp_path, way):
     """As soon as the file is there somebody may see it, and stop what has made it: it goes."""
