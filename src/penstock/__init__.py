@@ -78,7 +78,7 @@ if TYPE_CHECKING:
         WrongReplyError,
         WrongTypeError,
     )
-    from .groups import Group, GroupStats, Hold, Membership, Published, Registry
+    from .groups import DistantConnection, Group, GroupStats, Hold, Membership, Published, Registry
     from .reasons import CloseReason
     from .server.server import Server
     from .telemetry.setup import configure_logging
@@ -156,6 +156,7 @@ _HOMES = {
         "WrongReplyError",
         "WrongTypeError",
     ],
+    "groups.distant": ["DistantConnection"],
     "groups.group": ["Group", "Published"],
     "groups.membership": ["Membership"],
     "groups.registry": ["Hold", "Registry"],
@@ -195,6 +196,7 @@ __all__ = [
     "ConnectionBase",
     "ConnectionEndedError",
     "DatagramError",
+    "DistantConnection",
     "EndOfStreamError",
     "Event",
     "EventName",

@@ -20,7 +20,7 @@ class Carrier(Protocol):
 
 
 class DistantConnection:
-    """A connection that another worker of the machine serves: what a registry finds where the key is held there.
+    """A connection that another worker of the server has: what a registry finds where the key is held there.
 
     It stands for whatever connection has the key when it is used, also where that has moved to another worker since.
     Messages are plain data, `msgspec.Struct` or dataclasses; a tuple in another one arrives as a list.

@@ -1,4 +1,4 @@
-"""What groups and registries ask of the other workers of the machine, where there are any."""
+"""What groups and registries ask of the other workers of the server, where there are any."""
 
 from __future__ import annotations
 

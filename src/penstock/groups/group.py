@@ -59,7 +59,7 @@ class Group(Generic[M]):
     Args:
         name: What it is called.
         max_waiting: How many messages wait for one slow member at most, in the policies that have them wait.
-        scope: Whose members it has. ``workers``: those of the groups of this name in all workers of the machine; then
+        scope: Whose members it has. ``workers``: those of the groups of this name in all workers of the server; then
             there is one order for what one worker publishes. ``process``: those of this process.
 
     Attributes:

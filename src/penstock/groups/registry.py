@@ -67,7 +67,7 @@ class Registry(Generic[C]):
 
     Args:
         name: What it is called.
-        scope: ``workers``: a key has one connection in all workers of the machine, and is found by each of them.
+        scope: ``workers``: a key has one connection in all workers of the server, and is found by each of them.
             ``process``: in this process.
 
     Attributes:
