@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import threading
+import time
 
 import pytest
 
@@ -111,6 +112,7 @@ def test_pipelined_messages_are_neither_lost_nor_doubled_nor_out_of_order(serve)
             got += peer.recv(rng.choice([1, 100, 100_000]))
         writer.join()
         while not moved:  # beside other load it may have been at work whenever it was asked
+            time.sleep(0.001)
             moved += move(here, there)
 
         assert expected == bytes(got)
@@ -365,7 +367,7 @@ def test_a_checkpoint_is_for_services_that_hand_over(serve):
     with serve(quiet) as server, server.dial() as peer:
         assert b"" == peer.recv(1)
 
-    assert ["its connections are not handed over: that is said by @on_connection(handover=True)"] == told
+    assert ["its connections are not handed over: add handover=True to @on_connection"] == told
 
 
 def test_a_state_that_is_no_plain_data_stays_and_is_told_of(serve):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-NO_CHECKPOINT: Final = "its connections are not handed over: that is said by @on_connection(handover=True)"
+NO_CHECKPOINT: Final = "its connections are not handed over: add handover=True to @on_connection"
 NO_HANDSHAKE: Final = "only a connection of a server has a handshake"
 
 

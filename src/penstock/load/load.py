@@ -30,7 +30,7 @@ class Load:
         count: How many requests are sent and counted; None: until `duration_s` is over.
         timeout_s: How long a reply may take, and how long the last ones are waited for.
         expect_echo: Whether a reply that is not what was sent is an error.
-        handshake: Whom to believe, and what to show, where TLS is spoken; each connection does all of it.
+        handshake: Whom to trust, and what to show, where TLS is spoken; each connection does all of it.
     """
 
     address: Address
