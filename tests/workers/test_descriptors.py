@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from .conftest import PATIENCE_S, answer, ask, pid_of
+from .conftest import PATIENCE_S, answer, ask, pause, pid_of
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fdinfo"), reason="this system does not show descriptors")
 
@@ -96,6 +96,8 @@ def test_no_process_of_a_server_with_workers_has_anything_that_a_program_would_i
         assert all(kinds(pid)["socket"] >= 4 for pid in peers), "listeners, a channel, a peer"
         server.tell(signal.SIGHUP)
         server.said("reloaded: ")
+        while server.children() & peers.keys():  # until they have drained they may still accept
+            pause()
         later = server.connect_to_each(2)
         shown = [json.loads(ask(peer, b"spawn")) for peer in later.values()]
         after = [inheritable(pid) for pid in (server.process.pid, *server.children())]
