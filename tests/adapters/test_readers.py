@@ -10,6 +10,7 @@ import weakref
 
 import pytest
 
+from penstock.errors import LocalProtocolError
 from penstock.testing.engines import LOOPS
 from penstock.testing.peers import PATIENCE_S, read_exactly, read_to_end
 
@@ -186,7 +187,7 @@ def test_two_tasks_share_a_reader(serve, engine):
         while True:
             try:
                 line = await reader.readline()
-            except RuntimeError:  # the other one waits
+            except (RuntimeError, LocalProtocolError):  # another one waits
                 await asyncio.sleep(0)
                 continue
             if not line:
