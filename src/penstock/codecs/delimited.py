@@ -162,6 +162,9 @@ class Delimited(BytesCodec):
                 del buffer[: end + self._longest]
                 buffer.resume = None
                 return message
+            if end < 0 and (size := len(buffer)) <= self.max_frame_bytes:
+                buffer.resume = max(0, size - self._longest + 1)
+                return NEED_DATA
         end, width = self._find_frame(buffer)
         if end < 0:
             return NEED_DATA

@@ -94,6 +94,9 @@ class Lines(Delimited):
                 del buffer[: end + 1]
                 buffer.resume = None
                 return line.rstrip(b"\r") if has_cr and not self.keep_cr else line
+            if end < 0 and (size := len(buffer)) <= self.max_frame_bytes:
+                buffer.resume = size
+                return NEED_DATA
         if self.strict:
             self._look_at_ends(buffer)
         return self._without_cr(super().decode(buffer))

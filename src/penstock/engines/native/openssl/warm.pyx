@@ -24,7 +24,8 @@ cdef class Warm(Timed):
     """The sessions of one loop that keep their buffers."""
 
     def __dealloc__(self):
-        self.wheel.cancel(self)
+        if self.wheel is not None:  # None: it was made by hand, which is refused
+            self.wheel.cancel(self)
 
     cdef void heard(self, Warmth* session, double now) noexcept:
         """A session was read that is none of these: take it in, unless it is the first read in a while."""
