@@ -47,7 +47,7 @@ def measure(command: Sequence[str], batches: int) -> float:
 
 
 def exchange(load: subprocess.Popen[str], batches: int) -> None:
-    """Have so many batches echoed."""
+    """Have the load send ``batches`` batches, and wait until they are back."""
     assert load.stdin is not None
     assert load.stdout is not None
     load.stdin.write(f"{batches}\n")

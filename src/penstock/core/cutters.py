@@ -53,7 +53,7 @@ def no_stream() -> LocalProtocolError:
 
 @lru_cache(maxsize=256)
 def fixed(size: int) -> Fixed:
-    """Return what takes so many bytes, 1 or more."""
+    """Return a cutter that takes ``size`` bytes, 1 or more."""
     return Fixed(size)
 
 

@@ -460,7 +460,7 @@ class StreamInbound(Generic[M]):
         return taken
 
     def take_bytes(self, count: int) -> bytes | None:
-        """As `take_by`, for what takes so many bytes; None: nothing was taken."""
+        """Take ``count`` bytes, as `take_by`; None: nothing was taken."""
         buffer = self._buffer
         if self._chunk or self._singly is not None or len(buffer) < count:
             return None

@@ -378,7 +378,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             super()._close(reason)
         except BaseException:
             if self._state != CLOSED and isinstance(self._sock, socket.socket):
-                # Nothing needs less stack. Whoever polls the socket finds its end, and carries it out.
+                # Nothing needs less stack. The thread that polls the socket finds its end, and carries it out.
                 try:  # noqa: SIM105 - a call more is what there may be no stack for
                     self._sock.shutdown(socket.SHUT_RDWR)
                 except OSError:  # the peer was faster, or the socket is closed: it is ended, and the error is this one

@@ -214,7 +214,7 @@ class BlockingServer(EngineServer):
         with self._lock:
             connections = list(self._connections.values())
         if spread_s and self._spread is None:
-            # Not of sessions: what their peers send is read by whoever reads the socket next.
+            # Not of sessions: their peers share one socket, whose next reader takes what they send.
             waiting = [connection for connection in connections if not isinstance(connection, SessionConnection)]
             self._spread = Spread(self._clock, waiting, spread_s)
         for connection in connections:
@@ -343,7 +343,7 @@ class BlockingServer(EngineServer):
         self._pool.reserve()
         if self._spare is None:
             self._spare = Poller()
-        with self.gate_lock:  # what the gate says holds until whoever comes is counted
+        with self.gate_lock:  # the gate's answer holds until the newcomer is counted
             if self._acceptor.opens_at() > self._clock.time():
                 return None
             with self._lock:

@@ -221,7 +221,7 @@ class LoopServer(EngineServer):
         self._check_stopped()
 
     def _drain_endpoints(self) -> None:
-        """Have sessions end at once: what their peers send is read by whoever reads the socket next."""
+        """End sessions at once: their peers share one socket, whose next reader takes what they send."""
         for endpoint in self._endpoints:
             endpoint.drain()
 
