@@ -219,7 +219,7 @@ async def test_what_has_no_answer_is_passed_on_once(workers):
     conn.post(b"lost")
     with pytest.raises(errors.ClosedError):
         await conn.request(b"open")
-    after.mesh._keys.leave(("devices", b"k"), None)
+    after.mesh.unclaim(after.registry, b"k", None)
     after.hold(b"k", found := Device(), order=gone.order)
     conn.post(b"found")
 
