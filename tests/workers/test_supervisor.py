@@ -379,10 +379,10 @@ async def test_a_worker_that_cannot_be_started_ends_the_roll(make, said):
     """The interpreter is another one since, or is gone."""
     supervised = make(1)
     await supervised.start()
-    command, supervised._command = supervised._command, ("/nonexistent/python",)
+    command, supervised._staff._command = supervised._staff._command, ("/nonexistent/python",)
     with pytest.raises(ConfigurationError, match="cannot be started"):
         await supervised.reloaded()
-    supervised._command = command
+    supervised._staff._command = command
 
     assert "1 worker of generation 1 serves" == await supervised.reloaded()
 

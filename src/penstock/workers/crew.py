@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -118,6 +119,18 @@ class Crew:
         if before is not None:
             self.leaving.append(before)
         return before
+
+    def take_over(self, slot: int, descriptor: int) -> None:
+        """Have the worker of a slot go on with connections of a worker of the supervisor before."""
+        for each in self.slots:
+            if each.number == slot and each.current is not None:
+                each.current.take_over(descriptor)
+        os.close(descriptor)
+
+    @property
+    def handover(self) -> dict[int, int]:
+        """In which format the worker of each slot takes connections over."""
+        return {slot.number: slot.current.handover for slot in self.slots if slot.current is not None}
 
     def cancel(self) -> None:
         """Start no worker later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import subprocess
@@ -25,6 +26,9 @@ _NOT_FOR_WORKERS: Final = (
     "LISTEN_PID",
     "LISTEN_FDNAMES",
 )
+
+
+_logger: Final = logging.getLogger("penstock")
 
 
 class State(StrEnum):
@@ -157,6 +161,23 @@ class WorkerProcess:
             give(theirs.fileno())
             self.send(HandOver(), [ours.fileno()])
             self.hands_over_at = now
+
+    def give_way(self, handover: int, give: Callable[[int], object], now: float) -> None:
+        """Tell it to end in order, as it has a successor, which first goes on with connections if it knows the format.
+
+        Args:
+            handover: The format of the successor.
+            give: As of `hand_over`.
+            now: The instant.
+        """
+        if self.hands_over(handover):
+            try:
+                self.hand_over(give, now)
+            except OSError as error:
+                _logger.error("connections are not handed over: %s", error.strerror or error)
+            else:
+                return
+        self.drain(now)
 
     def has_handed_over(self, now: float) -> None:
         """It drains from now on: the time for that begins."""

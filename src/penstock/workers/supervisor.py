@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,17 +11,14 @@ from typing import Final
 
 from ..errors import ConfigurationError, ExitStatus, PenstockError, StoppedError
 from ..server.inherited import InheritedSocket
-from .cells import AVAILABLE
-from .crew import Crew, Slot, is_current
+from .crew import Crew
 from .holdings import Holdings
 from .keeper import Keeper
 from .late import Overseer
 from .messages import (
-    VERSION,
     Answered,
     Apart,
     Beat,
-    Begin,
     Count,
     FromWorker,
     HandedOver,
@@ -36,6 +32,7 @@ from .partings import Partings
 from .plan import WorkersPlan
 from .process import State, WorkerProcess
 from .rolls import Rolls
+from .staff import Staff
 from .status import WorkerStatus
 from .succession import Inheritance, Successor, disown
 
@@ -108,17 +105,31 @@ class Supervisor:
         # A slot of the supervisor before has its worker until that has given all up: its listeners are open.
         self._crew = Crew(max(plan.config.number, self._keeper.slots))
         self._rolls = Rolls(
-            plan, reread, self._crew, settle=self.settle, may_begin=self._may_roll, on_roll=self._roll_changes
+            plan,
+            reread,
+            self._crew,
+            settle=self.settle,
+            may_begin=self._may_roll,
+            on_roll=self._roll_changes,
         )
         self._successor: Successor | None = None
-        self._serves = self._reloads_then = False
-        self._ending = False
+        self._reloads_then = False
         self._status = ExitStatus.OK
         self._ready: asyncio.Future[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._overseer = Overseer(lambda: self._crew, lambda: self._rolls.plan.config, self._look_for_ends)
         self._first_ready: Ready | None = None
-        self._started = 0 if before is None else before.started  # workers, so far
+        self._staff = Staff(
+            command,
+            cwd,
+            crew=self._crew,
+            rolls=self._rolls,
+            keeper=self._keeper,
+            listening=self,
+            started=0 if before is None else before.started,
+            could_not_start=self._fail,
+            gives_up=self._give_up,
+        )
         self._partings = Partings()
         self.on_answer: Callable[[Answered], object] = lambda _: None
         self.on_serving: Callable[[WorkerProcess], object] = lambda _: None
@@ -159,6 +170,11 @@ class Supervisor:
         return () if self._first_ready is None else self._first_ready.addresses
 
     @property
+    def handover(self) -> dict[int, int]:
+        """In which format the worker of each slot takes connections over."""
+        return self._crew.handover
+
+    @property
     def processes(self) -> list[WorkerProcess]:
         """Every worker that has not ended."""
         return list(self._crew)
@@ -166,7 +182,7 @@ class Supervisor:
     @property
     def is_ending(self) -> bool:
         """Whether it was told to end."""
-        return self._ending
+        return self._staff.is_ending
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -193,20 +209,20 @@ class Supervisor:
             StartError: A worker could not start. It has said why; the others have ended, and what was opened is closed.
             StoppedError: It was told to end meanwhile, or before.
         """
-        if self._ending:
+        if self._staff.is_ending:
             raise StoppedError("told to stop before it served")
         loop = asyncio.get_running_loop()
         self._ready, self._stopped = loop.create_future(), loop.create_future()
         loop.add_signal_handler(signal.SIGCHLD, self._look_for_ends)
         self._overseer.start()
-        self._begin(self._crew.slots[0])
+        self._staff.begin(self._crew.slots[0])
         try:
             await self._ready
         except BaseException:
             self.begin_drain()
             await self.wait_stopped()
             raise
-        self._serves = True
+        self._staff.serves = True
         if self._reloads_then:  # once the caller has said that it serves
             loop.call_soon(self._rolls.begin)
 
@@ -231,20 +247,19 @@ class Supervisor:
 
     def _begins_to_end(self) -> bool:
         """Start no more workers from now on; return whether that is new."""
-        if self._ending:
+        if self._staff.is_ending:
             return False
-        self._ending = True
+        self._staff.end()
         self._on_end(self._crew.connections)
         if self._stopped is None:
             return False  # `start` will not begin
         self._rolls.server_ends()
-        self._crew.cancel()
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(StoppedError("told to stop before it served"))
         return True
 
     def _check_over(self) -> None:
-        if not self._ending or not self._crew.is_empty:
+        if not self._staff.is_ending or not self._crew.is_empty:
             return
         if self._stopped is None or self._stopped.done():
             return
@@ -264,7 +279,7 @@ class Supervisor:
         What is wrong with the new configuration or the new code is said, and the workers that serve go on. While the
         first worker of one roll is not ready, another roll is put off; so is one before the server serves.
         """
-        if self._serves:
+        if self._staff.serves:
             self._rolls.begin()
         else:
             self._reloads_then = True
@@ -278,7 +293,7 @@ class Supervisor:
         return await self._rolls.outcome()
 
     def _may_roll(self) -> bool:
-        if self._ending or not self._serves:
+        if self._staff.is_ending or not self._staff.serves:
             return False
         if self._successor is not None:
             _logger.warning("no roll: another supervisor is starting")
@@ -295,8 +310,10 @@ class Supervisor:
 
         Until all of its workers serve, nothing changes. While it starts there is no roll, and the number stays.
         """
-        if self._ending or not self._serves or self._successor is not None or self._rolls.is_rolling:
-            _logger.warning("no other supervisor is started: this one %s", "ends" if self._ending else "is at work")
+        if self._staff.is_ending or not self._staff.serves or self._successor is not None or self._rolls.is_rolling:
+            _logger.warning(
+                "no other supervisor is started: this one %s", "ends" if self._staff.is_ending else "is at work"
+            )
             return
         try:
             self._successor = Successor(
@@ -304,7 +321,7 @@ class Supervisor:
                 self._cwd,
                 self._keeper,
                 self._holdings.cells,
-                self._started + LEAP,
+                self._staff.started + LEAP,
                 introductions=self._holdings.introductions,
                 took_over=self._succeeded,
                 failed=self._did_not_succeed,
@@ -316,7 +333,7 @@ class Supervisor:
 
     def _succeeded(self) -> None:
         assert self._successor is not None
-        if self._ending:
+        if self._staff.is_ending:
             return
         _logger.info("the supervisor of process %d has taken over; this one drains", self._successor.pid)
         disown(self._keeper)
@@ -326,12 +343,12 @@ class Supervisor:
         successor = self._successor
         for worker in self._crew.staying:
             give = partial(successor.hand, worker.slot)
-            self._end(worker, successor.handover.get(worker.slot, 0), give)
+            worker.give_way(successor.handover.get(worker.slot, 0), give, self._now())
         self._check_over()
 
     def _did_not_succeed(self, status: int) -> None:
         self._successor = None
-        self._started += 2 * LEAP  # its workers have had numbers, and no other worker has one of them
+        self._staff.started += 2 * LEAP  # its workers have had numbers, and no other worker has one of them
         _logger.error("the other supervisor ended with status %d; this one goes on", status)
 
     def scale(self, count: int) -> None:
@@ -343,7 +360,7 @@ class Supervisor:
         if self._successor is not None:
             raise ConfigurationError("another supervisor is starting", "workers")
         self._rolls.scale(count)
-        self.settle()
+        self._staff.settle()
 
     def drain(self, worker: int) -> bool:
         """Replace one worker.
@@ -354,12 +371,7 @@ class Supervisor:
         Returns:
             False when there is no such worker, or it drains already.
         """
-        for slot in self._crew.slots:
-            if slot.current is not None and slot.current.pid == worker:
-                slot.current.is_leaving = True
-                self.settle()
-                return True
-        return False
+        return self._staff.drain(worker)
 
     def reopen_log_files(self) -> None:
         """Have every worker open its log files again: this process has none."""
@@ -375,63 +387,13 @@ class Supervisor:
         for number, worker in enumerate(able):
             loop.call_later(number * STACKS_S, worker.signal, signal.SIGQUIT)
 
-    # -- keeping as many as there have to be ---------------------------------------------------------------------------
-
     def settle(self) -> None:
         """Bring about what has to be: for each slot a worker of this generation."""
-        if self._ending:
-            return
-        rolls, crew = self._rolls, self._crew
-        count = rolls.plan.config.number
-        # Not before the new code serves: until then there is a way back.
-        while len(crew.slots) > count and self._serves and not rolls.may_go_back:
-            self._shed()
-        crew.grow(count)
-        first = crew.slots[0]
-        if rolls.may_go_back and not is_current(first.current, rolls.generation):
-            self._begin(first)  # alone: whether the new code serves at all
-            return
-        for slot in crew.slots:
-            if not is_current(slot.current, rolls.generation):
-                self._begin(slot)
-        rolls.check_over()
+        self._staff.settle()
 
-    def _shed(self) -> None:
-        """Have one worker less. It serves who is queued in its listeners before those close."""
-        slot, workers = self._crew.shed()
-        self._keeper.leave(slot.number)
-        for worker in workers:
-            worker.drain(self._now(), closes_own=True)
-
-    def _begin(self, slot: Slot) -> None:
-        """Start a worker, unless one is coming already, or the next one is put off."""
-        if slot.coming is not None or slot.retry is not None or self._ending:
-            return
-        plan = self._rolls.plan
-        begin = Begin(
-            version=VERSION,
-            slot=slot.number,
-            generation=self._rolls.generation,
-            warns=slot is self._crew.slots[0],
-            file=plan.file,
-            inherited=[(each.fd, each.name) for each in self._keeper.inherited],
-            silence_s=plan.config.silence_s,
-            workers=plan.config.number,
-            counts_together=AVAILABLE,
-            number=self._started,
-            introduces=True,
-        )
-        self._started += 1
-        try:
-            slot.coming = WorkerProcess(self._command, begin, self, self._now(), environ=os.environ, cwd=self._cwd)
-        except OSError as error:
-            _logger.error("cannot start a worker: %s", error.strerror or error)
-            if not self._serves:
-                self._fail(ExitStatus.LIMITS)
-            elif self._rolls.may_go_back:
-                self._rolls.go_back("cannot be started")
-            else:
-                self._replace(slot, 0.0)
+    def take_over(self, slot: int, descriptor: int) -> None:
+        """Have the worker of a slot go on with connections of a worker of the supervisor before."""
+        self._crew.take_over(slot, descriptor)
 
     # -- what workers say ----------------------------------------------------------------------------------------------
 
@@ -454,7 +416,7 @@ class Supervisor:
             case Ready():
                 self._is_ready(worker, message)
             case Leaving():
-                self._leaves(worker, message.why)
+                self._staff.leaves(worker, message.why)
             case HandedOver():
                 worker.has_handed_over(self._now())
             case Parted():
@@ -474,55 +436,12 @@ class Supervisor:
             self._first_ready = message
             self.on_first()
         if before is not None:
-            self._end(before, worker.handover, worker.take_over)
+            before.give_way(worker.handover, worker.take_over, self._now())
         self._rolls.worker_serves(worker.generation)
         _logger.debug("worker %d serves: process %d", slot.number, worker.pid)
-        self.settle()
+        self._staff.settle()
         if self._ready is not None and not self._ready.done() and self._crew.are_current(self._rolls.generation):
             self._ready.set_result(None)
-
-    def _end(self, worker: WorkerProcess, handover: int, give: Callable[[int], object]) -> None:
-        """Have a worker drain that has a successor, which first goes on with connections if it knows the format."""
-        if worker.hands_over(handover):
-            try:
-                worker.hand_over(give, self._now())
-            except OSError as error:
-                _logger.error("connections are not handed over: %s", error.strerror or error)
-            else:
-                return
-        worker.drain(self._now())
-
-    def take_over(self, slot: int, descriptor: int) -> None:
-        """Have the worker of a slot go on with connections of a worker of the supervisor before."""
-        for each in self._crew.slots:
-            if each.number == slot and each.current is not None:
-                each.current.take_over(descriptor)
-        os.close(descriptor)
-
-    @property
-    def handover(self) -> dict[int, int]:
-        """In which format the worker of each slot takes connections over."""
-        return {slot.number: slot.current.handover for slot in self._crew.slots if slot.current is not None}
-
-    def _leaves(self, worker: WorkerProcess, why: str) -> None:
-        slot = self._crew.slot_of(worker)
-        if slot is None or slot.current is not worker:
-            return
-        worker.is_leaving = True
-        if why == "told":  # by a signal: it drains already
-            worker.state = State.DRAINING
-            worker.told_at = worker.told_at or self._now()
-            slot.current = None
-            self._crew.leaving.append(worker)
-            _logger.info("worker %d is replaced, having been told to end: process %d", slot.number, worker.pid)
-        else:
-            _logger.info("worker %d is replaced for its %s: process %d", slot.number, why, worker.pid)
-        if worker.ready_at is not None and slot.coming is None and slot.retry is None:
-            # One that leaves as soon as it serves has a successor that may do the same: each of them comes later.
-            delay_s = slot.leavings.ended(self._now() - worker.ready_at)
-            if delay_s:
-                slot.put_off(delay_s, self.settle)
-        self.settle()
 
     # -- how workers end -----------------------------------------------------------------------------------------------
 
@@ -532,72 +451,36 @@ class Supervisor:
         for worker in list(self._crew):
             if worker.has_ended():
                 self._has_ended(worker)
-        self._close_unused()
-        if not self._crew.leaving and not self._rolls.is_rolling and not (self._ending and not self._crew.is_empty):
+        self._staff.close_unused()
+        if (
+            not self._crew.leaving
+            and not self._rolls.is_rolling
+            and not (self._staff.is_ending and not self._crew.is_empty)
+        ):
             self._partings.tell()
         self._check_over()
 
     def _has_ended(self, worker: WorkerProcess) -> None:
         self._holdings.take_back(worker)
-        slot = self._crew.slot_of(worker)
-        if worker in self._crew.leaving:
-            self._crew.leaving.remove(worker)
         self._partings.add(worker.parted)
-        if slot is not None and slot.coming is worker:
-            slot.coming = None
-            self._did_not_start(slot, worker)
-        elif slot is not None:
-            slot.current = None
-            if not self._ending:
-                _logger.error("worker %d ended by itself: process %d, %s", slot.number, worker.pid, worker.end_in_words)
-                assert worker.ready_at is not None
-                self._replace(slot, self._now() - worker.ready_at, was_killed=worker.was_killed_by_others)
+        self._staff.ended(worker)
         if worker.told_at is not None and worker.state is State.ENDED and worker.ready_at is not None:
             self._note_end(worker)
 
     def _note_end(self, worker: WorkerProcess) -> None:
         if worker.status == ExitStatus.DRAIN_TIMEOUT or worker.was_killed:
-            if self._ending:
+            if self._staff.is_ending:
                 self._status = ExitStatus.DRAIN_TIMEOUT
         elif worker.status:
             _logger.error("worker %d drained and failed: process %d, %s", worker.slot, worker.pid, worker.end_in_words)
-            if self._ending and self._status is ExitStatus.OK:
+            if self._staff.is_ending and self._status is ExitStatus.OK:
                 self._status = ExitStatus.FAILED
-
-    def _did_not_start(self, slot: Slot, worker: WorkerProcess) -> None:
-        if self._ending:
-            return
-        words = worker.end_in_words
-        if not self._serves:
-            self._fail(worker.status or 0)
-            return
-        if self._rolls.may_go_back and worker.generation == self._rolls.generation:
-            self._rolls.go_back(f"ended with {words}")
-            return
-        _logger.error("worker %d did not start: process %d, %s", slot.number, worker.pid, words)
-        self._replace(slot, 0.0)
 
     def _fail(self, status: int) -> None:
         assert self._ready is not None
         if not self._ready.done():
             self._ready.set_exception(StartError(status))
 
-    def _replace(self, slot: Slot, served_s: float, *, was_killed: bool = False) -> None:
-        slot.put_off(slot.restarts.ended(served_s, was_killed=was_killed), self.settle)
-        if slot.restarts.is_hopeless and not any(slot.current for slot in self._crew.slots):
-            _logger.critical(
-                "giving up: %d workers in a row ended before they had served for ten seconds, and no other serves",
-                slot.restarts.failures,
-            )
-            self._status = ExitStatus.FAILED
-            self.begin_drain()
-
-    def _close_unused(self) -> None:
-        """Close the addresses that no worker of this generation listens on, once those before it have ended."""
-        workers, generation = list(self._crew), self._rolls.generation
-        if self._ending or self._rolls.is_rolling or any(each.generation != generation for each in workers):
-            return
-        serving = [worker for worker in workers if worker.state is State.SERVING]
-        if serving and len(serving) >= len(self._crew.slots):
-            for text in self._keeper.close_but({key for worker in serving for key in worker.keys}):
-                _logger.info("no longer listening on %s", text)
+    def _give_up(self) -> None:
+        self._status = ExitStatus.FAILED
+        self.begin_drain()
