@@ -20,6 +20,7 @@ import pytest
 
 from penstock.testing import fixtures
 from penstock.testing.peers import PATIENCE_S
+from penstock.testing.peers import connect as connect_socket
 
 from ..combinations import ENGINE, leave_to_combinations
 
@@ -82,10 +83,7 @@ def serve(shared_serve, opened, engine):
 
 @pytest.fixture
 def dial_from(opened):
-    """Connect to a server's first address from an address of 127.0.0.0/8.
-
-    Returns None where the reset of a refusal was faster than the connect.
-    """
+    """Connect to a server's first address from an address of 127.0.0.0/8."""
 
     def connect(server, source="127.0.0.1"):
         sock = socket.socket()
@@ -93,10 +91,7 @@ def dial_from(opened):
         sock.settimeout(PATIENCE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         sock.bind((source, 0))
-        try:
-            sock.connect(("127.0.0.1", server.port))
-        except ConnectionResetError:
-            return None
+        connect_socket(sock, ("127.0.0.1", server.port))
         return sock
 
     return connect
@@ -131,14 +126,14 @@ class ServerProcess:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def connect(self):
-        """Connect; return the socket, or None if the reset was faster."""
+        """Connect; return the socket."""
         sock = socket.socket(socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET)
         sock.settimeout(PATIENCE_S)
         try:
-            sock.connect(self.address)
-        except ConnectionResetError:
+            connect_socket(sock, self.address)
+        except BaseException:
             sock.close()
-            return None
+            raise
         return sock
 
     def connect_when_it_answers(self):
@@ -148,8 +143,7 @@ class ServerProcess:
             sock = self.connect()
             if ask(sock) is not None:
                 return sock
-            if sock is not None:
-                sock.close()
+            sock.close()
             assert time.monotonic() < deadline, "the server did not recover"
 
     def logged(self, text):
@@ -316,8 +310,6 @@ def until():
 
 def ask(sock, line=b"ping\n"):
     """Send a line; return what comes back, as many bytes as were sent, or None if the peer reset or closed."""
-    if sock is None:
-        return None
     try:
         sock.sendall(line)
         received = b""
@@ -333,8 +325,6 @@ def ask(sock, line=b"ping\n"):
 
 def fate(sock):
     """Say what a peer sees that says nothing: ``reset``, or the bytes before EOF."""
-    if sock is None:
-        return "reset"
     received = b""
     try:
         while data := sock.recv(65536):

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 from collections import Counter
 
 import pytest
@@ -14,6 +13,8 @@ from penstock.reasons import Refusal
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import read_exactly, read_to_end
 from penstock.units import Rate
+
+from ..descriptors import descriptors_left
 
 TEXT = b"come later\n"
 ONE = Rate(1, 1.0)
@@ -87,7 +88,7 @@ class Room:
         if early:
             peer.sendall(early)
         if reason is Refusal.DESCRIPTORS:
-            self._undo.enter_context(no_descriptor())
+            self._undo.enter_context(descriptors_left(0))
         self.server.call(self.server.server.resume)
         return peer
 
@@ -99,20 +100,6 @@ class Room:
         self.server.call(lambda: gate.shed(False))
         # As long as accepting rests after a failure, and as it takes until one more may come.
         self.server.call(lambda: self.clock.advance(1.0))
-
-
-@contextlib.contextmanager
-def no_descriptor():
-    """Nothing can be opened in this process: numbers that are free are taken, and those beyond are not allowed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as taken:
-        highest = max(map(int, os.listdir("/proc/self/fd")))
-        while (number := os.dup(0)) <= highest:
-            taken.callback(os.close, number)
-        os.close(number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
-        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        yield
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from penstock.errors import PenstockError
 from penstock.load.pace import Pace
 from penstock.load.run import Order, run_here
 
+from ..descriptors import descriptors_left
 from .conftest import DATAGRAMS, KINDS, echo, listener_of, load_of, run_load
 
 RESET = struct.pack("ii", 1, 0)
@@ -313,13 +314,8 @@ def test_without_a_descriptor_it_does_not_begin(engine, tmp_path):
 def test_where_descriptors_run_out_those_without_one_are_errors(engine, peer):
     """And the others are loaded."""
     address = peer(echo)
-    taken = max(int(name) for name in os.listdir("/proc/self/fd"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 12, hard))
-    try:
+    with descriptors_left(12):
         seen = run_load(engine, address, connections=40, count=50, timeout_s=1.0)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     assert seen.errors["connect: EMFILE"] >= 28
 

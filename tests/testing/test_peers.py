@@ -1,10 +1,12 @@
 """Plain sockets as peers."""
 
+import contextlib
 import socket
+import threading
 
 import pytest
 
-from penstock.testing.peers import dial, read_exactly, read_to_end, reset
+from penstock.testing.peers import connect, dial, read_exactly, read_to_end, reset
 
 
 @pytest.fixture
@@ -38,6 +40,40 @@ def test_a_refusal_leaves_nothing_open(listener):
 
     with pytest.raises(ConnectionRefusedError):
         dial(address)
+
+
+def test_a_reset_that_is_faster_than_the_connect_is_met_by_the_next_call(listener):
+    """Never by the connect itself, whichever side the system lets run first."""
+
+    def reset_each():
+        with contextlib.suppress(OSError):
+            while True:
+                reset(listener.accept()[0])
+
+    thread = threading.Thread(target=reset_each)
+    thread.start()
+    try:
+        for _ in range(500):  # a plain connect met about half of them
+            with dial(address_of(listener)) as sock, pytest.raises(ConnectionResetError):
+                sock.recv(1)
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_connect_has_the_timeout_of_its_socket():
+    """And leaves it as it was; a listener whose backlog is full answers nobody."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        fillers = [stack.enter_context(socket.socket()) for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        late = stack.enter_context(socket.socket())
+        late.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            connect(late, listener.getsockname())
+
+        assert 0.01 == late.gettimeout()
 
 
 def test_a_unix_datagram_socket_can_be_answered(tmp_path):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from penstock.testing.peers import connect
+
 from ..combinations import ENGINE, leave_to_combinations
 
 HERE = Path(__file__).parent
@@ -96,7 +98,14 @@ class Supervised:
 
     def connect(self):
         """Connect to its first address."""
-        return socket.create_connection(self.address, timeout=PATIENCE_S)
+        sock = socket.socket(socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET)
+        sock.settimeout(PATIENCE_S)
+        try:
+            connect(sock, self.address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def ask(self, message=b"hello"):
         """Ask on a connection of its own; return what came."""
