@@ -98,10 +98,16 @@ def test_what_is_wrong_with_one_is_said_with_its_package(fleet, spec, problem):
 
 
 def test_a_name_of_two_packages_is_refused(fleet, package):
-    """With both: which one was meant cannot be known."""
-    package("other", "gt06 = other:GT06")
+    """With both: which one was meant cannot be known. Neither is imported, and both are listed."""
+    package("other", "gt06 = other:GT06", "tracker = other:tracker")
     with pytest.raises(ConfigurationError, match=r"fleet 1\.0 and other 1\.0 both bring 'gt06' in penstock\.codecs"):
         parse_codec("gt06")
+    served = run(fleet, "check", "tracker")
+
+    assert not {"fleet", "other"} & set(sys.modules)
+    assert ["fleet 1.0", "other 1.0"] == [found.package for found in installed("services") if found.name == "tracker"]
+    assert 2 == served.returncode
+    assert "fleet 1.0 and other 1.0 both bring 'tracker' in penstock.services" in served.stderr
 
 
 def run(directory, *arguments, cwd=None):
@@ -132,7 +138,7 @@ def test_a_service_is_served_by_its_name(fleet, tmp_path):
     (served / "tracker.py").write_text("raise RuntimeError")
     own = run(fleet, "check", "tracker", cwd=served)
     other = run(fleet, "check", "tracker", "--codec", "lines", cwd=served)
-    classic = run(fleet, "check", "echo", cwd=served)
+    classic = run(fleet, "check", "echo", cwd=served)  # which the package brings, too: ours stays
 
     assert "ok: tracker over gt06 on tcp://127.0.0.1:9000\n" == own.stdout
     assert "serving fleet 1.0's service tracker, not tracker.py, which `penstock serve tracker.py` serves" in own.stderr

@@ -1,11 +1,13 @@
 """Floods of datagrams, lies about senders, ports that are closed: T-85 to T-88."""
 
 import asyncio
+import logging
 import os
 import random
 import socket
 import struct
 import threading
+from functools import partial
 
 import pytest
 
@@ -14,11 +16,13 @@ from penstock.config import GateConfig, OverloadConfig
 from penstock.core.gate import Gate
 from penstock.engines.loop.datagrams import MAX_HANDLED_AT_ONCE
 from penstock.services import chargen
+from penstock.telemetry.log import LogObserver
 from penstock.testing.clock import ManualClock
 from penstock.testing.peers import PATIENCE_S
 from penstock.units import Rate
 
 UDP = "udp://127.0.0.1:0"
+FLOOD = 5_000  # datagrams, more than the kernel holds of one socket
 IPV6_CHECKSUM = 7  # from linux/in6.h: where in what is sent the kernel puts it
 
 
@@ -63,6 +67,33 @@ def test_of_a_flood_every_datagram_is_handled_or_counted(serve, opened, size, en
 
     assert total == handled + sum(dropped.values())
     assert {"kernel_queue_full"} == set(dropped)
+
+
+def test_what_the_kernel_dropped_is_at_most_one_line_a_second(serve, opened, monkeypatch, caplog):
+    """T-86: a line says how many were dropped since the one before; those of its own second wait for the next."""
+    clock, sent, floods = ManualClock(), 0, []
+    monkeypatch.setattr("penstock.server.server.LogObserver", partial(LogObserver, time=clock.time))
+    with serve(swallow, bind=UDP) as server, caplog.at_level(logging.WARNING, logger="penstock"):
+        sock = peer(server, opened)
+
+        def dropped():
+            return [event.count for event in server.record.of(penstock.EventName.DATAGRAM_DROPPED)]
+
+        for wait_s in (0.0, 0.5, 0.5):
+            clock.advance(wait_s)
+            server.call(server.server.suspend)
+            for _ in range(FLOOD):
+                sock.send(b"x")
+            server.call(server.server.resume)
+            sent += FLOOD
+            server.wait_until(lambda it, sent=sent: it.stats.datagrams + sum(dropped()) >= sent)
+            floods.append(dropped()[sum(map(len, floods)) :])
+        lines = [record.getMessage().partition(" datagram")[0] for record in caplog.records]
+    first, second, third = floods
+    told = [first[0], sum(first[1:]) + sum(second) + third[0]]
+
+    assert second
+    assert [f"the kernel dropped {count}" for count in told] == [line for line in lines if "kernel" in line]
 
 
 @pytest.mark.engines("pure", "uvloop", "native")
