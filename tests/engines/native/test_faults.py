@@ -6,6 +6,7 @@ descriptor, no connection, no place at the gate, no task. ``PENSTOCK_FAULTS`` is
 """
 
 import contextlib
+import operator
 import os
 import shutil
 import signal
@@ -69,7 +70,6 @@ class Faulted:
         self.arguments = [server_certificate()] if kind == "tls" else []
         self.errors = errors
         self.environment = {**os.environ, **environment}
-        self.start()
 
     def start(self):
         self.process = subprocess.Popen(
@@ -99,7 +99,8 @@ class Faulted:
         return all(self._settles(index) for index in range(len(self.addresses)))
 
     def _settles(self, index):
-        return any(self.asked(index) <= self.usual[index] for _ in range(4000))
+        usual = self.usual[index]
+        return any(all(map(operator.le, self.asked(index), usual)) for _ in range(4000))
 
     def survives(self):
         """The same, where the fault may still be to come, and to meet whoever asks first."""
@@ -109,22 +110,26 @@ class Faulted:
             return self.recovers()
 
     def stop(self):
+        """Have it end as it should; return its status."""
         self.process.stdin.close()
-        self.process.stdout.close()
-        try:
-            return self.process.wait(20)
-        except subprocess.TimeoutExpired:
+        return self.process.wait(20)
+
+    def reap(self):
+        """Leave nothing of it, however it ended."""
+        with self.process:
             self.process.kill()
-            raise
 
 
 @contextlib.contextmanager
-def started(directory, kind):
-    with open(directory / "stderr", "w") as errors:
-        server = Faulted(errors, kind)
+def started(directory, kind="tcp", *, statuses=(0,), **environment):
+    """A server under faults, from ``with`` to the end of its block, where it stops with one of these statuses."""
+    with open(directory / "stderr", "w") as errors, contextlib.ExitStack() as stack:
+        server = Faulted(errors, kind, **environment)
+        stack.callback(server.reap)
+        server.start()
         yield server
         if server.process.poll() is None:
-            assert 0 == server.stop()
+            assert server.stop() in statuses, (directory / "stderr").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -302,19 +307,16 @@ def let_allocations_fail(directory, kind, within, use):
     control = directory / "failing"
     control.write_bytes(bytes(4))
     environment = {"LD_PRELOAD": str(library), "FAILING_MALLOC": str(control), "FAILING_WITHIN": within}
-    with open(directory / "stderr", "w") as errors:
-        faulted = Faulted(errors, kind, **environment)
     injected = 0
-    for count in range(1, HIGHEST + 1):
-        failed = [fails_at(count, control, use, address) for address in faulted.addresses]
+    with started(directory, kind, **environment) as faulted:
+        for count in range(1, HIGHEST + 1):
+            failed = [fails_at(count, control, use, address) for address in faulted.addresses]
 
-        assert faulted.process.poll() is None, f"it ended at allocation {count}"
-        assert faulted.recovers(), f"something stays open after allocation {count}"
-        if not any(failed):
-            break
-        injected += sum(failed)
-
-    assert 0 == faulted.stop()
+            assert faulted.process.poll() is None, f"it ended at allocation {count}"
+            assert faulted.recovers(), f"something stays open after allocation {count}"
+            if not any(failed):
+                break
+            injected += sum(failed)
     return injected
 
 
@@ -333,16 +335,13 @@ def fails_at(count, control, use, address):
 def test_no_failed_allocation_of_the_interpreter_stops_the_server(figure, tmp_path, kind):
     """Whatever had none: at most the connection it belongs to ends, and leaves nothing; all else goes on."""
     pytest.importorskip("_testcapi")
-    with open(tmp_path / "stderr", "w") as errors:
-        faulted = Faulted(errors, kind)
-    for index, address in enumerate(faulted.addresses):
-        for count in range(HIGHEST_ALLOCATION + 1):
-            starve(faulted.addresses, index, count)
+    with started(tmp_path, kind, statuses=AFTER_NO_MEMORY) as faulted:
+        for index, address in enumerate(faulted.addresses):
+            for count in range(HIGHEST_ALLOCATION + 1):
+                starve(faulted.addresses, index, count)
 
-            assert faulted.process.poll() is None, f"it ended at allocation {count} after a reply of {address}"
-            assert faulted.survives(), f"something stays open after allocation {count} after a reply of {address}"
-
-    assert faulted.stop() in AFTER_NO_MEMORY
+                assert faulted.process.poll() is None, f"it ended at allocation {count} after a reply of {address}"
+                assert faulted.survives(), f"something stays open after allocation {count} after a reply of {address}"
     faults = len(faulted.addresses) * (HIGHEST_ALLOCATION + 1)
     figure(f"T-79 allocations of the interpreter that failed, {kind}: {faults}, 0 crashes, 0 connections left")
 
