@@ -66,7 +66,7 @@ LIKE_ANOTHER = {
 AROUND_ALL = {
     *("bind", "uds_mode", "uds_owner", "warn_public", "once", "threads", "engine", "read_size", "batch_messages"),
     *("workers", "timeout_worker", "timeout_worker_start"),
-    *("max_worker_connections", "max_worker_age", "max_worker_memory", "max_sessions"),
+    *("max_worker_connections", "max_worker_age", "spare_worker", "max_worker_memory", "max_sessions"),
     *("memory_limit", "write_total", "stall_warning", "receive_buffer"),
     *("datagram_rate_per_peer", "datagram_amplification"),
 }

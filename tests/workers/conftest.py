@@ -271,16 +271,18 @@ def directory(tmp_path):
 def launch(directory):
     """A function that starts ``penstock serve`` under a supervisor, and does not wait until it is ready.
 
-    At the end of the test nothing of it may be left.
+    Without a spare worker, unless ``spare`` asks for one: the supervisor's children are its workers. At the end of the
+    test nothing of it may be left.
     """
     kept = ("PATH", "PYTHONPATH", "HOME")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
     launched = []
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments, bind=("tcp://127.0.0.1:0",), workers=2, env=None, **options):
+        def start(*arguments, bind=("tcp://127.0.0.1:0",), workers=2, spare=False, env=None, **options):
             binds = [word for each in bind for word in ("--bind", each)]
             number = [] if workers is None else ["--workers", str(workers)]
+            number += [] if spare else ["--no-spare-worker"]
             command = [sys.executable, "-m", "penstock", "serve", *arguments, *number, *binds, "--print-ready"]
             process = subprocess.Popen(
                 command,

@@ -103,10 +103,15 @@ def test_two_workers_serve_are_replaced_by_new_code_and_end_in_order(supervise, 
     assert "Traceback" not in log
 
 
-def killed_again_and_again(served, times):
-    """Kill a worker, again and again; hold each time what must hold, and return how many seconds the next one took."""
+def killed_again_and_again(served, times, *, has_spare=False):
+    """Kill a worker, again and again; hold each time what must hold, and return how many seconds the next one took.
+
+    Each time once there is a spare one, if ``has_spare``; else whatever there is.
+    """
     seconds = []
     for _ in range(times):
+        if has_spare:
+            served.said("a spare worker waits")
         peers = served.connect_to_each(2)
         victim, other = peers
         # Stopped first: what connects now is queued, and half of it in the victim's listener.

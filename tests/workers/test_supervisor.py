@@ -23,7 +23,7 @@ WORKER = r"""
 import json, os, signal, socket, sys, time
 sock = socket.socket(fileno=int(os.environ["PENSTOCK_WORKER_CHANNEL"]))
 file = sock.makefile("rb")
-begin = json.loads(file.readline())
+begin = json.loads(file.readline() or sys.exit(0))
 say = lambda **message: sock.sendall(json.dumps(message).encode() + b"\n")
 for line in open(sys.argv[1]):
     key, _, code = line.partition(": ")
@@ -68,7 +68,7 @@ async def make(script, tmp_path):
     made = []
 
     def supervise(count=2, reread=None, **config):
-        plan = WorkersPlan(WorkersConfig(count=count, **config))
+        plan = WorkersPlan(WorkersConfig(count=count, spare=False, **config))
         command = [sys.executable, "-S", "-E", str(tmp_path / "worker.py"), str(script.path)]
         made.append(Supervisor(command, plan, reread=reread or (lambda: plan)))
         return made[-1]

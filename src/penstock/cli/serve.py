@@ -112,7 +112,8 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
     if VARIABLE in os.environ:  # else there is no supervisor, and nothing of it is loaded
         from ..workers.member import Member
 
-        member = Member.from_environment(os.environ)
+        engine = ctx.params["engine"] or os.environ.get("PENSTOCK_ENGINE") or "auto"
+        member = Member.from_environment(os.environ, engine)
     settled = settle(ctx, os.environ) if member is None else settle(ctx, os.environ, member.document)
     if ctx.params["print_config"]:
         click.echo(rendered(make_plan(ctx, settled, serves=False)), nl=False)

@@ -84,8 +84,8 @@ def run_supervisor(
 
 
 def _counted(config: WorkersConfig) -> WorkersConfig:
-    """Return the same for one worker, where there would be none."""
-    return config if config.count is not None else replace(config, count=1)
+    """Return the same for one worker, where there would be none: to be reloaded, so that a spare one would be stale."""
+    return config if config.count is not None else replace(config, count=1, spare=False)
 
 
 def own_command() -> list[str]:

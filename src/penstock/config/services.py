@@ -28,7 +28,7 @@ CODE_SOURCE: Final = "code"
 PROCESS_WIDE: Final = (
     *("log_level", "log_format", "log_config", "memory_limit", "stall_warning"),
     *(spec.name for spec in dataclasses.fields(ProcessConfig)),
-    *("workers", "timeout_worker", "timeout_worker_start"),
+    *("workers", "timeout_worker", "timeout_worker_start", "spare_worker"),
     *("max_worker_connections", "max_worker_age", "max_worker_memory"),
 )
 

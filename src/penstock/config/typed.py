@@ -85,6 +85,8 @@ class ServerOptions(TypedDict, total=False):
     """Kill and replace a worker whose event loop is held for this long. Default: 30s."""
     timeout_worker_start: str | float | None
     """Give up a worker that is not ready in time. Default: 1m."""
+    spare_worker: bool
+    """Keep a process ready to replace a worker that ends by itself. Default: true."""
     max_worker_connections: int | Literal["none"] | None
     """Replace a worker that has accepted this many connections, or up to a tenth more. Default: none."""
     max_worker_age: str | float | None

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from .kinds import AUTO, Auto, Duration, Integer, Size, Unless
+from .kinds import AUTO, Auto, Duration, Flag, Integer, Size, Unless
 from .option import check_fields, declare
 
 MAX_WORKERS: Final = 1024
@@ -22,6 +22,8 @@ class WorkersConfig:
         silence_s: A worker whose loop gives no sign of life for so long is killed, and replaced.
         start_s: A worker that is not ready after this time is killed. It imports the application and opens its lifespan
             in that time.
+        spare: Whether an interpreter waits for the next worker: it has imported what every worker needs, so that a
+            worker which ends by itself is replaced sooner. It uses memory and no time.
         max_connections: A worker that has accepted this many connections is replaced.
         max_age_s: A worker that has served for this long is replaced.
         max_memory_bytes: A worker that has this much memory resident is replaced.
@@ -47,6 +49,9 @@ class WorkersConfig:
     )
     start_s: float | None = declare(
         60.0, "timeout_worker_start", Duration(), "Workers", "Give up a worker that is not ready in time"
+    )
+    spare: bool = declare(
+        True, "spare_worker", Flag(), "Workers", "Keep a process ready to replace a worker that ends by itself"
     )
     max_connections: int | None = declare(
         None,

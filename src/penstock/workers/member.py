@@ -30,7 +30,7 @@ from ..server.last_resort import LastResort
 from ..server.life import Life
 from ..server.memory import resident_bytes
 from ..server.server import Server
-from . import VARIABLE
+from . import VARIABLE, WAITS
 from .cells import WorkerMemory
 from .channel import Channel
 from .mesh.keys import SERVICE as KEYS_SERVICE
@@ -62,6 +62,7 @@ from .messages import (
     Ready,
     Stop,
     TakeOver,
+    Waits,
 )
 
 if TYPE_CHECKING:
@@ -145,14 +146,20 @@ class Member:
         self._introduction: asyncio.Task[None] | None = None
 
     @classmethod
-    def from_environment(cls, environ: MutableMapping[str, str]) -> Member | None:
+    def from_environment(cls, environ: MutableMapping[str, str], engine: str = "auto") -> Member | None:
         """Return what this process is a worker as; None when it is none.
+
+        A spare one imports what every worker needs, says so, and waits until it is told which worker it is.
+
+        Args:
+            environ: What names the channel, and says whether it is a spare one. That is removed from it.
+            engine: What is asked for, as far as that is known already.
 
         Raises:
             ConfigurationError: The supervisor is of another version.
             StoppedError: The supervisor is gone.
         """
-        text = environ.pop(VARIABLE, None)
+        text, is_spare = environ.pop(VARIABLE, None), environ.pop(WAITS, None) is not None
         if text is None or not text.isdecimal():
             return None
         sock = socket.socket(fileno=int(text))
@@ -164,8 +171,15 @@ class Member:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(ORPHANED, _end_unborn)
         channel: Channel[FromSupervisor] = Channel(sock, FromSupervisor)
+        if is_spare:
+            from .ahead import import_ahead  # noqa: PLC0415 - others import as they go
+
+            import_ahead(engine)
+            channel.send(Waits())
         found = channel.receive()
         if found is None:
+            if is_spare:
+                _end_unborn()
             raise StoppedError("the supervisor is gone")
         begin, _ = found
         assert isinstance(begin, Begin)
@@ -539,7 +553,7 @@ def _listeners(opened: Sequence[OpenedSocket], descriptors: Sequence[int]) -> li
     ]
 
 
-def _end_unborn(_number: int, _frame: object) -> None:
+def _end_unborn(_number: int = 0, _frame: object = None) -> None:
     """The supervisor is gone before this worker's loop runs: there is nobody to serve."""
     os._exit(ExitStatus.INTERRUPTED)
 

@@ -193,6 +193,10 @@ class Open(Message, frozen=True, kw_only=True):
     inherited: list[tuple[int, str]] = []
 
 
+class Waits(Message, frozen=True):
+    """A process that is no worker yet has imported what every worker needs, and waits for `Begin`."""
+
+
 class Count(Message, frozen=True, kw_only=True):
     """Give this worker a cell, to count the connections of a service in."""
 
@@ -304,7 +308,7 @@ class HandedOver(Message, frozen=True):
 FromSupervisor = (
     Begin | Opened | NotOpened | Counted | Peer | Introduced | Gone | HandOver | TakeOver | Drain | Stop | Ask
 )
-FromWorker = Open | Count | Meet | Apart | Ready | Beat | Leaving | Answered | HandedOver | Parted
+FromWorker = Waits | Open | Count | Meet | Apart | Ready | Beat | Leaving | Answered | HandedOver | Parted
 
 
 # -- between supervisors -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, Protocol
 
-from . import VARIABLE
+from . import VARIABLE, WAITS
 from .channel import Channel
 from .keeper import Key
 from .messages import Beat, Begin, Drain, FromWorker, HandOver, Message, Parted, Ready, Stop, TakeOver
@@ -47,23 +47,58 @@ class Listening(Protocol):
         """It has said this."""
 
 
+class Interpreter:
+    """A process of a fresh interpreter, which waits to be told what it is.
+
+    It comes by exec: it imports the code as it is now, and has nothing of this process but one descriptor.
+
+    Args:
+        command: What to run.
+        environ: Its environment, but for what is the supervisor's alone.
+        cwd: Where it begins; None for where this process is.
+        waits: Whether it is not told at once: it imports what every worker needs, and says so.
+
+    Attributes:
+        process: The process, which has to be waited for.
+        sock: To it.
+
+    Raises:
+        OSError: The system gives no process, or no sockets.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, environ: Mapping[str, str], cwd: str | None, waits: bool = False
+    ) -> None:
+        self.sock, theirs = socket.socketpair()
+        try:
+            own = {name: value for name, value in environ.items() if name not in _NOT_FOR_WORKERS}
+            if waits:
+                own[WAITS] = "1"
+            self.process = subprocess.Popen(  # noqa: S603 - the command line of this process
+                command, env={**own, VARIABLE: str(theirs.fileno())}, pass_fds=[theirs.fileno()], cwd=cwd
+            )
+        except BaseException:
+            self.sock.close()
+            raise
+        finally:
+            theirs.close()
+
+
 class WorkerProcess:
     """A process that was started and has to be waited for.
 
     Args:
-        command: What to run.
+        interpreter: What becomes the worker.
         begin: What it is told first.
-        environ: Its environment, but for what is the supervisor's alone.
-        cwd: Where it begins; None for where this process is.
         listening: Told what it says.
-        now: When it is started.
+        now: The instant.
 
     Attributes:
         slot: Which of the workers it is, from 1 on.
         generation: As of `Begin`.
         pid: Its number.
         state: What it is doing.
-        started_at: When it was started, on the clock of the loop, as all instants here.
+        started_at: When it was told to begin, on the clock of the loop, as all instants here.
         ready_at: When it was ready; None until then.
         heard_at: When its loop was known to run last.
         ready: What it said when it was; None until then.
@@ -78,16 +113,7 @@ class WorkerProcess:
         status: What it ended with, negative for a signal; None while it runs.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        begin: Begin,
-        listening: Listening,
-        now: float,
-        *,
-        environ: Mapping[str, str],
-        cwd: str | None,
-    ) -> None:
+    def __init__(self, interpreter: Interpreter, begin: Begin, listening: Listening, now: float) -> None:
         self.slot = begin.slot
         self.generation = begin.generation
         self.state = State.STARTING
@@ -102,21 +128,9 @@ class WorkerProcess:
         self.is_leaving = self.is_stopping = False
         self.was_killed = False
         self.status: int | None = None
-        ours, theirs = socket.socketpair()
-        try:
-            own = {name: value for name, value in environ.items() if name not in _NOT_FOR_WORKERS}
-            # A fresh interpreter, by exec: it imports the code as it is now, and has nothing of this process but the
-            # one descriptor.
-            self._process = subprocess.Popen(  # noqa: S603 - the command line of this process
-                command, env={**own, VARIABLE: str(theirs.fileno())}, pass_fds=[theirs.fileno()], cwd=cwd
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        self._process = interpreter.process
         self.pid = self._process.pid
-        self._channel: Channel[FromWorker] = Channel(ours, FromWorker)
+        self._channel: Channel[FromWorker] = Channel(interpreter.sock, FromWorker)
         self._channel.attach(
             asyncio.get_running_loop(), lambda message, _: listening.heard(self, message), lambda: None
         )

@@ -12,7 +12,7 @@ SETTLED_S: Final = 10.0
 
 # A worker that was killed sooner had hardly begun: what killed it may be there still. One that has served for longer
 # takes more of the machine by serving than by its start, so that nothing is won by waiting.
-BRIEF_S: Final = 1.0
+BRIEF_S: Final = 0.5
 
 # With the delays between them some half a minute, in which no worker served for ten seconds.
 MOST_FAILURES: Final = 10
@@ -56,7 +56,7 @@ class Restarts:
         if was_killed:
             if served_s < BRIEF_S:
                 self.kills += 1
-            return _delay_s(max(1, self.kills))
+            return _delay_s(self.kills)
         if served_s < SETTLED_S:
             self.failures += 1
         return _delay_s(self.failures)

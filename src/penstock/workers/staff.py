@@ -13,8 +13,9 @@ from .cells import AVAILABLE
 from .crew import Crew, Slot, is_current
 from .keeper import Keeper
 from .messages import VERSION, Begin
-from .process import Listening, State, WorkerProcess
+from .process import Interpreter, Listening, State, WorkerProcess
 from .rolls import Rolls
+from .spare import Spares
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -60,6 +61,7 @@ class Staff:
         self._listening = listening
         self._could_not_start = could_not_start
         self._gives_up = gives_up
+        self._spares = Spares(self._interpreter)
         self.started = started
         self.serves = self.is_ending = False
 
@@ -71,6 +73,16 @@ class Staff:
         """Start no more workers from now on."""
         self.is_ending = True
         self._crew.cancel()
+        self._spares.end()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether all have ended."""
+        return self._crew.is_empty and self._spares.are_over
+
+    def look_for_spare(self) -> None:
+        """Notice the end of a spare one."""
+        self._spares.look()
 
     # -- starting ------------------------------------------------------------------------------------------------------
 
@@ -92,6 +104,8 @@ class Staff:
             if not is_current(slot.current, rolls.generation):
                 self.begin(slot)
         rolls.check_over()
+        if rolls.plan.config.spare and crew.are_current(rolls.generation):
+            self._spares.keep(rolls.generation)
 
     def _shed(self) -> None:
         """Have one worker less. It serves who is queued in its listeners before those close."""
@@ -99,6 +113,9 @@ class Staff:
         self._keeper.leave(slot.number)
         for worker in workers:
             worker.drain(self._now(), closes_own=True)
+
+    def _interpreter(self, *, waits: bool = False) -> Interpreter:
+        return Interpreter(self._command, environ=os.environ, cwd=self._cwd, waits=waits)
 
     def begin(self, slot: Slot) -> None:
         """Start a worker, unless one is coming already, or the next one is put off."""
@@ -120,9 +137,8 @@ class Staff:
         )
         self.started += 1
         try:
-            slot.coming = WorkerProcess(
-                self._command, begin, self._listening, self._now(), environ=os.environ, cwd=self._cwd
-            )
+            interpreter = self._spares.take(self._rolls.generation)
+            slot.coming = WorkerProcess(interpreter, begin, self._listening, self._now())
         except OSError as error:
             _logger.error("cannot start a worker: %s", error.strerror or error)
             if not self.serves:

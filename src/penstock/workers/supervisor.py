@@ -259,7 +259,7 @@ class Supervisor:
         return True
 
     def _check_over(self) -> None:
-        if not self._staff.is_ending or not self._crew.is_empty:
+        if not self._staff.is_ending or not self._staff.is_gone:
             return
         if self._stopped is None or self._stopped.done():
             return
@@ -448,6 +448,7 @@ class Supervisor:
     def _look_for_ends(self) -> None:
         if self._successor is not None:
             self._successor.look()
+        self._staff.look_for_spare()
         for worker in list(self._crew):
             if worker.has_ended():
                 self._has_ended(worker)
