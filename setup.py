@@ -19,7 +19,9 @@ LAW_NAMES = (
     "silence",
     "rare",
     "closing",
+    "durations",
     "deadlines",
+    "waiting",
     "output",
     "rate",
 )  # as in core/law/fresh.py, which a test compares

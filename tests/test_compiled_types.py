@@ -20,7 +20,7 @@ ARGUMENTS = ((), (None,), (b"x",), (0,), (2**40,), (-1, None), (None, None), (0,
 
 # Those that code in Python may make: the law's, which engines in Python inherit; what the engines' and the load's
 # Python parts make, and can only make whole.
-LAW = {"Levels", "Durations", "Rare", "Silence", "Closing", "Deadlines", "Output", "Law"}
+LAW = {"Levels", "Durations", "Rare", "Silence", "Closing", "Deadlines", "Waiting", "Output", "Law"}
 CALLED = {"Poller", "Alarm", "Contexts", "NativeSelector", "DatagramState"}
 
 

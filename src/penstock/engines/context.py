@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import Limits, Timeouts
 from ..core.budget import OutputBudget
 from ..core.contract import Clock
-from ..core.law.deadlines import Durations
+from ..core.law.durations import Durations
 from ..core.law.levels import Levels
 from .alarms import Alarms
 from .link import LayerMaker

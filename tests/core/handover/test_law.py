@@ -28,7 +28,7 @@ def laws(request):
 
 
 def made(laws, now):
-    law = laws.rate.Law(laws.levels.Levels(LIMITS), laws.deadlines.Durations(TIMEOUTS), now)
+    law = laws.rate.Law(laws.levels.Levels(LIMITS), laws.durations.Durations(TIMEOUTS), now)
     law._attached = True
     law._listens_for(QUIET)
     return law

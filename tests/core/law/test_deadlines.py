@@ -1,4 +1,4 @@
-"""The law of deadlines beside a list of clocks, of which the earliest counts."""
+"""The laws of deadlines and of who waits for whom, beside a list of clocks, of which the earliest counts."""
 
 from functools import partial
 from math import inf
@@ -31,11 +31,11 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
     def __init__(self, laws):
         super().__init__()
-        self.closing, self.deadlines = laws.closing, laws.deadlines
+        self.closing, self.durations, self.deadlines = laws.closing, laws.durations, laws.deadlines
         self.now = 100.0
         self.partial_bytes = 0
         self.timeouts = Timeouts()
-        self.law = self.deadlines.Deadlines(self.deadlines.Durations(self.timeouts), self.now)
+        self.law = laws.waiting.Waiting(self.durations.Durations(self.timeouts), self.now)
         self.law._attached = True
         self.since = {"LIFETIME": self.now}
         self.awaited = True
@@ -53,7 +53,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
     @rule(timeouts=TIMEOUTS)
     def set_timeouts(self, timeouts):
         self.timeouts = timeouts
-        self.law._durations = self.deadlines.Durations(timeouts)
+        self.law._durations = self.durations.Durations(timeouts)
 
     @rule(seconds=st.integers(0, 9))
     def time_passes(self, seconds):
@@ -307,7 +307,7 @@ def test_the_earliest_clock_counts_and_only_that_one(laws):
 def test_none_is_for_ever(laws, name):
     """A deadline that is None passes never."""
     deadlines = laws.deadlines
-    law = deadlines.Deadlines(deadlines.Durations(Timeouts(**{name: None})), 0.0)
+    law = deadlines.Deadlines(laws.durations.Durations(Timeouts(**{name: None})), 0.0)
     since = {
         "first_message_s": "_first_since",
         "idle_s": "_idle_since",

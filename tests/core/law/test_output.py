@@ -20,7 +20,7 @@ class OutputMachine(RuleBasedStateMachine):
     def __init__(self, laws):
         super().__init__()
         self.closing, self.output = laws.closing, laws.output
-        levels, durations = laws.levels.Levels(LIMITS), laws.deadlines.Durations(Timeouts(write_s=5.0))
+        levels, durations = laws.levels.Levels(LIMITS), laws.durations.Durations(Timeouts(write_s=5.0))
         self.law = self.output.Output(levels, durations, 0.0)
         self.law._attached = True
         self.now = 0.0

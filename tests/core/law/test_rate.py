@@ -12,7 +12,7 @@ TICKS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8)), max_size=30)
 def law_of(laws, rate, closes=False):
     limits = Limits(max_message_rate=rate, on_message_rate="close" if closes else "pause")
     levels = laws.levels.Levels(limits)
-    law = laws.rate.Law(levels, laws.deadlines.Durations(Timeouts(idle_s=None)), 0.0)
+    law = laws.rate.Law(levels, laws.durations.Durations(Timeouts(idle_s=None)), 0.0)
     law._attached = True
     return law
 

@@ -17,7 +17,7 @@ NONE = Timeouts(
 
 @pytest.fixture
 def law(laws):
-    made = laws.deadlines.Deadlines(laws.deadlines.Durations(NONE), 0.0)
+    made = laws.waiting.Waiting(laws.durations.Durations(NONE), 0.0)
     made._listens_for(QUIET)
     return made
 
@@ -28,7 +28,7 @@ class SilenceMachine(RuleBasedStateMachine):
     def __init__(self, laws):
         super().__init__()
         self.deadlines = laws.deadlines
-        self.law = laws.deadlines.Deadlines(laws.deadlines.Durations(NONE), 0.0)
+        self.law = laws.waiting.Waiting(laws.durations.Durations(NONE), 0.0)
         self.law._listens_for(QUIET)
         self.now = 0.0
         self.size = 0
@@ -134,7 +134,7 @@ def test_during_a_handshake_silence_counts_as_ever(law):
 
 def test_without_such_a_codec_there_is_no_clock(laws):
     """Nor an object for it."""
-    law = laws.deadlines.Deadlines(laws.deadlines.Durations(NONE), 0.0)
+    law = laws.waiting.Waiting(laws.durations.Durations(NONE), 0.0)
     law._waits(0.0, 3, False)
     law._listens_for(None)
 

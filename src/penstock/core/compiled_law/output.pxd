@@ -1,14 +1,14 @@
 cimport cython
 
-from .deadlines cimport Deadlines
 from .levels cimport Levels
 from .rare cimport Rare
+from .waiting cimport Waiting
 
 cdef double _INFINITY
 cdef int _PAUSE, _RESUME, _REFILL, _ALL_SENT
 
 
-cdef class Output(Deadlines):
+cdef class Output(Waiting):
     cdef public long long bytes_out
     cdef public Levels _levels
 

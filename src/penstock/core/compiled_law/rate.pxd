@@ -1,6 +1,6 @@
 cimport cython
 
-from .deadlines cimport Durations
+from .durations cimport Durations
 from .levels cimport Levels
 from .output cimport Output
 from .rare cimport Rare

@@ -16,7 +16,7 @@ SOURCES: Final = Path(__file__).parent
 COMPILED: Final = SOURCES.with_name("compiled_law")
 
 # In the order in which they import each other.
-NAMES: Final = ("levels", "silence", "rare", "closing", "deadlines", "output", "rate")
+NAMES: Final = ("levels", "silence", "rare", "closing", "durations", "deadlines", "waiting", "output", "rate")
 
 
 def digest(source: Path) -> str:

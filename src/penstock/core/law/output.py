@@ -11,8 +11,9 @@ from __future__ import annotations
 from math import inf
 
 from ..send_queue import SendQueue
-from .deadlines import Deadlines, Durations
+from .durations import Durations
 from .levels import Levels
+from .waiting import Waiting
 
 _INFINITY = inf
 
@@ -24,7 +25,7 @@ ALL_SENT = 4096  # nothing is left, and the connection is closing: ask `_sent_al
 _PAUSE, _RESUME, _REFILL, _ALL_SENT = PAUSE, RESUME, REFILL, ALL_SENT
 
 
-class Output(Deadlines):
+class Output(Waiting):
     """The output of one connection, in bytes.
 
     Args:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from math import inf
 
-from .deadlines import OVERTIME, Durations
+from .deadlines import OVERTIME
+from .durations import Durations
 from .levels import Levels
 from .output import Output
 

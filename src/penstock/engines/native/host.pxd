@@ -2,7 +2,7 @@ from .drivers.contexts cimport Contexts
 from .framing.choice cimport Framing, Input
 from .polling.poller cimport Poller
 
-from ...core.compiled_law.deadlines cimport Durations
+from ...core.compiled_law.durations cimport Durations
 from ...core.compiled_law.levels cimport Levels
 
 

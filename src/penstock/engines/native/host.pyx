@@ -5,7 +5,7 @@ from .framing.choice cimport framing_of
 from .polling.poller cimport Pollable, Poller
 from .sealed cimport seal
 
-from ...core.compiled_law.deadlines cimport Durations
+from ...core.compiled_law.durations cimport Durations
 from ...core.compiled_law.levels cimport Levels
 
 from ...core.interrupts import is_interrupt

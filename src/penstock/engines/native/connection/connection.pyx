@@ -14,9 +14,9 @@ from ....core.compiled_law.closing cimport (
     _RESET as RESET, _SEND_EOF as SEND_EOF
 )
 from ....core.compiled_law.deadlines cimport (
-    _CUT as CUT, _IDLE as IDLE, _OF_LAYER as OF_LAYER, _RESTART as RESTART, _TAKE_REST as TAKE_REST, _TELL as TELL,
-    Durations
+    _CUT as CUT, _IDLE as IDLE, _OF_LAYER as OF_LAYER, _RESTART as RESTART, _TAKE_REST as TAKE_REST, _TELL as TELL
 )
+from ....core.compiled_law.durations cimport Durations
 from ....core.compiled_law.levels cimport Levels
 from ....core.compiled_law.rate cimport _GO_ON as GO_ON
 

@@ -8,7 +8,8 @@ from ..framing.uncompiled cimport CodecInput
 from ..sealed cimport seal
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED, _LOCAL_EOF as LOCAL_EOF
-from ....core.compiled_law.deadlines cimport _OWN as OWN, Durations
+from ....core.compiled_law.deadlines cimport _OWN as OWN
+from ....core.compiled_law.durations cimport Durations
 from ....core.compiled_law.levels cimport Levels
 
 from ....core.events import HandlerFailed
