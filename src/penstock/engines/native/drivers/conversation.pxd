@@ -1,17 +1,9 @@
-from .awaited cimport AwaitedConnection
+from .tasks cimport TaskConnection
 
 
-cdef class ConversationConnection(AwaitedConnection):
-    cdef object handler  # the service's until it begins; then what its task runs, a `Driven`, until that has ended
-    cdef object task
+cdef class ConversationConnection(TaskConnection):
     cdef object mark  # what the last checkpoint was told, where it still holds: see `marked_at`
-    cdef list closed_waiters
 
-    cdef int start_task(self) except -1
-    cdef int run_coroutine(self, object coroutine, object ended) except -1
-    cdef int run_ended(self, object task) except -1
-    cdef int conclude_ended(self, object task) except -1
-    cdef int wake_closed(self) except -1
     cdef double ask(self) except? -1
     cdef object octets_by(self, object choose, object what, object max_bytes, object timeout_s)
     cdef object wait_s(self, object timeout_s)

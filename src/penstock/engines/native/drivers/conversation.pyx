@@ -1,39 +1,29 @@
-"""Connections whose handler is a coroutine, as `engines.loop.tasks`: one task each, resumed as soon as bytes were read for it."""
+"""Conversations, as `engines.loop.tasks`: what a handler or a client awaits, resumed as soon as bytes were read for it."""
 
 import asyncio
 import sys
-from asyncio import CancelledError, Task
-from collections.abc import Awaitable
-from inspect import iscoroutinefunction
-from types import CoroutineType
 
-from cpython.contextvars cimport PyContext_Copy
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 
-from .answer cimport Answer, answer_of, Conversation, conversation_of
-from .awaited cimport end_mark, NONE, wake_all
 from libc.math cimport INFINITY
 
-from .carried cimport carried, unpacked
+from .answer cimport Answer
+from .awaited cimport end_mark, NONE
 from .driven cimport Driven
 from .exchange cimport receive_by, receive_from, send_raw_to, send_to
 from .feed cimport feed_of, pour
 from ..framing.choice cimport framing_of_cutter, known_until
 from ..framing.frames cimport Framing
-from ..host cimport Host
 from ..sealed cimport seal
 from .reading cimport stream_feed_of
 from .waiter cimport PENDING, Waiter, waiter_of
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
-from ....core.compiled_law.deadlines cimport _IDLE as IDLE
 
-from ....core.interrupts import is_interrupt
-from ....core.handlers import expects_messages, may_keep_idle
+from ....core.handlers import expects_messages
 from ....core.handover.law import has_message_at_work, why_it_ends_here
 from ....core.requests import refuse_silence
-from ....core.timeouts import Timeout
-from ....errors import ConnectionEndedError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ....errors import ConnectionEndedError, LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import NO_CHECKPOINT, Connection as _AnyConnection, codec_changed
 from ....core.cutters import LARGEST as _LARGEST, exactly, until
@@ -41,147 +31,17 @@ from ...loop.awaited import ANOTHER_RECEIVES
 from ...luggage import take_state
 from ...requests import request_of
 from ...loop.scopes import Departure, DrainNotice, OpenScope, tell_of_drain
-from ...whereabouts import place_of_task
-from .exchange import DeadlinePassed
 
 # None where no task can be begun within a step of another one.
 cdef object current_task = asyncio.current_task if sys.version_info >= (3, 12) else None
 
 cdef long long LARGEST = _LARGEST
 
-cdef object DRAINED = CloseReason.DRAINED
 cdef object PEER_CLOSED = CloseReason.PEER_CLOSED
 
 
-cdef class ConversationConnection(AwaitedConnection):
-    """A connection with a handler and its task; a client's has neither."""
-
-    cdef int settle_in(self, Host host, object local, object handler) except -1:
-        AwaitedConnection.settle_in(self, host, local, handler)
-        self.marked_at = NONE
-        self.handler = handler
-        self.callbacks = None if handler is None else handler.callbacks()
-        return 0
-
-    cdef int start(self) except -1:
-        self._starts(self.time(), False)
-        self.arm_next()
-        return self.start_task()
-
-    cdef int start_task(self) except -1:
-        handler = self.handler
-        if handler.converses:
-            function = handler.function
-            self.handler = conversation_of(self, function(self) if iscoroutinefunction(function) else _await(function, self))
-        elif self.callbacks is None:
-            self.handler = answer_of(self, handler)
-        else:
-            self.handler = conversation_of(self, _converse(self))
-        return self.run_coroutine(self.handler, None)
-
-    cdef int run_coroutine(self, object coroutine, object ended) except -1:
-        if self.variables is None:
-            self.variables = PyContext_Copy(self.host.contexts.base)
-        self.task = self.host.loop.create_task(coroutine, name=self.host.name, context=self.variables)
-        if ended is None:
-            # One function for all of them, where the task keeps its coroutine: one that has ended already may not.
-            ended = self._run_ended if type(self.task) is not Task or self.task.done() else _run_ended
-        self.task.add_done_callback(ended, context=self.host.contexts.ends)
-        return 0
-
-    def _run_ended(self, task):
-        try:
-            if self.task is task:
-                self.run_ended(task)
-        except BaseException as error:  # for want of memory, or a signal's
-            self._handling = False
-            self.failed(error)
-            if is_interrupt(error):
-                raise
-
-    cdef int run_ended(self, object task) except -1:
-        self.task = None
-        error = CancelledError() if task.cancelled() else unpacked(task.exception())
-        # The server cancels only after it has cut the connection; any other cancellation is the handler's own.
-        if error is not None and not (task.cancelled() and self._state == CLOSED) and not is_interrupt(error):
-            self.handler_failed(error)
-        self._handling = False
-        if self._gone:
-            return self.part()
-        if self._close_after is not None:
-            return self.leave(self._close_after)
-        # A conversation decides itself when it returns; the others have ended because their peer has.
-        if self.input_over and (self.callbacks is not None or isinstance(self.handler, Answer)):
-            if self.close_reason is None and self._waits_for_tasks():
-                return 0
-        return self.leave(DRAINED if self.drains else CloseReason.DONE)
-
-    cdef int ended(self) except -1:
-        """The transport is gone: the rest follows when the handler has ended, and `on_close` after it."""
-        self.wake()
-        self.wake_senders()
-        self.wake_closed()
-        task = self.task
-        if task is not None:
-            if not task.done():
-                if self.host.cancels_on_close and self.handler is not None:
-                    task.cancel()
-                return 0
-            # Its end may have had no memory to be told with.
-            return self.run_ended(task) if self.handler is not None else self.conclude_ended(task)
-        self.handler = None
-        if self.callbacks is None or not self.connected:
-            return self.released()
-        return self.run_coroutine(_conclude(self), self._conclude_ended)
-
-    def _conclude_ended(self, task):
-        try:
-            if self.task is task:
-                self.conclude_ended(task)
-        except BaseException as error:
-            self.failed(error)
-            if is_interrupt(error):
-                raise
-
-    cdef int conclude_ended(self, object task) except -1:
-        self.task = None
-        error = None if task.cancelled() else unpacked(task.exception())
-        if error is not None and not is_interrupt(error):
-            self.handler_failed(error)
-        return self.part()
-
-    # -- outliving its peer --------------------------------------------------------------------------------------------
-
-    @property
-    def handler_ended(self):
-        """Whether its handler has ended, or is about to without being told."""
-        return self.task is None or self.task.done()
-
-    @property
-    def messages_begun(self):
-        """Messages that its handler was given."""
-        return self.messages_in
-
-    @property
-    def has_unfinished(self):
-        """Whether a message that was received whole is at work, or has yet to be."""
-        return self._has_unfinished() or self.holds_message()
-
-    def handler_place(self):
-        """Say where its handler waits."""
-        return place_of_task(self.task)
-
-    def cancel_handler(self):
-        """Cancel its handler. Return False where that cannot be done: it is in a thread."""
-        if self.task is None or self.host.threaded:
-            return False
-        self.task.cancel()
-        return True
-
-    cdef int look_after_task(self) except -1:
-        if self.task is not None and self.task.done():
-            (self._run_ended if self.handler is not None else self._conclude_ended)(self.task)
-        return 0
+cdef class ConversationConnection(TaskConnection):
+    """A conversation: what its handler, or its client, awaits."""
 
     # -- without waking the task ---------------------------------------------------------------------------------------
 
@@ -210,9 +70,6 @@ cdef class ConversationConnection(AwaitedConnection):
             if current_task is None or current_task(self.host.loop) is self.task:
                 return (<Driven>self.handler).parked
         return waiter_of(self.host)
-
-    cdef int wake_closed(self) except -1:
-        return wake_all(self.closed_waiters, self.close_reason)
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -350,7 +207,7 @@ cdef class ConversationConnection(AwaitedConnection):
     def set_handler(self, handler):
         """Hand the messages after the one at hand to another handler."""
         if self.callbacks is None:
-            AwaitedConnection.set_handler(self, handler)
+            TaskConnection.set_handler(self, handler)
         self.callbacks = handler
 
     # -- sending -------------------------------------------------------------------------------------------------------
@@ -379,7 +236,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     def drain(self):
         """Let the handler receive what came whole; then it meets the end of the stream."""
-        AwaitedConnection.drain(self)
+        TaskConnection.drain(self)
         if self.closed_waiters is not None:
             tell_of_drain(self.closed_waiters)
 
@@ -479,7 +336,7 @@ cdef class ConversationConnection(AwaitedConnection):
 
     cdef int input_ended(self) except -1:
         cdef bint wants_more = self.waiter is not None or self.unhandled()
-        AwaitedConnection.input_ended(self)
+        TaskConnection.input_ended(self)
         if self.closed_waiters is not None:
             for waiter in self.closed_waiters[:]:
                 if isinstance(waiter, Departure) and waiter.at_eof and not waiter.done():
@@ -488,42 +345,8 @@ cdef class ConversationConnection(AwaitedConnection):
             return self.leave(PEER_CLOSED)  # its handler is cancelled when the transport is gone
         return 0
 
-    def cut(self, reason):
-        """End the connection now, and its handler with it."""
-        self.lose(reason)
-        if self.task is not None:
-            self.task.cancel()
-
-    cdef bint asks_whether_idle_may_stay(self) except -1:
-        if self.expired_by is not None or not may_keep_idle(self.callbacks):
-            return False  # it was to be asked before, and the callback at work has not returned since
-        self._is_kept(self.time())
-        return self.timed_out(Timeout.IDLE) != 0
-
-    cdef object its_callbacks(self):
-        return self.callbacks
-
-    cdef bint has_last_word(self) except -1:
-        return self.callbacks is not None or isinstance(self.handler, Conversation)
-
-    cdef int timed_out(self, object which) except -1:
-        if self.callbacks is None or self.task is None or not self.connected:
-            return 0
-        self.expired_by = which  # the task calls on_timeout once it receives: its callbacks never overlap
-        self.wake()
-        return 1
-
 
 _AnyConnection.register(ConversationConnection)
-
-
-def _run_ended(task):
-    cdef Driven driven = task.get_coro()
-    cdef ConversationConnection conn = driven.conn
-    conn._run_ended(task)
-
-
-# -- what the task runs ------------------------------------------------------------------------------------------------
 
 
 async def _refuse(ConversationConnection conn, error):
@@ -538,71 +361,6 @@ async def _nothing(ConversationConnection conn):
     end_mark(conn)
     await conn.host.turn.take()
     return b""
-
-
-async def _await(function, conn):
-    await function(conn)
-
-
-async def _converse(ConversationConnection conn):
-    conn.connected = True
-    conn._handling = True
-    await _handled(conn, conn.callbacks.on_connect(conn))
-    while True:
-        over, passed, refusal = False, None, None
-        try:
-            message = await conn.receive()
-        except EndOfStreamError:
-            over = True
-        except DeadlinePassed as error:
-            passed = error.which
-        except RemoteProtocolError as error:
-            refusal = error
-        if over:
-            conn._handling = True
-            await _handled(conn, (conn.callbacks.on_eof if conn.input_over else conn.callbacks.on_drain)(conn))
-            return
-        if passed is Timeout.IDLE and conn.close_reason is None:
-            conn._handling = True
-            stays = conn.callbacks.on_idle(conn)
-            if isinstance(stays, Awaitable):
-                stays = await stays
-            conn.finish_message(None)
-            if stays or conn._closing:
-                continue
-            conn._expires(IDLE, False)
-        if passed is not None:
-            conn._handling = True
-            await _handled(conn, conn.callbacks.on_timeout(conn, passed))
-            conn.leave(passed.value)
-            return
-        if refusal is not None:
-            conn._handling = True
-            await _handled(conn, conn.callbacks.on_protocol_error(conn, refusal))
-            conn.leave(refusal.reason)
-            return
-        conn._handling = True
-        await _handled(conn, conn.callbacks.on_message(conn, message))
-
-
-async def _handled(ConversationConnection conn, reply):
-    """Await what a callback returned where that is to be awaited, and send the reply."""
-    if reply is not None and (type(reply) is CoroutineType or isinstance(reply, Awaitable)):
-        reply = await reply
-    if reply is not None:
-        while conn._write_paused and conn._can_send:
-            await conn.room()
-    conn.finish_message(reply)
-
-
-async def _conclude(ConversationConnection conn):
-    callbacks, conn.callbacks = conn.callbacks, None  # a task that is cancelled before this begins anew
-    try:
-        result = callbacks.on_close(conn, conn.close_reason)
-        if isinstance(result, Awaitable):
-            await result
-    except BaseException as error:
-        raise carried(conn._state == CLOSED, error)
 
 
 seal(globals())

@@ -1,4 +1,4 @@
-from ..connection.connection cimport Host
+from ..host cimport Host
 from ..connection.transport cimport flag
 from .moving cimport MovingConnection
 

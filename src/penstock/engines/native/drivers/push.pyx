@@ -3,7 +3,8 @@
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
-from ..connection.connection cimport Connection, Host
+from ..connection.connection cimport Connection
+from ..host cimport Host
 from .moving cimport MovingConnection
 from ..framing.choice cimport NEED_DATA
 from ..sealed cimport seal
