@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from penstock.codecs import Codec, Delimited, Gap, Lines, Text, parse_codec
 from penstock.codecs.base import NEED_DATA
-from penstock.core.inbound import RecordInbound, StreamInbound
+from penstock.core.inbound import StreamInbound
+from penstock.core.records import RecordInbound
 from penstock.errors import BadLengthError, FrameTooLongError, RemoteProtocolError, TruncatedError
 
 LINES = parse_codec("lines:max=100")

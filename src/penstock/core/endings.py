@@ -16,7 +16,8 @@ from ..errors import (
     SlowPeerError,
 )
 from ..reasons import CloseReason
-from .inbound import RecordInbound, StreamInbound
+from .inbound import StreamInbound
+from .records import RecordInbound
 from .refused import refusal_of
 from .states import LEAVING, State
 

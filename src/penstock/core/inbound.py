@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ..codecs import guard
 from ..codecs.base import NEED_DATA, Buffer, Codec, NeedData
-from ..errors import CodecError, EndOfStreamError, RemoteProtocolError
+from ..errors import CodecError, RemoteProtocolError
+from .answered import AnsweredInput
 from .foreign import FIRST_BYTES
-from .requests import Requests
+from .singly import Singly, follow, front_of
 
 M = TypeVar("M")
 
@@ -33,47 +34,25 @@ class Remembered(NamedTuple):
     silences: tuple[int, ...] | None
 
 
-class StreamInbound(Generic[M]):
+class StreamInbound(AnsweredInput[M]):
     """Cuts one connection's byte stream into messages, in batches, without losing a byte when the codec changes.
 
     A read usually holds whole frames: those are cut by the codec's batch form straight from the bytes read. Only a
     frame that straddles two reads is gathered in a buffer, so that a connection keeps bytes only while one is partial.
 
     Attributes:
-        codec: What cuts it.
         few: How many messages are still to be cut one by one, after a switch.
         on_skipped: Told how many frames were passed over.
-        pending_bytes: How many received bytes no message has taken yet.
-        requests: What its peer owes a reply, which is taken out of what waits as soon as it is whole; None: nothing
-            was ever asked.
     """
 
-    __slots__ = (
-        "_batch",
-        "_batch_rest",
-        "_buffer",
-        "_chunk",
-        "_singly",
-        "_skips_bad",
-        "codec",
-        "few",
-        "on_skipped",
-        "pending_bytes",
-        "requests",
-    )
+    __slots__ = ("_singly", "_skips_bad", "few", "on_skipped")
 
     def __init__(self, codec: Codec[M], *, skips_bad: bool = False) -> None:
-        self.codec = codec
+        super().__init__(codec)
         self._skips_bad = skips_bad  # a bad message may be passed over by `pass_over`
-        self.pending_bytes = 0  # in `_buffer` and `_chunk`: counted, for it is asked after each read
-        self._singly = _Singly.of(codec, skips_bad)
+        self._singly = Singly.of(codec, skips_bad)
         self.on_skipped: Callable[[int], None] | None = None
-        self._buffer = Buffer()  # the start of an incomplete frame
-        self._chunk = b""  # bytes that start at a frame's beginning and have not been looked at
-        self._batch = b""  # what the latest batch was cut from, for `switch`
-        self._batch_rest = 0  # how many bytes of it the batch did not take
         self.few = 0
-        self.requests: Requests[M] | None = None
 
     @property
     def quiet_s(self) -> float | None:
@@ -213,7 +192,7 @@ class StreamInbound(Generic[M]):
         self.few -= 1
         return message
 
-    def _take_singly(self, singly: _Singly) -> list[M]:
+    def _take_singly(self, singly: Singly) -> list[M]:
         buffer = self._buffer
         buffer += self._chunk
         self._batch = self._chunk = b""
@@ -232,7 +211,7 @@ class StreamInbound(Generic[M]):
             self._ignore_silence(singly)
         return found
 
-    def _ignore_silence(self, singly: _Singly) -> None:
+    def _ignore_silence(self, singly: Singly) -> None:
         """The peer ends its messages itself, and is taken at its word."""
         singly.silences = None
         self._singly = singly if self.codec.on_oversize == "skip" or self._skips_bad else None
@@ -256,10 +235,10 @@ class StreamInbound(Generic[M]):
         self.find_replies()
         return True
 
-    def _take_before(self, singly: _Singly, silences: deque[int]) -> list[M]:
+    def _take_before(self, singly: Singly, silences: deque[int]) -> list[M]:
         """Take one message of what had come by the first silence: one that ends, or else all there is."""
         buffer, size = self._buffer, silences[0]
-        piece = buffer if size == len(buffer) else _front(buffer, size)
+        piece = buffer if size == len(buffer) else front_of(buffer, size)
         try:
             message = guard.decode(self.codec, piece)
             found = [] if message is NEED_DATA else [message]
@@ -269,7 +248,7 @@ class StreamInbound(Generic[M]):
         finally:
             taken = size - len(piece)
             if piece is not buffer:
-                _follow(buffer, taken, piece)
+                follow(buffer, taken, piece)
             if buffer.silence_counts:
                 singly.leave(taken, silences)
             else:
@@ -332,7 +311,7 @@ class StreamInbound(Generic[M]):
         if codec.quiet_s is None and codec.on_oversize != "skip" and not self._skips_bad:
             self._singly = None
         else:
-            self._singly = singly = _Singly.of(codec, self._skips_bad)
+            self._singly = singly = Singly.of(codec, self._skips_bad)
             if singly is not None and not silence_counts:
                 self._ignore_silence(singly)
         if self.requests is not None:
@@ -363,81 +342,6 @@ class StreamInbound(Generic[M]):
     def gives_back(self) -> bool:
         """Whether `switch` can have the latest messages cut again: one that was gathered has left no bytes behind."""
         return bool(self._batch)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How much of what is pending waits to be received: not the start of a frame that may be a reply."""
-        requests = self.requests
-        if not requests or requests.unseen is None:
-            return self.pending_bytes
-        return max(self.pending_bytes - len(requests.unseen), 0)
-
-    @property
-    def partial_bytes(self) -> int | None:
-        """How many bytes of a message that is not whole are there, behind all that are.
-
-        So the last look for replies has it. None where nothing looks for any.
-        """
-        requests = self.requests
-        if not requests or self.codec is not requests.codec:
-            return None
-        return 0 if requests.unseen is None else min(len(requests.unseen), self.pending_bytes)
-
-    def find_replies(self) -> None:
-        """Look among what waits already: where order is all, a peer may reply before it is asked."""
-        if self.requests is not None:
-            self._take_replies(self.requests)
-
-    def _take_replies(self, requests: Requests[M], data: bytes = b"") -> None:
-        """Take the replies out of what waits, wherever in it they stand: who receives the others may be busy."""
-        if not requests or self.codec is not requests.codec:
-            requests.unseen = None
-            return
-        if self._batch_rest:  # `switch` goes by what stands behind the batch, which changes now
-            self._batch, self._batch_rest = self._batch[: -self._batch_rest], 0
-        buffer = self._buffer
-        buffer += self._chunk
-        self._chunk = b""
-        at = len(buffer) - requests.unseen_bytes
-        if requests.is_stuck and at >= 0:
-            self.pending_bytes = len(buffer)
-            return
-        requests.is_stuck = False
-        rest = requests.unseen
-        if rest is not None and at >= 0:
-            rest += data
-        else:
-            at = max(at, 0)
-            rest = Buffer(bytes(buffer[at:])) if at else _front(buffer, len(buffer))
-            rest.skipped = 0
-        requests.unseen = rest
-        while requests:
-            try:
-                message = guard.decode(self.codec, rest)
-            except (RemoteProtocolError, CodecError):
-                requests.unseen = None
-                requests.is_stuck = True
-                break  # whoever takes what is before it meets that
-            if message is NEED_DATA:
-                break
-            rest.resume = None
-            end = len(buffer) - len(rest)
-            if requests.answer(message):
-                if not at:
-                    buffer.resume = None
-                buffer.skipped += rest.skipped
-                del buffer[at:end]
-            else:
-                at = end
-            rest.skipped = 0
-        requests.unseen_bytes = len(buffer) - at
-        self.pending_bytes = len(buffer)
-
-    def end_requests(self, why: str = "") -> None:
-        """No reply will come any more: for the reason given, or because the connection ends."""
-        requests, self.requests = self.requests, None
-        if requests is not None:
-            requests.fail(EndOfStreamError(why))
 
     def take_by(self, cutter: Codec[bytes]) -> bytes | None:
         """Take what another codec cuts, if all of it is there, without a change to that codec and back.
@@ -512,189 +416,4 @@ class StreamInbound(Generic[M]):
         if self._singly is not None:
             self._singly.forget()
         self.on_skipped = None
-        self.end_requests()
-
-
-class _Singly:
-    """For an input whose messages are taken one by one: frames may be passed over, or silence is taken for their end.
-
-    What was passed over cannot be given back when the codec is changed, nor can silence.
-
-    A handler that is at work lets thousands of silences wait: each is noted, and taken, without a look at the others.
-
-    Attributes:
-        silences: How many bytes came before each silence and after the one before it, as long as no message was taken
-            for it. None: none counts.
-        silent_bytes: The sum of them: what is there and was followed by a silence.
-    """
-
-    __slots__ = ("silences", "silent_bytes")
-
-    def __init__(self, silences: deque[int] | None) -> None:
-        self.silences = silences
-        self.silent_bytes = 0
-
-    @classmethod
-    def of(cls, codec: Codec[Any], skips_bad: bool) -> _Singly | None:
-        """Return what an input of this codec needs; None: its messages may be taken in batches."""
-        if codec.quiet_s is None:
-            return cls(None) if codec.on_oversize == "skip" or skips_bad else None
-        return cls(deque())
-
-    def note(self, pending_bytes: int, silences: deque[int]) -> None:
-        """A silence follows ``pending_bytes``. It is the one before, where nothing has come since."""
-        if pending_bytes > self.silent_bytes:
-            silences.append(pending_bytes - self.silent_bytes)
-            self.silent_bytes = pending_bytes
-
-    def leave(self, taken: int, silences: deque[int]) -> None:
-        """Of what came before the first silence, so many bytes are gone."""
-        self.silent_bytes -= taken
-        if taken == silences[0]:
-            silences.popleft()
-        else:
-            silences[0] -= taken
-
-    def forget(self) -> None:
-        """What was there is gone, or no silence ends it."""
-        self.silent_bytes = 0
-        if self.silences:
-            self.silences.clear()
-
-
-def _front(buffer: Buffer, size: int) -> Buffer:
-    """Return the first ``size`` bytes with the codec's notes, for a codec that must not see the rest."""
-    front = Buffer()
-    front += buffer[:size]
-    front.resume, front.skipped, front.silence_counts = buffer.resume, buffer.skipped, buffer.silence_counts
-    return front
-
-
-def _follow(buffer: Buffer, taken: int, front: Buffer) -> None:
-    """Do to the buffer what a codec has done to its front: ``taken`` bytes are gone, and its notes are others."""
-    del buffer[:taken]
-    buffer.resume, buffer.skipped, buffer.silence_counts = front.resume, front.skipped, front.silence_counts
-
-
-class RecordInbound(Generic[M]):
-    """Decodes one connection's records (seqpacket): each delimits itself and is one message."""
-
-    __slots__ = ("_records", "codec", "pending_bytes", "requests")
-
-    batch_bytes = 0  # a batch is one message, which is being handled
-    few = 0  # as of `StreamInbound`, and what follows
-    is_gathering = True  # as of `StreamInbound`: a record is cut alone, and cannot be cut again
-    silence_counts = True
-    quiet_s = None  # a record is a message, whatever comes after it
-
-    def change(self, codec: Codec[M]) -> bool:
-        """Decode the records that follow with another codec."""
-        self.codec = codec
-        return True
-
-    def take_one(self) -> NeedData:
-        """Leave it to `take`."""
-        return NEED_DATA
-
-    def take_by(self, _cutter: Codec[bytes]) -> None:
-        """Cut no record."""
-
-    def take_bytes(self, _count: int) -> None:
-        """Cut no record."""
-
-    def note_silence(self) -> None:
-        """Nothing is left to end."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """All of it: a record is whole, and no reply stays here."""
-        return self.pending_bytes
-
-    @property
-    def partial_bytes(self) -> int:
-        """0: a record is whole."""
-        return 0
-
-    def __init__(self, codec: Codec[M]) -> None:
-        self.codec = codec
-        self.pending_bytes = 0
-        self._records: deque[bytes] = deque()
-        self.requests: Requests[M] | None = None
-
-    @property
-    def first_bytes(self) -> bytes:
-        """Nothing: of a record that was refused nothing is kept, and no other protocol speaks in records."""
-        return b""
-
-    def feed(self, data: bytes) -> None:
-        """Add one record, unless it is a reply."""
-        if self.requests and self.requests.codec is self.codec and self._is_reply(self.requests, data):
-            return
-        self._records.append(data)
-        self.pending_bytes += len(data) or 1  # an empty one is a message, too
-
-    def find_replies(self) -> None:
-        """As of `StreamInbound`."""
-        while self.requests and self._records and self._is_reply(self.requests, self._records[0]):
-            self.pending_bytes -= len(self._records.popleft()) or 1
-
-    def _is_reply(self, requests: Requests[M], record: bytes) -> bool:
-        try:
-            return requests.answer(guard.decode_datagram(self.codec, record))
-        except (RemoteProtocolError, CodecError):
-            return False  # whoever takes it meets that
-
-    def end_requests(self, why: str = "") -> None:
-        """No reply will come any more: for the reason given, or because the connection ends."""
-        requests, self.requests = self.requests, None
-        if requests is not None:
-            requests.fail(EndOfStreamError(why))
-
-    def take(self, limit: int, data: bytes = b"") -> list[M]:
-        """Return the next message alone in a list; an empty list when no record is there.
-
-        Args:
-            limit: At least 1.
-            data: A record that was read just now; fed first.
-
-        Raises:
-            RemoteProtocolError, CodecError: The next record is not exactly one message; the codec failed at it.
-        """
-        if data:
-            self.feed(data)
-        if not self._records:
-            return []
-        record = self._records.popleft()
-        self.pending_bytes -= len(record) or 1
-        return [guard.decode_datagram(self.codec, record)]
-
-    def take_whole(self, limit: int) -> list[M]:
-        """As of `StreamInbound`."""
-        if not self._records:
-            return []
-        record, before = self._records[0], self.pending_bytes
-        try:
-            return self.take(limit)
-        except (RemoteProtocolError, CodecError):
-            self._records.appendleft(record)
-            self.pending_bytes = before
-            return []
-
-    def pass_over(self, error: RemoteProtocolError) -> bool:
-        """Return True: a record ends where it ends, and a bad one is gone by now."""
-        return True
-
-    def finish(self) -> NeedData:
-        """Nothing is ever left over."""
-        return NEED_DATA
-
-    def switch(self, codec: Codec[M], handled: int, unhandled: int, *, silence_counts: bool = True) -> bool:
-        """Decode the records that follow with another codec. Return False: none is passed over, no silence counts."""
-        self.codec = codec
-        return False
-
-    def clear(self) -> None:
-        """Forget everything: the connection is leaving."""
-        self._records.clear()
-        self.pending_bytes = 0
         self.end_requests()

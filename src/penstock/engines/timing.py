@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from ..codecs.base import Codec
 from ..config import Timeouts
 from ..core.contract import NO_HANDSHAKE
-from ..core.inbound import RecordInbound, StreamInbound
+from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED, CUT, RESET
 from ..core.law.deadlines import ANY, IDLE, LIFETIME, NOT_DUE, OWN, RESTART, SILENCE, TAKE_REST, TELL, TIMEOUTS, WRITE
 from ..core.law.rate import GO_ON
+from ..core.records import RecordInbound
 from ..core.timeouts import Timeout
 from ..errors import LocalProtocolError
 from ..reasons import CloseReason

@@ -11,7 +11,8 @@ from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from ...core.inbound import RecordInbound, StreamInbound
+from ...core.inbound import StreamInbound
+from ...core.records import RecordInbound
 from ...engines.wire import is_connected_to_itself, reset_on_close
 from ...errors import CodecError, ProtocolError
 from .ciphered import Ciphered, CipherError
