@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 import penstock
-from penstock.groups import group as module
+from penstock.groups import delivering as module
 
 
 @pytest.fixture
@@ -444,7 +444,7 @@ async def test_what_is_pending_is_written_to_each_member_at_once(room, monkeypat
         group.publish(b"%d" % number, exclude=joined[:1])
     group._pumping = False
     pieces = []
-    monkeypatch.setattr(module.Group, "_deliver_some", _noting(pieces, module.Group._deliver_some))
+    monkeypatch.setattr(module.Delivering, "_deliver_some", _noting(pieces, module.Delivering._deliver_some))
     group._pump(asyncio.get_running_loop())
 
     assert [100] == pieces
@@ -473,7 +473,7 @@ async def test_messages_are_not_joined_where_they_have_to_be_told_apart(room, mo
         group.publish(b"%d" % number, on_slow="drop_newest" if number == 8 else None)
     group._pumping = False
     pieces = []
-    monkeypatch.setattr(module.Group, "_deliver_some", _noting(pieces, module.Group._deliver_some))
+    monkeypatch.setattr(module.Delivering, "_deliver_some", _noting(pieces, module.Delivering._deliver_some))
     group._pump(asyncio.get_running_loop())
 
     assert [b"%d" % number for number in range(10)] == [await peer.receive() for _ in range(10)]
