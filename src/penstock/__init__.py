@@ -43,10 +43,11 @@ if TYPE_CHECKING:
     from .core.background import BackgroundTask
     from .core.blocking import BlockingConnection
     from .core.contract import Connection, ConnectionBase
+    from .core.decorators import as_service, on_connection, on_message
     from .core.events import Event, EventName, Observer
     from .core.handlers import Handler
     from .core.proxy import ProxyInfo, ProxyTls
-    from .core.service import FunctionService, Service, as_service, on_connection, on_message
+    from .core.service import FunctionService, Service
     from .core.tls import TlsInfo
     from .core.x509 import Certificate
     from .errors import (
@@ -124,7 +125,8 @@ _HOMES = {
     "core.blocking": ["BlockingConnection"],
     "core.contract": ["Connection", "ConnectionBase"],
     "core.proxy": ["ProxyInfo", "ProxyTls"],
-    "core.service": ["FunctionService", "Handler", "Service", "as_service", "on_connection", "on_message"],
+    "core.decorators": ["as_service", "on_connection", "on_message"],
+    "core.service": ["FunctionService", "Handler", "Service"],
     "core.tls": ["TlsInfo"],
     "core.x509": ["Certificate"],
     "errors": [

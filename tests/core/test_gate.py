@@ -14,7 +14,8 @@ from penstock.address import Peer
 from penstock.address.networks import AccessList
 from penstock.config import CAN_WAIT, Action
 from penstock.core.counts import Counts
-from penstock.core.gate import MAX_KNOWN, Gate
+from penstock.core.gate import Gate
+from penstock.core.gate_state import MAX_KNOWN
 from penstock.core.rules import Rules
 from penstock.errors import ConfigurationError
 from penstock.reasons import Refusal

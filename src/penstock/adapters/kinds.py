@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..codecs.base import Codec
-from ..core.service import Service, as_service, on_connection, on_message
+from ..core.decorators import as_service, on_connection, on_message
+from ..core.service import Service
 from ..core.signatures import is_async, name_of
 from ..errors import ApplicationError, ConfigurationError
 from ..suggest import did_you_mean

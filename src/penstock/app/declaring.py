@@ -11,8 +11,9 @@ from ..codecs.base import Codec
 from ..config.keywords import flat
 from ..config.options import build
 from ..config.services import NAME, PROCESS_WIDE
+from ..core.decorators import on_connection, on_message
 from ..core.handlers import Handler
-from ..core.service import Service, on_connection, on_message
+from ..core.service import Service
 from ..errors import ApplicationError, ConfigurationError
 from ..server.model import apart_from, lacking, refuse_without
 from ..suggest import did_you_mean

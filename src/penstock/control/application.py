@@ -11,7 +11,7 @@ from ..address import Address, Scheme
 from ..app.app import App
 from ..app.server import AppServer
 from ..core.contract import Connection
-from ..core.service import on_connection
+from ..core.decorators import on_connection
 from ..errors import PenstockError, RemoteProtocolError
 from .messages import (
     ROWS_PER_LINE,

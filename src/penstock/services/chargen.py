@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.contract import Connection
+from ..core.decorators import on_connection
 from ..core.handlers import ConnectionHandler, MessageHandler
-from ..core.service import Service, on_connection
+from ..core.service import Service
 from ..errors import EndOfStreamError
 from .definition import Definition
 

@@ -3,7 +3,8 @@
 Wire format: a byte stream, or datagrams, of which nothing is answered. The peer's EOF ends the connection.
 """
 
-from ..core.service import Service, on_message
+from ..core.decorators import on_message
+from ..core.service import Service
 from .definition import Definition
 
 

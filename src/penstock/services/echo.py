@@ -11,7 +11,8 @@ The peer's EOF ends the connection once everything has been sent back.
 from typing import Any
 
 from ..config import Option, Text
-from ..core.service import Service, on_message
+from ..core.decorators import on_message
+from ..core.service import Service
 from .definition import Definition
 
 

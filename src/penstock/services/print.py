@@ -11,7 +11,8 @@ what would move a terminal's cursor, is printed as its escape. ``--once`` serves
 from typing import Any
 
 from ..core.contract import ConnectionBase
-from ..core.service import Service, on_message
+from ..core.decorators import on_message
+from ..core.service import Service
 from .definition import LINES, Definition
 from .display import show
 

@@ -10,7 +10,8 @@ A connection answers any number of lines; a client that connects anew for each i
 import time
 from collections.abc import Callable
 
-from ..core.service import Service, on_message
+from ..core.decorators import on_message
+from ..core.service import Service
 from .definition import LINES, Definition
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..codecs.base import Codec
+from ..core.decorators import on_connection, on_message
 from ..core.handlers import Handler
-from ..core.service import Service, callbacks, on_connection, on_message
+from ..core.service import Service, callbacks
 from .engines import LOOPS
 
 React = Callable[[Any, Any], Any]
