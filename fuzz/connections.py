@@ -26,6 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from peers import BEGIN_TLS, Peer
@@ -37,6 +38,7 @@ from penstock.core.events import Accepted, Closed, Event
 from penstock.testing.certificates import server_certificate
 
 ENGINES = ("native", "attached", "pure", "uvloop", "blocking")
+COMPARES_TIMERS = asyncio.TimerHandle.__lt__.__code__
 HANG_S = 60.0
 PATIENCE_S = 5.0
 PEERS = 24
@@ -486,7 +488,9 @@ def run(seed: int, engine: str, *, ciphered: bool) -> int:
     world = WORLD = World(seed, engine, ciphered=ciphered)
     before = census()
 
-    def strike(*_: object) -> None:
+    def strike(_number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code is COMPARES_TIMERS:
+            return  # asyncio's heap of timers is half changed: nothing may set a timer there, ours or not
         with contextlib.suppress(Exception):
             world.act(world.any_connection())
 

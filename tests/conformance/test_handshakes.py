@@ -8,6 +8,7 @@ import pytest
 
 import penstock
 from penstock.config import GateConfig, Timeouts
+from penstock.core.counts import Counts
 from penstock.core.service import callbacks
 from penstock.errors import LocalProtocolError
 from penstock.testing.clock import ManualClock
@@ -328,3 +329,43 @@ def test_a_datagram_has_none(serve, engine):
 
     assert ["only a connection of a server has a handshake"] == raised
     assert socket.SOCK_DGRAM == peer.type
+
+
+@pytest.mark.parametrize("meanwhile", ["begin_handshake", "end_handshake", "abort"])
+@pytest.mark.parametrize("moment", ["begin_handshake", "end_handshake"])
+def test_what_a_signal_handler_does_while_one_is_counted_is_counted_once(serve, monkeypatch, moment, meanwhile):
+    """It may run at any call, and do to the connection what anybody may: no place is lost, and none is given twice."""
+    conns = []
+
+    class Interrupted(Counts):
+        __slots__ = ()
+
+        def begin_handshake(self):
+            interrupt("begin_handshake")
+            super().begin_handshake()
+
+        def end_handshake(self):
+            interrupt("end_handshake")
+            super().end_handshake()
+
+    def interrupt(name):
+        if name == moment and conns:
+            getattr(conns.pop(), meanwhile)()
+
+    @penstock.on_message(codec="lines")
+    def handle(conn, message):
+        conns.append(conn)
+        conn.begin_handshake()
+        conn.end_handshake()
+        conns.clear()
+        conn.close()
+
+    monkeypatch.setattr("penstock.core.gate.Counts", Interrupted)
+    with serve(handle) as server:
+        with server.dial() as peer:
+            peer.sendall(b"a line\n")
+            with contextlib.suppress(ConnectionResetError):
+                read_to_end(peer)
+        server.wait_closed(1)
+
+        assert 0 == server.server.gate.handshakes == server.server.gate.open

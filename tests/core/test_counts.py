@@ -1,5 +1,9 @@
 """Who is in and who was refused, as numbers: what enters leaves again, and nothing else changes."""
 
+import dis
+
+import pytest
+
 from penstock.core.counts import Counts
 
 
@@ -52,3 +56,14 @@ def test_who_is_introduced_counts_under_another_key():
 
     assert (2, 1, 0, [0, 1]) == numbers(counts, "proxy", "a")
     assert {"a": 1} == counts._of_key
+
+
+@pytest.mark.parametrize("name", ["enter", "part", "leave", "move", "begin_handshake", "end_handshake"])
+def test_no_signal_handler_runs_while_a_number_is_changed(name):
+    """It runs where a function is called or a loop goes back, and what it ends is counted: a number read before is old.
+
+    So between what is read and what is written there is neither.
+    """
+    names = [instruction.opname for instruction in dis.get_instructions(getattr(Counts, name))]
+
+    assert [] == [name for name in names if name.startswith(("CALL", "PRECALL", "JUMP_BACKWARD", "FOR_ITER"))]

@@ -160,6 +160,58 @@ def test_a_handshakes_place_is_given_back_once_however_often_its_end_is_told():
     assert 0 == gate.handshakes
 
 
+class Interrupted(Counts):
+    """Counts within whose calls a signal handler runs, as it may at the beginning of any function."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self):
+        super().__init__()
+        self.handler = None
+
+    def begin_handshake(self):
+        self._interrupt()
+        super().begin_handshake()
+
+    def end_handshake(self):
+        self._interrupt()
+        super().end_handshake()
+
+    def _interrupt(self):
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler()
+
+
+def test_a_handshake_that_a_signal_handler_ends_while_it_ends_is_ended_once():
+    """The handler may end its connection, say."""
+    gate = Gate()
+    gate.counts = Interrupted()
+    handshake = gate.begin_handshake(NOW)
+    gate.counts.handler = handshake.end
+    handshake.end()
+
+    assert 0 == gate.handshakes
+
+
+def test_a_handshake_whose_end_fails_is_ended_by_the_next_one_who_tells_of_it():
+    """There was no memory, say."""
+    gate = Gate()
+    gate.counts = Interrupted()
+    handshake = gate.begin_handshake(NOW)
+
+    def fail():
+        raise MemoryError
+
+    gate.counts.handler = fail
+    with pytest.raises(MemoryError):
+        handshake.end()
+
+    assert 1 == gate.handshakes
+    handshake.end()
+    assert 0 == gate.handshakes
+
+
 def test_the_end_of_a_handshake_opens_a_gate_that_waits_for_it():
     """Those who look after the backlog are told; where nobody waits, nobody is."""
     for actions, told in (({Refusal.HANDSHAKES: Action.WAIT}, 1), ({}, 0)):

@@ -53,9 +53,10 @@ class Counts:
             MemoryError: Nothing was counted.
         """
         # Numbers first, then what may want room for a key, then what cannot fail: no connection is half counted.
-        count, reserved = self.open + 1, self.reserved + reserved
+        # Without a call, since a signal handler, which may end others, runs at calls: the numbers would be old then.
+        count, reserved, of_key = self.open + 1, self.reserved + reserved, self._of_key
         if key is not None:
-            self._of_key[key] = self._of_key.get(key, 0) + 1
+            of_key[key] = of_key[key] + 1 if key in of_key else 1
         self.open, self.reserved = count, reserved
 
     def part(self, reserved: int) -> None:
@@ -100,15 +101,15 @@ class Counts:
         Raises:
             MemoryError: Nothing has changed.
         """
-        all_reserved = self.reserved - reserved + to_reserved
+        all_reserved, of_key = self.reserved - reserved + to_reserved, self._of_key
         if key != to:
-            left = 0 if key is None else self._of_key[key] - 1
+            left = 0 if key is None else of_key[key] - 1
             if to is not None:
-                self._of_key[to] = self._of_key.get(to, 0) + 1
+                of_key[to] = of_key[to] + 1 if to in of_key else 1
             if left:
-                self._of_key[key] = left
+                of_key[key] = left
             elif key is not None:
-                del self._of_key[key]
+                del of_key[key]
         self.reserved = all_reserved
 
     def begin_handshake(self) -> None:

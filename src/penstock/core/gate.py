@@ -358,11 +358,18 @@ class Handshake:
         self.since = since
 
     def end(self) -> None:
-        """Give the place back, and tell those who wait for one. May be repeated."""
-        gate = self._gate
+        """Give the place back, and tell those who wait for one. May be repeated, also by a signal handler meanwhile.
+
+        Raises:
+            MemoryError: Nothing has changed: it is to be told again.
+        """
+        gate, self._gate = self._gate, None
         if gate is not None:
-            gate.counts.end_handshake()
-            self._gate = None
+            try:
+                gate.counts.end_handshake()
+            except BaseException:
+                self._gate = gate
+                raise
             if gate.rules.max_handshakes is not None and gate.waits:
                 gate.wake()
 

@@ -277,20 +277,23 @@ class SharedCounts:
 
     def _enter_key(self, key: Hashable) -> None:
         if key is not None:
-            count = self._of_key.get(key, 0) + 1
-            if count == 1:
+            # As in `Counts.enter`, a number is read and written without a call between: a signal handler may run there.
+            of_key = self._of_key
+            if key not in of_key:
                 self._find_place(key)
-            self._of_key[key] = count
-            self._write(key, count)
+            of_key[key] = of_key[key] + 1 if key in of_key else 1
+            self._write(key)
 
     def _leave_key(self, key: Hashable) -> None:
         if key is not None:
-            count = self._of_key[key] - 1
-            self._write(key, count)
-            if count:
-                self._of_key[key] = count
+            of_key = self._of_key
+            left = of_key[key] - 1
+            if left:
+                of_key[key] = left
             else:
-                del self._of_key[key]
+                del of_key[key]
+            self._write(key)
+            if key not in of_key:
                 self._places.pop(key, None)
 
     def _find_place(self, key: Hashable) -> bool:
@@ -324,10 +327,10 @@ class SharedCounts:
             self._places[key] = place  # a dict may have its values replaced while it is gone through
         self._used = len(self._places)
 
-    def _write(self, key: Hashable, count: int) -> None:
-        place = self._places.get(key)
-        if place is not None:
-            self._memory.own.keys[2 * place + 1] = count
+    def _write(self, key: Hashable) -> None:
+        keys, of_key, places = self._memory.own.keys, self._of_key, self._places
+        if key in places:
+            keys[2 * places[key] + 1] = of_key[key] if key in of_key else 0  # noqa: SIM401  # `get` would be a call
 
 
 def number_in(keys: memoryview, number: int) -> int:

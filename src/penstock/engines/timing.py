@@ -105,7 +105,13 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         if not self._closing:
             now = self._clock.time()
             if self._handshake is None:
-                self._handshake = self._take_place(now)
+                handshake = self._take_place(now)
+                if self._handshake is None and not self._closing:
+                    self._handshake = handshake
+                else:  # a signal handler has begun one meanwhile, or ended the connection
+                    handshake.end()
+                    if self._closing:
+                        return
             try:
                 self._begins_handshake(now, whose)
             except BaseException:  # there was no memory or stack to note it
@@ -131,8 +137,12 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         self._ends_handshake(whose)
         handshake = self._handshake
         if handshake is not None and not self._in_handshake():
-            self._give_back(handshake)
-            self._handshake = None
+            self._handshake = None  # first: a signal handler that runs meanwhile may begin the next one
+            try:
+                self._give_back(handshake)
+            except BaseException:
+                self._handshake = handshake
+                raise
 
     def _give_back(self, handshake: Handshake) -> None:
         handshake.end()

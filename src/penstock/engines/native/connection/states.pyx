@@ -55,11 +55,16 @@ cdef class StatefulTransport(ReceivingTransport):
         now = self.time()
         if self not in self.host.handshakes:
             handshake = self.host.gate.begin_handshake(now)
-            try:
-                self.host.handshakes[self] = handshake
-            except BaseException:
+            if self._closing or self in self.host.handshakes:  # a signal handler has ended or begun it meanwhile
                 handshake.end()
-                raise
+                if self._closing:
+                    return 0
+            else:
+                try:
+                    self.host.handshakes[self] = handshake
+                except BaseException:
+                    handshake.end()
+                    raise
         try:
             self._begins_handshake(now, whose)
         except BaseException:  # there was no memory to note it
@@ -77,7 +82,8 @@ cdef class StatefulTransport(ReceivingTransport):
             handshake = self.host.handshakes.get(self)
             if handshake is not None:
                 handshake.end()
-                del self.host.handshakes[self]
+                if self.host.handshakes.get(self) is handshake:  # else a signal handler has done it meanwhile
+                    del self.host.handshakes[self]
                 if self._state != CLOSED:
                     self.arm_next()
         return 0
