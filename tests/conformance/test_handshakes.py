@@ -335,22 +335,12 @@ def test_a_datagram_has_none(serve, engine):
 @pytest.mark.parametrize("moment", ["begin_handshake", "end_handshake"])
 def test_what_a_signal_handler_does_while_one_is_counted_is_counted_once(serve, monkeypatch, moment, meanwhile):
     """It may run at any call, and do to the connection what anybody may: no place is lost, and none is given twice."""
-    conns = []
+    conns, count = [], getattr(Counts, moment)
 
-    class Interrupted(Counts):
-        __slots__ = ()
-
-        def begin_handshake(self):
-            interrupt("begin_handshake")
-            super().begin_handshake()
-
-        def end_handshake(self):
-            interrupt("end_handshake")
-            super().end_handshake()
-
-    def interrupt(name):
-        if name == moment and conns:
+    def interrupted(counts):
+        if conns:
             getattr(conns.pop(), meanwhile)()
+        count(counts)
 
     @penstock.on_message(codec="lines")
     def handle(conn, message):
@@ -360,7 +350,7 @@ def test_what_a_signal_handler_does_while_one_is_counted_is_counted_once(serve, 
         conns.clear()
         conn.close()
 
-    monkeypatch.setattr("penstock.core.gate.Counts", Interrupted)
+    monkeypatch.setattr(Counts, moment, interrupted)
     with serve(handle) as server:
         with server.dial() as peer:
             peer.sendall(b"a line\n")

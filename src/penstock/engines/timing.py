@@ -102,16 +102,12 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         self._end_handshake_of(OWN)
 
     def _begin_handshake_of(self, whose: int) -> None:
+        if self._closing:
+            return
+        now = self._clock.time()
+        if self._handshake is None:
+            self._keep_place(self._take_place(now))
         if not self._closing:
-            now = self._clock.time()
-            if self._handshake is None:
-                handshake = self._take_place(now)
-                if self._handshake is None and not self._closing:
-                    self._handshake = handshake
-                else:  # a signal handler has begun one meanwhile, or ended the connection
-                    handshake.end()
-                    if self._closing:
-                        return
             try:
                 self._begins_handshake(now, whose)
             except BaseException:  # there was no memory or stack to note it
@@ -128,6 +124,13 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         if gate is None:
             raise LocalProtocolError(NO_HANDSHAKE)
         return gate.begin_handshake(now)
+
+    def _keep_place(self, handshake: Handshake) -> None:
+        """Keep a place, unless a signal handler has begun a handshake meanwhile, or ended the connection."""
+        if self._handshake is None and not self._closing:
+            self._handshake = handshake
+        else:
+            handshake.end()
 
     def _end_place(self, whose: int = ANY) -> None:
         """Give the place at the gate back, if there is one, and nobody else's handshake needs it.

@@ -68,8 +68,8 @@ class SharedKeys(SharedCounts):
             if order:
                 self._set(key, order)
             elif key in self._of_key:
-                self._write(key, 0)
                 del self._of_key[key]
+                self._write(key)
                 self._places.pop(key, None)
 
     def elsewhere(self, key: Hashable) -> list[tuple[int, int]]:
@@ -88,4 +88,4 @@ class SharedKeys(SharedCounts):
         if key not in self._of_key and not self._find_place(key):
             raise LimitError(f"a worker has {self._most_keys:,} keys at most, in all registries that span the workers")
         self._of_key[key] = order
-        self._write(key, order)
+        self._write(key)
