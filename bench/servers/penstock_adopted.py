@@ -16,12 +16,17 @@ from asyncio_streams import HANDLERS  # type: ignore[import-not-found]
 STYLES = {"protocol": PROTOCOLS, "streams": HANDLERS}
 
 
+def adopted(style: str, codec: str) -> penstock_echo.Service:
+    """Return the service that a handler of asyncio's is made into."""
+    return service_of(STYLES[style][codec], kind=style)
+
+
 def main() -> int:
     options = penstock_echo.parser()
     options.add_argument("--codec", default="lines", help="what the handler cuts by itself")
     options.add_argument("--style", choices=tuple(STYLES), required=True)
     chosen = options.parse_args()
-    service = service_of(STYLES[chosen.style][chosen.codec], kind=chosen.style)
+    service = adopted(chosen.style, chosen.codec)
     penstock_echo.start(service, engine=chosen.engine, loop=chosen.loop, port=chosen.port, limits=chosen.limits)
     return 0
 

@@ -1,7 +1,8 @@
 """The echo server of the bench, as `bench.instructions` drives it: it counts when it is told to.
 
 With ``--counter LIBRARY`` (`bench/counted.c`, compiled) a byte on stdin ends a round of callgrind. With ``--memory`` a
-line on stdin is answered with the bytes that Python's allocators hold and the number of connections.
+line on stdin is answered with the bytes that Python's allocators hold and the number of connections. A handler that was
+written for asyncio is the one of the bench's competitors, unchanged.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import gc
 import sys
 import threading
 import tracemalloc
+from functools import partial
 
-import penstock_echo  # type: ignore[import-not-found]  # beside this file, as a script finds it
+import penstock_adopted  # type: ignore[import-not-found]  # beside this file, as a script finds it
+import penstock_echo  # type: ignore[import-not-found]
 
 import penstock
 
@@ -25,7 +28,8 @@ def _tell_memory(server: penstock.Server) -> None:
 
 def main() -> int:
     options = penstock_echo.parser()
-    options.add_argument("--handler", choices=tuple(penstock_echo.FORMS), required=True)
+    forms = penstock_echo.FORMS | {style: partial(penstock_adopted.adopted, style) for style in penstock_adopted.STYLES}
+    options.add_argument("--handler", choices=tuple(forms), required=True)
     options.add_argument("--codec", default="lines")
     options.add_argument("--counter")
     options.add_argument("--memory", action="store_true")
@@ -40,7 +44,7 @@ def main() -> int:
             threading.Thread(target=ctypes.CDLL(chosen.counter).follow, daemon=True).start()
 
     penstock.run(
-        penstock_echo.FORMS[chosen.handler](chosen.codec),
+        forms[chosen.handler](chosen.codec),
         bind=f"tcp://127.0.0.1:{chosen.port}",
         engine=chosen.engine,
         gate=penstock.GateConfig(max_connections=None, max_per_peer=None),
