@@ -101,6 +101,26 @@ def test_what_cannot_be_sent_is_told(serve, engine):
     assert [("127.0.0.1", port), errno.EDESTADDRREQ, errno.EMSGSIZE, None] == told
 
 
+def test_another_protocol_takes_over(serve, engine):
+    """The transport tells it from then on, of its end as well."""
+    notes = []
+
+    class First(EchoServerProtocol):
+        def datagram_received(self, data, addr):
+            second = Noted(notes)
+            second.connection_made(self.transport)
+            self.transport.set_protocol(second)
+            notes.extend([self.transport.get_protocol() is second, self.transport.get_write_buffer_size()])
+
+    with serve(First, bind="udp://127.0.0.1:0") as server, server.dial() as peer:
+        peer.send(b"one")
+        server.wait_until(lambda _: len(notes) == 2)
+        peer.send(b"two")
+        assert b"two" == peer.recv(100)
+
+    assert [True, 0, None] == notes
+
+
 def test_a_datagram_protocol_on_a_stream_is_refused(serve, engine):
     """It would never be told of a connection."""
     with (

@@ -1,5 +1,6 @@
 """Handlers of `socketserver` are served unchanged: those of its documentation, of `http.server`, of `xmlrpc.server`."""
 
+import errno
 import functools
 import http.client
 import http.server
@@ -105,6 +106,37 @@ def test_a_handler_of_datagrams_answers_their_sender(serve, engine, handler, ans
         peer.send(b"hello")
 
         assert answer == peer.recv(100)
+
+
+def test_the_socket_of_a_datagram_answers_its_sender_alone(serve, engine):
+    """By `sendto` with flags and without, and in pieces; in which form the address is given does not matter."""
+    found = []
+
+    class Answers(socketserver.BaseRequestHandler):
+        def handle(self):
+            data, sock = self.request
+            host, port = self.client_address
+            found.append((sock.family, sock.type, sock.getsockname()[1] == server.port))
+            found.append(sock.sendto(data, (host, port)))
+            found.append(sock.sendto(b"flags", 0, [host, port]))
+            found.append(sock.sendmsg([b"pie", b"ces"], [], 0, (host, port)))
+            for numbers, data, *address in (
+                (errno.EDESTADDRREQ, b"x", (host, port + 1)),
+                (errno.EMSGSIZE, bytes(70_000), (host, port)),
+            ):
+                with pytest.raises(OSError) as caught:
+                    sock.sendto(data, *address)
+                assert numbers == caught.value.errno
+            with pytest.raises(TypeError):
+                sock.sendto(b"x")
+            found.append("all")
+
+    with serve(Answers, bind="udp://127.0.0.1:0") as server, server.dial() as peer:
+        peer.send(b"hello")
+        assert [b"hello", b"flags", b"pieces"] == [peer.recv(100) for _ in range(3)]
+        server.wait_until(lambda _: found[-1] == "all")
+
+    assert [(socket.AF_INET, socket.SOCK_DGRAM, True), 5, 5, 6, "all"] == found
 
 
 def test_what_is_there_when_a_timeout_passes_is_returned(serve, engine):

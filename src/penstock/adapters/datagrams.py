@@ -46,7 +46,7 @@ class AnsweringTransport(asyncio.DatagramTransport):
 
     def __init__(self, protocol: Any, conn: ConnectionBase[bytes]) -> None:
         super().__init__()
-        self._protocol = protocol
+        self._protocol: Any = protocol
         self._local = conn.local
         self._senders: OrderedDict[Any, ConnectionBase[bytes]] = OrderedDict()
         self._closed = asyncio.Event()
@@ -66,8 +66,8 @@ class AnsweringTransport(asyncio.DatagramTransport):
         if self._closed.is_set():
             return
         sender = conn.peer.sockname
-        self._senders[_key(sender)] = conn
-        self._senders.move_to_end(_key(sender))
+        self._senders[key_of(sender)] = conn
+        self._senders.move_to_end(key_of(sender))
         if len(self._senders) > _MOST_SENDERS:
             self._senders.popitem(last=False)
         self._protocol.datagram_received(message, sender)
@@ -85,7 +85,7 @@ class AnsweringTransport(asyncio.DatagramTransport):
             raise ValueError("sendto needs an address: the socket is not connected")
         if self._closed.is_set():
             return
-        conn = self._senders.get(_key(addr))
+        conn = self._senders.get(key_of(addr))
         if conn is None:
             self._protocol.error_received(OSError(errno.EDESTADDRREQ, f"nothing has come from {addr}, whom to answer"))
             return
@@ -95,6 +95,18 @@ class AnsweringTransport(asyncio.DatagramTransport):
             self._protocol.error_received(OSError(errno.EMSGSIZE, str(error)))
         except ClosedError as error:
             self._protocol.error_received(OSError(errno.EPIPE, str(error)))
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Tell another protocol from now on."""
+        self._protocol = protocol
+
+    def get_protocol(self) -> Any:
+        """Return whom it tells."""
+        return self._protocol
+
+    def get_write_buffer_size(self) -> int:
+        """Return 0: what the kernel does not take waits in the server, within its limits."""
+        return 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known by that name: sockname."""
@@ -115,5 +127,6 @@ class AnsweringTransport(asyncio.DatagramTransport):
         self.close()
 
 
-def _key(address: Any) -> Any:
+def key_of(address: Any) -> Any:
+    """Return what two addresses have in common that are the same to who sends: IPv6 has two numbers more."""
     return tuple(address[:2]) if isinstance(address, (tuple, list)) else address

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Self
 
 from ..codecs.raw import Raw
@@ -21,7 +24,9 @@ from ..errors import BrokenError, ClosedError, EndOfStreamError
 CODEC: Final = Raw()
 
 _FLAGS: Final = socket.MSG_PEEK | socket.MSG_WAITALL | socket.MSG_DONTWAIT
-_SENDING_FLAGS: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+_SENDING_FLAGS: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT | getattr(socket, "MSG_MORE", 0)
+# Of what is sent with a timeout: so much may be left behind when that has passed.
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class LostError(BrokenError, ConnectionResetError):
@@ -53,9 +58,12 @@ class SocketFacts:
             self.type = sock.type
             self.proto = sock.proto
 
+    def _descriptor(self) -> int:
+        return int(self._conn.fileno())
+
     def fileno(self) -> int:
         """Return the descriptor; -1 once it is closed."""
-        return int(self._conn.fileno())
+        return self._descriptor()
 
     def getpeername(self) -> Any:
         """Return the peer's address."""
@@ -83,7 +91,7 @@ class SocketFacts:
     @contextmanager
     def _borrowed(self) -> Iterator[socket.socket]:
         """Lend the connection's descriptor to a socket object, to ask it something."""
-        fd = self.fileno()
+        fd = self._descriptor()
         if fd < 0:
             raise OSError(errno.EBADF, "the socket is closed")
         sock = socket.socket(fileno=fd)
@@ -96,9 +104,10 @@ class SocketFacts:
 class ConnectionSocket(SocketFacts):
     """One connection over `penstock.codecs.Raw`, with the methods of a connected stream socket.
 
-    It is used in the thread of its connection's handler, or handed to one other thread, as sockets are. `fileno` is the
-    real descriptor, to wait on or to name; reading or writing it breaks the connection. What a layer (TLS) or the
-    program's own buffers hold is not seen there.
+    It is used in the thread of its connection's handler, or handed to one other thread, as sockets are. `fileno` is
+    another number of the connection's descriptor, to wait on or to name; reading or writing it breaks the connection.
+    What a layer (TLS) or the program's own buffers hold is not seen there. Nothing can take the connection away from
+    the engine: `detach` and `dup` are refused, and with them `ssl.SSLContext.wrap_socket`.
 
     Args:
         conn: The connection, which speaks `CODEC`.
@@ -109,11 +118,48 @@ class ConnectionSocket(SocketFacts):
         self._rest = memoryview(b"")  # received and not read
         self._reads = True
         self._closed = False
+        self._number = -1  # that `fileno` has given
+        self._files = 0  # that are open over it: the connection closes with the last one
         super().__init__(conn)
 
+    def _descriptor(self) -> int:
+        return -1 if self._is_over else super()._descriptor()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._closed and self._files <= 0
+
     def fileno(self) -> int:
-        """Return the descriptor; -1 once the socket is closed."""
-        return -1 if self._closed else super().fileno()
+        """Return a descriptor; -1 once the socket is closed.
+
+        It is a duplicate: what takes the number for its own, and closes it, does not close the engine's, whose number
+        could be another connection's by then.
+        """
+        if self._number < 0 and not self._is_over:
+            self._number = self._conn.another_fileno()
+        return self._number
+
+    def getpeername(self) -> Any:
+        """Return the peer's address."""
+        self._check(0, 0)
+        return super().getpeername()
+
+    def detach(self) -> int:
+        """Refuse. What asks has made an object of the number before, as `ssl` does: that is left to it.
+
+        Raises:
+            OSError: Always.
+        """
+        self._number = -1
+        raise _refused("the descriptor cannot be taken from it; TLS is spoken at tls://")
+
+    def dup(self) -> Any:
+        """Refuse.
+
+        Raises:
+            OSError: Always.
+        """
+        raise _refused("the socket cannot be duplicated")
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -133,31 +179,70 @@ class ConnectionSocket(SocketFacts):
         if bufsize < 0:
             raise ValueError("negative buffersize in recv")
         self._check(flags, _FLAGS)
-        if flags & socket.MSG_WAITALL and not flags & socket.MSG_PEEK:
-            parts: list[bytes] = []
-            try:
-                while bufsize and (part := self._take(bufsize, flags)):
-                    parts.append(part)
-                    bufsize -= len(part)
-            except OSError:
-                if not parts:
-                    raise  # else what there is is returned, as by the kernel; the next call meets the same
-            return b"".join(parts)
-        return self._take(bufsize, flags)
+        return self._read(bufsize, flags)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Read into a buffer, as `recv` does; return how many bytes."""
-        target = memoryview(buffer).cast("B")
+        return self._read_into("recv_into", buffer, nbytes, flags)
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
+        """Read as `recv` does: a stream says no sender."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        return self.recv(bufsize, flags), None
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, None]:
+        """Read into a buffer, as `recv_into` does: a stream says no sender."""
+        return self._read_into("recvfrom_into", buffer, nbytes, flags), None
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, None]:
+        """Read as `recv` does: there is no ancillary data, for the engine has received it."""
+        if bufsize < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        return self.recv(bufsize, flags), [], 0, None
+
+    def recvmsg_into(
+        self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0
+    ) -> tuple[int, list[Any], int, None]:
+        """Read into several buffers, as `recv` does."""
+        targets = [_writable(buffer, "recvmsg_into() argument 1 must be an iterable of buffers") for buffer in buffers]
+        data = memoryview(self.recv(sum(map(len, targets)), flags))
+        rest = data
+        for target in targets:
+            part, rest = rest[: len(target)], rest[len(target) :]
+            target[: len(part)] = part
+        return len(data), [], 0, None
+
+    def _read_into(self, name: str, buffer: Any, nbytes: int, flags: int) -> int:
+        target = _writable(buffer, f"{name}() argument 1 must be read-write bytes-like object")
+        if nbytes < 0:
+            raise ValueError(f"negative buffersize in {name}")
+        if nbytes > len(target):
+            known = "buffer too small for requested bytes", "nbytes is greater than the length of the buffer"
+            raise ValueError(known[name == "recvfrom_into"])
         data = self.recv(nbytes or len(target), flags)
         target[: len(data)] = data
         return len(data)
 
-    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
-        """Read as `recv` does: a stream says no sender."""
-        return self.recv(bufsize, flags), None
+    def _read(self, size: int, flags: int) -> bytes:
+        if flags & socket.MSG_WAITALL and not flags & socket.MSG_PEEK:
+            parts: list[bytes] = []
+            try:
+                while size and (part := self._take(size, flags)):
+                    parts.append(part)
+                    size -= len(part)
+            except OSError:
+                if not parts:
+                    raise  # else what there is is returned, as by the kernel; the next call meets the same
+            return b"".join(parts)
+        if flags & socket.MSG_WAITALL:
+            with suppress(OSError):  # what there is, is there to be looked at
+                while len(self._rest) < size and (part := self._receive(flags)):
+                    self._rest = memoryview(bytes(self._rest) + part)
+        return self._take(size, flags)
 
     def _take(self, size: int, flags: int) -> bytes:
-        if not self._rest and size and self._reads:
+        if not self._rest and size:
             self._rest = memoryview(self._receive(flags))
         data = bytes(self._rest[:size])
         if not flags & socket.MSG_PEEK:
@@ -165,13 +250,16 @@ class ConnectionSocket(SocketFacts):
         return data
 
     def _receive(self, flags: int) -> bytes:
-        timeout_s = 0 if flags & socket.MSG_DONTWAIT else self._timeout_s
+        # After SHUT_RD what has come is read, and no more waited for: tcp(7).
+        timeout_s = 0 if flags & socket.MSG_DONTWAIT or not self._reads else self._timeout_s
         try:
             data: bytes = self._conn.receive(timeout_s)
         except EndOfStreamError:
             self._reads = False
             return b""
         except TimeoutError:
+            if not self._reads:
+                return b""
             if timeout_s == 0:
                 raise BlockingIOError(errno.EAGAIN, "nothing to read") from None
             raise TimeoutError("timed out") from None
@@ -184,39 +272,85 @@ class ConnectionSocket(SocketFacts):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send all of it; return when the kernel has taken it. The connection's write timeout bounds it.
+        """Send all of it; return when the kernel has taken it. The socket's timeout and the connection's bound it.
 
         Raises:
             NotOpenError: This side closed, or ended its direction.
             LostError: The connection is gone, or the peer did not read in time.
+            TimeoutError: The socket's timeout passed: how much was sent is not known.
+            BlockingIOError: The kernel takes no more, and the timeout is 0: likewise.
             OSError: The socket is closed, or a flag is none that a stream has.
         """
         self._check(flags, _SENDING_FLAGS)
+        timeout_s = self._waits_s(flags)
         octets = bytes(memoryview(data).cast("B"))
+        if timeout_s is None:
+            self._send(octets, None)
+            return
+        until = time.monotonic() + timeout_s
+        for at in range(0, len(octets), _PIECE_BYTES):
+            self._send(octets[at : at + _PIECE_BYTES], max(0, until - time.monotonic()) if timeout_s else 0)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send what the kernel takes; return how many bytes that are. Without a timeout it is all, as of `sendall`."""
+        self._check(flags, _SENDING_FLAGS)
+        timeout_s = self._waits_s(flags)
+        octets = bytes(memoryview(data).cast("B")[: None if timeout_s is None else _PIECE_BYTES])
+        self._send(octets, timeout_s)
+        return len(octets)
+
+    def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None) -> int:
+        """Send several pieces as one, as `send` does.
+
+        Raises:
+            OSError: There is ancillary data, or an address; or as of `send`.
+        """
+        if list(ancdata):
+            raise _refused("no ancillary data can be sent")
+        if address is not None:
+            raise OSError(errno.EISCONN, "the socket is connected")
+        return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
+
+    def _waits_s(self, flags: int) -> float | None:
+        return 0 if flags & socket.MSG_DONTWAIT else self._timeout_s
+
+    def _send(self, octets: bytes, timeout_s: float | None) -> None:
         if not octets:
             return
         try:
-            self._conn.send(octets)
+            if timeout_s is None:
+                self._conn.send(octets)
+            else:
+                self._conn.send_within(octets, timeout_s)
+        except TimeoutError:
+            if self._timeout_s == 0 or timeout_s is None:
+                raise BlockingIOError(errno.EAGAIN, "the peer has not read what it was sent before") from None
+            raise TimeoutError("timed out") from None
         except BrokenError as error:
             raise LostError(error.reason) from error
         except ClosedError as error:
             raise NotOpenError(*error.args) from error
 
-    def send(self, data: Any, flags: int = 0) -> int:
-        """Send all of it, as `sendall` does; return how many bytes that are."""
-        self.sendall(data, flags)
-        return memoryview(data).nbytes
-
     def sendfile(self, file: io.BufferedIOBase, offset: int = 0, count: int | None = None) -> int:
-        """Send a file that is open for bytes, from ``offset``; return how many bytes were sent."""
+        """Send a file that is open for bytes, from ``offset``; return how many bytes were sent.
+
+        One that is not on a disk is sent from where it stands, if ``offset`` is 0. Afterwards a file that can be
+        positioned stands at ``offset`` plus what was sent.
+        """
+        if "b" not in getattr(file, "mode", "b"):
+            raise ValueError("file should be opened in binary mode")
         if count is not None and count <= 0:
             raise ValueError(f"count must be a positive integer (got {count!r})")
-        if offset:
+        if self._timeout_s == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        if offset or _is_on_disk(file):
             file.seek(offset)
         sent = 0
-        while data := file.read(65536 if count is None else min(65536, count - sent)):
+        while data := file.read(_PIECE_BYTES if count is None else min(_PIECE_BYTES, count - sent)):
             self.sendall(data)
             sent += len(data)
+        if sent and hasattr(file, "seek"):
+            file.seek(offset + sent)
         return sent
 
     # -- files ---------------------------------------------------------------------------------------------------------
@@ -230,14 +364,19 @@ class ConnectionSocket(SocketFacts):
         errors: str | None = None,
         newline: str | None = None,
     ) -> Any:
-        """Return a file over this socket, as `socket.socket.makefile` does. Closing it leaves the socket open."""
+        """Return a file over this socket, as `socket.socket.makefile` does.
+
+        Closing it leaves the socket open; when the socket is closed first, the connection closes with its last file.
+        """
         if not set(mode) <= {"r", "w", "b"}:
             raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
         reads, writes = "r" in mode or "w" not in mode, "w" in mode
-        raw = _File(self, reads=reads, writes=writes)
+        binary = "b" in mode
+        if buffering == 0 and not binary:
+            raise ValueError("unbuffered streams must be binary")
+        raw: Any = socket.SocketIO(self, ("r" if reads else "") + ("w" if writes else ""))  # type: ignore[arg-type]
+        self._files += 1
         if buffering == 0:
-            if "b" not in mode:
-                raise ValueError("unbuffered streams must be binary")
             return raw
         size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
         buffered: Any
@@ -245,7 +384,17 @@ class ConnectionSocket(SocketFacts):
             buffered = io.BufferedRWPair(raw, raw, size)
         else:
             buffered = io.BufferedReader(raw, size) if reads else io.BufferedWriter(raw, size)
-        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+        if binary:
+            return buffered
+        text = io.TextIOWrapper(buffered, encoding, errors, newline)
+        text.mode = mode  # type: ignore[misc]
+        return text
+
+    def _decref_socketios(self) -> None:
+        """Take note that a file is closed: `socket.SocketIO` calls it."""
+        self._files -= 1
+        if self._closed:
+            self.close()
 
     # -- how long it waits ---------------------------------------------------------------------------------------------
 
@@ -278,19 +427,27 @@ class ConnectionSocket(SocketFacts):
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def shutdown(self, how: int) -> None:
-        """End reading, writing or both: SHUT_RD, SHUT_WR, SHUT_RDWR."""
+        """End reading, writing or both: SHUT_RD, SHUT_WR, SHUT_RDWR. May be repeated.
+
+        Raises:
+            OSError: The connection is gone, the socket is closed, or it is another way.
+        """
         self._check(0, 0)
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise OSError(errno.EINVAL, "no such way to shut down")
         if how != socket.SHUT_WR:
-            self._reads, self._rest = False, memoryview(b"")
+            self._reads = False
         if how != socket.SHUT_RD:
-            self._conn.send_eof()
+            try:
+                self._conn.send_eof()
+            except BrokenError as error:
+                raise OSError(errno.ENOTCONN, "the connection is gone") from error
 
     def close(self) -> None:
-        """Close the connection: what was sent arrives first. May be repeated."""
-        if not self._closed:
-            self._closed = True
+        """Close the connection, once its files are closed: what was sent arrives first. May be repeated."""
+        self._closed = True
+        if self._is_over:
+            self._release()
             self._conn.close()
 
     def __enter__(self) -> Self:
@@ -299,50 +456,35 @@ class ConnectionSocket(SocketFacts):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        number, self._number = self._number, -1
+        if number >= 0:
+            with suppress(OSError):  # who took it for its own has closed it
+                os.close(number)
+
     def _check(self, flags: int, known: int) -> None:
-        if self._closed:
+        if self._is_over:
             raise OSError(errno.EBADF, "the socket is closed")
         if flags & ~known:
-            raise OSError(errno.EOPNOTSUPP, "no such flag over a connection of penstock")
+            raise _refused("no such flag")
 
 
-class _File(io.RawIOBase):
-    """The raw file under `ConnectionSocket.makefile`."""
+def _refused(what: str) -> OSError:
+    return OSError(errno.EOPNOTSUPP, f"{what} over a connection of penstock")
 
-    def __init__(self, sock: ConnectionSocket, *, reads: bool, writes: bool) -> None:
-        self._sock = sock
-        self._reads = reads
-        self._writes = writes
-        self.mode = f"{'r' if reads else ''}{'w' if writes else ''}b"
 
-    @property
-    def name(self) -> int:
-        """The descriptor, which is what `io` calls a file without a path."""
-        return self._sock.fileno()
+def _writable(buffer: Any, otherwise: str) -> memoryview:
+    target = memoryview(buffer).cast("B")
+    if target.readonly:
+        raise TypeError(otherwise)
+    return target
 
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._sock.fileno()
 
-    def readable(self) -> bool:
-        """Whether it is open for reading."""
-        return self._reads
-
-    def writable(self) -> bool:
-        """Whether it is open for writing."""
-        return self._writes
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read what there is, or wait; return how much, 0 at the end."""
-        return self._needs(self._reads, "readable", self._sock.recv_into)(buffer)
-
-    def write(self, data: Any, /) -> int:
-        """Send all of it."""
-        return self._needs(self._writes, "writable", self._sock.send)(data)
-
-    def _needs(self, allowed: bool, what: str, method: Callable[[Any], int]) -> Callable[[Any], int]:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")
-        if not allowed:
-            raise io.UnsupportedOperation(f"not {what}")
-        return method
+def _is_on_disk(file: Any) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):
+        return False

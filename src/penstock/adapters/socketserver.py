@@ -6,8 +6,9 @@ Each connection has a thread, as under `socketserver.ThreadingTCPServer`; each d
 from __future__ import annotations
 
 import errno
+import socket
 import socketserver
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,8 @@ from ..core.contract import ConnectionBase
 from ..core.handlers import ConnectionHandler, MessageHandler
 from ..core.service import Service
 from ..core.signatures import summary_of
-from ..errors import ApplicationError
+from ..errors import ApplicationError, ClosedError, LocalProtocolError
+from .datagrams import key_of
 from .sockets import CODEC, ConnectionSocket
 from .without import OF_BYTES, OF_DATAGRAMS
 
@@ -145,19 +147,38 @@ class DatagramSocket:
         conn: The datagram.
     """
 
+    type = socket.SOCK_DGRAM
+    proto = 0
+
     def __init__(self, conn: ConnectionBase[bytes]) -> None:
         self._conn = conn
+        self.family = socket.AddressFamily(conn.peer.family)
 
     def sendto(self, data: Any, *flags_and_address: Any) -> int:
         """Send a datagram to the sender; return its size.
 
         Raises:
-            OSError: It is for another address, or longer than a datagram can be.
+            OSError: It is for another address, or longer than a datagram can be; or the server has ended.
         """
-        if flags_and_address[-1] != self._conn.peer.sockname:
+        if not 1 <= len(flags_and_address) <= 2:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(flags_and_address)} given)")
+        return self._send(bytes(memoryview(data).cast("B")), flags_and_address[-1])
+
+    def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None) -> int:
+        """Send several pieces as one datagram, as `sendto` does."""
+        if list(ancdata):
+            raise OSError(errno.EOPNOTSUPP, "penstock sends no ancillary data")
+        return self._send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), address)
+
+    def _send(self, octets: bytes, address: Any) -> int:
+        if key_of(address) != key_of(self._conn.peer.sockname):
             raise OSError(errno.EDESTADDRREQ, "penstock answers the sender of a datagram, and nobody else")
-        octets = bytes(memoryview(data).cast("B"))
-        self._conn.post(octets)
+        try:
+            self._conn.post(octets)
+        except LocalProtocolError as error:
+            raise OSError(errno.EMSGSIZE, str(error)) from error
+        except ClosedError as error:
+            raise OSError(errno.EPIPE, str(error)) from error
         return len(octets)
 
     def getsockname(self) -> Any:

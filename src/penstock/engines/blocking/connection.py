@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Any, Final, TypeVar
@@ -19,6 +21,7 @@ from ...core.law.closing import CLOSED
 from ...core.tls import TlsInfo
 from ...errors import FrameTooLongError, LocalProtocolError
 from ...reasons import CloseReason
+from .. import forked
 from ..link import LayerMaker
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
 from .file import ConnectionFile, TextPair
@@ -72,13 +75,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             if self.is_to_be_secured:
                 raise LocalProtocolError("TLS begins once this handler has returned: it cannot wait for that")
             limit = self._limit_of(timeout_s)
-            given_up: list[bool] = []
-            timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
-            try:
-                self._lead(lambda: self._upgrade is None or bool(self._closing) or bool(given_up))
-            finally:
-                if timer is not None:
-                    timer.cancel()
+            given_up = self._lead_until(limit, lambda: self._upgrade is None or bool(self._closing))
             info = self.tls
             if given_up and limit is not None and info is None:
                 raise limit.error()
@@ -177,13 +174,18 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             self._lead_until_token(limit)
 
     def _lead_until_token(self, limit: Deadline | None) -> None:
-        given_up: list[bool] = []  # this wait's own
+        self._lead_until(limit, lambda: not self._rate_held() or self._is_told_to_close())
+
+    def _lead_until(self, limit: Deadline | None, done: Callable[[], bool]) -> bool:
+        """As `_lead`, and no longer than to the limit. Return whether that has passed."""
+        given_up: list[bool] = []  # this wait's own: a timer that comes late is no other wait's
         timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
         try:
-            self._lead(lambda: not self._rate_held() or self._is_told_to_close() or bool(given_up))
+            self._lead(lambda: done() or bool(given_up))
         finally:
             if timer is not None:
                 timer.cancel()
+        return bool(given_up)
 
     def _is_told_to_close(self) -> bool:
         return bool(self._closing) or self._close_after is not None or self._expired is not None
@@ -235,14 +237,8 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
                 self._park()
                 if self._news or (limit is not None and self._clock.time() >= limit.at):
                     return
-            given_up: list[bool] = []  # this wait's own: a timer that comes late is no other wait's
-            timer = None if limit is None else self._clock.call_at(limit.at, partial(self._give_up, given_up))
             self._wake()
-            try:
-                self._lead(lambda: self._news or bool(given_up))
-            finally:
-                if timer is not None:
-                    timer.cancel()
+            self._lead_until(limit, lambda: self._news)
         finally:
             if self._blames:
                 self._works(self._clock.time())
@@ -296,11 +292,32 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             self._send(data)
         self._tell()
 
-    def _send(self, data: bytes) -> None:
+    def send_within(self, data: bytes, timeout_s: float) -> None:
+        """Send bytes, past the codec; wait no longer than that for the kernel to take them.
+
+        Raises:
+            TimeoutError: It has not taken all. What is left goes out before what is sent next. Where bytes of before
+                still wait, nothing was queued.
+            ClosedError, BrokenError, SlowPeerError: As of `send`.
+        """
+        with self._lock:
+            limit = Deadline.after(timeout_s, self._clock)
+            self._socket_link.send_now()
+            if timeout_s > 0:
+                self._lead_until(limit, lambda: not (self._owes_anything() and self._can_send))
+            self._require_sendable()
+            if self._owes_anything():
+                assert limit is not None
+                raise limit.error()
+            self._send(data, limit)
+        self._tell()
+
+    def _send(self, data: bytes, limit: Deadline | None = None) -> None:
         """Send one frame or several; return when the kernel has taken all of it.
 
         Raises:
             SlowPeerError, BrokenError: The connection ended before.
+            TimeoutError: The limit has passed before.
         """
         self._put(data)
         waiting_bytes = len(self._queue_if_any() or b"")
@@ -311,11 +328,15 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
         self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))  # a thread that waits here is held up
         try:
             # What waited behind the link may have been given up, with what this thread waits for or without.
-            self._lead(lambda: self._taken_up_to() >= mark or self._state == CLOSED or not self._owes_anything())
+            given_up = self._lead_until(
+                limit, lambda: self._taken_up_to() >= mark or self._state == CLOSED or not self._owes_anything()
+            )
         finally:
             self._senders -= 1
         if self._taken_up_to() < mark and self._state == CLOSED:
             raise self._why_not()
+        if given_up and limit is not None and self._owes_anything():
+            raise limit.error()
 
     def _owes_anything(self) -> bool:
         return bool(self._link.queued_bytes or self._queue_if_any())
@@ -356,6 +377,14 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
     def fileno(self) -> int:
         """Return the socket's descriptor; -1 once it is closed. Reading or writing it breaks the connection."""
         return self._sock.fileno()
+
+    def another_fileno(self) -> int:
+        """Return a duplicate of the descriptor, which its caller closes; -1 once the socket is closed."""
+        with self._lock:
+            fd = self._sock.fileno()
+            if fd >= 0:
+                forked.note()  # to close ours ends the connection no longer: from now on each end is told to the peer
+            return os.dup(fd) if fd >= 0 else -1
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

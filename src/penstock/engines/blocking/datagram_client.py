@@ -81,7 +81,7 @@ class ThreadDatagramConnection(ThreadClientConnection[M]):
     def _begin_to_send(self, data: bytes) -> None:
         self._send(data)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, limit: Deadline | None = None) -> None:
         while not self._sent_now(data):
             self._has_room = False
             self._senders += 1
