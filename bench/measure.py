@@ -72,6 +72,12 @@ def _cpu_per_message(scenario: Scenario, server: Server) -> Record:
     return {**seen, "value": seen["server_cpu_ns"] / 1e3 / seen["messages"]}
 
 
+def cpu_window(scenario: Scenario, server: Server) -> float:
+    """Return the CPU time of a message, in microseconds, of a server that runs already."""
+    cost: float = _cpu_per_message(scenario, server)["value"]
+    return cost
+
+
 def _fairness(scenario: Scenario, server: Server) -> Record:
     """Measure the p99 of the fifty without the firehose, then beside it."""
     alone = _window(scenario, server, "echo")

@@ -88,7 +88,7 @@ class Server:
 
     Args:
         argv: The command. It prints ``READY <port>`` once it accepts, or ``SKIP <reason>``.
-        core: The core it, and every thread and child it makes, runs on.
+        core: The core it, and every thread and child it makes, runs on; None for any.
         environment: What is set beside the inherited variables.
 
     Raises:
@@ -97,8 +97,11 @@ class Server:
     """
 
     port: int
+    _stdin = subprocess.DEVNULL
 
-    def __init__(self, argv: Sequence[str | Path], core: int, environment: Mapping[str, str] = ALLOCATOR) -> None:
+    def __init__(
+        self, argv: Sequence[str | Path], core: int | None, environment: Mapping[str, str] = ALLOCATOR
+    ) -> None:
         self._argv = [str(part) for part in argv]
         self._core = core
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
@@ -107,13 +110,14 @@ class Server:
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             self._argv,
-            stdin=subprocess.DEVNULL,
+            stdin=self._stdin,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=self._environment,
         )
         try:
-            os.sched_setaffinity(self._process.pid, {self._core})
+            if self._core is not None:
+                os.sched_setaffinity(self._process.pid, {self._core})
             self._await_ready()
         except BaseException:
             self._close()

@@ -288,13 +288,16 @@ async def test_those_that_say_nothing_or_do_not_end_are_killed(make, script, sai
         monkeypatch.setattr(late, name, 0.05)
     monkeypatch.setattr(restarts, "FIRST_S", 0.0)
     script.set("1.0: ready(); signal.signal(signal.SIGQUIT, signal.SIG_IGN); time.sleep(600)")
-    supervised = make(1, silence_s=0.3, start_s=0.3)
+    supervised = make(1, silence_s=0.3, start_s=60.0)
     await supervised.start()
+    patient, impatient = (WorkersPlan(WorkersConfig(count=1, spare=False, start_s=start_s)) for start_s in (60.0, 0.05))
     (first,) = supervised.workers
     script.set("*: time.sleep(600)")
     assert str(first.pid) in await said("was held for")
+    supervised._rolls.plan = impatient
     assert "is not ready in time" in await said("is not ready in time")
 
+    supervised._rolls.plan = patient
     script.set("*: ready(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
     await until(lambda: [State.SERVING] == [each.state for each in supervised.workers])
     supervised.begin_stop()
