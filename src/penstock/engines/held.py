@@ -1,5 +1,7 @@
 """The link of a connection that is about to move: nothing passes it, and what is sent meanwhile is kept."""
 
+# ruff: noqa: SLF001 - what is held is the law of any engine's connection
+
 from __future__ import annotations
 
 import socket
@@ -60,14 +62,35 @@ class HeldLink(Link):
 
     def knows(self, conn: Any, places: Sequence[Any]) -> None:
         """Take note of what was told of a connection that its owner may change: see `is_as_told`."""
-        self._known = conn.timeouts, conn._levels.limits, places  # noqa: SLF001 - of every engine's connections
+        self._known = conn.timeouts, conn._levels.limits, places
 
     def is_as_told(self, conn: Any) -> bool:
         """Whether its timeouts, its limits, its groups and its keys are those that the other process was told of."""
         if self.output_paused != conn.output_paused:  # it is owed more than moves without a policy that may drop some
             return False
-        now = conn.timeouts, conn._levels.limits, conn.server.places_of(conn)  # noqa: SLF001 - as above
+        now = conn.timeouts, conn._levels.limits, conn.server.places_of(conn)
         return self._known is not None and now == self._known
+
+    def remember(self, conn: Any) -> None:
+        """Take note of what `restore` gives back: how its output stands as it is held."""
+        self.output_paused = bool(conn._write_paused)
+        rare = conn._rare
+        self.stalled = conn._stalled_since, 0 if rare is None else rare.taken_bytes
+        self.queue = conn._queue_if_any()
+
+    def restore(self, conn: Any) -> bytes:
+        """It goes on where it was, with its output as it stood. Return what was posted behind the link meanwhile."""
+        conn._write_paused = self.output_paused
+        later = conn._queue_if_any()
+        if later is self.queue:
+            later = None
+        elif later is not None or self.queue is not None:
+            conn._of_few().queue = self.queue
+        conn._stalled_since, taken_bytes = self.stalled
+        if conn._rare is not None:
+            conn._rare.taken_bytes = taken_bytes
+        conn.bytes_out -= len(self.sent)
+        return later.take(len(later)) if later else b""
 
     def waiting(self) -> tuple[bytes, list[int]]:
         """Return what waited behind the link, as `SendQueue.told`."""

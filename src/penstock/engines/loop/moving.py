@@ -126,9 +126,7 @@ class MovingConnection(StreamConnection[M]):
         self._stops_listening(now)
         held = HeldLink(self._link)
         held.reads = not self._reading_paused
-        held.output_paused = bool(self._write_paused)
-        held.stalled = self._stalled_since, 0 if self._rare is None else self._rare.taken_bytes
-        held.queue = self._queue_if_any()
+        held.remember(self)
         link, self._link = self._link, held
         try:
             owed = link.hold()
@@ -189,17 +187,8 @@ class MovingConnection(StreamConnection[M]):
             return
         link = cast("Link", held.below)
         self._link = link
-        self._write_paused = held.output_paused
-        later = self._queue_if_any()
-        if later is held.queue:
-            later = None
-        elif later is not None or held.queue is not None:
-            self._of_few().queue = held.queue
-        self._stalled_since, taken_bytes = held.stalled
-        if self._rare is not None:
-            self._rare.taken_bytes = taken_bytes
-        self.bytes_out -= len(held.sent)
-        sent = bytes(held.sent) + b"".join(self._corked) + (later.take(len(later)) if later else b"")
+        later = held.restore(self)
+        sent = bytes(held.sent) + b"".join(self._corked) + later
         self._let_go_of_corked()
         link.take_back()
         if sent and self._write_paused:

@@ -169,9 +169,7 @@ cdef class MovingConnection(Connection):
         self.disarm()
         self._stops_listening(now)
         held.reads = bool(self.reading)
-        held.output_paused = bool(self._write_paused)
-        held.stalled = self._stalled_since, 0 if self._rare is None else self._rare.taken_bytes
-        held.queue = self._queue_if_any()
+        held.remember(self)
         held.owed_bytes = self.owed()
         self.reading = self.sending = False
         self.watch_wanted()
@@ -236,17 +234,8 @@ cdef class MovingConnection(Connection):
         if held is None or self.lost:
             return
         self.layer = None
-        self._write_paused = held.output_paused
-        later = self._queue_if_any()
-        if later is held.queue:
-            later = None
-        elif later is not None or held.queue is not None:
-            self._of_few().queue = held.queue
-        self._stalled_since, taken_bytes = held.stalled
-        if self._rare is not None:
-            self._rare.taken_bytes = taken_bytes
-        self.bytes_out -= len(held.sent)
-        sent = bytes(held.sent) + self.take_corked() + (later.take(len(later)) if later else b"")
+        later = held.restore(self)
+        sent = bytes(held.sent) + self.take_corked() + later
         self.sending = self.owed() > 0
         self.watch_wanted()
         if sent and self._write_paused:
