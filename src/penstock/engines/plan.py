@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from ..config import Limits, Timeouts
 from ..core.budget import OutputBudget
@@ -13,6 +13,18 @@ from ..core.events import Event
 from ..core.gate import Gate
 from ..core.handlers import Driver, driver_of
 from ..core.service import Service
+from .link import LayerMaker
+
+
+class OfServer(TypedDict):
+    """What the connections of a server need of its plan, as arguments of a `Context`."""
+
+    timeouts: Timeouts
+    limits: Limits
+    budget: OutputBudget
+    gate: Gate
+    server: Any
+    secure: Callable[[Any], LayerMaker] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +63,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "driver", driver_of(self.service.handler, blocking=self.blocking))
+
+    def for_connections(self) -> OfServer:
+        """Return what its connections need of it."""
+        return {
+            "timeouts": self.timeouts,
+            "limits": self.limits,
+            "budget": self.budget,
+            "gate": self.gate,
+            "server": self.server,
+            "secure": getattr(self.server, "secure", None),
+        }

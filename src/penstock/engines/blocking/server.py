@@ -67,15 +67,10 @@ class BlockingServer(EngineServer):
         self._context = ThreadContext(
             clock=self._clock,
             alarms=ClockAlarms(self._clock),
-            timeouts=plan.timeouts,
-            limits=plan.limits,
             report=self._report,
-            budget=plan.budget,
-            gate=plan.gate,
-            server=plan.server,
-            secure=getattr(plan.server, "secure", None),
             gate_lock=self.gate_lock,
             orphaned=self._orphaned,
+            **plan.for_connections(),
         )
         # Of what follows, and of accept(2). A signal handler may stop the server in the middle of a call.
         self._lock = threading.RLock()

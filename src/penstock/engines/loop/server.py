@@ -68,15 +68,10 @@ class LoopServer(EngineServer):
             loop=loop,
             clock=self._clock,
             alarms=alarms_of(self._clock),
-            timeouts=plan.timeouts,
-            limits=plan.limits,
-            budget=plan.budget,
-            gate=plan.gate,
-            server=plan.server,
-            secure=getattr(plan.server, "secure", None),
             emit=plan.emit,
             released=self._released,
             orphaned=self._orphaned,
+            **plan.for_connections(),
         )
         self._handler: AnyHandler = self._placed(plan.service.handler)
         self._make = self._maker(self._handler, self._context)
