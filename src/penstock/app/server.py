@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 from ..config import ServerConfig
 from ..core.background import BackgroundTask, Work, name_of
 from ..core.contract import Clock, ConnectionBase
-from ..core.events import Event, Observer, TaskFailed
+from ..core.events import Observer, TaskFailed
 from ..core.gate import Gate
 from ..core.interrupts import is_interrupt
 from ..errors import ConfigurationError, ExitStatus, StoppedError
 from ..server.background import Background
 from ..server.inherited import InheritedSocket, inherited_listeners
+from ..server.observers import Observers
 from ..server.server import Server
 from ..server.shared import Shared
 from ..server.supervision import Supervision
@@ -76,7 +77,7 @@ class AppServer:
         self._is_aside = is_aside
         self._warn = warn
         self._given = tuple(observers)
-        self._observers: list[Observer] = [LogObserver(access=False), *self._given]
+        self._observers = Observers(None, [LogObserver(access=False), *self._given])
         self._servers: dict[str, Server] = {}
         self._background = Background(self._task_failed)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -406,14 +407,7 @@ class AppServer:
         return self._background.start(self._loop, None, work, name or name_of(work))
 
     def _task_failed(self, conn: ConnectionBase[Any] | None, name: str, error: BaseException) -> None:
-        self._emit(TaskFailed(conn, name, error))
-
-    def _emit(self, event: Event) -> None:
-        for observer in self._observers:
-            try:
-                observer.observe(event)
-            except Exception as error:  # an observer's mistake ends nothing
-                _logger.error("observer %r failed at %s", observer, event.name, exc_info=error)
+        self._observers.emit(TaskFailed(conn, name, error))
 
 
 async def _whatever_comes(wait: Callable[[], Any]) -> None:

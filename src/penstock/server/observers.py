@@ -18,14 +18,14 @@ from ..telemetry.log import Pace, logger
 
 
 class Observers:
-    """The observers of one server. What one of them raises is logged, once a second at most.
+    """The observers of one server, or of an application. What one of them raises is logged, once a second at most.
 
     Args:
-        service: Whose codec explains why a handler failed.
+        service: Whose codec explains why a handler failed; None where no handler is anybody's.
         observers: Told in this order.
     """
 
-    def __init__(self, service: Service[Any], observers: Iterable[Observer]) -> None:
+    def __init__(self, service: Service[Any] | None, observers: Iterable[Observer]) -> None:
         self._service = service
         self._observers = list(observers)
         self._failures = Pace(1, time.monotonic)
@@ -42,8 +42,8 @@ class Observers:
         Raises:
             BaseException: An interrupt of the process that came meanwhile, when all have been told.
         """
-        if type(event) is HandlerFailed:
-            event = self._explained(event)
+        if type(event) is HandlerFailed and self._service is not None:
+            event = _explained(event, self._service)
         interrupt: BaseException | None = None
         for observer in self._observers:
             try:
@@ -77,16 +77,17 @@ class Observers:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _explained(self, event: HandlerFailed) -> HandlerFailed:
-        conn = event.connection
-        codec = (self._service if conn is None else conn).codec
-        return HandlerFailed(conn, explained(event.error, self._service, codec))
-
     def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
         more = self._failures.more()
         if more is not None:
             with contextlib.suppress(Exception):  # the log itself may be what fails
                 logger.error("observer %s failed at %s%s", text_of(observer), event.name, more, exc_info=error)
+
+
+def _explained(event: HandlerFailed, service: Service[Any]) -> HandlerFailed:
+    conn = event.connection
+    codec = (service if conn is None else conn).codec
+    return HandlerFailed(conn, explained(event.error, service, codec))
 
 
 class Once:
