@@ -248,6 +248,7 @@ class Early:
             await conn.receive()
 
 
+@pytest.mark.uncipherable("it speaks TLS already")
 @pytest.mark.engines(*LOOPS)
 def test_what_waits_for_a_connection_without_a_link_waits(serve):
     """Its TLS handshake has not begun: what was sent cannot leave yet, and others are served meanwhile."""

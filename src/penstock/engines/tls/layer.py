@@ -203,9 +203,11 @@ class TlsLayer(Layer):
             self._fail(refusal)
             return
         self._law.is_done()
-        self._flush()
-        if self._law.state != OPEN:  # the kernel said just now that nobody is there
-            return
+        by_itself = self._let_begin()
+        if not (by_itself and session.has_input):  # else this goes with what is answered
+            self._flush()
+            if self._law.state != OPEN:  # the kernel said just now that nobody is there
+                return
         self.tls = info_of(session.object)
         user = self._user
         if self._kept:
@@ -217,14 +219,18 @@ class TlsLayer(Layer):
         user.connection_made(self)
         self._be_ready(None)
         if self._law.may_read and session.has_input:
-            self._decipher()
-        if not self._offers:
-            self._let_begin()
+            if by_itself:
+                session.hands_on()
+            else:
+                self._decipher()
+        if session.has_output:
+            self._flush()
 
-    def _let_begin(self) -> None:
-        """Nothing is to be done with each record any more: the session may pass them by itself."""
-        if self._law.state == OPEN and self._user is not None and not self._stream:
-            self._in_use().begins(self, self._link)
+    def _let_begin(self) -> bool:
+        """Let the session pass records by itself, if nothing is to be done with each any more; say whether it does."""
+        if self._offers or self._law.state != OPEN or self._user is None or self._stream:
+            return False
+        return self._in_use().begins(self, self._link)
 
     def _fail(self, error: TlsError) -> None:
         self._law.fails(error.reason)

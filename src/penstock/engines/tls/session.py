@@ -84,13 +84,18 @@ class Session(ABC):
     def notify(self) -> None:
         """Have close_notify sent: nothing is enciphered after it."""
 
-    def begins(self, layer: TlsLayer, link: Link) -> None:  # noqa: B027 - one in memory is asked for everything
-        """The handshake is done, and the user was told. From here on it may deal with the link and the user by itself.
+    def begins(self, layer: TlsLayer, link: Link) -> bool:
+        """The handshake is done. From here on it may deal with the link and the user by itself; say whether it does.
 
         Args:
             layer: Whose it is, to be told of an end.
             link: What the layer is over.
         """
+        return False
+
+    def hands_on(self) -> None:
+        """Decipher what was fed, and have the user take it. For one that deals with it by itself."""
+        raise NotImplementedError
 
 
 class MemorySession(Session):

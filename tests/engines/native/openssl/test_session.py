@@ -95,6 +95,13 @@ class Reader(ssl.SSLObject):
         return super().read(*arguments)
 
 
+class Ender(ssl.SSLObject):
+    """Does something of its own at the end."""
+
+    def unwrap(self):
+        return super().unwrap()
+
+
 def plain():
     return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
@@ -111,16 +118,26 @@ def with_messages():
     return context
 
 
-def with_objects():
+def with_objects(kind=Reader):
     context = plain()
-    context.sslobject_class = Reader
+    context.sslobject_class = kind
     return context
+
+
+def with_enders():
+    return with_objects(Ender)
 
 
 @pytest.mark.parametrize(
     ("make", "types"),
-    [(plain, [OpenSslSession]), (with_names, []), (with_messages, []), (with_objects, [MemorySession])],
-    ids=["plain", "names", "messages", "objects"],
+    [
+        (plain, [OpenSslSession]),
+        (with_names, []),
+        (with_messages, []),
+        (with_objects, [MemorySession]),
+        (with_enders, [MemorySession]),
+    ],
+    ids=["plain", "names", "messages", "objects", "ends"],
 )
 @pytest.mark.parametrize("engine", NATIVE[:1], ids=lambda engine: engine.label)
 def test_a_context_of_a_users_with_callbacks_is_left_to_ssl(serve, made, make, types):
@@ -146,6 +163,27 @@ def test_a_context_of_a_users_with_callbacks_is_left_to_ssl(serve, made, make, t
             answer += peer.recv(100)
 
     assert (b"ONE\nTWO\n", types) == (answer, made)
+
+
+@engines
+def test_what_comes_with_the_end_of_a_handshake_is_answered_in_one_piece_with_it(serve):
+    """The tickets of the server and the answer to what came with the client's Finished: one send, and one read."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = authority().client().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with serve(upper) as server, dial(server.address) as raw:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.do_handshake()
+        raw.sendall(outgoing.read())
+        while outgoing.pending == 0:
+            incoming.write(raw.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                session.do_handshake()
+        session.write(b"one\ntwo\n")
+        raw.sendall(outgoing.read())
+        incoming.write(raw.recv(65536))
+        answer = session.read(100)
+
+    assert b"ONE\nTWO\n" == answer
 
 
 @engines

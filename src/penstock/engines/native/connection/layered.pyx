@@ -7,6 +7,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from ..sealed cimport seal
 
+cdef object session_for = None
+
 
 cdef class Below(Stack):
     """The link under a layer, and its user. Nothing is done after the end: the connection has let go of it.
@@ -73,7 +75,9 @@ cdef class Below(Stack):
 
     def tls_session(self, wrap):
         """Return what enciphers and deciphers where TLS is the layer."""
-        from ..openssl.session import session_for  # which needs this module
+        global session_for
+        if session_for is None:
+            from ..openssl.session import session_for  # which needs this module
         return session_for(self, wrap)
 
     # -- as a user -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ cdef struct OpenSsl:
     int (*ssl_in_init)(const void*) noexcept nogil
     long (*ssl_ctrl)(void*, int, long, void*) noexcept nogil
     int (*ssl_free_buffers)(void*) noexcept nogil
+    int (*ssl_shutdown)(void*) noexcept nogil
     unsigned long long (*ctx_get_options)(const void*) noexcept nogil
     int (*ctx_get_verify_mode)(const void*) noexcept nogil
     unsigned long (*err_peek_last_error)() noexcept nogil

@@ -128,7 +128,7 @@ cdef object find(str path):
 NAMES = (
     b"OpenSSL_version_num", b"OpenSSL_version", b"SSL_read_ex", b"SSL_write_ex", b"SSL_get_error", b"SSL_get_ex_data",
     b"SSL_get_SSL_CTX", b"SSL_set_bio", b"SSL_get_rbio", b"SSL_set_read_ahead", b"SSL_set_msg_callback", b"SSL_in_init",
-    b"SSL_ctrl", b"SSL_free_buffers", b"SSL_CTX_get_options", b"SSL_CTX_get_verify_mode", b"ERR_peek_last_error",
+    b"SSL_ctrl", b"SSL_free_buffers", b"SSL_shutdown", b"SSL_CTX_get_options", b"SSL_CTX_get_verify_mode", b"ERR_peek_last_error",
     b"ERR_clear_error", b"ERR_reason_error_string",
     b"BIO_get_new_index", b"BIO_meth_new", b"BIO_meth_set_read", b"BIO_meth_set_write", b"BIO_meth_set_ctrl", b"BIO_new",
     b"BIO_free", b"BIO_up_ref", b"BIO_set_init", b"BIO_set_data", b"BIO_get_data", b"BIO_set_flags", b"BIO_clear_flags",

@@ -1,5 +1,5 @@
 from ..connection.layered cimport Below
-from ..connection.transport cimport Bypass, flag
+from ..connection.transport cimport Bypass, Transport, flag
 from .warm cimport Warm, Warmth
 
 
@@ -46,6 +46,7 @@ cdef class OpenSslSession(Bypass):
     cdef int failed  # what enciphering has just failed at, as `write_records` has it
 
     cdef bint take_over(self, object session) except -1
+    cdef int pass_on(self, Transport transport, Py_ssize_t size) except -1
     cdef int read_records(self, char* place, size_t room, size_t* got) noexcept
     cdef int write_records(self, const char* data, size_t size) noexcept
     cdef object problem(self, int kind)

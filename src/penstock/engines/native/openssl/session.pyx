@@ -28,7 +28,7 @@ from . import loaded
 from ....errors import TlsError
 from ....reasons import CloseReason
 from ...tls.failures import UNSENT
-from ...tls.session import RECORD_BYTES as _RECORD_BYTES, Deciphered, MemorySession, Session, close
+from ...tls.session import RECORD_BYTES as _RECORD_BYTES, Deciphered, MemorySession, Session
 
 cdef extern from *:
     """
@@ -170,9 +170,9 @@ def session_for(Below below, wrap):
 
 
 cdef bint may_pass(object session) except -1:
-    """Whether an `ssl.SSLObject` does nothing of its own with records."""
-    kind = type(session)
-    return kind.read is ssl.SSLObject.read and kind.write is ssl.SSLObject.write
+    """Whether an `ssl.SSLObject` does nothing of its own with records, and at the end of them."""
+    cdef object kind = type(session), known = ssl.SSLObject
+    return kind is known or (kind.read is known.read and kind.write is known.write and kind.unwrap is known.unwrap)
 
 
 @no_gc_clear
@@ -285,7 +285,8 @@ cdef class OpenSslSession(Bypass):
         """Have close_notify sent: nothing is enciphered after it."""
         self.writes = False
         self.notified = True
-        close(self.object)
+        if openssl.ssl_shutdown(self.ssl) < 0:  # after an error of the session's: there is none to send
+            openssl.err_clear_error()
 
     def begins(self, layer, link):
         """The handshake is done: where nothing else is between connection and socket, records need no layer from here on."""
@@ -301,17 +302,18 @@ cdef class OpenSslSession(Bypass):
             self.warm = warm_of(below.transport.poller)
             self.reads = not self.is_over
             self.writes = not self.notified
+            return True
+        return False
+
+    def hands_on(self):
+        """Decipher what was fed, and have the connection take it."""
+        self.pass_on(self.below.transport, self.wire.left)
 
     # -- between socket and connection ---------------------------------------------------------------------------------
 
     cdef int receive(self, Transport transport, const char* data, Py_ssize_t size) except -1:
         """Decipher what was just read, and have the connection take it."""
         cdef Poller poller = transport.poller
-        cdef char* plain
-        cdef size_t got
-        cdef int status = NO_ROOM
-        cdef bint brings = False
-        layer, error = self.layer, None
         if self.wire.left:  # never, since what is left of it is either read or dropped: but it would be before this
             self.feed(PyBytes_FromStringAndSize(data, size))
         else:
@@ -321,6 +323,16 @@ cdef class OpenSslSession(Bypass):
             self.warmth.used = True
         elif size < SHORT:
             self.warm.heard(&self.warmth, poller.now)
+        return self.pass_on(transport, size)
+
+    cdef int pass_on(self, Transport transport, Py_ssize_t size) except -1:
+        """Decipher what is on the wire, which has so many bytes, and have the connection take it."""
+        cdef Poller poller = transport.poller
+        cdef char* plain
+        cdef size_t got
+        cdef int status = NO_ROOM
+        cdef bint brings = False
+        layer, error = self.layer, None
         plain = poller.take_plain()
         try:
             while status == NO_ROOM:
@@ -342,7 +354,7 @@ cdef class OpenSslSession(Bypass):
                         self.wire.at = PyBytes_AS_STRING(self.fed)
                     transport.data_received(plain, got)
         finally:
-            self.wire.left = 0  # whatever came of it: `data` is not ours for longer
+            self.wire.left = 0  # whatever came of it: what was read is not ours for longer
             poller.give_plain(plain)
         if self.is_over:
             layer.input_over(error)
