@@ -1,8 +1,27 @@
 """A server whose connections have processes, as its user has it."""
 
+from pathlib import Path
+
 import pytest
 
+from ...combinations import leave_to_combinations
 from ...workers.conftest import launch, supervise  # noqa: F401  # fixtures
+
+HERE = Path(__file__).parent
+ON_EACH_RUN = ("def message", "async conversation")
+
+
+# Every driver is the pure or the blocking engine's, tried in tests/conformance: one that is called and one that is a
+# task are tried here, in a process of their own.
+def is_one_of_many(item, params):
+    """Say whether a test is left to make combinations."""
+    return item.path.is_relative_to(HERE) and params.get("form", ON_EACH_RUN[0]) not in ON_EACH_RUN
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    leave_to_combinations(items, is_one_of_many)
+
 
 APP = '''\
 import asyncio, os, signal, socketserver, threading, time
