@@ -102,6 +102,8 @@ def test_a_handler_class_and_a_service_can_be_added():
         (lambda app: app.add(lambda m: m, name="x", timeouts=5), "timeouts: expected Timeouts or a dict, got int"),
         (lambda app: app.add(lambda m: m, name="x", log_level="debug"), "log_level is of the whole process"),
         (lambda app: app.add(lambda m: m, name="x", log_config="log.toml"), "log_config is of the whole process"),
+        (lambda app: app.add(lambda m: m, name="x", workers=2), "workers = 2: one worker has a service, 1, or all"),
+        (lambda app: app.serve(services={"admin": {"workers": 3}}), "workers = 3: one worker has a service"),
         (lambda app: app.serve(bind="unix:x"), "an address is one service's: write --bind tracker=ADDRESS"),
         (lambda app: app.serve(once=True), "once is for a service that is alone"),
         (lambda app: app.serve(services={"trakcer": {}}), "there is no service 'trakcer'; did you mean tracker"),

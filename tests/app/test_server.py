@@ -9,8 +9,10 @@ import os
 import pytest
 
 import penstock
+from penstock.app.server import AppServer
 from penstock.core.events import TaskFailed
 from penstock.errors import ApplicationError, BindError, ConfigurationError, ExitStatus, StoppedError
+from penstock.server.sockets import open_listeners
 
 
 def make(told=None, **options):
@@ -634,3 +636,48 @@ def test_sockets_that_were_handed_down_are_for_the_services_they_are_called_afte
     servers = app.serve().servers
 
     assert {"one": ("fd://4",), "other": ("fd://3",)} == {name: each.config.bind for name, each in servers.items()}
+
+
+class OtherWorker:
+    """A supervisor, as a worker knows it that is not the first one."""
+
+    workers, counts_together, is_first, inherited = 2, True, False, ()
+
+    def __init__(self):
+        self.opened, self.counted = [], []
+
+    async def listeners(self, service, addresses, **options):
+        self.opened.append(service)
+        return open_listeners(addresses, **options)
+
+    async def counts(self, service, most_here, woken):
+        self.counted.append(service)
+
+
+async def test_a_service_that_another_worker_has_is_not_started():
+    """The lifespans are opened, the others serve, and the gate that they share is counted as in every worker."""
+    told, worker = [], OtherWorker()
+    app = make(told, shared_gate=True)
+    async with AppServer(app, app.configs({}, {}), supervision=worker, in_one={"echo"}) as server:
+        answer = await ask(server, "admin", b"?")
+
+    assert (b"1", ["admin"], ["echo"], LIFE) == (answer, worker.opened, worker.counted, told)
+
+
+async def test_a_worker_that_has_no_service_lives_until_it_is_told_to_end():
+    """It has what lifespans and background tasks do."""
+    told, worker = [], OtherWorker()
+    app = make(told)
+    async with AppServer(app, app.configs({}, {}), supervision=worker, in_one={"echo", "admin"}) as server:
+        await asyncio.sleep(0)
+
+        assert ([], [], LIFE[:2]) == (list(server.addresses), worker.opened, told)
+    assert LIFE == told
+
+
+async def test_in_one_process_a_service_for_one_worker_is_a_service():
+    """It says something of workers only where there are several."""
+    app = penstock.App()
+    app.add(lambda message: message, name="echo", bind="tcp://127.0.0.1:0", workers=1)
+    async with penstock.serve(app) as server:
+        assert b"hello" == await ask(server, "echo", b"hello")

@@ -1,5 +1,7 @@
 """What is said of one service of an application, wherever it is said."""
 
+from types import MappingProxyType
+
 import pytest
 
 from penstock.config import options
@@ -38,11 +40,12 @@ def document(tmp_path):
     return write
 
 
-def settled(sources, *, names=("tracker", "admin"), defaults=None):
+def settled(sources, *, names=("tracker", "admin"), defaults=None, own_workers=MappingProxyType({})):
     """The settings of each service, as the command line comes to them."""
     general, special = split(sources)
     settings = load(options(), given=general.given, environ=general.environ, document=general.document)
-    return settings_of(names, options(), settings, special, defaults or {name: {} for name in names})
+    defaults = defaults or {name: {} for name in names}
+    return settings_of(names, options(), settings, special, defaults, own_workers=own_workers)
 
 
 def test_a_later_source_wins_over_one_that_is_more_precise(document):
@@ -148,3 +151,24 @@ def test_variables_of_no_service_are_told():
     special = OfServices(environ={"PENSTOCK_SERVICE_ADMIN_BIND": "unix:x", "PENSTOCK_SERVICE_WEB_BIND": "unix:y"})
 
     assert ["PENSTOCK_SERVICE_WEB_BIND"] == unknown_variables(["admin"], special)
+
+
+def test_of_one_service_workers_says_that_one_of_them_has_it(document):
+    """It is no number of the whole process's: neither takes the place of the other, whichever source it comes from."""
+    text = "workers = 3\n[service.admin]\nworkers = 1\n"
+    given = {"workers": Given("--workers", "4", ("tracker=none",))}
+    found = settled(Sources(given, {}, document(text)), own_workers={"tracker": 1})
+    other = settled(Sources(environ={f"{prefix_of('tracker')}WORKERS": "1", "PENSTOCK_WORKERS": "2"}))
+
+    assert (4, 1) == (found["tracker"].by_name["workers"].value, found["admin"].by_name["workers"].value)
+    assert (1, 2) == (other["tracker"].by_name["workers"].value, other["admin"].by_name["workers"].value)
+
+
+def test_one_worker_is_the_only_number_that_a_service_can_have(document):
+    """More than one and fewer than all would be a promise of which, which nothing keeps."""
+    given = {"workers": Given("--workers", None, ("admin=2",))}
+    with pytest.raises(ConfigurationErrors) as caught:
+        settled(Sources(given, {}, document('[service.tracker]\nworkers = "auto"\n')))
+    told = [str(error).rpartition("/")[2].partition(": one worker")[0] for error in caught.value.errors]
+
+    assert ["penstock.toml:2: workers = 'auto'", "--workers admin=: workers = 2"] == told

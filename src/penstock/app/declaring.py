@@ -10,7 +10,7 @@ from ..adapters import service_of
 from ..codecs.base import Codec
 from ..config.keywords import flat
 from ..config.options import build
-from ..config.services import NAME, PROCESS_WIDE
+from ..config.services import NAME, OWN_WORKERS, PROCESS_WIDE, check_own_workers
 from ..core.decorators import on_connection, on_message
 from ..core.handlers import Handler
 from ..core.service import Service
@@ -53,11 +53,13 @@ class Declared:
         service: The service.
         options: What was set beside it, by option name.
         drain_after: The services that drain before it does.
+        workers: How many workers have it, as of `check_own_workers`.
     """
 
     service: Service[Any]
     options: Mapping[str, object]
     drain_after: tuple[str, ...]
+    workers: object = None
 
 
 class Declaring:
@@ -198,6 +200,7 @@ class Declaring:
             handover: As of `penstock.on_message`.
             drain_after: The services that have to have drained before this one begins to.
             options: As of `penstock.serve`, for this service: ``bind=``, ``timeouts={"idle": "5m"}``, ``model=``, …
+                ``workers=1`` has one of the workers serve it, where there are several.
 
         Raises:
             ApplicationError: The function or the name is wrong, or the name is taken.
@@ -363,6 +366,7 @@ class Declaring:
         if name in self._declared:
             raise ApplicationError(f"there are two services called {name}; give one another name with name=")
         values = flat(options)
+        workers = _own_workers(values, name)
         for option in PROCESS_WIDE:
             if option in values:
                 raise ConfigurationError(
@@ -370,7 +374,7 @@ class Declaring:
                 )
         refuse_without(service, {"model": self._defaults.get("model")} | values)
         after = (drain_after,) if isinstance(drain_after, str) else tuple(drain_after)
-        self._declared[name] = Declared(service, values, after)
+        self._declared[name] = Declared(service, values, after, workers)
         return service
 
     # -- what they are served with -------------------------------------------------------------------------------------
@@ -393,6 +397,7 @@ class Declaring:
         for name in self._declared:
             try:
                 special = flat(services.get(name, {}))
+                _own_workers(special, OWN_WORKERS)  # here is one process, which serves all
                 service, said = self._declared[name].service, self.declared_values(name) | general
                 model = (said | special).get("model")
                 refuse_without(service, special | {"model": model})
@@ -438,6 +443,23 @@ class Declaring:
         return self._defaults | dict(self._declared[name].options)
 
     @property
+    def own_workers(self) -> dict[str, object]:
+        """How many workers have a service, of those that say it."""
+        return {name: each.workers for name, each in self._declared.items() if each.workers is not None}
+
+    @property
     def drain_after(self) -> dict[str, tuple[str, ...]]:
         """For each service those that drain before it does."""
         return {name: declared.drain_after for name, declared in self._declared.items()}
+
+
+def _own_workers(values: dict[str, Any], where: str) -> object:
+    """Take out of a service's options how many workers have it; None for all.
+
+    Raises:
+        ConfigurationError: It is another number than 1.
+    """
+    found = values.pop(OWN_WORKERS, None)
+    found = None if found == "none" else found
+    check_own_workers(found, where)
+    return found

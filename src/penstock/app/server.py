@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ..config import ServerConfig
@@ -48,6 +48,7 @@ class AppServer:
         inherited: The sockets that were handed down for it; None to look for them.
         is_aside: It is there beside what the process is for: the log does not tell when it drains.
         supervision: The supervisor whose worker the process is; None where there is none.
+        in_one: The services that one worker has, where there are several.
 
     Attributes:
         app: What is served.
@@ -66,11 +67,13 @@ class AppServer:
         inherited: Sequence[InheritedSocket] | None = None,
         is_aside: bool = False,
         supervision: Supervision | None = None,
+        in_one: Collection[str] = (),
     ) -> None:
         self.app = app
         self.supervision = supervision
         self.has_failed = False
         self._configs = dict(configs)
+        self._in_one = frozenset(in_one)
         self._waves = waves(app.drain_after)
         self._clock = clock
         self._inherited = inherited
@@ -108,6 +111,11 @@ class AppServer:
         return self._servers
 
     @property
+    def _served(self) -> list[Server]:
+        """The servers of the services that this process has: each of them, unless it is another worker's."""
+        return [server for server in self.servers.values() if not server.is_elsewhere]
+
+    @property
     def addresses(self) -> Sequence[str]:
         """Where it listens, with the ports the system chose; empty before the start."""
         return [address for server in self._servers.values() for address in server.addresses]
@@ -143,8 +151,9 @@ class AppServer:
         places = shared_out(self._configs, inherited)
         gate = Gate() if app.shared_gate else None
         servers: dict[str, Server] = {}
+        served = [name for name in places if supervision is None or supervision.is_first or name not in self._in_one]
         for name, (config, own) in places.items():
-            first = not servers
+            first = name == (served or list(places))[0]
             shared = Shared(
                 app=app,
                 gate=gate,
@@ -152,8 +161,11 @@ class AppServer:
                 inherited=own,
                 supervision=supervision,
                 watches_loop=first,
-                servers=1 if gate is not None else len(places),
+                servers=1 if gate is not None else max(1, len(served)),
                 tells_course=not self._is_aside,
+                counts_as=next(iter(places)) if gate is not None else "",
+                is_in_one=name in self._in_one,
+                is_elsewhere=name not in served,
             )
             service = app.services[name]
             servers[name] = Server(
@@ -181,7 +193,7 @@ class AppServer:
             ConfigurationError, BindError: As `start`. Those opened before it were closed again.
         """
         try:
-            for server in self.servers.values():
+            for server in self._served:
                 server.open()
         except BaseException:
             self.close()
@@ -190,7 +202,7 @@ class AppServer:
     async def obtain(self) -> None:
         """As `open`; in a worker the supervisor opens them, and keeps them."""
         try:
-            for server in self.servers.values():
+            for server in self._served:
                 await server.obtain()
         except BaseException:
             self.close()
@@ -315,7 +327,7 @@ class AppServer:
         self._require_untold()  # what took the cancellation for something of its own went on
         started: list[Server] = []
         try:
-            for server in self._servers.values():
+            for server in self._served:
                 await server.start()
                 started.append(server)
         except BaseException:
@@ -358,6 +370,8 @@ class AppServer:
         await _whatever_comes(self._all_stopped)
 
     async def _all_stopped(self) -> None:
+        if not self._served:
+            await self._end_told.wait()
         for server in self._servers.values():
             await server.wait_stopped()
 

@@ -82,17 +82,19 @@ def app_banner(server: AppServer, loop: Callable[[str], str]) -> str:
             codec = each.service.codec.name
             engine = f"{each.engine_name}{loop(each.engine_name)}"
             rows.append(("", address, "", "") if number else (name, address, codec, engine))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = [f"penstock serves {server.app.name}: {', '.join(server.servers)}"]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
         lines.append(f"  {'  '.join(cells)}".rstrip())
-    first = next(iter(server.servers.values()))
-    lines += [
-        *workers_line(first.config),
-        f"  try:  {try_line(first.addresses[0], first.service.codec.name)}",
-        "(Press CTRL+C to quit)",
-    ]
+    first = next((each for each in server.servers.values() if each.addresses), next(iter(server.servers.values())))
+    lines += workers_line(first.config)
+    in_one = [name for name, each in server.servers.items() if each.is_in_one]
+    if in_one and first.config.supervisor.number:
+        lines[-1] += f", of which one serves {', '.join(in_one)}"
+    if first.addresses:  # a worker may have none, and the banner of the first one is shown
+        lines.append(f"  try:  {try_line(first.addresses[0], first.service.codec.name)}")
+    lines.append("(Press CTRL+C to quit)")
     return "\n".join(lines)
 
 

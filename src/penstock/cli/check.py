@@ -38,7 +38,7 @@ def _check(**_params: Any) -> int:
     identity_of(config.process)
     checked: Server | AppServer
     if isinstance(plan, AppPlan):
-        checked = AppServer(plan.app, plan.configs)
+        checked = AppServer(plan.app, plan.configs, in_one=plan.in_one)
         servers = dict(checked.servers)
     else:
         checked = Server(plan.service, config)
@@ -58,5 +58,6 @@ def _check(**_params: Any) -> int:
         click.echo(rendered(plan), nl=False)
         return 0
     for name, server in servers.items():
-        click.echo(f"ok: {name} over {server.service.codec.name} on {', '.join(server.config.bind)}")
+        where = ", in one worker" if server.is_in_one else ""
+        click.echo(f"ok: {name} over {server.service.codec.name} on {', '.join(server.config.bind)}{where}")
     return 0

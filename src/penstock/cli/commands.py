@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 COMPLETION_VARIABLE: Final = "_PENSTOCK_COMPLETE"
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+# Given for all and for one service in one command: how many workers there are, and that one of them has a service.
+_TWICE: Final = ("workers",)
+
 _SCOPED_FLAGS: Final = "penstock.scoped_flags"
 # A hyphen at which textwrap does not break.
 _NO_BREAK: Final = "\N{NON-BREAKING HYPHEN}"
@@ -127,7 +130,9 @@ class PenstockCommand(click.Command):
         flags = {
             param.opts[0]: param.name
             for param in self.params
-            if isinstance(param, SectionOption) and param.secondary_opts and param.name is not None
+            if isinstance(param, SectionOption)
+            and (param.secondary_opts or param.name in _TWICE)
+            and param.name is not None
         }
         found: dict[str, list[str]] = ctx.meta.setdefault(_SCOPED_FLAGS, {})
         rest: list[str] = []

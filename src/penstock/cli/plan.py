@@ -19,6 +19,7 @@ from ..config.options import DefaultSeconds
 from ..config.rendering import render_services, render_settings
 from ..config.services import (
     CODE_SOURCE,
+    OWN_WORKERS,
     PROCESS_WIDE,
     OfServices,
     Sources,
@@ -97,12 +98,16 @@ class AppPlan:
         app: The application.
         configs: The configuration of each service, by name.
         by_service: Where each value of it came from.
+        general: The same of what is said of all of them.
+        in_one: The services that one worker has, where there are several.
         warnings: What is not wrong enough to stop for, one sentence each.
     """
 
     app: App[Any]
     configs: Mapping[str, ServerConfig]
     by_service: Mapping[str, Settings]
+    general: Settings
+    in_one: frozenset[str]
     warnings: tuple[str, ...]
 
     @property
@@ -321,10 +326,16 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
             app.check_general([setting.option.name], setting.source)
     names = list(app.services)
     defaults = {name: app.declared_values(name) for name in names}
-    by_service = settings_of(names, _options(), general, settled.special, defaults, instead=_defaults(ctx))
+    by_service = settings_of(
+        *(names, _options(), general, settled.special, defaults),
+        own_workers=app.own_workers,
+        instead=_defaults(ctx),
+    )
     warnings = [*general.warnings, *map(_ignored, unknown_variables(names, settled.special))]
     warnings += ambiguous_variables(names, settled.special)
     configs = {}
+    shared = general.by_name[OWN_WORKERS]
+    in_one = set()
     for name, loaded in list(by_service.items()):
         service = app.services[name]
         special = {
@@ -335,6 +346,9 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
         model = loaded.by_name["model"].value
         refuse_without(service, special | {"model": model})
         settings = by_service[name] = loaded.with_defaults(apart_from(special, lacking(service, model)))
+        if (own := settings.by_name[OWN_WORKERS]) != shared and (name in app.own_workers or own.source != CODE_SOURCE):
+            in_one.add(name)
+            settings = replace(settings, by_name={**settings.by_name, OWN_WORKERS: shared})  # how many there are
         config = settings.server_config()
         warnings += settings.warnings
         if config.codec is not None:
@@ -343,7 +357,7 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
                 warnings.append(warning)
                 config = config if serves else replace(config, codec=None)
         configs[name] = config
-    return AppPlan(app, configs, by_service, tuple(warnings))
+    return AppPlan(app, configs, by_service, general, frozenset(in_one), tuple(warnings))
 
 
 def _refuse_special(service: Service[Any], special: OfServices) -> None:
@@ -378,7 +392,7 @@ def warnings_of(plan: Plan | AppPlan) -> tuple[str, ...]:
 def rendered(plan: Plan | AppPlan) -> str:
     """Write every option with its value and origin, as TOML."""
     if isinstance(plan, AppPlan):
-        return render_services(plan.by_service, PROCESS_WIDE)
+        return render_services(plan.by_service, plan.general, PROCESS_WIDE)
     return render_settings(plan.settings)
 
 

@@ -262,7 +262,9 @@ def _run(
         if nursery is not None:
             nursery.close()
             raise ConfigurationError(APPLICATION_FORKS, "model")
-        server = AppServer(plan.app, plan.configs, warn=warn, supervision=member, observers=observers)
+        server = AppServer(
+            plan.app, plan.configs, warn=warn, supervision=member, observers=observers, in_one=plan.in_one
+        )
         reload_app = None if reread is None else reread.app
         return run_app(server, on_ready=announce_app, is_all=True, warn=warn, reload=reload_app, beside=beside)
     return run(

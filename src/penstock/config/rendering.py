@@ -5,6 +5,7 @@ from typing import Final
 
 from .kinds import Flag
 from .option import Option
+from .services import OWN_WORKERS
 from .sources import ORDER, Setting, Settings
 
 TABLE_START: Final = "<!-- options: made by `make docs-tables` -->\n"
@@ -32,17 +33,25 @@ def setting_text(setting: Setting) -> str:
     return f"{option.name} = {option.kind.toml(value)}" if is_set else f"{option.name} is not set"
 
 
-def render_services(by_service: Mapping[str, Settings], of_process: Collection[str]) -> str:
+def render_services(by_service: Mapping[str, Settings], general: Settings, of_process: Collection[str]) -> str:
     """Write the settings of several services as TOML, each with where it came from.
 
     Args:
         by_service: The settings of each.
+        general: What is said of all of them.
         of_process: The options that all of them share.
     """
     shared = [setting for setting in next(iter(by_service.values())) if setting.option.name in of_process]
+    of_all = general.by_name
+    shared = [of_all[OWN_WORKERS] if each.option.name == OWN_WORKERS else each for each in shared]
     lines = [f"# {ORDER}", *_lines(shared)]
     for name, settings in by_service.items():
-        lines += ["", f"[service.{name}]", *_lines(each for each in settings if each.option.name not in of_process)]
+        own = [
+            each
+            for each in settings
+            if each.option.name not in of_process or (each.option.name == OWN_WORKERS and each != of_all[OWN_WORKERS])
+        ]
+        lines += ["", f"[service.{name}]", *_lines(own)]
     return "\n".join(lines) + "\n"
 
 

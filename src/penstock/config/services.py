@@ -32,6 +32,9 @@ PROCESS_WIDE: Final = (
     *("max_worker_connections", "max_worker_age", "max_worker_memory"),
 )
 
+# Of one service it says that one of the workers has it; how many there are is the whole process's.
+OWN_WORKERS: Final = "workers"
+
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SCOPE: Final = re.compile(rf"({NAME.pattern})=")
 # Text of the user's, which may begin like a service's name.
@@ -110,6 +113,7 @@ def settings_of(
     special: OfServices,
     defaults: Mapping[str, Mapping[str, object]],
     *,
+    own_workers: Mapping[str, object] = MappingProxyType({}),
     instead: Mapping[str, Setting] = MappingProxyType({}),
 ) -> dict[str, Settings]:
     """Return the value of every option, for each service.
@@ -120,15 +124,20 @@ def settings_of(
         general: What the sources say of all.
         special: What they say of single ones.
         defaults: What the code says, by service and option name.
+        own_workers: For the services of which the code says how many workers have them: that.
         instead: What stands in for the options' own defaults.
+
+    Returns:
+        Their ``workers`` are those of the whole process, unless it is said of the service.
 
     Raises:
         ConfigurationErrors: A service does not exist, a value is refused, or an option is not a service's: all of it.
     """
     errors = [*_unknown(names, special)]
     found: dict[str, Settings] = {}
-    own = [option for option in options if option.name not in PROCESS_WIDE]
-    foreign = dict.fromkeys(PROCESS_WIDE, "is of the whole process, not of one service")
+    own = [option for option in options if option.name not in PROCESS_WIDE or option.name == OWN_WORKERS]
+    foreign = dict.fromkeys(set(PROCESS_WIDE) - {OWN_WORKERS}, "is of the whole process, not of one service")
+    by_name = {option.name: option for option in options}
     variables = _variables(names, special.environ)
     for name in names:
         try:
@@ -143,15 +152,42 @@ def settings_of(
         except ConfigurationErrors as error:
             errors += error.errors
             continue
-        by_name = {option.name: option for option in options}
         code = {key: Setting(by_name[key], value, CODE_SOURCE) for key, value in defaults[name].items()}
         layers = [dict(instead), code]
+        workers = [Setting(by_name[OWN_WORKERS], own_workers[name], CODE_SOURCE)] if name in own_workers else []
         for ours, theirs in zip(general.layers, mine.layers, strict=True):
-            layers += [dict(ours), dict(theirs)]
-        found[name] = Settings(merged(options, layers), mine.warnings)
+            layers += [dict(ours), {key: each for key, each in theirs.items() if key != OWN_WORKERS}]
+            workers += [each for key, each in theirs.items() if key == OWN_WORKERS]
+        for setting in workers:
+            try:
+                check_own_workers(setting.value, setting.source)
+            except ConfigurationError as error:
+                errors.append(error)
+        settings = merged(options, layers)
+        if workers and workers[-1].value is not None:
+            settings[OWN_WORKERS] = workers[-1]
+        found[name] = Settings(settings, mine.warnings)
     if errors:
         raise ConfigurationErrors(errors)
     return found
+
+
+def check_own_workers(value: object, where: str) -> None:
+    """Refuse a number of workers that one service cannot have.
+
+    Args:
+        value: The number.
+        where: Where it is said.
+
+    Raises:
+        ConfigurationError: It is neither 1 nor None.
+    """
+    if value is not None and (isinstance(value, bool) or value != 1):
+        raise ConfigurationError(
+            f"workers = {value!r}: one worker has a service, 1, or all of them have it, none; how many there are is "
+            "said for the whole process",
+            where,
+        )
 
 
 def names_a_service(text: str) -> bool:

@@ -62,7 +62,8 @@ class ProcessControl:
         self._steered = steered
         self._set_level = set_level
         self._began = time.monotonic()
-        self._servers = steered.life.servers
+        self._everything = steered.life.servers
+        self._servers = {name: each for name, each in self._everything.items() if not each.is_elsewhere}
 
     async def answer(self, request: AnyRequest) -> tuple[Any, Sequence[Row]]:
         """Do what is asked; return the result, and rows.
@@ -152,7 +153,7 @@ class ProcessControl:
         return {"reloaded": await self._steered.reload()}
 
     def _limits(self, asked: Limits) -> dict[str, dict[str, str]]:
-        if asked.service is not None and asked.service not in self._servers:
+        if asked.service is not None and asked.service not in self._everything:
             raise ConfigurationError(f"there is no service {asked.service!r}; there are {', '.join(self._servers)}")
         servers = {name: each for name, each in self._servers.items() if asked.service in (None, name)}
         values = limits.parsed(asked.set)
@@ -191,6 +192,7 @@ def _service(server: Server) -> dict[str, Any]:
         "codec": server.service.codec.name,
         "engine": server.engine_name,
         "model": server.config.model,
+        "in_one_worker": server.is_in_one,
         "connections": len(server.connections),
         "max_connections": server.gate.rules.max_connections,
         "orphans": len(server.orphans),

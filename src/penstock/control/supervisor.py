@@ -229,7 +229,7 @@ class SupervisorControl:
                 return before
             answers, _ = await self._ask(request)
             self._limits.keep(request.set, before)
-            return answers[0].result if answers else {}
+            return _of_all(answers)
 
     async def _set_levels(self, request: LevelRequest) -> Any:
         level = level_of(request.level)
@@ -253,7 +253,8 @@ class SupervisorControl:
         """Return what the workers of the newest generation say."""
         answers, _ = await self._ask(request)
         generations = {worker.pid: worker.generation for worker in self._supervisor.processes}
-        return max(answers, key=lambda each: generations.get(each.pid, -1)).result if answers else {}
+        newest = max((generations.get(each.pid, -1) for each in answers), default=-1)
+        return _of_all([each for each in answers if generations.get(each.pid, -1) == newest])
 
     async def _stacks(self, request: Stacks) -> dict[str, list[str]]:
         answers, late = await self._ask(request)
@@ -262,6 +263,14 @@ class SupervisorControl:
             work += [f"worker {answer.pid}: {line}" for line in answer.result["work"]]
             threads += [f"worker {answer.pid}:", *answer.result["threads"]]
         return {"work": work, "threads": threads}
+
+
+def _of_all(answers: Sequence[Answered]) -> dict[str, Any]:
+    """Return what workers answer that have the same to say; one that has fewer services says less."""
+    found: dict[str, Any] = {}
+    for answer in answers:
+        found.update(answer.result)
+    return found
 
 
 def _text(request: AnyRequest) -> str:

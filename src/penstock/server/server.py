@@ -119,6 +119,16 @@ class Server(Belongings):
         return self._setup.config
 
     @property
+    def is_in_one(self) -> bool:
+        """Whether one worker has it, where there are several."""
+        return self._shared.is_in_one
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether that is another one: then it is not started here."""
+        return self._shared.is_elsewhere
+
+    @property
     def choice(self) -> Choice:
         """Which engine serves, why, and what it calls.
 
@@ -223,7 +233,8 @@ class Server(Belongings):
             self._rules = rules
             if self._shared.begins_gate:
                 if supervision is not None:
-                    counts = await supervision.counts(self.service.name, setup.most_here(), self.gate.wake)
+                    name = self._shared.counts_as or self.service.name
+                    counts = await supervision.counts(name, setup.most_here(), self.gate.wake)
                     if counts is not None:
                         self.gate.share(counts)
                 self.gate.begin(rules)

@@ -141,7 +141,9 @@ class Setup:
     def _share_of(self, total_bytes: int | None) -> int | None:
         """Return what is this process's of what all workers may hold."""
         supervision = self.shared.supervision
-        return total_bytes if total_bytes is None or supervision is None else max(1, total_bytes // supervision.workers)
+        if total_bytes is None or supervision is None or self.shared.is_in_one:
+            return total_bytes
+        return max(1, total_bytes // supervision.workers)
 
     # -- the gate ------------------------------------------------------------------------------------------------------
 

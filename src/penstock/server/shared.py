@@ -38,6 +38,9 @@ class Shared:
         tells_course: Whether the log tells when it drains.
         supervision: The supervisor whose worker the process is; None where there is none.
         nursery: Forks a process for each connection; None where connections are served here.
+        counts_as: By which name the workers count together; empty for the service's.
+        is_in_one: Whether one worker has it, where there are several.
+        is_elsewhere: Whether that is another one: then it is not started here.
     """
 
     app: Any = None
@@ -49,3 +52,6 @@ class Shared:
     tells_course: bool = True
     supervision: Supervision | None = None
     nursery: Nursery | None = None
+    counts_as: str = ""
+    is_in_one: bool = False
+    is_elsewhere: bool = False

@@ -20,9 +20,12 @@ class Supervision(Protocol):
         inherited: The sockets that a service manager handed down to the supervisor.
         workers: How many workers there are to be.
         counts_together: Whether the limits of the gate are those of all workers.
+        is_first: Whether it is the worker that has the services which one worker has: there is one at each time, but
+            for a successor.
     """
 
     workers: int
+    is_first: bool
     counts_together: bool
     inherited: Sequence[InheritedSocket]
 

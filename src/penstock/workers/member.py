@@ -106,6 +106,7 @@ class Member:
         document: The configuration file of its generation; None for none.
         workers: How many of them there are to be.
         counts_together: Whether the limits of the gate are those of all of them.
+        is_first: Whether its slot is the first one, which there is always.
         inherited: The sockets that were handed down to the supervisor.
         banner: What a person is told when it serves; set before `ready`.
         facts: The same for programs.
@@ -120,6 +121,7 @@ class Member:
         )
         self.workers = begin.workers
         self.counts_together = begin.counts_together
+        self.is_first = begin.slot == 1
         self.inherited: Sequence[InheritedSocket] = [InheritedSocket(fd, name) for fd, name in begin.inherited]
         self.banner = ""
         self.facts: Mapping[str, Any] = {}

@@ -94,7 +94,13 @@ def _status_text(found: Mapping[str, Any]) -> str:
         refused = sum(each["refused"].values())
         counts = [each["connections"], each["accepted"], refused, each["messages_in"], each["messages_out"]]
         rows.append(
-            [name, ", ".join(each["addresses"]), each["engine"], *map(number, counts), number(each["handler_errors"])]
+            [
+                name,
+                ", ".join(each["addresses"]) + (", one worker" if each["in_one_worker"] else ""),
+                each["engine"],
+                *map(number, counts),
+                number(each["handler_errors"]),
+            ]
         )
     header = ("SERVICE", "ADDRESSES", "ENGINE", "OPEN", "ACCEPTED", "REFUSED", "IN", "OUT", "ERRORS")
     return f"{first}\n{table(header, rows, right=range(3, 9))}"
