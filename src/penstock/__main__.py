@@ -11,9 +11,11 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from .cli.main import main as run  # noqa: PLC0415 - see above
 
-    if is_usual:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return run()
+    def begin() -> None:
+        if is_usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    return run(begin=begin)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +139,12 @@ def test_the_descriptors_say_how_many_are_tried_at_once(limit, attempts):
     assert attempts == at_once(limit)
 
 
+def catches(pid, number):
+    """Whether a process has a handler for a signal."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def test_waiting_can_be_interrupted(environ, directory, free):
     """CTRL+C is status 130, and no traceback."""
     process = subprocess.Popen(
@@ -147,7 +155,9 @@ def test_waiting_can_be_interrupted(environ, directory, free):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while "penstock.client" not in process.stderr.readline():
+    while "penstock.cli.main\n" not in process.stderr.readline():
+        assert process.poll() is None
+    while not catches(process.pid, signal.SIGINT):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     output, told = process.communicate(timeout=30)

@@ -5,7 +5,7 @@ What goes wrong becomes one to three lines on standard error and a status of `Ex
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
 import click
@@ -75,11 +75,12 @@ def make_program() -> click.Group:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, begin: Callable[[], object] | None = None) -> int:
     """Run one command.
 
     Args:
         argv: The arguments after the program's name; None for the process's own.
+        begin: Called first: from then on CTRL+C is a status, and no traceback.
 
     Returns:
         The exit status.
@@ -87,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_descriptors()
     run = Run()
     try:
+        if begin is not None:
+            begin()
         status = _run(sys.argv[1:] if argv is None else list(argv), run)
         sys.stdout.flush()  # while a broken pipe can still be told from success
     except (KeyboardInterrupt, click.Abort):  # Abort is what click makes of EOF at a prompt
