@@ -28,6 +28,11 @@ class NativeLoop(asyncio.SelectorEventLoop):
         self._servers.stops()
         super().stop()
 
+    def _write_to_self(self) -> None:
+        # Of `call_soon_threadsafe`. asyncio writes to a socket pair each time, also while it runs, and reads it twice.
+        if not self._servers.wake():
+            super()._write_to_self()  # type: ignore[misc] # of BaseSelectorEventLoop, which tells it to nobody
+
     def _run_once(self) -> None:
         try:
             super()._run_once()  # type: ignore[misc] # of BaseEventLoop, which tells it to nobody

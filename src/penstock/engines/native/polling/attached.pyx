@@ -1,17 +1,10 @@
 """The engine's epoll set beside the one of a loop that is not ours: uvloop's, an application's own."""
 
 from libc.math cimport INFINITY
-from libc.stdint cimport uint64_t
 from posix.unistd cimport close as close_fd
 
-from .poller cimport EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, epoll_ctl, epoll_event, Poller
+from .poller cimport EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, Poller, epoll_ctl, eventfd
 from ..sealed cimport seal
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    enum:
-        EFD_CLOEXEC
-        EFD_NONBLOCK
-    int eventfd(unsigned int value, int flags)
 
 
 cdef class AttachedPoller(Poller):
@@ -84,10 +77,7 @@ cdef class AttachedPoller(Poller):
 
     cdef void ring(self) noexcept:
         """Make the set readable, which the loop sees without being asked for anything: it has no memory to be asked with."""
-        cdef epoll_event event
-        event.events = EPOLLIN
-        event.data.u64 = <uint64_t>0xFFFFFFFF << 32 | <uint64_t>self.alarm  # of no generation that is reached
-        self.alarmed = epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.alarm, &event) == 0
+        self.alarmed = self.control_apart(EPOLL_CTL_ADD, self.alarm, EPOLLIN) == 0
 
     def _prodded(self):
         if self.prodded and self.epoll >= 0:

@@ -13,6 +13,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_DEL
         EPOLL_CTL_MOD
         EPOLL_CLOEXEC
+        EPOLLET
     ctypedef union epoll_data_t:
         uint64_t u64
     struct epoll_event:
@@ -20,6 +21,12 @@ cdef extern from "<sys/epoll.h>" nogil:
         epoll_data_t data
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+    int eventfd(unsigned int value, int flags)
 
 cdef enum:
     READ_BYTES = 256 * 1024  # the shared receive buffer
@@ -68,6 +75,7 @@ cdef class Poller:
     cdef char* cipher
     cdef size_t cipher_size
     cdef object warm  # the sessions that keep OpenSSL's buffers: None until there is one
+    cdef bint waits  # in epoll_wait(2), with the interpreter released
     cdef bint dispatching
     cdef bint direct  # nothing of the user's runs: a task that is woken now may be resumed on the spot
     cdef bint looking  # a connection reads and decides on its own: a clock that is told the time had it do so
@@ -89,6 +97,7 @@ cdef class Poller:
     cdef char* take_plain(self) except NULL
     cdef void give_plain(self, char* plain) noexcept
     cdef int control(self, int operation, int fd, uint32_t mask) except -1
+    cdef int control_apart(self, int operation, int fd, uint32_t mask) noexcept
     cdef int adopt(self, Pollable pollable) except -1
     cdef int release(self, Pollable pollable) except -1
     cdef int grow(self, int fd) except -1
@@ -97,5 +106,6 @@ cdef class Poller:
     cdef int foreign_ready(self, int fd, uint32_t events, list foreign) except -1
     cdef int run_waiting(self, PyObject* waiting) except -1
     cdef void wait_again(self, PyObject* waiting) noexcept
+    cdef bint is_called(self) noexcept
     cdef void prod(self) noexcept
     cdef int shut(self) except -1

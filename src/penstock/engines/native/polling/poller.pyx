@@ -157,6 +157,13 @@ cdef class Poller:
             raise os_error()
         return 0
 
+    cdef int control_apart(self, int operation, int fd, uint32_t mask) noexcept:
+        """Do so for a descriptor that only makes the set readable: what is reported of it is dropped. Return 0, or -1."""
+        cdef epoll_event event
+        event.events = mask
+        event.data.u64 = <uint64_t>0xFFFFFFFF << 32 | <uint64_t>fd  # of no generation that is reached
+        return epoll_ctl(self.epoll, operation, fd, &event)
+
     cdef int adopt(self, Pollable pollable) except -1:
         """Serve a descriptor of the engine's; nothing is watched yet."""
         if self.epoll < 0:
@@ -217,11 +224,13 @@ cdef class Poller:
                 timeout_s = min(timeout_s, max(0.0, next_at - self.clock()))
             # Up to the next millisecond, as asyncio does, so that no timer is woken for too early.
             wait_ms = -1 if timeout_s == INFINITY else <int>min(ceil(timeout_s * 1e3), 86_400_000.0)
-        if wait_ms == 0:
+        if wait_ms == 0 or self.is_called():
             count = epoll_wait(self.epoll, self.events, EVENTS, 0)
         else:
+            self.waits = True
             with nogil:
                 count = epoll_wait(self.epoll, self.events, EVENTS, wait_ms)
+            self.waits = False
         if count < 0:
             if errno != EINTR:
                 raise os_error()
@@ -307,6 +316,10 @@ cdef class Poller:
             self.first_waiting = waiting
             if self.last_waiting == NULL:
                 self.last_waiting = last
+
+    cdef bint is_called(self) noexcept:
+        """Whether another thread has had something put in the loop's queue by now, so that waiting would be wrong."""
+        return False
 
     cdef void prod(self) noexcept:
         """Something was deferred, or a timer was set."""

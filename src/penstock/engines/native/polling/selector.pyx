@@ -7,9 +7,12 @@ import selectors
 
 from libc.errno cimport EBADF, ENOENT
 from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport close as close_fd, write
 
-from .poller cimport EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, Poller
+from .poller cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, Poller, eventfd
+)
 from ..sealed cimport seal
 
 _READ = selectors.EVENT_READ
@@ -23,6 +26,13 @@ cdef class NativeSelector(Poller):
     the latest when the time is up.
     """
 
+    def __cinit__(self, *_, **__):
+        self.bell = -1
+
+    def __dealloc__(self):
+        if self.bell >= 0:
+            close_fd(self.bell)
+
     def __init__(self):
         self.keys = {}
 
@@ -31,12 +41,49 @@ cdef class NativeSelector(Poller):
 
         Args:
             loop: The loop.
-            tells: It calls `stops` when it is to stop, so that it need not be asked after each batch of events.
+            tells: It calls `stops` when it is to stop, so that it need not be asked after each batch of events, and `wake`
+                when another thread has given it something to run.
         """
         self.loop = loop
         ready = getattr(loop, "_ready", None)
         self.ready = ready if isinstance(ready, collections.deque) and hasattr(loop, "_scheduled") else None
         self.tells = tells
+        if tells and self.ready is not None and self.bell < 0:
+            self.hang_bell()
+
+    cdef int hang_bell(self) except -1:
+        cdef int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if bell < 0:
+            return 0  # no descriptor is left: the loop wakes itself as ever
+        try:
+            self.grow(bell)
+        except BaseException:
+            close_fd(bell)
+            raise
+        # By its edges: each write is reported once, and never has to be read.
+        if self.control_apart(EPOLL_CTL_ADD, bell, <uint32_t>EPOLLIN | <uint32_t>EPOLLET) == 0:
+            self.bell = bell
+        else:
+            close_fd(bell)
+        return 0
+
+    cpdef bint wake(self) except? True:
+        """Have `select` return, since the loop's queue has got something; any thread may call this. Return whether that is taken care of.
+
+        While its thread runs it needs no call: it looks into the queue before it waits. Of those that call while it waits the
+        first one is enough.
+        """
+        cdef uint64_t one = 1
+        if self.bell < 0 or self.ready is None:
+            return False
+        if self.waits:
+            # Not to be interrupted in between, and the interpreter is not released: the call does not wait.
+            self.waits = False
+            write(self.bell, &one, sizeof(one))
+        return True
+
+    cdef bint is_called(self) noexcept:
+        return self.bell >= 0 and self.ready is not None and len(self.ready) != 0
 
     cpdef stops(self):
         """The loop was told to stop."""
@@ -115,6 +162,9 @@ cdef class NativeSelector(Poller):
         self.keys.clear()
         self.loop = self.ready = None
         self.shut()
+        if self.bell >= 0:
+            close_fd(self.bell)
+            self.bell = -1
 
     def __enter__(self):
         return self
