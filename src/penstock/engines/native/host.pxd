@@ -19,6 +19,8 @@ cdef class Host:
     cdef Contexts contexts  # that handlers are called in
     cdef Durations durations
     cdef object codec
+    cdef object function  # called for each message; None: it is no function that is
+    cdef bint takes_connection  # it does
     cdef object name  # of its service, and so of its connections' tasks
     cdef Framing framing  # of the codec; None when it is not compiled
     cdef Input input  # what was just read, while it is handled: of one connection at a time

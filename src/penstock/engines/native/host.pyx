@@ -56,6 +56,12 @@ cdef class Host:
         self.upgrades = {}
         self.connections = []
 
+    def handle_with(self, handler):
+        """Have messages handled by a function, if that is what the handler is. Before the first connection."""
+        if not handler.converses and handler.function is not None:
+            self.function = handler.function
+            self.takes_connection = handler.takes_connection
+
     def survive_bad_messages(self, answer):
         """Have messages that cannot be decoded passed over: ``on_bad_message`` of a handler. Before the first connection."""
         self.skips_bad = answer != "close"

@@ -13,6 +13,10 @@ cdef class StatefulTransport(ReceivingTransport):
     cdef flag orphaned  # its handler outlives it, and its place is another's
     cdef unsigned int place  # in the host's list
     cdef Sockname sockname
+    # Those of a `PushConnection`, here because four bytes were free.
+    cdef flag interrupted  # the batch at hand ends with the message at hand
+    cdef flag continuing  # the rest of the input waits for its turn
+    cdef flag ending  # the peer's EOF waits for the input before it
     cdef object sockname_rest
     cdef readonly long long id
     cdef readonly object local

@@ -33,23 +33,8 @@ cdef class PushConnection(MovingConnection):
 
     cdef int settle_in(self, Host host, object local, object handler) except -1:
         Connection.settle_in(self, host, local, handler)
-        callbacks = handler.callbacks()
-        if callbacks is None:
-            self.function = handler.function
-            self.takes_connection = handler.takes_connection
-        else:
-            self.set_callbacks(callbacks)
+        self.callbacks = handler.callbacks()
         return 0
-
-    cdef int set_callbacks(self, object callbacks) except -1:
-        self.function = callbacks.on_message
-        self.callbacks = callbacks
-        self.takes_connection = True
-        return 0
-
-    cdef int handler_leaves(self) except -1:
-        self.function = None
-        return MovingConnection.handler_leaves(self)
 
     cdef int start(self) except -1:
         self._starts(self.time(), self.callbacks is None or expects_messages(self.callbacks))
@@ -88,7 +73,11 @@ cdef class PushConnection(MovingConnection):
         return self.begin_tls_if_due()
 
     cdef int handle_one(self, object message) except -1:
-        reply = self.function(self, message) if self.takes_connection else self.function(message)
+        cdef Host host = self.host
+        if self.callbacks is not None:
+            reply = self.callbacks.on_message(self, message)
+        else:
+            reply = host.function(self, message) if host.takes_connection else host.function(message)
         if reply is not None and not self._closing and not self.lost:
             if not self._can_send:
                 raise self.why_not()
@@ -285,7 +274,7 @@ cdef class PushConnection(MovingConnection):
         """Hand the messages after the one at hand to another handler."""
         if self.callbacks is None:
             Connection.set_handler(self, handler)
-        self.set_callbacks(handler)
+        self.callbacks = handler
 
     cdef int interrupt(self) except -1:
         self.interrupted = True
@@ -375,8 +364,7 @@ cdef class PushConnection(MovingConnection):
         return 0
 
     cdef int ended(self) except -1:
-        callbacks = self.callbacks
-        self.function = self.callbacks = None  # and with them any cycle through this connection
+        callbacks, self.callbacks = self.callbacks, None  # and with them any cycle through this connection
         if callbacks is not None:
             self.call(callbacks.on_close, (self, self.close_reason))
         return self.released()

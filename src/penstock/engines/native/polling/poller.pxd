@@ -46,9 +46,6 @@ cdef class Pollable(Timed):
 
     cdef Poller poller
     cdef PyObject* following  # the next one with something to do
-    cdef int fd
-    cdef unsigned char mask  # what epoll watches; 0: it is not in the set
-    cdef unsigned char todo  # what `deferred` is to do; 0: it does not wait for that
 
     cdef int ready(self, uint32_t events) except -1
     cdef int deferred(self, uint32_t todo) except -1

@@ -13,10 +13,14 @@ cdef enum:
 # in the poller's set inherits it. Acceptors and datagram sockets, of which there are few, carry its fields unused.
 cdef class Timed(Law):
     cdef double due_at  # inf: not set
-    cdef int place  # its slot; -1: in none
     # Borrowed: whoever is in a wheel takes itself out before it goes.
     cdef PyObject* before
     cdef PyObject* after
+    cdef short place  # its slot; -1: in none
+    # A `Pollable`'s, here because six bytes were free.
+    cdef unsigned char mask  # what epoll watches; 0: it is not in the set
+    cdef unsigned char todo  # what `deferred` is to do; 0: it does not wait for that
+    cdef int fd
 
     cdef int expired(self) except -1
 
