@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from ..config import Limits, Timeouts
 from ..core.budget import OutputBudget
 from ..core.contract import Clock
-from ..core.events import Event
+from ..core.events import Event, Tally
 from ..core.gate import Gate
 from ..core.handlers import Driver, driver_of
 from ..core.service import Service
@@ -41,6 +41,7 @@ class Plan:
         gate: Decides who is let in.
         budget: What all peers together are owed.
         emit: Told of every event.
+        tally: Told of the number of events that nobody wants to be told of one by one; None: there are none.
         clock: Where time comes from; None for the engine's own.
         server: The `Server` that connections say they belong to; None for a client's.
         driver: How the handler is called: chosen here, once.
@@ -59,6 +60,7 @@ class Plan:
     budget: OutputBudget = field(default_factory=OutputBudget)
     clock: Clock | None = None
     server: Any = None
+    tally: Tally | None = None
     driver: Driver = field(init=False)
 
     def __post_init__(self) -> None:

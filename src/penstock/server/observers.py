@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..core.events import Closed, DatagramHandled, Event, HandlerFailed, Observer
+from ..core.events import Closed, CountingObserver, DatagramHandled, Event, HandlerFailed, Observer
 from ..core.interrupts import is_interrupt
 from ..core.replies import explained
 from ..core.service import Service
@@ -55,6 +55,23 @@ class Observers:
                     self._failed(observer, event, error)
         if interrupt is not None:
             raise interrupt
+        self._wake_soon()
+
+    def only_counts(self, kind: type[Event]) -> bool:
+        """Say whether the number of a kind's events is all that the observers want to know, as of now."""
+        for observer in self._observers:
+            if not (isinstance(observer, CountingObserver) and observer.only_counts(kind)):
+                return False
+        return True
+
+    def count(self, kind: type[Event], count: int) -> None:
+        """Tell all of them how many events of a kind there were. Safe from every thread."""
+        for observer in self._observers:
+            if isinstance(observer, CountingObserver):  # another one came too late for these
+                observer.count(kind, count)
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
         if self._waiters:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._wake)

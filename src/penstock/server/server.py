@@ -290,7 +290,12 @@ class Server(Belongings):
 
     def _plan(self) -> Plan:
         return self._setup.plan(
-            emit=self._observers.emit, on_stopped=self._engine_stopped, gate=self.gate, clock=self._clock, server=self
+            emit=self._observers.emit,
+            tally=self._observers,
+            on_stopped=self._engine_stopped,
+            gate=self.gate,
+            clock=self._clock,
+            server=self,
         )
 
     def open(self) -> None:

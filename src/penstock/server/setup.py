@@ -15,7 +15,7 @@ from ..config.keywords import timeouts_of
 from ..config.options import values
 from ..core.budget import OutputBudget
 from ..core.contract import Clock
-from ..core.events import Event
+from ..core.events import Event, Tally
 from ..core.gate import Gate
 from ..core.rules import Rules
 from ..core.schema import fitted
@@ -108,6 +108,7 @@ class Setup:
         self,
         *,
         emit: Callable[[Event], None],
+        tally: Tally,
         on_stopped: Callable[[], None],
         gate: Gate,
         clock: Clock | None,
@@ -125,6 +126,7 @@ class Setup:
             limits=config.limits,
             threads=self.threads,
             emit=emit,
+            tally=tally,
             on_stopped=on_stopped,
             blocking=config.model == "threads",
             cancels_orphans=config.on_after_close == "cancel",

@@ -15,6 +15,7 @@ from ..core.events import (
     BadMessage,
     Closed,
     CodecFailed,
+    CountingObserver,
     DatagramDropped,
     DatagramHandled,
     Draining,
@@ -119,7 +120,7 @@ class PacePerSource:
         return f" (and {unsaid} more)" if unsaid else ""
 
 
-class LogObserver:
+class LogObserver(CountingObserver):
     """Writes the log: handler errors as errors, broken framing as warnings, the rest below.
 
     Args:
@@ -139,6 +140,10 @@ class LogObserver:
         self._overflows = Pace(OVERFLOWS_PER_SECOND, time)
         self._overflowed = 0  # datagrams that the kernel dropped, not told of yet
         self._handshakes = PacePerSource(time)
+
+    def only_counts(self, kind: type[Event]) -> bool:
+        """Say whether an event of a kind leaves no record now, whatever is in it."""
+        return kind is DatagramHandled and not logger.isEnabledFor(logging.DEBUG)
 
     def observe(self, event: Event, /) -> None:
         """Write one event's record, if it is worth one."""

@@ -10,6 +10,7 @@ from ..core.events import (
     BadMessage,
     Closed,
     CodecFailed,
+    CountingObserver,
     DatagramDropped,
     DatagramHandled,
     Event,
@@ -27,7 +28,7 @@ from ..core.events import (
 )
 
 
-class Stats:
+class Stats(CountingObserver):
     """Counts of what happened.
 
     Attributes:
@@ -85,6 +86,15 @@ class Stats:
             self.datagrams += 1
         else:
             self._count(event)
+
+    def only_counts(self, kind: type[Event]) -> bool:
+        """Say whether the number of a kind's events is enough."""
+        return kind is DatagramHandled
+
+    def count(self, kind: type[Event], count: int) -> None:
+        """Count events of that kind."""
+        if kind is DatagramHandled:
+            self.datagrams += count
 
     def _count(self, event: Event) -> None:
         match event:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         not_handled,
     )
     from .datagrams import DatagramDropped, DatagramHandled, ReceiveFailed
-    from .event import Event, EventName, ListenerAddress, Observer
+    from .event import CountingObserver, Event, EventName, ListenerAddress, Observer, Tally
     from .servers import (
         AcceptFailed,
         AcceptRecovered,
@@ -54,6 +54,7 @@ __all__ = [
     "BadMessage",
     "Closed",
     "CodecFailed",
+    "CountingObserver",
     "DatagramDropped",
     "DatagramHandled",
     "Draining",
@@ -81,6 +82,7 @@ __all__ = [
     "Stopped",
     "Suspended",
     "TakenOver",
+    "Tally",
     "TaskFailed",
     "not_decoded",
     "not_handled",
@@ -96,6 +98,7 @@ __getattr__ = import_on_first_use(
         "BadMessage": "connections",
         "Closed": "connections",
         "CodecFailed": "connections",
+        "CountingObserver": "event",
         "DatagramDropped": "datagrams",
         "DatagramHandled": "datagrams",
         "Draining": "servers",
@@ -124,6 +127,7 @@ __getattr__ = import_on_first_use(
         "Stopped": "servers",
         "Suspended": "servers",
         "TakenOver": "connections",
+        "Tally": "event",
         "TaskFailed": "connections",
         "not_decoded": "connections",
         "not_handled": "connections",

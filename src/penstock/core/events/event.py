@@ -96,3 +96,27 @@ class Observer(Protocol):
 
     def observe(self, event: Event, /) -> None:
         """Take note of one event."""
+
+
+class CountingObserver:
+    """An observer to whom the number of events of some kinds is enough.
+
+    Where that is true of all observers, an engine makes no such event: it tells how many there were.
+    """
+
+    def only_counts(self, kind: type[Event]) -> bool:
+        """Say whether that is so of a kind, as of now."""
+        raise NotImplementedError
+
+    def count(self, kind: type[Event], count: int) -> None:
+        """Take note of so many events of that kind."""
+
+
+class Tally(Protocol):
+    """Tells all observers how often something happened, where that is all they want to know. Safe from every thread."""
+
+    def only_counts(self, kind: type[Event]) -> bool:
+        """Say whether nobody is told of the events of a kind themselves, as of now."""
+
+    def count(self, kind: type[Event], count: int) -> None:
+        """Tell of so many events of that kind."""

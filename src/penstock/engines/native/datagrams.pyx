@@ -191,6 +191,8 @@ cdef class Port(Pollable):
     cdef bint sourced  # answers say which address they are from
     cdef bint reading
     cdef bint serving  # a batch is being handled
+    cdef bint only_counts  # nobody is to be told of a datagram of it, only of how many were handled
+    cdef int handled  # so many, and nobody was told yet
     cdef bint failing  # recvmmsg(2) failed at last
     cdef bint cleared  # what is left of it is not to be handled
     # Those of the server's own sockets, a bit each: whether such a sender may be true is the endpoint's to say.
@@ -323,6 +325,7 @@ cdef class Port(Pollable):
         self.serving = True
         self.cleared = False
         try:
+            self.only_counts = self.function is not None and self.host.only_counts(DatagramHandled)
             for index in range(count):
                 if self.cleared:
                     break
@@ -336,8 +339,13 @@ cdef class Port(Pollable):
             self.serving = False
             if self.mask == 0:
                 self.free_batch()
-            if self.queued:
-                self.send_queued()
+            try:
+                if self.queued:
+                    self.send_queued()
+            finally:
+                if self.handled:
+                    handled, self.handled = self.handled, 0
+                    self.host.counted(DatagramHandled, handled)
         return 0
 
     cdef void lost(self, object error) noexcept:
@@ -400,7 +408,10 @@ cdef class Port(Pollable):
             if is_interrupt(error):
                 raise
             self.endpoint.failed(conn, error)
-        self.host.told(DatagramHandled(conn, self.listener))
+        if self.only_counts:
+            self.handled += 1
+        else:
+            self.host.told(DatagramHandled(conn, self.listener))
         return 0
 
     # -- out -----------------------------------------------------------------------------------------------------------

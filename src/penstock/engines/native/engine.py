@@ -151,6 +151,7 @@ class NativeServer(LoopServer):
         self._native.hands_over = handler.handover
         self._native.closes_at_eof = handler.converses and handler.cancel_on_close
         self._native.threaded = handler.is_threaded
+        self._native.tally = plan.tally
         self._native.handle_with(handler)
         self._native.survive_bad_messages(handler.on_bad_message)
         self._native.join()

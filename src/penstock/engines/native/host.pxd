@@ -11,6 +11,7 @@ cdef class Host:
     cdef object loop
     cdef object clock  # None: the poller's own
     cdef object emit
+    cdef public object tally  # as of the plan
     cdef object gate
     cdef object server
     cdef object idle
@@ -49,4 +50,6 @@ cdef class Host:
     cdef bint row_is_long(self) noexcept
     cdef int left(self) except -1
     cdef int told(self, object event) except -1
+    cdef bint only_counts(self, object kind) except -1
+    cdef int counted(self, object kind, int count) except -1
     cdef void blame(self, object error) noexcept

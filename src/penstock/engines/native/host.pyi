@@ -6,7 +6,7 @@ from ...codecs.base import Codec
 from ...config import Limits, Timeouts
 from ...core.budget import OutputBudget
 from ...core.contract import Clock
-from ...core.events import Event
+from ...core.events import Event, Tally
 from ...core.gate import Gate
 from ...core.handlers import AnyHandler
 from ..link import LayerMaker
@@ -25,6 +25,7 @@ class Host:
     closes_at_eof: bool
     hands_over: bool
     threaded: bool
+    tally: Tally | None
     secure: Callable[[Any], LayerMaker] | None
     def __init__(
         self,

@@ -116,6 +116,26 @@ cdef class Host:
             self.blame(error)
         return 0
 
+    cdef bint only_counts(self, object kind) except -1:
+        """Say whether the number of a kind's events is all that anybody is to be told, as of now."""
+        try:
+            return self.tally is not None and self.tally.only_counts(kind)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self.blame(error)
+        return False
+
+    cdef int counted(self, object kind, int count) except -1:
+        """Tell how many there were."""
+        try:
+            self.tally.count(kind, count)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self.blame(error)
+        return 0
+
     cdef void blame(self, object error) noexcept:
         """Report that the engine itself failed, as far as it can still be reported."""
         try:
