@@ -16,7 +16,9 @@ from ....core.compiled_law.closing cimport _CLOSED as CLOSED
 from ....core.interrupts import is_interrupt
 from ....errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...loop.awaited import ANOTHER_RECEIVES
-from ...receiving import PREFETCH
+from ...receiving import PREFETCH as _PREFETCH
+
+cdef Py_ssize_t PREFETCH = _PREFETCH
 
 cdef enum:
     FLUSH = 4  # of Pollable.todo

@@ -4,13 +4,17 @@ They are awaitables of their own: a message that is there, or output that has ro
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 
 from .awaited cimport end_mark
 from .contexts cimport Py_REFCNT
 from ..framing.choice cimport NEED_DATA, framing_of
 from ..polling.poller cimport MOST_IN_A_ROW, SIZE_SHIFT
 from ..sealed cimport seal
-from .step cimport become_awaitable, FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING
+from .step cimport (
+    FINISHED, FRESH, STOP, WAITING, WANTING_ROOM, YIELDING, become_awaitable, penstock_attempt, penstock_raised
+)
 from .waiter cimport Waiter
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
@@ -42,7 +46,7 @@ cdef Send spare_send = None
 cdef class Receive(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
-        cdef int token
+        cdef PyObject* taken
         if self.phase == WAITING:
             conn.end_wait()  # whoever wakes with an exception calls `throw`
             self.phase = FRESH
@@ -51,6 +55,38 @@ cdef class Receive(Step):
             if self.turns > 0:
                 return None
             self.phase = FRESH
+        # The short way to a message that is there and to be handled now.
+        if (
+            conn.expired_by is None and not conn._closing and conn.streak < conn.host.batch_messages
+            and conn._levels.message_step_s == 0.0 and not conn.host.skips_bad
+        ):
+            taken = penstock_attempt(_cut, <PyObject*>self)
+            if taken == NULL:
+                self.cannot_decode()
+            message = <object>taken
+            Py_DECREF(message)
+            if message is not NEED_DATA:
+                self.value = message
+                return self.end()
+        return self.find()
+
+    cdef int cannot_decode(self) except -1:
+        """The next frame is bad, or the codec is: raise that."""
+        cdef AwaitedConnection conn = self.conn
+        refusal = None
+        try:
+            penstock_raised()
+        except MemoryError:
+            raise
+        except Exception as error:
+            refusal = decoding_failed(conn.codec, "decode", error)
+        conn.break_off(refusal)
+        raise refusal
+
+    cdef object find(self):
+        """Do the step whatever there is, and whatever is to be looked at before a message is handled."""
+        cdef AwaitedConnection conn = self.conn
+        cdef int token
         try:
             while True:
                 if conn.expired_by is not None:
@@ -161,6 +197,10 @@ cdef class Receive(Step):
             conn.end_wait()
         self.phase = FINISHED
         return 0
+
+
+cdef object _cut(PyObject* step):
+    return (<Receive>step).cut()
 
 
 cdef class ReceiveOctets(Receive):

@@ -16,6 +16,16 @@ cdef extern from *:
         PYGEN_NEXT
     PySendResult PyIter_Send(object iterator, object value, PyObject** result) except PYGEN_ERROR
 
+cdef extern from *:
+    """
+    /* A call that is asked whether it has raised, in the place of a ``try``, which saves and restores the interpreter's exception
+       state each time. NULL: it has; `penstock_raised` raises that once more, within the ``try`` of a function that is called then. */
+    static inline PyObject *penstock_attempt(PyObject *(*function)(PyObject *), PyObject *self) { return function(self); }
+    static inline int penstock_raised(void) { return -1; }
+    """
+    PyObject* penstock_attempt(object (*function)(PyObject*), PyObject* self) noexcept
+    int penstock_raised() except -1
+
 cdef object STOP  # what a step returns when it has ended with its value
 
 
@@ -33,4 +43,5 @@ cdef class Step:
 
 
 cdef object advance(Step step)
+cdef PyObject* advanced(Step step) except NULL
 cdef int become_awaitable(object kind) except -1

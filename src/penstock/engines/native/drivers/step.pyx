@@ -4,7 +4,7 @@
 """
 
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from ..sealed cimport seal
 
@@ -90,16 +90,34 @@ cdef class Step:
 
 cdef object advance(Step step):
     """Return what is to be awaited, or STOP; what has raised has ended."""
+    cdef PyObject* yielded = advanced(step)
+    value = <object>yielded
+    Py_DECREF(value)
+    return value
+
+
+cdef PyObject* advanced(Step step) except NULL:
+    """Return the same: the caller's reference to it."""
+    cdef PyObject* yielded
     if step.phase == FINISHED:
         raise RuntimeError(REUSED)
+    yielded = penstock_attempt(_go, <PyObject*>step)
+    if yielded == NULL:
+        _has_raised(step)
+    return yielded
+
+
+cdef object _go(PyObject* step):
+    return (<Step>step).step()
+
+
+cdef int _has_raised(Step step) except -1:
+    step.phase = FINISHED
     try:
-        return step.step()
+        penstock_raised()
     except StopIteration as stop:  # which ends a coroutine, and is a failure within one: PEP 479
-        step.phase = FINISHED
         raise RuntimeError("coroutine raised StopIteration") from stop
-    except BaseException:
-        step.phase = FINISHED
-        raise
+    return 0
 
 
 cdef PyObject* _next(PyObject* self) except? NULL:
@@ -112,16 +130,18 @@ cdef PyObject* _next(PyObject* self) except? NULL:
 
 
 cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    cdef Step step = <Step>self
+    cdef PyObject* yielded
     result[0] = NULL
-    yielded = advance(<Step>self)
-    if yielded is STOP:
-        yielded, (<Step>self).value = (<Step>self).value, None
-        Py_INCREF(yielded)
-        result[0] = <PyObject*>yielded
-        return PYGEN_RETURN
-    Py_INCREF(yielded)
-    result[0] = <PyObject*>yielded
-    return PYGEN_NEXT
+    yielded = advanced(step)
+    if yielded != <PyObject*>STOP:
+        result[0] = yielded
+        return PYGEN_NEXT
+    Py_DECREF(<object>yielded)
+    last, step.value = step.value, None
+    Py_INCREF(last)
+    result[0] = <PyObject*>last
+    return PYGEN_RETURN
 
 
 cdef int become_awaitable(object kind) except -1:
