@@ -11,7 +11,7 @@ import pytest
 
 from penstock.config import WorkersConfig
 from penstock.errors import ConfigurationError, ExitStatus, StoppedError
-from penstock.workers import late, restarts
+from penstock.workers import late, restarts, staff
 from penstock.workers.plan import WorkersPlan
 from penstock.workers.process import State
 from penstock.workers.supervisor import StartError, Supervisor
@@ -477,3 +477,33 @@ async def test_told_to_end_before_the_start_it_does_not_begin(make):
         await supervised.start()
 
     assert [] == supervised.workers
+
+
+async def test_workers_that_are_told_to_end_with_their_supervisor_are_not_replaced(
+    make, script, monkeypatch, caplog, tmp_path
+):
+    """A signal for the whole group of processes, as of a terminal or a service manager: workers may hear it first."""
+    caplog.set_level(logging.INFO, "penstock")
+    monkeypatch.setattr(staff, "TOLD_S", 600.0)
+    script.set(f"*: ready(); after({str(tmp_path / 'go')!r}); say(say='leaving', why='told')")
+    supervised = make(2)
+    await supervised.start()
+    (tmp_path / "go").touch()
+    await until(lambda: not supervised.workers)  # each has said so, and has ended
+    supervised.begin_drain()
+    await supervised.wait_stopped()
+
+    assert ExitStatus.OK == supervised.exit_status
+    assert [] == [text for text in caplog.messages if "replaced" in text or "ended by itself" in text]
+
+
+async def test_a_worker_that_alone_was_told_to_end_is_replaced(make, script, said):
+    """By whoever has its number: it says so, drains, and another one serves."""
+    script.set('1.0: ready(); say(say="leaving", why="told")')
+    supervised = make(1)
+    await supervised.start()
+    told = await said("is replaced, having been told to end")
+    script.set("*: serve()")
+    await until(lambda: [State.SERVING] == [each.state for each in supervised.workers])
+
+    assert told.startswith("worker 1 is replaced")

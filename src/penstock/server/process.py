@@ -291,7 +291,7 @@ async def _live(
         if notifier is not None:
             notifier.close()
         if supervision is not None:
-            supervision.end()
+            await supervision.end()
     if signals is not None:
         signals.end(for_good=is_all)
     return status

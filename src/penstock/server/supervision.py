@@ -64,8 +64,8 @@ class Supervision(Protocol):
     def told_to_end(self) -> None:
         """It was told to end by somebody else than the supervisor, and begins to."""
 
-    def end(self) -> None:
-        """It has ended."""
+    async def end(self) -> None:
+        """It has ended. What it has said to others is written."""
 
 
 class Worker:

@@ -341,8 +341,8 @@ class Member:
         """It was told to end by somebody else than the supervisor, and begins to."""
         self._channel.send(Leaving(why="told"))
 
-    def end(self) -> None:
-        """It has ended."""
+    async def end(self) -> None:
+        """It has ended. What it has said to other workers is written, as far as they read."""
         if self._beat is not None:
             self._beat.cancel()
         signal.signal(ORPHANED, signal.SIG_IGN)
@@ -351,6 +351,13 @@ class Member:
         if self._introduction is not None:
             self._introduction.cancel()
         elsewhere.set_current(None)
+        try:
+            if self._mesh is not None:
+                await self._mesh.leave()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         if self._mesh is not None:
             self._mesh.close()
         for memory in self._memories:

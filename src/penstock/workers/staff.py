@@ -17,6 +17,9 @@ from .process import Interpreter, Listening, State, WorkerProcess
 from .rolls import Rolls
 from .spare import Spares
 
+# A signal for a whole group of processes comes to a worker first, or to the supervisor.
+TOLD_S: Final = 0.25
+
 _logger: Final = logging.getLogger("penstock")
 
 
@@ -170,15 +173,27 @@ class Staff:
             worker.told_at = worker.told_at or self._now()
             slot.current = None
             self._crew.leaving.append(worker)
-            _logger.info("worker %d is replaced, having been told to end: process %d", slot.number, worker.pid)
-        else:
-            _logger.info("worker %d is replaced for its %s: process %d", slot.number, why, worker.pid)
+            self._was_told(slot, worker)
+            return
+        _logger.info("worker %d is replaced for its %s: process %d", slot.number, why, worker.pid)
         if worker.ready_at is not None and slot.coming is None and slot.retry is None:
             # One that leaves as soon as it serves has a successor that may do the same: each of them comes later.
             delay_s = slot.leavings.ended(self._now() - worker.ready_at)
             if delay_s:
                 slot.put_off(delay_s, self.settle)
         self.settle()
+
+    def _was_told(self, slot: Slot, worker: WorkerProcess) -> None:
+        """Replace a worker that drains, unless the whole group of processes was told to end, and this one with it."""
+
+        def tell() -> None:
+            if not self.is_ending:
+                _logger.info("worker %d is replaced, having been told to end: process %d", slot.number, worker.pid)
+
+        asyncio.get_running_loop().call_later(TOLD_S, tell)
+        if slot.coming is None and slot.retry is None:
+            served_s = 0.0 if worker.ready_at is None else self._now() - worker.ready_at
+            slot.put_off(max(TOLD_S, slot.leavings.ended(served_s)), self.settle)
 
     def ended(self, worker: WorkerProcess) -> None:
         """A worker has ended."""

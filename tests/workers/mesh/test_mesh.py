@@ -15,6 +15,7 @@ from penstock.core.handover.codecs import text_of
 from penstock.groups import elsewhere
 from penstock.workers.cells import AVAILABLE, Cells, WorkerMemory
 from penstock.workers.mesh import link as link_module
+from penstock.workers.mesh import links as links_module
 from penstock.workers.mesh import mesh as mesh_module
 from penstock.workers.mesh.frames import (
     Displaced,
@@ -389,6 +390,32 @@ async def test_a_worker_that_leaves_ends_its_links_though_a_child_has_copies_of_
     assert b"" == await asyncio.get_running_loop().sock_recv(other.sock, 100)
     os.close(copy)
     other.sock.close()
+
+
+async def test_a_worker_that_leaves_says_all_that_waits_and_its_loop_goes_on(room, mesh):
+    """As much as the other one reads meanwhile, whatever a socket holds."""
+    _, _, _, other = room
+    for number in range(1000):
+        mesh.link(7).say(Displaced("devices", "x" * 10_000, number))
+    assert mesh.link(7).waits
+    leaving = asyncio.create_task(mesh.leave())
+    while (await other.hear(Displaced)).order < 999:
+        pass
+    await leaving
+
+    assert b"" == await asyncio.get_running_loop().sock_recv(other.sock, 100)
+
+
+async def test_a_worker_that_leaves_waits_for_none_that_ends_or_does_not_read_for_ever(room, mesh, monkeypatch):
+    """What one of them has not read by then is lost."""
+    another = Other(mesh, number=8, slot=3)
+    monkeypatch.setattr(links_module, "LAST_WORDS_S", 0.01)
+    for link in (mesh.link(7), mesh.link(8)):
+        link.say(Displaced("devices", "x" * 10_000_000, 1))
+    another.sock.close()
+    await mesh.leave()
+
+    assert (None, None) == (mesh.link(7), mesh.link(8))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

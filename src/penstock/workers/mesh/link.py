@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -203,17 +201,6 @@ class Link:
             size = len(data)
             self._reply_size -= size
             self._append(data, True)  # it is bounded by itself
-
-    def drain(self, until: float) -> None:
-        """Write what waits, and wait for room until then, on the clock of `time.monotonic`."""
-        self.flush()
-        if not self._output:
-            return
-        room = select.poll()
-        room.register(self._sock, select.POLLOUT)
-        while self._output and (left_s := until - time.monotonic()) > 0:
-            room.poll(left_s * 1000)
-            self.flush()
 
     # -- hearing -------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import logging
 import selectors
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -59,6 +58,7 @@ class Links:
         self._inbox: deque[tuple[Link, AnySaid | None]] = deque()  # None: the link has ended
         self._published: deque[tuple[Link, Publication]] = deque()
         self._flushes: set[Link] = set()
+        self._leaving: asyncio.Future[None] | None = None  # once this worker ends: until all is said
 
     def __iter__(self) -> Iterator[Link]:
         return iter(list(self._by_number.values()))
@@ -108,17 +108,33 @@ class Links:
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._hear_all)
 
+    async def leave(self) -> None:
+        """Wait until all is written that was said, not for ever; then close."""
+        for link in self:
+            link.flush()
+        self._leaving = self.loop.create_future()
+        self._check_left()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving, LAST_WORDS_S)
+        finally:
+            self.close()
+
+    def _check_left(self) -> None:
+        waits = self._leaving
+        if waits is not None and not waits.done() and not any(link.waits for link in self):
+            waits.set_result(None)
+
     def close(self) -> None:
-        """Leave. May be repeated."""
+        """Be gone at once: what waits for room is lost. May be repeated."""
         if self.is_closed:
             return
         self.is_closed = True
         self.loop.remove_reader(self._selector)
         with self.lock:
             links, self._by_number = list(self), {}
-            until = time.monotonic() + LAST_WORDS_S
             for link in links:
-                link.drain(until)
+                link.flush()
                 self._selector.unregister(link)
                 link.close()
             self._selector.close()
@@ -153,6 +169,9 @@ class Links:
                 self._selector.modify(link, events)
                 if link.is_lost:
                     self.flush_soon(link)
+        if self._leaving is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(self._check_left)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -214,6 +233,7 @@ class Links:
                 _logger.exception("what worker %d has published is passed over", link.slot)
 
     def _hear_all(self) -> None:
+        self._check_left()  # who has ended is not waited for
         self._deliver_all()
         while self._inbox:
             link, said = self._inbox.popleft()

@@ -185,8 +185,13 @@ class Mesh:
         ):
             self.settle()
 
+    async def leave(self) -> None:
+        """Say all that was to be said, not for ever, then close. The loop goes on meanwhile."""
+        await self._links.leave()
+        self.requests.close()
+
     def close(self) -> None:
-        """Leave. May be repeated."""
+        """Be gone at once. May be repeated."""
         if not self._links.is_closed:
             self._links.close()
             self.requests.close()
