@@ -186,6 +186,7 @@ FAILURES = {
     "no thread to look": ("aside", RuntimeError("can't start new thread"), 2),
     "no thread to read": ("aside", RuntimeError("can't start new thread"), 4),
     "no memory to read": ("aside", MemoryError(), 4),
+    "no memory to wait": ("sleep", MemoryError(), 2),
     "no descriptor": ("load_cert_chain", OSError(errno.EMFILE, "Too many open files"), 1),
     "gone meanwhile": ("load_cert_chain", FileNotFoundError(errno.ENOENT, "No such file or directory"), 1),
     "refused elsewhere": ("exchange", TlsMaterialError("there it cannot be read"), 1),
@@ -210,6 +211,8 @@ async def test_whatever_fails_once_certificates_are_followed(files, pairs, monke
     exchange, warn = show, lambda _: None
     if what == "aside":
         monkeypatch.setattr(module, "aside", FailsOnce(module.aside, error, at))
+    elif what == "sleep":
+        monkeypatch.setattr(asyncio, "sleep", FailsOnce(asyncio.sleep, error, at))
     elif what == "load_cert_chain":
         monkeypatch.setattr(ssl.SSLContext, what, FailsOnce(ssl.SSLContext.load_cert_chain, error, at))
     elif what == "exchange":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import os
@@ -14,6 +13,7 @@ from ..address.networks import AccessList, check_entry
 from ..core.gate import Gate
 from ..engines.aside import aside
 from ..errors import ConfigurationError
+from .repeated import pause
 
 logger = logging.getLogger("penstock")
 
@@ -60,7 +60,7 @@ class AccessFiles:
             before: The signature from before that.
         """
         while True:
-            await asyncio.sleep(FOLLOW_S)
+            await pause(FOLLOW_S)
             try:
                 # All of it: on a mount that does not answer, to ask when a file was changed hangs as well.
                 now, access, problem = await aside(functools.partial(self._look, before), "penstock-networks")

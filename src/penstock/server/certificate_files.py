@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -12,6 +11,7 @@ from ..config import TlsConfig
 from ..engines.aside import aside
 from ..errors import ConfigurationError
 from .access_files import Signature, signature_of
+from .repeated import pause
 from .tls import Material, ServerTls
 
 logger = logging.getLogger("penstock")
@@ -49,7 +49,7 @@ async def follow(
     logged: tuple[list[Signature], str] | None = None  # of these files, this; else it would be logged at each look
     reminded_at = time.monotonic()
     while True:
-        await asyncio.sleep(FOLLOW_S)
+        await pause(FOLLOW_S)
         now = settled
         try:
             config = tls.material.config

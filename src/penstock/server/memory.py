@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import os
@@ -17,6 +16,7 @@ from ..core.events import Event, PressureChanged
 from ..core.gate import Gate
 from ..core.memory import Ladder, Pressure
 from ..engines.base import EngineServer
+from .repeated import pause
 
 # Between two readings. Of 1 GiB there are 200 MiB between the first step and the end: 250 ms at most for what fills
 # it with 800 MB/s.
@@ -96,7 +96,7 @@ async def follow_memory(
                 tense = False
         except MemoryError:
             pass  # now of all times: what is not done yet is tried again with the next reading
-        await asyncio.sleep(READ_S if ladder.pressure is Pressure.CALM else READ_UNDER_PRESSURE_S)
+        await pause(READ_S if ladder.pressure is Pressure.CALM else READ_UNDER_PRESSURE_S)
 
 
 def _look(memory: Memory, ladder: Ladder) -> int | None:

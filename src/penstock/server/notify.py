@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from ..core.events import Draining, Event
+from .repeated import Repeated
 
 _logger: Final = logging.getLogger("penstock")
 
@@ -30,7 +31,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = watchdog_s
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        self._beat: asyncio.TimerHandle | None = None
+        self._beat: Repeated | None = None
         self._status: str | None = None  # while the server serves
         self._is_lost = False
 
@@ -68,7 +69,8 @@ class Notifier:
         self._status = f"STATUS=serving {service} on {', '.join(addresses)}"
         self._send("READY=1", self._status)
         if self.watchdog_s is not None:
-            self._live(asyncio.get_running_loop(), self.watchdog_s / 2)
+            self._beat = Repeated(asyncio.get_running_loop(), self.watchdog_s / 2, self._live)
+            self._beat.begin()
 
     def reloading(self) -> None:
         """The configuration is read again. Nothing is said of it before the server is ready, nor after it has ended."""
@@ -88,13 +90,12 @@ class Notifier:
     def close(self) -> None:
         """Say no more. May be repeated."""
         if self._beat is not None:
-            self._beat.cancel()
+            self._beat.stop()
         self._status = None
         self._socket.close()
 
-    def _live(self, loop: asyncio.AbstractEventLoop, every_s: float) -> None:
+    def _live(self) -> None:
         self._send("WATCHDOG=1")
-        self._beat = loop.call_later(every_s, self._live, loop, every_s)
 
     def _send(self, *lines: str) -> None:
         if self._socket.fileno() < 0:

@@ -16,6 +16,7 @@ from types import FrameType
 import penstock
 
 from ..engines.aside import start_thread
+from .repeated import Repeated
 
 # Frames of these are how a handler is called, not who holds the loop.
 _OURS = os.path.dirname(penstock.__file__) + os.sep
@@ -55,7 +56,8 @@ class Watchdog:
         self._beat_at = 0.0
         self._gap_s = 0.0  # between the latest two signs of life that were too far apart
         self._reported_at: float | None = None  # the sign of life after which a stall began that is not over yet
-        self._beat: asyncio.TimerHandle | None = None
+        self._beat = Repeated(loop, stall_s / 2, self._live)
+        self._has_begun = False
         self._thread_id = 0
         # Held until the thread is to end. An Event has a lock inside, which a MemoryError could leave locked for ever.
         self._ended = threading.Lock()
@@ -77,12 +79,12 @@ class Watchdog:
         if not self._thread.is_alive():
             self.prepare()
         self._thread_id = threading.get_ident()
-        self._live()
+        self._beat.begin()
+        self._has_begun = True
 
     def stop(self) -> None:
         """Watch no longer. Returns when the thread has ended: at once, unless an observer that was told holds it."""
-        if self._beat is not None:
-            self._beat.cancel()
+        self._beat.stop()
         if self._ended.locked():
             self._ended.release()
         if self._thread.is_alive():
@@ -93,12 +95,11 @@ class Watchdog:
         if now - self._beat_at >= self._stall_s:
             self._gap_s = now - self._beat_at
         self._beat_at = now
-        self._beat = self._loop.call_later(self._stall_s / 2, self._live)
 
     def look(self) -> float | None:
         """Look once, on the watchdog's thread. Return after how many seconds to look again; None for never."""
-        if self._beat is None:
-            return self._stall_s / 2  # not yet
+        if not self._has_begun:
+            return self._stall_s / 2
         # A loop that was closed without a stop leaves this thread running.
         return None if self._loop.is_closed() else self._look()
 

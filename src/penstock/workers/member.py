@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ from ..server.inherited import InheritedSocket
 from ..server.last_resort import LastResort
 from ..server.life import Life
 from ..server.memory import resident_bytes
+from ..server.repeated import Repeated
 from ..server.server import Server
 from . import VARIABLE, WAITS
 from .cells import WorkerMemory
@@ -132,7 +134,7 @@ class Member:
         self._asked: list[asyncio.Future[Any]] = []
         self._memories: list[WorkerMemory] = []
         self._own: set[int] = set()  # the descriptors of listeners that no other worker has
-        self._beat: asyncio.TimerHandle | None = None
+        self._beat: Repeated | None = None
         self._began_at = 0.0
         self._is_leaving = self._is_orphaned = False
         self._arrivals: Arrivals | None = None  # of the worker before
@@ -225,7 +227,10 @@ class Member:
 
         signal.signal(ORPHANED, hear_end)
         self._channel.attach(loop, self._heard, self._orphaned)
-        self._live(loop)
+        silence_s = self.begin_message.silence_s
+        every_s = BEAT_S if silence_s is None else min(BEAT_S, silence_s / 4)
+        self._beat = Repeated(loop, every_s, partial(self._live, loop))
+        self._beat.begin()
 
     async def listeners(
         self,
@@ -344,7 +349,7 @@ class Member:
     async def end(self) -> None:
         """It has ended. What it has said to other workers is written, as far as they read."""
         if self._beat is not None:
-            self._beat.cancel()
+            self._beat.stop()
         signal.signal(ORPHANED, signal.SIG_IGN)
         if self._last_resort is not None:
             self._last_resort.disarm()
@@ -515,9 +520,6 @@ class Member:
     # -- what it says of itself ----------------------------------------------------------------------------------------
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:
-        silence_s = self.begin_message.silence_s
-        every_s = BEAT_S if silence_s is None else min(BEAT_S, silence_s / 4)
-        self._beat = loop.call_later(every_s, self._live, loop)
         accepted = sum(server.stats.accepted for server in self._servers)
         memory_bytes = resident_bytes()
         self._channel.send(

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+import contextvars
+from collections.abc import Callable
+from typing import Any, Final
 
 from .polling.selector import NativeSelector
+
+# So many callbacks are called though there is no memory to note them with, until there is some again.
+SPARES: Final = 32
+
+_NOTHING: Final = object()
 
 
 class NativeLoop(asyncio.SelectorEventLoop):
@@ -15,6 +23,9 @@ class NativeLoop(asyncio.SelectorEventLoop):
     a callback, which would then never be called; and in a task's step outside of its coroutine, after which nobody
     would ever resume the task, or hear of its end. Here the turn is begun again, the callback or the step is called
     once more, and the connections look whether their tasks have ended.
+
+    It asks for memory to note a callback, too. A future that has its result forgets in any case whom it has to tell: a
+    task that awaits it would never be resumed, nor end when it is cancelled. So there are handles in reserve.
     """
 
     def __init__(self) -> None:
@@ -22,6 +33,61 @@ class NativeLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         selector.bind(self, True)
         self._servers = selector
+        self._spares: list[asyncio.Handle] = []
+        self._filling = asyncio.Handle(self._fill, (), self)
+        self._fill()
+        # A future looks this up, and a method that is bound for it costs memory.
+        self.call_soon = self.call_soon  # type: ignore[method-assign]
+
+    def _fill(self) -> None:
+        with contextlib.suppress(MemoryError):  # the next one that is taken has it called again
+            while len(self._spares) < SPARES:
+                handle = asyncio.Handle(self._fill, (), self)
+                handle._args = [None]  # noqa: SLF001 - with room for the one argument of a future
+                self._spares.append(handle)
+
+    def call_soon(  # type: ignore[override]  # it takes the same
+        self,
+        callback: Callable[..., object],
+        arg: Any = _NOTHING,
+        *more: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """As ever. What the interpreter needs for one argument, it needs in here."""
+        if self.get_debug():
+            args = () if arg is _NOTHING else (arg, *more)
+            return super().call_soon(callback, *args, context=context)
+        self._check_closed()  # type: ignore[attr-defined] # of BaseEventLoop, as all that begins alike here
+        try:
+            args = (arg, *more) if more else () if arg is _NOTHING else (arg,)
+            handle = asyncio.Handle(callback, args, self, context)
+            self._ready.append(handle)  # type: ignore[attr-defined]
+        except MemoryError:
+            handle = self._in_reserve(callback, context, arg, more)
+        return handle
+
+    def _call_soon(self, callback: Callable[..., object], args: Any, context: Any) -> asyncio.Handle:
+        try:
+            return super()._call_soon(callback, args, context)  # type: ignore[misc, no-any-return]
+        except MemoryError:
+            return self._in_reserve(callback, context, args[0] if args else _NOTHING, args[1:])
+
+    def _in_reserve(
+        self, callback: Callable[..., object], context: Any, arg: Any = _NOTHING, more: Any = ()
+    ) -> asyncio.Handle:
+        """Note a callback in a handle that is there already."""
+        if not self._spares:
+            raise MemoryError
+        context = contextvars.copy_context() if context is None else context
+        handle: Any = self._spares.pop()
+        if more or arg is _NOTHING:
+            handle._args = (arg, *more) if more else ()  # noqa: SLF001 - as it would have been made with them
+        else:
+            handle._args[0] = arg  # noqa: SLF001 - as above
+        handle._callback, handle._context = callback, context  # noqa: SLF001 - as above
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        self._ready.append(self._filling)  # type: ignore[attr-defined]
+        return handle  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         """Stop after this turn."""
