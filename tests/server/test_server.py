@@ -12,6 +12,9 @@ from penstock.config import GateConfig, ServerConfig
 from penstock.core.events import EventName
 from penstock.errors import BindError, ConfigurationError
 from penstock.server.choice import choose
+from penstock.server.server import Server
+from penstock.server.shared import Shared
+from penstock.server.sockets import open_listeners
 from penstock.testing.certificates import server_certificate
 from penstock.testing.peers import PATIENCE_S
 
@@ -428,5 +431,46 @@ async def test_a_server_that_is_told_to_end_while_it_starts_does_not_serve():
     with pytest.raises(penstock.StoppedError, match="was told to stop before it served"):
         await server.start()
     await asyncio.wait_for(asyncio.gather(*ends, server.wait_stopped()), PATIENCE_S)
+
+    assert [] == server.addresses
+
+
+class SlowSupervisor:
+    """A supervisor, as a worker knows it that waits for one of its answers."""
+
+    workers, counts_together, is_first, inherited = 2, True, True, ()
+
+    def __init__(self, slow):
+        self.slow = slow
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+
+    async def answer(self, what):
+        if what == self.slow:
+            self.asked.set()
+            await self.answers.wait()
+
+    async def listeners(self, service, addresses, **options):
+        await self.answer("listeners")
+        return open_listeners(addresses, **options)
+
+    async def counts(self, service, most_here, woken):
+        await self.answer("counts")
+
+
+@pytest.mark.parametrize("slow", ["listeners", "counts"])
+@pytest.mark.parametrize("end", ["begin_drain", "begin_stop"])
+async def test_told_to_end_while_it_waits_for_its_supervisor_it_does_not_serve(slow, end):
+    """It is not forgotten, and what the supervisor has opened for it is closed."""
+    supervisor = SlowSupervisor(slow)
+    alone = penstock.serve(echo, bind="tcp://127.0.0.1:0")
+    server = Server(alone.service, alone.config, shared=Shared(supervision=supervisor))
+    starting = asyncio.create_task(server.start())
+    await supervisor.asked.wait()
+    getattr(server, end)()
+    supervisor.answers.set()
+    with pytest.raises(penstock.StoppedError, match="was told to stop before it served"):
+        await starting
+    await asyncio.wait_for(server.wait_stopped(), PATIENCE_S)
 
     assert [] == server.addresses
