@@ -92,8 +92,8 @@ class Registry(Generic[C]):
         """Have ``conn`` found by ``key`` until it ends, or gives the key up.
 
         Args:
-            key: Whose connection it is. Where the scope is ``workers`` it is a str, bytes, a number of 64 bits, None,
-                or a tuple of these: other workers are told of it.
+            key: Whose connection it is. Where there are workers, and they are the scope, it is a str, bytes, a number
+                of 64 bits, None, or a tuple of these: they are told of it.
             conn: The connection of a server.
             on_taken: What happens where another connection has the key. ``replace``: that one is closed, and found no
                 more. ``refuse``: this one does not get it. ``join``: both have it; the latest is found first.
@@ -113,7 +113,7 @@ class Registry(Generic[C]):
         check_word("on_taken", on_taken, get_args(OnTaken))
         if conn.server is None or conn.is_datagram:
             raise LocalProtocolError("only a connection of a server can be held in a registry")
-        if self._spans:  # with one worker, too: a program has as many as it is started with
+        if self._far is not None:
             plain_key(key)
         with self._lock:
             before = list(self._holds.get(key, ()))
