@@ -102,6 +102,12 @@ class Link(ABC):
             How many bytes wait for the kernel, these included.
         """
 
+    def take_turns(self, *, wanted: bool) -> None:  # noqa: B027 - see below
+        """Be one of those of which a loop reads `STEPS_PER_TURN` in a turn, or not any more.
+
+        Nothing where a thread reads, or the loop itself does: who waits for whom is not ours to say there.
+        """
+
     @abstractmethod
     def pause_reading(self) -> None:
         """Leave what comes with the kernel. May be repeated."""
@@ -268,6 +274,10 @@ class Layer(Link):
     def send(self, data: bytes) -> int:
         """Send by the link under it."""
         return self._link.send(data)
+
+    def take_turns(self, *, wanted: bool) -> None:
+        """Have the link under it do so."""
+        self._link.take_turns(wanted=wanted)
 
     def pause_reading(self) -> None:
         """Have the link under it read no further."""

@@ -24,6 +24,10 @@ CUT = 16  # the peer's direction was cut: nothing says that all has come
 # be deciphered before its end; beyond that only keys are changed, again and again, or records are empty.
 MOST_BARREN_BYTES = 65536
 
+# So many connections in the middle of a handshake are read in one turn of a loop; the others in the next ones. A step
+# of one is a signature or its verification, a hundred times the work of a short message; whatever else there is waits.
+STEPS_PER_TURN = 8
+
 # The first byte of a TLS record of a handshake (RFC 8446 section 5.1), and of an alert.
 _HANDSHAKE, _ALERT = 0x16, 0x15
 _MAJOR = 3

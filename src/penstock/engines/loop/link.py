@@ -16,6 +16,7 @@ from typing import Any
 from ...core.interrupts import is_interrupt
 from ..forked import end
 from ..link import Link, LinkUser
+from .rations import Rations, rations_of
 
 
 class SocketLink(Link):
@@ -38,6 +39,7 @@ class SocketLink(Link):
         "_fd",
         "_loop",
         "_lost",
+        "_rations",
         "_read_over",
         "_reading",
         "_sock",
@@ -51,6 +53,7 @@ class SocketLink(Link):
         self._fd = sock.fileno()
         self._user: Any = user  # None once it was told of the end
         self._reading = False
+        self._rations: Rations | None = None  # it reads when it is its turn
         self._read_over = False  # the peer's EOF was read
         self._eof = False  # our direction ends after what was sent
         self._writing = False  # the loop is asked when there is room
@@ -122,8 +125,19 @@ class SocketLink(Link):
     def resume_reading(self) -> None:
         """Read again."""
         if not self._reading and not self._read_over and not self._closing:
-            self._loop.add_reader(self._fd, self._enter, self._read)
+            self._loop.add_reader(self._fd, self._enter, self._read if self._rations is None else self._read_in_turn)
             self._reading = True
+
+    def take_turns(self, *, wanted: bool) -> None:
+        """Read only as often in a turn of the loop as all such links may together, or as often as there is anything."""
+        self._rations = rations_of(self._loop) if wanted else None
+        if self._reading:
+            self._reading = False
+            self.resume_reading()
+
+    def _read_in_turn(self) -> None:
+        if self._rations is None or self._rations.take(self._loop):
+            self._read()  # else the loop says in the next turn once more that there is something
 
     def _read_eof(self) -> None:
         self.pause_reading()

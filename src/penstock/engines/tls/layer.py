@@ -122,6 +122,7 @@ class TlsLayer(Layer):
         self._link = link
         self._user.layer_begins(self)
         if self._law.state == SHAKING:
+            link.take_turns(wanted=True)
             link.resume_reading()
             if not self._in_use().object.server_side:  # a server has nothing to say before the client has
                 self._shake()
@@ -203,6 +204,7 @@ class TlsLayer(Layer):
             self._fail(refusal)
             return
         self._law.is_done()
+        self._link.take_turns(wanted=False)
         by_itself = self._let_begin()
         if not (by_itself and session.has_input):  # else this goes with what is answered
             self._flush()
@@ -240,6 +242,7 @@ class TlsLayer(Layer):
         self._session = None
         self._kept = b""
         user = self._user
+        self._link.take_turns(wanted=False)
         self._be_ready(error)
         if user is not None:
             user.layer_failed(error)

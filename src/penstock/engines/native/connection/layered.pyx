@@ -44,6 +44,10 @@ cdef class Below(Stack):
         self.transport.transmit_through(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), NULL)
         return self.transport.owed()
 
+    def take_turns(self, *, bint wanted):
+        """Be read only as often in a turn of the loop as all such connections may together."""
+        self.rationed = wanted
+
     def pause_reading(self):
         """Leave what comes with the kernel."""
         self.transport.pause_reading()

@@ -36,6 +36,7 @@ cdef class Stack:
     cdef object bottom
     cdef object top
     cdef Bypass bypass  # None: they take it themselves
+    cdef flag rationed  # it is read when it is its turn
 
 
 cdef object top_of(object layer)

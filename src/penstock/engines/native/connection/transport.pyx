@@ -252,6 +252,10 @@ cdef class Transport(Pollable):
     cdef bint readable(self) except -1:
         """Read once. Return whether anything came."""
         cdef ssize_t size
+        if self.layer is not None and (<Stack>self.layer).rationed and not self.poller.looking:
+            if self.poller.rations == 0:
+                return False  # the next turn is told of it once more
+            self.poller.rations -= 1
         size = receive(self.fd, self.poller.buffer, min(self._levels.read_bytes, READ_BYTES))
         if size > 0:
             if self.layer is None:

@@ -78,6 +78,7 @@ cdef class Poller:
     cdef bint looking  # a connection reads and decides on its own: a clock that is told the time had it do so
     cdef bint running  # a task that was resumed so: no other can be meanwhile
     cdef int left  # of `MOST_IN_A_ROW`: what tasks may still do without waiting until the loop turns
+    cdef int rations  # how many connections in the middle of a handshake may still be read before that
     cdef object loop
     cdef list hosts  # those that it serves
     cdef epoll_event events[256]

@@ -20,8 +20,10 @@ from ..system cimport epoll_wait
 
 from ....core import turns
 from ....core.interrupts import is_interrupt
+from ....core.law import tls
 
 MOST_IN_A_ROW = turns.MOST_IN_A_ROW
+cdef int STEPS = tls.STEPS_PER_TURN
 SIZE_SHIFT = turns.SIZE_SHIFT
 
 
@@ -237,6 +239,7 @@ cdef class Poller:
             count = 0
         self.clock()
         self.left = MOST_IN_A_ROW
+        self.rations = STEPS
         self.dispatching = True
         try:
             # Other threads ran while this one waited, and signal handlers run here: each may have ended connections. So what
