@@ -40,6 +40,8 @@ class Fixed(BytesCodec):
             LocalProtocolError: It is not of ``size`` bytes.
             TypeError: It is not bytes.
         """
+        if type(message) is bytes and len(message) == self.size:
+            return message
         message = self._octets(message)
         if len(message) != self.size:
             raise LocalProtocolError(f"message of {len(message)} bytes where each has {self.size}")

@@ -127,10 +127,11 @@ class Lines(Delimited):
             message = self._payload(message)
         if _LF in message:
             raise LocalProtocolError("a line cannot hold LF: it would arrive as two")
-        if self.strict and _CR in message:
-            raise LocalProtocolError("a strict line cannot hold CR: the other end refuses it")
-        if message[-1:] == b"\r" and not self.keep_cr:
-            raise LocalProtocolError("a line cannot end in CR: it would arrive without it")
+        if _CR in message:
+            if self.strict:
+                raise LocalProtocolError("a strict line cannot hold CR: the other end refuses it")
+            if message[-1] == _CR and not self.keep_cr:
+                raise LocalProtocolError("a line cannot end in CR: it would arrive without it")
         return message + self._end
 
     def decode_many(self, data: bytes, limit: int) -> tuple[list[bytes], int]:
