@@ -21,6 +21,10 @@ class Belongings:
     Args:
         app: The application, or None.
         observers: Told of the tasks that fail.
+
+    Attributes:
+        codec_changed: Called with a connection that speaks another codec from now on; None as long as there is nobody
+            to tell: some protocols change it for each message.
     """
 
     def __init__(self, app: Any, observers: Observers) -> None:
@@ -29,6 +33,7 @@ class Belongings:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background = Background(self._task_failed, self._task_over)
         self._ends: Ends | None = None
+        self.codec_changed: Callable[[ConnectionBase[Any]], None] | None = None
         self._ends_lock = threading.RLock()
 
     @property
@@ -87,6 +92,7 @@ class Belongings:
         with self._ends_lock:  # threads may be the first two to ask
             if self._ends is None:
                 self._ends = Ends()
+                self.codec_changed = self._tell_codec_changed
                 self._observers.append(self._ends)
         return self._ends.add(conn, closed, resumed)
 
@@ -113,7 +119,7 @@ class Belongings:
         places = [each.place(self.app) for each in self._owners(conn) if hasattr(each, "place")]
         return [place for place in places if place is not None]
 
-    def codec_changed(self, conn: ConnectionBase[Any]) -> None:
+    def _tell_codec_changed(self, conn: ConnectionBase[Any]) -> None:
         """Tell the groups of a connection that it speaks another codec from now on."""
         for each in self._owners(conn):
             if hasattr(each, "codec_changed"):
