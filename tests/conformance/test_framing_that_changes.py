@@ -7,7 +7,7 @@ import pytest
 
 import penstock
 from penstock import errors
-from penstock.codecs import Buffer, Codec, parse_codec
+from penstock.codecs import Buffer, Codec, Fixed, parse_codec
 from penstock.codecs.base import NEED_DATA
 from penstock.core.service import callbacks
 from penstock.engines.receiving import PREFETCH
@@ -445,3 +445,41 @@ def test_callbacks_that_switch_for_each_message_have_nothing_cut_again_and_again
 
         assert b"ab\ncd;\n" * COMMANDS == read_to_end(peer)
     assert 0 <= lines.cut - COMMANDS <= penstock.Limits().batch_messages
+
+
+class Turns(penstock.Handler):
+    """Lines and blocks of six bytes in turn; each block is answered by a reply, after one that was posted."""
+
+    def on_message(self, conn, message):
+        if isinstance(conn.codec, Fixed):
+            conn.set_codec(parse_codec("lines:max=10"))
+            conn.post(b"posted")
+            if message == b"close;":
+                conn.close()
+            elif message == b"fail!;":
+                raise ValueError
+            return message
+        conn.set_codec(Fixed(6))
+        return None
+
+
+@pytest.mark.engines("pure", "uvloop", "native")
+@pytest.mark.parametrize(
+    ("ending", "answer", "reason"),
+    [
+        (b"", b"", "peer_closed"),
+        (b"close;set\nab.cd;", b"posted\nclose;\n", "done"),
+        (b"fail!;set\nab.cd;", b"posted\n", "handler_error"),
+        (b"ab.cd;a line too long\n", b"posted\nab.cd;\n", "frame_too_large"),
+    ],
+)
+def test_a_stream_of_switches_ends_where_its_messages_say(serve, ending, answer, reason):
+    """What came before is answered in order, what comes after it is not handled."""
+    wire = b"set\nab.cd;" * 50 + (b"set\n" + ending if ending else b"")
+    service = callbacks(Turns, name="turns", codec=parse_codec("lines:max=10"))
+    with serve(service, fails=int(reason == "handler_error")) as server, server.dial() as peer:
+        peer.sendall(wire)
+        peer.shutdown(socket.SHUT_WR)
+
+        assert b"posted\nab.cd;\n" * 50 + answer == read_to_end(peer)
+        assert [reason] == server.reasons(1)

@@ -169,8 +169,10 @@ class StreamInbound(AnsweredInput[M]):
             self.pending_bytes = len(before)
             return []
 
-    def take_one(self) -> M | NeedData:
-        """Take the next message, if `few` are to be cut one by one; NEED_DATA where `take` has to look at it.
+    def take_one(self, codec: Codec[M]) -> M | NeedData:
+        """Take the next message while `few` are to be cut one by one, by a codec that may be another one than before.
+
+        NEED_DATA: `take` has to look at it; and, where `codec` of the input is still the other one, `switch` before it.
 
         Raises:
             RemoteProtocolError, CodecError: As `take`. The codec may have taken the bad frame off the buffer.
@@ -178,18 +180,23 @@ class StreamInbound(AnsweredInput[M]):
         buffer = self._buffer
         if not buffer or self._chunk or self._singly is not None or self.requests is not None:
             return NEED_DATA
+        if codec is self.codec:
+            self.few -= 1
+        elif not self.change(codec):
+            return NEED_DATA
         before = len(buffer)
         try:
-            message = self.codec.decode(buffer)
+            message = codec.decode(buffer)
         except Exception as error:
             self.pending_bytes = len(buffer)
-            raise guard.failure(self.codec, "decode", error)  # noqa: B904 - as in `take`
+            raise guard.failure(codec, "decode", error)  # noqa: B904 - as in `take`
         self.pending_bytes = left = len(buffer)
         if message is NEED_DATA or left >= before:
+            self.few += 1
             return NEED_DATA
         buffer.resume = None
-        self._batch, self._batch_rest = b"", 0
-        self.few -= 1
+        if self._batch:
+            self._batch, self._batch_rest = b"", 0
         return message
 
     def _take_singly(self, singly: Singly) -> list[M]:
@@ -370,6 +377,22 @@ class StreamInbound(AnsweredInput[M]):
             return None
         taken = bytes(buffer[:count])
         del buffer[:count]
+        buffer.resume = None
+        self.few = SINGLY_AFTER_SWITCH
+        self._batch, self._batch_rest = b"", 0
+        self.pending_bytes = len(buffer)
+        return taken
+
+    def take_until(self, delimiter: bytes) -> bytes | None:
+        """Take the bytes up to a delimiter, as `take_by`; None: nothing was taken."""
+        buffer = self._buffer
+        if self._chunk or self._singly is not None:
+            return None
+        end = buffer.find(delimiter)
+        if not 0 <= end <= self.codec.max_frame_bytes:
+            return None
+        taken = bytes(buffer[:end])
+        del buffer[: end + len(delimiter)]
         buffer.resume = None
         self.few = SINGLY_AFTER_SWITCH
         self._batch, self._batch_rest = b"", 0

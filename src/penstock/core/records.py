@@ -29,7 +29,7 @@ class RecordInbound(Generic[M]):
         self.codec = codec
         return True
 
-    def take_one(self) -> NeedData:
+    def take_one(self, _codec: Codec[M]) -> NeedData:
         """Leave it to `take`."""
         return NEED_DATA
 
@@ -37,6 +37,9 @@ class RecordInbound(Generic[M]):
         """Cut no record."""
 
     def take_bytes(self, _count: int) -> None:
+        """Cut no record."""
+
+    def take_until(self, _delimiter: bytes) -> None:
         """Cut no record."""
 
     def note_silence(self) -> None:

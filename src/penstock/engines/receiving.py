@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final, TypeVar
 
-from ..codecs.base import NEED_DATA, Codec, NeedData
+from ..codecs.base import Codec
 from ..core.contract import codec_changed
 from ..core.endings import last_message
 from ..core.inbound import StreamInbound
 from ..core.law.closing import CLOSED
+from ..core.law.deadlines import MESSAGE_AT_WORK
 from ..core.requests import end_superseded
 from ..core.timeouts import Timeout
 from ..errors import CodecError, RemoteProtocolError
@@ -102,11 +103,13 @@ class ReceivingConnection(LinkedConnection[M]):
 
     def set_codec(self, codec: Codec[Any]) -> None:
         """Speak another codec, from the message after the one received last."""
-        end_superseded(self._inbound.requests, codec)
+        if self._inbound.requests is not None:
+            end_superseded(self._inbound.requests, codec)
         self.codec = codec
         if self._cutter is None and (self._ready or self._rare is not None or not self._inbound.change(codec)):
             self._cut_by(codec)
-        codec_changed(self)
+        if getattr(self._context.server, "codec_changed", None) is not None:
+            codec_changed(self)
 
     def _cut_by(self, codec: Codec[Any], *, silence_counts: bool = True) -> None:
         unhandled = len(self._ready)
@@ -122,38 +125,23 @@ class ReceivingConnection(LinkedConnection[M]):
         if self._ready and isinstance(inbound, StreamInbound) and inbound.gives_back:
             self._cut_by(inbound.codec)
 
-    def _take_one(self) -> M | NeedData:
-        """Take the next message, if nothing has to be looked at before; NEED_DATA where `_finds_message` has to.
+    def _take_past(self, what: Codec[bytes] | int | bytes) -> bytes | None:
+        """Take what another codec cuts, or so many bytes, or those up to a delimiter.
 
-        Raises:
-            RemoteProtocolError, CodecError: It is bad; none of those that are passed over.
+        None: they are not all there, or something has to be looked at before.
         """
-        if self._ready or self._rare is not None or self._expired is not None or self._closing:
-            return NEED_DATA
-        if self._levels.message_step_s or self._cutter is not None:
-            return NEED_DATA
-        try:
-            message = self._inbound.take_one()
-        except (RemoteProtocolError, CodecError) as error:
-            self._has_finished()
-            self._break_off(error)
-            raise
-        if message is not NEED_DATA:
-            self._has_message()
-            self._batch_size = 1
-            self.messages_in += 1
-        return message
-
-    def _take_past(self, cutter: Codec[bytes] | int) -> bytes | None:
-        """Take what another codec cuts, or so many bytes, if they are there and nothing has to be looked at before."""
         if self._ready or self._rare is not None or self._expired is not None or self._closing:
             return None
         if self._levels.message_step_s or self._cutter is not None:
             return None
         inbound = self._inbound
-        taken = inbound.take_bytes(cutter) if isinstance(cutter, int) else inbound.take_by(cutter)
+        if isinstance(what, int):
+            taken = inbound.take_bytes(what)
+        else:
+            taken = inbound.take_until(what) if isinstance(what, bytes) else inbound.take_by(what)
         if taken is not None:
-            self._has_message()
+            if self._whose_move != MESSAGE_AT_WORK:
+                self._has_message()
             self._batch_size = 1
             self.messages_in += 1
         return taken

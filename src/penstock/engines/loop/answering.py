@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs import guard
-from ...codecs.base import Codec
+from ...codecs.base import NEED_DATA, Codec
 from ...config import OnFull
 from ...core.contract import codec_changed
 from ...core.endings import reason_after
@@ -21,6 +21,7 @@ from ...core.handlers import CallbackHandler, Handler, MessageHandler, answer_to
 from ...core.interrupts import is_interrupt
 from ...core.requests import end_superseded
 from ...core.turns import FIRST_LOOK, LONGEST_S, LOOKED_AT
+from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
 from .context import LoopContext
 from .stream import StreamConnection
@@ -212,6 +213,94 @@ class AnsweringConnection(StreamConnection[M]):
         """Whether what was answered leaves with the answers to what else is there: nothing has to be done before."""
         return False
 
+    def _handle_in_turn(self, most: int) -> None:
+        """Go on after a change of codec, with up to ``most`` messages: each is cut when the one before was handled.
+
+        As rounds of one message each would, and as far as that is simple; `_called` and who has called it do the rest.
+        """
+        if most <= 0 or self._rare is not None or self._records or self._write_paused:
+            return
+        self._handling = True
+        before, bad = self.messages_in, None
+        error: BaseException | None = None
+        try:
+            bad = self._variables.run(self._answer_in_turn, before + most)
+        except BaseException as caught:
+            error = caught
+        handled = self.messages_in - before
+        if not handled and error is None and bad is None:
+            self._handling = False
+            return
+        self._called(error, handled, 0)
+        if bad is not None and not self._closing and not self._passes_over(bad):
+            self._break_off(bad)
+
+    def _answer_in_turn(self, until_count: int) -> RemoteProtocolError | CodecError | None:
+        """Cut messages and call the handler for each, until nothing whole is left, or something else is to be done.
+
+        Returns:
+            What is wrong with the next message; None as a rule.
+
+        Raises:
+            What the handler raises, and what `_encode` and `_put` raise.
+        """
+        inbound, levels, count = self._inbound, self._levels, self.messages_in
+        look_at, until = min(count + FIRST_LOOK, until_count), monotonic() + LONGEST_S
+        codec = self.codec
+        while True:
+            try:
+                message = inbound.take_one(codec)
+            except (RemoteProtocolError, CodecError) as error:
+                self._next_codec = None
+                return error
+            if inbound.codec is codec:
+                self._next_codec = None
+            if message is NEED_DATA:
+                return None
+            self._interrupted = False
+            self.messages_in = count = count + 1
+            reply = self._on_message(message)
+            if reply is not None:
+                self._put_reply(reply)
+            if not self._interrupted:
+                if not inbound.few:
+                    return None
+            elif self._next_codec is None or self._close_after is not None or self._closing:
+                return None
+            else:
+                codec = self._next_codec
+                if self._failure is not None or self._upgrade is not None:
+                    return None
+            if self._write_paused:
+                return None
+            if count >= look_at:
+                if count >= until_count or self._rare is not None or self._levels is not levels:
+                    return None
+                if monotonic() > until:
+                    self._late = bool(inbound.pending_bytes)
+                    return None
+                look_at = min(count + LOOKED_AT, until_count)
+
+    def _put_reply(self, reply: M) -> None:
+        """Gather the reply to a message that was cut by itself."""
+        if not self._can_send:
+            if self._closing or self._failure is not None:
+                return
+            raise self._why_not()
+        codec = self.codec
+        try:
+            data = codec.encode(reply)
+            if type(data) is not bytes:
+                data = guard.as_bytes(codec, "encode", data)
+        except Exception as error:
+            raise guard.failure(codec, "encode", error)  # noqa: B904 - as `guard` does
+        is_full = self._write_paused or self._corked_bytes >= self._levels.high
+        if self._corking and not is_full and self._can_send:  # the codec may have closed it
+            self._corked.append(data)
+            self._corked_bytes += len(data)
+        else:
+            self._put(data)
+
     def _encode_replies(self) -> None:
         """Move the replies of the batch to the output, in the order of their messages.
 
@@ -293,7 +382,8 @@ class AnsweringConnection(StreamConnection[M]):
         """Speak another codec, from the message after the one at hand."""
         if self._replies:
             self._encode_replies_before()
-        end_superseded(self._inbound.requests, codec)
+        if self._inbound.requests is not None:
+            end_superseded(self._inbound.requests, codec)
         self.codec = codec
         if self._handling:
             self._next_codec = codec
@@ -301,7 +391,8 @@ class AnsweringConnection(StreamConnection[M]):
         else:
             self._inbound.switch(codec, 0, 0)
             self._watch_input()
-        codec_changed(self)
+        if getattr(self._context.server, "codec_changed", None) is not None:
+            codec_changed(self)
 
     def _uncut(self) -> None:
         if self._handling:

@@ -11,15 +11,17 @@ from typing import Any, Final, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import NEED_DATA, Codec
+from ...codecs.delimited import MAX_DELIMITER_BYTES
 from ...core.contract import Connection, refuse_frame
 from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED
+from ...core.law.deadlines import MESSAGE_AT_WORK
 from ...core.requests import refuse_silence
 from ...core.timeouts import Timeout
 from ...core.tls import TlsInfo
 from ...core.turns import LONGEST_S, MOST_IN_A_ROW, SIZE_SHIFT
-from ...errors import EndOfStreamError, LocalProtocolError, RemoteProtocolError
+from ...errors import CodecError, EndOfStreamError, LocalProtocolError, RemoteProtocolError
 from ...reasons import CloseReason
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
 from ..requests import request_of
@@ -125,11 +127,12 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         self._end_mark()  # what is received so is no message that begins anew
         is_in_turn = self._waiter is None and (self._streak < self._streak_end or self._goes_on_in_a_row())
         at_once: bytes | None
-        if is_in_turn and max_bytes is None and type(what) is int and 0 < what <= self.codec.max_frame_bytes:
+        if is_in_turn and max_bytes is None and self._is_within_limits(what):
             at_once = self._take_past(what)
             if at_once is not None:
                 self._streak += 1
                 return at_once
+            is_in_turn = False
         try:
             if self._records:
                 raise no_stream()
@@ -155,6 +158,12 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
         finally:
             self._take_back()
         return taken  # type: ignore[no-any-return]
+
+    def _is_within_limits(self, what: int | bytes) -> bool:
+        """Whether it is a count or a delimiter that nothing is to be said about."""
+        if type(what) is int:
+            return 0 < what <= self.codec.max_frame_bytes
+        return type(what) is bytes and 0 < len(what) <= MAX_DELIMITER_BYTES
 
     def _end_mark(self) -> None:
         """What the conversation does now its successor would do again: the last checkpoint holds no longer.
@@ -186,13 +195,27 @@ class AwaitedConnection(ReceivingConnection[M], StreamConnection[M], Connection[
                 if self._streak >= self._streak_end and self._expired is None and not self._goes_on_in_a_row():
                     await self._let_others()
                     continue
-                if self._inbound.few:
+                if self._inbound.few and not (
+                    self._rare is not None
+                    or self._expired is not None
+                    or self._ready
+                    or self._cutter is not None
+                    or self._closing
+                    or self._levels.message_step_s
+                ):  # after a change of codec, or each of a stream of them
                     try:
-                        one = self._take_one()
-                    except Exception:
+                        one = self._inbound.take_one(self.codec)
+                    except Exception as error:
+                        if isinstance(error, RemoteProtocolError | CodecError):
+                            self._has_finished()
+                            self._break_off(error)
                         await self._turn.take()  # as below
                         raise
                     if one is not NEED_DATA:
+                        if self._whose_move != MESSAGE_AT_WORK:
+                            self._has_message()
+                        self._batch_size = 1
+                        self.messages_in += 1
                         self._streak += 1
                         return one
                 if self._levels.message_step_s and self._is_held_back():

@@ -127,13 +127,16 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
             self._first_since = self._partial_since = inf
             if self._rare is not None:
                 self._has_taken()
-            bytes_before = self.bytes_out
+            bytes_before, messages_before = self.bytes_out, self.messages_in
             count = len(messages)
             if is_limited:
                 self._handle_paced(messages)
             else:
-                self.messages_in += count
+                self.messages_in = messages_before + count
                 self._handle(messages)
+            if self._corking and not is_limited:  # the codec was changed, and the rest is cut by the new one
+                self._handle_in_turn(budget - (self.messages_in - messages_before))
+                count = self.messages_in - messages_before
             if self._continuing:  # a signal has interrupted it, or the handler has led here once more
                 if self._corking:
                     self._send_gathered()
