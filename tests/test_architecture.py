@@ -230,6 +230,7 @@ OF_THE_WHOLE = {
     "engines/tls/test_start_tls.py",
     "engines/tls/test_start_tls_meanwhile.py",
     "engines/tls/test_unsent.py",
+    "server/forking/test_laws.py",  # what a peer sees of a connection that has a process
     "services/test_discard_chargen_qotd.py",
     "services/test_outside.py",
     "services/test_services.py",
