@@ -178,6 +178,32 @@ def test_reader_and_writer_go_with_their_connection(serve, engine):
             gc.enable()
 
 
+@pytest.mark.engines("native")
+def test_what_is_called_for_each_message_is_a_method_of_its_very_class(serve, engine):
+    """So the interpreter calls it without a look-up. An object that no connection has made is refused, and another class."""
+    found = []
+
+    async def callback(reader, writer):
+        for end, names in ((reader, ("read", "readexactly", "readline", "readuntil")), (writer, ("drain", "write"))):
+            kind = type(end)
+            found.extend(vars(kind)[name].__objclass__ is kind for name in names)
+            bare = kind.__new__(kind)
+            with pytest.raises((TypeError, AttributeError)):
+                getattr(bare, names[0])()
+            with pytest.raises((TypeError, AttributeError)):
+                getattr(bare, names[-1])(b"x")
+            bare._transport = writer.transport  # what asyncio's own end asks
+            with pytest.raises(TypeError, match="no subclass"):
+                kind.own_methods(bytearray)
+        writer.write(b"done")
+        writer.close()
+
+    with serve(callback) as server, server.dial() as peer:
+        assert b"done" == read_to_end(peer)
+
+    assert [True] * 6 == found
+
+
 def test_two_tasks_share_a_reader(serve, engine):
     """Each line goes to one of them, whole and in order: one that let the loop turn finds what the other has left."""
     sent = b"".join(b"%d %s\n" % (number, b"x" * (number % 97)) for number in range(6000))

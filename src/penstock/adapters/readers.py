@@ -6,6 +6,7 @@ No task stands between the two. On the native engine what is common is done in c
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import Any, Final
 
 from ..core.contract import Connection
@@ -127,42 +128,40 @@ class ConnectionReader(asyncio.StreamReader):
             self._receiving = False
 
 
-class FedReader(asyncio.StreamReader):
-    """A reader whose methods are in compiled code, which has a `ConnectionReader` for what is rare.
+@cache
+def fed_reader(feed: Any) -> Any:
+    """Return the class of readers whose methods are in compiled code, which has a `ConnectionReader` for what is rare.
 
     Args:
-        feed: The compiled code.
-        loop: The loop that runs.
+        feed: The compiled class, which has these methods.
     """
 
-    __slots__ = ("read", "readexactly", "readline", "readuntil")
+    class FedReader(feed, asyncio.StreamReader):  # type: ignore[misc]
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._loop = loop
+            self._transport = self._waiter = None  # these are asyncio's
+            self._paused = False
 
-    def __init__(self, feed: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._transport = self._waiter = None  # these are asyncio's
-        self._paused = False
-        self._feed = feed
-        self.read, self.readexactly = feed.read, feed.readexactly  # type: ignore[method-assign]
-        self.readline, self.readuntil = feed.readline, feed.readuntil  # type: ignore[method-assign]
-
-    def at_eof(self) -> bool:
-        """As asyncio's."""
-        return bool(self._feed.at_eof())
+    for name in (
+        "_buffer",
+        "_eof",
+        "_exception",
+        "_limit",
+    ):  # what asyncio's methods, and those who know it well, look at
+        setattr(FedReader, name, _of_rare(name))
+    feed.own_methods(FedReader)
+    return FedReader
 
 
 def _of_rare(name: str) -> Any:
     """Return a property that is the rare reader's, which has then what was received."""
 
-    def get(self: FedReader) -> Any:
-        return getattr(self._feed.rarely(), name)
+    def get(self: Any) -> Any:
+        return getattr(self._rarely(), name)
 
-    def put(self: FedReader, value: Any) -> None:
-        setattr(self._feed.rarely(), name, value)
+    def put(self: Any, value: Any) -> None:
+        setattr(self._rarely(), name, value)
         if name == "_limit":
-            self._feed.set_limit(value)
+            self._set_feed_limit(value)
 
     return property(get, put)
-
-
-for _name in ("_buffer", "_eof", "_exception", "_limit"):  # what asyncio's methods, and those who know it well, look at
-    setattr(FedReader, _name, _of_rare(_name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ..core.contract import Connection
@@ -14,7 +14,7 @@ from ..core.service import Service
 from ..core.signatures import name_of, positional, summary_of
 from ..core.turns import turn_of
 from ..errors import ConnectionEndedError
-from .readers import LIMIT_BYTES, ConnectionReader, FedReader
+from .readers import LIMIT_BYTES, ConnectionReader, fed_reader
 from .sockets import CODEC, LostError
 from .transport import ConnectionTransport, loss_of
 from .without import OF_BYTES
@@ -55,13 +55,19 @@ def _ends_of(conn: Connection[bytes], loop: asyncio.AbstractEventLoop) -> tuple[
     """Return the reader and the writer of a connection."""
     transport = StreamsTransport(conn, loop)
     flow: Any = _Flow(transport, conn)
-    make_feed = getattr(conn, "stream_feed", None)  # of connections in compiled code
-    if make_feed is None:
+    types = getattr(conn, "stream_types", None)  # of connections in compiled code
+    if types is None:
         reader = ConnectionReader(conn, loop)
-        return reader, ConnectionWriter(transport, flow, reader, loop, conn)
-    feed = make_feed(LIMIT_BYTES, partial(ConnectionReader, conn, loop), transport, partial(_drain, transport, flow))
-    fed = FedReader(feed, loop)
-    return fed, FedWriter(transport, flow, fed, loop, conn).use(feed)
+        writer = ConnectionWriter(transport, flow, reader, loop, conn)
+        writer.write = transport.write  # type: ignore[method-assign]  # as asyncio's, with a call less
+        return reader, writer
+    fed = fed_reader(types[0])(loop)
+    writer = _fed_writer(types[1])(transport, flow, fed, loop, conn)
+    make_reader = partial(ConnectionReader, conn, loop)
+    conn.feed_streams(  # type: ignore[attr-defined]
+        fed, writer, LIMIT_BYTES, make_reader, transport, partial(_drain, transport, flow)
+    )
+    return fed, writer
 
 
 async def _drain(transport: StreamsTransport, flow: _Flow, reader: asyncio.StreamReader | None) -> None:
@@ -102,7 +108,6 @@ class ConnectionWriter(asyncio.StreamWriter):
         self, transport: StreamsTransport, flow: Any, reader: asyncio.StreamReader, loop: Any, conn: Connection[bytes]
     ) -> None:
         super().__init__(transport, flow, reader, loop)
-        self.write = transport.write  # type: ignore[method-assign]  # as asyncio's, with a call less
         self._conn: Any = conn
         self._turn = turn_of(loop)
 
@@ -121,15 +126,15 @@ class ConnectionWriter(asyncio.StreamWriter):
             self.close()
 
 
-class FedWriter(ConnectionWriter):
-    """A writer whose `write` and `drain` are in compiled code."""
+@cache
+def _fed_writer(sink: Any) -> Any:
+    """Return the class of writers whose `write` and `drain` are in compiled code: those of ``sink``."""
 
-    __slots__ = ("drain", "write")
+    class FedWriter(sink, ConnectionWriter):  # type: ignore[misc]
+        pass
 
-    def use(self, feed: Any) -> FedWriter:
-        """Write and drain by a feed's."""
-        self.write, self.drain = feed.write, feed.drain  # type: ignore[method-assign]
-        return self
+    sink.own_methods(FedWriter)
+    return FedWriter
 
 
 class _Flow:

@@ -15,7 +15,7 @@ from .feed cimport feed_of, pour
 from ..framing.choice cimport framing_of_cutter, known_until
 from ..framing.frames cimport Framing
 from ..sealed cimport seal
-from .reading cimport stream_feed_of
+from .reading cimport feed_streams, STREAM_TYPES
 from .waiter cimport PENDING, Waiter, waiter_of
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
@@ -60,9 +60,14 @@ cdef class ConversationConnection(TaskConnection):
         """Return what hands the protocol of a transport what is read, and writes for it."""
         return feed_of(self, transport)
 
-    def stream_feed(self, limit, make_reader, transport, drain):
-        """Return what reads and writes for a reader and a writer of asyncio."""
-        return stream_feed_of(self, limit, make_reader, transport, drain)
+    @property
+    def stream_types(self):
+        """What a reader and a writer of asyncio inherit from, for `feed_streams`."""
+        return STREAM_TYPES
+
+    def feed_streams(self, reader, writer, limit, make_reader, transport, drain):
+        """Have a reader and a writer of asyncio read from this and write to it."""
+        feed_streams(self, reader, writer, limit, make_reader, transport, drain)
 
     cdef Waiter place_to_wait(self, object limit):
         # Where the task hangs already, when it is the one that asks: a step in place may have begun others (eager tasks).

@@ -9,12 +9,16 @@ cdef class StreamFeed:
     cdef Py_ssize_t limit  # of what ends with a separator
     cdef object make_reader  # what makes the reader for all that is rare
     cdef object reader  # it; None as long as nothing rare was asked for
-    cdef object transport
     cdef object drain_rarely
 
     cdef object rare_reader(self)
     cdef bint is_rare(self) except -1
     cdef bytes take(self, Py_ssize_t size)
+
+
+cdef class StreamSink:
+    cdef StreamFeed feed
+    cdef object transport
 
 
 cdef class Streaming(Receive):
@@ -31,4 +35,7 @@ cdef class Streaming(Receive):
     cdef object go_on(self)
 
 
-cdef StreamFeed stream_feed_of(AwaitedConnection conn, Py_ssize_t limit, object make_reader, object transport, object drain)
+cdef tuple STREAM_TYPES
+cdef int feed_streams(
+    AwaitedConnection conn, StreamFeed feed, StreamSink sink, Py_ssize_t limit, object make_reader, object transport, object drain
+) except -1

@@ -7,15 +7,43 @@ is left here, and has to have handed it on before anything is done here again.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memchr
 
 from .contexts cimport Py_REFCNT
 from .feed cimport written
 from ..sealed cimport seal
-from .step cimport AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_NEXT, PyIter_Send, PySendResult, STOP, YIELDING
+from .step cimport (
+    AWAITING, become_awaitable, FINISHED, FRESH, PYGEN_ERROR, PYGEN_NEXT, PYGEN_RETURN, PyIter_Send, PySendResult, send_to_step, STOP,
+    YIELDING,
+)
 
 from ....errors import BrokenError, ClosedError, EndOfStreamError
+
+cdef extern from *:
+    """
+    /* Method descriptors of a base, as a type's own: the interpreter calls one at once only where it is of that very type. */
+    static int penstock_own_methods(PyObject *kind, PyObject *base)
+    {
+        PyObject *name, *method;
+        Py_ssize_t at = 0;
+        while (PyDict_Next(((PyTypeObject *)base)->tp_dict, &at, &name, &method)) {
+            PyObject *own;
+            int failed;
+            if (!Py_IS_TYPE(method, &PyMethodDescr_Type)) {
+                continue;
+            }
+            own = PyDescr_NewMethod((PyTypeObject *)kind, ((PyMethodDescrObject *)method)->d_method);
+            failed = own == NULL || PyObject_SetAttr(kind, name, own) < 0;
+            Py_XDECREF(own);
+            if (failed) {
+                return -1;
+            }
+        }
+        return 0;
+    }
+    """
+    int penstock_own_methods(object kind, object base) except -1
 
 cdef extern from "<string.h>" nogil:
     void* memmem(const void* haystack, size_t size, const void* needle, size_t needle_size)
@@ -37,7 +65,15 @@ cdef Streaming spare = None
 
 
 cdef class StreamFeed:
-    """The methods of a reader and a writer that are called for each message."""
+    """The methods of a reader that are called for each message.
+
+    The reader's class inherits them, and has them as its own: so the interpreter finds and calls them without a look-up.
+    """
+
+    @staticmethod
+    def own_methods(type kind not None):
+        """Give a subclass the methods as its own."""
+        own_methods(kind, StreamFeed)
 
     def read(self, n=-1):
         """As asyncio's, once awaited."""
@@ -55,24 +91,15 @@ cdef class StreamFeed:
         """As asyncio's, once awaited."""
         return streaming(self, LINE, NEWLINE, 1)
 
-    def drain(self):
-        """As asyncio's, once awaited."""
-        return streaming(self, ROOM, None, 1)
-
-    def write(self, data):
-        """As the transport's."""
-        if not written(self.conn, data):
-            self.transport.write(data)
-
     def at_eof(self):
         """As asyncio's."""
         return self.chunk is None and self.reader is not None and self.reader.at_eof()
 
-    def rarely(self):
+    def _rarely(self):
         """Return the reader that does what is rare; what is here has gone over to it."""
         return self.rare_reader()
 
-    def set_limit(self, Py_ssize_t limit):
+    def _set_feed_limit(self, Py_ssize_t limit):
         """Take another limit of what ends with a separator."""
         self.limit = limit
 
@@ -106,6 +133,30 @@ cdef class StreamFeed:
         return data
 
 
+cdef int own_methods(type kind, type base) except -1:
+    if not issubclass(kind, base):
+        raise TypeError(f"{kind.__name__} is no subclass of {base.__name__}")
+    return penstock_own_methods(kind, base)
+
+
+cdef class StreamSink:
+    """The methods of a writer that are called for each message; as `StreamFeed`."""
+
+    @staticmethod
+    def own_methods(type kind not None):
+        """Give a subclass the methods as its own."""
+        own_methods(kind, StreamSink)
+
+    def drain(self):
+        """As asyncio's, once awaited."""
+        return streaming(self.feed, ROOM, None, 1)
+
+    def write(self, data):
+        """As the transport's."""
+        if self.feed is None or not written(self.feed.conn, data):
+            self.transport.write(data)
+
+
 cdef class Streaming(Receive):
     """One call of a method that is awaited."""
 
@@ -125,7 +176,7 @@ cdef class Streaming(Receive):
                 if conn.poller.ends_turn():
                     return None
             if self.kind == ROOM:
-                if conn._write_paused or conn.close_reason is not None or (feed.reader is not None and feed.is_rare()):
+                if not has_room(feed):
                     return self.go_rarely()
                 self.value = None
                 return self.over()
@@ -230,9 +281,28 @@ cdef class Streaming(Receive):
         return Receive.abandon(self)
 
 
+cdef bint has_room(StreamFeed feed) except -1:
+    """Whether `drain` neither waits nor fails."""
+    return not feed.conn._write_paused and feed.conn.close_reason is None and (feed.reader is None or not feed.is_rare())
+
+
+cdef PySendResult send_to_streaming(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
+    """As of any step; that there is room is said without one."""
+    cdef Streaming step = <Streaming>self
+    if step.kind == ROOM and step.phase == FRESH and not step.counted and step.conn.poller.left > 0 and has_room(step.feed):
+        step.conn.poller.left -= 1
+        step.over()
+        Py_INCREF(None)
+        result[0] = <PyObject*>None
+        return PYGEN_RETURN
+    return send_to_step(self, value, result)
+
+
 cdef Streaming streaming(StreamFeed feed, int kind, object argument, Py_ssize_t wanted):
     global spare
     cdef Streaming step = spare
+    if feed is None or feed.conn is None:
+        raise TypeError("a reader and a writer are made by their connection")
     if step is not None and Py_REFCNT(step) == 2:  # that of the line above is one
         spare = None
         step.phase = FRESH
@@ -247,26 +317,33 @@ cdef Streaming streaming(StreamFeed feed, int kind, object argument, Py_ssize_t 
     return step
 
 
-become_awaitable(Streaming)
+become_awaitable(Streaming, send_to_streaming)
 
 
-cdef StreamFeed stream_feed_of(AwaitedConnection conn, Py_ssize_t limit, object make_reader, object transport, object drain):
-    """Return what reads and writes for a reader and a writer of a connection.
+cdef tuple STREAM_TYPES = (StreamFeed, StreamSink)
+
+
+cdef int feed_streams(
+    AwaitedConnection conn, StreamFeed feed, StreamSink sink, Py_ssize_t limit, object make_reader, object transport, object drain
+) except -1:
+    """Have a reader and a writer read from and write to a connection.
 
     Args:
         conn: The connection.
+        feed: The reader.
+        sink: The writer.
         limit: Of what ends with a separator, in bytes.
         make_reader: Makes the reader for what is rare.
         transport: The writer's.
         drain: Called with that reader, or None: waits for room where there is none, or says why there will be none.
     """
-    cdef StreamFeed feed = StreamFeed.__new__(StreamFeed)
     feed.conn = conn
     feed.limit = limit
     feed.make_reader = make_reader
-    feed.transport = transport
     feed.drain_rarely = drain
-    return feed
+    sink.feed = feed
+    sink.transport = transport
+    return 0
 
 
-seal(globals())
+seal(globals(), (), (StreamFeed, StreamSink))

@@ -26,6 +26,8 @@ cdef extern from *:
     PyObject* penstock_attempt(object (*function)(PyObject*), PyObject* self) noexcept
     int penstock_raised() except -1
 
+ctypedef PySendResult (*Sender)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
+
 cdef object STOP  # what a step returns when it has ended with its value
 
 
@@ -44,4 +46,5 @@ cdef class Step:
 
 cdef object advance(Step step)
 cdef PyObject* advanced(Step step) except NULL
-cdef int become_awaitable(object kind) except -1
+cdef PySendResult send_to_step(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR
+cdef int become_awaitable(object kind, Sender send=*) except -1

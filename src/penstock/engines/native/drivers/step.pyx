@@ -36,10 +36,7 @@ cdef extern from *:
     }
     """
     PyObject* penstock_stop(PyObject* value) noexcept
-    void penstock_install(
-        object kind, PyObject* (*next)(PyObject*) except? NULL,
-        PySendResult (*send)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
-    ) noexcept
+    void penstock_install(object kind, PyObject* (*next)(PyObject*) except? NULL, Sender send) noexcept
 
 STOP = object()
 
@@ -129,7 +126,7 @@ cdef PyObject* _next(PyObject* self) except? NULL:
     return <PyObject*>yielded
 
 
-cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
+cdef PySendResult send_to_step(PyObject* self, PyObject* value, PyObject** result) except PYGEN_ERROR:
     cdef Step step = <Step>self
     cdef PyObject* yielded
     result[0] = NULL
@@ -144,9 +141,9 @@ cdef PySendResult _send(PyObject* self, PyObject* value, PyObject** result) exce
     return PYGEN_RETURN
 
 
-cdef int become_awaitable(object kind) except -1:
-    """Have a subclass of `Step` awaited in the short way."""
-    penstock_install(kind, _next, _send)
+cdef int become_awaitable(object kind, Sender send=send_to_step) except -1:
+    """Have a subclass of `Step` awaited in the short way; ``send``: one of its own, which ends with `send_to_step`."""
+    penstock_install(kind, _next, send)
     return 0
 
 
