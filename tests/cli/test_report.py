@@ -336,8 +336,8 @@ ROWS = {
     "connect without a port": (
         ["connect", "localhost"],
         USAGE,
-        "penstock: error: URL: 'localhost' is not an address: it has no port; write HOST:PORT with 1 to 65535; "
-        "a server may have 0, and the system chooses",
+        "penstock: error: URL: 'localhost' is not an address: it has no port; write HOST:PORT, "
+        "with a port from 1 to 65535",
     ),
     "send no message": (
         ["send", "tcp://127.0.0.1:1"],

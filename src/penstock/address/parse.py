@@ -247,9 +247,7 @@ def _split_host(scheme: Scheme, rest: str) -> tuple[str, str | None]:
 
 def _parse_port(text: str | None) -> int:
     if not text:
-        raise ConfigurationError(
-            f"it has no port; write HOST:PORT with 1 to {MAX_PORT}; a server may have 0, and the system chooses"
-        )
+        raise ConfigurationError(f"it has no port; write HOST:PORT, with a port from 1 to {MAX_PORT}")
     # One way to write a number: no sign, no space, no underscore, no leading zero, no digits of other scripts.
     if not _PORT.fullmatch(text) or int(text) > MAX_PORT:
         raise ConfigurationError(f"port {text!r} is not a number from 0 to {MAX_PORT}")
