@@ -180,7 +180,7 @@ def test_reader_and_writer_go_with_their_connection(serve, engine):
 
 @pytest.mark.engines("native")
 def test_what_is_called_for_each_message_is_a_method_of_its_very_class(serve, engine):
-    """So the interpreter calls it without a look-up. An object that no connection has made is refused, and another class."""
+    """So the interpreter calls it without a look-up. An object that no connection has made is refused."""
     found = []
 
     async def callback(reader, writer):
