@@ -292,8 +292,12 @@ class LinkedConnection(TimedConnection[M], Generic[M]):
 
     def _refuse_clear(self) -> None:
         """Close: what came in clear was behind the last message in clear, be it that a layer under TLS had kept it."""
-        self._upgrade = None
-        self._cannot_go_on(TlsError(CloseReason.TLS_INJECTED, INJECTED))
+        error = TlsError(CloseReason.TLS_INJECTED, INJECTED)
+        if self._upgrade is True:
+            cast("Layer", self._link).give_up(error)  # else the end of our output would wait for its handshake
+        else:
+            self._upgrade = None
+            self._cannot_go_on(error)
 
     def _holds_input(self) -> bool:
         """Whether something came that no message at hand was made of."""

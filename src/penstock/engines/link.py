@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.tls import TlsInfo
-from ..errors import HandshakeError
+from ..errors import HandshakeError, TlsError
 from ..reasons import Refusal
 from .wire import SocketOptions
 
@@ -255,6 +255,10 @@ class Layer(Link):
         self._user = user
 
     # -- what its user asks for ----------------------------------------------------------------------------------------
+
+    def give_up(self, error: TlsError) -> None:
+        """Fail at what it needs of the peer first, for this reason; its user is told as of any other failure."""
+        self._user.layer_failed(error)
 
     @property
     def queued_bytes(self) -> int:

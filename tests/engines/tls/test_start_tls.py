@@ -13,7 +13,7 @@ from penstock.errors import BrokenError, ConnectionEndedError, LocalProtocolErro
 from penstock.testing.certificates import authority, server_certificate
 from penstock.testing.ciphered import CipheredSocket
 from penstock.testing.engines import TLS_ENGINES
-from penstock.testing.peers import dial
+from penstock.testing.peers import dial, read_to_end
 from penstock.testing.served import served
 
 pytest.importorskip("trustme")
@@ -177,12 +177,18 @@ HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
 @pytest.mark.parametrize("injected", [b"RCPT evil\n", b"half"])
 @pytest.mark.parametrize("under", ["proxy", "either"])
 def test_what_a_layer_under_tls_has_kept_is_refused(serve_clear, engine, model, injected, under):
-    """What comes with a PROXY header, or says that the peer begins in clear, is no message: TLS was to begin first."""
+    """What comes with a PROXY header, or says that the peer begins in clear, is no message: TLS was to begin first.
+
+    The peer hears of the end at once, not when the time is over for which what has closed is read.
+    """
     options = {"proxy_from": ["127.0.0.1"]} if under == "proxy" else {"bind": "tcp+tls://127.0.0.1:0"}
     service = penstock.as_service(SecuresFirst, codec="lines")
-    with serve_clear(service, model=model, **options) as server, dial(server.address) as raw:
+    with (
+        serve_clear(service, model=model, timeout_linger=None, **options) as server,
+        dial(server.address) as raw,
+    ):
         raw.sendall((HEADER if under == "proxy" else b"") + injected)
-        received = raw.makefile("rb").read()
+        received = read_to_end(raw)
         reasons = list(server.reasons(1))
         messages = server.record.of(EventName.CLOSED)[0].connection.messages_in
 

@@ -234,6 +234,10 @@ class TlsLayer(Layer):
             return False
         return self._in_use().begins(self, self._link)
 
+    def give_up(self, error: TlsError) -> None:
+        """Fail at the handshake."""
+        self._fail(error)
+
     def _fail(self, error: TlsError) -> None:
         self._law.fails(error.reason)
         self._tell_failed(error)

@@ -164,10 +164,16 @@ cdef class OpeningConnection(TeardownTransport):
         return bool(self.host.upgrades) and self in self.host.upgrades and self.host.upgrades[self] is None
 
     cdef bint refuses_clear(self) except -1:
+        cdef Stack stack
         if not self.host.upgrades or self not in self.host.upgrades:
             return False
-        del self.host.upgrades[self]
-        self.cannot_go_on(TlsError(TLS_INJECTED, INJECTED))
+        error = TlsError(TLS_INJECTED, INJECTED)
+        if self.host.upgrades[self] is None:
+            stack = <Stack>self.layer
+            stack.top.give_up(error)  # else the end of our output would wait for its handshake
+        else:
+            del self.host.upgrades[self]
+            self.cannot_go_on(error)
         return True
 
     cdef int cannot_go_on(self, object error) except -1:
