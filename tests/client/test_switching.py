@@ -33,3 +33,4 @@ async def test_a_message_whose_receiver_was_cancelled_as_it_came_is_not_lost(pee
         conn.set_codec(Text())
 
         assert "two" == await conn.receive(20)
+        sock.close()  # so that the client does not linger

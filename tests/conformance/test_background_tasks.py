@@ -221,6 +221,8 @@ def test_a_task_that_is_to_finish_is_no_reason_to_stay_after_a_close(serve, form
     with serve(react) as server:
         with server.dial() as peer:
             peer.sendall(b"close\n")
+            told.wait_for("begun")
+            read_to_end(peer)  # then it does not linger
             told.wait_for("ended")
         with server.dial() as peer:
             peer.sendall(b"go\n")

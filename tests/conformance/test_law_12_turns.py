@@ -13,7 +13,7 @@ from penstock.core.events import Accepted
 from penstock.core.turns import MOST_IN_A_ROW
 from penstock.testing.certificates import server_certificate
 from penstock.testing.ciphered import CipheredSocket
-from penstock.testing.peers import PATIENCE_S, dial, read_exactly
+from penstock.testing.peers import PATIENCE_S, dial, read_exactly, read_to_end
 
 # Those that run coroutines.
 LOOPS = ("pure", "uvloop", "native", "attached", "eager", "eager-native")
@@ -164,6 +164,8 @@ def test_what_is_awaited_in_a_row_lets_the_loop_turn(serve, engine, name, end):
             assert reset.wait(PATIENCE_S)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.close()
+        elif end == "closed":
+            assert b"" == read_to_end(peer)  # so that it does not linger
         assert done.wait(PATIENCE_S)
 
     assert MOST_IN_A_ROW + 2 >= counts[0]
