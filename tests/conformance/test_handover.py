@@ -9,8 +9,11 @@ import threading
 import pytest
 
 import penstock
+from penstock.address import Peer
+from penstock.config import GateConfig
 from penstock.core.events import EventName
 from penstock.core.handover.snapshot import decoded, encoded
+from penstock.core.proxy import AUTHORITY, UNIQUE_ID, ProxyHeader, write_header
 
 engines = pytest.mark.engines("pure", "uvloop", "native", "attached")
 pytestmark = [engines, pytest.mark.uncipherable("a connection under TLS drains")]
@@ -345,3 +348,51 @@ def test_our_direction_stays_ended(serve):
         assert two.call(lambda: the_only(two.server).phase) == "local_eof"
         peer.close()
         two.wait_connections(0)
+
+
+class Proxied(Numbered):
+    """Answers what its proxy has said."""
+
+    def on_message(self, conn, message):
+        return repr((conn.proxy, conn.proxy.tlvs, str(conn.peer))).encode()
+
+
+def test_what_a_proxy_has_said_moves_with_its_connection(serve):
+    """``conn.proxy``, values that follow the addresses included: the header was read by the process before."""
+    client, at = (Peer((host, 1234), socket.AF_INET) for host in ("192.0.2.1", "192.0.2.2"))
+    header = write_header(ProxyHeader(2, False, client, at, ((AUTHORITY, b"example"), (UNIQUE_ID, b"\xff"))))
+    with (
+        pair(serve, Proxied, gate=GateConfig(proxy_from=("127.0.0.1",))) as (one, two, peer),
+        peer.makefile("rb") as file,
+    ):
+        peer.sendall(header + b"?\n")
+        before = file.readline()
+        moved = move(one, two)
+        peer.sendall(b"?\n")
+
+        assert (True, True) == (moved, b"192.0.2.1" in before)
+        assert before == file.readline()
+        peer.close()
+
+
+def test_a_connection_whose_handler_was_exchanged_stays(serve):
+    """The next process would have one of the service's kind, and no state that it knows."""
+
+    class Other(penstock.Handler):
+        def on_message(self, conn, message):
+            return b"other"
+
+    class First(Numbered):
+        def on_message(self, conn, message):
+            conn.set_handler(Other())
+            return b"first"
+
+    with pair(serve, First) as (one, two, peer), peer.makefile("rb") as file:
+        peer.sendall(b"?\n")
+        got = [file.readline()]
+        assert not move(one, two)
+        peer.sendall(b"?\n")
+        got.append(file.readline())
+
+        assert [b"first\n", b"other\n"] == got
+        peer.close()

@@ -316,3 +316,17 @@ def test_a_queue_that_is_told_of_is_the_same_at_the_other_end():
     assert (len(queue), queue.count, queue.posted_bytes) == (len(other), other.count, other.posted_bytes)
     assert (1, 3) == queue.admit(b"new", "drop_oldest", 1) == other.admit(b"new", "drop_oldest", 1)
     assert queue.take(10_000) == other.take(10_000) == b"reply" + b"x" * 1000 + b"secondnew"
+
+
+def test_what_a_later_one_may_replace_may_be_replaced_at_the_other_end():
+    """By the same key; what was taken since is replaced no more."""
+    queue, other = SendQueue(), SendQueue()
+    for key in ("a", "b", None):
+        queue.admit(b"old %r" % key, "latest", 0, key)
+    queue.keep(b"reply")
+    other.recall(*queue.told())
+    assert b"old 'a'" == other.take()
+
+    assert (1, 7) == other.admit(b"new b", "latest", 0, "b")
+    assert other.admit(b"new a", "latest", 0, "a") is None
+    assert b"old Nonereplynew bnew a" == other.take(10_000)

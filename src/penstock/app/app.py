@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 from weakref import WeakValueDictionary
 
 from ..config.keywords import flat
 from ..core.background import Work, close_unused
 from ..core.contract import ConnectionBase
+from ..core.handover import key_of
 from ..errors import ApplicationError, KeyTakenError
 from ..groups import Group, Registry
 from ..groups.elsewhere import Scope
@@ -187,7 +188,7 @@ class App(Declaring, Generic[S]):
         _, name, key, is_shared, order, scope = place
         try:
             registry = self.registry(name, scope=scope)
-            registry.take(_hashable(key), conn, "join" if is_shared else "refuse", order)
+            registry.take(key_of(key), conn, "join" if is_shared else "refuse", order)
         except KeyTakenError:
             conn.close(detail="another connection has its key")
 
@@ -252,8 +253,3 @@ class App(Declaring, Generic[S]):
     def end(self) -> None:
         """Be served no longer."""
         self._at_work = None
-
-
-def _hashable(key: Any) -> Hashable:
-    """Return a key as it was: tuples come as lists."""
-    return tuple(map(_hashable, key)) if isinstance(key, list) else key

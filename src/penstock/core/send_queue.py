@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, get_args
 
 from ..config import Limits, OnFull
@@ -15,6 +16,7 @@ _KEPT: Final = 0  # a reply, or what `send` has waited for
 _STAYS: Final = 1  # posted, and taken for good: its sender would have been told, or it dropped, had there been no room
 _GIVES_WAY: Final = 2  # posted, and given up for a later one
 _WAYS: Final[dict[str, int]] = {"raise": _STAYS, "drop_newest": _STAYS, "drop_oldest": _GIVES_WAY, "latest": _GIVES_WAY}
+_NO_NAMES: Final[Mapping[int, Hashable]] = MappingProxyType({})
 # As long as that, a frame costs less where it is than copied: what is for many peers waits once for all of them.
 _WORTH_A_REFERENCE: Final = 256
 # Replaced frames are freed together once there are this many, and as many as wait.
@@ -170,12 +172,14 @@ class SendQueue:
             return self.take(), "latest", key
         return self.take(), "drop_oldest", None
 
-    def told(self) -> tuple[bytes, list[int]]:
-        """Return what `recall` makes of another queue what this one is: the bytes, and of each frame its size and way.
+    def told(self) -> tuple[bytes, list[int], dict[int, Hashable]]:
+        """Return what `recall` makes of another queue what this one is.
 
-        Which of them a later one may replace is not told: there the two are sent.
+        Returns:
+            The bytes; of each frame its size and way; and the keys of those that a later one may replace, by place.
         """
         data, frames = bytearray(), []
+        names: dict[int, Hashable] = {}
         for line in (self._front, self._line):
             short = 0
             for frame in line.frames if line is not None else ():
@@ -186,14 +190,17 @@ class SendQueue:
                     frames.append(frame)
                 elif frame.data:
                     data += frame.data
+                    if frame.key is not None:
+                        names[len(frames)] = frame.key[0]
                     frames.append(len(frame.data) << 2 | frame.way)
-        return bytes(data), frames
+        return bytes(data), frames, names
 
-    def recall(self, data: bytes, frames: Sequence[int]) -> None:
-        """Have what another queue told of, behind what waits."""
+    def recall(self, data: bytes, frames: Sequence[int], names: Mapping[int, Hashable] = _NO_NAMES) -> None:
+        """Have what another queue told of, behind what waits, where nothing has any of the keys."""
         at = 0
-        for frame in frames:
-            self._append(data[at : at + (frame >> 2)], frame & 3)
+        for place, frame in enumerate(frames):
+            name = (names[place],) if place in names else None
+            self._append(data[at : at + (frame >> 2)], frame & 3, name)
             at += frame >> 2
 
     def clear(self) -> None:

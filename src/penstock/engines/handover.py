@@ -12,10 +12,19 @@ from ..address import Address, parse_address
 from ..config import Limits, Timeouts
 from ..config.options import CONNECTION_LIMITS
 from ..core.handlers import Handler
-from ..core.handover import CannotMoveError
+from ..core.handover import CannotMoveError, key_of
 from ..core.handover.codecs import named, plain_of, remembered_of, text_of
 from ..core.handover.law import aged, ages_of
-from ..core.handover.snapshot import Snapshot, packed, peer_as_told, peer_of, unpacked
+from ..core.handover.snapshot import (
+    Snapshot,
+    names_as_told,
+    packed,
+    peer_as_told,
+    peer_of,
+    proxied,
+    proxy_as_told,
+    unpacked,
+)
 from ..core.service import Service
 from ..errors import ConfigurationError
 from .luggage import Arrival, Luggage
@@ -37,6 +46,8 @@ class Mover:
         self._timeouts = timeouts
         self._limits = limits
         self._codec = text_of(service.codec)
+        self._kind: type = getattr(service.handler, "handler_class", object)
+        self._exchanged = -1  # the connection whose state was asked for last, where none could be told
         self._states: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_state_kind(service))
         # Of all connections that have come to one listener it is one object, whose text costs as much as the rest.
         self._addresses: dict[str, Address] = {}
@@ -55,7 +66,12 @@ class Mover:
         Raises:
             CannotMoveError: It is no plain data.
         """
-        return packed(conn.state if callbacks is None else callbacks.on_handover(conn))
+        if callbacks is None:
+            return packed(conn.state)
+        if not isinstance(callbacks, self._kind):  # by `set_handler`: the next process would have one of the service's
+            self._exchanged = conn.id
+            return b""
+        return packed(callbacks.on_handover(conn))
 
     def told_by(self, state: object) -> bytes:
         """Return the state of a conversation's checkpoint as it is told.
@@ -71,6 +87,8 @@ class Mover:
         Raises:
             CannotMoveError: Something cannot be told.
         """
+        if conn.id == self._exchanged:
+            raise CannotMoveError("its handler is another one, by set_handler")
         text = self._codec if conn.codec is self._service.codec else text_of(conn.codec)
         name = "" if conn.codec is self._service.codec else conn.codec.name
         if name and named(text, name) is None:
@@ -98,6 +116,8 @@ class Mover:
             owed=luggage.owed,
             waiting=luggage.waiting[0],
             frames=luggage.waiting[1],
+            names=names_as_told(luggage.waiting[2]),
+            proxy=proxy_as_told(conn.proxy),
             bytes_in=conn.bytes_in,
             bytes_out=conn.bytes_out,
             messages_in=conn.messages_in,
@@ -135,11 +155,12 @@ class Mover:
                 snapshot=snapshot,
                 ages=aged(snapshot.ages, passed_s),
                 local=self._address_of(snapshot.local),
-                peer=peer_of(snapshot.peer),
+                peer=proxied(peer_of(snapshot.peer), snapshot.proxy),
                 codec=codec,
                 remembered=remembered_of(snapshot.remembered),
                 timeouts=self._timeouts.merged(**_known(snapshot.timeouts, _TIMEOUTS)),
                 limits=self._limits.merged(**_known(snapshot.limits, CONNECTION_LIMITS)),
+                names={place: key_of(key) for place, key in snapshot.names},
                 state=unpacked(snapshot.state, self._states),
             )
         except (ConfigurationError, TypeError, ValueError) as error:

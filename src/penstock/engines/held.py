@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ..core.send_queue import SendQueue
@@ -92,9 +92,9 @@ class HeldLink(Link):
         conn.bytes_out -= len(self.sent)
         return later.take(len(later)) if later else b""
 
-    def waiting(self) -> tuple[bytes, list[int]]:
+    def waiting(self) -> tuple[bytes, list[int], dict[int, Hashable]]:
         """Return what waited behind the link, as `SendQueue.told`."""
-        return self.queue.told() if self.queue else (b"", [])
+        return self.queue.told() if self.queue else (b"", [], {})
 
     @property
     def queued_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Luggage:
     pending: bytes
     remembered: Remembered | None
     owed: bytes
-    waiting: tuple[bytes, list[int]]
+    waiting: tuple[bytes, list[int], dict[int, Hashable]]
     state: bytes
 
 
@@ -49,6 +49,7 @@ class Arrival:
         remembered: What that knows of what is pending.
         timeouts: Those it goes by.
         limits: Likewise.
+        names: The keys of what waits, as `SendQueue.recall` takes them.
         state: What the handler in the other process has said, as this one's takes it.
     """
 
@@ -60,6 +61,7 @@ class Arrival:
     remembered: Remembered | None
     timeouts: Timeouts
     limits: Limits
+    names: Mapping[int, Hashable]
     state: Any
 
 

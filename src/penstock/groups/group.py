@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from ..core.contract import ConnectionBase
+from ..core.handover import key_of
 from ..core.send_queue import check_policy
 from ..errors import ConfigurationError, LocalProtocolError
 from . import elsewhere
@@ -128,7 +129,12 @@ class Group(Delivering[M]):
             far.codec_changed(member)
 
     def join_from(
-        self, conn: ConnectionBase[M], cursor: Mapping[int, int] | None, data: bytes = b"", frames: Sequence[int] = ()
+        self,
+        conn: ConnectionBase[M],
+        cursor: Mapping[int, int] | None,
+        data: bytes = b"",
+        frames: Sequence[int] = (),
+        names: Sequence[tuple[int, Any]] = (),
     ) -> None:
         """Have a connection that comes from the worker before be a member, as it was there.
 
@@ -138,13 +144,14 @@ class Group(Delivering[M]):
                 delivered there.
             data: What waited there for its peer to read again: it is older than that.
             frames: Of each frame of it the size and the way, as `SendQueue.told` has it.
+            names: Of those that a later one may replace, the place and the key.
         """
         far = self._far
         with self._lock:
             member = self.join(conn)
             if frames:
                 self.stats.deliveries += len(frames)
-                member.queue().recall(data, frames)
+                member.queue().recall(data, frames, {place: key_of(key) for place, key in names})
                 self._late.add(conn.id)
                 self.resume(member)
             if far is not None and cursor is not None:

@@ -102,7 +102,14 @@ class Membership(Generic[M]):
             if cursor is None:
                 return "group", name
             self._cursor = cursor
-        return "group", name, sorted(self._cursor.items()), *(self.waiting.told() if self.waiting else ())
+        place = "group", name, sorted(self._cursor.items())
+        if not self.waiting:
+            return place
+        from ..core.handover.snapshot import names_as_told  # noqa: PLC0415  # few servers hand anything over
+
+        data, frames, keys = self.waiting.told()
+        names = names_as_told(keys)
+        return *place, data, frames, *([names] if names else [])
 
     def stays(self) -> None:
         """It does not move: deliver what was kept."""

@@ -7,7 +7,18 @@ from msgspec.msgpack import Decoder
 
 from penstock.address import Peer
 from penstock.core.handover import CannotMoveError
-from penstock.core.handover.snapshot import FORMAT, decoded, packed, peer_as_told, peer_of, unpacked
+from penstock.core.handover.snapshot import (
+    FORMAT,
+    decoded,
+    names_as_told,
+    packed,
+    peer_as_told,
+    peer_of,
+    proxied,
+    proxy_as_told,
+    unpacked,
+)
+from penstock.core.proxy import ALPN, AUTHORITY, UNIQUE_ID, ProxiedPeer, ProxyHeader, info_of
 
 
 def test_the_format_is_one_that_older_and_newer_readers_read():
@@ -58,3 +69,26 @@ def test_a_peer_is_the_same_at_the_other_end(peer):
     told = unpacked(packed(peer_as_told(peer)), Decoder(tuple[object, int, bytes]))
 
     assert peer == peer_of(told)
+
+
+def test_what_a_proxy_has_said_is_the_same_at_the_other_end():
+    """Whom it speaks for, where that connected to, and what follows the addresses; what is worked out of it, too."""
+    proxy, client, at = (Peer((f"192.0.2.{host}", 1000 + host), socket.AF_INET) for host in (1, 2, 3))
+    header = ProxyHeader(
+        2, False, client, at, ((ALPN, b"h2"), (AUTHORITY, b"example"), (UNIQUE_ID, b"\0\xff"), (0xE0, b"x"))
+    )
+    peer = ProxiedPeer(client, info_of(header, proxy))
+    for told in (peer, ProxiedPeer(proxy, info_of(ProxyHeader(1, True), proxy))):
+        snapshot = unpacked(packed(proxy_as_told(told.proxy)), Decoder(list))
+        assert told.proxy == proxied(Peer(told.sockname, told.family), snapshot).proxy
+    assert "h2" == peer.proxy.alpn
+    assert client is proxied(client, proxy_as_told(None))
+    with pytest.raises(CannotMoveError):
+        proxied(client, [3])
+
+
+def test_keys_are_told_that_are_the_same_at_the_other_end():
+    """The others have none: what waits under them is sent, whatever comes later."""
+    keys = {0: "price", 1: ("EUR", 7), 2: None, 3: frozenset((1,)), 4: object()}
+
+    assert [(0, "price"), (1, ("EUR", 7)), (2, None)] == names_as_told(keys)

@@ -4,6 +4,16 @@
 servers that hand connections over, and by no others.
 """
 
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
 
 class CannotMoveError(Exception):
     """A connection cannot be handed over, or not taken over. The text says why."""
+
+
+def key_of(told: Any) -> Hashable:
+    """Return a key as it was: tuples come as lists."""
+    return tuple(map(key_of, told)) if isinstance(told, list) else told

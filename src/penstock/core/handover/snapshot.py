@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from ...address import Peer
-from . import CannotMoveError
+from ...errors import ProxyError
+from ..proxy import ProxiedPeer, ProxyHeader, ProxyInfo, info_of
+from . import CannotMoveError, key_of
 
 # Raised when an older or newer reader would take something for what it is not. A field that may be left out is added
 # with a default: then older readers skip it, and newer ones go without it.
@@ -34,6 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         owed: What was sent and the kernel has not taken.
         waiting: What waits behind that, in one piece.
         frames: Of each frame in it, how long it is and how it waits: see `core.send_queue`.
+        names: Of those that a later one may replace, the place and the key: what is no plain data has none.
         bytes_in: How many were read.
         bytes_out: How many were sent, those that are owed included.
         messages_in: How many were handled.
@@ -41,6 +45,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         timeouts: Those that were set for it alone.
         limits: Likewise.
         places: The groups and keys of the application that it has.
+        proxy: What its proxy has said: see `proxy_as_told`.
     """
 
     id: int
@@ -56,6 +61,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     owed: bytes = b""
     waiting: bytes = b""
     frames: list[int] = []
+    names: list[tuple[int, Any]] = []
     bytes_in: int = 0
     bytes_out: int = 0
     messages_in: int = 0
@@ -63,6 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeouts: dict[str, float | None] = {}
     limits: dict[str, int | str] = {}
     places: list[Any] = []
+    proxy: list[Any] = []
 
     @property
     def size_bytes(self) -> int:
@@ -124,3 +131,40 @@ def peer_of(told: tuple[Any, int, bytes]) -> Peer:
     """Return the peer that was told."""
     sockname, family, credentials = told
     return Peer(tuple(sockname) if isinstance(sockname, list) else sockname, family, credentials)
+
+
+def proxy_as_told(info: ProxyInfo | None) -> list[Any]:
+    """Return what a proxy has said as plain data; empty where there is none."""
+    if info is None:
+        return []
+    destination = None if info.destination is None else peer_as_told(info.destination)
+    return [info.version, info.is_local, peer_as_told(info.proxy), destination, info.tlvs]
+
+
+def proxied(peer: Peer, told: list[Any]) -> Peer:
+    """Return a peer with what its proxy has said, as `proxy_as_told` has it.
+
+    Raises:
+        CannotMoveError: It cannot be read.
+    """
+    if not told:
+        return peer
+    try:
+        version, is_local, proxy, destination, tlvs = told
+        known = None if destination is None else peer_of(destination)
+        header = ProxyHeader(version, is_local, None, known, tuple((kind, value) for kind, value in tlvs))
+        return ProxiedPeer(peer, info_of(header, peer_of(proxy)))
+    except (ProxyError, TypeError, ValueError) as error:
+        raise CannotMoveError(f"what its proxy has said cannot be read: {error}") from error
+
+
+def names_as_told(names: Mapping[int, Hashable]) -> list[tuple[int, Any]]:
+    """Return those keys that are the same at the other end, with their places."""
+    return [(place, key) for place, key in names.items() if _is_the_same(key)]
+
+
+def _is_the_same(key: Hashable) -> bool:
+    try:
+        return key_of(msgspec.msgpack.decode(_encoder.encode(key))) == key
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False

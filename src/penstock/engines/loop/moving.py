@@ -280,7 +280,7 @@ class MovingConnection(StreamConnection[M]):
             self._write(snapshot.owed)
         if snapshot.frames and not self._closing:
             if self._write_paused:
-                self._queue().recall(snapshot.waiting, snapshot.frames)
+                self._queue().recall(snapshot.waiting, snapshot.frames, arrival.names)
             else:
                 self._write(snapshot.waiting)
         moving.stall_goes_on(self, arrival.ages, now)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from ...core.handover import key_of
 from ...errors import ConfigurationError, LocalProtocolError
 from ...groups.distant import DistantConnection
 from ...groups.keys import plain_key
@@ -16,7 +17,6 @@ from .keys import SharedKeys
 from .link import Link
 from .links import Links
 from .requests import Requests
-from .values import key_of
 
 # When two workers get to know each other, later holds are told of: so many at a time, and the next ones after so long.
 HOLDS_AT_ONCE: Final = 100

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from ...codecs.base import Codec
+from ...core.handover import key_of
 from ...errors import PenstockError
 from ...groups.distant import DistantConnection
 from ...groups.elsewhere import Cursor
@@ -39,7 +40,6 @@ from .links import Links
 from .presence import Presences, members_of
 from .records import Records
 from .requests import Requests
-from .values import key_of
 
 # How long a worker that begins waits for the others: one that is held knows it later, and until then sends it nothing.
 # Less than a worker waits for the answer to what it hands over.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ... import errors
+from ...core.handover import key_of
 from ...errors import (
     BrokenError,
     ClosedError,
@@ -27,7 +28,7 @@ from ...groups.distant import DistantConnection
 from ...reasons import CloseReason
 from .frames import Dropped, Reply, Request, encoded
 from .link import Link
-from .values import key_of, packed, unpacked
+from .values import packed, unpacked
 
 if TYPE_CHECKING:
     from .mesh import Mesh

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Hashable
 from typing import Any
 
 import msgspec
@@ -49,8 +48,3 @@ def unpacked(told: tuple[str, bytes]) -> Any:
         return msgspec.msgpack.decode(data, type=found)
     except msgspec.DecodeError as error:
         raise LocalProtocolError(f"a message of {qualname} is another one in this worker: {error}") from error
-
-
-def key_of(told: Any) -> Hashable:
-    """Return a key as it was: tuples come as lists."""
-    return tuple(map(key_of, told)) if isinstance(told, list) else told

@@ -360,7 +360,7 @@ cdef class MovingConnection(Connection):
             self.transmit_before(snapshot.owed)
         if snapshot.frames and not self.lost:
             if self._write_paused:
-                self._queue().recall(snapshot.waiting, snapshot.frames)
+                self._queue().recall(snapshot.waiting, snapshot.frames, arrival.names)
             else:
                 self.sent(len(snapshot.waiting))
                 self.transmit_before(snapshot.waiting)
