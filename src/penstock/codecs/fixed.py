@@ -27,10 +27,11 @@ class Fixed(BytesCodec):
 
     def decode(self, buffer: Buffer) -> bytes | NeedData:
         """Take ``size`` bytes. Nothing is ever refused."""
-        if len(buffer) < self.size:
+        size = self.size
+        if len(buffer) < size:
             return NEED_DATA
-        message = bytes(buffer[: self.size])
-        del buffer[: self.size]
+        message = bytes(buffer[:size])
+        del buffer[:size]
         return message
 
     def encode(self, message: bytes) -> bytes:
