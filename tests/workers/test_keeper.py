@@ -106,3 +106,14 @@ def test_what_another_supervisor_kept_is_kept_on():
         assert old.open(2, "echo", ["tcp://127.0.0.1:0"], **OPTIONS) == new.open(
             2, "echo", ["tcp://127.0.0.1:0"], **OPTIONS
         )
+
+
+def test_a_slot_that_asks_for_an_address_no_longer_leaves_it_to_the_others(keeper):
+    """The last one keeps it: whether any worker still listens there is asked once all are new."""
+    first, second = (keeper.open(slot, "echo", ["tcp://127.0.0.1:0"], **OPTIONS)[0] for slot in (1, 2))
+    key = ("echo", "tcp://127.0.0.1:0")
+
+    assert [] == keeper.leave_unasked(2, {key})
+    assert [key] == keeper.leave_unasked(1, set())
+    assert [] == keeper.leave_unasked(2, set())
+    assert (-1, [second]) == (first.sock.fileno(), keeper.listeners)

@@ -115,3 +115,24 @@ def test_the_next_supervisor_has_one_worker_have_it(fleet):
     assert (None, 1, 1) == (asking.end(), listening(fleet.address[1]), len(found))
     os.kill(int((fleet.directory / "pid").read_text()), signal.SIGTERM)
     fleet.rest()
+
+
+def test_a_service_that_comes_to_have_one_worker_leaves_no_listener_that_nobody_accepts_from(directory, supervise):
+    """A roll that takes it from the others, and one that gives it back: who connects is served all the time."""
+    (directory / "app.py").write_text(APP.replace(", workers=1", ""))
+    fleet = supervise("app:app", "--timeout-drain", "5s", bind=())
+    asking = Asking(fleet)
+    asking.start()
+    found = [listening(fleet.address[1])]
+    for number, code in enumerate((APP, APP.replace(", workers=1", "")), 1):
+        (directory / "app.py").write_text(code + "#" * number)  # of another length: Python takes it for the same else
+        fleet.tell(signal.SIGHUP)
+        fleet.said(f"workers of generation {number} serve")
+        until = time.monotonic() + PATIENCE_S
+        while listening(fleet.address[1]) != (1 if number == 1 else 2):
+            assert time.monotonic() < until
+            pause()
+        found.append(listening(fleet.address[1]))
+
+    assert (None, [2, 1, 2]) == (asking.end(), found)
+    assert "" not in asking.by

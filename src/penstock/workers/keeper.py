@@ -136,11 +136,31 @@ class Keeper:
         """Keep the listeners of a slot no longer: its worker serves who is queued there, and closes them."""
         for places in self._places.values():
             for place in places:
-                listener = place.by_slot.pop(slot, None)
-                if listener is not None:
-                    listener.sock.close()
-                    if listener is place.first:
-                        place.first = next(iter(place.by_slot.values()))
+                self._leave(place, slot)
+
+    def leave_unasked(self, slot: int, asked: Collection[Key]) -> list[Key]:
+        """Keep a slot's listeners no longer that its newest worker has not asked for, where other slots have some.
+
+        Returns:
+            What they are of: the worker before serves who is queued there, and closes them.
+        """
+        left = []
+        for key, places in self._places.items():
+            if key in asked:
+                continue
+            for place in places:
+                if slot in place.by_slot and len(place.by_slot) > 1:
+                    self._leave(place, slot)
+                    left.append(key)
+        return list(dict.fromkeys(left))
+
+    @staticmethod
+    def _leave(place: Place, slot: int) -> None:
+        listener = place.by_slot.pop(slot, None)
+        if listener is not None:
+            listener.sock.close()
+            if listener is place.first:
+                place.first = next(iter(place.by_slot.values()))
 
     def adopt(self, key: Key, place: int, slot: int, listener: Listener) -> None:
         """Keep a listener that another supervisor has opened: a slot's, or that of all for 0. In their order."""

@@ -133,6 +133,7 @@ class Member:
         self._bounds: dict[str, float] = {}
         self._asked: list[asyncio.Future[Any]] = []
         self._memories: list[WorkerMemory] = []
+        self._closes: set[tuple[str, str]] = set()  # what its successor does not listen on
         self._own: set[int] = set()  # the descriptors of listeners that no other worker has
         self._beat: Repeated | None = None
         self._began_at = 0.0
@@ -405,8 +406,10 @@ class Member:
                 task.add_done_callback(self._answering.discard)
             case HandOver():
                 self._departs = socket.socket(fileno=descriptors[0])
+                self._closes = set(message.closes)
                 self._hand_over()
             case Drain():
+                self._closes |= set(message.closes)
                 self._drain(last=message.last, closes_own=message.closes_own)
             case Stop():
                 self._life.begin_stop()
@@ -513,8 +516,13 @@ class Member:
 
     def _drain(self, *, last: bool, closes_own: bool = False) -> None:
         assert self._life is not None
+
+        def is_last_at(name: str, listener: Listener) -> bool:
+            closes = closes_own or (name, str(listener.requested)) in self._closes
+            return last or (closes and listener.sock.fileno() in self._own)
+
         for server in self._servers:
-            server.is_last_at = lambda listener: last or (closes_own and listener.sock.fileno() in self._own)
+            server.is_last_at = partial(is_last_at, server.service.name)
         self._life.begin_drain()
 
     # -- what it says of itself ----------------------------------------------------------------------------------------

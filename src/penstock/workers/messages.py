@@ -140,7 +140,13 @@ class Gone(Message, frozen=True, kw_only=True):
 
 
 class HandOver(Message, frozen=True):
-    """Have the successor, at the other end of the descriptor, go on with the connections that can move; then drain."""
+    """Have the successor, at the other end of the descriptor, go on with the connections that can move; then drain.
+
+    Attributes:
+        closes: As of `Drain`.
+    """
+
+    closes: list[tuple[str, str]] = []
 
 
 class TakeOver(Message, frozen=True):
@@ -155,10 +161,12 @@ class Drain(Message, frozen=True):
             ends.
         closes_own: The same of the listeners that are its alone, while others go on with those they share: there will
             be one worker less.
+        closes: The same of those alone that are of these services and addresses: its successor does not listen there.
     """
 
     last: bool = False
     closes_own: bool = False
+    closes: list[tuple[str, str]] = []
 
 
 class Stop(Message, frozen=True):

@@ -145,25 +145,26 @@ class WorkerProcess:
         """Say something to it."""
         self._channel.send(message, descriptors)
 
-    def drain(self, now: float, *, last: bool = False, closes_own: bool = False) -> None:
-        """Tell it to end in order; the last two as of `Drain`."""
+    def drain(self, now: float, *, last: bool = False, closes_own: bool = False, closes: Sequence[Key] = ()) -> None:
+        """Tell it to end in order; the rest as of `Drain`."""
         if self.state is State.STARTING:
             self.terminate(now)
             return
         self.told_at = self.told_at or now
         self.state = State.DRAINING
-        self.send(Drain(last=last, closes_own=closes_own))
+        self.send(Drain(last=last, closes_own=closes_own, closes=list(closes)))
 
     def hands_over(self, handover: int) -> bool:
         """Whether it hands its connections over to one that takes them over in this format."""
         return self.state is State.SERVING and handover != 0 and self.handover == handover
 
-    def hand_over(self, give: Callable[[int], object], now: float) -> None:
+    def hand_over(self, give: Callable[[int], object], now: float, closes: Sequence[Key] = ()) -> None:
         """Tell it to have its successor go on with its connections, and then to end in order.
 
         Args:
             give: Called with the descriptor that the successor is to have, which is closed after that.
             now: The instant.
+            closes: As of `Drain`.
 
         Raises:
             OSError: The system gives no sockets. Nothing was told.
@@ -173,25 +174,26 @@ class WorkerProcess:
             self.told_at = self.told_at or now
             self.state = State.DRAINING
             give(theirs.fileno())
-            self.send(HandOver(), [ours.fileno()])
+            self.send(HandOver(closes=list(closes)), [ours.fileno()])
             self.hands_over_at = now
 
-    def give_way(self, handover: int, give: Callable[[int], object], now: float) -> None:
+    def give_way(self, handover: int, give: Callable[[int], object], now: float, closes: Sequence[Key] = ()) -> None:
         """Tell it to end in order, as it has a successor, which first goes on with connections if it knows the format.
 
         Args:
             handover: The format of the successor.
             give: As of `hand_over`.
             now: The instant.
+            closes: As of `Drain`.
         """
         if self.hands_over(handover):
             try:
-                self.hand_over(give, now)
+                self.hand_over(give, now, closes)
             except OSError as error:
                 _logger.error("connections are not handed over: %s", error.strerror or error)
             else:
                 return
-        self.drain(now)
+        self.drain(now, closes=closes)
 
     def has_handed_over(self, now: float) -> None:
         """It drains from now on: the time for that begins."""

@@ -435,8 +435,9 @@ class Supervisor:
         if self._first_ready is None:
             self._first_ready = message
             self.on_first()
+        left = self._keeper.leave_unasked(slot.number, worker.keys)
         if before is not None:
-            before.give_way(worker.handover, worker.take_over, self._now())
+            before.give_way(worker.handover, worker.take_over, self._now(), left)
         self._rolls.worker_serves(worker.generation)
         _logger.debug("worker %d serves: process %d", slot.number, worker.pid)
         self._staff.settle()
