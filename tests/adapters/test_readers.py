@@ -10,7 +10,6 @@ import weakref
 
 import pytest
 
-from penstock.errors import LocalProtocolError
 from penstock.testing.engines import LOOPS
 from penstock.testing.peers import PATIENCE_S, read_exactly, read_to_end
 
@@ -213,7 +212,7 @@ def test_two_tasks_share_a_reader(serve, engine):
         while True:
             try:
                 line = await reader.readline()
-            except (RuntimeError, LocalProtocolError):  # another one waits
+            except RuntimeError:  # another one waits
                 await asyncio.sleep(0)
                 continue
             if not line:
@@ -252,6 +251,38 @@ def test_what_is_fed_while_a_read_waits_comes_first(serve, engine):
         assert b"" == read_to_end(peer)
 
     assert [b"fed, sent\n", b"more\n"] == lines
+
+
+@pytest.mark.parametrize("method", ["read", "readexactly", "readline", "readuntil"])
+def test_who_reads_while_another_one_waits_is_told_as_by_asyncio(serve, engine, method):
+    """Also where the other one waits in compiled code, and this one finds something that was fed and is not enough."""
+    told = []
+    arguments = {"read": (-1,), "readexactly": (9,), "readuntil": (b"--",)}.get(method, ())
+
+    async def callback(reader, writer):
+        task = asyncio.ensure_future(reader.readexactly(20))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for fed in (b"", b"fed, "):
+            reader.feed_data(fed)
+            try:
+                await getattr(reader, method)(*arguments)
+            except RuntimeError as error:
+                told.append(str(error))
+        writer.write(b"go")
+        await task
+        writer.close()
+
+    with serve(callback) as server, server.dial() as peer:
+        assert b"go" == read_exactly(peer, 2)
+        peer.sendall(b"sent, and more of it\n")
+        assert b"" == read_to_end(peer)
+
+    name = "readuntil" if method == "readline" else method
+    assert 2 == len(told)
+    assert {f"{name}() called while another coroutine is already waiting for incoming data"} >= {
+        each.replace("readline()", "readuntil()") for each in told
+    }
 
 
 ENDS = {

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..core.contract import Connection
 from ..core.turns import turn_of
-from ..errors import BrokenError, ClosedError, EndOfStreamError
+from ..errors import BrokenError, ClosedError, EndOfStreamError, LocalProtocolError
 from .transport import loss_of
 
 LIMIT_BYTES: Final = 64 * 1024  # of a line, as `asyncio.start_server` has it
@@ -108,11 +108,14 @@ class ConnectionReader(asyncio.StreamReader):
 
     async def _wait_for_data(self, func_name: str) -> None:
         """Receive once: what all methods of a reader that wait are made of."""
+        another_waits = f"{func_name}() called while another coroutine is already waiting for incoming data"
         if self._receiving:
-            raise RuntimeError(f"{func_name}() called while another coroutine is already waiting for incoming data")
+            raise RuntimeError(another_waits)
         self._receiving = True
         try:
             self._buffer += await self._conn.receive()
+        except LocalProtocolError as error:  # past this reader: in compiled code, or from the connection itself
+            raise RuntimeError(another_waits) from error
         except EndOfStreamError:
             self.feed_eof()
         except BrokenError as error:

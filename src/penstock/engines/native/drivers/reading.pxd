@@ -31,6 +31,7 @@ cdef class Streaming(Receive):
 
     cdef bint serve(self) except -1
     cdef object over(self)
+    cdef str another_waits(self)
     cdef object go_rarely(self)
     cdef object go_on(self)
 

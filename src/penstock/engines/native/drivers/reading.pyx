@@ -18,7 +18,7 @@ from .step cimport (
     YIELDING,
 )
 
-from ....errors import BrokenError, ClosedError, EndOfStreamError
+from ....errors import BrokenError, ClosedError, EndOfStreamError, LocalProtocolError
 
 cdef extern from *:
     """
@@ -185,14 +185,14 @@ cdef class Streaming(Receive):
             if feed.chunk is not None:
                 return self.over() if self.serve() else self.go_rarely()
             if conn.waiter is not None:
-                raise RuntimeError(
-                    f"{NAMES[self.kind]}() called while another coroutine is already waiting for incoming data"
-                )
+                raise RuntimeError(self.another_waits())
         rarely = False
         try:
             awaited = Receive.step(self)
         except ENDS:
             rarely = True
+        except LocalProtocolError as error:  # another one has begun to wait between this one's wake and its step
+            raise RuntimeError(self.another_waits()) from error
         if rarely:
             return self.go_rarely()
         if awaited is not STOP:
@@ -204,6 +204,9 @@ cdef class Streaming(Receive):
             return self.go_rarely()
         feed.chunk = value
         return self.over() if self.serve() else self.go_rarely()
+
+    cdef str another_waits(self):
+        return f"{NAMES[self.kind]}() called while another coroutine is already waiting for incoming data"
 
     cdef bint serve(self) except -1:
         """Cut what is asked for from what is here. Return whether it was there, and not too long."""
