@@ -20,6 +20,9 @@ from ....reasons import CloseReason
 from ....core.contract import ConnectionBase, codec_changed
 from ....core.turns import FIRST_LOOK as _FIRST_LOOK, LOOKED_AT as _LOOKED_AT
 
+cdef extern from *:
+    object PyObject_CallOneArg(object function, object argument)
+
 cdef int FIRST_LOOK = _FIRST_LOOK
 cdef int LOOKED_AT = _LOOKED_AT
 
@@ -73,11 +76,12 @@ cdef class PushConnection(MovingConnection):
         return self.begin_tls_if_due()
 
     cdef int handle_one(self, object message) except -1:
-        cdef Host host = self.host
         if self.callbacks is not None:
             reply = self.callbacks.on_message(self, message)
+        elif self.host.takes_connection:
+            reply = self.host.function(self, message)
         else:
-            reply = host.function(self, message) if host.takes_connection else host.function(message)
+            reply = PyObject_CallOneArg(self.host.function, message)
         if reply is not None and not self._closing and not self.lost:
             if not self._can_send:
                 raise self.why_not()
