@@ -2,9 +2,9 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_DecodeUTF8
-from libc.string cimport memchr
+from libc.string cimport memchr, memcpy
 
-from .frames cimport NEED_DATA, Framing, Input, put_framed, take
+from .frames cimport NEED_DATA, Framing, Input, claim, put_framed, take
 from ..sealed cimport seal
 from ..connection.transport cimport Transport
 
@@ -45,6 +45,7 @@ cdef class LinesFraming(Framing):
 
     cdef bint put(self, Transport to, object message) except -1:
         cdef const char* data
+        cdef char* place
         cdef Py_ssize_t size
         if not PyBytes_CheckExact(message):
             return False
@@ -52,7 +53,14 @@ cdef class LinesFraming(Framing):
         size = PyBytes_GET_SIZE(message)
         if size > self.limit or (size and (memchr(data, c"\n", size) != NULL or (data[size - 1] == c"\r" and not self.keep_cr))):
             return False
-        return put_framed(to, b"", 0, message, PyBytes_AS_STRING(self.newline), PyBytes_GET_SIZE(self.newline))
+        place = claim(to, size + PyBytes_GET_SIZE(self.newline))
+        if place != NULL:
+            memcpy(place, data, size)
+            if PyBytes_GET_SIZE(self.newline) == 2:
+                place[size] = c"\r"
+                size += 1
+            place[size] = c"\n"
+        return True
 
 
 cdef class TextFraming(LinesFraming):
