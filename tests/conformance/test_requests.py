@@ -202,7 +202,8 @@ def test_who_waits_is_told_when_no_reply_can_come(serve, form, noted, end):
         if end == "eof":
             peer.shutdown(socket.SHUT_WR)
         elif end == "drain":
-            server.drain()
+            server.call(server.server.begin_drain)
+            assert b"" == read_to_end(peer)  # then it does not linger
         elif end == "bad frame":
             peer.sendall(b"x" * 100)
         else:

@@ -96,8 +96,9 @@ def test_a_drain_answers_what_was_received(run, service):
             with dial(server.addresses[0]) as sock:
                 sock.sendall(b"one\n")
                 first = await loop.run_in_executor(None, sock.recv, 100)
-                await server.drain()
+                server.begin_drain()
                 rest = await loop.run_in_executor(None, read_to_end, sock)
+                await server.wait_stopped()
             return first, rest, dict(server.stats.closed)
 
     assert (b"ONE\n", b"", {"drained": 1}) == run(main())
