@@ -193,6 +193,27 @@ def test_a_protocol_is_told_when_its_peer_does_not_read(serve, engine):
     assert ["made", ((16384, 65536), (1000, 4000)), "pause", ("resume", True), None] == notes
 
 
+def test_marks_that_are_lowered_under_what_waits_pause_at_once(serve, engine):
+    """As asyncio has it: the protocol is not told by its next write alone."""
+    notes, size = [], 8 * 1024 * 1024
+
+    def flood(self, data):
+        self.transport.set_write_buffer_limits(high=size)
+        self.transport.write(bytes(size - 1))
+        self.notes.append(self.transport.get_write_buffer_size() > 1000)
+        self.transport.set_write_buffer_limits(high=1000)
+        self.notes.append("set")
+        self.transport.close()
+
+    with serve(noted(notes, data_received=flood), write_max=2 * size) as server:
+        with server.dial(receive_buffer_bytes=4096) as peer:
+            peer.sendall(b"x")
+            server.wait_until(lambda _: "set" in notes)
+            assert ["made", True, "pause", "set"] == notes[:4]
+            assert size - 1 == len(read_to_end(peer))
+        server.wait_closed(1)
+
+
 @pytest.mark.parametrize("how", ["write_eof", "close"])
 def test_a_protocol_is_told_to_resume_also_after_its_end(serve, engine, how):
     """As asyncio has it: what was written before still leaves, and whoever waits for that is told."""
@@ -363,6 +384,13 @@ def test_a_protocol_can_ask_about_its_connection(serve, engine):
         facts.append((info("sslcontext") is not None, info("ssl_object") is not None, bool(info("cipher"))))
         facts.append((info("none", 7), self.transport.can_write_eof()))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(0)  # as it is, so asyncio's takes it
+        sock.setblocking(False)
+        for change in (sock.settimeout, sock.setblocking):
+            with pytest.raises(ValueError, match="transport sockets"):
+                change(1)
+        with sock.dup() as other:
+            facts.append((other.getpeername() == info("peername"), sock.gettimeout(), sock.get_inheritable()))
         self.transport.writelines([b"o", b"k"])
         with pytest.raises(TypeError, match="bytes-like"):
             self.transport.write("text")
@@ -372,7 +400,7 @@ def test_a_protocol_can_ask_about_its_connection(serve, engine):
         assert b"ok" == read_exactly(peer, 2)
         name, port = peer.getsockname(), server.port
 
-    assert [(name, port, True), (engine.ciphered,) * 3, (7, True)] == facts
+    assert [(name, port, True), (engine.ciphered,) * 3, (7, True), (True, 0, False)] == facts
 
 
 @pytest.mark.engines(*[label for label in LOOPS if label != "uvloop"])

@@ -21,7 +21,7 @@ from ..core.service import Service
 from ..core.signatures import is_async, name_of, positional, summary_of
 from ..core.turns import turn_of
 from ..errors import ApplicationError, BrokenError, ClosedError, EndOfStreamError, LocalProtocolError
-from .sockets import CODEC, SocketFacts
+from .sockets import CODEC, TransportSocket
 from .without import OF_BYTES
 
 
@@ -86,7 +86,7 @@ class ConnectionStream(SocketStream):
 
     @property
     def _raw_socket(self) -> Any:
-        return SocketFacts(self._conn)
+        return TransportSocket(self._conn)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what there is, at most ``max_bytes``, or wait.

@@ -101,6 +101,34 @@ class SocketFacts:
             sock.detach()
 
 
+class TransportSocket(SocketFacts):
+    """What a transport gives as its ``socket``: the methods of `asyncio.trsock.TransportSocket`."""
+
+    def dup(self) -> socket.socket:
+        """Return a socket over a duplicate of the descriptor, which its caller closes."""
+        with self._borrowed() as sock:
+            return sock.dup()
+
+    def shutdown(self, how: int) -> None:
+        """End reading, writing or both of the socket itself, past what was queued."""
+        with self._borrowed() as sock:
+            sock.shutdown(how)
+
+    def settimeout(self, value: float | None) -> None:
+        """Take 0, which it has."""
+        if value != 0:
+            raise ValueError("settimeout(): only 0 timeout is allowed on transport sockets")
+
+    def gettimeout(self) -> float:
+        """Return 0."""
+        return 0
+
+    def setblocking(self, flag: bool) -> None:
+        """Take False, which it has."""
+        if flag:
+            raise ValueError("setblocking(): transport sockets cannot be blocking")
+
+
 class ConnectionSocket(SocketFacts):
     """One connection over `penstock.codecs.Raw`, with the methods of a connected stream socket.
 

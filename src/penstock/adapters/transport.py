@@ -11,7 +11,7 @@ from ..core.contract import Connection
 from ..core.tls import TlsInfo
 from ..errors import ConnectionEndedError, EndOfStreamError
 from ..reasons import CloseReason
-from .sockets import LostError, SocketFacts
+from .sockets import LostError, TransportSocket
 
 # Ends of which asyncio tells a protocol without an error.
 _WITHOUT_ERROR: Final = {
@@ -115,7 +115,7 @@ class ConnectionTransport(asyncio.Transport):
             found = self._conn.peer.sockname
         elif name in ("sockname", "socket"):
             with contextlib.suppress(OSError):
-                facts = SocketFacts(self._conn)
+                facts = TransportSocket(self._conn)
                 found = facts if name == "socket" else facts.getsockname()
         elif (tls := self._conn.tls) is not None:
             if name == "ssl_object":
@@ -199,6 +199,8 @@ class ConnectionTransport(asyncio.Transport):
         most = self._conn.server.config.limits.write_max_bytes
         self._marks = min(low, most), max(1, min(high, most))
         self._conn.set_limits(write_low_bytes=self._marks[0], write_high_bytes=self._marks[1])
+        if self._conn.output_paused:  # type: ignore[attr-defined]  # of every engine
+            self.stop_writing()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return the low and the high watermark, in bytes."""
