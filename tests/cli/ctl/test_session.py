@@ -115,7 +115,7 @@ def test_the_only_server_is_found_by_itself(serve, directory, penstock):
     [
         (["status", "--control", "nothing.sock"], 1, "nothing.sock"),
         (["status", "--control", "tcp://127.0.0.1:1"], 2, "is not the path of a Unix socket, or auto"),
-        (["status"], 2, "no server of this user has a control socket"),
+        (["status"], 2, "no server with --control auto is running for this user"),
         (["limits", "set", "--control", "c.sock"], 1, "c.sock"),
         (["dance"], 2, "unknown command 'dance'"),
         (["kick", "none"], 2, "none"),

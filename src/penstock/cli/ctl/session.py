@@ -139,4 +139,6 @@ def _path(given: str | None) -> str:
         return str(alive[0])
     if alive:
         raise ConfigurationError(f"there are several servers: give --control one of {', '.join(map(str, alive))}")
-    raise ConfigurationError("no server of this user has a control socket: start it with --control, and say which here")
+    raise ConfigurationError(
+        "no server with --control auto is running for this user; of one with --control PATH, give the same PATH here"
+    )
