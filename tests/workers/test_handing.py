@@ -1,6 +1,7 @@
 """Connections that live through a roll: their peers notice nothing, whoever of the two workers dies."""
 
 import asyncio
+import gc
 import json
 import os
 import selectors
@@ -242,7 +243,32 @@ def test_a_new_worker_that_does_not_answer_is_told_and_the_connections_go_on(mon
 
         assert ["offer", "back"] == [json.loads(line)["say"] for line in said.splitlines()]
         assert (1, 0) == (len(descriptors), departure.moved)
+        assert server.call(gc.isenabled)
         assert b"2 two\n" == ask_in_bytes(peer, b"two\n")
+
+
+async def test_no_garbage_is_collected_while_connections_move_and_again_after_that(monkeypatch):
+    """In whatever way it ends, and for a while at most. Where the program has turned the collector off, it stays so."""
+    begun = handing.CollectorPause()
+    begun.begin()
+    begun.begin()
+    assert not gc.isenabled()
+    begun.end()
+    begun.end()
+    assert gc.isenabled()
+
+    monkeypatch.setattr(handing, "UNCOLLECTED_S", 0.0)
+    begun.begin()
+    while not gc.isenabled():
+        await asyncio.sleep(0)
+    gc.disable()
+    try:
+        other = handing.CollectorPause()
+        other.begin()
+        other.end()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 class AtWork:

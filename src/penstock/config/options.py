@@ -154,7 +154,7 @@ class Timeouts:
         check_fields(self)
 
     def merged(self, **overrides: float | None) -> "Timeouts":
-        """Return a copy with some fields replaced, each named as here.
+        """Return a copy with some fields replaced, each named as here; the same where none is.
 
         Raises:
             ConfigurationError: An unknown name, or a value that is refused.
@@ -163,7 +163,7 @@ class Timeouts:
         for name in overrides:
             if name not in known:
                 raise ConfigurationError(f"unknown name {name}; known are {', '.join(known)}", "Timeouts")
-        return dataclasses.replace(self, **cast("Any", overrides))
+        return dataclasses.replace(self, **cast("Any", overrides)) if overrides else self
 
     def suited(self, suits: Mapping[str, float | None]) -> "Timeouts":
         """Return a copy with the values that a service declares, but for the fields that were chosen.
@@ -253,7 +253,7 @@ class Limits:
                 )
 
     def merged(self, **overrides: int | str) -> "Limits":
-        """Return a copy for one connection, with some of `CONNECTION_LIMITS` replaced.
+        """Return a copy for one connection, with some of `CONNECTION_LIMITS` replaced; the same where none is.
 
         Raises:
             ConfigurationError: A name is none of them, or a value is refused.
@@ -263,7 +263,7 @@ class Limits:
                 raise ConfigurationError(
                     f"a connection has no {name} of its own; it has {', '.join(CONNECTION_LIMITS)}", "Limits"
                 )
-        return dataclasses.replace(self, **cast("Any", overrides))
+        return dataclasses.replace(self, **cast("Any", overrides)) if overrides else self
 
 
 class DefaultThreads(int):

@@ -208,7 +208,10 @@ class LogObserver(CountingObserver):
 
     def _closed(self, event: Closed) -> None:
         reason = event.reason
-        level = logging.WARNING if reason in _NOTEWORTHY else logging.INFO
+        if reason is CloseReason.HANDED_OVER:  # its end is told by the process that it ends in
+            level = logging.DEBUG
+        else:
+            level = logging.WARNING if reason in _NOTEWORTHY else logging.INFO
         if self._access and access_logger.isEnabledFor(level):
             what = f"{reason} ({event.detail})" if event.detail else str(reason)
             access_logger.log(level, "closed: %s", what, extra=_extra(event))

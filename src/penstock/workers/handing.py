@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,9 @@ BATCH: Final = 64
 AGAIN_S: Final = 0.02
 RARELY_S: Final = 0.64
 AT_WORK_S: Final = 5.0
+
+# For so long no garbage is collected: what handlers leave meanwhile stays, of connections that were served before too.
+UNCOLLECTED_S: Final = 5.0
 
 # Connections that are looked at before the loop turns: those that stay are at work, and need it.
 LOOKED_AT: Final = 256
@@ -64,6 +68,30 @@ def _stay(conn: Any, server: Server) -> None:
         server.stays(conn)
 
 
+class CollectorPause:
+    """No garbage is collected while connections move, for a while at most.
+
+    Ten thousand connections are half a million objects. The collector would look at all of them whenever there are a
+    quarter more, and find nothing: half of what a move costs.
+    """
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Pause, unless that was done already, or the collector is off anyway."""
+        if self._timer is None and gc.isenabled():
+            gc.disable()
+            self._timer = asyncio.get_running_loop().call_later(UNCOLLECTED_S, gc.enable)
+
+    def end(self) -> None:
+        """Collect again. May be repeated."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+            gc.enable()
+
+
 class Departure:
     """The old worker's end. It accepts nobody from now on.
 
@@ -88,6 +116,7 @@ class Departure:
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + HANDOVER_S
         self._waits_until = self._loop.time() + AT_WORK_S
+        self._pause = CollectorPause()
         self._at_work: list[tuple[Any, Server]] = []
         self._again_s = AGAIN_S
         self._looks_again = False
@@ -105,6 +134,7 @@ class Departure:
         self._channel.attach(self._loop, self._heard, self._ended)
         # Not yet: what was accepted last is served first, and has arrived.
         self._loop.call_soon(self._offer)
+        self._pause.begin()
 
     def _offer(self) -> None:
         """Hold as many as go in one message, and tell of them; or say that it is over."""
@@ -285,6 +315,7 @@ class Departure:
 
     def _finish(self) -> None:
         over, self._over = self._over, None
+        self._pause.end()
         self._channel.close()
         if over is not None:
             over()
@@ -307,11 +338,13 @@ class Arrivals:
         self._begun: dict[int, Any] = {}  # of the last offer: something may follow
         self._rests: dict[int, bytearray] = {}  # what has come of it, while it is not whole
         self._refused: Counter[str] = Counter()
+        self._pause = CollectorPause()
         self._channel.attach(asyncio.get_running_loop(), self._heard, self._ended)
 
     def _heard(self, message: FromOldWorker, descriptors: list[int]) -> None:
         match message:
             case Offer():
+                self._pause.begin()
                 self._take(message, descriptors)
             case Go():
                 self._go(message.ids)
@@ -413,6 +446,7 @@ class Arrivals:
     def _close(self) -> None:
         self._give_up(list(self._held))
         self._channel.close()
+        self._pause.end()
         self._over()
 
     def _ended(self) -> None:
@@ -424,4 +458,5 @@ class Arrivals:
         if self._rests:
             _logger.error("what the worker before has sent late was cut: %d connections miss it", len(self._rests))
         self._begin_held()
+        self._pause.end()
         self._over()
