@@ -240,6 +240,7 @@ OF_THE_WHOLE = {
     "workers/test_foreign.py",
     "workers/test_half_started.py",
     "workers/test_handing_faults.py",
+    "workers/test_left_addresses.py",
     "workers/test_limits.py",
     "workers/test_one_worker.py",
     "workers/test_serving.py",

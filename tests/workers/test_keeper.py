@@ -1,6 +1,8 @@
 """Listeners that stay open while workers come and go."""
 
 import contextlib
+import errno
+import itertools
 import socket
 import sys
 
@@ -108,12 +110,62 @@ def test_what_another_supervisor_kept_is_kept_on():
         )
 
 
+def accepts(listener):
+    """Return whether a listener listens still."""
+    return bool(listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def test_a_slot_that_asks_for_an_address_no_longer_leaves_it_to_the_others(keeper):
-    """The last one keeps it: whether any worker still listens there is asked once all are new."""
+    """What is kept of the last one does not listen: no worker accepts from it. It reserves the port."""
     first, second = (keeper.open(slot, "echo", ["tcp://127.0.0.1:0"], **OPTIONS)[0] for slot in (1, 2))
     key = ("echo", "tcp://127.0.0.1:0")
 
     assert [] == keeper.leave_unasked(2, {key})
     assert [key] == keeper.leave_unasked(1, set())
-    assert [] == keeper.leave_unasked(2, set())
     assert (-1, [second]) == (first.sock.fileno(), keeper.listeners)
+    assert [key] == keeper.leave_unasked(2, set())
+    assert [] == keeper.leave_unasked(2, set())
+    assert (-1, [second.address], [False]) == (
+        second.sock.fileno(),
+        [each.address for each in keeper.listeners],
+        [accepts(each) for each in keeper.listeners],
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_slots_leave_and_come_back_in_any_order(count):
+    """None is kept that is closed; a port is listened on by the slots that have it and by no other, and stays reserved.
+
+    An address of UDP is one that receives as long as it is open: there is no other way to reserve it.
+    """
+    addresses = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+    slots = range(1, count + 1)
+    for order in itertools.permutations(slots):
+        for ways in itertools.product(["shed", "unasked"], repeat=count):
+            with contextlib.closing(Keeper()) as keeper:
+                found = [[each.address for each in keeper.open(slot, "echo", addresses, **OPTIONS)] for slot in slots]
+                left = set(slots)
+                for slot, way in zip(order, ways, strict=True):
+                    keeper.leave(slot) if way == "shed" else keeper.leave_unasked(slot, set())
+                    left.discard(slot)
+
+                    assert -1 not in [each.sock.fileno() for each in keeper.listeners]
+                    assert (max(left, default=0), len(left)) == (keeper.slots, sum(map(accepts, keeper.listeners)))
+                for slot in order:
+                    again = keeper.open(slot, "echo", addresses, **OPTIONS)
+                    assert found[0] == [each.address for each in again]
+                    assert [True, False] == [accepts(each) for each in again]
+
+
+def test_a_port_that_cannot_be_reserved_is_kept_as_it_is(keeper, monkeypatch):
+    """There is no descriptor for it: who has left may come back all the same."""
+    (first,) = keeper.open(1, "echo", ["tcp://127.0.0.1:0"], **OPTIONS)
+
+    def fails(*_arguments, **_options):
+        raise OSError(errno.EMFILE, "on purpose")
+
+    monkeypatch.setattr("penstock.workers.keeper.twin", fails)
+    keeper.leave(1)
+
+    assert [first] == keeper.listeners
+    assert [first] == keeper.open(1, "echo", ["tcp://127.0.0.1:0"], **OPTIONS)

@@ -27,8 +27,8 @@ class Place:
     """One listener of an address, and its twins on the same port.
 
     Attributes:
-        first: What was opened first: of all slots, or of one of them.
-        by_slot: The listener of each slot; empty where one is shared.
+        first: What was opened first: of all slots, or of one of them. Where all have left, what reserves the port.
+        by_slot: The listener of each slot; empty where one is shared, or all have left.
     """
 
     first: Listener
@@ -55,6 +55,28 @@ class Place:
         if slot not in self.by_slot:
             self.by_slot[slot] = twin(self.first) if self.by_slot else self.first
         return self.by_slot[slot]
+
+    def leave(self, slot: int) -> bool:
+        """Keep the listener of a slot no longer, if it has one; return whether it has.
+
+        Its worker serves who is queued there, and closes it for every process. Where that was the last one, the port
+        stays reserved, by a socket that does not listen: who connects is refused, and a slot may come back.
+        """
+        listener = self.by_slot.pop(slot, None)
+        if listener is None:
+            return False
+        if self.by_slot:
+            if listener is self.first:
+                self.first = next(iter(self.by_slot.values()))
+        elif listener.kind is Kind.DATAGRAM:
+            return True  # another one would receive as well: no worker closes it for every process
+        else:
+            try:
+                self.first = twin(listener, listens=False)
+            except OSError:
+                return True
+        listener.sock.close()
+        return True
 
     @property
     def all(self) -> list[Listener]:
@@ -133,34 +155,23 @@ class Keeper:
         return any(listener in place.by_slot.values() for places in self._places.values() for place in places)
 
     def leave(self, slot: int) -> None:
-        """Keep the listeners of a slot no longer: its worker serves who is queued there, and closes them."""
+        """Keep the listeners of a slot no longer, as of `Place.leave`."""
         for places in self._places.values():
             for place in places:
-                self._leave(place, slot)
+                place.leave(slot)
 
     def leave_unasked(self, slot: int, asked: Collection[Key]) -> list[Key]:
-        """Keep a slot's listeners no longer that its newest worker has not asked for, where other slots have some.
+        """Keep a slot's listeners no longer that its newest worker has not asked for.
 
         Returns:
             What they are of: the worker before serves who is queued there, and closes them.
         """
         left = []
         for key, places in self._places.items():
-            if key in asked:
-                continue
-            for place in places:
-                if slot in place.by_slot and len(place.by_slot) > 1:
-                    self._leave(place, slot)
-                    left.append(key)
-        return list(dict.fromkeys(left))
-
-    @staticmethod
-    def _leave(place: Place, slot: int) -> None:
-        listener = place.by_slot.pop(slot, None)
-        if listener is not None:
-            listener.sock.close()
-            if listener is place.first:
-                place.first = next(iter(place.by_slot.values()))
+            if key not in asked:
+                has_left = [place.leave(slot) for place in places]
+                left += [key] if any(has_left) else []
+        return left
 
     def adopt(self, key: Key, place: int, slot: int, listener: Listener) -> None:
         """Keep a listener that another supervisor has opened: a slot's, or that of all for 0. In their order."""
@@ -202,8 +213,12 @@ class Keeper:
         self.close_but(())
 
 
-def twin(listener: Listener) -> Listener:
+def twin(listener: Listener, *, listens: bool = True) -> Listener:
     """Open another socket on the same port, to which the kernel gives its share of what comes.
+
+    Args:
+        listener: The one that is there.
+        listens: False to reserve the port only.
 
     Raises:
         OSError: The system gives none.
@@ -219,7 +234,7 @@ def twin(listener: Listener) -> Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
         sock.setblocking(False)
         sock.bind(first.getsockname())
-        if listener.backlog:
+        if listener.backlog and listens:
             sock.listen(listener.backlog)
     except BaseException:
         sock.close()

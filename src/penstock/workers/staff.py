@@ -113,9 +113,9 @@ class Staff:
     def _shed(self) -> None:
         """Have one worker less. It serves who is queued in its listeners before those close."""
         slot, workers = self._crew.shed()
-        self._keeper.leave(slot.number)
         for worker in workers:
             worker.drain(self._now(), closes_own=True)
+        self._keeper.leave(slot.number)
 
     def _interpreter(self, *, waits: bool = False) -> Interpreter:
         return Interpreter(self._command, environ=os.environ, cwd=self._cwd, waits=waits)
