@@ -236,6 +236,7 @@ OF_THE_WHOLE = {
     "services/test_services.py",
     "workers/test_across.py",
     "workers/test_at_full_size.py",
+    "workers/test_bounds.py",
     "workers/test_descriptors.py",
     "workers/test_foreign.py",
     "workers/test_half_started.py",
