@@ -134,9 +134,9 @@ class ByFraming:
         return self.own.finish(buffer)
 
 
-@pytest.fixture
-def reserve():
-    """A function that gives a port that is free, and nobody else's until the test ends.
+@contextlib.contextmanager
+def reserving():
+    """Yield a function that gives a port that is free, and nobody else's until the block ends.
 
     It is none of those that the system chooses from, and other tests find its name taken in the abstract namespace.
     """
@@ -157,6 +157,20 @@ def reserve():
                     return port
             pytest.fail("no port is free")
 
+        yield take
+
+
+@pytest.fixture
+def reserve():
+    """A function that gives a port that is nobody else's until the test ends: see `reserving`."""
+    with reserving() as take:
+        yield take
+
+
+@pytest.fixture(scope="module")
+def reserve_for_module():
+    """As `reserve`, until the module's tests have run."""
+    with reserving() as take:
         yield take
 
 

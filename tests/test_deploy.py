@@ -107,12 +107,11 @@ def test_the_service_may_do_little_else_than_serve(units):
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd is not installed")
-def test_the_service_takes_the_socket_of_its_unit_over(units, program):
+def test_the_service_takes_the_socket_of_its_unit_over(units, program, reserve):
     """By the name that the socket unit gives it: started as the service unit says, reloaded and ended likewise."""
     directory, env = program
     service, where = ((units / name).read_text() for name in UNITS)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = reserve()
     env |= {"RUNTIME_DIRECTORY": str(directory)}
     start, reload = (setting(service, name) for name in ("ExecStart", "ExecReload"))
     process = subprocess.Popen(

@@ -230,11 +230,9 @@ def test_datagrams_to_nobody_are_refused(penstock, reserve):
     assert (1, "", told) == lines_of(done)
 
 
-def test_a_name_is_told_with_the_address_that_was_tried(penstock):
+def test_a_name_is_told_with_the_address_that_was_tried(penstock, reserve):
     """`localhost` may be ::1 first, where the server is not."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
-        free.bind(("::", 0))
-        port = free.getsockname()[1]
+    port = reserve()
     udp = penstock("connect", f"udp://localhost:{port}", data="x\n").stderr
     tcp = penstock("connect", f"tcp://localhost:{port}", data="x\n").stderr
     with socket.create_server(("127.0.0.1", 0)) as silent:

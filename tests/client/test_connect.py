@@ -18,12 +18,6 @@ from penstock.errors import ConnectTimeoutError, Phase
 BLACK_HOLE = float("inf")
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 # -- what it makes -----------------------------------------------------------------------------------------------------
 
 
@@ -150,9 +144,9 @@ def test_every_loop_will_do(shout, name):
         ("tcp://255.255.255.255:80", errno.ENETUNREACH, Phase.CONNECT, "ENETUNREACH"),
     ],
 )
-async def test_a_failure_has_fields(address, number, phase, name):
+async def test_a_failure_has_fields(reserve, address, number, phase, name):
     """The errno and the phase tell apart what a program has to tell apart; try_connect says the same and raises not."""
-    address = address.format(port=free_port())
+    address = address.format(port=reserve())
     with pytest.raises(penstock.ConnectError) as caught:
         await penstock.connect(address)
     result = await penstock.try_connect(address)
@@ -569,11 +563,11 @@ async def _connected(address, **options):
     ],
     ids=["ncat", "socat"],
 )
-async def test_an_echo_that_is_not_ours(command):
+async def test_an_echo_that_is_not_ours(command, reserve):
     """Lines there and back, and its EOF after ours."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    port = free_port()
+    port = reserve()
     server = _started(*(part.format(port=port) for part in command))
     try:
         async with await _connected(f"tcp://127.0.0.1:{port}", codec="lines") as conn:
@@ -589,11 +583,11 @@ async def test_an_echo_that_is_not_ours(command):
 
 
 @pytest.mark.outside
-async def test_redis_is_spoken_to(tmp_path):
+async def test_redis_is_spoken_to(tmp_path, reserve):
     """Its replies come as RESP values, pipelined ones in order."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    port = free_port()
+    port = reserve()
     server = _started("redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1", "--dir", str(tmp_path))
     try:
         conn = await _connected(f"tcp://127.0.0.1:{port}", codec="resp")

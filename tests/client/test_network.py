@@ -2,13 +2,11 @@
 
 import asyncio
 import errno
-import random
 import select
 import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -22,18 +20,9 @@ HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 
 
 @pytest.fixture
-def port():
+def port(reserve):
     """A port that nobody has, and that the system gives to nobody who does not ask for it."""
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(min(20000, low - 2000), low)
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            try:
-                stream.bind(("127.0.0.1", port))
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+    return reserve()
 
 
 @SCHEMES

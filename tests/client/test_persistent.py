@@ -539,14 +539,11 @@ penstock.run(record, bind="tcp://" + sys.argv[1], engine=sys.argv[3])
 
 
 @pytest.mark.parametrize("engine", ["native", "pure"])
-async def test_a_server_killed_and_restarted_loses_and_doubles_nothing(tmp_path, figure, engine):
+async def test_a_server_killed_and_restarted_loses_and_doubles_nothing(tmp_path, reserve, figure, engine):
     """Acknowledged means done; unmarked means done once at most; marked means done once at least, and acknowledged."""
     if engine == "native":
         pytest.importorskip("penstock.engines.native.engine")
-    # Not 127.0.0.1, where connections begin: while the server is away one might take its port, even the client's own.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.91", 0))
-        address = f"127.0.0.91:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{reserve()}"
     script, log = tmp_path / "server.py", tmp_path / "log"
     script.write_text(SERVER)
     log.touch()

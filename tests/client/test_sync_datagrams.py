@@ -73,11 +73,9 @@ def test_time_that_runs_out_leaves_it_usable_until_all_of_it_has(far):
     assert (Phase.READ, b"in time", Phase.TOTAL) == (reading.value.phase, reply, whole.value.phase)
 
 
-def test_a_port_where_nobody_listens_is_heard_of_and_does_not_end_it():
+def test_a_port_where_nobody_listens_is_heard_of_and_does_not_end_it(reserve):
     """ECONNREFUSED is about one datagram; the next may find somebody."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
-        far.bind(("127.0.0.1", 0))
-        port = far.getsockname()[1]
+    port = reserve()
     with penstock.connect_sync(f"udp://127.0.0.1:{port}") as conn:
         conn.send(b"anybody?")
         with pytest.raises(penstock.BrokenError) as caught:

@@ -15,24 +15,12 @@ PATIENCE_S = 20
 
 
 @pytest.fixture(scope="module")
-def served(start, reserve_port):
-    port = reserve_port
+def served(start, reserve_for_module):
+    port = reserve_for_module()  # one for UDP and TCP
     binds = (f"udp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port}", "unix+dgram:dgram.sock", "unix:stream.sock")
     example = start("syslogd.py:syslogd", *(word for bind in binds for word in ("--bind", bind)))
     example.port = port
     return example
-
-
-@pytest.fixture(scope="module")
-def reserve_port():
-    """A port that is free over UDP and TCP when the test begins."""
-    import socket
-
-    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
-        stream.bind(("127.0.0.1", 0))
-        datagram.bind(stream.getsockname())
-        return stream.getsockname()[1]
 
 
 def printed(served, text):

@@ -37,9 +37,9 @@ def in_time_wait(port):
 
 
 @needs_linux
-def test_a_port_in_time_wait_can_be_had_with_reuse_address_only(listen, refusal):
+def test_a_port_in_time_wait_can_be_had_with_reuse_address_only(listen, refusal, reserve):
     """The server closed first, so its port is held for a minute."""
-    (listener,) = listen("tcp://127.0.0.1:0")
+    (listener,) = listen(f"tcp://127.0.0.1:{reserve()}")
     address = str(listener.address)
     with socket.create_connection(listener.sock.getsockname()) as client:
         listener.sock.accept()[0].close()
