@@ -43,7 +43,9 @@ class Example:
             self.said.append(line)
             if "Press CTRL+C" in line:
                 break
-        else:
+        else:  # it has ended, and leaves nothing to the tests that come after
+            self.process.stderr.close()
+            self.process.wait(PATIENCE_S)
             pytest.fail("".join(self.said))
         self.ports = [int(port) for port in re.findall(r"\w+://127\.0\.0\.1:(\d+)", "".join(self.said[:-2]))]
         self.port = self.ports[0] if self.ports else 0
