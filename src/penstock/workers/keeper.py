@@ -173,6 +173,14 @@ class Keeper:
                 left += [key] if any(has_left) else []
         return left
 
+    def files_but(self, used: Collection[Key]) -> list[Key]:
+        """Return of which addresses with a file none is used: all slots share their sockets."""
+        return [
+            key
+            for key, places in self._places.items()
+            if key not in used and all(place.first.file is not None for place in places)
+        ]
+
     def adopt(self, key: Key, place: int, slot: int, listener: Listener) -> None:
         """Keep a listener that another supervisor has opened: a slot's, or that of all for 0. In their order."""
         places = self._places.setdefault(key, [])

@@ -518,8 +518,9 @@ class Member:
         assert self._life is not None
 
         def is_last_at(name: str, listener: Listener) -> bool:
-            closes = closes_own or (name, str(listener.requested)) in self._closes
-            return last or (closes and listener.sock.fileno() in self._own)
+            if last or (name, str(listener.requested)) in self._closes:
+                return True
+            return closes_own and listener.sock.fileno() in self._own
 
         for server in self._servers:
             server.is_last_at = partial(is_last_at, server.service.name)

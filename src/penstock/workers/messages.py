@@ -161,7 +161,8 @@ class Drain(Message, frozen=True):
             ends.
         closes_own: The same of the listeners that are its alone, while others go on with those they share: there will
             be one worker less.
-        closes: The same of those alone that are of these services and addresses: its successor does not listen there.
+        closes: The same of those alone that are of these services and addresses: its successor does not listen there,
+            and nor does another worker where they are shared.
     """
 
     last: bool = False
@@ -384,9 +385,11 @@ class TookOver(Message, frozen=True):
 
     Attributes:
         handover: In which format the worker of each slot takes connections over; 0: it does not.
+        closes: What the worker of each slot does not listen on, and the worker before is to close, as of `Drain`.
     """
 
     handover: dict[int, int] = {}
+    closes: dict[int, list[tuple[str, str]]] = {}
 
 
 class Meeting(Message, frozen=True, kw_only=True):

@@ -143,7 +143,7 @@ async def _supervise(
 
             def taken() -> None:
                 on_ready(supervisor)
-                supervisor.settle()
+                supervisor.taken()
                 if steers is not None:
                     late.append(loop.create_task(_start_late(steers), name="penstock-control"))
 
@@ -154,7 +154,7 @@ async def _supervise(
         if before is None:
             on_ready(supervisor)
         else:
-            before.serves(supervisor.handover)
+            before.serves(supervisor.handover, supervisor.left)
         await supervisor.wait_stopped()
         status = supervisor.exit_status
     except StoppedError as error:

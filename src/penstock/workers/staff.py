@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from ..errors import ExitStatus
 from .cells import AVAILABLE
 from .crew import Crew, Slot, is_current
-from .keeper import Keeper
+from .keeper import Keeper, Key
 from .messages import VERSION, Begin
 from .process import Interpreter, Listening, State, WorkerProcess
 from .rolls import Rolls
@@ -232,6 +232,18 @@ class Staff:
             )
             self._gives_up()
 
+    def files_left(self) -> list[Key]:
+        """Return which addresses with a file have no worker any more, once all workers are new."""
+        if not self._crew.are_current(self._rolls.generation):
+            return []
+        return self._keeper.files_but({key for worker in self._crew.staying for key in worker.keys})
+
+    def close_files(self) -> list[Key]:
+        """Close those; return which. The workers before serve who has connected."""
+        left = self.files_left()
+        self._close_but(set(self._keeper.keys) - set(left))
+        return left
+
     def close_unused(self) -> None:
         """Close the addresses that no worker of this generation listens on, once those before it have ended."""
         workers, generation = list(self._crew), self._rolls.generation
@@ -239,5 +251,8 @@ class Staff:
             return
         serving = [worker for worker in workers if worker.state is State.SERVING]
         if serving and len(serving) >= len(self._crew.slots):
-            for text in self._keeper.close_but({key for worker in serving for key in worker.keys}):
-                _logger.info("no longer listening on %s", text)
+            self._close_but({key for worker in serving for key in worker.keys})
+
+    def _close_but(self, used: Collection[Key]) -> None:
+        for text in self._keeper.close_but(used):
+            _logger.info("no longer listening on %s", text)

@@ -24,7 +24,7 @@ from ..server.unix_file import adopt_file, disown_file
 from .cells import Cells
 from .channel import Channel
 from .introductions import Introductions
-from .keeper import Keeper
+from .keeper import Keeper, Key
 from .messages import (
     VERSION,
     Arriving,
@@ -85,6 +85,7 @@ class Successor:
     Attributes:
         pid: Its number.
         handover: In which format the worker of each slot takes connections over, once they serve.
+        closes: What it does not listen on.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Successor:
         self._failed = failed
         self._serves = False
         self.handover: Mapping[int, int] = {}
+        self.closes: Mapping[int, Sequence[Key]] = {}
         self._channel: Channel[FromSuccessor] = Channel(ours, FromSuccessor)
         self._channel.attach(asyncio.get_running_loop(), self._heard, lambda: None)
         for message, descriptors in kept_by(keeper, cells):
@@ -140,7 +142,7 @@ class Successor:
             self._introductions.gone_there(message)
             return
         self._serves = True
-        self.handover = message.handover
+        self.handover, self.closes = message.handover, message.closes
         self._took_over()
 
     def give(self) -> None:
@@ -271,9 +273,9 @@ class Inheritance:
 
         self.channel.attach(asyncio.get_running_loop(), heard, lambda: None if is_taken else orphaned())
 
-    def serves(self, handover: dict[int, int]) -> None:
-        """Say that the workers serve, and in which format each of them takes connections over."""
-        self.channel.send(TookOver(handover=handover))
+    def serves(self, handover: dict[int, int], left: dict[int, list[Key]]) -> None:
+        """Say that the workers serve, in which format each of them takes connections over, and where none listens."""
+        self.channel.send(TookOver(handover=handover, closes=left))
 
 
 def disown(keeper: Keeper) -> None:

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, ExitStatus, PenstockError, StoppedError
 from ..server.inherited import InheritedSocket
 from .crew import Crew
 from .holdings import Holdings
-from .keeper import Keeper
+from .keeper import Keeper, Key
 from .late import Overseer
 from .messages import (
     Answered,
@@ -113,6 +113,8 @@ class Supervisor:
             on_roll=self._roll_changes,
         )
         self._successor: Successor | None = None
+        # While the supervisor before has not given all up: what its workers are to close, by slot.
+        self._left: dict[int, list[Key]] | None = None if before is None else {}
         self._reloads_then = False
         self._status = ExitStatus.OK
         self._ready: asyncio.Future[None] | None = None
@@ -173,6 +175,12 @@ class Supervisor:
     def handover(self) -> dict[int, int]:
         """In which format the worker of each slot takes connections over."""
         return self._crew.handover
+
+    @property
+    def left(self) -> dict[int, list[Key]]:
+        """What the workers of the supervisor before are to close, by slot: no worker here listens there."""
+        files = self._staff.files_left()
+        return {slot: [*left, *files] for slot, left in (self._left or {}).items()}
 
     @property
     def processes(self) -> list[WorkerProcess]:
@@ -343,7 +351,8 @@ class Supervisor:
         successor = self._successor
         for worker in self._crew.staying:
             give = partial(successor.hand, worker.slot)
-            worker.give_way(successor.handover.get(worker.slot, 0), give, self._now())
+            handover, closes = successor.handover.get(worker.slot, 0), successor.closes.get(worker.slot, ())
+            worker.give_way(handover, give, self._now(), closes)
         self._check_over()
 
     def _did_not_succeed(self, status: int) -> None:
@@ -391,6 +400,12 @@ class Supervisor:
         """Bring about what has to be: for each slot a worker of this generation."""
         self._staff.settle()
 
+    def taken(self) -> None:
+        """The supervisor before has given all up."""
+        self._left = None
+        self._staff.close_files()
+        self.settle()
+
     def take_over(self, slot: int, descriptor: int) -> None:
         """Have the worker of a slot go on with connections of a worker of the supervisor before."""
         self._crew.take_over(slot, descriptor)
@@ -436,6 +451,10 @@ class Supervisor:
             self._first_ready = message
             self.on_first()
         left = self._keeper.leave_unasked(slot.number, worker.keys)
+        if self._left is None:
+            left += self._staff.close_files()
+        else:
+            self._left.setdefault(slot.number, []).extend(left)
         if before is not None:
             before.give_way(worker.handover, worker.take_over, self._now(), left)
         self._rolls.worker_serves(worker.generation)
@@ -453,7 +472,8 @@ class Supervisor:
         for worker in list(self._crew):
             if worker.has_ended():
                 self._has_ended(worker)
-        self._staff.close_unused()
+        if self._left is None:
+            self._staff.close_unused()
         if (
             not self._crew.leaving
             and not self._rolls.is_rolling
