@@ -282,7 +282,7 @@ async def test_a_worker_that_wants_to_go_serves_until_its_successor_does(make, s
     assert [State.SERVING] == [each.state for each in supervised.workers]
 
 
-async def test_those_that_say_nothing_or_do_not_end_are_killed(make, script, said, monkeypatch):
+async def test_those_that_say_nothing_or_do_not_end_are_killed(make, script, said, monkeypatch, tmp_path):
     """A worker that is silent, one that is not ready in time, one that does not stop."""
     for name in ("LOOK_S", "LAST_WORDS_S", "STOP_S"):
         monkeypatch.setattr(late, name, 0.05)
@@ -292,13 +292,14 @@ async def test_those_that_say_nothing_or_do_not_end_are_killed(make, script, sai
     await supervised.start()
     patient, impatient = (WorkersPlan(WorkersConfig(count=1, spare=False, start_s=start_s)) for start_s in (60.0, 0.05))
     (first,) = supervised.workers
-    script.set("*: time.sleep(600)")
+    go = tmp_path / "go"
+    script.set(f"*: after({str(go)!r}); ready(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
     assert str(first.pid) in await said("was held for")
     supervised._rolls.plan = impatient
     assert "is not ready in time" in await said("is not ready in time")
 
     supervised._rolls.plan = patient
-    script.set("*: ready(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    go.touch()
     await until(lambda: [State.SERVING] == [each.state for each in supervised.workers])
     supervised.begin_stop()
     assert "has not ended in time" in await said("has not ended in time")

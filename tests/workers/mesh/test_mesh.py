@@ -58,7 +58,9 @@ class Other:
                 if isinstance(said, kind):
                     del self.heard[: at + 1]
                     return said
-            self._input += await loop.sock_recv(self.sock, 65536)
+            more = await loop.sock_recv(self.sock, 65536)
+            assert more, f"the worker has left and never said {kind.__name__}"
+            self._input += more
             self.heard += taken(self._input)
 
 
@@ -392,8 +394,9 @@ async def test_a_worker_that_leaves_ends_its_links_though_a_child_has_copies_of_
     other.sock.close()
 
 
-async def test_a_worker_that_leaves_says_all_that_waits_and_its_loop_goes_on(room, mesh):
+async def test_a_worker_that_leaves_says_all_that_waits_and_its_loop_goes_on(room, mesh, monkeypatch):
     """As much as the other one reads meanwhile, whatever a socket holds."""
+    monkeypatch.setattr(links_module, "LAST_WORDS_S", 600.0)
     _, _, _, other = room
     for number in range(1000):
         mesh.link(7).say(Displaced("devices", "x" * 10_000, number))
