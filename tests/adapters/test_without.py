@@ -84,7 +84,7 @@ def test_tls_that_the_handler_would_begin_is_refused(name):
     """It knows nothing of it, and would speak in clear for ever."""
     problem = refused_at(service(STREAMS, name), "tcp://127.0.0.1:0?tls=start", tls_dev=True)
 
-    assert "does not say when TLS begins: leave it out, or say tls://" in problem
+    assert "does not say when TLS begins: leave the option out, or say tls://" in problem
 
 
 def refused_at(made, address, **options):

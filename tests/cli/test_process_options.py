@@ -57,7 +57,7 @@ def test_two_servers_do_not_share_a_file(serve, penstock, directory):
 
     assert (
         2,
-        f"penstock: error: pid_file: {directory}/pid: pid {served.process.pid} has it, and is at work; stop that\n",
+        f"penstock: error: --pid-file: {directory}/pid: pid {served.process.pid} has it, and is at work; stop that\n",
     ) == (
         second.returncode,
         second.stderr,
@@ -107,4 +107,4 @@ def test_checking_finds_a_user_that_there_is_not(penstock):
     """As serving would."""
     result = penstock("check", "echo", "--user", "no-such-user")
 
-    assert (2, "penstock: error: user: there is no user 'no-such-user'\n") == (result.returncode, result.stderr)
+    assert (2, "penstock: error: --user: there is no user 'no-such-user'\n") == (result.returncode, result.stderr)

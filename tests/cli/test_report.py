@@ -132,7 +132,7 @@ ROWS = {
     "20 a certificate that is missing": (
         ["serve", "app:echo", "--ssl-certfile", "missing.pem"],
         TLS,
-        "penstock: error: tls_cert: missing.pem cannot be read: no such file or directory",
+        "penstock: error: --tls-cert: missing.pem cannot be read: no such file or directory",
     ),
     "20 what others call it": (
         ["serve", "app:echo", "--certfile", "missing.pem"],
@@ -143,12 +143,12 @@ ROWS = {
     "21 not PEM": (
         ["check", "app:echo", "--tls-cert", "app.py"],
         TLS,
-        "penstock: error: tls_cert: app.py holds no certificate in PEM",
+        "penstock: error: --tls-cert: app.py holds no certificate in PEM",
     ),
     "42 client certificates without a CA": (
         ["check", "app:echo", "--tls-client-auth", "required"],
         USAGE,
-        "penstock: error: TlsConfig.client_auth: tls_client_auth=required needs a tls_client_ca, by which to verify …",
+        "penstock: error: --tls-client-auth: --tls-client-auth=required needs a --tls-client-ca, by which to verify …",
     ),
     "24 Unix path is a regular file": (
         ["serve", "app:echo", "--bind", "unix:app.py"],
@@ -193,7 +193,7 @@ ROWS = {
     "42 values that contradict each other": (
         ["serve", "app:echo", "--write-low", "128KiB"],
         USAGE,
-        "penstock: error: --write-low: write_low is 128KiB, above write_high with 64KiB",
+        "penstock: error: --write-low: --write-low is 128KiB, above --write-high with 64KiB",
     ),
     "unknown codec": (
         ["serve", "app:echo", "--codec", "linse"],

@@ -1,6 +1,7 @@
 """Sources: the last one wins, every value knows its source, all mistakes are reported at once."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from penstock.config import DefaultBind, Option, Text, options
 from penstock.config.files import find, read
 from penstock.config.sources import ConfigurationErrors, Given, load
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, TlsMaterialError
 
 PREFIX = Option(name="prefix", kind=Text(), help="Put that before each message", default="")
 FOREIGN = {"prefix": "is an option of echo"}
@@ -168,7 +169,7 @@ def test_a_contradiction_names_both_sources(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         settings.server_config()
 
-    assert ("write_low is 1MiB, above write_high with 32KiB", "PENSTOCK_WRITE_HIGH, penstock.toml:1") == (
+    assert ("write_low is 1MiB, above PENSTOCK_WRITE_HIGH with 32KiB", "PENSTOCK_WRITE_HIGH, penstock.toml:1") == (
         caught.value.problem,
         ", ".join(sorted(caught.value.where.split(", "))),
     )
@@ -181,3 +182,70 @@ def test_a_contradiction_with_a_default_names_the_one_that_was_set():
         settings.server_config()
 
     assert "--bind: bind has the same address twice: unix:a" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            {"given": {"tls_client_auth": Given("--tls-client-auth", "required")}},
+            "--tls-client-auth: --tls-client-auth=required needs a --tls-client-ca, by which to verify what clients "
+            "show",
+        ),
+        (
+            {"environ": {"PENSTOCK_TLS_CLIENT_AUTH": "required"}},
+            "PENSTOCK_TLS_CLIENT_AUTH: PENSTOCK_TLS_CLIENT_AUTH=required needs a PENSTOCK_TLS_CLIENT_CA, by which to "
+            "verify what clients show",
+        ),
+        (
+            {"environ": {"PENSTOCK_SERVICE_A_TLS_CLIENT_AUTH": "required"}, "prefix": "PENSTOCK_SERVICE_A_"},
+            "PENSTOCK_SERVICE_A_TLS_CLIENT_AUTH: PENSTOCK_SERVICE_A_TLS_CLIENT_AUTH=required needs a "
+            "PENSTOCK_SERVICE_A_TLS_CLIENT_CA, by which to verify what clients show",
+        ),
+        (
+            {"document": 'tls_client_auth = "required"\n'},
+            "penstock.toml:1: tls_client_auth=required needs a tls_client_ca, by which to verify what clients show",
+        ),
+    ],
+)
+def test_an_option_that_needs_another_one_names_both_as_its_source_writes_them(tmp_path, source, said):
+    """A value names no option that is not written so where the value stands."""
+    if "document" in source:
+        (tmp_path / "penstock.toml").write_text(source["document"])
+        source = {"document": replace(find(tmp_path), path="penstock.toml")}
+    settings = load(options(), **source)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.server_config()
+
+    assert said == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"given": {"tls_cert": Given("--tls-cert", ("a_b",))}}, "--tls-cert: a.tls_cert has no key: give --tls-key"),
+        (
+            {"environ": {"PENSTOCK_TLS_CERT": "a_b"}},
+            "PENSTOCK_TLS_CERT: a.tls_cert has no key: give PENSTOCK_TLS_KEY",
+        ),
+        ({"document": 'tls_cert = "a_b"\n'}, "penstock.toml:1: tls_cert: a.tls_cert has no key: give tls_key"),
+        ({}, "tls_cert: a.tls_cert has no key: give tls_key"),
+    ],
+)
+def test_an_error_that_shows_later_names_the_place_of_its_option(tmp_path, source, said):
+    """It keeps its class, by which the exit status goes; a file that is called as an option stays what it is called."""
+    if "document" in source:
+        (tmp_path / "penstock.toml").write_text(source["document"])
+        source = {"document": replace(find(tmp_path), path="penstock.toml")}
+    settings = load(options(), **source)
+    placed = settings.placed(TlsMaterialError("a.tls_cert has no key: give tls_key", "tls_cert"))
+
+    assert (TlsMaterialError, said) == (type(placed), str(placed))
+
+
+def test_an_error_that_names_no_option_that_was_set_is_the_same():
+    """There is nothing to add."""
+    settings = load(options(), given={"tls_cert": Given("--tls-cert", ("a",))})
+    error = ConfigurationError("the tls_key is wrong", "model")
+
+    assert error is settings.placed(error)

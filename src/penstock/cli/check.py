@@ -13,7 +13,8 @@ from ..server.server import Server
 from ..server.warnings import warnings_about
 from ..telemetry import configure_logging
 from .commands import PenstockCommand
-from .plan import AppPlan, make_plan, parameters, rendered, settle, warnings_of
+from .placing import placing
+from .plan import AppPlan, Plan, make_plan, parameters, rendered, settle, warnings_of
 from .report import warn
 from .terminal import has_colour
 
@@ -34,6 +35,11 @@ def _check(**_params: Any) -> int:
     ctx = click.get_current_context()
     settled = settle(ctx, os.environ)
     plan = make_plan(ctx, settled, serves=False)
+    with placing(plan.sources):
+        return _look_at(plan, prints_config=ctx.params["print_config"])
+
+
+def _look_at(plan: Plan | AppPlan, *, prints_config: bool) -> int:
     config = plan.config
     identity_of(config.process)
     checked: Server | AppServer
@@ -54,7 +60,7 @@ def _check(**_params: Any) -> int:
     doubtful += [text for server in servers.values() for text in server.certificate_warnings]
     for warning in [*warnings_of(plan), *doubtful, *plan.backlog_warnings]:
         warn(warning)
-    if ctx.params["print_config"]:
+    if prints_config:
         click.echo(rendered(plan), nl=False)
         return 0
     for name, server in servers.items():

@@ -39,6 +39,7 @@ from ..services import Definition
 from ..services import all as all_services
 from .commands import COMPLETION_VARIABLE, SectionOption
 from .params import CodecSpec, RawText, click_options, given_options, suggestions
+from .placing import placing
 from .target import is_target, load_target, module_exists
 
 _CODEC: Final = CodecSpec()
@@ -80,6 +81,11 @@ class Plan:
     settings: Settings
 
     @property
+    def sources(self) -> tuple[Settings, ...]:
+        """The settings of each service."""
+        return (self.settings,)
+
+    @property
     def access_log(self) -> bool:
         """Whether connections are logged when they end."""
         return self.config.access_log
@@ -114,6 +120,11 @@ class AppPlan:
     def config(self) -> ServerConfig:
         """The configuration of the first service, which has what is the whole process's, as all of them have."""
         return next(iter(self.configs.values()))
+
+    @property
+    def sources(self) -> tuple[Settings, ...]:
+        """The settings of each service."""
+        return tuple(self.by_service.values())
 
     @property
     def access_log(self) -> bool:
@@ -293,7 +304,8 @@ def make_plan(ctx: click.Context, settled: Settled, *, serves: bool = True) -> P
         if warning is not None:
             settings = replace(settings, warnings=(*settings.warnings, warning))
         if serves or warning is None:
-            service = service.with_codec(_CODEC.make(config.codec))
+            with placing([settings]):
+                service = service.with_codec(_CODEC.make(config.codec))
         config = replace(config, codec=None)  # it is the service's own by now
     return Plan(service, config, settings)
 
@@ -344,7 +356,8 @@ def app_plan(ctx: click.Context, app: App[Any], settled: Settled, *, serves: boo
             if setting != general.by_name.get(option) and setting.source != CODE_SOURCE
         }
         model = loaded.by_name["model"].value
-        refuse_without(service, special | {"model": model})
+        with placing([loaded]):
+            refuse_without(service, special | {"model": model})
         settings = by_service[name] = loaded.with_defaults(apart_from(special, lacking(service, model)))
         if (own := settings.by_name[OWN_WORKERS]) != shared and (name in app.own_workers or own.source != CODE_SOURCE):
             in_one.add(name)
@@ -456,7 +469,8 @@ def _enter(sources: Sources) -> None:
         environ={name: value for name, value in sources.environ.items() if name == option.variable},
         document=None if document is None else replace(document, table=_only(document.table, option.name)),
     )
-    enter_directory(ProcessConfig(**settings.chosen))  # type: ignore[arg-type]  # one of its own values
+    with placing([settings]):
+        enter_directory(ProcessConfig(**settings.chosen))  # type: ignore[arg-type]  # one of its own values
 
 
 def _only(table: Mapping[str, object], key: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from ..config.rendering import setting_text
 from ..config.sources import Settings
 from ..engines.aside import aside
 from ..telemetry import Log
+from .placing import placing
 from .plan import AppPlan, Plan, Settled, app_plan, settle
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ class Reread:
 
         each = [server.choice.engine.descriptors_per_connection for server in servers.values()]
         raise_descriptor_limit(*zip((configs[name].gate for name in servers), each, strict=True))
-        changed = {name: await server.reload(configs[name]) for name, server in servers.items()}
+        changed = {}
+        for name, server in servers.items():
+            with placing([settings[name]]):
+                changed[name] = await server.reload(configs[name])
         self._settings = settings
         later = {name: self._note(name, settings[name], changed[name]) for name in servers}
         level = next(iter(configs.values())).log_level

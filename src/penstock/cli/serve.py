@@ -24,6 +24,7 @@ from .banner import Ready, app_banner, banner
 from .commands import PenstockCommand, SectionOption
 from .init import INIT, go_on_in_a_child
 from .params import RawText
+from .placing import placing
 from .plan import AppPlan, Plan, Settled, make_plan, parameters, rendered, settle, warnings_of
 from .reread import Reread
 from .terminal import has_colour
@@ -121,9 +122,17 @@ def serve_as(ctx: click.Context, ways: Ways) -> int:
     if os.getpid() == INIT:
         go_on_in_a_child()
     if member is None and (ways.reloads or settled.settings.by_name["workers"].value is not None):
-        return _supervise(ctx, settled, ways)
+        with placing([settled.settings]):
+            return _supervise(ctx, settled, ways)
     nursery = _nursery(ctx, settled, member)
     plan = make_plan(ctx, settled)
+    with placing(plan.sources):
+        return _serve_plan(ctx, plan, member, ways, nursery)
+
+
+def _serve_plan(
+    ctx: click.Context, plan: Plan | AppPlan, member: "Member | None", ways: Ways, nursery: "Nursery | None"
+) -> int:
     if ways.is_local:
         _refuse_public(plan.configs.values() if isinstance(plan, AppPlan) else [plan.config])
     config = plan.config

@@ -50,6 +50,8 @@ def load_target(
     """
     if kind in COMMANDS:
         return service_of(text, kind=kind)
+    if text.endswith(".toml"):
+        raise ConfigurationError(f"{text} is a configuration file, not a service: write SERVICE --config {text}")
     source, colon, attribute = text.rpartition(":") if ":" in text else (text, "", "")
     if not source or (colon and not all(part.isidentifier() for part in attribute.split("."))):
         raise ConfigurationError(f"{text!r} is not a target: write module:object, module, file.py:object or file.py")

@@ -3,10 +3,11 @@
 Every source is read to its end before anything is refused, so that all mistakes are reported at once.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ..errors import ConfigurationError
 from ..suggest import did_you_mean, nearest
@@ -21,6 +22,11 @@ ORDER: Final = "defaults < penstock.toml (or [tool.penstock] in pyproject.toml) 
 # What names the file, and what the shell's completion sets, are read elsewhere.
 FILE_VARIABLE: Final = ENV_PREFIX + "CONFIG"
 _OTHER_VARIABLES: Final = (FILE_VARIABLE,)
+
+# The name of an option in a sentence. One word alone may be a word of the sentence, and one beside a dot a file's name.
+_NAME: Final = re.compile(r"(?<![\w./-])[a-z]+(?:_[a-z]+)+(?![\w/-]|\.\w)")
+
+E = TypeVar("E", bound=ConfigurationError)
 
 
 class ConfigurationErrors(ConfigurationError):  # noqa: N818  # it is several
@@ -55,11 +61,28 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The value of one option and where it came from: ``default``, ``file:line``, a variable or a flag."""
+    """The value of one option and where it came from.
+
+    Attributes:
+        option: The option.
+        value: Its value.
+        source: ``default``, ``file:line``, a variable or a flag.
+        place: What a refusal of the value begins with, ``file:line: name``, a variable or a flag; empty where no source
+            set it.
+    """
 
     option: Option
     value: object
     source: str
+    place: str = ""
+
+    def spell(self, name: str) -> str:
+        """Write the name of an option as the source of this one has it: ``--tls-key`` beside ``--tls-cert``."""
+        if self.place.startswith("--"):
+            return "--" + name.replace("_", "-")
+        if self.place != self.source or not self.place:
+            return name
+        return self.place.removesuffix(self.option.name.upper()) + name.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +121,35 @@ class Settings:
         try:
             return build(self.chosen)
         except ConfigurationError as error:
-            named = [setting for setting in self if setting.option.name in error.problem.split()]
-            sources = [setting.source for setting in named if setting.source != DEFAULT_SOURCE]
-            raise ConfigurationError(error.problem, ", ".join(sources) or error.where) from None
+            words = re.split(r"[\s=,;:]+", error.problem)
+            named = [each for each in self if each.source != DEFAULT_SOURCE and each.option.name in words]
+            problem = self._spelled(error.problem, named[0] if named else None)
+            raise ConfigurationError(problem, ", ".join(each.source for each in named) or error.where) from None
+
+    def placed(self, error: E) -> E:
+        """Return an error that names options with the place where the value came from, as that is written there.
+
+        What is wrong may show long after the sources were read, where nothing is known of them: a file that cannot be
+        read. Such an error names the option. An error that names none that was set is returned as it is.
+        """
+        setting = None if error.where is None else self.by_name.get(error.where)
+        problem = self._spelled(error.problem, setting)
+        where = setting.place if setting is not None and setting.place else error.where
+        if (problem, where) == (error.problem, error.where):
+            return error
+        return type(error)(problem, where)
+
+    def _spelled(self, problem: str, beside: Setting | None) -> str:
+        """Write each option in a sentence as its source does; one that was not set, as the source of another does."""
+
+        def spelled(match: re.Match[str]) -> str:
+            setting = self.by_name.get(match[0])
+            if setting is None:
+                return match[0]
+            like = setting if setting.place else beside
+            return match[0] if like is None else like.spell(match[0])
+
+        return _NAME.sub(spelled, problem)
 
 
 def load(
@@ -206,6 +255,7 @@ class _Reader:
                 self.errors.append(ConfigurationError(self.foreign[name], value.flag))
 
     def _set(self, option: Option, source: str, raw: object, directory: Path | None = None) -> None:
+        place = source if directory is None else f"{source}: {option.name}"
         try:
             if directory is not None:  # of the file it stands in
                 value = option.kind.beside(option.kind.from_toml(raw), directory)
@@ -218,7 +268,6 @@ class _Reader:
                 value = raw
                 option.kind.check(value)
         except ConfigurationError as error:
-            where = source if directory is None else f"{source}: {option.name}"
-            self.errors.append(ConfigurationError(error.problem, where))
+            self.errors.append(ConfigurationError(error.problem, place))
         else:
-            self.settings[option.name] = Setting(option, value, source)
+            self.settings[option.name] = Setting(option, value, source, place)

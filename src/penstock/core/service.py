@@ -95,7 +95,7 @@ class Service(Generic[M]):
 
     def has_no(self, reason: str) -> str:
         """Say that it cannot have an option, and why: what a refusal says."""
-        return f"{self.name} was written for {self.written_for} and {reason}: leave it out"
+        return f"{self.name} was written for {self.written_for} and {reason}: leave the option out"
 
     def with_bad_messages(self, action: Literal["close", "skip"]) -> Service[Any]:
         """Return the same service that does this with a message that cannot be decoded, whatever it says itself."""

@@ -318,7 +318,7 @@ class Setup:
             raise ConfigurationError(
                 f"{self.service.name} keeps a session for each sender on {requested} until that is silent: "
                 "timeout_idle cannot be none",
-                "timeouts.idle_s",
+                "timeout_idle",
             )
         if kind is not Kind.DATAGRAM and self.service.only_datagrams:
             raise ConfigurationError(
