@@ -213,7 +213,7 @@ async def test_closing_wakes_whoever_receives(far, tools):
     with pytest.raises(penstock.ClosedError):
         await conn.send(b"x")
 
-    assert before == tools.books()
+    assert before == await tools.books_again(before)
 
 
 async def test_only_one_receives(far, tools):

@@ -1,7 +1,6 @@
 """The acceptor: what accept(2) says, and what peers are told when no descriptor is left."""
 
 import errno
-import os
 import socket
 
 import pytest
@@ -15,6 +14,8 @@ from penstock.engines.accept import Acceptor, turn_away
 from penstock.engines.listener import Listener
 from penstock.reasons import Refusal
 from penstock.testing.clock import ManualClock
+
+from ..descriptors import none_left_open
 
 
 class Setting:
@@ -78,15 +79,14 @@ def test_trouble_is_told_once_and_once_more_when_it_is_over(setting, number):
 def test_who_waits_when_no_descriptor_is_left_is_told_with_the_spare_one(setting):
     """And the spare one is there again afterwards."""
     it = setting()
-    before = len(os.listdir("/proc/self/fd"))
-    with it.peer() as first, it.peer() as second:
+    with none_left_open(), it.peer() as first, it.peer() as second:
         it.acceptor.failed(OSError(errno.EMFILE, "no"), it.listener)
 
         for sock in (first, second):
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
     assert {Refusal.DESCRIPTORS: 2} == it.acceptor.gate.refused
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert it.acceptor._spare is not None
 
 
 def test_with_wait_those_without_a_descriptor_stay_in_the_backlog(setting):

@@ -9,15 +9,16 @@ from penstock.address import parse_address
 from penstock.errors import BindError, ConfigurationError
 from penstock.server.sockets import close_listeners, open_listeners
 
+from ..descriptors import none_left_open
+
 NOBODY = 65534
 
 
 @pytest.fixture
 def no_descriptor_leaks():
-    """The test ends with as many descriptors as it began with, whatever failed on the way."""
-    before = len(os.listdir("/dev/fd"))
-    yield
-    assert before == len(os.listdir("/dev/fd"))
+    """The test ends with no more descriptors than it began with, whatever failed on the way."""
+    with none_left_open():
+        yield
 
 
 @pytest.fixture

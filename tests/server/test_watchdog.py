@@ -30,10 +30,10 @@ def test_a_look_for_which_there_is_no_memory_is_not_the_last():
     """It goes on, and ends when it is told to."""
     loop = StarvedLoop()
     watchdog = Watchdog(loop, 0.01, print, print)
-    before = threading.active_count()
     watchdog.start()
-    answered = loop.answered.wait(10)
+    answered = loop.answered.wait(20)
     watchdog.stop()
     watchdog.stop()
+    watchdog._thread.join(20)
 
-    assert (True, before) == (answered, threading.active_count())
+    assert (True, False) == (answered, watchdog._thread.is_alive())

@@ -30,6 +30,7 @@ from penstock.workers.messages import (
     Taken,
 )
 
+from ..descriptors import none_left_open
 from .conftest import PATIENCE_S
 
 ENGINES = [
@@ -134,12 +135,9 @@ def test_limits_that_do_not_suit_the_new_configuration_keep_one_connection_where
         for peer in peers:
             ask(peer, b"a")
         one.call(lambda: list(one.server.connections)[1].set_limits(write_low_bytes=60_000))
-        before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
-
-        assert 2 == hand_over(one, two)
-        assert [b"2 b\n"] * 3 == [ask(peer, b"b") for peer in peers]
-        # Each end of the channel is closed, and each connection has one descriptor, as before.
-        assert before == (len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0)
+        with none_left_open():  # each end of the channel is closed, and each connection has one descriptor, as before
+            assert 2 == hand_over(one, two)
+            assert [b"2 b\n"] * 3 == [ask(peer, b"b") for peer in peers]
         for peer in peers:
             peer.close()
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import os
 import socket
 import threading
 
@@ -19,6 +18,8 @@ from penstock.engines.blocking.timers import Timers
 from penstock.engines.listener import peer_of
 from penstock.testing.thread import PATIENCE_S, ServerThread
 
+from ...descriptors import none_left_open
+
 
 def threads_of_servers():
     return [thread for thread in threading.enumerate() if thread.name.startswith("penstock-")]
@@ -26,18 +27,15 @@ def threads_of_servers():
 
 @pytest.fixture(autouse=True)
 def no_leaks():
-    """Each test ends with the threads and descriptors it began with."""
+    """Each test ends with no more threads and descriptors than it began with."""
     gc.collect()
-    descriptors = len(os.listdir("/dev/fd"))
     before = set(threads_of_servers())
-    yield
-    for thread in set(threads_of_servers()) - before:
-        thread.join(PATIENCE_S)
+    with none_left_open():
+        yield
+        for thread in set(threads_of_servers()) - before:
+            thread.join(PATIENCE_S)
 
-        assert not thread.is_alive(), thread.name
-    gc.collect()
-
-    assert descriptors == len(os.listdir("/dev/fd"))
+            assert not thread.is_alive(), thread.name
 
 
 @pytest.fixture
