@@ -15,7 +15,10 @@ from penstock.server.forking.nursery import Brood, Nursery
 from penstock.server.server import Server
 from penstock.server.shared import Shared
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork(2)")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork(2)"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 def reply(conn, message):
@@ -208,8 +211,8 @@ async def test_every_deadline_holds(serving, timeouts, sent, reason):
         with contextlib.suppress(ConnectionError):
             await reader.read()
 
-        assert [reason] == await reasons(server, seen, 1)
         await end(writer)
+        assert [reason] == await reasons(server, seen, 1)
 
 
 async def test_a_peer_that_does_not_read_is_ended(serving):

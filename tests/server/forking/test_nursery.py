@@ -34,7 +34,10 @@ from penstock.server.server import Server
 from penstock.server.shared import Shared
 from penstock.testing.certificates import server_certificate
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork(2)")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork(2)"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 def test_it_ends_with_its_server():
