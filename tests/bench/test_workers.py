@@ -8,7 +8,10 @@ from bench.workers import cpu, idle, instructions, spread
 
 GIB = 2**30
 
+pytestmark = pytest.mark.timeout(180)
 
+
+@pytest.mark.full
 @pytest.mark.parametrize("unix", [False, True])
 def test_connections_are_counted_by_worker(unix):
     """The busiest has the mean at least, and all of them at most."""
