@@ -645,6 +645,10 @@ class OtherWorker:
 
     def __init__(self):
         self.opened, self.counted = [], []
+        self.introductions = 0
+
+    async def introduced(self):
+        self.introductions += 1
 
     async def listeners(self, service, addresses, **options):
         self.opened.append(service)
@@ -672,6 +676,7 @@ async def test_a_worker_that_has_no_service_lives_until_it_is_told_to_end():
         await asyncio.sleep(0)
 
         assert ([], [], LIFE[:2]) == (list(server.addresses), worker.opened, told)
+        assert 1 == worker.introductions, "its groups and registries are those of all workers"
     assert LIFE == told
 
 
@@ -681,3 +686,6 @@ async def test_in_one_process_a_service_for_one_worker_is_a_service():
     app.add(lambda message: message, name="echo", bind="tcp://127.0.0.1:0", workers=1)
     async with penstock.serve(app) as server:
         assert b"hello" == await ask(server, "echo", b"hello")
+    configs = app.configs({}, {})
+    found = [AppServer(app, configs, in_one={"echo"}, supervision=each) for each in (None, OtherWorker())]
+    assert [False, True] == [each.servers["echo"].is_in_one for each in found]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .conftest import PATIENCE_S, ask, pause
+from .conftest import PATIENCE_S, answer, ask, pause
 
 APP = """\
 import os
@@ -99,6 +99,43 @@ def test_one_worker_has_it_through_rolls_other_numbers_of_workers_and_kill_minus
 
     assert killed != answered, "what is queued for a worker that was killed is the next one's"
     assert answered in fleet.children()
+
+
+ELSEWHERE = """\
+import asyncio, os
+import penstock
+
+app = penstock.App("ticks")
+
+async def tick():
+    while True:
+        app.group("all").publish(b"%d" % os.getpid())
+        await asyncio.sleep(0.05)
+
+@app.lifespan
+async def life():
+    app.task(tick())
+    yield
+
+@app.on_connection(codec="lines", bind="tcp://127.0.0.1:0", workers=1)
+async def hears(conn):
+    async with app.group("all").join(conn):
+        await conn.wait_closed()
+"""
+
+
+def test_a_worker_that_has_none_of_the_services_has_the_groups_of_all(directory, supervise):
+    """What its background tasks publish comes to the members."""
+    (directory / "app.py").write_text(ELSEWHERE)
+    fleet = supervise("app:app", "--timeout-drain", "5s", bind=())
+    heard = set()
+    until = time.monotonic() + PATIENCE_S
+    with fleet.connect() as peer:
+        while len(heard) < 2:
+            heard.update(map(int, answer(peer).split()))
+            assert time.monotonic() < until, f"heard of {heard} only"
+
+    assert fleet.children() == heard
 
 
 def test_the_next_supervisor_has_one_worker_have_it(fleet):

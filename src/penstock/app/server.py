@@ -164,7 +164,7 @@ class AppServer:
                 servers=1 if gate is not None else max(1, len(served)),
                 tells_course=not self._is_aside,
                 counts_as=next(iter(places)) if gate is not None else "",
-                is_in_one=name in self._in_one,
+                is_in_one=supervision is not None and name in self._in_one,
                 is_elsewhere=name not in served,
             )
             service = app.services[name]
@@ -325,6 +325,8 @@ class AppServer:
             self._require_untold()
             opened.append((lifespan, await lifespan.open(self.app)))
         self._require_untold()  # what took the cancellation for something of its own went on
+        if self.supervision is not None:  # also where it has none of the services
+            await self.supervision.introduced()
         started: list[Server] = []
         try:
             for server in self._served:

@@ -43,8 +43,10 @@ def _look_at(plan: Plan | AppPlan, *, prints_config: bool) -> int:
     config = plan.config
     identity_of(config.process)
     checked: Server | AppServer
+    in_one: frozenset[str] = frozenset()
     if isinstance(plan, AppPlan):
-        checked = AppServer(plan.app, plan.configs, in_one=plan.in_one)
+        checked = AppServer(plan.app, plan.configs)
+        in_one = plan.in_one if config.supervisor.number else in_one
         servers = dict(checked.servers)
     else:
         checked = Server(plan.service, config)
@@ -64,6 +66,6 @@ def _look_at(plan: Plan | AppPlan, *, prints_config: bool) -> int:
         click.echo(rendered(plan), nl=False)
         return 0
     for name, server in servers.items():
-        where = ", in one worker" if server.is_in_one else ""
+        where = ", in one worker" if name in in_one else ""
         click.echo(f"ok: {name} over {server.service.codec.name} on {', '.join(server.config.bind)}{where}")
     return 0

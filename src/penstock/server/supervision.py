@@ -32,6 +32,12 @@ class Supervision(Protocol):
     def begin(self, life: Life, servers: Sequence[Server]) -> None:
         """The loop runs, and nothing has begun yet: from now on the supervisor is heard."""
 
+    async def introduced(self) -> None:
+        """Wait until the groups and registries of this process have members and keys of the other workers, too.
+
+        May be repeated. `listeners` does so as well, before any peer is served.
+        """
+
     async def listeners(
         self,
         service: str,

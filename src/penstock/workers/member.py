@@ -233,6 +233,13 @@ class Member:
         self._beat = Repeated(loop, every_s, partial(self._live, loop))
         self._beat.begin()
 
+    async def introduced(self) -> None:
+        """As of `Supervision`."""
+        if self.begin_message.introduces:
+            if self._introduction is None:
+                self._introduction = asyncio.get_running_loop().create_task(self._introduce(), name="penstock-mesh")
+            await asyncio.shield(self._introduction)
+
     async def listeners(
         self,
         service: str,
@@ -249,10 +256,7 @@ class Member:
         Raises:
             ConfigurationError, BindError: As `open_listeners`.
         """
-        if self.begin_message.introduces:  # before anybody is served
-            if self._introduction is None:
-                self._introduction = asyncio.get_running_loop().create_task(self._introduce(), name="penstock-mesh")
-            await asyncio.shield(self._introduction)
+        await self.introduced()
         answer = self._ask()
         self._channel.send(
             Open(

@@ -421,6 +421,20 @@ async def test_a_worker_that_leaves_waits_for_none_that_ends_or_does_not_read_fo
     assert (None, None) == (mesh.link(7), mesh.link(8))
 
 
+async def test_who_waits_for_an_answer_is_told_also_when_the_last_words_of_a_worker_are_cut_short(room, mesh):
+    """A thread that waits for one would keep the process."""
+    mesh.link(7).say(Displaced("devices", "x" * 10_000_000, 1))
+    told = []
+    mesh.requests.close = lambda: told.append("closed")
+    leaving = asyncio.create_task(mesh.leave())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+    assert ["closed"] == told
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_child_that_was_forked_is_no_worker(monkeypatch):
     """What its groups would read and write is its parent's."""

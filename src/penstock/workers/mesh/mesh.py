@@ -187,8 +187,10 @@ class Mesh:
 
     async def leave(self) -> None:
         """Say all that was to be said, not for ever, then close. The loop goes on meanwhile."""
-        await self._links.leave()
-        self.requests.close()
+        try:
+            await self._links.leave()
+        finally:
+            self.requests.close()
 
     def close(self) -> None:
         """Be gone at once. May be repeated."""
