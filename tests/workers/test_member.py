@@ -97,6 +97,27 @@ def test_a_worker_that_is_stuck_keeps_no_others_from_handing_their_connections_o
             assert (1, b"2 b\n") == (departure.moved, peer.recv(100))
 
 
+async def at_once():
+    return
+
+
+def test_who_connects_where_the_successor_does_not_listen_is_served_while_connections_move():
+    """Nobody else will: the address is closed once they have moved."""
+    own, successor = socket.socketpair()
+    with ServerThread(Counting, codec="lines") as one, dial(one.address) as peer, successor:
+        peer.sendall(b"a\n")
+        assert b"1 a\n" == peer.recv(100)
+        worker = worker_of(one, Supervisor(), at_once)
+        key = one.server.service.name, "tcp://127.0.0.1:0"
+        worker._keys = {key[0]: {key}}
+        one.call(lambda: worker._heard(HandOver(closes=[key]), [own.detach()]))
+        assert successor.recv(1), "the first connection is offered, and not taken"
+        with dial(one.address) as other:
+            other.sendall(b"b\n")
+
+            assert b"1 b\n" == other.recv(100)
+
+
 def test_a_worker_that_cannot_take_connections_over_hands_its_own_over_none_the_less(caplog):
     """Whatever has failed: those of the worker before drain there, and its own are not kept for ever."""
     left = threading.Event()

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from ..core.handover import CannotMoveError
@@ -93,13 +93,15 @@ class CollectorPause:
 
 
 class Departure:
-    """The old worker's end. It accepts nobody from now on.
+    """The old worker's end. It accepts nobody from now on where the successor does.
 
     Args:
         sock: To the successor.
         servers: Whose connections move.
         over: Called once, when no further connection moves.
         end_process: Ends the successor, which has a number, at once.
+        accepting: Those of them that go on accepting: the successor does not listen where they do. Whom they accept
+            stays.
 
     Attributes:
         moved: How many do so far.
@@ -111,6 +113,8 @@ class Departure:
         servers: Sequence[Server],
         over: Callable[[], object],
         end_process: Callable[[int], object] = _end_process,
+        *,
+        accepting: Collection[Server] = (),
     ) -> None:
         self.moved = 0
         self._loop = asyncio.get_running_loop()
@@ -129,7 +133,8 @@ class Departure:
         self._gone: list[int] = []  # of them, those that it was told to begin
         self._servers = [server for server in servers if server.mover is not None]
         for server in self._servers:
-            server.suspend()
+            if server not in accepting:
+                server.suspend()
         self._waiting = [(conn, server) for server in self._servers for conn in reversed(list(server.connections))]
         self._channel.attach(self._loop, self._heard, self._ended)
         # Not yet: what was accepted last is served first, and has arrived.

@@ -134,6 +134,7 @@ class Member:
         self._asked: list[asyncio.Future[Any]] = []
         self._memories: list[WorkerMemory] = []
         self._closes: set[tuple[str, str]] = set()  # what its successor does not listen on
+        self._keys: dict[str, set[tuple[str, str]]] = {}  # what each service listens on
         self._own: set[int] = set()  # the descriptors of listeners that no other worker has
         self._beat: Repeated | None = None
         self._began_at = 0.0
@@ -257,6 +258,7 @@ class Member:
             ConfigurationError, BindError: As `open_listeners`.
         """
         await self.introduced()
+        self._keys[service] = {(service, str(address)) for address in addresses}
         answer = self._ask()
         self._channel.send(
             Open(
@@ -472,11 +474,17 @@ class Member:
         from .handing import Departure  # noqa: PLC0415 - as above
 
         try:
-            self._departure = Departure(sock, self._servers, self._has_handed_over)
+            accepting = [each for each in self._servers if self._is_last_everywhere(each.service.name)]
+            self._departure = Departure(sock, self._servers, self._has_handed_over, accepting=accepting)
         except Exception:
             _logger.exception("connections are not handed over")
             sock.close()
             self._has_handed_over()
+
+    def _is_last_everywhere(self, service: str) -> bool:
+        """Whether the successor listens on no address of a service: who connects there is served here or not at all."""
+        keys = self._keys.get(service, set())
+        return bool(keys) and keys <= self._closes
 
     def _has_handed_over(self) -> None:
         handed_over = CloseReason.HANDED_OVER  # a conversation of that reason has to end, and is no connection here
