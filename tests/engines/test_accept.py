@@ -5,15 +5,16 @@ import socket
 
 import pytest
 
-from penstock.address import parse_address
+from penstock.address import Peer, parse_address
 from penstock.config import Action
 from penstock.core.events import EventName
 from penstock.core.gate import Gate
 from penstock.core.rules import Rules
-from penstock.engines.accept import Acceptor, turn_away
+from penstock.engines.accept import ACCEPT_BACKOFF_S, Acceptor, Backlog, turn_away
 from penstock.engines.listener import Listener
 from penstock.reasons import Refusal
 from penstock.testing.clock import ManualClock
+from penstock.units import Rate
 
 from ..descriptors import none_left_open
 
@@ -158,3 +159,100 @@ def test_the_spare_descriptor_is_closed_once_whatever_fails_in_between(setting):
             it.acceptor.failed(OSError(errno.EMFILE, "no"), it.listener)
 
             assert [socket.SOCK_STREAM] == [other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)]
+
+
+PEER = Peer(("127.0.0.1", 1), socket.AF_INET)
+
+
+class NoMemoryAt:
+    """A clock without memory for one of the next timers."""
+
+    def __init__(self, clock, count):
+        self.time = clock.time
+        self._clock = clock
+        self.left = count
+
+    def call_at(self, when, callback):
+        self.left -= 1
+        if self.left == 0:
+            raise MemoryError
+        return self._clock.call_at(when, callback)
+
+
+class Polled(Backlog):
+    """A backlog that notes whether its listener is polled, and has no memory for some beginnings of that."""
+
+    unpolled = 0  # so many attempts fail
+
+    def _poll(self, wanted):
+        if wanted and not self._polling and self.unpolled:
+            self.unpolled -= 1
+            raise MemoryError
+        self._polling = wanted
+
+    def _begin(self, sock, peer):
+        sock.close()
+
+    def state(self):
+        return self._polling, self._failing
+
+
+# The gate is open at first, closed for a second after one connection, and says when it opens again.
+ONE_A_SECOND = Rules(accept_rate=Rate(1), actions={Refusal.RATE: Action.WAIT})
+
+
+def accepting(it, count=0):
+    """A backlog at the acceptor, started, whose clock has no memory at the ``count``-th timer."""
+    it.acceptor.clock = NoMemoryAt(it.clock, count)
+    backlog = Polled(it.acceptor, it.listener)
+    backlog.start()
+    return backlog
+
+
+def test_a_listener_is_polled_until_there_is_a_timer_that_has_it_polled_again(setting):
+    """The gate closes, and the system has no memory to wait until it opens: whoever comes then asks again."""
+    it = setting(ONE_A_SECOND)
+    backlog = accepting(it, 1)
+    with it.peer(), it.peer():
+        with pytest.raises(MemoryError):
+            for _ in range(3):
+                backlog.accept()
+        polled = backlog.state()
+        backlog.accept()  # as its poller does: it is readable still
+        waits = backlog.state(), it.clock.pending
+        it.clock.advance(1.0)
+
+        assert ((True, False), ((False, False), 1)) == (polled, waits)
+        assert (True, False) == backlog.state()
+
+
+def test_a_back_off_without_memory_for_its_timer_is_none(setting):
+    """Else the listener would be left alone for good: `wake` does not look at one that backs off."""
+    it = setting()
+    backlog = accepting(it, 1)
+    with pytest.raises(MemoryError):
+        backlog.failed(OSError(errno.ENOBUFS, "no"))
+    polled = backlog.state()
+    backlog.failed(OSError(errno.ENOBUFS, "no"))
+    backs_off = backlog.state()
+    it.clock.advance(ACCEPT_BACKOFF_S)
+
+    assert ((True, False), (False, True), (True, False)) == (polled, backs_off, backlog.state())
+
+
+def test_who_cannot_be_polled_when_the_gate_opens_looks_again_soon(setting):
+    """Who has left may have been the last: nobody else has it look again."""
+    it = setting(Rules(max_connections=1, actions={Refusal.LIMIT: Action.WAIT}))
+    backlog = accepting(it)
+    it.acceptor.gate.watch(it.acceptor.wake)
+    with it.peer(), it.peer():
+        for _ in range(2):
+            backlog.accept()
+        full = backlog.state(), it.clock.pending
+        backlog.unpolled = 3
+        it.acceptor.leave(PEER)
+        left = backlog.state(), it.clock.pending
+        it.clock.advance(4 * ACCEPT_BACKOFF_S)
+
+        assert (((False, False), 0), ((False, False), 1)) == (full, left)
+        assert ((True, False), 0) == (backlog.state(), it.clock.pending)

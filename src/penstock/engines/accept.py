@@ -301,7 +301,8 @@ class Backlog(ABC):
     def start(self) -> None:
         """Accept from now on."""
         self._running = True
-        self.wake()
+        if not self._failing and not self._polling:
+            self._look()
 
     def stop(self) -> None:
         """Leave connections in the backlog from now on."""
@@ -313,7 +314,10 @@ class Backlog(ABC):
         """The gate may be open by now."""
         # While the listener is polled, the gate is asked about the next connection.
         if self._running and not self._failing and not self._polling:
-            self._look()
+            try:
+                self._look()
+            except (MemoryError, RecursionError, OSError):  # and nobody else may come who has it look again
+                self._wait_until(self.acceptor.clock.time() + ACCEPT_BACKOFF_S)
 
     def take_turn(self) -> None:
         """Accept now, if anybody waits and the gate is open."""
@@ -351,17 +355,21 @@ class Backlog(ABC):
         """Poll the listener while the gate is open; else set a timer for when it will be."""
         opens_at = self._opens_at()
         is_open = opens_at <= self.acceptor.clock.time()
-        self._poll(is_open)
-        self._wait_until(inf if is_open else opens_at)
+        # What is to have it look again is there before what has done so is given up: either may find no memory.
+        if is_open:
+            self._poll(True)
+            self._wait_until(inf)
+        else:
+            self._wait_until(opens_at)
+            self._poll(False)
         return is_open
 
     def _wait_until(self, when: float) -> None:
-        """Call `_waited` then; infinity for never."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if when != inf:
-            self._timer = self.acceptor.clock.call_at(when, self._waited)
+        """Call `_waited` then; infinity for never. Without memory for that, what was asked for before stays."""
+        timer = None if when == inf else self.acceptor.clock.call_at(when, self._waited)
+        before, self._timer = self._timer, timer
+        if before is not None:
+            before.cancel()
 
     def _waited(self) -> None:
         self._timer = None
@@ -411,6 +419,6 @@ class Backlog(ABC):
 
     def _back_off(self) -> None:
         if self._running:
+            self._wait_until(self.acceptor.clock.time() + ACCEPT_BACKOFF_S)
             self._failing = True
             self._poll(False)
-            self._wait_until(self.acceptor.clock.time() + ACCEPT_BACKOFF_S)

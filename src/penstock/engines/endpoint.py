@@ -168,10 +168,14 @@ class DatagramEndpoint(ABC):
             return False
         first = self._failures == READS_PER_TURN
         self._emit(ReceiveFailed(errno_name(error), self._listener, first))
+        self._rest()
+        return True
+
+    def _rest(self) -> None:
+        """Read nothing for a moment."""
+        self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, self._rested)  # first: without memory it reads on
         self._resting = True
         self._read_if_allowed()
-        self._clock.call_at(self._clock.time() + ACCEPT_BACKOFF_S, self._rested)
-        return True
 
     def recovered(self) -> None:
         """Reading has not failed."""

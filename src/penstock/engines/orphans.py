@@ -81,9 +81,9 @@ class OrphanKeeper:
 
     def _look_no_later_than(self, when: float) -> None:
         if when < self._look_at:
+            timer = self._clock.call_at(when, self._look)  # first: without memory the one before stays
             self.close()
-            self._look_at = when
-            self._timer = self._clock.call_at(when, self._look)
+            self._look_at, self._timer = when, timer
 
     def _look(self) -> None:
         with self._lock:

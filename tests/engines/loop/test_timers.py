@@ -1,7 +1,9 @@
 """One timer of the loop for all connections: each fires once, never early, at most a tick late."""
 
+import contextlib
 import contextvars
 import gc
+import itertools
 import weakref
 from math import inf
 
@@ -203,3 +205,43 @@ def test_a_timer_that_cannot_be_run_for_want_of_memory_is_run_later(loop, timers
     loop.leap(0.5)
 
     assert [0, 1, 2] == sorted(fired)
+
+
+def test_an_earlier_timer_that_finds_no_memory_leaves_those_before_it(loop, timers, monkeypatch):
+    """The loop has their waking until it has another: else nothing would be called any more."""
+    fired = []
+    timers.call_at(loop.time() + 1.0, lambda: fired.append("before"))
+
+    def without_memory(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_at", without_memory)
+        with pytest.raises(MemoryError):
+            timers.call_at(loop.time() + 0.1, lambda: fired.append("none"))
+    timers.call_at(loop.time() + 1.5, lambda: fired.append("after"))
+    loop.leap(2.0)
+
+    assert ["before", "after"] == fired
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_those_that_are_left_are_called_though_a_waking_found_no_memory(loop, timers, monkeypatch, failing):
+    """While timers are run there is no waking but the one that is asked for at the end."""
+    fired = []
+    for seconds in (0.1, 1.0, 2.0):
+        timers.call_at(loop.time() + seconds, lambda seconds=seconds: fired.append(seconds))
+    wakings = itertools.count(1)
+    call_at = loop.call_at
+
+    def without_memory(*args, **options):
+        if next(wakings) == failing:
+            raise MemoryError
+        return call_at(*args, **options)
+
+    monkeypatch.setattr(loop, "call_at", without_memory)
+    for _ in range(6):
+        with contextlib.suppress(MemoryError):  # told by the loop
+            loop.leap(0.5)
+
+    assert [0.1, 1.0, 2.0] == fired

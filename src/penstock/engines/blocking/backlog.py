@@ -35,8 +35,8 @@ class ThreadBacklog(Backlog):
         self._running = True
 
     def _poll(self, wanted: bool) -> None:
-        self._polling = wanted
         self._poller.set(self._fd, READ if wanted else 0)
+        self._polling = wanted
 
     def wake(self) -> None:
         """The gate may be open by now, or closed: the threads of connections come and go meanwhile."""

@@ -34,11 +34,11 @@ class LoopBacklog(Backlog):
 
     def _poll(self, wanted: bool) -> None:
         if wanted != self._polling:
-            self._polling = wanted
             if wanted:
                 self._loop.add_reader(self.listener.sock, self.accept)
             else:
                 self._loop.remove_reader(self.listener.sock)
+            self._polling = wanted  # last: what has failed is done another time
 
     def _begin(self, sock: socket.socket, peer: Peer) -> None:
         self._accepted(sock, peer, self.listener)

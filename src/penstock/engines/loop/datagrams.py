@@ -105,7 +105,14 @@ class LoopEndpoint(DatagramEndpoint):
         wanted = self._is_wanted() and not self._resting and self.room > 0
         if wanted != self._reading:
             self._reading = wanted
-            self._poll_reading()
+            try:
+                self._poll_reading()
+            except MemoryError:  # and nothing else may ever have it begin
+                self._reading = not wanted
+                self._rest()
+            except BaseException:
+                self._reading = not wanted
+                raise
 
     def _is_wanted(self) -> bool:
         return self._running
@@ -186,8 +193,12 @@ class LoopEndpoint(DatagramEndpoint):
                 self._retry.cancel()
                 self._retry = None
         elif bool(self._replies) != self._waiting:
-            self._waiting = bool(self._replies)
-            self._poll_writing()
+            self._waiting = not self._waiting
+            try:
+                self._poll_writing()
+            except BaseException:  # what has failed is done another time
+                self._waiting = not self._waiting
+                raise
 
     def _poll_writing(self) -> None:
         if self._waiting:

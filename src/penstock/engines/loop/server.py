@@ -407,15 +407,29 @@ class LoopServer(EngineServer):
         self._plan.emit(HandlerFailed(None, error))
 
     def _orphaned(self, connection: Any) -> None:
-        self._acceptor.part(connection.peer)
-        # Most handlers wait for their peer, and have been woken: they end in the loop's next turn.
-        self._loop.call_soon(self._orphans.join, connection)
+        gate = self._plan.gate
+        # Most handlers wait for their peer, and have been woken: they end in the loop's next turn. Asked for first:
+        # what fails is tried again, and the place is to be counted free once.
+        handle = self._loop.call_soon(self._orphans.join, connection)
+        try:
+            gate.part(connection.peer)
+        except BaseException:
+            handle.cancel()
+            raise
+        connection.is_orphan = True
+        if gate.waits:
+            gate.wake()
 
     def _released(self, connection: StreamConnection[Any]) -> None:
-        if self._connections.pop(connection.id, None) is not None:
+        # Called again if it fails. The gate is told once, and before the connection is forgotten.
+        gate = self._plan.gate
+        if connection.id in self._connections:
+            gate.leave(connection.peer, orphan=connection.is_orphan)
+            del self._connections[connection.id]
             self._messages_in += connection.messages_in
             self._messages_out += connection.messages_out
-            self._acceptor.leave(connection.peer, orphan=connection.is_orphan)
-            if connection.is_orphan:
-                self._orphans.leave(connection.id)
+        if connection.is_orphan:
+            self._orphans.leave(connection.id)
+        if gate.waits:
+            gate.wake()
         self._check_stopped()

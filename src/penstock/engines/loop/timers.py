@@ -97,11 +97,13 @@ class Timers:
         return slot
 
     def _wake_by(self, instant: float) -> None:
-        if self._next is not None:
-            if self._next[0] <= instant:
-                return
-            self._next[1].cancel()
+        before = self._next
+        if before is not None and before[0] <= instant:
+            return
+        # In this order: without memory the loop has the one before still.
         self._next = instant, self._loop.call_at(instant, self._look, context=self._context)
+        if before is not None:
+            before[1].cancel()
 
     def _look(self) -> None:
         self._next = None
@@ -113,7 +115,13 @@ class Timers:
                 self._slots.pop(heapq.heappop(instants), None)
         finally:
             if instants:
-                self._wake_by(instants[0])
+                self._wake_again(instants[0])
+
+    def _wake_again(self, instant: float) -> None:
+        try:
+            self._wake_by(instant)
+        except MemoryError:  # the only waking there is: what one connection has let go meanwhile may be enough
+            self._wake_by(instant)
 
     def _empty(self, slot: set[Timed], now: float) -> None:
         while slot:

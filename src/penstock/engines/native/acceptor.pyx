@@ -87,7 +87,11 @@ cdef class ListenerPoll(Pollable):
         if wanted:
             self.fd = self.listener.sock.fileno()
             self.poller.adopt(self)
-            self.watch(EPOLLIN)
+            try:
+                self.watch(EPOLLIN)
+            except BaseException:
+                self.poller.release(self)
+                raise
         else:
             self.unwatch()
             self.poller.release(self)

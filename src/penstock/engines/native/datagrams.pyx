@@ -240,7 +240,12 @@ cdef class Port(Pollable):
             self.poller.adopt(self)
         self.reading = reading
         if mask:
-            self.watch(mask)
+            try:
+                self.watch(mask)
+            except BaseException:
+                if not self.mask:
+                    self.poller.release(self)
+                raise
         elif self.mask:
             self.unwatch()
             self.poller.release(self)

@@ -77,12 +77,17 @@ cdef class TeardownTransport(SendingTransport):
 
     cdef int outlive(self) except -1:
         """The transport is gone, and the handler is not: its place is another's."""
-        self.host.gate.part(caller(&self.sockname, self.sockname_rest))
+        # Most handlers wait for their peer, and have been woken: they end in the loop's next turn. Asked for first, since
+        # what follows a failure is not tried again once the place is counted free.
+        handle = self.host.loop.call_soon(self.host.keeper.join, self)
+        try:
+            self.host.gate.part(caller(&self.sockname, self.sockname_rest))
+        except BaseException:
+            handle.cancel()
+            raise
         self.orphaned = True
         if self.host.gate.waits:
             self.host.gate.wake()
-        # Most handlers wait for their peer, and have been woken: they end in the loop's next turn.
-        self.host.loop.call_soon(self.host.keeper.join, self)
         return 0
 
     cdef void part_soon(self) noexcept:
