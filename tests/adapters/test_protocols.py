@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import os
 import socket
 import ssl
 import weakref
@@ -401,6 +402,43 @@ def test_a_protocol_can_ask_about_its_connection(serve, engine):
         name, port = peer.getsockname(), server.port
 
     assert [(name, port, True), (engine.ciphered,) * 3, (7, True), (True, 0, False)] == facts
+
+
+def test_a_duplicate_of_its_socket_leaves_the_engines_as_it_is(serve, engine):
+    """Whether a socket blocks is one fact of all its duplicates: one that blocked would hold the whole loop."""
+    blocking = []
+
+    def duplicate(self, data):
+        sock = self.transport.get_extra_info("socket")
+        with sock.dup() as other:
+            blocking.extend([other.gettimeout(), os.get_blocking(other.fileno()), os.get_blocking(sock.fileno())])
+        self.transport.write(b"ok")
+
+    with serve(noted([], data_received=duplicate)) as server, server.dial() as peer:
+        peer.sendall(b"x")
+        assert b"ok" == read_exactly(peer, 2)
+
+    assert [0, False, False] == blocking
+
+
+@pytest.mark.parametrize("verb", ["close", "abort"])
+def test_a_connection_ends_for_its_peer_while_a_duplicate_of_its_socket_is_open(serve, engine, verb):
+    """By its closing, and by a reset, though the kernel has the socket until the duplicate is closed."""
+    kept = []
+
+    def end(self, data):
+        kept.append(self.transport.get_extra_info("socket").dup())
+        getattr(self.transport, verb)()
+
+    with serve(noted([], data_received=end)) as server, server.dial() as peer:
+        peer.settimeout(20)
+        peer.sendall(b"x")
+        try:
+            with contextlib.suppress(ConnectionResetError):
+                assert b"" == peer.recv(1)
+        finally:
+            kept.pop().close()
+        server.wait_closed(1)
 
 
 @pytest.mark.engines(*[label for label in LOOPS if label != "uvloop"])

@@ -93,7 +93,7 @@ class SocketFacts:
         """Lend the connection's descriptor to a socket object, to ask it something."""
         fd = self._descriptor()
         if fd < 0:
-            raise OSError(errno.EBADF, "the socket is closed")
+            raise _closed()
         sock = socket.socket(fileno=fd)
         try:
             yield sock
@@ -105,9 +105,20 @@ class TransportSocket(SocketFacts):
     """What a transport gives as its ``socket``: the methods of `asyncio.trsock.TransportSocket`."""
 
     def dup(self) -> socket.socket:
-        """Return a socket over a duplicate of the descriptor, which its caller closes."""
-        with self._borrowed() as sock:
-            return sock.dup()
+        """Return a socket over a duplicate of the descriptor, which its caller closes.
+
+        Its timeout is 0 and stays that: whether it blocks is one fact of all duplicates, the engine's among them.
+        """
+        fd = self._conn.another_fileno()
+        if fd < 0:
+            raise _closed()
+        try:
+            sock = socket.socket(self.family, self.type, self.proto, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        sock.settimeout(0)
+        return sock
 
     def shutdown(self, how: int) -> None:
         """End reading, writing or both of the socket itself, past what was queued."""
@@ -495,9 +506,13 @@ class ConnectionSocket(SocketFacts):
 
     def _check(self, flags: int, known: int) -> None:
         if self._is_over:
-            raise OSError(errno.EBADF, "the socket is closed")
+            raise _closed()
         if flags & ~known:
             raise _refused("no such flag")
+
+
+def _closed() -> OSError:
+    return OSError(errno.EBADF, "the socket is closed")
 
 
 def _refused(what: str) -> OSError:

@@ -6,7 +6,8 @@ did before.
 A connection is ended, then released; a listener is only released, for what was inherited or handed down is another's to
 end as well. Descriptors that a program is started with by exec(2) are none of ours: they are all closed there.
 
-Another worker has copies too, of connections that are handed over. Where there are none, closing ends: then none of
+Another worker has copies too, of connections that are handed over, and the user's code has the duplicates that it asks
+for. Where there are none, closing ends: then none of
 this costs anything.
 """
 
@@ -40,6 +41,17 @@ def tell_of_copies(told: Callable[[], object]) -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_parent=note)
+
+
+def duplicate(fd: int) -> int:
+    """Return a duplicate of a connection's descriptor for its caller to close, and take note of it; -1 for -1.
+
+    While it is open, to close ours ends the connection no longer.
+    """
+    if fd < 0:
+        return -1
+    note()
+    return os.dup(fd)
 
 
 def end(fd: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +20,7 @@ from ...core.law.closing import CLOSED
 from ...core.tls import TlsInfo
 from ...errors import FrameTooLongError, LocalProtocolError
 from ...reasons import CloseReason
-from .. import forked
+from ..forked import duplicate
 from ..link import LayerMaker
 from ..receiving import PREFETCH, BadMessagePassedError, ReceivingConnection
 from .file import ConnectionFile, TextPair
@@ -381,10 +380,7 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
     def another_fileno(self) -> int:
         """Return a duplicate of the descriptor, which its caller closes; -1 once the socket is closed."""
         with self._lock:
-            fd = self._sock.fileno()
-            if fd >= 0:
-                forked.note()  # to close ours ends the connection no longer: from now on each end is told to the peer
-            return os.dup(fd) if fd >= 0 else -1
+            return duplicate(self._sock.fileno())
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from ...core.requests import Reply
 from ...core.texts import detail_of
 from ...reasons import CloseReason
 from ..connection import LinkedConnection
+from ..forked import duplicate
 from ..link import Link
 from ..requests import give_up
 from ..timing import AGAIN_S
@@ -65,6 +66,10 @@ class StreamConnection(LinkedConnection[M]):
         """Return the descriptor of the socket; -1 once it is closed."""
         sock = self._link.socket if self._attached and not self._gone else None
         return -1 if sock is None else int(sock.fileno())
+
+    def another_fileno(self) -> int:
+        """Return a duplicate of the descriptor, which its caller closes; -1 once the socket is closed."""
+        return duplicate(self.fileno())
 
     def _turn_away(self, reason: CloseReason) -> None:
         self._close_after = self._close_after or reason

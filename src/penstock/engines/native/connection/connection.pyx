@@ -31,6 +31,7 @@ from ....core.law.deadlines import TIMEOUTS
 from ....core.texts import detail_of
 from ....errors import LocalProtocolError, RemoteProtocolError
 from ....reasons import CloseReason
+from ...forked import duplicate
 from ...link import Layer
 from ...requests import give_up, put_request, request_of
 
@@ -131,6 +132,10 @@ cdef class Connection(OpeningConnection):
     def fileno(self):
         """Return the descriptor of the socket; -1 once it is closed."""
         return -1 if self._gone else self.fd
+
+    def another_fileno(self):
+        """Return a duplicate of the descriptor, which its caller closes; -1 once the socket is closed."""
+        return duplicate(self.fileno())
 
     # -- what a subclass does ------------------------------------------------------------------------------------------
 
