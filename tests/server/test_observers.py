@@ -1,12 +1,15 @@
 """Who is told of what: one event after the other, or how many there were where nobody wants more."""
 
+import asyncio
+import contextlib
 import logging
+import signal
 import socket
 
 import pytest
 
 import penstock
-from penstock.core.events import DatagramHandled, Stopped
+from penstock.core.events import CountingObserver, DatagramHandled, Stopped
 from penstock.server.observers import Observers
 from penstock.telemetry.log import LogObserver
 from penstock.telemetry.stats import Stats
@@ -22,6 +25,27 @@ class Recorder:
 
     def observe(self, event, /):
         self.events.append(event)
+
+
+class Failing(CountingObserver):
+    """Raises whatever it is asked, or is interrupted meanwhile."""
+
+    def __init__(self, *, interrupted=False):
+        self.interrupted = interrupted
+
+    def only_counts(self, kind):
+        self.fail()
+
+    def count(self, kind, count):
+        self.fail()
+
+    def observe(self, event, /):
+        self.fail()
+
+    def fail(self):
+        if self.interrupted:
+            signal.raise_signal(signal.SIGINT)
+        raise ValueError("no")
 
 
 @pytest.fixture
@@ -69,3 +93,48 @@ def test_a_server_counts_its_datagrams_with_and_without_observers(service, engin
             server.wait_until(lambda each: each.stats.datagrams == 5)
         for recorder in recorders:
             assert 5 == sum(type(event) is DatagramHandled for event in recorder.events)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("tell", ["count", "emit"])
+def test_whatever_one_observer_raises_all_others_are_told(service, caplog, tell, interrupted):
+    """It is logged as that observer's; an interrupt of the process goes on, when all were told."""
+    stats = Stats()
+    observers = Observers(service, [Failing(interrupted=interrupted), stats])
+    outcome = pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext()
+    with outcome:
+        if tell == "count":
+            observers.count(DatagramHandled, 3)
+        else:
+            for _ in range(3):
+                observers.emit(DatagramHandled(None, None))
+    logged = [record.getMessage() for record in caplog.records]
+
+    assert (1 if interrupted and tell == "emit" else 3) == stats.datagrams
+    assert ([] if interrupted else [True]) == ["Failing" in line and DatagramHandled.name in line for line in logged]
+
+
+def test_an_observer_that_cannot_say_whether_a_number_is_enough_is_told_of_each(service, caplog):
+    """What it raises is logged as its own; an interrupt goes on."""
+    observers = Observers(service, [Stats(), Failing()])
+    enough = observers.only_counts(DatagramHandled)
+    interrupted = Observers(service, [Failing(interrupted=True)])
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.only_counts(DatagramHandled)
+
+    assert not enough
+    assert [True] == ["Failing" in record.getMessage() for record in caplog.records]
+
+
+def test_those_who_wait_for_a_number_hear_of_it_though_an_observer_fails(service):
+    """The fact is looked at again after each batch, whoever raises."""
+    stats = Stats()
+
+    async def main():
+        observers = Observers(service, [stats, Failing()])
+        asyncio.get_running_loop().call_soon(observers.count, DatagramHandled, 3)
+        await observers.wait_until(lambda: stats.datagrams == 3)
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
+
+    assert 3 == stats.datagrams

@@ -48,28 +48,49 @@ class Observers:
         for observer in self._observers:
             try:
                 observer.observe(event)
-            except BaseException as error:  # an observer's mistake is no connection's
-                if is_interrupt(error):
-                    interrupt = error
-                else:
-                    self._failed(observer, event, error)
-        if interrupt is not None:
-            raise interrupt
-        self._wake_soon()
+            except BaseException as error:
+                interrupt = self._failed(observer, event, error) or interrupt
+        self._all_told(interrupt)
 
     def only_counts(self, kind: type[Event]) -> bool:
-        """Say whether the number of a kind's events is all that the observers want to know, as of now."""
+        """Say whether the number of a kind's events is all that the observers want to know, as of now.
+
+        One that fails to say so is told of each.
+
+        Raises:
+            BaseException: An interrupt of the process that came meanwhile.
+        """
         for observer in self._observers:
-            if not (isinstance(observer, CountingObserver) and observer.only_counts(kind)):
+            if not isinstance(observer, CountingObserver):
+                return False
+            try:
+                if not observer.only_counts(kind):
+                    return False
+            except BaseException as error:
+                if self._failed(observer, kind, error) is not None:
+                    raise
                 return False
         return True
 
     def count(self, kind: type[Event], count: int) -> None:
-        """Tell all of them how many events of a kind there were. Safe from every thread."""
+        """Tell all of them how many events of a kind there were. Safe from every thread.
+
+        Raises:
+            BaseException: As of `emit`.
+        """
+        interrupt: BaseException | None = None
         for observer in self._observers:
             if isinstance(observer, CountingObserver):  # another one came too late for these
-                observer.count(kind, count)
+                try:
+                    observer.count(kind, count)
+                except BaseException as error:
+                    interrupt = self._failed(observer, kind, error) or interrupt
+        self._all_told(interrupt)
+
+    def _all_told(self, interrupt: BaseException | None) -> None:
         self._wake_soon()
+        if interrupt is not None:
+            raise interrupt
 
     def _wake_soon(self) -> None:
         if self._waiters:
@@ -94,11 +115,15 @@ class Observers:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
+    def _failed(self, observer: object, event: Event | type[Event], error: BaseException) -> BaseException | None:
+        """Log what an observer has raised, which is no connection's; or return it: an interrupt goes on."""
+        if is_interrupt(error):
+            return error
         more = self._failures.more()
         if more is not None:
             with contextlib.suppress(Exception):  # the log itself may be what fails
                 logger.error("observer %s failed at %s%s", text_of(observer), event.name, more, exc_info=error)
+        return None
 
 
 def _explained(event: HandlerFailed, service: Service[Any]) -> HandlerFailed:
