@@ -12,6 +12,7 @@ cdef class Connections:
     cdef char* block  # the frame, over and over
     cdef char* buffer
     cdef int epoll
+    cdef bint begun  # `epoll` is one, or -1
     cdef Alarm alarm
     cdef Replies replies
     cdef Stream* streams

@@ -74,6 +74,7 @@ cdef class Connections:
         cdef int64_t number, frames
         cdef epoll_event event
         self.epoll = -1  # first, and whatever the arguments are: `__dealloc__` closes it
+        self.begun = True
         self.errors = measured.errors
         self.dial = dial
         self.records = load.is_records
@@ -113,7 +114,7 @@ cdef class Connections:
         free(self.streams)
         free(self.block)
         free(self.buffer)
-        if self.epoll >= 0:
+        if self.begun and self.epoll >= 0:  # else it is 0 of fresh memory, and somebody else's
             close_fd(self.epoll)
 
     # -- what a subclass does ----------------------------------------------------------------------------------------------

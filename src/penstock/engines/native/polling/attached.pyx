@@ -18,26 +18,21 @@ cdef class AttachedPoller(Poller):
     """
 
     def __cinit__(self, *_, **__):
-        # Whatever the arguments are: `__dealloc__` closes the alarm, which is 0 where this was never begun.
-        self.alarm = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)
-        if self.alarm < 0:
+        self.bell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.bell < 0:
             raise OSError("no descriptor is left to serve with")
-
-    def __dealloc__(self):
-        if self.alarm >= 0:
-            close_fd(self.alarm)
 
     def __init__(self, loop):
         self.loop = loop
         self.handle_at = INFINITY
-        self.grow(self.alarm)
+        self.grow(self.bell)
         loop.add_reader(self.epoll, self._turn)
 
     def _turn(self):
         self.prodded = False
         if self.alarmed:
             self.alarmed = False
-            epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.alarm, NULL)
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.bell, NULL)
         try:
             self.turn(0, [])
         finally:
@@ -77,7 +72,7 @@ cdef class AttachedPoller(Poller):
 
     cdef void ring(self) noexcept:
         """Make the set readable, which the loop sees without being asked for anything: it has no memory to be asked with."""
-        self.alarmed = self.control_apart(EPOLL_CTL_ADD, self.alarm, EPOLLIN) == 0
+        self.alarmed = self.control_apart(EPOLL_CTL_ADD, self.bell, EPOLLIN) == 0
 
     def _prodded(self):
         if self.prodded and self.epoll >= 0:
@@ -92,8 +87,8 @@ cdef class AttachedPoller(Poller):
             if not self.loop.is_closed():
                 self.loop.remove_reader(self.epoll)
             self.shut()
-            close_fd(self.alarm)
-            self.alarm = -1
+            close_fd(self.bell)
+            self.bell = -1
 
 
 seal(globals())

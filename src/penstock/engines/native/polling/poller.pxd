@@ -58,6 +58,10 @@ cdef class Pollable(Timed):
 
 cdef class Poller:
     cdef int epoll
+    # An eventfd that a subclass has, -1 where it has none. Here, since a subclass's `__dealloc__` is called, too, where
+    # `__cinit__` of this class has failed, and its own was never called.
+    cdef int bell
+    cdef bint begun  # the descriptors above are what they are: none is 0 of fresh memory
     cdef Slot* slots  # by descriptor
     cdef int slot_count
     cdef Wheel wheel

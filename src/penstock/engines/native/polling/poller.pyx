@@ -98,7 +98,8 @@ cdef class Poller:
     """An epoll set, what is deferred and the timers of one thread."""
 
     def __cinit__(self, *args, **kwargs):
-        self.epoll = -1
+        self.epoll = self.bell = -1
+        self.begun = True
         self.hosts = []
         self.left = MOST_IN_A_ROW
         self.wheel = Wheel(self.clock())
@@ -110,7 +111,12 @@ cdef class Poller:
             raise os_error()
 
     def __dealloc__(self):
+        # Where there was no memory for the call of `__cinit__`, the descriptors are 0, which is somebody else's.
+        if not self.begun:
+            return
         self.shut()
+        if self.bell >= 0:
+            close_fd(self.bell)
         free(self.buffer)
         free(self.plain)
         free(self.cipher)

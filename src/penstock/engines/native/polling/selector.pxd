@@ -6,7 +6,6 @@ cdef class NativeSelector(Poller):
     cdef object ready  # the loop's deque of callbacks, if it has one that we know
     cdef bint tells  # the loop calls `stops`
     cdef bint stopping
-    cdef int bell  # an eventfd that other threads have `select` return by; -1: the loop has a way of its own
 
     cpdef bind(self, loop, bint tells=*)
     cpdef stops(self)

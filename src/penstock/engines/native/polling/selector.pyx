@@ -26,13 +26,6 @@ cdef class NativeSelector(Poller):
     the latest when the time is up.
     """
 
-    def __cinit__(self, *_, **__):
-        self.bell = -1
-
-    def __dealloc__(self):
-        if self.bell >= 0:
-            close_fd(self.bell)
-
     def __init__(self):
         self.keys = {}
 
