@@ -115,6 +115,9 @@ cdef class SendingTransport(StatefulTransport):
         cdef SendingTransport conn
         cdef PyTypeObject* kind = NULL  # of the connection before, which is a `SendingTransport`
         cdef PyObject* each
+        stop = min(stop, len(conns))  # no None, and nothing past the end: whatever is called with
+        if at < 0 or len(members) < stop:
+            raise IndexError("no such member of a publication")
         try:
             for ahead in range(at, min(at + AHEAD, stop)):
                 penstock_fetch(<void*>PyTuple_GET_ITEM(conns, ahead), FETCHED_BYTES)

@@ -15,7 +15,7 @@ from .feed cimport feed_of, pour
 from ..framing.choice cimport framing_of_cutter, known_until
 from ..framing.frames cimport Framing
 from ..sealed cimport seal
-from .reading cimport feed_streams, STREAM_TYPES
+from .reading cimport feed_streams, STREAM_TYPES, StreamFeed, StreamSink
 from .waiter cimport PENDING, Waiter, waiter_of
 
 from ....core.compiled_law.closing cimport _CLOSED as CLOSED
@@ -65,7 +65,7 @@ cdef class ConversationConnection(TaskConnection):
         """What a reader and a writer of asyncio inherit from, for `feed_streams`."""
         return STREAM_TYPES
 
-    def feed_streams(self, reader, writer, limit, make_reader, transport, drain):
+    def feed_streams(self, StreamFeed reader not None, StreamSink writer not None, limit, make_reader, transport, drain):
         """Have a reader and a writer of asyncio read from this and write to it."""
         feed_streams(self, reader, writer, limit, make_reader, transport, drain)
 
