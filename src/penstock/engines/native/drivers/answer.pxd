@@ -11,7 +11,7 @@ cdef class Answer(Driven):
     cdef object awaited
     cdef object reply  # while it waits for room: `value` is what a step in place hands to the task
 
-    cdef object receive(self)
+    cdef object receive(self, bint looked)
     cdef bint go_on(self, object coroutine) except -1
     cdef bint answer(self, object reply) except -1
 

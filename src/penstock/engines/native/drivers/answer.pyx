@@ -26,7 +26,7 @@ cdef class Answer(Driven):
 
     cdef object proceed(self):
         cdef AwaitedConnection conn = self.conn
-        cdef bint cutting = False
+        cdef bint cutting = False, looked
         try:
             if self.phase == AWAITING:
                 coroutine, self.coroutine, self.awaited = self.coroutine, None, None
@@ -36,6 +36,7 @@ cdef class Answer(Driven):
                 return self.awaited
             while True:
                 message = NEED_DATA
+                looked = False
                 # The short way to a message that is there and to be handled now; all else is what `Receive` knows.
                 if (
                     (self.phase == FRESH or self.phase == WAITING) and conn.expired_by is None and not conn._closing
@@ -48,8 +49,9 @@ cdef class Answer(Driven):
                     cutting = True
                     message = conn.at_hand()
                     cutting = False
+                    looked = message is NEED_DATA
                 if message is NEED_DATA:
-                    awaited = self.receive()
+                    awaited = self.receive(looked)
                     if awaited is not STOP or self.phase == FINISHED:
                         return awaited
                     message, self.receiving.value = self.receiving.value, None
@@ -78,12 +80,16 @@ cdef class Answer(Driven):
     def cr_await(self):
         return self.coroutine
 
-    cdef object receive(self):
-        """Return what is awaited until there is a message; STOP when there is one, or when none will come: then it has ended."""
+    cdef object receive(self, bint looked):
+        """Return what is awaited until there is a message; STOP when there is one, or when none will come: then it has ended.
+
+        Args:
+            looked: As of `Receive.find`.
+        """
         cdef bint over = False
         self.receiving.phase = self.phase
         try:
-            awaited = self.receiving.step()
+            awaited = self.receiving.find(True) if looked else self.receiving.step()
         except EndOfStreamError:
             over = True
         if over:

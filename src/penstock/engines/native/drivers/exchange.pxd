@@ -7,7 +7,7 @@ cdef class Receive(Step):
     cdef AwaitedConnection conn
     cdef object limit  # None, seconds, or a `Deadline` once it is waited for
 
-    cdef object find(self)
+    cdef object find(self, bint looked)
     cdef int cannot_decode(self) except -1
     cdef object wait(self, bint held)
     cdef object end(self)

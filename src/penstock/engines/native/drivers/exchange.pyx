@@ -47,6 +47,7 @@ cdef class Receive(Step):
     cdef object step(self):
         cdef AwaitedConnection conn = self.conn
         cdef PyObject* taken
+        cdef bint looked = False
         if self.phase == WAITING:
             conn.end_wait()  # whoever wakes with an exception calls `throw`
             self.phase = FRESH
@@ -68,7 +69,8 @@ cdef class Receive(Step):
             if message is not NEED_DATA:
                 self.value = message
                 return self.end()
-        return self.find()
+            looked = True
+        return self.find(looked)
 
     cdef int cannot_decode(self) except -1:
         """The next frame is bad, or the codec is: raise that."""
@@ -83,8 +85,12 @@ cdef class Receive(Step):
         conn.break_off(refusal)
         raise refusal
 
-    cdef object find(self):
-        """Do the step whatever there is, and whatever is to be looked at before a message is handled."""
+    cdef object find(self, bint looked):
+        """Do the step whatever there is, and whatever is to be looked at before a message is handled.
+
+        Args:
+            looked: The codec has just said that the next frame is not whole. It is not asked again for the same bytes.
+        """
         cdef AwaitedConnection conn = self.conn
         cdef int token
         try:
@@ -109,7 +115,8 @@ cdef class Receive(Step):
                         return self.wait(True)
                 refusal = None
                 try:
-                    message = self.cut()
+                    message = NEED_DATA if looked else self.cut()
+                    looked = False
                 except MemoryError:
                     raise
                 except Exception as error:
