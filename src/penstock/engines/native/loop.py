@@ -13,6 +13,9 @@ from .polling.selector import NativeSelector
 # So many callbacks are called though there is no memory to note them with, until there is some again.
 SPARES: Final = 32
 
+# A deque asks for memory for every 64 entries, and keeps so much of what it has had.
+KEPT_ENTRIES: Final = 16 * 64
+
 _NOTHING: Final = object()
 
 
@@ -25,16 +28,21 @@ class NativeLoop(asyncio.SelectorEventLoop):
     once more, and the connections look whether their tasks have ended.
 
     It asks for memory to note a callback, too. A future that has its result forgets in any case whom it has to tell: a
-    task that awaits it would never be resumed, nor end when it is cancelled. So there are handles in reserve.
+    task that awaits it would never be resumed, nor end when it is cancelled. So there are handles in reserve, and room
+    for them in the queue. What is beyond both raises MemoryError and is not noted.
     """
 
     def __init__(self) -> None:
         selector = NativeSelector()
         super().__init__(selector)
+        ready: Any = self._ready  # type: ignore[attr-defined] # as in `call_soon`
+        ready.extend([None] * KEPT_ENTRIES)
+        ready.clear()
         selector.bind(self, True)
         self._servers = selector
         self._spares: list[asyncio.Handle] = []
-        self._filling = asyncio.Handle(self._fill, (), self)
+        self._no_context = contextvars.Context()  # of what keeps nothing alive as long as the loop is
+        self._filling = asyncio.Handle(self._fill, (), self, self._no_context)
         self._fill()
         # A future looks this up, and a method that is bound for it costs memory.
         self.call_soon = self.call_soon  # type: ignore[method-assign]
@@ -42,8 +50,9 @@ class NativeLoop(asyncio.SelectorEventLoop):
     def _fill(self) -> None:
         with contextlib.suppress(MemoryError):  # the next one that is taken has it called again
             while len(self._spares) < SPARES:
-                handle = asyncio.Handle(self._fill, (), self)
-                handle._args = [None]  # noqa: SLF001 - with room for the one argument of a future
+                # Of 3.11 to 3.14: `_args` is unpacked, so a list does, with room for the one argument of a future.
+                handle = asyncio.Handle(self._fill, (), self, self._no_context)
+                handle._args = [None]  # noqa: SLF001 - as above
                 self._spares.append(handle)
 
     def call_soon(  # type: ignore[override]  # it takes the same
@@ -75,19 +84,36 @@ class NativeLoop(asyncio.SelectorEventLoop):
     def _in_reserve(
         self, callback: Callable[..., object], context: Any, arg: Any = _NOTHING, more: Any = ()
     ) -> asyncio.Handle:
-        """Note a callback in a handle that is there already."""
+        """Note a callback in a handle that is there already, or do nothing and raise."""
+        ready: Any = self._ready  # type: ignore[attr-defined] # as in `call_soon`
+        context = contextvars.copy_context() if context is None else context
+        args = (arg, *more) if more else () if arg is _NOTHING else None
         if not self._spares:
             raise MemoryError
-        context = contextvars.copy_context() if context is None else context
         handle: Any = self._spares.pop()
-        if more or arg is _NOTHING:
-            handle._args = (arg, *more) if more else ()  # noqa: SLF001 - as it would have been made with them
+        room = handle._args  # noqa: SLF001 - as it would have been made with what it gets here
+        if args is None:
+            room[0] = arg
         else:
-            handle._args[0] = arg  # noqa: SLF001 - as above
+            handle._args = args  # noqa: SLF001 - as above
         handle._callback, handle._context = callback, context  # noqa: SLF001 - as above
-        self._ready.append(handle)  # type: ignore[attr-defined]
-        self._ready.append(self._filling)  # type: ignore[attr-defined]
+        try:
+            ready.append(self._filling)  # first: nothing may fail once the callback is noted
+            ready.append(handle)
+        except MemoryError:
+            room[0] = None
+            handle._args, handle._context = room, self._no_context  # noqa: SLF001 - as above
+            handle._callback = self._filling._callback  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+            self._spares.append(handle)
+            raise
         return handle  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Let go of what refers back to the loop, which would wait for the collector otherwise."""
+        super().close()
+        self._spares.clear()
+        for name in ("_filling", "call_soon"):
+            self.__dict__.pop(name, None)
 
     def stop(self) -> None:
         """Stop after this turn."""
