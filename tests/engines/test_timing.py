@@ -31,10 +31,28 @@ def refused(monkeypatch):
     return due
 
 
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Have a signal handler begin the next handshake while a place is given back."""
+    end = Handshake.end
+
+    def step(self):
+        end(self)
+        if begun_meanwhile:
+            begun_meanwhile.pop()()
+
+    monkeypatch.setattr(Handshake, "end", step)
+
+
+begun_meanwhile = []
+
+
 class Gated(penstock.Handler[bytes]):
     """Begins and ends its handshake as its peer says, and answers with how that went."""
 
     def on_message(self, conn, message):
+        if message == b"anew":
+            begun_meanwhile.append(conn.begin_handshake)
         try:
             (conn.begin_handshake if message == b"begin" else conn.end_handshake)()
         except MemoryError:
@@ -100,3 +118,15 @@ def test_a_handshake_that_could_not_begin_holds_no_place(served_gated, refused, 
     served_gated.wait_until(lambda server: not server.gate.handshakes)
 
     assert ([b"refused\n"], len(how) - 1) == (found, held)
+
+
+@engines
+def test_a_handshake_that_begins_while_the_last_one_ends_has_a_place_of_its_own(served_gated, interrupted):
+    """A signal handler begins it; it holds a place until it has ended itself."""
+    with dial(served_gated.address) as peer, peer.makefile("rb") as answers:
+        found = told(peer, answers, b"begin", b"anew")
+        held = places(served_gated)
+        found += told(peer, answers, b"end")
+        left = places(served_gated)
+
+    assert ([b"done\n"] * 3, 1, 0) == (found, held, left)

@@ -79,11 +79,13 @@ cdef class StatefulTransport(ReceivingTransport):
         """
         self._ends_handshake(whose)
         if self.host.handshakes and not self._in_handshake():
-            handshake = self.host.handshakes.get(self)
+            handshake = self.host.handshakes.pop(self, None)  # first: a signal handler may begin the next one meanwhile
             if handshake is not None:
-                handshake.end()
-                if self.host.handshakes.get(self) is handshake:  # else a signal handler has done it meanwhile
-                    del self.host.handshakes[self]
+                try:
+                    handshake.end()
+                except BaseException:
+                    self.host.handshakes.setdefault(self, handshake)
+                    raise
                 if self._state != CLOSED:
                     self.arm_next()
         return 0
