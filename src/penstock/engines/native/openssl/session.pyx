@@ -287,6 +287,7 @@ cdef class OpenSslSession(Bypass):
         self.notified = True
         if openssl.ssl_shutdown(self.ssl) < 0:  # after an error of the session's: there is none to send
             openssl.err_clear_error()
+        self.wire.starved = False  # there was no memory for the alert, which is no matter of what fails next
 
     def begins(self, layer, link):
         """The handshake is done: where nothing else is between connection and socket, records need no layer from here on."""
@@ -328,13 +329,13 @@ cdef class OpenSslSession(Bypass):
     cdef int pass_on(self, Transport transport, Py_ssize_t size) except -1:
         """Decipher what is on the wire, which has so many bytes, and have the connection take it."""
         cdef Poller poller = transport.poller
-        cdef char* plain
+        cdef char* plain = NULL
         cdef size_t got
         cdef int status = NO_ROOM
         cdef bint brings = False
         layer, error = self.layer, None
-        plain = poller.take_plain()
         try:
+            plain = poller.take_plain()
             while status == NO_ROOM:
                 status = self.read_records(plain, PLAIN_BYTES, &got)
                 if status > 0:
@@ -355,7 +356,8 @@ cdef class OpenSslSession(Bypass):
                     transport.data_received(plain, got)
         finally:
             self.wire.left = 0  # whatever came of it: what was read is not ours for longer
-            poller.give_plain(plain)
+            if plain != NULL:
+                poller.give_plain(plain)
         if self.is_over:
             layer.input_over(error)
         elif not brings:
