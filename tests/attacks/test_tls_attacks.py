@@ -225,6 +225,70 @@ def test_what_ends_handshakes_at_once_does_not_hold_a_turn_of_the_loop(serve_tls
     assert 0 < most <= STEPS_PER_TURN
 
 
+class Peer:
+    """A client that takes each step of its handshake by itself, up to the last flight, which it keeps."""
+
+    def __init__(self, address):
+        self.raw = dial(address)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.session = authority().client().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+
+    def shake(self):
+        """Go on until only its own last flight is left, and return that."""
+        while True:
+            try:
+                self.session.do_handshake()
+            except ssl.SSLWantReadError:
+                self.raw.sendall(self.outgoing.read())
+                self.incoming.write(self.raw.recv(1 << 16))
+            else:
+                return self.outgoing.read()
+
+    def ask(self, line):
+        """Return the reply, or what came instead."""
+        try:
+            self.session.write(line)
+            self.raw.sendall(self.outgoing.read())
+            while True:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    return self.session.read(100)
+                received = self.raw.recv(1 << 16)
+                if not received:
+                    return received
+                self.incoming.write(received)
+        except OSError as error:
+            return error
+
+
+@pytest.mark.engines("pure", "native", "attached")
+def test_peers_whose_handshake_was_whole_in_time_are_served_however_many_there_are(serve_tls, opened, engine):
+    """Law 11, beside the quota: the loop is at something else when their last flights come and their time ends."""
+    count = 3 * STEPS_PER_TURN
+    at_work, go_on = threading.Event(), threading.Event()
+    with serve_tls(timeouts=Timeouts(handshake_s=PATIENCE_S, drain_s=10.0)) as server:
+        peers = [Peer(server.address) for _ in range(count)]
+        opened.extend(peer.raw for peer in peers)
+        flights = [peer.shake() for peer in peers]
+        server.wait_until(lambda running: running.gate.handshakes == count)
+
+        def hold():
+            at_work.set()
+            go_on.wait(PATIENCE_S)
+            for conn in server.server.connections:
+                conn.set_timeouts(handshake_s=0.001)
+            time.sleep(0.05)  # more than what a timer of any engine is rounded to
+
+        loop = server.call(asyncio.get_running_loop)
+        loop.call_soon_threadsafe(hold)
+        assert at_work.wait(PATIENCE_S)
+        for peer, flight in zip(peers, flights, strict=True):
+            peer.raw.sendall(flight)
+        go_on.set()
+        replies = [peer.ask(b"in time\n") for peer in peers]
+
+    assert [b"IN TIME\n"] * count == replies
+
+
 def test_handshakes_that_do_not_end_keep_no_more_places_than_there_are(serve_tls, opened):
     """Those that were first are reset at their deadline; then others come in."""
     timeouts = Timeouts(handshake_s=0.5, drain_s=10.0)

@@ -134,7 +134,7 @@ cdef class DeadlinedTransport(Transport):
         if self.mask & EPOLLOUT:
             self.writable()
         for turn in range(READS_AT_ONCE):
-            if not self.mask & EPOLLIN or not self.readable():
+            if not self.mask & EPOLLIN or not self.readable(False):
                 break
         return 0
 

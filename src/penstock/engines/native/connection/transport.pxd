@@ -110,7 +110,7 @@ cdef class Transport(Pollable):
     cdef void break_down(self, object error) noexcept
 
     cdef int watch_wanted(self) except -1
-    cdef bint readable(self) except -1
+    cdef bint readable(self, bint in_turn) except -1
     cdef int writable(self) except -1
     cdef int all_sent(self) except -1
     cdef void drop_output(self) noexcept

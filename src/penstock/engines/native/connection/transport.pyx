@@ -230,7 +230,7 @@ cdef class Transport(Pollable):
     cdef int ready(self, uint32_t events) except -1:
         # A hang-up or an error is met by whichever of the two is wanted.
         if self.mask & EPOLLIN and events & ~<uint32_t>EPOLLOUT:
-            self.readable()
+            self.readable(True)
         if self.mask & EPOLLOUT and events & ~<uint32_t>EPOLLIN:
             self.writable()
         return 0
@@ -249,10 +249,15 @@ cdef class Transport(Pollable):
         self.reading = True
         return self.watch_wanted()
 
-    cdef bint readable(self) except -1:
-        """Read once. Return whether anything came."""
+    cdef bint readable(self, bint in_turn) except -1:
+        """Read once. Return whether anything came.
+
+        Args:
+            in_turn: Not where the loop has read as many connections in the middle of a handshake as it may in one turn. Who
+                decides about a peer reads what it has sent in any case: law 11.
+        """
         cdef ssize_t size
-        if self.layer is not None and (<Stack>self.layer).rationed and not self.poller.looking:
+        if self.layer is not None and (<Stack>self.layer).rationed and in_turn:
             if self.poller.rations == 0:
                 return False  # the next turn is told of it once more
             self.poller.rations -= 1
