@@ -42,7 +42,8 @@ def serve_tls(serve):
 
     def start(**options):
         options.setdefault("gate", GateConfig(max_connections=None, max_per_peer=None, max_handshakes=None))
-        return serve(upper, bind="tls://127.0.0.1:0", tls_cert=server_certificate(), **options)
+        options.setdefault("bind", "tls://127.0.0.1:0")
+        return serve(upper, tls_cert=server_certificate(), **options)
 
     return start
 
@@ -64,8 +65,10 @@ def forget(server):
         server.record.events.clear()
 
 
-def is_served(server):
-    with CipheredSocket(dial(server.address)) as peer:
+def is_served(server, before=b""):
+    raw = dial(server.address)
+    raw.sendall(before)
+    with CipheredSocket(raw) as peer:
         peer.sendall(b"honest\n")
         return peer.recv(100) == b"HONEST\n"
 
@@ -179,14 +182,27 @@ def test_a_flood_of_handshakes_leaves_the_next_one_its_place(serve_tls, count, e
     assert set(reasons) <= {"tls_handshake", "peer_closed", "reset"}
 
 
+# What a peer has sent before, what it sends while the loop is at something else, and how that is served.
+PROXIED = b"PROXY TCP4 203.0.113.7 192.0.2.1 51234 443\r\n"
+AT_ONCE = {
+    "the last byte": (1, b"", {}),
+    "all of it behind a proxy's header": (0, PROXIED, {"proxy_from": "127.0.0.1"}),
+    "all of it where clear text is spoken, too": (0, b"", {"bind": "tcp+tls://127.0.0.1:0"}),
+}
+
+
 @pytest.mark.engines("pure", "native", "attached")
-def test_what_ends_handshakes_at_once_does_not_hold_a_turn_of_the_loop(serve_tls, opened, engine, figure):
-    """T-46, its quota: peers hold the last byte of a ClientHello back, and send it while the loop is at something else.
+@pytest.mark.parametrize(("held_bytes", "before", "options"), AT_ONCE.values(), ids=AT_ONCE)
+def test_what_ends_handshakes_at_once_does_not_hold_a_turn_of_the_loop(
+    serve_tls, opened, engine, figure, held_bytes, before, options
+):
+    """T-46, its quota: peers hold a ClientHello back, or its end, and send it while the loop is at something else.
 
     Each turn signs for a few of them; what else there is comes in between.
     """
     count = 8 * STEPS_PER_TURN
-    greeting = hello()
+    greeting = before + hello()
+    split = len(greeting) - held_bytes if held_bytes else 0
     answered, at_work, go_on = [], threading.Event(), threading.Event()
     readable = select.poll()
 
@@ -194,17 +210,17 @@ def test_what_ends_handshakes_at_once_does_not_hold_a_turn_of_the_loop(serve_tls
         at_work.set()
         go_on.wait(PATIENCE_S)
 
-    with serve_tls(timeouts=Timeouts(handshake_s=PATIENCE_S, drain_s=10.0)) as server:
+    with serve_tls(timeouts=Timeouts(handshake_s=PATIENCE_S, drain_s=10.0), **options) as server:
         for _ in range(count):
             opened.append(raw := dial(server.address))
-            raw.sendall(greeting[:-1])
+            raw.sendall(greeting[:split])
             readable.register(raw, select.POLLIN)
         server.wait_until(lambda running: running.gate.handshakes == count)
         loop = server.call(asyncio.get_running_loop)
         loop.call_soon_threadsafe(hold)
         assert at_work.wait(PATIENCE_S)
         for raw in opened:
-            raw.sendall(greeting[-1:])
+            raw.sendall(greeting[split:])
 
         def look():
             answered.append(len(readable.poll(0)))
@@ -217,7 +233,7 @@ def test_what_ends_handshakes_at_once_does_not_hold_a_turn_of_the_loop(serve_tls
         for raw in opened:
             raw.close()
         opened.clear()
-        served = is_served(server)
+        served = is_served(server, before)
     most = max(after - before for before, after in itertools.pairwise([0, *answered]))
     figure(f"T-46 {engine.label}: {count} handshakes answered in {len(answered)} turns, at most {most} in one")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...core.law.tls import tells_tls
+from ...errors import HandshakeError
 from ..link import Layer, LayerMaker, Link, LinkUser
 
 
@@ -27,9 +28,20 @@ class EitherLayer(Layer):
     def connection_made(self, link: Link) -> None:
         """Wait for the first bytes."""
         self._link = link
+        link.take_turns(wanted=True)  # what comes first may be a whole ClientHello
         self._user.layer_begins(self)
         if self._tls is not None and self._user is not None:
             link.resume_reading()
+
+    def layer_begins(self, link: Link) -> None:
+        """What is under it needs the peer first, who may send a whole ClientHello with what that needs."""
+        link.take_turns(wanted=True)
+        super().layer_begins(link)
+
+    def layer_failed(self, error: HandshakeError) -> None:
+        """There will be no first bytes: what is under it has failed."""
+        self._link.take_turns(wanted=False)
+        super().layer_failed(error)
 
     def data_received(self, data: bytes) -> None:
         """Look at the first bytes, then hand on what was read."""
@@ -53,6 +65,7 @@ class EitherLayer(Layer):
                 self._link.abort()  # what comes next would pass as it is
                 raise
         else:
+            self._link.take_turns(wanted=False)
             self._user.layer_begun()
         self._user.connection_made(self._link)
 

@@ -168,6 +168,11 @@ class TlsLayer(Layer):
             self._be_ready(TlsError(CloseReason.TLS_HANDSHAKE, problem))
         super().connection_lost(error)
 
+    def layer_begins(self, link: Link) -> None:
+        """What is under it needs the peer first, who may send a whole ClientHello with what that needs."""
+        link.take_turns(wanted=True)
+        super().layer_begins(link)
+
     def layer_begun(self) -> None:
         """What is under it has begun: its own handshake follows, and its user waits for both."""
 
@@ -176,6 +181,7 @@ class TlsLayer(Layer):
         self._law.fails(error.reason)
         self._session = None
         self._kept = b""
+        self._link.take_turns(wanted=False)
         self._be_ready(TlsError(error.reason, error.problem))
         self._user.layer_failed(error)
 
