@@ -46,8 +46,8 @@ class Stats(CountingObserver):
         orphaned: Handlers that outlived their connections. How many do now: ``server.orphans``.
         orphans_overdue: Of them, those that were at work for longer than ``timeouts.after_close_s``.
         orphans_cancelled: Of them, those that were cancelled.
-        datagrams: Datagrams handled. Where nothing wants an event for each, those that were read at once are counted when all
-            of them were handled: a handler finds its own, and those right before it, not yet counted.
+        datagrams: Datagrams handled. Where nothing wants an event for each, those that were read at once are counted
+            when all of them were handled: a handler finds its own, and those right before it, not yet counted.
         datagrams_dropped: Datagrams that were not, by reason.
         stalls: How often a handler held the loop for too long.
         stalled: Whether one does now.

@@ -101,8 +101,8 @@ class Observer(Protocol):
 class CountingObserver:
     """An observer to whom the number of events of some kinds is enough.
 
-    Where that is true of all observers, an engine may make no such event: it tells how many there were, and when several
-    have come at once, after the last of these.
+    Where that is true of all observers, an engine may make no such event: it tells how many there were, of several
+    that came at once after the last of them.
     """
 
     def only_counts(self, kind: type[Event]) -> bool:
