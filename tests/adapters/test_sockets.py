@@ -284,6 +284,26 @@ def test_a_descriptor_that_was_asked_for_goes_with_its_socket(serve, engine):
     assert numbers[0] == numbers[1]
 
 
+def test_a_number_that_is_another_sockets_by_now_is_left_to_it(serve, engine):
+    """What closes the descriptor by mistake frees its number, and whoever opens something next may be given it."""
+    one, two = socket.socketpair()
+    numbers = []
+
+    def handle(socket, address):
+        numbers.append(socket.fileno())
+        os.dup2(one.fileno(), numbers[0])  # closed, and another's, without a moment between
+        one.close()
+        socket.sendall(b"done")
+
+    with serve(service_of(handle, kind="socket")) as server, server.dial() as peer:
+        assert b"done" == read_to_end(peer)
+        server.wait_closed(1)
+
+    with two, socket.socket(fileno=numbers[0]) as other:
+        other.sendall(b"x")
+        assert b"x" == two.recv(1)
+
+
 def test_sending_gives_up_when_its_timeout_has_passed(serve, engine):
     """As from a socket: how much was sent is not known then. The connection goes on."""
     found = []

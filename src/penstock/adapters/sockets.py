@@ -158,6 +158,7 @@ class ConnectionSocket(SocketFacts):
         self._reads = True
         self._closed = False
         self._number = -1  # that `fileno` has given
+        self._named: tuple[int, int] | None = None  # which file that was
         self._files = 0  # that are open over it: the connection closes with the last one
         super().__init__(conn)
 
@@ -176,6 +177,7 @@ class ConnectionSocket(SocketFacts):
         """
         if self._number < 0 and not self._is_over:
             self._number = self._conn.another_fileno()
+            self._named = _file_of(self._number)
         return self._number
 
     def getpeername(self) -> Any:
@@ -500,9 +502,9 @@ class ConnectionSocket(SocketFacts):
 
     def _release(self) -> None:
         number, self._number = self._number, -1
-        if number >= 0:
-            with suppress(OSError):  # who took it for its own has closed it
-                os.close(number)
+        # Who took it for its own has closed it, and it may be another connection's by now.
+        if number >= 0 and self._named is not None and _file_of(number) == self._named:
+            os.close(number)
 
     def _check(self, flags: int, known: int) -> None:
         if self._is_over:
@@ -524,6 +526,15 @@ def _writable(buffer: Any, otherwise: str) -> memoryview:
     if target.readonly:
         raise TypeError(otherwise)
     return target
+
+
+def _file_of(fd: int) -> tuple[int, int] | None:
+    """Return which file a descriptor is of: a socket has a number of its own. None where it is of none."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_on_disk(file: Any) -> bool:
