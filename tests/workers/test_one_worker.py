@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import PATIENCE_S, answer, ask, pause
 
+pytestmark = pytest.mark.timeout(180)  # up to nine interpreters start, one after the other
+
 APP = """\
 import os
 import penstock
@@ -64,7 +66,16 @@ class Asking(threading.Thread):
         """End; return what went wrong."""
         self._ends.set()
         self.join(PATIENCE_S)
+        assert not self.is_alive(), "who asked last is not answered"
         return self.problem
+
+
+def await_workers(fleet, count):
+    """Wait until there are so many: those that were replaced, or that are too many, accept nobody any more."""
+    until = time.monotonic() + PATIENCE_S
+    while (found := len(fleet.children())) != count:
+        assert time.monotonic() < until, f"there are {found}"
+        pause()
 
 
 def kill(pid):
@@ -79,14 +90,16 @@ def test_one_worker_has_it_through_rolls_other_numbers_of_workers_and_kill_minus
     """No moment without a worker that accepts; and no other worker ever opens a listener of it."""
     asking = Asking(fleet)
     asking.start()
-    for number, said in (
-        (signal.SIGHUP, "workers of generation 1 serve"),
-        (signal.SIGTTIN, "worker 3 serves"),
-        (signal.SIGTTOU, "draining"),
-        (signal.SIGHUP, "workers of generation 2 serve"),
+    for number, said, count in (
+        (signal.SIGHUP, "workers of generation 1 serve", 2),
+        (signal.SIGTTIN, "worker 3 serves", 3),
+        (signal.SIGTTOU, "", 2),
+        (signal.SIGHUP, "workers of generation 2 serve", 2),
     ):
         fleet.tell(number)
-        fleet.said(said)
+        if said:
+            fleet.said(said)
+        await_workers(fleet, count)
 
     assert (None, 1) == (asking.end(), listening(fleet.address[1]))
     assert "" not in asking.by
@@ -150,6 +163,7 @@ def test_the_next_supervisor_has_one_worker_have_it(fleet):
         assert time.monotonic() < until
 
     assert (None, 1, 1) == (asking.end(), listening(fleet.address[1]), len(found))
+    assert "" not in asking.by
     os.kill(int((fleet.directory / "pid").read_text()), signal.SIGTERM)
     fleet.rest()
 
@@ -166,10 +180,10 @@ def test_a_service_that_comes_to_have_one_worker_leaves_no_listener_that_nobody_
         fleet.tell(signal.SIGHUP)
         fleet.said(f"workers of generation {number} serve")
         until = time.monotonic() + PATIENCE_S
-        while listening(fleet.address[1]) != (1 if number == 1 else 2):
+        while (count := listening(fleet.address[1])) != (1 if number == 1 else 2):
             assert time.monotonic() < until
             pause()
-        found.append(listening(fleet.address[1]))
+        found.append(count)
 
     assert (None, [2, 1, 2]) == (asking.end(), found)
     assert "" not in asking.by
