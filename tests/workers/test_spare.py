@@ -140,6 +140,42 @@ def test_a_roll_has_another_one(supervise):
     assert 0 == served.stop()
 
 
+def test_a_roll_that_is_given_up_has_one_for_the_workers_that_stay(supervise):
+    """The one that waited was of no use for the newer code; there is another one, of the generation that goes on."""
+    served = supervise("app:who", "--log-level", "debug", spare=True, workers=1)
+    before = waiting(served)
+    app = served.directory / "app.py"
+    code = app.read_text()
+    app.write_text("def who(:\n")
+    served.tell(signal.SIGHUP)
+    served.said("the new code is not served")
+    after = waiting(served)
+    assert " one still" in served.ask(b"still")
+    app.write_text(code.replace('VERSION = "one"', 'VERSION = "newer"'))
+    with served.connect() as peer:
+        os.kill(int(ask(peer).split()[0]), signal.SIGKILL)
+
+    assert before != after
+    assert f"{after} newer hello" == served.ask()
+    assert 0 == served.stop()
+
+
+def test_the_next_supervisor_has_one_of_its_own(supervise):
+    """SIGUSR2: that of the first one ends with it, and is no worker of either."""
+    served = supervise("app:who", "--log-level", "debug", spare=True, workers=1)
+    waiting(served)
+    served.tell(signal.SIGUSR2)
+    served.await_ready()
+    assert 0 == served.process.wait(PATIENCE_S)
+    spare = waiting(served)
+    with served.connect() as peer:
+        os.kill(int(ask(peer).split()[0]), signal.SIGKILL)
+
+    assert f"{spare} one hello" == served.ask()
+    os.kill(served.facts["pid"], signal.SIGTERM)
+    assert "Traceback" not in served.rest()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_supervisor_that_ends_leaves_no_spare_one(supervise, number):
     """In whatever way, and nothing is said of it."""
