@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 
+PATIENCE_S = 40  # a program imports for half a second of CPU: several seconds beside other load
 PROGRAM = (sys.executable, "-m", "penstock")
 OF_PYTHON = ("PYTHON", "LANG", "LC_")
 STANDARD_STREAMS = 3
@@ -54,7 +55,7 @@ class Starter:
     def close(self):
         """Start no more; those that were started go on."""
         self._control.close()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
     def fork(self, asked, descriptors):
         """Start a process with three descriptors; return its number. It is a child of this process."""
@@ -67,7 +68,7 @@ class Starter:
                         return int(number)
                 # One that was ended, by the machine say, is not the end of all tests that come after.
                 self._control.close()
-                print(f"what starts processes has ended: {self._process.wait(10)}", file=sys.stderr)
+                print(f"what starts processes has ended: {self._process.wait(PATIENCE_S)}", file=sys.stderr)
                 self._begin()
             raise ChildProcessError("no process can be started")
         finally:
@@ -129,7 +130,7 @@ class Started(subprocess.Popen):
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 
 
-def finish(process, sent=None, timeout=30):
+def finish(process, sent=None, timeout=PATIENCE_S):
     """Have a process end, as `subprocess.run` does; return its exit status and what it wrote."""
     with process:
         try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ..starter import PROGRAM, clean_environment, finish
+from ..starter import PATIENCE_S, PROGRAM, clean_environment, finish
 
 ROWS, COLUMNS = 24, 80
 
@@ -85,7 +85,7 @@ def background():
 def penstock(popen, environ, directory):
     """A function that runs ``penstock`` with arguments and returns the finished process, its output as text."""
 
-    def run(*arguments, data="", env=None, cwd=None, stdin=subprocess.PIPE, timeout=30, **options):
+    def run(*arguments, data="", env=None, cwd=None, stdin=subprocess.PIPE, timeout=PATIENCE_S, **options):
         command = [*PROGRAM, *arguments]
         sent = options.pop("input", data) if stdin == subprocess.PIPE else None
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
@@ -121,7 +121,7 @@ class Served:
     def stop(self, number=signal.SIGTERM):
         """Send it a signal and return its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def serve(popen, environ, directory):
             )
             stack.callback(end, process)
             line = process.stdout.readline()
-            assert line, f"it ended with {process.wait(10)}: {stderr.read_text()}"
+            assert line, f"it ended with {process.wait(PATIENCE_S)}: {stderr.read_text()}"
             return Served(process, json.loads(line)["addresses"], stderr)
 
         yield start
@@ -152,7 +152,7 @@ def end(process):
     """End a process that has not ended, and close its pipe."""
     if process.poll() is None:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
     if process.stdout is not None:
         process.stdout.close()
 
@@ -215,7 +215,7 @@ class Screen:
         """Read to the end; return the exit status."""
         while self.read():
             pass
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture

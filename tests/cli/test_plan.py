@@ -7,6 +7,8 @@ import tomllib
 
 import pytest
 
+from ..starter import PATIENCE_S
+
 FLEET = """\
 import asyncio
 import os
@@ -207,7 +209,7 @@ def test_a_signal_while_a_lifespan_opens_gives_it_up(fleet, environ, directory):
         assert process.poll() is None
         time.sleep(0.01)  # another process: its file is all that tells
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
 
     assert (130, ["opening", "given up"]) == (process.returncode, told(directory))
 

@@ -274,7 +274,7 @@ def test_a_peer_that_ends_its_lines_stays_one_that_does(serve, converse):
         peer.settimeout(0.2)
         with pytest.raises(TimeoutError):
             peer.recv(1)
-        peer.settimeout(10)
+        peer.settimeout(20)
         peer.sendall(b"lf\n")
         assert b"done\n" == read_to_end(peer)
 

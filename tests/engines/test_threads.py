@@ -66,7 +66,7 @@ ThreadPool(1, "stuck").submit(lambda: (entered.set(), threading.Event().wait()))
 assert entered.wait(20)
 """
 
-    assert 0 == subprocess.run([sys.executable, "-c", program], timeout=20).returncode
+    assert 0 == subprocess.run([sys.executable, "-c", program], timeout=40).returncode
 
 
 def test_a_thread_can_be_had_before_its_job():

@@ -45,7 +45,7 @@ def test_an_ipv4_datagram_reaches_the_dual_stack_socket(listen):
     (listener,) = listen("udp://*:0")
     with socket.socket(type=socket.SOCK_DGRAM) as client:
         client.sendto(b"x", ("127.0.0.1", listener.address.port))
-        listener.sock.settimeout(5)
+        listener.sock.settimeout(20)
         data, sender = listener.sock.recvfrom(10)
 
     assert (b"x", "::ffff:127.0.0.1") == (data, sender[0])

@@ -355,7 +355,7 @@ def test_an_interruption_is_130_after_the_report(engine, peer, environ, director
             assert served.acquire(timeout=20)
         (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
         try:
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=40)
         finally:
             process.kill()
     told = json.loads(output)
