@@ -53,8 +53,9 @@ def service():
     return penstock.on_message(codec="raw")(lambda message: message)
 
 
-def test_datagrams_are_only_counted_where_nobody_wants_more(service):
+def test_datagrams_are_only_counted_where_nobody_wants_more(service, caplog):
     """The server's own observers: its counts, and its log above DEBUG."""
+    caplog.set_level(logging.INFO, logger="penstock")
     stats = Stats()
     observers = Observers(service, [stats, LogObserver(access=True)])
     assert observers.only_counts(DatagramHandled)

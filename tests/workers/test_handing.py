@@ -249,20 +249,20 @@ def test_a_new_worker_that_does_not_answer_is_told_and_the_connections_go_on(mon
 
 async def test_no_garbage_is_collected_while_connections_move_and_again_after_that(monkeypatch):
     """In whatever way it ends, and for a while at most. Where the program has turned the collector off, it stays so."""
-    begun = handing.CollectorPause()
-    begun.begin()
-    begun.begin()
-    assert not gc.isenabled()
-    begun.end()
-    begun.end()
-    assert gc.isenabled()
-
-    monkeypatch.setattr(handing, "UNCOLLECTED_S", 0.0)
-    begun.begin()
-    while not gc.isenabled():
-        await asyncio.sleep(0)
-    gc.disable()
     try:
+        begun = handing.CollectorPause()
+        begun.begin()
+        begun.begin()
+        assert not gc.isenabled()
+        begun.end()
+        begun.end()
+        assert gc.isenabled()
+
+        monkeypatch.setattr(handing, "UNCOLLECTED_S", 0.0)
+        begun.begin()
+        while not gc.isenabled():
+            await asyncio.sleep(0)
+        gc.disable()
         other = handing.CollectorPause()
         other.begin()
         other.end()
