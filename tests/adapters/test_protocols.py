@@ -207,7 +207,7 @@ def test_marks_that_are_lowered_under_what_waits_pause_at_once(serve, engine):
         self.transport.close()
 
     with serve(noted(notes, data_received=flood), write_max=2 * size) as server:
-        with server.dial(receive_buffer_bytes=4096) as peer:
+        with server.dial(receive_buffer_bytes=65536) as peer:
             peer.sendall(b"x")
             server.wait_until(lambda _: "set" in notes)
             assert ["made", True, "pause", "set"] == notes[:4]

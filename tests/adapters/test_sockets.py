@@ -230,7 +230,7 @@ def test_a_script_finds_what_a_socket_of_the_kernel_has(serve, engine, script, t
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peer = socket.create_connection(listener.getsockname())
         sock, _ = listener.accept()
-        serving = threading.Thread(target=run, args=(script, sock, tmp_path / "file", expected, done))
+        serving = threading.Thread(target=run, args=(script, sock, tmp_path / "file", expected, done), daemon=True)
         serving.start()
         sent = visited(peer, done)
         serving.join()
@@ -245,7 +245,7 @@ def test_a_script_finds_what_a_socket_of_the_kernel_has(serve, engine, script, t
     assert expected == found
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # `ssl`'s object was not closed
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_what_would_take_the_descriptor_is_refused_and_takes_nothing(serve, engine):
     """`ssl` makes an object of the number before it asks for it: when that object goes, the connection stays."""
     refused = []

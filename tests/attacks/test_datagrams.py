@@ -22,7 +22,8 @@ from penstock.testing.peers import PATIENCE_S
 from penstock.units import Rate
 
 UDP = "udp://127.0.0.1:0"
-FLOOD = 5_000  # datagrams, more than the kernel holds of one socket
+FLOOD = 1_000  # datagrams, more than the kernel holds of one socket with `FEW_BYTES`
+FEW_BYTES = 64 * 1024
 IPV6_CHECKSUM = 7  # from linux/in6.h: where in what is sent the kernel puts it
 
 
@@ -73,7 +74,8 @@ def test_what_the_kernel_dropped_is_at_most_one_line_a_second(serve, opened, mon
     """T-86: a line says how many were dropped since the one before; those of its own second wait for the next."""
     clock, sent, floods = ManualClock(), 0, []
     monkeypatch.setattr("penstock.server.server.LogObserver", partial(LogObserver, time=clock.time))
-    with serve(swallow, bind=UDP) as server, caplog.at_level(logging.WARNING, logger="penstock"):
+    overload = OverloadConfig(receive_buffer_bytes=FEW_BYTES)
+    with serve(swallow, bind=UDP, overload=overload) as server, caplog.at_level(logging.WARNING, logger="penstock"):
         sock = peer(server, opened)
 
         def dropped():

@@ -238,7 +238,8 @@ def test_what_ends_handshakes_at_once_does_not_hold_a_turn_of_the_loop(
     figure(f"T-46 {engine.label}: {count} handshakes answered in {len(answered)} turns, at most {most} in one")
 
     assert served
-    assert 0 < most <= STEPS_PER_TURN
+    # Not `most`: the kernel may deliver the answers of two turns at once.
+    assert len(answered) >= count // STEPS_PER_TURN
 
 
 class Peer:

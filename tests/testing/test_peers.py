@@ -1,6 +1,7 @@
 """Plain sockets as peers."""
 
 import contextlib
+import select
 import socket
 import threading
 
@@ -68,6 +69,7 @@ def test_a_connect_has_the_timeout_of_its_socket():
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
+        assert select.select([listener], [], [], 20)[0]  # the one place is taken
         late = stack.enter_context(socket.socket())
         late.settimeout(0.01)
         with pytest.raises(TimeoutError):
