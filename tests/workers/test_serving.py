@@ -16,7 +16,7 @@ import pytest
 from penstock.engines.registry import ENGINES, native_missing
 from penstock.testing.certificates import Authority
 
-from .conftest import answer, ask, halt, pid_of
+from .conftest import PATIENCE_S, answer, ask, halt, pid_of
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="workers are a thing of Unix")
 
@@ -643,3 +643,15 @@ def lines(path):
     """The lines of a file."""
     with open(path) as file:
         return file.read().splitlines()
+
+
+def test_an_inherited_socket_is_left_as_it_was_at_the_end(supervise):
+    """It is the service manager's: who connects while the server is restarted waits, and is served by the next one."""
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        number = inherited.fileno()
+        served = supervise("app:who", bind=(f"fd://{number}",), pass_fds=[number])
+        assert served.ask()
+        assert 0 == served.stop()
+        inherited.settimeout(PATIENCE_S)
+        with socket.create_connection(inherited.getsockname(), timeout=PATIENCE_S), inherited.accept()[0]:
+            pass

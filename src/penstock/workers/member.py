@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import errors
-from ..address import Address, parse_address
+from ..address import Address, Scheme, parse_address
 from ..config import LogLevel, WorkersConfig
 from ..config.files import Document, parsed
 from ..core.shared_counts import SharedCounts
@@ -530,6 +530,8 @@ class Member:
         assert self._life is not None
 
         def is_last_at(name: str, listener: Listener) -> bool:
+            if listener.requested.scheme is Scheme.FD:  # who is queued there waits for what the service manager starts
+                return False
             if last or (name, str(listener.requested)) in self._closes:
                 return True
             return closes_own and listener.sock.fileno() in self._own
