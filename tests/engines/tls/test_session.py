@@ -66,13 +66,13 @@ class Talk:
         self.layer = TlsLayer(
             Silent(), lambda incoming, outgoing: context.wrap_bio(incoming, outgoing, server_side=True)
         )
-        self._incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.client = authority().client().wrap_bio(self._incoming, outgoing, server_hostname="localhost")
+        self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.client = authority().client().wrap_bio(self._incoming, self.outgoing, server_hostname="localhost")
         self.layer.connection_made(self.link)
         for _ in range(2):
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.client.do_handshake()
-            self.layer.data_received(outgoing.read())
+            self.layer.data_received(self.outgoing.read())
             self.hears()
 
     def hears(self):
@@ -133,6 +133,25 @@ def test_an_end_is_carried_out_though_close_notify_cannot_be_sent(end):
         end(talk.layer)
 
     assert talk.link.ended
+
+
+@pytest.mark.parametrize("end", [TlsLayer.send_eof, TlsLayer.close])
+def test_a_close_notify_that_was_late_is_not_sent_after_the_end_of_the_link(end, monkeypatch):
+    """The link never had it. One that has ended raises at what is sent, and that would end the connection."""
+
+    def fall(*_):
+        raise RecursionError
+
+    talk = Talk()
+    with monkeypatch.context() as patch:
+        patch.setattr(MemorySession, "take", fall)
+        with pytest.raises(RecursionError):
+            end(talk.layer)
+    talk.link.fails = True  # as it does after its end
+    talk.client.write(b"more")
+    talk.layer.data_received(talk.outgoing.read())
+
+    assert (True, b"") == (talk.link.ended, bytes(talk.link.sent))
 
 
 def test_a_ticket_that_comes_in_parts_is_kept():

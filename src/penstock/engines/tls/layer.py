@@ -81,6 +81,7 @@ class TlsLayer(Layer):
     """
 
     __slots__ = (
+        "_ended",
         "_heard_bytes",
         "_judge",
         "_keeps",
@@ -107,6 +108,7 @@ class TlsLayer(Layer):
         self._session: Session | None = MemorySession(wrap) if in_memory else session_for(user, wrap)
         self._heard_bytes = 0
         self._stream = _WHOLE
+        self._ended = False  # the link's direction: a close_notify that was not given to it by then is not sent at all
         self._kept = b""  # what is to be sent once the handshake is done
         self._law = Secrecy()
         self._ready = ready
@@ -361,7 +363,7 @@ class TlsLayer(Layer):
     def _flush(self) -> int:
         """Send what was enciphered."""
         data = b"" if self._session is None else self._session.take()
-        if not data:
+        if not data or self._ended:
             return self._link.queued_bytes
         try:
             return self._link.send(data)
@@ -404,6 +406,7 @@ class TlsLayer(Layer):
                 self._notify()
         finally:  # an end that was begun is carried out, be it without its close_notify
             if verdict & END_OUTPUT:
+                self._ended = True
                 self._link.send_eof()
 
     def close(self) -> None:
@@ -412,6 +415,7 @@ class TlsLayer(Layer):
             if self._law.ends_output() & NOTIFY:
                 self._notify()
         finally:
+            self._ended = True
             self._link.close()
 
     def _notify(self) -> None:
