@@ -97,7 +97,7 @@ def test_a_whole_group_may_be_given_and_one_of_its_options_beside_it():
         ({"bind": []}, "bind: at least one is needed"),
         ({"bind": 9000}, "bind: expected text, got 9000"),
         ({"allow": [5]}, "allow: expected text, got 5"),
-        ({"host": "a", "bind": "tcp://b:1"}, "bind: bind says all of it: leave out host and port"),
+        ({"host": "a", "bind": "tcp://b:1"}, "bind: host and port are a short form of bind: leave them out"),
         ({"port": "http"}, "port: expected a whole number from 0 to 65535, got 'http'"),
         ({"port": 70000}, "port: "),
         ({"host": ""}, "host: expected a host name or an address, got ''"),

@@ -169,6 +169,6 @@ def test_one_worker_is_the_only_number_that_a_service_can_have(document):
     given = {"workers": Given("--workers", None, ("admin=2",))}
     with pytest.raises(ConfigurationErrors) as caught:
         settled(Sources(given, {}, document('[service.tracker]\nworkers = "auto"\n')))
-    told = [str(error).rpartition("/")[2].partition(": one worker")[0] for error in caught.value.errors]
+    told = [str(error).rpartition("/")[2].partition(": for a service")[0] for error in caught.value.errors]
 
     assert ["penstock.toml:2: workers = 'auto'", "--workers admin=: workers = 2"] == told

@@ -9,8 +9,8 @@ from ..core.x509 import certificates_of_pem
 from .commands import PenstockCommand
 
 EPILOG = """\
-ca.pem is what clients trust, and stays from one run to the next; ca-key.pem signs: keep it here.
-In production certificates come from an authority that your clients trust anyway.
+Clients trust ca.pem; later runs keep it. ca-key.pem signs certificates: do not copy it anywhere.
+In production, certificates come from an authority that your clients trust anyway.
 
 Exit status: 0 written; 2 usage error, or penstock[cert] is not installed; 5 a file cannot be read or written.
 """
@@ -28,10 +28,16 @@ def command() -> click.Command:
                 type=click.Path(path_type=Path, file_okay=False),
                 default=Path("certs"),
                 show_default=True,
-                help="Where the files go.",
+                help="Directory for the files.",
             ),
             click.Option(["--client", "client"], metavar="NAME", help="Make a client's certificate instead."),
-            click.Option(["--days"], type=click.IntRange(1, 825), default=90, show_default=True, help="Validity."),
+            click.Option(
+                ["--days"],
+                type=click.IntRange(1, 825),
+                default=90,
+                show_default=True,
+                help="Days that the certificate is valid.",
+            ),
         ],
         callback=_cert,
         help="Make an authority and a certificate for development.\n\n"

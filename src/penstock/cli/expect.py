@@ -93,7 +93,7 @@ class Expectation:
             )
         except OSError as error:
             problem = (error.strerror or str(error)).lower()
-            raise PenstockError(f"--expect needs a process for {self.text!r}: {problem}") from error
+            raise PenstockError(f"cannot start the process that looks for {self.text!r}: {problem}") from error
         assert process.stdin is not None
         process.stdin.write(struct.pack("!Q", len(self._source)) + self._source)
         return process

@@ -32,7 +32,7 @@ class Form:
         if self.hex and self.codec.message_type is not bytes:
             raise ConfigurationError(f"{self.codec.name} messages are not bytes: write them as JSON", "--hex")
         if self.crlf and (self.hex or not is_raw(self.codec)):
-            raise ConfigurationError("it is for lines of text with the codec raw; other codecs end messages", "--crlf")
+            raise ConfigurationError("it is for the codec raw only; other codecs end messages by themselves", "--crlf")
 
     @property
     def by_line(self) -> bool:

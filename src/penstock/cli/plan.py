@@ -214,7 +214,9 @@ def settle(
     has_name = definition is None and not is_command and not is_target(target)
     brought = find_installed("services", target) if has_name else None
     if is_command and ctx.params["factory"]:
-        raise ConfigurationError(f"--as {ctx.params['kind']} serves a program, which no function makes", "--factory")
+        raise ConfigurationError(
+            f"--as {ctx.params['kind']} serves a program, and no function makes it: leave the option out", "--factory"
+        )
     if not is_command and definition is None and brought is None and not _is_known(target):
         names = list(dict.fromkeys([*(each.name for each in services), *(each.name for each in installed("services"))]))
         raise ConfigurationError(
@@ -222,9 +224,11 @@ def settle(
             f"    services: {', '.join(names)}; your own: module:object"
         )
     if definition is not None and ctx.params["factory"]:
-        raise ConfigurationError(f"{target} is a classic service, which no function of yours makes", "--factory")
+        raise ConfigurationError(
+            f"{target} is a classic service, and not made by a function of yours: leave the option out", "--factory"
+        )
     if definition is not None and ctx.params["kind"]:
-        raise ConfigurationError(f"{target} is a classic service, of which the kind is known", "--as")
+        raise ConfigurationError(f"{target} is a classic service, whose kind is known: leave the option out", "--as")
     own = tuple(definition.options) if definition is not None else ()
     known = _options()
     every = _service_options(services)

@@ -88,7 +88,9 @@ def _readable(url: str) -> Address:
     except ConfigurationError as error:
         raise ConfigurationError(error.problem, "URL") from None
     if address.scheme is Scheme.UDP or address.kind is Kind.RAW:
-        raise ConfigurationError(f"{url}: nothing there accepts or refuses; `penstock send --expect` asks it", "URL")
+        raise ConfigurationError(
+            f"{url}: there is no connection to probe; `penstock send --expect` asks for a reply", "URL"
+        )
     return address
 
 

@@ -189,7 +189,9 @@ def _refuse_public(configs: Iterable[ServerConfig]) -> None:
     """
     for text in (text for config in configs for text in config.bind):
         if parse_address(text).is_public:
-            raise ConfigurationError(f"{text}: penstock dev is for this machine alone; penstock serve listens there")
+            raise ConfigurationError(
+                f"{text}: penstock dev serves this machine only; penstock serve serves others, too"
+            )
 
 
 def _supervise(ctx: click.Context, settled: Settled, ways: Ways) -> int:

@@ -225,7 +225,8 @@ class GateConfig:
         "max_sessions",
         Unless(Integer(1, MAX_COUNT), auto=True),
         "Gate",
-        "Maximum sessions of datagram senders, for services that keep them; above it those heard from once give way",
+        "Maximum sessions of datagram senders, for services that keep them; above it senders that were heard only "
+        "once give way",
         default_text="1/2 of `--max-connections`, or of `--threads` with --engine blocking",
     )
     accept_rate: Rate | None = declare(
@@ -268,13 +269,13 @@ class GateConfig:
         check_fields(self)
         if self.refusal_text and Action.CLOSE not in self.actions.values():
             raise ConfigurationError(
-                "refusal_text is never sent, for no on_refusal is close: a reset would overtake the text",
+                "refusal_text is never sent, because no on_refusal is close: a reset would overtake the text",
                 "GateConfig.refusal_text",
             )
         if self.reserve_for and Action.WAIT in self.actions.values():
             raise ConfigurationError(
-                "a reserve does not go together with on_refusal wait: in the backlog its peers would stand behind those"
-                " who wait; reset or close the others",
+                "a reserve does not go together with on_refusal wait: its peers would wait in the backlog behind the "
+                "others; reset or close those",
                 "GateConfig.reserve_for",
             )
 

@@ -103,7 +103,7 @@ def _read_all(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str,
             raise ConfigurationError(f"unknown option {name!r}{meant}")
     if any(value is not None for value in place.values()):
         if "bind" in values:
-            raise ConfigurationError("bind says all of it: leave out host and port", "bind")
+            raise ConfigurationError("host and port are a short form of bind: leave them out", "bind")
         scheme = Scheme.TLS if (parts | values).get("tls_cert") else Scheme.TCP
         values["bind"] = (_address(scheme, **place),)
     return parts | values, groups

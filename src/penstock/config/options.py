@@ -83,7 +83,7 @@ class Timeouts:
         "timeout_first_message",
         Duration(),
         "Timeouts",
-        "Close a connection without a complete first message in time",
+        "Close a connection that has not sent a complete first message in time",
     )
     idle_s: float | None = declare(
         DefaultSeconds(300.0),
@@ -140,7 +140,8 @@ class Timeouts:
         "timeout_receive_idle",
         Duration(),
         "Timeouts",
-        "Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`",
+        "Close a connection that has sent nothing for this long, even while it is sent something; replaces "
+        "`--timeout-idle`",
     )
     drain_spread_s: float = declare(
         0.0,
@@ -347,7 +348,7 @@ class ServerConfig:
         "bad_messages",
         Choice(("service", "close", "skip")),
         "Service",
-        "What happens to a message that cannot be decoded while the next one can: as the service has it, close the "
+        "What to do with a message that cannot be decoded while the next one can: what the service says, close the "
         "connection, or skip the message",
     )
     model: Model = declare(
@@ -371,8 +372,8 @@ class ServerConfig:
         "max_processes",
         Integer(1, 65536),
         "Concurrency",
-        "Maximum processes of --model process, one for each connection, and of --as exec and --as filter; above it "
-        "connections and lines wait",
+        "Maximum processes of --model process (one per connection), --as exec and --as filter; above it connections "
+        "and lines wait",
     )
     program_timeout_s: float = declare(
         10.0, "timeout_program", Duration(), "Concurrency", "How long a program of --as filter may take for a line"

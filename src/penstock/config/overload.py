@@ -64,7 +64,7 @@ class OverloadConfig:
         "receive_buffer",
         Unless(Size(minimum=4096, maximum=1024 * MIB)),
         "Overload",
-        "Unread datagrams the kernel holds per datagram socket",
+        "Bytes of unread datagrams the kernel holds per socket",
         default_text="the kernel's",
     )
     datagram_rate_per_peer: Rate | None = declare(

@@ -71,7 +71,7 @@ class ProcessConfig:
         "group",
         Text("GROUP", "a group's name or number", optional=True),
         "Process",
-        "Become a member of this group alone once every address is open",
+        "Become a member of only this group, once every address is open",
         default_text="the user's own groups",
     )
     umask: int | None = declare(

@@ -184,8 +184,8 @@ def check_own_workers(value: object, where: str) -> None:
     """
     if value is not None and (isinstance(value, bool) or value != 1):
         raise ConfigurationError(
-            f"workers = {value!r}: one worker has a service, 1, or all of them have it, none; how many there are is "
-            "said for the whole process",
+            f"workers = {value!r}: for a service write 1, so that one worker has it, or none, so that all have it; how "
+            "many workers there are is set for the whole process",
             where,
         )
 

@@ -58,7 +58,7 @@ class ServerOptions(TypedDict, total=False):
     tls_link: Literal["auto", "memory"]
     """Encrypt in compiled code where the engine can, or always with Python's ssl module. Default: auto."""
     bad_messages: Literal["service", "close", "skip"]
-    """What happens to a message that cannot be decoded while the next one can: as the service has it, close the
+    """What to do with a message that cannot be decoded while the next one can: what the service says, close the
     connection, or skip the message. Default: service.
     """
     once: bool
@@ -72,8 +72,8 @@ class ServerOptions(TypedDict, total=False):
     --engine blocking.
     """
     max_processes: int
-    """Maximum processes of --model process, one for each connection, and of --as exec and --as filter; above it
-    connections and lines wait. Default: 64.
+    """Maximum processes of --model process (one per connection), --as exec and --as filter; above it connections and
+    lines wait. Default: 64.
     """
     timeout_program: str | float | None
     """How long a program of --as filter may take for a line. Default: 10s."""
@@ -112,8 +112,8 @@ class ServerOptions(TypedDict, total=False):
     `--max-connections`, or of `--threads` with --engine blocking, at least 8.
     """
     max_sessions: int | Literal["auto", "none"] | None
-    """Maximum sessions of datagram senders, for services that keep them; above it those heard from once give way.
-    Default: 1/2 of `--max-connections`, or of `--threads` with --engine blocking.
+    """Maximum sessions of datagram senders, for services that keep them; above it senders that were heard only once
+    give way. Default: 1/2 of `--max-connections`, or of `--threads` with --engine blocking.
     """
     accept_rate: str | Rate | None
     """Accept at most RATE new connections, e.g. 100/s. Default: none."""
@@ -138,7 +138,7 @@ class ServerOptions(TypedDict, total=False):
     timeout_handshake: str | float | None
     """Abort a client that has not finished its handshake in time, if the handler asks for one. Default: 10s."""
     timeout_first_message: str | float | None
-    """Close a connection without a complete first message in time. Default: 10s."""
+    """Close a connection that has not sent a complete first message in time. Default: 10s."""
     timeout_idle: str | float | None
     """Close a connection after this long without traffic. Default: 5m."""
     timeout_message: str | float | None
@@ -156,8 +156,8 @@ class ServerOptions(TypedDict, total=False):
     timeout_after_close: str | float | None
     """Report a handler that is still at work this long after its connection ended. Default: 1m."""
     timeout_receive_idle: str | float | None
-    """Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`. Default:
-    none.
+    """Close a connection that has sent nothing for this long, even while it is sent something; replaces `--timeout-
+    idle`. Default: none.
     """
     drain_spread: str | float
     """Close connections in random order over this long at shutdown. Default: 0s."""
@@ -186,7 +186,7 @@ class ServerOptions(TypedDict, total=False):
     stall_warning: str | float | None
     """Log a handler that blocks the event loop for longer than this, with its stack. Default: 100ms."""
     receive_buffer: str | int | None
-    """Unread datagrams the kernel holds per datagram socket. Default: the kernel's."""
+    """Bytes of unread datagrams the kernel holds per socket. Default: the kernel's."""
     datagram_rate_per_peer: str | Rate | None
     """Drop datagrams above this rate per remote address. Default: none."""
     datagram_amplification: int | Literal["none"] | None
@@ -214,7 +214,7 @@ class ServerOptions(TypedDict, total=False):
     user: str | None
     """Become this user once every address is open. Default: none."""
     group: str | None
-    """Become a member of this group alone once every address is open. Default: the user's own groups."""
+    """Become a member of only this group, once every address is open. Default: the user's own groups."""
     umask: str | int | None
     """Permissions to remove from files that the server makes. Default: inherited."""
     chdir: str | None
@@ -247,7 +247,7 @@ class TimeoutOptions(TypedDict, total=False):
     timeout_handshake: str | float | None
     """Abort a client that has not finished its handshake in time, if the handler asks for one. Default: 10s."""
     timeout_first_message: str | float | None
-    """Close a connection without a complete first message in time. Default: 10s."""
+    """Close a connection that has not sent a complete first message in time. Default: 10s."""
     timeout_idle: str | float | None
     """Close a connection after this long without traffic. Default: 5m."""
     timeout_message: str | float | None
@@ -265,8 +265,8 @@ class TimeoutOptions(TypedDict, total=False):
     timeout_after_close: str | float | None
     """Report a handler that is still at work this long after its connection ended. Default: 1m."""
     timeout_receive_idle: str | float | None
-    """Close a connection that has sent nothing for this long, whatever it is sent; replaces `--timeout-idle`. Default:
-    none.
+    """Close a connection that has sent nothing for this long, even while it is sent something; replaces `--timeout-
+    idle`. Default: none.
     """
     drain_spread: str | float
     """Close connections in random order over this long at shutdown. Default: 0s."""

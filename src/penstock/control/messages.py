@@ -51,8 +51,8 @@ class Selection(Request):
         service: Of this service.
         peer: From this address, this network, or ``uid:NUMBER``; or exactly this peer, with its port.
         state: Of this state: ``open``, ``peer_eof``, ``closing``, …
-        min_age_s: At least so old.
-        min_idle_s: Idle for at least so long.
+        min_age_s: Open for at least this long.
+        min_idle_s: Idle for at least this long.
         min_queued_bytes: Owed at least so much.
     """
 

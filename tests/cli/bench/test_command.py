@@ -291,7 +291,7 @@ def test_intervals_and_percentiles_are_written_for_other_tools(serve, penstock, 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["tcp://127.0.0.1:9", "--hex"], "--hex: it is for --message and --from-file: give one"),
+        (["tcp://127.0.0.1:9", "--hex"], "--hex: it needs --message or --from-file"),
         (
             ["tcp://127.0.0.1:9", "--message", "x", "--from-file", "y"],
             "--from-file: --message and --from-file contradict",
@@ -306,7 +306,7 @@ def test_intervals_and_percentiles_are_written_for_other_tools(serve, penstock, 
         (["tcp://example.org:80"], "URL: example.org is not this machine; with its owner's consent add --allow-remote"),
         (["tcp://192.0.2.1:80", "--allow-remote", "192.0.2.2"], "URL: 192.0.2.1 is not this machine"),
         (["raw+icmp://127.0.0.1"], "URL: raw+icmp://127.0.0.1: bench loads tcp://, tls://, udp:// and Unix sockets"),
-        (["tcp://127.0.0.1:9", "--codec", "json-lines"], "--message: json-lines messages are written as JSON"),
+        (["tcp://127.0.0.1:9", "--codec", "json-lines"], "--message: json-lines messages are JSON"),
         (["tcp://127.0.0.1:9", "--message", ""], "--message: with the codec raw an empty message is nothing"),
         (["tcp://127.0.0.1:9", "--assert", "x"], "--assert: 'x' is not a condition"),
     ],

@@ -137,4 +137,4 @@ def test_development_is_for_this_machine_alone(penstock):
     done = penstock("dev", "app:shout", "--bind", "tcp://0.0.0.0:0")
 
     assert 2 == done.returncode
-    assert "penstock dev is for this machine alone" in done.stderr
+    assert "penstock dev serves this machine only" in done.stderr

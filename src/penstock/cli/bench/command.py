@@ -207,7 +207,9 @@ def _bench(**_params: Any) -> int:
     old = None if values["compare"] is None else read_report(values["compare"])
     loop_of(values["engine"], ciphered=address.is_tls)
     if values["processes"] > values["connections"]:
-        raise ConfigurationError("each process needs a connection of its own: --connections", "--processes")
+        raise ConfigurationError(
+            "each process needs a connection of its own: give fewer processes, or more --connections", "--processes"
+        )
     pace = _pace(values)
     tls = client_tls(values)
     load = Load(
@@ -284,9 +286,9 @@ def _written(codec: Codec[Any], form: Form, values: dict[str, Any]) -> Any:
     text = values["message"]
     if text is None:
         if values["hex"]:
-            raise ConfigurationError("it is for --message and --from-file: give one", "--hex")
+            raise ConfigurationError("it needs --message or --from-file", "--hex")
         if codec.message_type not in {bytes, str}:
-            raise ConfigurationError(f"{codec.name} messages are written as JSON: say which one is sent", "--message")
+            raise ConfigurationError(f"{codec.name} messages are JSON: give the one to send", "--message")
         text = "x" * values["size"]
     return form.parse_checked(os.fsencode(text), "--message")
 

@@ -50,17 +50,17 @@ FILTERS: Final = tuple(
         (
             "peer",
             Text("PEER", optional=True),
-            "From this address, this network, or uid:NUMBER; or exactly this peer, with its port",
+            "From this address, network or uid:NUMBER; with a port, from that peer alone",
         ),
         ("service", Text("NAME", optional=True), "Of this service"),
         ("worker", Unless(Integer(1, 2**31 - 1)), "Of this worker process"),
         (
             "state",
             Unless(Choice(STATES)),
-            "Between its first and its last byte, where it is",
+            "In this state",
         ),
-        ("min_age", Duration(), "At least so old"),
-        ("min_idle", Duration(), "Idle for at least so long"),
+        ("min_age", Duration(), "Open for at least this long"),
+        ("min_idle", Duration(), "Idle for at least this long"),
         ("min_queued", Unless(Size()), "With at least this many queued bytes"),
     )
 )

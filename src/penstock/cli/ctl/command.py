@@ -28,6 +28,6 @@ def command() -> click.Group:
         commands=_COMMANDS,
         package=__package__,
         help="Inspect and control a server that was started with --control.",
-        epilog="Which server: --control PATH of a command, else PENSTOCK_CONTROL, else control in penstock.toml, else "
-        "the only one that runs with --control auto.",
+        epilog="Which server: --control PATH after the command, else PENSTOCK_CONTROL, else control in penstock.toml, "
+        "else the only one that runs with --control auto.",
     )

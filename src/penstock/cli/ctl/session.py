@@ -140,5 +140,5 @@ def _path(given: str | None) -> str:
     if alive:
         raise ConfigurationError(f"there are several servers: give --control one of {', '.join(map(str, alive))}")
     raise ConfigurationError(
-        "no server with --control auto is running for this user; of one with --control PATH, give the same PATH here"
+        "no server with --control auto is running for this user; for a server with --control PATH, give that PATH here"
     )

@@ -23,8 +23,8 @@ def kick() -> click.Command:
         _kick,
         help="Close the connections with these IDs, or those that match all filters.",
         own=(
-            flag("abort", "At once, with what is queued lost; else that is sent first"),
-            flag("all", "Every connection"),
+            flag("abort", "Close at once and lose queued output; without this it is sent first"),
+            flag("all", "Close every connection"),
             *FILTERS,
         ),
         arguments=[click.Argument(["ids"], metavar="[ID]...", type=_NUMBER, nargs=-1)],
