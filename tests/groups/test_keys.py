@@ -81,9 +81,6 @@ def test_a_key_that_cannot_be_told_is_refused_by_what_spans_the_workers(key, wha
     """By its type, and with what to do."""
     with pytest.raises(penstock.ConfigurationError, match=f"key is {what}: other workers are told plain data"):
         plain_key(key)
-    with pytest.raises(penstock.ConfigurationError, match=f"key is {what}"):
-        penstock.App().group("prices").publish(b"1", on_slow="latest", key=key)
-    penstock.Group("prices").publish(b"1", on_slow="latest", key=key)
 
 
 @pytest.fixture(params=["alone", "a worker"])
@@ -93,6 +90,20 @@ def is_worker(request):
     elsewhere.set_current(types.SimpleNamespace(find=lambda *_: [], claim=lambda *_, **__: 1) if is_worker else None)
     yield is_worker
     elsewhere.set_current(None)
+
+
+@pytest.mark.parametrize("scope", ["process", "workers"])
+@pytest.mark.parametrize(("key", "what"), UNTOLD)
+def test_a_publication_has_any_key_where_no_worker_is_told_of_it(scope, is_worker, key, what):
+    """As a registry."""
+    group = penstock.App().group("prices", scope=scope)
+    if scope == "workers" and is_worker:
+        with pytest.raises(penstock.ConfigurationError, match=f"key is {what}: other workers are told plain data"):
+            group.publish(b"1", on_slow="latest", key=key)
+    else:
+        group.publish(b"1", on_slow="latest", key=key)
+
+    assert (scope == "process" or not is_worker) == bool(group.stats.published)
 
 
 @pytest.mark.parametrize("scope", ["process", "workers"])

@@ -301,8 +301,8 @@ class Group(Delivering[M]):
                 What waits when a message comes that does not wait leaves the group before it, and then may be given
                 up as what was posted with the same word of `post`'s ``on_full``. There is no ``raise``: a publication
                 has many members, and no one of them speaks for the others.
-            key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well. Where the scope is
-                ``workers`` it is one as of `Registry.hold`.
+            key: What ``latest`` tells messages apart by: a symbol, a sensor. None is a key as well. Where there
+                are workers, and they are the scope, it is one as of `Registry.hold`.
 
         Returns:
             For how many members it is.
@@ -317,13 +317,13 @@ class Group(Delivering[M]):
         """
         if on_slow is not None:
             on_slow = check_policy("on_slow", on_slow, key, get_args(OnSlow))
-        if key is not None and self._spans:  # with one worker, too: a program has as many as it is started with
+        far = self._far
+        if key is not None and far is not None:
             key = plain_key(key)
         running = asyncio._get_running_loop()  # noqa: SLF001  # the public one raises where there is none
         # Some connections can be iterated over, too: their messages are not meant.
         excluded = [exclude] if isinstance(exclude, ConnectionBase) else exclude
         ids = frozenset(conn.id for conn in excluded)
-        far = self._far
         if far is not None:
             far.catch_up()
         with self._lock:
