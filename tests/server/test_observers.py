@@ -73,6 +73,47 @@ def test_an_observer_of_the_user_is_told_of_each(service):
     assert not observers.only_counts(DatagramHandled)
 
 
+class OwnStats(Stats):
+    """Keeps the events it is told of, and counts them."""
+
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+    def observe(self, event, /):
+        super().observe(event)
+        self.events.append(event)
+
+
+class OwnLog(LogObserver):
+    """Keeps the events it is told of, and writes them."""
+
+    def __init__(self):
+        super().__init__(access=True)
+        self.events = []
+
+    def observe(self, event, /):
+        super().observe(event)
+        self.events.append(event)
+
+
+@pytest.mark.parametrize("engine", ["auto", "pure"])
+@pytest.mark.parametrize("kind", [OwnStats, OwnLog])
+def test_an_observer_that_inherits_from_one_who_counts_is_told_of_each(service, engine, kind):
+    """What it does with an event is its own matter."""
+    recorder = kind()
+    with ServerThread(service, bind="udp://127.0.0.1:0", engine=engine, observers=[recorder]) as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(PATIENCE_S)
+            peer.connect(("127.0.0.1", server.port))
+            peer.send(b"hello")
+            assert b"hello" == peer.recv(100)
+        server.wait_until(lambda each: each.stats.datagrams == 1)
+
+    assert 1 == sum(type(event) is DatagramHandled for event in recorder.events)
+    assert 1 == getattr(recorder, "datagrams", 1)
+
+
 def test_a_log_that_shows_everything_is_told_of_each(service, caplog):
     """At DEBUG each datagram leaves a record."""
     observers = Observers(service, [LogObserver(access=True)])

@@ -89,8 +89,8 @@ class Stats(CountingObserver):
             self._count(event)
 
     def only_counts(self, kind: type[Event]) -> bool:
-        """Say whether the number of a kind's events is enough."""
-        return kind is DatagramHandled
+        """Say whether the number of a kind's events is enough: not where a class of the user's observes them."""
+        return kind is DatagramHandled and type(self).observe is Stats.observe
 
     def count(self, kind: type[Event], count: int) -> None:
         """Count events of that kind."""
