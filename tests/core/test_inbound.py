@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from penstock.codecs import Codec, Delimited, Gap, Lines, Text, parse_codec
 from penstock.codecs.base import NEED_DATA
-from penstock.core.inbound import StreamInbound
+from penstock.core.inbound import SINGLY_AFTER_SWITCH, StreamInbound
 from penstock.core.records import RecordInbound
 from penstock.errors import BadLengthError, FrameTooLongError, RemoteProtocolError, TruncatedError
 
@@ -333,3 +333,19 @@ class TestRecords:
         assert [b"[2]"] == inbound.take(10)
         inbound.clear()
         assert [] == inbound.take(10)
+
+
+def test_what_is_cut_one_by_one_after_a_switch_ends():
+    """`take` goes on with batches then; and a frame that is not whole is none of those that were cut."""
+    inbound = StreamInbound(LINES)
+    inbound.feed(b"first\n" + b"x\n" * 40 + b"1")
+    inbound.take(1)
+    inbound.switch(LINES, 1, 0)
+    found = []
+    while (message := inbound.take_one(LINES)) is not NEED_DATA:
+        found.append(message)
+
+    assert (SINGLY_AFTER_SWITCH, 0) == (len(found), inbound.few)
+    assert [b"x"] * (40 - SINGLY_AFTER_SWITCH) == take_all(inbound, 100)
+    assert NEED_DATA is inbound.take_one(NETSTRING)
+    assert (NETSTRING, SINGLY_AFTER_SWITCH) == (inbound.codec, inbound.few)

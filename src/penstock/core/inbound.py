@@ -180,9 +180,13 @@ class StreamInbound(AnsweredInput[M]):
         buffer = self._buffer
         if not buffer or self._chunk or self._singly is not None or self.requests is not None:
             return NEED_DATA
-        if codec is self.codec:
-            self.few -= 1
-        elif not self.change(codec):
+        if codec is not self.codec:
+            if not self.change(codec):
+                return NEED_DATA
+            few = SINGLY_AFTER_SWITCH
+        elif self.few:
+            few = self.few - 1
+        else:
             return NEED_DATA
         before = len(buffer)
         try:
@@ -192,8 +196,8 @@ class StreamInbound(AnsweredInput[M]):
             raise guard.failure(codec, "decode", error)  # noqa: B904 - as in `take`
         self.pending_bytes = left = len(buffer)
         if message is NEED_DATA or left >= before:
-            self.few += 1
             return NEED_DATA
+        self.few = few
         buffer.resume = None
         if self._batch:
             self._batch, self._batch_rest = b"", 0

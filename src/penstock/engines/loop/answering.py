@@ -271,6 +271,8 @@ class AnsweringConnection(StreamConnection[M]):
                 codec = self._next_codec
                 if self._failure is not None or self._upgrade is not None:
                     return None
+                if codec is inbound.codec and not inbound.change(codec):  # by `set_handler`, say
+                    return None
             if self._write_paused:
                 return None
             if count >= look_at:

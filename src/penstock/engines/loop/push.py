@@ -135,9 +135,11 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
                 self.messages_in = messages_before + count
                 self._handle(messages)
             if self._corking and not is_limited:  # the codec was changed, and the rest is cut by the new one
-                self._handle_in_turn(budget - (self.messages_in - messages_before))
+                if not self._late:  # else it took too long, and the rest is for the next turn
+                    self._handle_in_turn(budget - (self.messages_in - messages_before))
                 count = self.messages_in - messages_before
             if self._continuing:  # a signal has interrupted it, or the handler has led here once more
+                self._late = False
                 if self._corking:
                     self._send_gathered()
                 return
