@@ -125,15 +125,17 @@ class SocketLink(Link):
     def resume_reading(self) -> None:
         """Read again."""
         if not self._reading and not self._read_over and not self._closing:
-            self._loop.add_reader(self._fd, self._enter, self._read if self._rations is None else self._read_in_turn)
+            self._await_input()
             self._reading = True
+
+    def _await_input(self) -> None:
+        self._loop.add_reader(self._fd, self._enter, self._read if self._rations is None else self._read_in_turn)
 
     def take_turns(self, *, wanted: bool) -> None:
         """Read only as often in a turn of the loop as all such links may together, or as often as there is anything."""
         self._rations = rations_of(self._loop) if wanted else None
-        if self._reading:
-            self._reading = False
-            self.resume_reading()
+        if self._reading and not self._read_over and not self._closing:
+            self._await_input()  # in the place of what was awaited: should that fail, it still is
 
     def _read_in_turn(self) -> None:
         if self._rations is None or self._rations.take(self._loop):
