@@ -262,13 +262,38 @@ async def test_no_garbage_is_collected_while_connections_move_and_again_after_th
         begun.begin()
         while not gc.isenabled():
             await asyncio.sleep(0)
+        begun.begin()
+        assert gc.isenabled()
         gc.disable()
+        begun.end()
+        assert not gc.isenabled()
         other = handing.CollectorPause()
         other.begin()
         other.end()
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def collector():
+    """The collector of garbage, which is on again after the test."""
+    yield gc
+    gc.enable()
+
+
+async def test_without_memory_for_the_end_of_a_pause_none_begins(monkeypatch, collector):
+    """Else no garbage were ever collected again, where memory is short."""
+
+    def fails(*_):
+        raise MemoryError
+
+    pause = handing.CollectorPause()
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "call_later", fails)
+        pause.begin()
+
+    assert collector.isenabled()
 
 
 class AtWork:
@@ -308,6 +333,30 @@ async def test_thousands_that_are_at_work_do_not_have_the_loop_of_their_worker(m
     assert 0 == departure.moved
     assert handing.LOOKED_AT == max(Counter(looks).values())
     assert 0 == len(looks) % len(conns)  # each as often as every other
+
+
+async def test_garbage_is_collected_while_nothing_moves(monkeypatch, collector):
+    """What is at work is looked at again later, and a worker that waits for that serves."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    looks, waits = [], []
+
+    def turns():
+        if not over.is_set():
+            if looks:
+                waits.append(collector.isenabled())
+            loop.call_soon(turns)
+
+    conns = [AtWork(1, lambda: looks.append(collector.isenabled()))]
+    server = SimpleNamespace(mover=object(), suspend=lambda: None, busy=set, stays=lambda _: None, connections=conns)
+    monkeypatch.setattr(handing, "AT_WORK_S", 0.05)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        turns()
+        handing.Departure(ours, [server], over.set)
+        await over.wait()
+
+    assert ({False}, {True}) == (set(looks), set(waits))
+    assert collector.isenabled()
 
 
 def begin_to_roll(served):

@@ -77,15 +77,21 @@ class CollectorPause:
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
+        self._is_spent = False  # one has lasted as long as it may
 
     def begin(self) -> None:
-        """Pause, unless that was done already, or the collector is off anyway."""
-        if self._timer is None and gc.isenabled():
-            gc.disable()
-            self._timer = asyncio.get_running_loop().call_later(UNCOLLECTED_S, gc.enable)
+        """Pause, unless that was done for long enough, the collector is off, or there is no memory for its end."""
+        if self._timer is None and not self._is_spent and gc.isenabled():
+            with contextlib.suppress(MemoryError):
+                self._timer = asyncio.get_running_loop().call_later(UNCOLLECTED_S, self._spend)
+                gc.disable()
+
+    def _spend(self) -> None:
+        self._is_spent = True
+        self.end()
 
     def end(self) -> None:
-        """Collect again. May be repeated."""
+        """Collect again, unless it does already: what the program has said since then holds. May be repeated."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -139,13 +145,13 @@ class Departure:
         self._channel.attach(self._loop, self._heard, self._ended)
         # Not yet: what was accepted last is served first, and has arrived.
         self._loop.call_soon(self._offer)
-        self._pause.begin()
 
     def _offer(self) -> None:
         """Hold as many as go in one message, and tell of them; or say that it is over."""
         if self._over is None:
             return
         try:
+            self._pause.begin()
             if self._offer_next():
                 self._timer = self._loop.call_later(ANSWER_S, self._give_up)
                 return
@@ -155,6 +161,7 @@ class Departure:
             if self._at_work and self._loop.time() < self._waits_until:
                 self._waiting, self._at_work = self._at_work, []
                 self._looks_again = True
+                self._pause.end()  # nothing moves until then, and this worker serves
                 self._timer = self._loop.call_later(self._again_s, self._offer)
                 self._again_s = min(2 * self._again_s, RARELY_S)
                 return
