@@ -359,3 +359,35 @@ def test_what_a_signal_handler_does_while_one_is_counted_is_counted_once(serve, 
         server.wait_closed(1)
 
         assert 0 == server.server.gate.handshakes == server.server.gate.open
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["given back", "not given back"])
+def test_a_handshake_that_a_signal_handler_begins_while_a_place_is_given_back_has_one(serve, monkeypatch, fails):
+    """Also where that place could not be given back: there was no memory, say. No other one is lost for it."""
+    conns, found, count = [], [], Counts.end_handshake
+
+    def interrupted(counts):
+        if conns:
+            conns.pop().begin_handshake()
+            if fails:
+                raise MemoryError
+        count(counts)
+
+    @penstock.on_message(codec="lines")
+    def handle(conn, message):
+        conn.begin_handshake()
+        conns.append(conn)
+        with contextlib.suppress(MemoryError):
+            conn.end_handshake()
+        found.append(conn.server.gate.handshakes)
+        conn.close()
+
+    monkeypatch.setattr(Counts, "end_handshake", interrupted)
+    with serve(handle) as server:
+        with server.dial() as peer:
+            peer.sendall(b"a line\n")
+            with contextlib.suppress(ConnectionResetError):
+                read_to_end(peer)
+        server.wait_closed(1)
+
+        assert ([1], 0) == (found, server.server.gate.handshakes)

@@ -140,12 +140,11 @@ class TimedConnection(SendingConnection[M], Generic[M]):
         self._ends_handshake(whose)
         handshake = self._handshake
         if handshake is not None and not self._in_handshake():
-            self._handshake = None  # first: a signal handler that runs meanwhile may begin the next one
-            try:
-                self._give_back(handshake)
-            except BaseException:
-                self._handshake = handshake
-                raise
+            self._give_back(handshake)
+            if self._handshake is handshake:  # else a signal handler has done it meanwhile
+                self._handshake = None
+                if self._in_handshake():  # or it has begun the next one, which had this place
+                    self._keep_place(self._take_place(self._clock.time()))
 
     def _give_back(self, handshake: Handshake) -> None:
         handshake.end()
