@@ -17,6 +17,7 @@ from ..core.handover.codecs import named, plain_of, remembered_of, text_of
 from ..core.handover.law import aged, ages_of
 from ..core.handover.snapshot import (
     Snapshot,
+    check_places,
     names_as_told,
     packed,
     peer_as_told,
@@ -99,8 +100,7 @@ class Mover:
             raise CannotMoveError(str(error)) from error
         own_limits = conn._levels.limits  # noqa: SLF001 - of every engine's connections
         places = conn.server.places_of(conn)
-        if places:
-            packed(places)  # a key may be anything that is hashable
+        check_places(places)
         return Snapshot(
             id=conn.id,
             places=places,

@@ -1,6 +1,7 @@
 """The format of what is handed over: read by older and newer code, or refused."""
 
 import socket
+import uuid
 
 import pytest
 from msgspec.msgpack import Decoder
@@ -9,6 +10,7 @@ from penstock.address import Peer
 from penstock.core.handover import CannotMoveError
 from penstock.core.handover.snapshot import (
     FORMAT,
+    check_places,
     decoded,
     names_as_told,
     packed,
@@ -92,3 +94,19 @@ def test_keys_are_told_that_are_the_same_at_the_other_end():
     keys = {0: "price", 1: ("EUR", 7), 2: None, 3: frozenset((1,)), 4: object()}
 
     assert [(0, "price"), (1, ("EUR", 7)), (2, None)] == names_as_told(keys)
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        (uuid.UUID(int=1), "its key in devices is a UUID, which is no plain data"),
+        (("a", frozenset([1])), "its key in devices is a tuple, which is no plain data"),
+        (object(), "what was to be handed over is no plain data"),
+    ],
+)
+def test_a_key_that_would_be_another_one_in_the_next_process_keeps_its_connection(key, why):
+    """It would be found there by the text of its key, and by its key no more."""
+    place = "key", "devices", key, False, 0, "process"
+    with pytest.raises(CannotMoveError, match=why):
+        check_places([("group", "room"), place])
+    check_places([("group", "room", [(1, 2)]), (*place[:2], ("a", 1, None, b"b"), *place[3:])])

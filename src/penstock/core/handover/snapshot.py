@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -156,6 +156,19 @@ def proxied(peer: Peer, told: list[Any]) -> Peer:
         return ProxiedPeer(peer, info_of(header, peer_of(proxy)))
     except (ProxyError, TypeError, ValueError) as error:
         raise CannotMoveError(f"what its proxy has said cannot be read: {error}") from error
+
+
+def check_places(places: Sequence[Sequence[Any]]) -> None:
+    """Look whether a connection comes to the same groups and keys at the other end.
+
+    Raises:
+        CannotMoveError: A key is no plain data, or is read there as another one: a UUID as its text.
+    """
+    if places:
+        packed(places)
+        for place in places:
+            if place[0] == "key" and not _is_the_same(place[2]):
+                raise CannotMoveError(f"its key in {place[1]} is a {type(place[2]).__name__}, which is no plain data")
 
 
 def names_as_told(names: Mapping[int, Hashable]) -> list[tuple[int, Any]]:
