@@ -375,7 +375,8 @@ def test_what_a_proxy_has_said_moves_with_its_connection(serve):
         peer.close()
 
 
-def test_a_connection_whose_handler_was_exchanged_stays(serve):
+@pytest.mark.parametrize("other", ["another class", "a subclass", "another instance"])
+def test_a_connection_whose_handler_was_exchanged_stays(serve, other):
     """The next process would have one of the service's kind, and no state that it knows."""
 
     class Other(penstock.Handler):
@@ -383,9 +384,19 @@ def test_a_connection_whose_handler_was_exchanged_stays(serve):
             return b"other"
 
     class First(Numbered):
+        said = b"first"
+
         def on_message(self, conn, message):
-            conn.set_handler(Other())
-            return b"first"
+            if self.said == b"first":
+                conn.set_handler(others[other])
+            return self.said
+
+    class Inside(First):
+        said = b"other"
+
+    again = First()
+    again.said = b"other"
+    others = {"another class": Other(), "a subclass": Inside(), "another instance": again}
 
     with pair(serve, First) as (one, two, peer), peer.makefile("rb") as file:
         peer.sendall(b"?\n")
@@ -395,4 +406,35 @@ def test_a_connection_whose_handler_was_exchanged_stays(serve):
         got.append(file.readline())
 
         assert [b"first\n", b"other\n"] == got
+        peer.close()
+
+
+def test_a_connection_that_has_its_first_handler_again_moves(serve):
+    """Also where it could not move meanwhile."""
+
+    class Outside(penstock.Handler):
+        def __init__(self, first):
+            self.first = first
+
+        def on_message(self, conn, message):
+            conn.set_handler(self.first)
+            return b"back"
+
+    class First(Numbered):
+        def on_message(self, conn, message):
+            if message != b"out":
+                return super().on_message(conn, message)
+            conn.set_handler(Outside(self))
+            return b"out"
+
+    with pair(serve, First) as (one, two, peer), peer.makefile("rb") as file:
+        got, moved = [], []
+        for word in (b"in\n", b"out\n", b"?\n"):
+            peer.sendall(word)
+            got.append(file.readline())
+            moved.append(word != b"in\n" and move(one, two))
+        peer.sendall(b"in\n")
+
+        assert ([b"1 in\n", b"out\n", b"back\n"], [False, False, True]) == (got, moved)
+        assert b"2 in\n" == file.readline()
         peer.close()

@@ -54,6 +54,12 @@ def hello(peer):
     assert b"1 hello\n" == peer.recv(100)
 
 
+class Again(Numbered):
+    """Goes on after the first message."""
+
+    count = 1
+
+
 def receive(peer, size):
     return peer.recv(size, socket.MSG_WAITALL)
 
@@ -111,8 +117,10 @@ def test_what_is_gathered_and_what_waits_stays_in_order(serve):
     [
         lambda conn: conn.set_timeouts(idle_s=1234.0),
         lambda conn: conn.set_limits(write_max_bytes=123_456),
+        lambda conn: conn.set_codec(penstock.codecs.Lines(max_frame_bytes=4000)),
+        lambda conn: conn.set_handler(Again()),
     ],
-    ids=["timeouts", "limits"],
+    ids=["timeouts", "limits", "codec", "handler"],
 )
 def test_what_is_set_while_a_connection_is_held_keeps_it(serve, change):
     """The other process was told something else."""

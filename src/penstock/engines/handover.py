@@ -47,8 +47,6 @@ class Mover:
         self._timeouts = timeouts
         self._limits = limits
         self._codec = text_of(service.codec)
-        self._kind: type = getattr(service.handler, "handler_class", object)
-        self._exchanged = -1  # the connection whose state was asked for last, where none could be told
         self._states: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_state_kind(service))
         # Of all connections that have come to one listener it is one object, whose text costs as much as the rest.
         self._addresses: dict[str, Address] = {}
@@ -69,9 +67,6 @@ class Mover:
         """
         if callbacks is None:
             return packed(conn.state)
-        if not isinstance(callbacks, self._kind):  # by `set_handler`: the next process would have one of the service's
-            self._exchanged = conn.id
-            return b""
         return packed(callbacks.on_handover(conn))
 
     def told_by(self, state: object) -> bytes:
@@ -88,8 +83,6 @@ class Mover:
         Raises:
             CannotMoveError: Something cannot be told.
         """
-        if conn.id == self._exchanged:
-            raise CannotMoveError("its handler is another one, by set_handler")
         text = self._codec if conn.codec is self._service.codec else text_of(conn.codec)
         name = "" if conn.codec is self._service.codec else conn.codec.name
         if name and named(text, name) is None:

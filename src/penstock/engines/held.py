@@ -35,6 +35,7 @@ class HeldLink(Link):
     """
 
     __slots__ = (
+        "_codec",
         "_known",
         "below",
         "is_gone",
@@ -59,14 +60,18 @@ class HeldLink(Link):
         self.stalled = (0.0, 0)
         self.lost: CloseReason | None = None
         self._known: tuple[Any, Any, Sequence[Any]] | None = None
+        self._codec: Any = None
 
     def knows(self, conn: Any, places: Sequence[Any]) -> None:
         """Take note of what was told of a connection that its owner may change: see `is_as_told`."""
         self._known = conn.timeouts, conn._levels.limits, places
+        self._codec = conn.codec
 
     def is_as_told(self, conn: Any) -> bool:
-        """Whether its timeouts, its limits, its groups and its keys are those that the other process was told of."""
+        """Whether its codec, timeouts, limits, groups and keys are those that the other process was told of."""
         if self.output_paused != conn.output_paused:  # it is owed more than moves without a policy that may drop some
+            return False
+        if self._codec is not conn.codec:
             return False
         now = conn.timeouts, conn._levels.limits, conn.server.places_of(conn)
         return self._known is not None and now == self._known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..address import Address, Peer
 from ..codecs.base import Codec
@@ -78,6 +78,27 @@ class Late:
     data: bytes
     closes: bool
     lost: str = ""
+
+
+# Why a connection stays, see `made_of`.
+EXCHANGED: Final = "its handler is another one, by set_handler"
+
+
+def made_of(conn: Any, made: Handler[Any] | None, before: Handler[Any], handler: Handler[Any]) -> Handler[Any] | None:
+    """Return the handler that was made for a connection, if it may move, and has another one from now on.
+
+    The next process makes one of the service's, whom the state of another one tells nothing: such a connection stays.
+
+    Args:
+        conn: The connection.
+        made: What this has returned before; None where it has not.
+        before: The handler that it has.
+        handler: The one that it has from now on.
+    """
+    if getattr(conn.server, "mover", None) is None:
+        return None
+    first = before if made is None else made
+    return None if first is handler else first
 
 
 def take_state(conn: Any, callbacks: Handler[Any] | None, state: Any, places: Sequence[Any]) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...address import Address, Peer
 from ...codecs.base import NEED_DATA, Codec
-from ...core.handlers import CallbackHandler, MessageHandler, expects_messages, may_keep_idle
+from ...core.handlers import CallbackHandler, Handler, MessageHandler, expects_messages, may_keep_idle
 from ...core.law.deadlines import IDLE
 from ...core.timeouts import Timeout
 from ...core.turns import LONGEST_S
 from ...errors import CodecError, RemoteProtocolError
 from ...reasons import CloseReason
-from ..luggage import Arrival, take_state
+from ..luggage import EXCHANGED, Arrival, made_of, take_state
 from .answering import AnsweringConnection
 from .context import LoopContext
 from .moving import MovingConnection
@@ -33,7 +33,7 @@ FIRST_BATCH = 16
 class PushConnection(AnsweringConnection[M], MovingConnection[M]):
     """Messages are handled as soon as they are cut; all replies of one read leave in one write."""
 
-    __slots__ = ("_batch_limit", "_continuing", "_ending", "_gathering")
+    __slots__ = ("_batch_limit", "_continuing", "_ending", "_first_handler", "_gathering")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
         self._gathering = False  # answers wait for those to what else is there
         self._continuing = False  # the rest of the input waits for the loop's next turn
         self._ending = False  # the peer's EOF waits for the input before it
+        self._first_handler: Handler[Any] | None = None  # where it has another one, and might move else
 
     def _begin(self) -> None:
         callbacks = self._callbacks
@@ -295,17 +296,24 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
 
     # -- to another process, and from one ------------------------------------------------------------------------------
 
+    def set_handler(self, handler: Handler[Any]) -> None:
+        """Hand the messages after the one at hand to another handler."""
+        before = self._callbacks
+        super().set_handler(handler)
+        if before is not None:
+            self._first_handler = made_of(self, self._first_handler, before, handler)
+
     def _why_handler_stays(self) -> str:
-        return "its handler is at work" if self._handling else ""
+        return "its handler is at work" if self._handling else "" if self._first_handler is None else EXCHANGED
 
     def _tell(self, mover: Mover) -> bytes:
         return self._variables.run(mover.state_of, self, self._callbacks)
 
     def _asks_for_more(self) -> bool:
-        return self._next_codec is not None
+        return self._next_codec is not None or self._first_handler is not None
 
     def _handler_leaves(self) -> None:
-        self._callbacks = None
+        self._callbacks = self._first_handler = None
         self._on_message = _nothing
         self._release()
 
@@ -366,7 +374,8 @@ class PushConnection(AnsweringConnection[M], MovingConnection[M]):
 
     def _ended(self) -> None:
         callbacks, self._callbacks = self._callbacks, None
-        self._on_message = _nothing  # and with both the cycles through this connection
+        self._first_handler = None
+        self._on_message = _nothing  # and with these the cycles through this connection
         reason = self.close_reason
         if callbacks is not None and reason is not None:
             self._call(partial(callbacks.on_close, self, reason))

@@ -3,6 +3,8 @@ from .moving cimport MovingConnection
 
 
 cdef class PushConnection(MovingConnection):
+    cdef object first_handler  # where it has another one, and might move else
+
     cdef int call(self, object callback, tuple arguments) except -1
     cdef int handle(self, int budget) except -1
     cdef int handle_one(self, object message) except -1

@@ -18,6 +18,7 @@ from ....core.handlers import expects_messages, may_keep_idle
 from ....errors import CodecError, RemoteProtocolError
 from ....reasons import CloseReason
 from ....core.contract import ConnectionBase, codec_changed
+from ...luggage import EXCHANGED, made_of
 from ....core.turns import FIRST_LOOK as _FIRST_LOOK, LOOKED_AT as _LOOKED_AT
 
 cdef extern from *:
@@ -278,7 +279,18 @@ cdef class PushConnection(MovingConnection):
         """Hand the messages after the one at hand to another handler."""
         if self.callbacks is None:
             Connection.set_handler(self, handler)
+        self.first_handler = made_of(self, self.first_handler, self.callbacks, handler)
         self.callbacks = handler
+
+    cdef str why_handler_stays(self):
+        return MovingConnection.why_handler_stays(self) if self.first_handler is None else EXCHANGED
+
+    cdef bint handler_waits(self) except -1:
+        return self.first_handler is None
+
+    cdef int handler_leaves(self) except -1:
+        self.first_handler = None
+        return MovingConnection.handler_leaves(self)
 
     cdef int interrupt(self) except -1:
         self.interrupted = True
@@ -368,7 +380,8 @@ cdef class PushConnection(MovingConnection):
         return 0
 
     cdef int ended(self) except -1:
-        callbacks, self.callbacks = self.callbacks, None  # and with them any cycle through this connection
+        callbacks, self.callbacks = self.callbacks, None
+        self.first_handler = None  # and with both any cycle through this connection
         if callbacks is not None:
             self.call(callbacks.on_close, (self, self.close_reason))
         return self.released()
