@@ -54,17 +54,9 @@ cdef class StatefulTransport(ReceivingTransport):
             return 0
         now = self.time()
         if self not in self.host.handshakes:
-            handshake = self.host.gate.begin_handshake(now)
-            if self._closing or self in self.host.handshakes:  # a signal handler has ended or begun it meanwhile
-                handshake.end()
-                if self._closing:
-                    return 0
-            else:
-                try:
-                    self.host.handshakes[self] = handshake
-                except BaseException:
-                    handshake.end()
-                    raise
+            take_place(self, now)
+            if self._closing:
+                return 0
         try:
             self._begins_handshake(now, whose)
         except BaseException:  # there was no memory to note it
@@ -79,13 +71,13 @@ cdef class StatefulTransport(ReceivingTransport):
         """
         self._ends_handshake(whose)
         if self.host.handshakes and not self._in_handshake():
-            handshake = self.host.handshakes.pop(self, None)  # first: a signal handler may begin the next one meanwhile
+            handshake = self.host.handshakes.get(self)
             if handshake is not None:
-                try:
-                    handshake.end()
-                except BaseException:
-                    self.host.handshakes.setdefault(self, handshake)
-                    raise
+                handshake.end()
+                if self.host.handshakes.get(self) is handshake:  # else a signal handler has done it meanwhile
+                    del self.host.handshakes[self]
+                    if self._in_handshake():  # or it has begun the next one, which had this place
+                        take_place(self, self.time())
                 if self._state != CLOSED:
                     self.arm_next()
         return 0
@@ -96,6 +88,20 @@ cdef class StatefulTransport(ReceivingTransport):
             self.leave_handshake(ANY)
         except Exception as error:
             self.host.blame(error)
+
+
+cdef int take_place(StatefulTransport conn, double now) except -1:
+    """Take a place at the gate, unless a signal handler has taken one meanwhile, or ended the connection."""
+    handshake = conn.host.gate.begin_handshake(now)
+    if conn._closing or conn in conn.host.handshakes:
+        handshake.end()
+        return 0
+    try:
+        conn.host.handshakes[conn] = handshake
+    except BaseException:
+        handshake.end()
+        raise
+    return 0
 
 
 seal(globals())
