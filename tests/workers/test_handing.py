@@ -335,7 +335,7 @@ async def test_thousands_that_are_at_work_do_not_have_the_loop_of_their_worker(m
     assert 0 == len(looks) % len(conns)  # each as often as every other
 
 
-async def test_garbage_is_collected_while_nothing_moves(monkeypatch, collector):
+async def test_garbage_is_collected_while_nothing_moves(collector):
     """What is at work is looked at again later, and a worker that waits for that serves."""
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     looks, waits = [], []
@@ -346,9 +346,13 @@ async def test_garbage_is_collected_while_nothing_moves(monkeypatch, collector):
                 waits.append(collector.isenabled())
             loop.call_soon(turns)
 
-    conns = [AtWork(1, lambda: looks.append(collector.isenabled()))]
-    server = SimpleNamespace(mover=object(), suspend=lambda: None, busy=set, stays=lambda _: None, connections=conns)
-    monkeypatch.setattr(handing, "AT_WORK_S", 0.05)
+    def look():
+        looks.append(collector.isenabled())
+        if len(looks) == 3:
+            conn.close_reason = "done"  # and is looked at no more
+
+    conn = AtWork(1, look)
+    server = SimpleNamespace(mover=object(), suspend=lambda: None, busy=set, stays=lambda _: None, connections=[conn])
     ours, theirs = socket.socketpair()
     with theirs:
         turns()
