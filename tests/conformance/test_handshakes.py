@@ -269,7 +269,7 @@ def test_who_waits_for_it_in_the_backlog_comes_in_at_once(login):
         server.wait_connections(0)
 
         assert 0 == server.server.stats.refused.total()
-        assert ["peer_closed"] * 4 == server.record.reasons
+        assert ["peer_closed"] * 4 == list(server.reasons(4))
 
 
 def test_a_crowd_that_never_shows_who_it_is_keeps_nobody_out_for_long(login, engine, request, figure):
