@@ -304,6 +304,35 @@ def test_a_number_that_is_another_sockets_by_now_is_left_to_it(serve, engine):
         assert b"x" == two.recv(1)
 
 
+@pytest.mark.ciphered
+@pytest.mark.parametrize("timeout_s", [0, 0.001])
+@pytest.mark.parametrize("way", ["sock", "flag"])
+def test_what_is_sent_again_after_an_error_arrives_once(serve, engine, timeout_s, way):
+    """A `send` that raises has taken nothing, and one that returns has taken what it says: so loops are written."""
+    records = b"".join(b"%07d\n" % number for number in range(400_000))
+    errors = set()
+
+    def handle(sock, address):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        flags = socket.MSG_DONTWAIT if way == "flag" else 0
+        if way == "sock":
+            sock.settimeout(timeout_s)
+        rest = memoryview(records)
+        while rest:
+            try:
+                rest = rest[sock.send(rest[:50_000], flags) :]
+            except (BlockingIOError, TimeoutError) as error:
+                errors.add(type(error))
+                select.select([], [sock], [], 20)
+
+    with serve(service_of(handle, kind="socket")) as server, server.dial() as peer:
+        server.wait_until(lambda _: errors)
+        received = read_to_end(peer)
+
+    assert records == received
+    assert errors == {TimeoutError if timeout_s and way == "sock" else BlockingIOError}
+
+
 def test_sending_gives_up_when_its_timeout_has_passed(serve, engine):
     """As from a socket: how much was sent is not known then. The connection goes on."""
     found = []

@@ -25,7 +25,7 @@ CODEC: Final = Raw()
 
 _FLAGS: Final = socket.MSG_PEEK | socket.MSG_WAITALL | socket.MSG_DONTWAIT
 _SENDING_FLAGS: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT | getattr(socket, "MSG_MORE", 0)
-# Of what is sent with a timeout: so much may be left behind when that has passed.
+# Of what is sent with a timeout, and of a file: so much at once.
 _PIECE_BYTES: Final = 64 * 1024
 
 
@@ -323,22 +323,38 @@ class ConnectionSocket(SocketFacts):
             OSError: The socket is closed, or a flag is none that a stream has.
         """
         self._check(flags, _SENDING_FLAGS)
+        octets = memoryview(data).cast("B")
         timeout_s = self._waits_s(flags)
-        octets = bytes(memoryview(data).cast("B"))
+        if not octets:
+            return
         if timeout_s is None:
-            self._send(octets, None)
+            with _as_socket():
+                self._conn.send(bytes(octets))
             return
         until = time.monotonic() + timeout_s
-        for at in range(0, len(octets), _PIECE_BYTES):
-            self._send(octets[at : at + _PIECE_BYTES], max(0, until - time.monotonic()) if timeout_s else 0)
+        while octets:
+            left_s = max(0, until - time.monotonic()) if timeout_s else 0
+            octets = octets[self._send_some(octets, left_s) :]
+        with _as_socket(waits=timeout_s > 0):
+            self._conn.await_taken(max(0, until - time.monotonic()) if timeout_s else 0)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """Send what the kernel takes; return how many bytes that are. Without a timeout it is all, as of `sendall`."""
+        """Send what the kernel takes; return how many bytes that are. Without a timeout it is all, as of `sendall`.
+
+        TLS has all of a piece taken: what the kernel does not take of that goes out with the next call.
+        """
         self._check(flags, _SENDING_FLAGS)
         timeout_s = self._waits_s(flags)
-        octets = bytes(memoryview(data).cast("B")[: None if timeout_s is None else _PIECE_BYTES])
-        self._send(octets, timeout_s)
-        return len(octets)
+        if timeout_s is None:
+            self.sendall(data, flags)
+            return memoryview(data).nbytes
+        return self._send_some(memoryview(data).cast("B"), timeout_s)
+
+    def _send_some(self, octets: memoryview, timeout_s: float) -> int:
+        if not octets:
+            return 0
+        with _as_socket(waits=timeout_s > 0):
+            return int(self._conn.send_some(bytes(octets[:_PIECE_BYTES]), timeout_s))
 
     def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None) -> int:
         """Send several pieces as one, as `send` does.
@@ -354,23 +370,6 @@ class ConnectionSocket(SocketFacts):
 
     def _waits_s(self, flags: int) -> float | None:
         return 0 if flags & socket.MSG_DONTWAIT else self._timeout_s
-
-    def _send(self, octets: bytes, timeout_s: float | None) -> None:
-        if not octets:
-            return
-        try:
-            if timeout_s is None:
-                self._conn.send(octets)
-            else:
-                self._conn.send_within(octets, timeout_s)
-        except TimeoutError:
-            if self._timeout_s == 0 or timeout_s is None:
-                raise BlockingIOError(errno.EAGAIN, "the peer has not read what it was sent before") from None
-            raise TimeoutError("timed out") from None
-        except BrokenError as error:
-            raise LostError(error.reason) from error
-        except ClosedError as error:
-            raise NotOpenError(*error.args) from error
 
     def sendfile(self, file: io.BufferedIOBase, offset: int = 0, count: int | None = None) -> int:
         """Send a file that is open for bytes, from ``offset``; return how many bytes were sent.
@@ -511,6 +510,21 @@ class ConnectionSocket(SocketFacts):
             raise _closed()
         if flags & ~known:
             raise _refused("no such flag")
+
+
+@contextmanager
+def _as_socket(*, waits: bool = True) -> Iterator[None]:
+    """Have what sending raises be what a program of sockets expects to be told."""
+    try:
+        yield
+    except TimeoutError:
+        if waits:
+            raise TimeoutError("timed out") from None
+        raise BlockingIOError(errno.EAGAIN, "the peer has not read what it was sent before") from None
+    except BrokenError as error:
+        raise LostError(error.reason) from error
+    except ClosedError as error:
+        raise NotOpenError(*error.args) from error
 
 
 def _closed() -> OSError:

@@ -18,7 +18,7 @@ from ...core.cutters import exactly, no_stream, until
 from ...core.deadline import Deadline
 from ...core.law.closing import CLOSED
 from ...core.tls import TlsInfo
-from ...errors import FrameTooLongError, LocalProtocolError
+from ...errors import FrameTooLongError, LocalProtocolError, Phase
 from ...reasons import CloseReason
 from ..forked import duplicate
 from ..link import LayerMaker
@@ -291,51 +291,80 @@ class ThreadConnection(ReceivingConnection[M], SharedConnection[M], BlockingConn
             self._send(data)
         self._tell()
 
-    def send_within(self, data: bytes, timeout_s: float) -> None:
-        """Send bytes, past the codec; wait no longer than that for the kernel to take them.
+    def send_some(self, data: bytes, timeout_s: float) -> int:
+        """Send bytes, past the codec, as many as the kernel takes; return how many these are.
+
+        Args:
+            data: The bytes, one at least.
+            timeout_s: How long it waits for the kernel to take any. A layer (TLS), or records, has all of them taken,
+                and waits as long for the kernel to have them; what is left then goes out before what is sent next.
 
         Raises:
-            TimeoutError: It has not taken all. What is left goes out before what is sent next. Where bytes of before
-                still wait, nothing was queued.
+            TimeoutError: None was taken, and none is kept.
             ClosedError, BrokenError, SlowPeerError: As of `send`.
         """
         with self._lock:
-            limit = Deadline.after(timeout_s, self._clock)
-            self._socket_link.send_now()
-            if timeout_s > 0:
-                self._lead_until(limit, lambda: not (self._owes_anything() and self._can_send))
-            self._require_sendable()
-            if self._owes_anything():
-                assert limit is not None
-                raise limit.error()
-            self._send(data, limit)
+            limit = Deadline(self._clock.time() + timeout_s, timeout_s)
+            self._await_taken(limit)
+            left_bytes = self._send(data, limit)
+            if left_bytes == len(data):
+                self._messages_out -= 1
+                raise limit.error(Phase.WRITE)
+        self._tell()
+        return len(data) - left_bytes
+
+    def await_taken(self, timeout_s: float) -> None:
+        """Wait until the kernel has all that was sent, no longer than that.
+
+        Raises:
+            TimeoutError: It has not.
+            ClosedError, BrokenError: As of `send`.
+        """
+        with self._lock:
+            self._await_taken(Deadline(self._clock.time() + timeout_s, timeout_s))
         self._tell()
 
-    def _send(self, data: bytes, limit: Deadline | None = None) -> None:
-        """Send one frame or several; return when the kernel has taken all of it.
+    def _await_taken(self, limit: Deadline) -> None:
+        self._socket_link.send_now()
+        if limit.timeout_s > 0:
+            self._lead_until(limit, lambda: not (self._owes_anything() and self._can_send))
+        self._require_sendable()
+        if self._owes_anything():
+            raise limit.error(Phase.WRITE)
+
+    def _send(self, data: bytes, limit: Deadline | None = None) -> int:
+        """Send one frame or several; return when the kernel has taken all of it. With a limit, when it has some of it.
+
+        Returns:
+            How many bytes were taken back, because the kernel took the others only: 0 without a limit.
 
         Raises:
             SlowPeerError, BrokenError: The connection ended before.
-            TimeoutError: The limit has passed before.
         """
         self._put(data)
         waiting_bytes = len(self._queue_if_any() or b"")
         if not waiting_bytes and not self._link.queued_bytes:
-            return
+            return 0
         mark = self.bytes_out + waiting_bytes
-        self._senders += 1
-        self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))  # a thread that waits here is held up
-        try:
-            # What waited behind the link may have been given up, with what this thread waits for or without.
-            given_up = self._lead_until(
-                limit, lambda: self._taken_up_to() >= mark or self._state == CLOSED or not self._owes_anything()
-            )
-        finally:
-            self._senders -= 1
+        is_plain = self._link is self._socket_link and not self._records and not waiting_bytes
+        enough = mark if limit is None or not is_plain else mark - len(data) + 1
+        if self._taken_up_to() < enough and (limit is None or limit.timeout_s > 0):
+            self._senders += 1
+            self._obey(self._pauses(self._link.queued_bytes, self._clock.time()))  # a thread that waits is held up
+            try:
+                # What waited behind the link may have been given up, with what this thread waits for or without.
+                self._lead_until(
+                    limit, lambda: self._taken_up_to() >= enough or self._state == CLOSED or not self._owes_anything()
+                )
+            finally:
+                self._senders -= 1
         if self._taken_up_to() < mark and self._state == CLOSED:
             raise self._why_not()
-        if given_up and limit is not None and self._owes_anything():
-            raise limit.error()
+        if limit is None or not is_plain or self.bytes_out != mark or self._queue_if_any():
+            return 0
+        left_bytes = self._socket_link.reclaim()
+        self.bytes_out -= left_bytes
+        return left_bytes
 
     def _owes_anything(self) -> bool:
         return bool(self._link.queued_bytes or self._queue_if_any())

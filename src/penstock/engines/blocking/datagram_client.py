@@ -81,7 +81,7 @@ class ThreadDatagramConnection(ThreadClientConnection[M]):
     def _begin_to_send(self, data: bytes) -> None:
         self._send(data)
 
-    def _send(self, data: bytes, limit: Deadline | None = None) -> None:
+    def _send(self, data: bytes, limit: Deadline | None = None) -> int:
         while not self._sent_now(data):
             self._has_room = False
             self._senders += 1
@@ -91,6 +91,7 @@ class ThreadDatagramConnection(ThreadClientConnection[M]):
             finally:
                 self._senders -= 1
             self._require_sendable()
+        return 0
 
     def _interest(self) -> int:
         return (READ if self._wants_input() else 0) | (WRITE if self._senders else 0)

@@ -101,6 +101,16 @@ class SocketLink(Link):
                 self._user.output_sank()
             self._after_last_byte()
 
+    def reclaim(self) -> int:
+        """Keep nothing of what was given to it last, unless it ends after that; return how many bytes that were."""
+        if self._lost or self._closing or self._eof:
+            return 0
+        size = len(self._output)
+        self._output.clear()
+        if size and self._user is not None:
+            self._user.output_sank()
+        return size
+
     def _after_last_byte(self) -> None:
         if self._output or self._lost:
             return
