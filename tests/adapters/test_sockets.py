@@ -13,6 +13,8 @@ from contextlib import closing, suppress
 import pytest
 
 from penstock.adapters import service_of
+from penstock.adapters import sockets as adapted
+from penstock.errors import ClosedError
 from penstock.testing.peers import read_exactly, read_to_end
 
 pytestmark = pytest.mark.engines("blocking")  # as of every handler with a thread of its own
@@ -331,6 +333,61 @@ def test_what_is_sent_again_after_an_error_arrives_once(serve, engine, timeout_s
 
     assert records == received
     assert errors == {TimeoutError if timeout_s and way == "sock" else BlockingIOError}
+
+
+class Told:
+    """A connection whose peer sends a byte at a time, and takes so many pieces."""
+
+    def __init__(self, fd, received=(), takes=0):
+        self._fd = fd
+        self._received = list(received)
+        self._takes = takes
+        self.waited_s = []
+
+    def fileno(self):
+        return self._fd
+
+    def receive(self, timeout_s):
+        self.waited_s.append(timeout_s)
+        if not self._received:
+            raise TimeoutError
+        return self._received.pop(0)
+
+    def send(self, data):
+        if not self._takes:
+            raise ClosedError("closed")
+        self._takes -= 1
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("flags", [socket.MSG_WAITALL, socket.MSG_WAITALL | socket.MSG_PEEK])
+def test_all_that_is_waited_for_is_waited_for_once(monkeypatch, flags):
+    """One timeout for all of it, however little comes at a time, and no second one where nothing comes."""
+    now = iter(range(100))
+    monkeypatch.setattr(adapted.time, "monotonic", lambda: next(now))
+    with socket.socket() as real:
+        conn, silent = Told(real.fileno(), [b"a", b"b"]), Told(real.fileno())
+        sock, unheard = adapted.ConnectionSocket(conn), adapted.ConnectionSocket(silent)
+        sock.settimeout(5)
+        unheard.settimeout(5)
+
+        assert b"ab" == sock.recv(10, flags)
+        assert outcome(unheard.recv, 10, flags) is TimeoutError
+
+    assert ([4, 3, 2], [4]) == (conn.waited_s, silent.waited_s)
+
+
+def test_a_file_stands_behind_what_was_sent_where_sending_fails():
+    """So it can be sent from there again."""
+    file = io.BytesIO(bytes(200_000))
+    with socket.socket() as real:
+        sock = adapted.ConnectionSocket(Told(real.fileno(), takes=2))
+
+        assert (OSError, "EPIPE") == outcome(sock.sendfile, file)
+
+    assert 2 * 65536 == file.tell()
 
 
 def test_sending_gives_up_when_its_timeout_has_passed(serve, engine):

@@ -13,7 +13,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from ..codecs.raw import Raw
@@ -266,21 +266,20 @@ class ConnectionSocket(SocketFacts):
         return len(data)
 
     def _read(self, size: int, flags: int) -> bytes:
-        if flags & socket.MSG_WAITALL and not flags & socket.MSG_PEEK:
-            parts: list[bytes] = []
-            try:
-                while size and (part := self._take(size, flags)):
-                    parts.append(part)
-                    size -= len(part)
-            except OSError:
-                if not parts:
-                    raise  # else what there is is returned, as by the kernel; the next call meets the same
-            return b"".join(parts)
-        if flags & socket.MSG_WAITALL:
-            with suppress(OSError):  # what there is, is there to be looked at
-                while len(self._rest) < size and (part := self._receive(flags)):
-                    self._rest = memoryview(bytes(self._rest) + part)
-        return self._take(size, flags)
+        if not flags & socket.MSG_WAITALL:
+            return self._take(size, flags)
+        until = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        parts, have_bytes = [bytes(self._rest)], len(self._rest)
+        try:
+            while have_bytes < size and (part := self._receive(flags, until)):
+                parts.append(part)
+                have_bytes += len(part)
+        except OSError:
+            if not have_bytes:
+                raise  # else what there is is returned, as by the kernel; the next call meets the same
+        finally:
+            self._rest = memoryview(b"".join(parts))
+        return self._take(min(size, have_bytes), flags)
 
     def _take(self, size: int, flags: int) -> bytes:
         if not self._rest and size:
@@ -290,9 +289,12 @@ class ConnectionSocket(SocketFacts):
             self._rest = self._rest[len(data) :]
         return data
 
-    def _receive(self, flags: int) -> bytes:
+    def _receive(self, flags: int, until: float | None = None) -> bytes:
         # After SHUT_RD what has come is read, and no more waited for: tcp(7).
-        timeout_s = 0 if flags & socket.MSG_DONTWAIT or not self._reads else self._timeout_s
+        waits = self._timeout_s != 0 and self._reads and not flags & socket.MSG_DONTWAIT
+        timeout_s = self._timeout_s if waits else 0
+        if waits and until is not None:
+            timeout_s = max(0, until - time.monotonic())
         try:
             data: bytes = self._conn.receive(timeout_s)
         except EndOfStreamError:
@@ -301,7 +303,7 @@ class ConnectionSocket(SocketFacts):
         except TimeoutError:
             if not self._reads:
                 return b""
-            if timeout_s == 0:
+            if not waits:
                 raise BlockingIOError(errno.EAGAIN, "nothing to read") from None
             raise TimeoutError("timed out") from None
         except BrokenError as error:
@@ -375,7 +377,7 @@ class ConnectionSocket(SocketFacts):
         """Send a file that is open for bytes, from ``offset``; return how many bytes were sent.
 
         One that is not on a disk is sent from where it stands, if ``offset`` is 0. Afterwards a file that can be
-        positioned stands at ``offset`` plus what was sent.
+        positioned stands at ``offset`` plus what was sent, by then if sending raises.
         """
         if "b" not in getattr(file, "mode", "b"):
             raise ValueError("file should be opened in binary mode")
@@ -386,11 +388,13 @@ class ConnectionSocket(SocketFacts):
         if offset or _is_on_disk(file):
             file.seek(offset)
         sent = 0
-        while data := file.read(_PIECE_BYTES if count is None else min(_PIECE_BYTES, count - sent)):
-            self.sendall(data)
-            sent += len(data)
-        if sent and hasattr(file, "seek"):
-            file.seek(offset + sent)
+        try:
+            while data := file.read(_PIECE_BYTES if count is None else min(_PIECE_BYTES, count - sent)):
+                self.sendall(data)
+                sent += len(data)
+        finally:
+            if sent and hasattr(file, "seek"):
+                file.seek(offset + sent)
         return sent
 
     # -- files ---------------------------------------------------------------------------------------------------------
