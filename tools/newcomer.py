@@ -215,7 +215,11 @@ class Walk:
                 time.sleep(0.2)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGINT)
-            server.wait(PATIENCE_S)
+            try:
+                server.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                raise
             said.seek(0)
             if not re.search(rf"engine +{engine}", text := said.read()):
                 raise WrongError(f"{text}\nexpected the engine {engine}")
@@ -347,6 +351,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-compiler", action="store_true", help="as on a machine that has no C compiler")
     parser.add_argument("--tests", action="store_true", help="make test, too: half an hour more")
     options = parser.parse_args(arguments)
+    # Else a job in the background, which ignores CTRL+C, has every server that is started here ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="newcomer-"))
     try:
         if options.here:
