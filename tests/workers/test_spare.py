@@ -213,7 +213,7 @@ print(*ours())
 """
 
 
-@pytest.mark.parametrize("engine", ["auto", "pure"])
+@pytest.mark.parametrize("engine", ["auto", "pure", "blocking"])
 def test_what_a_worker_imports_the_spare_one_has_imported(supervise, directory, engine):
     """All of the server: what is left of a worker's start is the user's."""
     (directory / "modules.py").write_text(MODULES)
