@@ -13,6 +13,7 @@ from penstock.app.server import AppServer
 from penstock.core.events import TaskFailed
 from penstock.errors import ApplicationError, BindError, ConfigurationError, ExitStatus, StoppedError
 from penstock.server.sockets import open_listeners
+from penstock.testing.certificates import server_certificate
 
 
 def make(told=None, **options):
@@ -103,6 +104,20 @@ async def test_an_address_that_is_taken_closes_what_was_opened():
             await server.start()
 
     assert (LIFE, []) == (told, list(server.addresses))
+
+
+@pytest.mark.parametrize(
+    "options", [{"tls_cert": server_certificate}, {"tls_dev": lambda: True}], ids=["given", "made"]
+)
+def test_a_certificate_that_no_address_shows_is_refused(options):
+    """TLS was meant, and all would be served in clear. What all were given is shown at one address at least."""
+    options = {name: make_value() for name, make_value in options.items()}
+    secured = {"bind": "tcp://127.0.0.1:0?tls=start"}
+    for refused in (options, {"services": {"echo": options, "admin": secured}}):
+        with pytest.raises(ConfigurationError, match="no address speaks TLS: tcp"):
+            make().serve(**refused).check()
+    for taken in ({**options, "services": {"admin": secured}}, {"services": {"echo": {**options, **secured}}}):
+        make().serve(**taken).check()
 
 
 async def test_what_cannot_be_served_is_refused_before_anything_is_opened():

@@ -22,6 +22,7 @@ from ..server.observers import Observers
 from ..server.server import Server
 from ..server.shared import Shared
 from ..server.supervision import Supervision
+from ..server.tls import check_certificates
 from ..telemetry.log import LogObserver
 from .lifespan import Closing, Lifespan
 from .order import waves
@@ -173,6 +174,7 @@ class AppServer:
             )
         if gate is not None:
             _check_shared_gate(servers)
+        check_certificates([(server.config.tls, server.config.bind) for server in servers.values()])
         return servers
 
     def check(self) -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from ..address import Address, Kind, Scheme
-from ..config import TlsConfig
+from ..address import Address, Kind, Scheme, parse_address
+from ..config import DefaultBind, TlsConfig
 from ..core.x509 import Certificate
 from ..engines.base import Engine
 from ..engines.link import LayerMaker, LinkUser, stacked
@@ -178,12 +178,33 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
     if not wanting and not alone:
         return None
     if not wanting:
-        shown = ", ".join(map(str, addresses))
-        raise ConfigurationError(
-            f"there is a tls_cert, and no address speaks TLS: {shown}; write tls://HOST:PORT, or "
-            "tcp://HOST:PORT?tls=start where a handler starts it"
-        )
+        raise _unused("tls_cert", addresses)
     return ServerTls(config)
+
+
+def check_certificates(servers: Sequence[tuple[TlsConfig, Sequence[str]]]) -> None:
+    """Refuse a certificate that no address of an application shows: TLS was meant, and all is served in clear.
+
+    Args:
+        servers: For each service what TLS is spoken with, and its addresses as they were given.
+
+    Raises:
+        ConfigurationError: As `tls_of`. One that several services were given is for any of them.
+    """
+    for config, _ in servers:
+        if config.cert or config.dev:
+            binds = [bind for other, bind in servers if other == config]
+            addresses = [parse_address(text) for bind in binds for text in bind]
+            if not any(isinstance(bind, DefaultBind) for bind in binds) and not any(at.may_be_tls for at in addresses):
+                raise _unused("tls_cert" if config.cert else "tls_dev", addresses)
+
+
+def _unused(name: str, addresses: Sequence[Address]) -> ConfigurationError:
+    shown = ", ".join(map(str, addresses))
+    return ConfigurationError(
+        f"there is a {name}, and no address speaks TLS: {shown}; write tls://HOST:PORT, or "
+        "tcp://HOST:PORT?tls=start where a handler starts it"
+    )
 
 
 def with_tls(address: Address) -> Address:
