@@ -106,18 +106,18 @@ async def test_an_address_that_is_taken_closes_what_was_opened():
     assert (LIFE, []) == (told, list(server.addresses))
 
 
-@pytest.mark.parametrize(
-    "options", [{"tls_cert": server_certificate}, {"tls_dev": lambda: True}], ids=["given", "made"]
-)
-def test_a_certificate_that_no_address_shows_is_refused(options):
+@pytest.mark.parametrize("names", [["tls_cert"], ["tls_dev"], ["tls_cert", "tls_client_ca"]], ids="-".join)
+def test_a_certificate_that_no_address_shows_is_refused(names):
     """TLS was meant, and all would be served in clear. What all were given is shown at one address at least."""
-    options = {name: make_value() for name, make_value in options.items()}
+    options = {name: True if name == "tls_dev" else server_certificate() for name in names}
     secured = {"bind": "tcp://127.0.0.1:0?tls=start"}
     for refused in (options, {"services": {"echo": options, "admin": secured}}):
         with pytest.raises(ConfigurationError, match="no address speaks TLS: tcp"):
             make().serve(**refused).check()
     for taken in ({**options, "services": {"admin": secured}}, {"services": {"echo": {**options, **secured}}}):
         make().serve(**taken).check()
+    with pytest.raises(ConfigurationError, match="there is a tls_client_ca, and no address speaks TLS"):
+        make().serve(tls_client_ca=server_certificate()).check()
 
 
 async def test_what_cannot_be_served_is_refused_before_anything_is_opened():

@@ -117,6 +117,8 @@ def test_tls_and_its_addresses_have_to_agree():
     config = TlsConfig(cert=(server_certificate(),))
     with pytest.raises(penstock.ConfigurationError, match="no address speaks TLS"):
         tls_of(config, [parse_address("tcp://127.0.0.1:9000")])
+    with pytest.raises(penstock.ConfigurationError, match="there is a tls_client_ca, and no address speaks TLS"):
+        tls_of(TlsConfig(client_ca=server_certificate()), [parse_address("tcp://127.0.0.1:9000")])
     with pytest.raises(penstock.TlsMaterialError, match="TLS needs a certificate"):
         tls_of(TlsConfig(), [parse_address("unix:x?tls=on")])
     assert tls_of(config, [parse_address("tcp://127.0.0.1:1"), parse_address("tls://127.0.0.1:2")]) is not None

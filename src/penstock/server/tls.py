@@ -166,7 +166,8 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
         alone: The configuration is this server's only; else it may be another's of the application who needs it.
 
     Raises:
-        ConfigurationError: An address wants TLS and there is no certificate; or there is one, and no address wants it.
+        ConfigurationError: An address wants TLS and there is no certificate; or there is one, or a client CA, and no
+            address wants it.
     """
     wanting = [address for address in addresses if address.may_be_tls]
     if not config.cert:
@@ -174,6 +175,8 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
             raise TlsMaterialError(
                 f"{wanting[0]}: TLS needs a certificate: give one with --tls-cert, and its key with --tls-key"
             )
+        if config.client_ca and alone:
+            raise _unused("tls_client_ca", addresses)
         return None
     if not wanting and not alone:
         return None
@@ -183,7 +186,7 @@ def tls_of(config: TlsConfig, addresses: Sequence[Address], *, alone: bool = Tru
 
 
 def check_certificates(servers: Sequence[tuple[TlsConfig, Sequence[str]]]) -> None:
-    """Refuse a certificate that no address of an application shows: TLS was meant, and all is served in clear.
+    """Refuse certificates that are for no address of an application: TLS was meant, and all is served in clear.
 
     Args:
         servers: For each service what TLS is spoken with, and its addresses as they were given.
@@ -192,11 +195,13 @@ def check_certificates(servers: Sequence[tuple[TlsConfig, Sequence[str]]]) -> No
         ConfigurationError: As `tls_of`. One that several services were given is for any of them.
     """
     for config, _ in servers:
-        if config.cert or config.dev:
-            binds = [bind for other, bind in servers if other == config]
-            addresses = [parse_address(text) for bind in binds for text in bind]
-            if not any(isinstance(bind, DefaultBind) for bind in binds) and not any(at.may_be_tls for at in addresses):
-                raise _unused("tls_cert" if config.cert else "tls_dev", addresses)
+        has_own = bool(config.cert or config.dev)  # then it is spoken where no address was chosen
+        name = "tls_cert" if config.cert else "tls_dev" if config.dev else "tls_client_ca" if config.client_ca else ""
+        binds = [bind for other, bind in servers if name and other == config]
+        addresses = [parse_address(text) for bind in binds for text in bind]
+        is_spoken = any(has_own and isinstance(bind, DefaultBind) for bind in binds)
+        if name and not is_spoken and not any(address.may_be_tls for address in addresses):
+            raise _unused(name, addresses)
 
 
 def _unused(name: str, addresses: Sequence[Address]) -> ConfigurationError:
