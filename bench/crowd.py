@@ -1,6 +1,6 @@
 """Many idle connections to one server: processes that hold them, each from an address of its own.
 
-A process has only so many descriptors, and an address only so many ports: there are as many holders as both ask for.
+Descriptors of a process and ports of an address are limited: there are as many holders as both limits require.
 A holder opens what it is told to, exchanges one line on each connection, and then keeps it. All of loopback (127/8)
 is this machine's: each holder has one address of it.
 """

@@ -170,7 +170,7 @@ def instructions(workers: int | None, *, engine: str) -> Rows:
 
 
 def idle(connections: int, *, engine: str, memory_bytes: int, say: Callable[[str], object] = print) -> Rows:
-    """Hold connections, until there are so many or that much memory of the machine is used; return what was seen."""
+    """Hold connections up to a number of them, or to a bound of memory; return what was seen."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     workers = max(2, -(-connections // int(FILLED * descriptors)))
     with Supervised("echo", workers, engine=engine) as served:

@@ -87,7 +87,7 @@ class AnsweredInput(Generic[M]):
             except (RemoteProtocolError, CodecError):
                 requests.unseen = None
                 requests.is_stuck = True
-                break  # whoever takes what is before it meets that
+                break  # the next take meets the error, once it has had the messages before it
             if message is NEED_DATA:
                 break
             rest.resume = None

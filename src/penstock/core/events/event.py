@@ -110,7 +110,7 @@ class CountingObserver:
         raise NotImplementedError
 
     def count(self, kind: type[Event], count: int) -> None:
-        """Take note of so many events of that kind."""
+        """Count ``count`` events of one kind, without an object for each."""
 
 
 class Tally(Protocol):
@@ -120,4 +120,4 @@ class Tally(Protocol):
         """Say whether nobody is told of the events of a kind themselves, as of now."""
 
     def count(self, kind: type[Event], count: int) -> None:
-        """Tell of so many events of that kind."""
+        """Tell the observers of ``count`` events of one kind."""
